@@ -1,0 +1,49 @@
+# Every target makes .venv from requirements.lock when it is missing or older than the lock.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+
+.PHONY: help run test test-fast test-all lint format readme bench lock
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+run: .venv/installed ## the whole study on generated scenes, in minutes
+	$(BIN)/snakemake --cores $(CORES) all
+	@echo
+	@echo "The report:        results/mini/report.html"
+	@echo "The runs, curves:  $(BIN)/mlflow ui    (then http://127.0.0.1:5000)"
+
+test: .venv/installed ## all tests but the long proofs
+	$(BIN)/python -m pytest -m "not proof"
+
+test-fast: .venv/installed ## the tests that train nothing
+	$(BIN)/python -m pytest -m "not slow and not proof" --numprocesses auto
+
+test-all: .venv/installed ## every test, the long proofs too
+	$(BIN)/python -m pytest
+
+lint: .venv/installed ## style, types and the workflow
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile pipeline/rules
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+format: .venv/installed ## format everything
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile pipeline/rules
+
+readme: .venv/installed ## write the measured tables of README and docs from results/
+	$(BIN)/python -m pipeline.readme
+
+lock: ## pin requirements.in anew for every platform (needs uv)
+	uv pip compile --universal --python-version 3.11 --no-emit-index-url --no-annotate requirements.in -o requirements.lock

@@ -1,0 +1,20 @@
+"""The study from end to end. `snakemake --cores 8 all` does everything; `snakemake -n all` says what is missing.
+
+Settings are in params.yaml; values on the command line win: `--config preset=real data_root=/path`.
+"""
+
+
+container: "docker://palimpsest"  # from the Dockerfile; used only where Snakemake is told to
+
+
+include: "pipeline/rules/common.smk"
+include: "pipeline/rules/data.smk"
+include: "pipeline/rules/training.smk"
+include: "pipeline/rules/results.smk"
+
+
+rule all:
+    """Everything: prepared data, every stored task, all tables and the report."""
+    default_target: True
+    input:
+        RESULTS / "report.html",

@@ -1,0 +1,43 @@
+"""Gather what was measured of every seed and method into the tables of the preset, and the study's table.
+
+python -m pipeline.collect
+"""
+
+import argparse
+
+import pandas as pd
+
+from palimpsest import job
+from palimpsest.layout import Layout
+from palimpsest.report.summary import summarise, write_summary
+from palimpsest.settings import FLOOR, Settings
+from palimpsest.storage.atomic import write_text
+
+
+def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
+    """Write `metrics.csv`, `sizes.csv`, `analysis/*.csv` and `summary.json`."""
+    tables = {name: gather(settings, layout, name) for name in ("metrics", "sizes", "zeros", "similarity")}
+    for name, table in tables.items():
+        folder = layout.results / "analysis" if name in ("zeros", "similarity") else layout.results
+        write_text(folder / f"{name}.csv", table.to_csv(index=False))
+    sequence = [(name, settings.tasks[name].kind) for name in settings.sequence]
+    summary = summarise(tables["metrics"], tables["sizes"], sequence, [FLOOR, *settings.methods])
+    write_summary(layout.results / "summary.json", summary)
+
+
+def gather(settings: Settings, layout: Layout, name: str) -> pd.DataFrame:
+    """One table of all seeds and methods, with their columns in front; a method without such a table adds none."""
+    parts = []
+    for seed in settings.seeds:
+        for method in (FLOOR, *settings.methods):
+            path = layout.evaluation(seed, method) / f"{name}.csv"
+            if path.exists() and path.stat().st_size > 1:
+                part = pd.read_csv(path, dtype={"checksum": str})
+                part.insert(0, "method", method)
+                part.insert(0, "seed", seed)
+                parts.append(part)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["seed", "method"])
+
+
+if __name__ == "__main__":
+    job.run(main, __doc__)

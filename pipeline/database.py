@@ -1,0 +1,19 @@
+"""Create the MLflow database and the preset's experiment, before the jobs that would race for it.
+
+python -m pipeline.database
+"""
+
+import argparse
+
+from palimpsest import job, tracking
+from palimpsest.layout import Layout
+from palimpsest.settings import Settings
+
+
+def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
+    """Create what is missing."""
+    tracking.create_database(settings.preset)
+
+
+if __name__ == "__main__":
+    job.run(main, __doc__)

@@ -1,0 +1,49 @@
+"""Measure one method on every task after every later task; read the sizes off its files; paint samples.
+
+python -m pipeline.evaluate --seed 0 --method piggyback
+"""
+
+import argparse
+
+import pandas as pd
+
+from palimpsest import job, tracking
+from palimpsest.analysis.forgetting import choose_device, forgetting_matrix, metric_rows
+from palimpsest.analysis.masks import masks_of, similarity, zeros
+from palimpsest.analysis.sizes import size_rows
+from palimpsest.data.arrays import Prepared
+from palimpsest.data.pictures import write_picture
+from palimpsest.layout import Layout
+from palimpsest.settings import Settings
+from palimpsest.storage.atomic import write_text
+from palimpsest.storage.recall import StoredTasks
+from palimpsest.tasks import build_task
+
+
+def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
+    """Write the method's `metrics.csv`, `sizes.csv`, `zeros.csv`, `similarity.csv` and `samples/`."""
+    examination = settings.examination(options.seed, options.method)
+    stored = StoredTasks.of(settings, options.seed, options.method)
+    folder = layout.evaluation(options.seed, options.method)
+    tasks = [build_task(name, examination.tasks[name]) for name in examination.sequence]
+    prepared = {task.name: Prepared.open(layout.prepared(task.name)) for task in tasks}
+    device = choose_device(examination)
+    cells = list(forgetting_matrix(stored, tasks, prepared, device, examination.samples))
+    for cell in cells:
+        if cell.after in (cell.task, examination.sequence[-1]):
+            for number, picture in enumerate(cell.measurement.samples):
+                write_picture(folder / "samples" / cell.task / f"after-{cell.after}-{number}.png", picture)
+    masks = masks_of(stored)
+    tables = {
+        "metrics": metric_rows(cells),
+        "sizes": size_rows(stored),
+        "zeros": zeros(masks),
+        "similarity": similarity(masks),
+    }
+    tracking.complete_runs(settings.preset, options.seed, options.method, cells, tables, folder / "samples")
+    for name, rows in tables.items():
+        write_text(folder / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
+
+
+if __name__ == "__main__":
+    job.run(main, __doc__, "seed", "method")

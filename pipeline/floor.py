@@ -1,0 +1,48 @@
+"""Measure the answers that need no learning, and paint the inputs and targets beside them.
+
+python -m pipeline.floor --seed 0
+"""
+
+import argparse
+from collections.abc import Iterable
+
+import pandas as pd
+
+from palimpsest import job
+from palimpsest.analysis.forgetting import Cell, choose_device, measure, metric_rows
+from palimpsest.data.arrays import Prepared
+from palimpsest.data.batches import evaluation_batches
+from palimpsest.data.pictures import write_picture
+from palimpsest.layout import Layout
+from palimpsest.settings import FLOOR, Settings
+from palimpsest.storage.atomic import write_text
+from palimpsest.tasks import build_task
+from palimpsest.tasks.base import Pixels, to_pixels
+
+
+def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
+    """Write `metrics.csv` and `samples/` of the floor."""
+    examination = settings.examination(options.seed, FLOOR)
+    folder = layout.evaluation(options.seed, FLOOR)
+    device = choose_device(examination)
+    cells = []
+    for name in examination.sequence:
+        task = build_task(name, examination.tasks[name]).to(device)
+        prepared = Prepared.open(layout.prepared(name))
+        targets = None if prepared.target is None else prepared.target[prepared.rows("train")]
+        measured = measure(task.floor(targets), task, prepared, device, examination.samples)
+        cells.append(Cell(name, name, measured))
+        first = next(evaluation_batches(prepared, "val", examination.samples))
+        painted: dict[str, Iterable[Pixels]] = {
+            "input": to_pixels(task.inputs(first)),
+            "target": task.paint_target(first),
+            "floor": measured.samples,
+        }
+        for what, pictures in painted.items():
+            for number, picture in enumerate(pictures):
+                write_picture(folder / "samples" / name / f"{what}-{number}.png", picture)
+    write_text(folder / "metrics.csv", pd.DataFrame(metric_rows(cells)).to_csv(index=False))
+
+
+if __name__ == "__main__":
+    job.run(main, __doc__, "seed")

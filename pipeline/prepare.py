@@ -1,0 +1,38 @@
+"""Turn a data set into the memory-mapped arrays of one task.
+
+python -m pipeline.prepare --task voc-seg
+"""
+
+import argparse
+import logging
+
+from palimpsest import job
+from palimpsest.data.prepare import prepare
+from palimpsest.data.sources import classes_of, open_dataset
+from palimpsest.layout import Layout
+from palimpsest.settings import Settings
+from palimpsest.tasks import kind_of_task
+
+log = logging.getLogger("palimpsest.prepare")
+
+
+def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
+    """Write the folder of prepared arrays."""
+    preparation = settings.preparation(options.task)
+    dataset = open_dataset(preparation.dataset, layout.manifest(preparation.data).parent)
+    kind = kind_of_task(preparation.kind)
+    prepare(
+        dataset,
+        layout.prepared(options.task),
+        preparation.size,
+        {split: (source, preparation.images.get(split)) for split, source in preparation.splits.items()},
+        target=kind.target,
+        refuse=kind.refuse,
+        log=log.info,
+        classes=classes_of(preparation, dataset),
+        max_broken_share=preparation.broken_share,
+    )
+
+
+if __name__ == "__main__":
+    job.run(main, __doc__, "task")

@@ -1,0 +1,21 @@
+"""Make one data set available: generate it, download it, or list what a folder holds.
+
+python -m pipeline.raw --dataset coco
+"""
+
+import argparse
+
+from palimpsest import job
+from palimpsest.data.sources import provide
+from palimpsest.layout import Layout
+from palimpsest.settings import Settings
+
+
+def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
+    """Fill the data set's folder and write its manifest of checksums."""
+    dataset = settings.datasets[options.dataset]
+    provide(dataset, layout.manifest(options.dataset).parent, layout.manifest(options.dataset))
+
+
+if __name__ == "__main__":
+    job.run(main, __doc__, "dataset")

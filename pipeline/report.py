@@ -1,0 +1,28 @@
+"""Write the page that shows everything that was measured.
+
+python -m pipeline.report
+"""
+
+import argparse
+
+from palimpsest import job
+from palimpsest.layout import Layout
+from palimpsest.provenance import git
+from palimpsest.report.page import Origin, write_page
+from palimpsest.settings import Settings
+
+
+def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
+    """Write `report.html`."""
+    write_page(
+        layout.results / "report.html",
+        results=layout.results,
+        data=layout.prepared(settings.base_task).parents[1],
+        sequence=[(name, settings.tasks[name].kind) for name in settings.sequence],
+        methods=settings.methods,
+        origin=Origin(settings.preset, git("rev-parse", "HEAD") or "", settings.digest()),
+    )
+
+
+if __name__ == "__main__":
+    job.run(main, __doc__)

@@ -1,0 +1,89 @@
+"""Settings, paths and the few functions that the rules share."""
+
+import sys
+from pathlib import Path
+
+from palimpsest import job, machine
+from palimpsest.errors import PalimpsestError
+from palimpsest.layout import Layout
+from palimpsest.methods import BASE, METHODS
+from palimpsest.provenance import sources
+from palimpsest.settings import FLOOR, read, resolve
+from palimpsest.tasks import KINDS
+
+try:
+    SETTINGS = resolve(read(Path("params.yaml")), config)
+except PalimpsestError as error:
+    sys.exit(f"error: {error}")
+
+LAYOUT = Layout(SETTINGS.preset)
+RESULTS = LAYOUT.results
+LOGS = LAYOUT.logs
+job.hand_over(config)
+
+
+wildcard_constraints:
+    seed="|".join(map(str, SETTINGS.seeds)),
+    method="|".join([BASE, *SETTINGS.methods]),
+    task="|".join(SETTINGS.sequence),
+    dataset="|".join(SETTINGS.datasets),
+
+
+def gpus():
+    """What a job takes of the `gpu` resource: nothing on a machine that has none."""
+    return min(machine.gpus(), SETTINGS.training.devices)
+
+
+def claim(threads):
+    """What a job of so many threads takes of the promised cores.
+
+    More cores promised than exist (`--cores 8` on a machine of two) must not start more jobs than it can bear.
+    """
+    existing = machine.cores()
+    return max(1, min(threads, existing) * max(1, workflow.cores // existing))
+
+
+def code(stage, methods=(), tasks=()):
+    """The source files that a stage runs, with the methods and kinds of task that it imports by name."""
+    by_name = [METHODS["scratch" if name == BASE else name].path for name in methods]
+    by_name += [KINDS[SETTINGS.tasks[name].kind] for name in tasks]
+    return sources([f"pipeline.{stage}", *(path.split(":")[0] for path in by_name)])
+
+
+def stored_tasks(seed, method, until=None):
+    """The files of a method's tasks up to one (the one excluded), the base network's first."""
+    names = SETTINGS.sequence[
+        : None if until is None else SETTINGS.sequence.index(until)
+    ]
+    return [
+        LAYOUT.stored(seed, BASE if name == SETTINGS.base_task else method, name)
+        for name in names
+    ]
+
+
+def perceptual_weights(tasks):
+    """The weights files that style tasks need."""
+    chosen = [SETTINGS.tasks[name] for name in tasks]
+    return [task.weights for task in chosen if task.kind == "style" and task.weights]
+
+
+def paintings(tasks):
+    """The paintings of style tasks."""
+    chosen = [SETTINGS.tasks[name] for name in tasks]
+    return [task.picture for task in chosen if task.kind == "style"]
+
+
+def starting_points(wildcards):
+    """The stored tasks that a lesson starts from."""
+    if wildcards.method == BASE:
+        return []
+    before = stored_tasks(wildcards.seed, wildcards.method, until=wildcards.task)
+    return {"nothing": [], "base": before[:1], "previous": before}[
+        METHODS[wildcards.method].starts_from
+    ]
+
+
+def encoder_weights(wildcards):
+    """The file that the base network's encoder starts from, where the settings name one."""
+    path = SETTINGS.base.encoder_weights
+    return [path] if path and wildcards.method == BASE else []

@@ -1,0 +1,61 @@
+"""Data sets as they come, and the arrays that each task is trained on."""
+
+
+rule raw:
+    input:
+        code=code("raw"),
+    """Generate, download or list one data set; the manifest holds the checksum of every file."""
+    output:
+        LAYOUT.manifest("{dataset}"),
+    log:
+        LOGS / "raw-{dataset}.log",
+    threads: claim(1)
+    resources:
+        mem_mb=1000,
+    params:
+        settings=lambda wildcards: SETTINGS.datasets[
+            wildcards.dataset
+        ].model_dump_json(),
+    shell:
+        "python -m pipeline.raw --dataset {wildcards.dataset} --log {log}"
+
+
+rule weights:
+    input:
+        code=code("weights"),
+    """Fetch the weights of a perceptual network, or copy them from the folder of data sets."""
+    output:
+        LAYOUT.perceptual_weights("{network}"),
+    log:
+        LOGS / "weights-{network}.log",
+    wildcard_constraints:
+        network="squeezenet|vgg16",
+    threads: claim(1)
+    resources:
+        mem_mb=1000,
+    params:
+        data_root=str(SETTINGS.data_root),
+    shell:
+        "python -m pipeline.weights --network {wildcards.network} --log {log}"
+
+
+rule prepare:
+    input:
+        manifest=lambda wildcards: LAYOUT.manifest(SETTINGS.tasks[wildcards.task].data),
+        code=lambda wildcards: code("prepare", tasks=[wildcards.task]),
+    """Turn a data set into the memory-mapped arrays of one task."""
+    output:
+        picture=LAYOUT.prepared("{task}") / "picture.npy",
+        index=LAYOUT.prepared("{task}") / "index.csv",
+        info=LAYOUT.prepared("{task}") / "info.json",
+    log:
+        LOGS / "prepare-{task}.log",
+    threads: claim(1)
+    resources:
+        mem_mb=2000,
+    params:
+        settings=lambda wildcards: SETTINGS.preparation(
+            wildcards.task
+        ).model_dump_json(),
+    shell:
+        "python -m pipeline.prepare --task {wildcards.task} --log {log}"

@@ -1,0 +1,104 @@
+"""What is measured of the trained networks, and the report."""
+
+
+rule evaluate:
+    input:
+        tasks=lambda wildcards: stored_tasks(wildcards.seed, wildcards.method),
+        prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
+        weights=perceptual_weights(SETTINGS.sequence),
+        paintings=paintings(SETTINGS.sequence),
+        code=lambda wildcards: code(
+            "evaluate", methods=[wildcards.method], tasks=SETTINGS.sequence
+        ),
+    """Measure one method on every task after every later task."""
+    output:
+        metrics=LAYOUT.evaluation("{seed}", "{method}") / "metrics.csv",
+        sizes=LAYOUT.evaluation("{seed}", "{method}") / "sizes.csv",
+        zeros=LAYOUT.evaluation("{seed}", "{method}") / "zeros.csv",
+        similarity=LAYOUT.evaluation("{seed}", "{method}") / "similarity.csv",
+        samples=directory(LAYOUT.evaluation("{seed}", "{method}") / "samples"),
+    log:
+        LOGS / "evaluate-{seed}-{method}.log",
+    threads: claim(SETTINGS.training.threads)
+    resources:
+        mem_mb=2000,
+        gpu=gpus(),
+    params:
+        settings=lambda wildcards: SETTINGS.examination(
+            int(wildcards.seed), wildcards.method
+        ).model_dump_json(),
+    shell:
+        "python -m pipeline.evaluate --seed {wildcards.seed} --method {wildcards.method}"
+        " --log {log}"
+
+
+rule floor:
+    input:
+        prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
+        weights=perceptual_weights(SETTINGS.sequence),
+        paintings=paintings(SETTINGS.sequence),
+        code=code("floor", tasks=SETTINGS.sequence),
+    """Measure the answers that need no learning."""
+    output:
+        metrics=LAYOUT.evaluation("{seed}", FLOOR) / "metrics.csv",
+        samples=directory(LAYOUT.evaluation("{seed}", FLOOR) / "samples"),
+    log:
+        LOGS / "floor-{seed}.log",
+    threads: claim(SETTINGS.training.threads)
+    resources:
+        mem_mb=2000,
+        gpu=gpus(),
+    params:
+        settings=lambda wildcards: SETTINGS.examination(
+            int(wildcards.seed), FLOOR
+        ).model_dump_json(),
+    shell:
+        "python -m pipeline.floor --seed {wildcards.seed} --log {log}"
+
+
+rule collect:
+    input:
+        measured=expand(
+            rules.evaluate.output, seed=SETTINGS.seeds, method=SETTINGS.methods
+        ),
+        floor=expand(rules.floor.output, seed=SETTINGS.seeds),
+        code=code("collect"),
+    """Gather all measurements into the tables of the preset."""
+    output:
+        metrics=RESULTS / "metrics.csv",
+        sizes=RESULTS / "sizes.csv",
+        zeros=RESULTS / "analysis" / "zeros.csv",
+        similarity=RESULTS / "analysis" / "similarity.csv",
+        summary=RESULTS / "summary.json",
+    log:
+        LOGS / "collect.log",
+    threads: claim(1)
+    resources:
+        mem_mb=1000,
+    params:
+        sequence=SETTINGS.sequence,
+        methods=SETTINGS.methods,
+        seeds=SETTINGS.seeds,
+    shell:
+        "python -m pipeline.collect --log {log}"
+
+
+rule report:
+    input:
+        tables=rules.collect.output,
+        samples=rules.collect.input.measured + rules.collect.input.floor,
+        prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
+        template="src/palimpsest/report/page.html.j2",
+        code=code("report"),
+    """Write the page that shows everything."""
+    output:
+        RESULTS / "report.html",
+    log:
+        LOGS / "report.log",
+    threads: claim(1)
+    resources:
+        mem_mb=1000,
+    params:
+        settings=SETTINGS.model_dump_json(),
+    shell:
+        "python -m pipeline.report --log {log}"

@@ -1,0 +1,42 @@
+"""Train one method on one task and store what the task needs.
+
+    python -m pipeline.train --seed 0 --method piggyback --task voc-seg
+
+The method `base` makes the network that all methods share. An interrupted training goes on from its last epoch.
+"""
+
+import argparse
+
+from palimpsest import job, tracking
+from palimpsest.data.arrays import Prepared
+from palimpsest.layout import Layout
+from palimpsest.methods import BASE
+from palimpsest.settings import Settings
+from palimpsest.storage.recall import StoredTasks
+from palimpsest.storage.task_file import load_task
+from palimpsest.training.lesson import learn
+
+
+def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
+    """Run one lesson inside one MLflow run."""
+    lesson = settings.lesson(options.seed, options.method, options.task)
+    before = settings.sequence[: settings.sequence.index(options.task)]
+    stored = StoredTasks.of(settings, options.seed, options.method)
+    prepared = Prepared.open(layout.prepared(options.task))
+    inputs = [] if options.method == BASE else stored.needed_files(options.task)
+    key = tracking.digest(lesson.digest(), [layout.prepared(options.task) / "info.json", *inputs])
+    tags = tracking.training_tags(settings.preset, options.seed, options.method, options.task)
+    with tracking.training_run(tags, key, lesson.model_dump(mode="json")) as run:
+        earlier = {name: settings.tasks[name] for name in before}
+        path = learn(lesson, stored, earlier, prepared, key, run.epochs)
+        run.tags(
+            {
+                "file": str(path),
+                "sha256": load_task(path).sha256,
+                "data_sha256": tracking.digest("", [layout.prepared(options.task) / "info.json"]),
+            }
+        )
+
+
+if __name__ == "__main__":
+    job.run(main, __doc__, "seed", "method", "task")

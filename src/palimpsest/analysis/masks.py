@@ -1,0 +1,74 @@
+"""Masks, layer by layer: the share of zeros, and how much two tasks' masks agree beyond chance."""
+
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palimpsest.networks import build_network
+from palimpsest.networks.trunk import trunk_layers
+from palimpsest.storage.recall import StoredTasks
+
+Mask = dict[str, NDArray[np.bool_]]
+"""Flat bits by layer."""
+
+
+def masks_of(stored: StoredTasks) -> dict[str, Mask]:
+    """The masks of all tasks that have one, and a mask of ones for the base task; empty where none has."""
+    weights = {
+        name: layer.weight.numel()
+        for name, layer in trunk_layers(build_network(stored.network_settings, head_channels=1))
+    }
+    found: dict[str, Mask] = {}
+    for task in stored.sequence[1:]:
+        for component in stored.file(task).components:
+            if component.name == "mask":
+                found[task] = {
+                    layer: np.unpackbits(bits.numpy(), count=weights[layer]).astype(np.bool_)
+                    for layer, bits in component.tensors.items()
+                }
+    if not found:
+        return {}
+    ones: Mask = {layer: np.ones(count, np.bool_) for layer, count in weights.items()}
+    return {
+        stored.sequence[0]: ones,
+        **{task: {layer: found[task][layer] for layer in weights} for task in found},
+    }
+
+
+def zeros(masks: dict[str, Mask]) -> list[dict[str, object]]:
+    """The share of zeros of each learned mask (the base's ones are left out): task, layer, weights, zeros.
+
+    One row per layer in the order of the network, and one for ``all`` of them.
+    """
+    rows: list[dict[str, object]] = []
+    for task, mask in list(masks.items())[1:]:
+        for layer, bits in [*mask.items(), ("all", flat(mask))]:
+            rows.append({"task": task, "layer": layer, "weights": bits.size, "zeros": 1 - float(bits.mean())})
+    return rows
+
+
+def similarity(masks: dict[str, Mask]) -> list[dict[str, object]]:
+    """One row per pair of tasks: task, other, similarity, independent.
+
+    Similarity is the share of positions at which both masks hold the same bit. Two independent masks with
+    shares of ones p and q agree at p·q + (1 − p)(1 − q): only what lies above that is agreement.
+    """
+    rows: list[dict[str, object]] = []
+    for other, task in combinations(masks, 2):
+        a, b = flat(masks[task]), flat(masks[other])
+        p, q = float(a.mean()), float(b.mean())
+        rows.append(
+            {
+                "task": task,
+                "other": other,
+                "similarity": float((a == b).mean()),
+                "independent": p * q + (1 - p) * (1 - q),
+            }
+        )
+    return rows
+
+
+def flat(mask: Mask) -> NDArray[np.bool_]:
+    """All bits of a mask in the order of the network."""
+    return np.concatenate(list(mask.values()))

@@ -1,0 +1,228 @@
+"""Prepared arrays: one folder per task, written once and memory-mapped ever after.
+
+    picture.npy   uint8 (N, S, S, 3) RGB
+    target.npy    uint8 (N, S, S) class labels, 255 ignored, or uint8 (N, S, S, 3) RGB; not every task has one
+    index.csv     row,source,split: the file each row is from, relative to the data set's folder
+    info.json     sizes, classes, pictures per split, what was left out and why, and SHA-256 of the arrays
+
+The same pictures and settings give the same bytes: no dates, no absolute paths.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from palimpsest.data.pictures import Pixels
+from palimpsest.errors import DataError
+
+Target = Literal["labels", "picture", None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The prepared arrays of one task, memory-mapped and read-only."""
+
+    picture: Pixels
+    """(N, S, S, 3) RGB."""
+
+    target: Pixels | None
+    """(N, S, S) labels or (N, S, S, 3) RGB, where the task has a target."""
+
+    sources: tuple[str, ...]
+    splits: tuple[str, ...]
+    info: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Maps what `write_prepared` wrote.
+
+        Raises:
+            DataError: a file is missing, damaged or does not fit the others.
+        """
+        folder = Path(folder)
+        picture = _mapped(folder / "picture.npy")
+        target = _mapped(folder / "target.npy") if (folder / "target.npy").exists() else None
+        index, facts = folder / "index.csv", folder / "info.json"
+        try:
+            with index.open(encoding="utf-8", newline="") as lines:
+                rows = list(csv.DictReader(lines))
+            sources, splits = (tuple(row[column] for row in rows) for column in ("source", "split"))
+            info: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise DataError(f"{error.filename}: no such file; prepare the task again") from None
+        except (OSError, ValueError, KeyError, csv.Error) as error:
+            raise DataError(f"{folder}: index.csv or info.json is damaged: {error}; prepare again") from error
+        lengths = {"index.csv": len(rows), "picture.npy": len(picture)}
+        if target is not None:
+            lengths["target.npy"] = len(target)
+        if len({*lengths.values()}) > 1 or (info.get("target") is None) != (target is None):
+            found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            raise DataError(f"{folder}: files that do not belong together ({found} rows); prepare again")
+        return cls(picture, target, sources, splits, info)
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """The rows of ``train`` or ``val``, ascending.
+
+        Raises:
+            DataError: no picture is in this split.
+        """
+        rows = np.flatnonzero(np.array(self.splits) == split)
+        if not rows.size:
+            raise DataError(f"no picture in the split {split!r}; there are {sorted({*self.splits})}")
+        return rows
+
+
+class RowFile:
+    """A ``.npy`` file of uint8 rows of one shape, written row by row; its length is known when it is closed.
+
+    Written and not mapped: on a full disk a write is an error to be told, a mapped page kills the process.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        """Opens ``path``; rows are of ``shape``."""
+        self._file = path.open("w+b")
+        self._shape = shape
+        self._length = 0
+        self._sha256 = hashlib.sha256()
+        self._write_header()
+
+    def append(self, row: Pixels) -> None:
+        """Adds one row."""
+        if row.shape != self._shape or row.dtype != np.uint8:
+            raise ValueError(f"a row of {row.dtype} {row.shape} in a file of uint8 {self._shape}")
+        content = row.tobytes()
+        self._file.write(content)
+        self._sha256.update(content)
+        self._length += 1
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of all rows so far, without the file's header."""
+        return self._sha256.hexdigest()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Completes the header and has the disk confirm the file."""
+        try:
+            if error is None:
+                self._file.seek(0)
+                self._write_header()
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
+
+    def _write_header(self) -> None:
+        # numpy leaves room in every header for the first axis to grow, and can be written over in place
+        shape = (self._length, *self._shape)
+        npy.write_array_header_1_0(self._file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+@dataclass
+class Rows:
+    """The arrays of one task while they are written."""
+
+    picture: RowFile
+    target: RowFile | None
+    info: dict[str, Any] = field(default_factory=dict)
+    index: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, split: str, source: str, picture: Pixels, target: Pixels | None = None) -> None:
+        """One photograph, uint8 (S, S, 3), and its target, uint8 (S, S) or (S, S, 3)."""
+        if (target is None) != (self.target is None):
+            raise ValueError(f"{source}: a target where there is none, or none where there is one")
+        self.picture.append(picture)
+        if self.target is not None and target is not None:
+            self.target.append(target)
+        self.index.append((source, split))
+
+
+@contextmanager
+def write_prepared(folder: Path, size: int, target: Target) -> Iterator[Rows]:
+    """Writes a folder of prepared arrays, row by row with `Rows.add`; `Rows.info` is the caller's to fill.
+
+    Everything is written to ``<folder>.partial`` and put in place at the end: the folder is never half-done,
+    and what stood there before stays until then. After an error nothing is left behind.
+
+    Raises:
+        DataError: the disk is full or not writable.
+    """
+    folder = Path(folder)
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # from a run that was killed
+    try:
+        partial.mkdir(parents=True)
+        shape = (size, size)
+        with RowFile(partial / "picture.npy", (*shape, 3)) as pictures:
+            if target is None:
+                rows = Rows(pictures, None)
+                yield rows
+            else:
+                with RowFile(partial / "target.npy", shape if target == "labels" else (*shape, 3)) as targets:
+                    rows = Rows(pictures, targets)
+                    yield rows
+        _write_index(partial / "index.csv", rows.index)
+        content = {"picture": rows.picture.sha256, "target": rows.target.sha256 if rows.target else None}
+        rows.info |= {"size": size, "target": target, "sha256": content}
+        text = json.dumps(rows.info, indent=1, sort_keys=True, ensure_ascii=False)
+        _write_text(partial / "info.json", text + "\n")
+        replace_folder(partial, folder)
+    except OSError as error:
+        raise DataError(f"{error.filename or partial}: not written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def replace_folder(new: Path, place: Path) -> None:
+    """Puts a finished folder in its place beside it; what was there goes."""
+    old = place.with_name(f"{place.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    new.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_index(path: Path, index: list[tuple[str, str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as lines:
+        table = csv.writer(lines, lineterminator="\n")
+        table.writerow(("row", "source", "split"))
+        table.writerows((row, source, split) for row, (source, split) in enumerate(index))
+        lines.flush()
+        os.fsync(lines.fileno())
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _mapped(path: Path) -> Pixels:
+    try:
+        array: Pixels = np.load(path, mmap_mode="r")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; prepare the task first") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: damaged: {error}; prepare the task again") from error
+    if array.dtype != np.uint8 or array.ndim not in (3, 4):
+        raise DataError(f"{path}: {array.dtype} {array.shape}, not uint8 pictures; prepare again")
+    return array

@@ -1,0 +1,112 @@
+"""Batches for training and measuring, from prepared arrays.
+
+A training batch is a pure function of seed and step: order, crop, scale and flip are drawn from a generator
+seeded by both. A resumed training needs no generator's state to go on as if nothing had happened, and every
+method of a task sees the same pictures in the same order.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import functional as transforms
+
+from palimpsest.data.arrays import Prepared
+from palimpsest.settings import PictureSettings
+
+ORDER, DRAW = 0, 1  # streams of random numbers that must not meet
+
+
+@dataclass(frozen=True)
+class TrainingBatches(Dataset[dict[str, Tensor]]):
+    """All batches of one training, by step."""
+
+    prepared: Prepared
+    pictures: PictureSettings
+    batch_size: int
+    steps: int
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+    """With several devices each takes every `world_size`-th picture of the batch."""
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        """One batch: uint8, sides of `pictures.crop`; picture and target are cut and flipped alike."""
+        if not 0 <= step < self.steps:
+            raise IndexError(step)
+        rows = self._rows(step)
+        random = np.random.default_rng([self.seed, DRAW, step])
+        size, crop = self.pictures.size, self.pictures.crop
+        side = int(random.integers(round(self.pictures.smallest_scale * size), size, endpoint=True))
+        corners = random.integers(0, size - side, (len(rows), 2), endpoint=True)
+        flips = random.random(len(rows)) < 0.5
+        mine = slice(self.rank, None, self.world_size)
+        cuts = list(zip(rows[mine], corners[mine], flips[mine], strict=True))
+        batch = {"picture": resized(cut_out(self.prepared.picture, cuts, side), crop, labels=False)}
+        if self.prepared.target is not None:
+            labels = self.prepared.target.ndim == 3
+            batch["target"] = resized(cut_out(self.prepared.target, cuts, side), crop, labels=labels)
+        return batch
+
+    def _rows(self, step: int) -> NDArray[np.int64]:
+        """The rows of one batch, out of shuffled passes over the training split laid end to end."""
+        rows = self.prepared.rows("train")
+        places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        chosen = [
+            np.random.default_rng([self.seed, ORDER, int(lap)]).permutation(rows)[
+                places[places // len(rows) == lap] % len(rows)
+            ]
+            for lap in np.unique(places // len(rows))
+        ]
+        return np.concatenate(chosen)
+
+
+Cut = tuple[np.int64, NDArray[np.int64], np.bool_]
+
+
+def cut_out(array: NDArray[np.uint8], cuts: list[Cut], side: int) -> Tensor:
+    """Square windows of rows, some of them mirrored: uint8 (N, side, side) or (N, 3, side, side)."""
+    windows = []
+    for row, (top, left), flip in cuts:
+        window = array[row, top : top + side, left : left + side]
+        windows.append(window[:, ::-1] if flip else window)
+    stacked = torch.from_numpy(np.stack(windows))
+    return stacked.permute(0, 3, 1, 2) if stacked.ndim == 4 else stacked
+
+
+def resized(batch: Tensor, side: int, labels: bool) -> Tensor:
+    """A batch of squares at another side; labels are never mixed."""
+    if labels:
+        found: Tensor = transforms.resize(batch[:, None], [side, side], InterpolationMode.NEAREST_EXACT)[:, 0]
+    else:
+        found = transforms.resize(batch, [side, side], InterpolationMode.BILINEAR, antialias=True)
+    return found
+
+
+def training_loader(batches: TrainingBatches, start: int, workers: int) -> Iterator[dict[str, Tensor]]:
+    """The batches from a step on, loaded by worker processes where there are any."""
+    steps = range(start, len(batches))
+    loader: DataLoader[dict[str, Tensor]] = DataLoader(
+        batches, batch_size=None, sampler=steps, num_workers=workers, pin_memory=torch.cuda.is_available()
+    )
+    return iter(loader)
+
+
+def evaluation_batches(prepared: Prepared, split: str, batch_size: int) -> Iterator[dict[str, Tensor]]:
+    """Every picture of a split once, whole and in order."""
+    rows = prepared.rows(split)
+    for start in range(0, len(rows), batch_size):
+        chosen = rows[start : start + batch_size]
+        batch = {"picture": torch.from_numpy(prepared.picture[chosen]).permute(0, 3, 1, 2)}
+        if prepared.target is not None:
+            target = torch.from_numpy(prepared.target[chosen])
+            batch["target"] = target.permute(0, 3, 1, 2) if target.ndim == 4 else target
+        yield batch

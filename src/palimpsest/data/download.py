@@ -1,0 +1,238 @@
+"""Fetching the public data sets and weights: verifies checksums, resumes broken transfers, unpacks archives.
+
+A file has its own name only when it is complete and its checksum is right; until then it is ``.<name>.part``,
+from which a later try goes on.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tarfile
+import time
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pooch
+import requests
+
+from palimpsest.data.arrays import replace_folder
+from palimpsest.errors import DataError
+
+COCO = "http://images.cocodataset.org"  # its https has a certificate for another name
+VOC = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012"
+SBD = "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours"
+TORCHVISION = "https://download.pytorch.org/models"
+
+
+@dataclass(frozen=True)
+class Download:
+    """Where a file is, and ``md5:`` or ``sha256:`` with the digits, or the first digits, of its checksum."""
+
+    url: str
+    checksum: str
+
+
+DOWNLOADS = {
+    download.url.rpartition("/")[2]: download
+    for download in (
+        Download(f"{COCO}/zips/train2017.zip", "md5:cced6f7f71b7629ddf16f17bbcfab6b2"),
+        Download(f"{COCO}/zips/val2017.zip", "md5:442b8da7639aecaf257c1dceb8ba8c80"),
+        Download(f"{COCO}/zips/unlabeled2017.zip", "md5:7ebc562819fdb32847aab79530457326"),
+        Download(f"{COCO}/annotations/annotations_trainval2017.zip", "md5:f4bbac642086de4f52a3fdda2de5fa2c"),
+        Download(f"{VOC}/VOCtrainval_11-May-2012.tar", "md5:6cd6e144f989b92b3379bac3b3de84fd"),
+        Download(f"{SBD}/benchmark.tgz", "md5:82b4d87ceb2ed10f6038a1cba92111cb"),
+        Download(f"{TORCHVISION}/squeezenet1_1-b8a52dc0.pth", "sha256:b8a52dc0"),
+        Download(f"{TORCHVISION}/vgg16-397923af.pth", "sha256:397923af"),
+        Download(f"{TORCHVISION}/vgg16_features-amdegroot-88682ab5.pth", "sha256:88682ab5"),
+    )
+}
+"""What can be fetched, by file name."""
+
+TRIES = 5
+
+WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+def fetch(name: str, folder: Path, base_url: str | None = None, pause: float = 1.0) -> Path:
+    """A file of `DOWNLOADS` in ``folder``, fetched where it is not there yet.
+
+    ``base_url`` is a mirror: the address up to the file's name. After a failure that may pass, the transfer
+    goes on from where it stopped, `TRIES` times in all, after ``pause`` seconds, then twice as many, …
+
+    Raises:
+        DataError: the name is unknown, the file cannot be had, the disk is full, or the checksum is
+            wrong: says which was expected and which was found.
+    """
+    if name not in DOWNLOADS:
+        raise DataError(f"{name}: not among what can be fetched: {', '.join(DOWNLOADS)}")
+    download = DOWNLOADS[name]
+    url = f"{base_url.rstrip('/')}/{name}" if base_url else download.url
+    path, part = Path(folder) / name, Path(folder) / f".{name}.part"
+    try:
+        if path.exists():
+            _verify(path, download.checksum, f"{path}: remove it to have it fetched again")
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if _transfer(url, part, pause) and not _matches(part, download.checksum):
+            part.unlink()  # the file may have changed between its two halves: once more, in one go
+            _transfer(url, part, pause)
+        try:
+            _verify(part, download.checksum, url)
+        except DataError:
+            part.unlink()
+            raise
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return path
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpacks a zip or tar archive into ``folder``, beside what is there; no file is ever seen half-done.
+
+    Raises:
+        DataError: the archive is damaged, of another kind or leads out of the folder, or the disk is full.
+    """
+    archive, folder = Path(archive), Path(folder)
+    partial = folder / f".{archive.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)  # from a run that was killed
+    try:
+        partial.mkdir(parents=True)
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(partial)
+        else:
+            with tarfile.open(archive) as packed_tar:
+                packed_tar.extractall(partial, filter="data")
+        _move_into(partial, folder)
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+        raise DataError(f"{archive}: cannot be unpacked: {error}") from error
+    except OSError as error:
+        raise DataError(f"{error.filename or archive}: not unpacked: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def split_val2017(source: Path, folder: Path) -> None:
+    """COCO's val2017, which a laptop can bear, as a small data set in COCO's layout in ``folder``.
+
+    By picture id modulo 5: 0 → val2017 (a fifth of 5000 photographs), 1 → unlabeled2017, 2 to 4 → train2017.
+    Pictures are hard links where the file system has them.
+
+    Raises:
+        DataError: ``source`` lacks val2017 or its annotations, or the disk is full.
+    """
+    source, folder = Path(source), Path(folder)
+    index = source / "annotations" / "instances_val2017.json"
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        content: dict[str, Any] = json.loads(index.read_bytes())
+        (partial / "annotations").mkdir(parents=True)
+        for split, rests in {"train2017": (2, 3, 4), "val2017": (0,), "unlabeled2017": (1,)}.items():
+            images = [image for image in content["images"] if image["id"] % 5 in rests]
+            (partial / split).mkdir()
+            for image in images:
+                _link(source / "val2017" / image["file_name"], partial / split / image["file_name"])
+            part = {**content, "images": images}
+            kind = "image_info" if split == "unlabeled2017" else "instances"
+            if kind == "instances":
+                part["annotations"] = [one for one in content["annotations"] if one["image_id"] % 5 in rests]
+            else:
+                del part["annotations"]
+            (partial / "annotations" / f"{kind}_{split}.json").write_text(json.dumps(part), encoding="utf-8")
+        replace_folder(partial, folder)
+    except OSError as error:
+        raise DataError(f"{error.filename or folder}: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{index}: not an annotation file of COCO: {error!r}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _transfer(url: str, part: Path, pause: float) -> bool:
+    """Fetches ``url`` to ``part``, going on from what is there; whether anything was."""
+    resumed = False
+    for remaining in reversed(range(TRIES)):
+        resumed |= part.exists() and part.stat().st_size > 0
+        try:
+            with part.open("ab") as file:
+                _go_on(url, file)
+        except requests.HTTPError as error:
+            status = error.response.status_code if error.response is not None else 0
+            if status == 416 and resumed:  # asked for what lies behind the end: it is complete
+                return True
+            _drop_empty(part)
+            if status not in WORTH_ANOTHER_TRY or not remaining:
+                raise DataError(f"{url}: cannot be fetched: {error}") from error
+        except requests.RequestException as error:
+            _drop_empty(part)
+            if not remaining:
+                raise DataError(f"{url}: cannot be fetched: {error}; the next try goes on from there") from error
+        else:
+            return resumed
+        time.sleep(pause * 2 ** (TRIES - 1 - remaining))
+    raise AssertionError("the last try returns or raises")
+
+
+def _go_on(url: str, file: BinaryIO) -> None:
+    have = file.seek(0, os.SEEK_END)
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+
+    def start_anew(response: requests.Response, *_: object, **__: object) -> None:
+        if response.status_code == 200 and have:  # a server without ranges sends all of it again
+            file.truncate(0)
+
+    download = pooch.HTTPDownloader(
+        progressbar=sys.stderr.isatty(),
+        chunk_size=1 << 16,
+        headers=headers,
+        hooks={"response": start_anew},
+        timeout=60,
+    )
+    download(url, file, None)
+
+
+def _verify(path: Path, checksum: str, what: str) -> None:
+    if not _matches(path, checksum):
+        algorithm, _, expected = checksum.partition(":")
+        found = pooch.file_hash(str(path), alg=algorithm)
+        raise DataError(f"{what}: wrong checksum: {algorithm} {expected} expected, {found} found")
+
+
+def _matches(path: Path, checksum: str) -> bool:
+    algorithm, _, expected = checksum.partition(":")
+    found: str = pooch.file_hash(str(path), alg=algorithm)
+    return found.startswith(expected)
+
+
+def _drop_empty(part: Path) -> None:
+    if part.stat().st_size == 0:
+        part.unlink()
+
+
+def _move_into(new: Path, folder: Path) -> None:
+    """Every file of ``new`` to the same place in ``folder``; whole folders at once where nothing is there."""
+    for entry in sorted(new.iterdir()):
+        place = folder / entry.name
+        if entry.is_dir() and place.is_dir():
+            _move_into(entry, place)
+        else:
+            entry.replace(place)
+
+
+def _link(file: Path, place: Path) -> None:
+    try:
+        place.hardlink_to(file)
+    except FileNotFoundError:
+        raise
+    except OSError:  # another disk, or a file system without links
+        shutil.copyfile(file, place)

@@ -1,0 +1,138 @@
+"""Generated data sets in the native layouts of MS COCO and Pascal VOC: the `mini` preset's data.
+
+`palimpsest.data.scenes` draws; this module writes the files, so that whatever reads the real data sets reads
+these unchanged. The same seed gives the same bytes, and a picture depends only on seed, split and number:
+raising a count keeps the pictures that are there.
+"""
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from PIL import Image
+
+from palimpsest.data.scenes import coco, voc
+from palimpsest.data.scenes.drawing import Drawn, Family, Instance, compose
+from palimpsest.data.voc import palette
+from palimpsest.errors import DataError
+
+COCO_FIRST_ID = {"train2017": 1, "val2017": 1_000_001, "unlabeled2017": 2_000_001}
+"""Ids of pictures are unique over the splits, as in COCO."""
+VOC_YEAR = {"train": 2011, "val": 2012}
+"""VOC keeps all splits in one folder; the year keeps the names apart."""
+
+VOC_BORDER = 5 / 375
+"""Width of VOC's unlabelled border as a share of the usual shorter side."""
+
+
+def generate_coco(root: Path, images: Mapping[str, int], size: int, seed: int) -> None:
+    """Write `images[split]` pictures per COCO split below `root`.
+
+    `size` is the shorter side in pixels. Splits are train2017 and val2017 (instances with polygons) and
+    unlabeled2017 (pictures only). Polygons overlap, and where they do the instance of the smaller area is the
+    one seen.
+
+    Raises:
+        DataError: if a split is none of COCO's.
+    """
+    refuse_unknown(images, COCO_FIRST_ID)
+    annotation_folder = root / "annotations"
+    annotation_folder.mkdir(parents=True, exist_ok=True)
+    for split, count in images.items():
+        folder = root / split
+        folder.mkdir(parents=True, exist_ok=True)
+        entries: list[dict[str, object]] = []
+        annotations: list[dict[str, object]] = []
+        for image_id, drawn in enumerate(pictures(coco.FAMILY, split, count, size, seed), COCO_FIRST_ID[split]):
+            file_name = f"{image_id:012d}.jpg"
+            save_jpeg(drawn, folder / file_name)
+            height, width = drawn.owner.shape
+            entries.append({"id": image_id, "file_name": file_name, "width": width, "height": height})
+            annotations += [annotation(instance, image_id, rank) for rank, instance in enumerate(drawn.instances)]
+        described: dict[str, object] = {
+            "info": {"description": "Generated scenes in the layout of COCO 2017"},
+            "licenses": [],
+            "images": entries,
+            "categories": [
+                {"id": category, "name": name, "supercategory": supercategory}
+                for category, (name, supercategory) in coco.CATEGORIES.items()
+            ],
+        }
+        labelled = split != "unlabeled2017"
+        if labelled:
+            described["annotations"] = annotations
+        file = annotation_folder / f"{'instances' if labelled else 'image_info'}_{split}.json"
+        file.write_text(json.dumps(described))
+
+
+def generate_voc(root: Path, images: Mapping[str, int], size: int, seed: int) -> None:
+    """Write `images[split]` pictures and label maps per VOC split below `root`/VOCdevkit/VOC2012.
+
+    `size` is the shorter side in pixels. Splits are train and val. Label maps are palette PNG of VOC's class
+    indices, with 255 on a thin border around every object.
+
+    Raises:
+        DataError: if a split is none of VOC's.
+    """
+    refuse_unknown(images, VOC_YEAR)
+    devkit = root / "VOCdevkit" / "VOC2012"
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (devkit / folder).mkdir(parents=True, exist_ok=True)
+    colours = palette().ravel().tolist()
+    for split, count in images.items():
+        names = [f"{VOC_YEAR[split]}_{number:06d}" for number in range(1, count + 1)]
+        for name, drawn in zip(names, pictures(voc.FAMILY, split, count, size, seed), strict=True):
+            save_jpeg(drawn, devkit / "JPEGImages" / f"{name}.jpg")
+            labels = Image.fromarray(label_map(drawn, max(1, round(size * VOC_BORDER))))
+            labels.putpalette(colours)
+            labels.save(devkit / "SegmentationClass" / f"{name}.png")
+        (devkit / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+
+
+def pictures(family: Family, split: str, count: int, size: int, seed: int) -> Iterator[Drawn]:
+    """The first `count` pictures of a split, each from a random generator of its own."""
+    for number in range(count):
+        yield compose(family, size, np.random.default_rng([seed, zlib.crc32(split.encode()), number]))
+
+
+def save_jpeg(drawn: Drawn, path: Path) -> None:
+    """Write the picture with chroma at full resolution: halved, colours would bleed over the edges."""
+    Image.fromarray(drawn.pixels).save(path, quality=92, subsampling=0)
+
+
+def annotation(instance: Instance, image_id: int, rank: int) -> dict[str, object]:
+    """The `rank`-th instance of a picture as COCO writes it: pixels, and x before y."""
+    points = np.concatenate(instance.polygons)
+    left, top = points.min(axis=0)
+    width, height = np.ptp(points, axis=0)
+    return {
+        "id": image_id * 100 + rank,
+        "image_id": image_id,
+        "category_id": instance.category,
+        "iscrowd": 0,
+        "area": round(instance.area, 2),
+        "bbox": [round(float(value), 2) for value in (left, top, width, height)],
+        "segmentation": [[round(float(value), 2) for value in polygon.ravel()] for polygon in instance.polygons],
+    }
+
+
+def label_map(drawn: Drawn, border: int) -> NDArray[np.uint8]:
+    """The class at every pixel (H, W), 0 for background and 255 on a border of that many pixels."""
+    classes = np.array([*(instance.category for instance in drawn.instances), 0], np.uint8)
+    labels = classes[drawn.owner]  # NOBODY is -1 and picks the background at the end
+    before, after = (border + 1) // 2, border // 2
+    padded = np.pad(drawn.owner, (before, after), mode="edge")
+    around = sliding_window_view(padded, (border + 1, border + 1))
+    labels[around.max(axis=(2, 3)) != around.min(axis=(2, 3))] = 255
+    return labels
+
+
+def refuse_unknown(images: Mapping[str, int], known: Mapping[str, int]) -> None:
+    """Stop at a split that the data set does not have."""
+    for split in images:
+        if split not in known:
+            raise DataError(f"no split named '{split}' can be generated: choose from {', '.join(known)}")

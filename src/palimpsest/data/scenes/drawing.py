@@ -1,0 +1,318 @@
+"""How a scene is drawn: noise, surfaces, things with an outline and a texture, light and soft shadows.
+
+Everything is drawn at `OVERSAMPLING` times the picture's size and averaged down, which smooths the edges.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+Field = NDArray[np.floating[Any]]
+"""One number per pixel: (H, W)."""
+Colours = NDArray[np.floating[Any]]
+"""RGB in [0, 1]: (H, W, 3)."""
+Colour = tuple[float, float, float]
+Polygon = NDArray[np.floating[Any]]
+"""Corners (K, 2) as x, y."""
+
+OVERSAMPLING = 2
+BACKGROUND = 0
+NOBODY = -1
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The coordinates over which a texture is spread, (H, W) each, v downwards.
+
+    On a thing they run over [-1, 1] and turn with it; on a backdrop they count shorter sides of the picture.
+    """
+
+    u: Field
+    v: Field
+    rng: Generator
+
+    def noise(self, across: float, down: float) -> Field:
+        """Smooth noise in [0, 1] of so many cells over the width and the height of the surface."""
+        cells = self.rng.random((max(2, round(down)), max(2, round(across))), dtype=np.float32)
+        height, width = self.u.shape
+        grown = Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
+        return np.asarray(grown).clip(0, 1)
+
+    def fill(self, colour: Colour, brightness: Field | float = 1.0) -> Colours:
+        """One colour all over, times a brightness per pixel."""
+        lit: Colours = np.asarray(colour, np.float32) * np.broadcast_to(brightness, self.u.shape)[..., None]
+        return lit
+
+    def rows(self, first: int, last: int) -> "Surface":
+        """The part between two rows."""
+        return Surface(self.u[first:last], self.v[first:last], self.rng)
+
+
+Texture = Callable[[Surface], Colours]
+
+
+@dataclass(frozen=True)
+class Thing:
+    """A kind of object: what it looks like and where it may stand.
+
+    `outline` gives polygons in [-1, 1]² that together cover the object; `turn` is the largest rotation either
+    way in degrees; `reach` the range of its half extent as a share of the picture's shorter side; `height`
+    the range of its centre as a share of the picture's height; `mirrored` whether it is seen mirrored, too.
+    """
+
+    name: str
+    outline: Callable[[Generator], list[Polygon]]
+    texture: Texture
+    turn: float = 180.0
+    reach: tuple[float, float] = (0.15, 0.38)
+    height: tuple[float, float] = (0.1, 0.9)
+    mirrored: bool = True
+
+
+@dataclass(frozen=True)
+class Backdrop:
+    """Textures from top to bottom, the rows where one passes into the next, and what is found there.
+
+    `seams` gives for each change of texture its range as a share of the height. `things` are the classes by
+    name, `clutter` stands around without being a class.
+    """
+
+    bands: tuple[Texture, ...]
+    seams: tuple[tuple[float, float], ...]
+    things: tuple[str, ...]
+    clutter: tuple[Thing, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Scenes of one kind: the classes by their index in the data set's own numbering, and the backdrops."""
+
+    things: dict[int, Thing]
+    backdrops: tuple[Backdrop, ...]
+    clutter_in_front: bool
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A thing in a picture: its class and its polygons in pixels, cut off at the picture's edge."""
+
+    category: int
+    polygons: tuple[Polygon, ...]
+
+    @property
+    def area(self) -> float:
+        """Pixels covered, whatever stands in front (parts that overlap count twice)."""
+        return sum(area(polygon) for polygon in self.polygons)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A finished picture.
+
+    `pixels` is uint8 (H, W, 3); `owner` (H, W) tells which of the instances, largest first, is seen at a
+    pixel, or `NOBODY`.
+    """
+
+    pixels: NDArray[np.uint8]
+    instances: tuple[Instance, ...]
+    owner: NDArray[np.int16]
+
+
+def area(polygon: Polygon) -> float:
+    """Area by the shoelace formula."""
+    x, y = polygon.T.astype(np.float64)
+    return float(abs(x @ np.append(y[1:], y[0]) - y @ np.append(x[1:], x[0])) / 2)
+
+
+def soft_step(field: Field, softness: float) -> Field:
+    """0 where the field is negative, 1 where positive, a ramp of width `softness` between."""
+    return (field / softness + 0.5).clip(0, 1)
+
+
+def blend(under: Colours, over: Colours | Colour, share: Field) -> Colours:
+    """`over` laid on `under`, opaque where `share` is 1."""
+    return under + (np.asarray(over, np.float32) - under) * share[..., None]
+
+
+def ellipse(x: float, y: float, across: float, down: float, *, tilt: float = 0.0, corners: int = 32) -> Polygon:
+    """An ellipse about (x, y) with half axes `across` and `down`, turned by `tilt` radians."""
+    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    flat = np.stack([across * np.cos(angle), down * np.sin(angle)], axis=1)
+    turned = flat @ np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
+    polygon: Polygon = (turned + np.array([x, y])).astype(np.float32)
+    return polygon
+
+
+def corners(*points: tuple[float, float]) -> Polygon:
+    """A polygon through the given corners, with further points along its edges.
+
+    The points make it safe to cut the polygon off at the picture's edge by moving each onto the edge.
+    """
+    sparse = np.array(points)
+    share = np.linspace(0, 1, 8, endpoint=False)[:, None]
+    edges = [a + (b - a) * share for a, b in zip(sparse, np.roll(sparse, -1, axis=0), strict=True)]
+    return np.concatenate(edges).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A thing with its place on the canvas: corner points and centre in canvas pixels."""
+
+    category: int
+    thing: Thing
+    outline: tuple[Polygon, ...]
+    centre: NDArray[np.float64]
+    to_canvas: NDArray[np.float64]
+
+
+def compose(family: Family, size: int, rng: Generator) -> Drawn:
+    """One picture of the family, `size` pixels on its shorter side and up to 4/3 of that on the other."""
+    sides = [size, round(size * rng.uniform(1, 4 / 3))]
+    width, height = sides if rng.random() < 0.3 else sides[::-1]
+    shape = (height * OVERSAMPLING, width * OVERSAMPLING)
+    backdrop = family.backdrops[rng.integers(len(family.backdrops))]
+    canvas = draw_backdrop(backdrop, shape, rng)
+    owner = np.full(shape, NOBODY, np.int16)
+    light = rng.uniform(0.2, 0.8) * np.pi  # where shadows fall: downwards, to either side
+
+    names = {thing.name: category for category, thing in family.things.items()}
+    placements: list[Placement] = []
+    for _ in range(rng.integers(2, 7)):
+        thing = backdrop.clutter[rng.integers(len(backdrop.clutter))]
+        placements.append(place(BACKGROUND, thing, shape, placements, rng))
+    clutter, placements = placements, []
+    for _ in range(0 if rng.random() < 0.04 else rng.integers(1, 6)):
+        at_home = rng.random() < 0.75
+        category = names[str(rng.choice(backdrop.things))] if at_home else int(rng.choice(list(family.things)))
+        placements.append(place(category, family.things[category], shape, placements, rng))
+
+    placements = [placement for placement in placements if instance_of(placement, shape).polygons]
+    instances = [instance_of(placement, shape) for placement in placements]
+    order = sorted(range(len(instances)), key=lambda index: -instances[index].area)
+    front = clutter[: rng.integers(3)] if family.clutter_in_front else []
+    for placement in clutter[len(front) :]:
+        draw(canvas, owner, placement, NOBODY, light=light, rng=rng)
+    for rank, index in enumerate(order):
+        draw(canvas, owner, placements[index], rank, light=light, rng=rng)
+    for placement in front:
+        draw(canvas, owner, placement, NOBODY, light=light, rng=rng)
+
+    seen = owner[OVERSAMPLING // 2 :: OVERSAMPLING, OVERSAMPLING // 2 :: OVERSAMPLING]
+    return Drawn(develop(canvas, light, rng), tuple(instances[index] for index in order), seen)
+
+
+def draw_backdrop(backdrop: Backdrop, shape: tuple[int, int], rng: Generator) -> Colours:
+    """The scene without any thing, (H, W, 3)."""
+    height, width = shape
+    v, u = np.mgrid[:height, :width].astype(np.float32) / min(shape)
+    surface = Surface(u, v, rng)
+    seams = [0, *(round(height * rng.uniform(*seam)) for seam in backdrop.seams), height]
+    parts = [
+        texture(surface.rows(first, last))
+        for texture, (first, last) in zip(backdrop.bands, pairwise(seams), strict=True)
+        if last > first
+    ]
+    return np.concatenate(parts)
+
+
+def place(
+    category: int, thing: Thing, shape: tuple[int, int], others: Sequence[Placement], rng: Generator
+) -> Placement:
+    """Find a place for a thing; overlap is allowed, but the middle of another is avoided where possible."""
+    reach = rng.uniform(*thing.reach) * min(shape)
+    centre = np.zeros(2)
+    for _ in range(12):
+        centre = np.array([rng.uniform(0.08, 0.92) * shape[1], rng.uniform(*thing.height) * shape[0]])
+        if all(
+            np.hypot(*(centre - other.centre)) > 0.7 * (reach + np.abs(other.to_canvas[0]).max())
+            for other in others
+        ):
+            break
+    angle = np.deg2rad(rng.uniform(-thing.turn, thing.turn))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    side = -1 if thing.mirrored and rng.random() < 0.5 else 1
+    to_canvas = turn @ np.diag([side * rng.uniform(0.88, 1.12), 1]) * reach
+    outline = tuple((polygon @ to_canvas.T + centre).astype(np.float32) for polygon in thing.outline(rng))
+    return Placement(category, thing, outline, centre, to_canvas)
+
+
+def instance_of(placement: Placement, shape: tuple[int, int]) -> Instance:
+    """What the annotation says of a thing, in pixels of the finished picture."""
+    edge = np.array(shape[::-1], np.float32)
+    inside = tuple(polygon.clip(0, edge) / OVERSAMPLING for polygon in placement.outline)
+    return Instance(placement.category, tuple(polygon for polygon in inside if area(polygon) > 0))
+
+
+def draw(
+    canvas: Colours,
+    owner: NDArray[np.int16],
+    placement: Placement,
+    index: int,
+    *,
+    light: float,
+    rng: Generator,
+) -> None:
+    """Draw a thing and its shadow onto the canvas and note whose pixels they are now."""
+    reach = float(np.abs(placement.to_canvas).max())
+    points = np.concatenate(placement.outline)
+    left, top = np.floor(points.min(axis=0)).astype(int)
+    right, bottom = np.ceil(points.max(axis=0)).astype(int)
+    margin = int(0.42 * reach) + 2  # as far as the shadow goes
+    origin = (top - margin, left - margin)
+    mask_image = Image.new("L", (right - left + 2 * margin, bottom - top + 2 * margin))
+    pen = ImageDraw.Draw(mask_image)
+    for polygon in placement.outline:
+        pen.polygon((polygon - np.array([origin[1] + 0.5, origin[0] + 0.5])).ravel().tolist(), fill=255)
+    blurred = np.asarray(mask_image.filter(ImageFilter.GaussianBlur(0.1 * reach)), np.float32) / 255
+
+    shift = np.rint(0.16 * reach * np.array([np.sin(light), np.cos(light)])).astype(int)
+    shadow = np.roll(blurred, (shift[0], shift[1]), axis=(0, 1))
+    there, here = overlap((*origin, bottom + margin, right + margin), origin, owner.shape)
+    canvas[there] *= (1 - rng.uniform(0.35, 0.6) * shadow[here])[..., None]
+
+    there, here = overlap((top, left, bottom, right), origin, owner.shape)
+    mask = np.asarray(mask_image)[here] > 0
+    if not mask.any():
+        return
+    dy, dx = np.mgrid[there].astype(np.float32) + 0.5
+    dx, dy = dx - np.float32(placement.centre[0]), dy - np.float32(placement.centre[1])
+    (a, b), (c, d) = np.linalg.inv(placement.to_canvas).astype(np.float32)
+    surface = Surface(a * dx + b * dy, c * dx + d * dy, rng)
+    # Darker towards its rim and on the side away from the light, so that flat textures look solid.
+    toward_light = -(dx * np.float32(np.cos(light)) + dy * np.float32(np.sin(light))) / reach
+    shade = (0.72 + 0.3 * blurred[here]) * (1 + 0.16 * toward_light) * rng.uniform(0.9, 1.12)
+    np.copyto(canvas[there], placement.thing.texture(surface) * shade[..., None], where=mask[..., None])
+    owner[there][mask] = index
+
+
+def overlap(
+    box: tuple[int, int, int, int], origin: tuple[int, int], shape: tuple[int, ...]
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """The part of a box (top, left, bottom, right) on a canvas: on the canvas, and counted from `origin`."""
+    rows = slice(max(box[0], 0), max(min(box[2], shape[0]), 0))
+    columns = slice(max(box[1], 0), max(min(box[3], shape[1]), 0))
+    own_rows = slice(rows.start - origin[0], rows.stop - origin[0])
+    own_columns = slice(columns.start - origin[1], columns.stop - origin[1])
+    return (rows, columns), (own_rows, own_columns)
+
+
+def develop(canvas: Colours, light: float, rng: Generator) -> NDArray[np.uint8]:
+    """The canvas as a photograph: averaged down, lit unevenly, a little sensor noise; uint8 (H, W, 3)."""
+    offsets = np.ndindex(OVERSAMPLING, OVERSAMPLING)
+    picture = np.mean([canvas[y::OVERSAMPLING, x::OVERSAMPLING] for y, x in offsets], axis=0)
+    height, width, _ = picture.shape
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    slope = -rng.uniform(0, 0.22) * (x * np.float32(np.cos(light)) + y * np.float32(np.sin(light)))
+    vignette = 1 - rng.uniform(0, 0.16) * (x * x + y * y)
+    exposure = rng.uniform(0.82, 1.15) * (1 + slope) * vignette
+    warmth = 1 + rng.uniform(-0.04, 0.04) * np.array([1, 0, -1], np.float32)
+    grain = rng.normal(0, 0.012, (height, width, 1)).astype(np.float32)
+    exposed = (picture * exposure[..., None] * warmth + grain).clip(0, 1)
+    pixels: NDArray[np.uint8] = (exposed * 255).round().astype(np.uint8)
+    return pixels

@@ -1,0 +1,79 @@
+"""Where a data set's pictures come from: generated, downloaded, or a folder of the user's."""
+
+import shutil
+from pathlib import Path
+
+from palimpsest.data.coco import CocoFolder
+from palimpsest.data.download import fetch, split_val2017, unpack
+from palimpsest.data.generated import generate_coco, generate_voc
+from palimpsest.data.manifest import write_manifest
+from palimpsest.data.paired import PairedFolder
+from palimpsest.data.prepare import Classes, class_mapping
+from palimpsest.data.voc import VocFolder
+from palimpsest.settings import DatasetSettings, Preparation
+from palimpsest.storage.atomic import replacing
+
+AnyFolder = CocoFolder | VocFolder | PairedFolder
+
+GENERATORS = {"coco": generate_coco, "voc": generate_voc}
+GENERATOR_SEED = 0  # of the pictures; the seeds of the study are those of the trainings
+
+
+def provide(dataset: DatasetSettings, folder: Path, manifest: Path) -> None:
+    """Fill a data set's folder, unless it is one of the user's, and write the checksums of its files."""
+    if dataset.source == "generated":
+        GENERATORS[dataset.format](folder, dataset.generate, dataset.side, GENERATOR_SEED)
+    elif dataset.source == "download":
+        download(dataset, folder)
+    write_manifest(root_of(dataset, folder), manifest)
+
+
+def download(dataset: DatasetSettings, folder: Path) -> None:
+    """Fetch and unpack the archives of a data set.
+
+    COCO without its training pictures, 19 GB, is what a laptop can bear: val2017 is then split by picture id.
+    """
+    archives = folder.parent / "archives"
+    small = dataset.format == "coco" and "train2017.zip" not in dataset.archives
+    for name in dataset.archives:
+        unpack(fetch(name, archives), archives / "coco-val2017" if small else folder)
+    if small:
+        split_val2017(archives / "coco-val2017", folder)
+
+
+WEIGHTS = {"squeezenet": "squeezenet1_1-b8a52dc0.pth", "vgg16": "vgg16-397923af.pth"}
+"""The file of each perceptual network in torchvision's store."""
+
+
+def provide_weights(network: str, path: Path, data_root: Path | None) -> None:
+    """Put the weights of a perceptual network in place: from ``data_root``/weights, or else fetched.
+
+    Raises:
+        DataError: the file cannot be had.
+    """
+    stem = WEIGHTS[network].partition("-")[0]
+    near = sorted((data_root / "weights").glob(f"{stem}*.pth")) if data_root else []
+    source = near[0] if near else fetch(WEIGHTS[network], path.parent)
+    with replacing(path) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def root_of(dataset: DatasetSettings, folder: Path) -> Path:
+    """Where the files are: the user's folder, or the pipeline's own."""
+    return dataset.root if dataset.root is not None else folder
+
+
+def open_dataset(dataset: DatasetSettings, folder: Path) -> AnyFolder:
+    """The reader of a data set."""
+    root = root_of(dataset, folder)
+    if dataset.format == "paired":
+        return PairedFolder(root, "input-left" if dataset.input_side == "left" else "target-left")
+    return CocoFolder(root) if dataset.format == "coco" else VocFolder(root)
+
+
+def classes_of(preparation: Preparation, dataset: AnyFolder) -> Classes | None:
+    """Which categories make up which class, for tasks that have classes."""
+    if preparation.classes is None or isinstance(dataset, PairedFolder):
+        return None
+    names, class_of = class_mapping(preparation.classes, dataset.categories)
+    return Classes(tuple(names), class_of, 255 if preparation.others == "ignored" else 0)

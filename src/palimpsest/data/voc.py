@@ -1,0 +1,175 @@
+"""Pascal VOC 2012, segmentation: photographs and palette label maps.
+
+Layout: ``<root>/VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}``. Format:
+http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html
+"""
+
+import unicodedata
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from palimpsest.data.pictures import IGNORED, SUFFIXES, Frame, Pixels, Record, opened, read_frame, turn_labels
+from palimpsest.errors import DataError
+
+GROUPS = {
+    "aeroplane": "vehicle",
+    "bicycle": "vehicle",
+    "bird": "animal",
+    "boat": "vehicle",
+    "bottle": "indoor",
+    "bus": "vehicle",
+    "car": "vehicle",
+    "cat": "animal",
+    "chair": "indoor",
+    "cow": "animal",
+    "diningtable": "indoor",
+    "dog": "animal",
+    "horse": "animal",
+    "motorbike": "vehicle",
+    "person": "person",
+    "pottedplant": "indoor",
+    "sheep": "animal",
+    "sofa": "indoor",
+    "train": "vehicle",
+    "tvmonitor": "indoor",
+}
+"""The challenge's own groups, by class; the classes in the order of their labels 1 to 20."""
+
+VOC_CLASSES = tuple(GROUPS)
+
+
+class VocFolder:
+    """A folder that holds ``VOCdevkit/VOC2012``; splits ``train`` and ``val``."""
+
+    def __init__(self, root: Path) -> None:
+        """Looks where in ``root`` the data set is, and reads nothing yet."""
+        self.root = Path(root)
+        places = [self.root / "VOCdevkit" / "VOC2012", self.root / "VOC2012", self.root]
+        found = [place for place in places if (place / "ImageSets" / "Segmentation").is_dir()]
+        if not found:
+            raise DataError(f"{places[0] / 'ImageSets' / 'Segmentation'}: no such folder")
+        self._home = found[0]
+
+    @property
+    def categories(self) -> dict[str, str]:
+        """The challenge's group by class name, in the order of the labels."""
+        return dict(GROUPS)
+
+    def records(self, split: str) -> list[Record]:
+        """The photographs of a split, sorted by name.
+
+        Raises:
+            DataError: the split has no list of names.
+        """
+        path = self._home / "ImageSets" / "Segmentation" / f"{split}.txt"
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except FileNotFoundError:
+            raise DataError(f"{path}: no such file") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: cannot be read: {error}") from error
+        records = []
+        for name in sorted({line.strip() for line in lines} - {""}):
+            picture = _located(self._home / "JPEGImages", name, ".jpg")
+            records.append(Record(f"JPEGImages/{picture.name}", picture, name))
+        return records
+
+    def label_map(
+        self, record: Record, class_of: Mapping[str, int], other: int, frame: Frame | None = None
+    ) -> Pixels:
+        """The class of each pixel, uint8 (H, W) in the shown orientation of the photograph.
+
+        Classes that ``class_of`` lacks get ``other`` (0 background, 255 ignored); background stays 0 and the
+        border around objects 255. A map that was saved in the colours of VOC's palette is read by them.
+
+        ``frame`` is the photograph's, where the caller has read it already.
+
+        Raises:
+            DataError: the map is missing, unreadable, of another size, or has labels or colours not of VOC.
+        """
+        path = _located(self._home / "SegmentationClass", record.key, ".png")
+        labels = read_labels(path)
+        wrong = labels[(labels > len(VOC_CLASSES)) & (labels != IGNORED)]
+        if wrong.size:
+            raise DataError(f"{path}: label {wrong[0]}, but VOC has 0 to {len(VOC_CLASSES)} and {IGNORED}")
+        table = np.zeros(256, np.uint8)
+        for label, name in enumerate(VOC_CLASSES, start=1):
+            table[label] = class_of.get(name, other)
+        table[IGNORED] = IGNORED
+        return turn_labels(table[labels], frame or read_frame(record.picture), str(path))
+
+
+@cache
+def palette() -> NDArray[np.uint8]:
+    """VOC's colours, uint8 (256, 3): the bits of a label dealt out to its channels (`VOClabelcolormap`)."""
+    labels = np.arange(256)
+    colours = np.zeros((256, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (((labels >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    colours.setflags(write=False)
+    return colours
+
+
+def read_labels(path: Path) -> Pixels:
+    """The labels of a map, uint8 (H, W), saved as palette, as grey levels or in the colours of VOC's palette.
+
+    Raises:
+        DataError: the file is missing or unreadable, or holds a colour that VOC has not.
+    """
+    with opened(path) as picture:
+        if picture.mode == "P":
+            indices = np.array(picture)
+            if not _recoloured(picture, indices):
+                return indices
+        elif picture.mode == "L":
+            return np.array(picture)
+        elif picture.mode == "1" or picture.mode.startswith("I"):
+            values = np.asarray(picture).astype(np.int64)
+            if values.min(initial=0) < 0 or values.max(initial=0) > 255:
+                raise ValueError(f"a label of {values.max()}")
+            return values.astype(np.uint8)
+        return _by_colour(np.asarray(picture.convert("RGB")), path)
+
+
+def _recoloured(picture: Image.Image, indices: Pixels) -> bool:
+    """Whether a palette picture shows VOC's colours by other numbers: some programs sort palettes."""
+    stored = np.array(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+    voc = palette()
+    if np.array_equal(stored[: len(VOC_CLASSES) + 1], voc[: len(VOC_CLASSES) + 1]):
+        return False
+    used = np.unique(indices)
+    if used.size and used[-1] >= len(stored):
+        return False
+    shown = stored[used]
+    known = {*map(bytes, voc[: len(VOC_CLASSES) + 1]), bytes(voc[IGNORED])}
+    return not np.array_equal(shown, voc[used]) and all(bytes(colour) in known for colour in shown)
+
+
+def _by_colour(colours: Pixels, path: Path) -> Pixels:
+    codes = colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    voc = palette().astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    order = np.argsort(voc)
+    places = np.minimum(np.searchsorted(voc[order], codes), 255)
+    labels = order[places].astype(np.uint8)
+    wrong = colours[voc[labels] != codes]
+    if wrong.size:
+        raise DataError(f"{path}: colour {tuple(wrong[0].tolist())}, which is not one of VOC's")
+    return labels
+
+
+def _located(folder: Path, name: str, suffix: str) -> Path:
+    """``<folder>/<name><suffix>``, or what is there instead: another suffix, or decomposed accents."""
+    wanted = folder / f"{name}{suffix}"
+    if wanted.is_file():
+        return wanted
+    for form in (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
+        for ending in (suffix, suffix.upper(), *sorted(SUFFIXES)):
+            if (folder / f"{form}{ending}").is_file():
+                return folder / f"{form}{ending}"
+    return wanted

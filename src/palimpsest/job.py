@@ -1,0 +1,83 @@
+"""What every job of the pipeline does first: read the settings, open its log, and fail in one clear line."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from palimpsest.errors import PalimpsestError
+from palimpsest.layout import Layout
+from palimpsest.settings import Settings, read, resolve
+
+OVERRIDES = "PALIMPSEST_CONFIG"
+"""Environment variable in which the pipeline hands a job what `--config` changed."""
+
+
+def hand_over(config: Mapping[str, object]) -> None:
+    """Have the jobs that this process starts run in this very environment, with these changed settings."""
+    os.environ[OVERRIDES] = json.dumps(config)
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
+Main = Callable[[Settings, Layout, argparse.Namespace], None]
+
+
+def run(main: Main, description: str | None, *arguments: str) -> None:
+    """Run one stage as a command; ``arguments`` are the names it takes, as ``seed`` for ``--seed``.
+
+    Exit status 1 and one line on stderr for what the user can mend; the log file has the traceback.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in arguments:
+        parser.add_argument(f"--{name}", required=True, type=int if name == "seed" else str)
+    parser.add_argument(
+        "--config",
+        type=json.loads,
+        default=os.environ.get(OVERRIDES, "{}"),
+        help=f"settings laid over params.yaml, as JSON (default: ${OVERRIDES})",
+    )
+    parser.add_argument("--log", type=Path, help="a file that keeps the log")
+    options = parser.parse_args()
+    keep_log(options.log)
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        settings = resolve(read(Path("params.yaml")), options.config)
+        main(settings, Layout(settings.preset), options)
+    except PalimpsestError as error:
+        logging.getLogger("palimpsest").debug("%s", traceback.format_exc())
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("interrupted; the next run goes on from the last checkpoint")
+    except Exception:
+        logging.getLogger("palimpsest").exception("unexpected error")
+        raise
+
+
+def interrupt(signum: int, frame: object) -> None:
+    """End as by Ctrl-C, so that what is open is closed."""
+    raise KeyboardInterrupt
+
+
+def fail(message: str) -> None:
+    """Say in one line what is wrong, in the log and on stderr, and end."""
+    logging.getLogger("palimpsest").error(message)
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
+def keep_log(path: Path | None) -> None:
+    """Write the log to a file, or to stderr where none is given; a retry goes on in the same file."""
+    handler: logging.Handler = logging.StreamHandler()
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    logger = logging.getLogger("palimpsest")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if path is not None else logging.INFO)
+    logger.propagate = False

@@ -1,0 +1,40 @@
+"""The methods that can be compared: the one table in which a new method is entered.
+
+The table is all that the pipeline's graph needs to know, and reading it imports no method and no PyTorch.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from palimpsest.methods.base import Method
+
+BASE = "base"
+"""The lesson that makes the network every method shares; stored once per seed."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a method is written, and which stored tasks it starts from."""
+
+    path: str
+    """``module:class``."""
+    starts_from: Literal["nothing", "base", "previous"]
+    """``base``: the base network alone, so that all tasks can be learned side by side; ``previous``: the
+    network as the task before left it (the stored tasks of all earlier ones are at hand)."""
+
+
+METHODS: dict[str, Entry] = {
+    "scratch": Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing"),
+    "fine-tune": Entry("palimpsest.methods.fine_tune:FineTune", starts_from="previous"),
+    "decoder": Entry("palimpsest.methods.decoder:Decoder", starts_from="base"),
+    "piggyback": Entry("palimpsest.methods.piggyback:Piggyback", starts_from="base"),
+}
+
+
+def build_method(name: str, settings: Any) -> "Method":
+    """The method of this name; ``base`` trains a whole network from random weights, as `scratch` does."""
+    module, _, attribute = METHODS["scratch" if name == BASE else name].path.partition(":")
+    method: Method = getattr(import_module(module), attribute)(settings)
+    return method

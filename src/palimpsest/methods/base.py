@@ -1,0 +1,148 @@
+"""The interface between a method of continual learning and everything else.
+
+A method is said in few words: what it starts from (the table in `palimpsest.methods`), what trains, what is
+added to the loss, what happens between steps and after training, and what has to be stored, to run the task
+and to go on learning. How the methods of the field map onto these words:
+
+=================  ============  ==============================  ===========================  ==================
+method             starts from   `begin`: what trains            while and after training     `store`
+=================  ============  ==============================  ===========================  ==================
+scratch            nothing       everything                                                   network
+fine-tune          previous      everything                                                   network (shared)
+decoder            base          decoder                                                      decoder
+piggyback          base          scores over frozen weights                                   mask
+ewc                previous      everything                      `penalty`; `after_training`  network (shared),
+                                                                 estimates the Fisher         fisher (to learn)
+lwf                previous      everything                      `penalty`: earlier tasks'    network (shared)
+                                                                 answers on the new pictures
+packnet            previous      weights still free              `after_step` prunes at a     network, owner of
+                                                                 share of the steps           each weight (shared)
+adapter, low rank  base          added modules                                                adapter
+bitdelta           base          everything, then signs+scales   `after_step` quantises       signs, scales
+=================  ============  ==============================  ===========================  ==================
+
+BatchNorm and the 1×1 head belong to the task in every method: they always train and are always stored.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from palimpsest.errors import StorageError
+from palimpsest.networks.trunk import batchnorm_state, head_state, let_train, task_parameters, trunk_layers
+from palimpsest.settings import TrainingSettings
+from palimpsest.tasks.base import Batch, Task
+
+
+@dataclass(frozen=True)
+class Component:
+    """One part of what a task leaves behind, under the names of the network's layers."""
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    shared: bool = False
+    """One for all tasks: what a later task stores takes its place."""
+    needed_to: Literal["run", "learn"] = "run"
+    """``learn``: only further learning needs it, as a Fisher matrix."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An earlier task: what was stored of it, and what it measures."""
+
+    task: Task
+    components: tuple[Component, ...]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a method finds when it takes on a task."""
+
+    network: nn.Module
+    """As the method's start says (random, the base, or as the task before left it), with a fresh head."""
+    task: Task
+    training: TrainingSettings
+    earlier: Sequence[Stored] = ()
+    """The tasks learned before, oldest first; empty for methods that start from nothing or from the base."""
+    batches: Callable[[], Iterator[Batch]] | None = None
+    """Fresh passes over the training pictures of this task."""
+
+
+@dataclass
+class ParameterGroup:
+    """Parameters that train with the same settings."""
+
+    name: str
+    parameters: list[nn.Parameter]
+    learning_rate: float
+    weight_decay: float = 0.0
+
+
+class Method(ABC):
+    """How a frozen or moving network takes on one more task. Holds the state of one lesson at most."""
+
+    def __init__(self, settings: Any = None) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def begin(self, start: Start) -> list[ParameterGroup]:
+        """Freeze, parametrize or extend ``start.network`` in place, and say what trains."""
+
+    def penalty(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor | None:
+        """What is added to the task's loss at every step."""
+        return None
+
+    def after_step(self, network: nn.Module, share: float) -> None:
+        """Called after each step; ``share`` of all steps is done (1.0 after the last)."""
+
+    def after_training(self, network: nn.Module) -> None:
+        """Called once when the last step is done, before the task is stored."""
+
+    @abstractmethod
+    def store(self, network: nn.Module) -> list[Component]:
+        """What has to be kept of this task, BatchNorm and head included."""
+
+    def recall(self, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+        """Make ``network``, a copy of the base, run a stored task.
+
+        ``tensors`` are the task's own components and the shared ones as the last learned task left them.
+        Unless a method says otherwise they replace the network's tensors of the same names.
+
+        Raises:
+            StorageError: the network has no tensor of one of these names, or one of another shape.
+        """
+        own = network.state_dict()
+        for name, tensor in tensors.items():
+            if name not in own:
+                raise StorageError(f"the network has no tensor {name!r}: the stored task is of another network")
+            if own[name].shape != tensor.shape:
+                raise StorageError(f"{name}: expected shape {tuple(own[name].shape)}, found {tuple(tensor.shape)}")
+        network.load_state_dict(dict(tensors), strict=False)
+
+
+def task_components(network: nn.Module) -> list[Component]:
+    """BatchNorm and head, which every method stores with the task."""
+    return [
+        Component("batchnorm", batchnorm_state(network)),
+        Component("head", head_state(network)),
+    ]
+
+
+def task_group(start: Start) -> ParameterGroup:
+    """BatchNorm and head, which train in every method."""
+    return ParameterGroup("task", let_train(task_parameters(start.network)), start.training.learning_rate)
+
+
+def everything(start: Start) -> list[ParameterGroup]:
+    """All of the network: the trunk's convolutions, BatchNorm and head."""
+    return [weight_group(start), task_group(start)]
+
+
+def weight_group(start: Start, part: str = "") -> ParameterGroup:
+    """The trunk's convolutions; those of one part, as ``decoder``, where given."""
+    layers = [layer for name, layer in trunk_layers(start.network) if name.startswith(part)]
+    weights = let_train(p for layer in layers for p in layer.parameters())
+    return ParameterGroup("weights", weights, start.training.learning_rate, start.training.weight_decay)

@@ -1,0 +1,79 @@
+"""The losses of artistic style transfer, as pure functions of features and pictures.
+
+Every loss is one number per picture and relative to what it is compared with, so that weights carry over from one
+perceptual network, layer or picture size to another, and the mean over a split does not depend on its batches.
+All of them compute in float32, under autocast too: sums of squares overflow or drown in 16 bits.
+Source: Gatys et al., CVPR 2016 (content and style); Johnson et al., ECCV 2016 (total variation, training).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Channel correlations averaged over positions: G[c, d] = Σₓ f[c, x] · f[d, x] / (H · W).
+
+    Args:
+        features: (N, C, H, W), any floating type.
+
+    Returns:
+        (N, C, C), float32.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        flat = features.float().flatten(2)
+        return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+def content_loss(features: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """Mean over layers of ‖f − t‖² / ‖t‖²: the share of the photograph's features that was lost.
+
+    Args:
+        features: of the translated picture, per layer (N, C, H, W).
+        targets: of the photograph, the same shapes.
+
+    Returns:
+        (N,), float32; 0 where the features are equal.
+    """
+    return torch.stack([relative_square_error(f, t) for f, t in zip(features, targets, strict=True)]).mean(0)
+
+
+def style_loss(features: Sequence[Tensor], grams: Sequence[Tensor]) -> Tensor:
+    """Mean over layers of ‖G(f) − A‖² / ‖A‖² with the painting's Gram matrices A.
+
+    Args:
+        features: of the translated picture, per layer (N, C, H, W).
+        grams: of the painting, per layer (1, C, C) or (N, C, C), see `gram_matrix`.
+
+    Returns:
+        (N,), float32; 0 where all correlations are the painting's.
+    """
+    return torch.stack(
+        [relative_square_error(gram_matrix(f), a.float()) for f, a in zip(features, grams, strict=True)]
+    ).mean(0)
+
+
+def total_variation(pictures: Tensor) -> Tensor:
+    """Anisotropic total variation per pixel: mean |p[y, x+1] − p[y, x]| + mean |p[y+1, x] − p[y, x]|.
+
+    Args:
+        pictures: (N, C, H, W) in [0, 1], H and W at least 2.
+
+    Returns:
+        (N,), float32; 0 for a uniform picture.
+    """
+    p = pictures.float()
+    across = (p[..., 1:] - p[..., :-1]).abs().mean(dim=(1, 2, 3))
+    down = (p[..., 1:, :] - p[..., :-1, :]).abs().mean(dim=(1, 2, 3))
+    return across + down
+
+
+def relative_square_error(values: Tensor, targets: Tensor) -> Tensor:
+    """‖v − t‖² / ‖t‖² per item of the first dimension: (N, …) and (N, …) or (1, …) → (N,), float32."""
+    v, t = values.float().flatten(1), targets.float().flatten(1)
+    return (v - t).square().mean(1) / t.square().mean(1).clamp_min(SMALLEST)
+
+
+SMALLEST = 1e-8
+"""Mean square below which a target counts as empty; keeps a black picture's loss finite."""

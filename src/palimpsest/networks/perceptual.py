@@ -1,0 +1,241 @@
+"""Frozen networks whose features say what is on a picture (content) and how it is painted (style).
+
+Three of them, by name in `PERCEPTUAL_NETWORKS`. Each takes RGB pictures (N, 3, H, W), float in [0, 1], H and W at
+least 32, normalises them itself and never changes: no gradient reaches its weights, and `train()` leaves it as it
+is. `squeezenet` and `vgg16` read weights trained on ImageNet from a file; `random` needs none.
+"""
+
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from palimpsest.errors import DataError
+
+
+class Features(NamedTuple):
+    """One tensor (N, C, H, W) per layer."""
+
+    content: list[Tensor]
+    style: list[Tensor]
+
+
+class PerceptualNetwork(nn.Module, ABC):
+    """Pictures (N, 3, H, W), float in [0, 1] → `Features`."""
+
+    @abstractmethod
+    def forward(self, pictures: Tensor) -> Features:
+        """Content and style features."""
+
+    @abstractmethod
+    def content(self, pictures: Tensor) -> list[Tensor]:
+        """The content features alone, at less than the cost of both."""
+
+    def freeze(self) -> Self:
+        """Evaluation mode, no gradients for the weights."""
+        self.requires_grad_(False)
+        return self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode, whatever the network around it does."""
+        return super().train(False)
+
+
+class PretrainedFeatures(PerceptualNetwork):
+    """The first layers of a classification network of torchvision, as far as the last one that is looked at."""
+
+    def __init__(self, layers: nn.Sequential, content: tuple[int, ...], style: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layers = layers[: max(*content, *style) + 1]
+        self.content_layers = content
+        self.style_layers = style
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
+        self.freeze()
+
+    def forward(self, pictures: Tensor) -> Features:
+        """Features after each of the layers, (N, C, H / 2ⁱ, W / 2ⁱ)."""
+        found = self._after({*self.content_layers, *self.style_layers}, pictures)
+        return Features([found[i] for i in self.content_layers], [found[i] for i in self.style_layers])
+
+    def content(self, pictures: Tensor) -> list[Tensor]:
+        """As `forward`, but no further than the last content layer."""
+        found = self._after(set(self.content_layers), pictures)
+        return [found[i] for i in self.content_layers]
+
+    def _after(self, wanted: set[int], pictures: Tensor) -> dict[int, Tensor]:
+        x = (pictures - self.mean) / self.std
+        found = {}
+        for i, layer in enumerate(self.layers[: max(wanted) + 1]):
+            x = layer(x)
+            if i in wanted:
+                found[i] = x
+        return found
+
+
+class RandomFilters(PerceptualNetwork):
+    """One layer of fixed random filters at three scales, and random functions of the colour of single pixels.
+
+    Gram matrices of the first hold the direction, size and contrast of strokes, those of the second the palette:
+    second moments of `relu(w · colour + b)` tell colour distributions apart far beyond mean and covariance. Content
+    is brightness and its edges at half resolution, so that colours are free to become the painting's.
+    After Ustyuzhaninov et al. 2016, *Texture synthesis using shallow convolutional networks with random filters*.
+    The filters come from a fixed seed: the same on every run and machine.
+    """
+
+    SEED = 0
+    FILTERS = 32
+    SIZE = 7
+    SCALES = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(self.SEED)
+        colours = unit_norm(torch.randn(self.FILTERS, 3, 1, 1, generator=generator))
+        thresholds = 0.7 * torch.randn(self.FILTERS, generator=generator)
+        strokes = windowed(torch.randn(self.FILTERS, 3, self.SIZE, self.SIZE, generator=generator))
+        self.register_buffer("to_opponent", OPPONENT[:, :, None, None] / OPPONENT_SPREAD, persistent=False)
+        self.register_buffer("colours", colours, persistent=False)
+        self.register_buffer("thresholds", thresholds, persistent=False)
+        self.register_buffer("strokes", strokes, persistent=False)
+        self.register_buffer("edges", unit_norm(strokes[:, :1]), persistent=False)
+        self.freeze()
+
+    def forward(self, pictures: Tensor) -> Features:
+        """Content (N, 34, H / 2, W / 2); style: colours (N, 32, H, W), then strokes (N, 32, H / 2ⁱ, W / 2ⁱ)."""
+        x = self._opponent(pictures)
+        style = [F.relu(F.conv2d(x, self.colours, self.thresholds))]
+        scaled = x
+        for _ in range(self.SCALES):
+            style.append(self._responses(scaled, self.strokes))
+            scaled = F.avg_pool2d(scaled, 2)
+        return Features(self._brightness(x), style)
+
+    def content(self, pictures: Tensor) -> list[Tensor]:
+        """As `forward`, without the style."""
+        return self._brightness(self._opponent(pictures))
+
+    def _opponent(self, pictures: Tensor) -> Tensor:
+        return F.conv2d(pictures - MEAN_BRIGHTNESS, self.to_opponent)
+
+    def _responses(self, x: Tensor, filters: Tensor) -> Tensor:
+        # Reflection: beyond a border of zeros every filter would see an edge, and paint rims.
+        return F.relu(F.conv2d(F.pad(x, (self.SIZE // 2,) * 4, mode="reflect"), filters))
+
+    def _brightness(self, x: Tensor) -> list[Tensor]:
+        brightness = F.avg_pool2d(x[:, :1], 2)
+        # The constant bounds the relative loss of pictures of one grey, which have no content to divide by.
+        constant = torch.full_like(brightness, 0.5)
+        return [torch.cat([self._responses(brightness, self.edges), brightness / 2, constant], dim=1)]
+
+
+OPPONENT = torch.tensor([[1 / 3, 1 / 3, 1 / 3], [1 / 2, -1 / 2, 0], [1 / 4, 1 / 4, -1 / 2]])
+"""RGB → brightness, red − green, yellow − blue; nearly uncorrelated in photographs (Ruderman et al. 1998)."""
+
+OPPONENT_SPREAD = torch.tensor([0.25, 0.07, 0.10])[:, None, None, None]
+"""Their standard deviations in photographs, rounded. Divided by them, colour counts as much as brightness."""
+
+MEAN_BRIGHTNESS = 0.45
+
+
+def unit_norm(filters: Tensor) -> Tensor:
+    """Filters (C, …), each scaled to a Euclidean norm of 1."""
+    return filters / filters.flatten(1).norm(dim=1)[(...,) + (None,) * (filters.dim() - 1)]
+
+
+def windowed(filters: Tensor) -> Tensor:
+    """Filters (C, 3, K, K) under a Gaussian window, without response to uniform colour, of norm 1."""
+    size = filters.shape[-1]
+    offsets = torch.arange(size) - size // 2
+    window = torch.exp(-((offsets / (size / 3)) ** 2))
+    shaped = filters * window[:, None] * window
+    return unit_norm(shaped - shaped.mean(dim=(2, 3), keepdim=True))
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Which layers of a network of torchvision are looked at, and how its weights are called in a file."""
+
+    title: str
+    build: Callable[[], nn.Sequential]
+    content: tuple[int, ...]
+    style: tuple[int, ...]
+
+
+def squeezenet_layers() -> nn.Sequential:
+    """The features of SqueezeNet 1.1 (Iandola et al. 2016)."""
+    from torchvision.models import squeezenet1_1  # noqa: PLC0415 - slow to import, and only needed here
+
+    return squeezenet1_1(weights=None).features  # type: ignore[no-any-return]
+
+
+def vgg16_layers() -> nn.Sequential:
+    """The convolutions of VGG-16 (Simonyan and Zisserman 2015) up to relu4_3, in torchvision's order."""
+    layers: list[nn.Module] = []
+    before = 3
+    for channels, convolutions in ((64, 2), (128, 2), (256, 3), (512, 3)):
+        for _ in range(convolutions):
+            layers += [nn.Conv2d(before, channels, 3, padding=1), nn.ReLU()]
+            before = channels
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers[:-1])
+
+
+SQUEEZENET = Architecture("SqueezeNet 1.1", squeezenet_layers, content=(6,), style=(1, 3, 4, 6, 7, 9, 10))
+# relu3_3, and relu1_2, relu2_2, relu3_3, relu4_3, as in Johnson et al. 2016.
+VGG16 = Architecture("VGG-16", vgg16_layers, content=(15,), style=(3, 8, 15, 22))
+
+
+def pretrained(architecture: Architecture, weights: Path | None) -> PretrainedFeatures:
+    """The network with the weights of a file.
+
+    Raises:
+        DataError: no file, an unreadable one, or one of another architecture; says what was expected and found.
+    """
+    if weights is None:
+        raise DataError(f"the perceptual network {architecture.title} needs a weights file, and none is named")
+    network = PretrainedFeatures(architecture.build(), architecture.content, architecture.style)
+    stored = read_weights(weights)
+    own = network.layers.state_dict()
+    for key, value in own.items():
+        found = stored.get(f"features.{key}")
+        if found is None or found.shape != value.shape:
+            shape = "no such entry" if found is None else f"shape {tuple(found.shape)}"
+            raise DataError(
+                f"{weights}: not the weights of {architecture.title}: expected features.{key} of shape "
+                f"{tuple(value.shape)}, found {shape}"
+            )
+    network.layers.load_state_dict({key: stored[f"features.{key}"].float() for key in own})
+    return network.freeze()
+
+
+def read_weights(path: Path) -> Mapping[str, Tensor]:
+    """The tensors of a file by name, on the CPU; nothing in the file is executed.
+
+    Raises:
+        DataError: the file is missing, unreadable or holds something else than named tensors.
+    """
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such weights file") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: not a readable PyTorch weights file: {reason}") from error
+    if not isinstance(stored, Mapping) or not all(isinstance(value, Tensor) for value in stored.values()):
+        raise DataError(f"{path}: expected tensors by name (a state_dict), found {type(stored).__name__}")
+    return stored
+
+
+PERCEPTUAL_NETWORKS: dict[str, Callable[[Path | None], PerceptualNetwork]] = {
+    "random": lambda weights: RandomFilters(),
+    "squeezenet": lambda weights: pretrained(SQUEEZENET, weights),
+    "vgg16": lambda weights: pretrained(VGG16, weights),
+}
+"""By name: from a weights file (`random` needs none) to the frozen network."""

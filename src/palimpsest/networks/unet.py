@@ -1,0 +1,112 @@
+"""The study's U-Net: an encoder like VGG-13 and a decoder of transposed convolutions, one page in forward order.
+
+At width 64 and 21 classes it has 14,785,301 parameters (56.40 MiB), 20.51 MiB of them in the decoder, and
+14,777,344 convolution weights (1.76 MiB at one bit each). Convolutions have no biases, the head has one.
+Source: the study (Matsumoto and Yanai, ACPR 2019), after Ronneberger et al., MICCAI 2015.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+PaddingMode = Literal["zeros", "reflect", "replicate"]
+
+
+class Stage(nn.Sequential):
+    """Two 3×3 convolutions, each followed by BatchNorm and ReLU: (N, in, H, W) → (N, out, H, W)."""
+
+    def __init__(self, channels_in: int, channels_out: int, padding: PaddingMode) -> None:
+        super().__init__(
+            nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode=padding, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels_out, channels_out, 3, padding=1, padding_mode=padding, bias=False),
+            nn.BatchNorm2d(channels_out),
+            nn.ReLU(inplace=True),
+        )
+
+
+class Encoder(nn.Module):
+    """Five stages with max-pooling between them."""
+
+    def __init__(self, channels: list[int], padding: PaddingMode) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(
+            Stage(before, after, padding) for before, after in zip([3, *channels], channels, strict=False)
+        )
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) → one (N, channels[i], H / 2ⁱ, W / 2ⁱ) per stage."""
+        features = [self.stages[0](x)]
+        for stage in self.stages[1:]:
+            features.append(stage(F.max_pool2d(features[-1], 2)))
+        return features
+
+
+class Rise(nn.Module):
+    """One step of the decoder: transposed convolution to twice the size, concatenation of the skip, a stage."""
+
+    def __init__(self, channels_in: int, channels_skip: int, channels_out: int, padding: PaddingMode) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(channels_in, channels_in, 2, stride=2, bias=False)
+        self.stage = Stage(channels_in + channels_skip, channels_out, padding)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """(N, in, H, W) and (N, skip, 2H, 2W) → (N, out, 2H, 2W)."""
+        return self.stage(torch.cat([self.up(x), skip], dim=1))  # type: ignore[no-any-return]
+
+
+class Decoder(nn.Module):
+    """Four steps back to the size of the picture."""
+
+    def __init__(self, encoder_channels: list[int], channels: list[int], padding: PaddingMode) -> None:
+        super().__init__()
+        skips = encoder_channels[-2::-1]
+        self.rises = nn.ModuleList(
+            Rise(before, skip, after, padding)
+            for before, skip, after in zip([encoder_channels[-1], *channels], skips, channels, strict=False)
+        )
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """The encoder's features → (N, channels[-1], H, W)."""
+        x = features[-1]
+        for rise, skip in zip(self.rises, features[-2::-1], strict=True):
+            x = rise(x, skip)
+        return x
+
+
+class UNet(nn.Module):
+    """Pictures (N, 3, H, W), float in [0, 1], H and W multiples of `stride` → (N, head_channels, H, W)."""
+
+    stride = 16
+
+    def __init__(self, width: int, head_channels: int, padding: PaddingMode = "reflect") -> None:
+        super().__init__()
+        encoder_channels = [width * factor for factor in (1, 2, 4, 8, 8)]
+        decoder_channels = [width * factor for factor in (4, 2, 1, 1)]
+        self.encoder = Encoder(encoder_channels, padding)
+        self.decoder = Decoder(encoder_channels, decoder_channels, padding)
+        self.head_width = decoder_channels[-1]
+        self.head = nn.Conv2d(self.head_width, head_channels, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module is not self.head:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            elif isinstance(module, nn.ConvTranspose2d):
+                start_as_nearest_neighbour(module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw output of the head; what it means is the task's matter."""
+        return self.head(self.decoder(self.encoder(2 * x - 1)))  # type: ignore[no-any-return]
+
+
+def start_as_nearest_neighbour(up: nn.ConvTranspose2d) -> None:
+    """Set a 2×2 transposed convolution of stride 2 to nearest-neighbour upsampling, plus a little noise.
+
+    From random weights the four phases of each output block start unrelated, and pictures keep a checkerboard
+    of that grid to the end of training (Aitken et al. 2017 on sub-pixel convolutions).
+    """
+    with torch.no_grad():
+        nn.init.normal_(up.weight, std=0.1 * up.in_channels**-0.5)
+        up.weight += torch.eye(up.in_channels)[:, :, None, None]

@@ -1,0 +1,147 @@
+"""The tables of README, written from `summary.json` between markers, so that no figure is pasted by hand.
+
+<!-- table:mini -->
+| | | floor | scratch | …
+<!-- /table:mini -->
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from palimpsest.errors import DataError
+from palimpsest.report.summary import (
+    FLOOR,
+    MIB,
+    Metric,
+    badness,
+    describe,
+    forgetting_metrics,
+    written,
+)
+from palimpsest.storage.atomic import write_text
+
+Summary = Mapping[str, Any]
+
+ARROWS = {"higher": " ↑", "lower": " ↓", "one": " → 1", "": ""}
+
+
+def write_tables(readme: Path, summaries: Mapping[str, Summary]) -> None:
+    """Replace what stands between the markers of each preset with its table; the rest stays as it is.
+
+    Raises DataError, with the file unchanged, if a marker is missing, stands twice or in the wrong order.
+    """
+    text = readme.read_text("utf-8")
+    for preset, summary in summaries.items():
+        start, end = _between(readme, text, preset)
+        text = f"{text[:start]}\n{table(summary)}{text[end:]}"
+    write_text(readme, text)
+
+
+def tables_differ(readme: Path, summaries: Mapping[str, Summary]) -> list[str]:
+    """The presets whose table in the file is not what `write_tables` would write. Raises as it does."""
+    text = readme.read_text("utf-8")
+    different = []
+    for preset, summary in summaries.items():
+        start, end = _between(readme, text, preset)
+        if text[start:end] != f"\n{table(summary)}":
+            different.append(preset)
+    return different
+
+
+def table(summary: Summary) -> str:
+    """A summary as a Markdown table: methods across; tasks, forgetting, sizes down; best values in bold."""
+    methods = list(summary)
+    tasks = sorted({key for entry in summary.values() for key in entry if key.startswith("task ")}, key=_number)
+    names = [key.split(" ", 2)[2] for key in tasks]
+    rows = [["task", "metric", *methods], ["---", "---", *["---:"] * len(methods)]]
+    for number, (key, name) in enumerate(zip(tasks, names, strict=True), 1):
+        cells = {method: summary[method].get(key, {}) for method in methods}
+        rows += _rows(f"{number} {_code(name)}", cells, _metrics(cells.values()))
+    for position, name in enumerate(names):
+        cells = {method: summary[method].get(tasks[position], {}) for method in methods}
+        measured = _metrics(cells.values())
+        for after in names[position + 1 :]:
+            later = {m: summary[m].get("forgetting", {}).get(f"{name} after {after}", {}) for m in methods}
+            if any(later.values()):
+                chosen = forgetting_metrics(_kind(measured), measured)
+                rows += _rows(f"{_code(name)} after {_code(after)}", later, chosen)
+    verdicts = {True: "bit-identical", False: "changed", None: "–"}
+    for label, unit, values in (
+        ("earlier tasks' predictions", "", [verdicts[summary[m].get("bit_identical")] for m in methods]),
+        ("weights of all tasks", "MiB", [_mib(summary[m].get("size_mib")) for m in methods]),
+        ("all files needed to run", "MiB", [_mib(summary[m].get("bytes"), MIB) for m in methods]),
+    ):
+        if set(values) != {"–"}:
+            rows.append([label, unit, *values])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _rows(label: str, cells: Mapping[str, Mapping[str, float]], names: Iterable[str]) -> list[list[str]]:
+    """One row per metric, the label in the first."""
+    rows = []
+    kind = _kind(_metrics(cells.values()))
+    for name in names:
+        metric = describe(name, kind)
+        unit = f" ({metric.unit})" if metric.unit else ""
+        values = [_written(metric, name, cell) for cell in cells.values()]
+        best = _best(metric, name, cells)
+        shown = [f"**{v}**" if m in best else v for m, v in zip(cells, values, strict=True)]
+        rows.append([label, f"{metric.label}{unit}{ARROWS[metric.better]}", *shown])
+        label = ""
+    return rows
+
+
+def _written(metric: Metric, name: str, cell: Mapping[str, float]) -> str:
+    """A value, with ± its standard deviation where there are several seeds; a dash where there is none."""
+    if name not in cell:
+        return "–"
+    mean, deviation = cell[name], cell.get(f"{name}_std")
+    beside = "" if deviation is None else f" ± {written(metric, deviation, mean)}"
+    return written(metric, mean) + beside
+
+
+def _best(metric: Metric, name: str, cells: Mapping[str, Mapping[str, float]]) -> set[str]:
+    """The methods with the best value of a row; none where all are alike. The floor takes no part."""
+    scores = {m: badness(metric, cell[name]) for m, cell in cells.items() if m != FLOOR and name in cell}
+    known = [score for score in scores.values() if score is not None]
+    if not known or min(known) == max(known):
+        return set()
+    return {method for method, score in scores.items() if score == min(known)}
+
+
+def _metrics(cells: Iterable[Mapping[str, float]]) -> list[str]:
+    """The metrics that any of these cells has, in their order, without the standard deviations."""
+    return list(dict.fromkeys(name for cell in cells for name in cell if not name.endswith("_std")))
+
+
+def _kind(metrics: Iterable[str]) -> str:
+    """A summary names no kinds. Only a style's SSIM is read in another way, and only a style has a loss."""
+    return "style" if "total_loss" in metrics else ""
+
+
+def _mib(value: float | None, unit: int = 1) -> str:
+    """A size in MiB, given in `unit` bytes."""
+    return "–" if value is None else f"{value / unit:,.2f}"
+
+
+def _number(key: str) -> int:
+    """The number of `task <number> <name>`."""
+    return int(key.split(" ", 2)[1])
+
+
+def _code(name: str) -> str:
+    """A task's name as code; a bar would end the table's cell."""
+    return "`" + name.replace("|", "\\|") + "`"
+
+
+def _between(readme: Path, text: str, preset: str) -> tuple[int, int]:
+    """Where the text between a preset's markers starts and ends."""
+    opening, closing = f"<!-- table:{preset} -->", f"<!-- /table:{preset} -->"
+    for marker in (opening, closing):
+        if text.count(marker) != 1:
+            raise DataError(f"{readme}: expected the marker {marker} once, found it {text.count(marker)} times")
+    start, end = text.index(opening) + len(opening), text.index(closing)
+    if end < start:
+        raise DataError(f"{readme}: {closing} stands before {opening}")
+    return start, end

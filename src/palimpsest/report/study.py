@@ -1,0 +1,72 @@
+"""The tables of the study, as printed: what a run's own tables are laid beside.
+
+Source: N. Matsumoto, lecture slides "Continual learning of image translation networks" (Yanai laboratory,
+University of Electro-Communications), published as Matsumoto & Yanai, "Continual Learning of Image
+Translation Networks Using Task-Dependent Weight Selection Masks", ACPR 2019, doi
+10.1007/978-3-030-41299-9_11. Sizes are MiB.
+"""
+
+from typing import NamedTuple
+
+SOURCE = "Matsumoto & Yanai, ACPR 2019, doi 10.1007/978-3-030-41299-9_11"
+
+METHODS = ("scratch", "fine-tune", "decoder", "piggyback", "resblock6", "resblock9")
+
+
+class Row(NamedTuple):
+    """One row of the study's table; `after` is the task after which it was measured."""
+
+    task: str
+    after: str
+    metric: str
+    values: tuple[float | None, ...]  # in the order of METHODS, None where the study prints a dash
+
+
+RESULTS = (
+    Row("coco-seg", "coco-seg", "miou", (21.47, 21.47, 21.47, 21.47, 0.57, 0.71)),
+    Row("voc-seg", "voc-seg", "miou", (58.59, 64.87, 61.63, 61.45, 4.26, 9.54)),
+    Row("colorize", "colorize", "ssim", (0.9138, 0.9148, 0.9121, 0.9058, 0.9281, 0.9286)),
+    Row("colorize", "colorize", "mse", (244.00, 237.92, 241.66, 242.49, 532.83, 527.13)),
+    Row("style-gogh", "style-gogh", "ssim", (0.3678, 0.3555, 0.3595, 0.3501, 0.3467, 0.3524)),
+    Row("style-gogh", "style-gogh", "total_loss", (413_833, 405_893, 473_723, 528_587, 460_268, 442_211)),
+    Row("style-munch", "style-munch", "total_loss", (447_480, 490_490, 544_348, 521_476, 520_221, 494_600)),
+)
+
+FORGETTING = (
+    Row("coco-seg", "voc-seg", "miou", (None, 0.70, 21.47, 21.47, 0.57, 0.71)),
+    Row("voc-seg", "colorize", "miou", (None, 1.87, 61.63, 61.45, 4.26, 9.54)),
+    Row("colorize", "style-gogh", "ssim", (None, 0.5321, 0.9121, 0.9058, 0.9281, 0.9286)),
+    Row("colorize", "style-gogh", "mse", (None, 870.18, 241.66, 242.49, 532.83, 527.13)),
+)
+
+SIZE_MIB = {
+    "scratch": 282.0,
+    "fine-tune": 56.4,
+    "decoder": 138.4,
+    "piggyback": 63.6,
+    "resblock6": 683.7,
+    "resblock9": 1021.2,
+}
+
+# The share of positions at which the masks of two tasks hold the same bit; task 1's "mask" is all ones.
+MASK_SIMILARITY = {
+    ("voc-seg", "coco-seg"): 0.5075,
+    ("colorize", "coco-seg"): 0.5042,
+    ("colorize", "voc-seg"): 0.5054,
+    ("style-gogh", "coco-seg"): 0.4326,
+    ("style-gogh", "voc-seg"): 0.5034,
+    ("style-gogh", "colorize"): 0.5020,
+    ("style-munch", "coco-seg"): 0.4529,
+    ("style-munch", "voc-seg"): 0.5029,
+    ("style-munch", "colorize"): 0.5025,
+    ("style-munch", "style-gogh"): 0.5210,
+}
+
+# Pascal VOC by the residual-block network, mIoU in per cent, by the loss that trained it.
+RESBLOCK_SEGMENTATION = {
+    "L1": 7.11,
+    "L2": 4.49,
+    "adversarial, 6 blocks": 4.26,
+    "adversarial, 9 blocks": 9.54,
+    "cross-entropy": 52.55,
+}

@@ -1,0 +1,314 @@
+"""The study's table from `metrics.csv` and `sizes.csv`: which metrics stand in it, in which order and digits.
+
+summarise(metrics, sizes, sequence, methods) → {method: {"task 1 coco-seg": {"miou": …}, …}}
+"""
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+
+from palimpsest.errors import DataError
+from palimpsest.storage.atomic import write_text
+
+MIB = 2**20
+FLOOR = "floor"  # the method that needs no learning; measured once per task
+
+# What the study's accounting leaves out: every task of every method has these, and they weigh next to
+# nothing.
+UNCOUNTED = ("batchnorm", "head", "metadata")
+
+
+class Metric(NamedTuple):
+    """How a metric is written and read. `better`: what is better; "one" is nearest to 1, "" is neither."""
+
+    label: str
+    unit: str
+    better: Literal["higher", "lower", "one", ""]
+    digits: int | None  # decimals; None for four significant digits, where the scale is not known beforehand
+    meaning: str
+
+
+METRICS = {
+    "miou": Metric(
+        "mIoU",
+        "%",
+        "higher",
+        2,
+        "mean intersection over union: pixels on which prediction and truth agree about a class, divided by "
+        "those that either gives to it; one confusion matrix over the whole split, mean over the classes in "
+        "the truth",
+    ),
+    "accuracy": Metric("accuracy", "%", "higher", 2, "share of pictures whose class is predicted rightly"),
+    "ssim": Metric(
+        "SSIM",
+        "",
+        "higher",
+        4,
+        "structural similarity to the target, 1 for equal pictures (Wang et al. 2004; Gaussian window, "
+        "σ = 1.5). A grey copy of a colour photograph already scores high. For a style it is the similarity "
+        "to the photograph, and neither high nor low is better: the untouched photograph scores 1",
+    ),
+    "mse": Metric("MSE", "", "lower", 2, "mean squared error over pixels and channels, on the 0–255 scale"),
+    "ciede2000": Metric(
+        "CIEDE2000",
+        "ΔE",
+        "lower",
+        2,
+        "perceived colour difference, mean over pixels; about 1 is where a trained eye begins to see one",
+    ),
+    "colourfulness": Metric(
+        "colourfulness",
+        "",
+        "one",
+        3,
+        "Hasler & Süsstrunk's colourfulness as a share of the truth's: 0 is grey, 1 is like the truth",
+    ),
+    "total_loss": Metric(
+        "total loss",
+        "",
+        "lower",
+        None,
+        "content, style and smoothness losses with the weights of the settings; comparable only under the "
+        "same settings and perceptual network",
+    ),
+}
+
+# The metrics that head each kind of task. A kind that is not here shows every metric it was measured by.
+HEADLINES = {
+    "segmentation": ("miou",),
+    "colorization": ("ssim", "mse", "ciede2000", "colourfulness"),
+    "style": ("total_loss", "ssim"),
+    "paired": ("ssim", "mse"),
+    "classification": ("accuracy",),
+}
+
+
+def describe(name: str, kind: str = "") -> Metric:
+    """The description of any metric name, known or not, for a task of this kind."""
+    if name == "ssim" and kind == "style":
+        return METRICS["ssim"]._replace(label="SSIM to the photograph", better="")
+    if name.startswith("iou/"):
+        label = f"IoU {name.removeprefix('iou/')}"
+        return Metric(label, "%", "higher", 2, "intersection over union of one class")
+    if name.endswith("_loss") and name not in METRICS:
+        return Metric(name.replace("_", " "), "", "lower", None, "one part of the total loss")
+    return METRICS.get(name, Metric(name, "", "", None, "as the task defines it"))
+
+
+def headlines(kind: str, measured: Iterable[str]) -> list[str]:
+    """The metrics of a task that stand in the tables, in their order; only those that were measured."""
+    present = dict.fromkeys(measured)
+    wanted = HEADLINES.get(kind) or [name for name in present if "/" not in name]
+    return [name for name in wanted if name in present]
+
+
+def forgetting_metrics(kind: str, measured: Iterable[str]) -> list[str]:
+    """The at most two headline metrics that say whether a task was forgotten."""
+    directed = [name for name in headlines(kind, measured) if describe(name, kind).better in ("higher", "lower")]
+    return directed[:2]
+
+
+def badness(metric: Metric, value: float) -> float | None:
+    """A number that is the smaller the better the value is; None where no value is better than another."""
+    return {"higher": -value, "lower": value, "one": abs(value - 1), "": None}[metric.better]
+
+
+def decimals(metric: Metric, value: float) -> int:
+    """How many decimals a value is shown with; four significant digits where the metric has no say."""
+    if metric.digits is not None:
+        return metric.digits
+    return min(6, max(0, 3 - math.floor(math.log10(abs(value))))) if value else 3
+
+
+def rounded(metric: Metric, value: float, beside: float | None = None) -> float:
+    """A value with just the digits that the tables show, so that a table made of it shows the same.
+
+    beside: the mean, where the value is its standard deviation; it is written with the digits of the mean.
+    """
+    return round(value, decimals(metric, value if beside is None else beside))
+
+
+def written(metric: Metric, value: float, beside: float | None = None) -> str:
+    """A value as the tables show it: `95.10`, `0.9138`, `413,833`; `beside` as for `rounded`."""
+    return f"{value:,.{decimals(metric, value if beside is None else beside)}f}"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The forgetting matrix of a run: each task measured after each task that was learned since.
+
+    sequence: (task, kind) in the order of learning. values: (method, task, after, metric) → one number per
+    seed. checksums: (method, task, after) → {seed: SHA-256 of the predictions}. images: task → pictures
+    measured on.
+    """
+
+    sequence: tuple[tuple[str, str], ...]
+    values: Mapping[tuple[str, str, str, str], tuple[float, ...]]
+    checksums: Mapping[tuple[str, str, str], Mapping[int, str]]
+    images: Mapping[str, int]
+    seeds: tuple[int, ...]
+
+    def tasks_from(self, task: str) -> list[str]:
+        """This task and all that are learned after it."""
+        names = [name for name, _ in self.sequence]
+        return names[names.index(task) :]
+
+    def afters(self, method: str, task: str) -> list[str]:
+        """After which tasks this one was measured; the first is when it was learned (`joint`: the last)."""
+        return [after for after in self.tasks_from(task) if (method, task, after) in self.checksums]
+
+    def metrics(self, task: str) -> list[str]:
+        """Every metric that this task was measured by, under whatever method, in the order of the file."""
+        return list(dict.fromkeys(metric for _, of, _, metric in self.values if of == task))
+
+    def statistic(self, method: str, task: str, after: str, metric: str) -> tuple[float, float | None] | None:
+        """Mean and sample standard deviation over the seeds (None for one seed); None where not measured."""
+        values = self.values.get((method, task, after, metric))
+        if not values:
+            return None
+        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+    def unchanged(self, method: str, task: str, after: str) -> bool | None:
+        """Whether the predictions are bit for bit those right after learning; None where nobody can tell."""
+        first, now = (self.checksums.get((method, task, at)) for at in (self.afters(method, task)[0], after))
+        if not first or not now or first.keys() != now.keys() or "" in (*first.values(), *now.values()):
+            return None
+        return first == now
+
+    def bit_identical(self, method: str) -> bool | None:
+        """Whether no later task changed any prediction of any earlier one; None where nobody can tell."""
+        verdicts = [
+            self.unchanged(method, task, after)
+            for task, _ in self.sequence
+            for after in self.afters(method, task)[1:]
+        ]
+        if False in verdicts:
+            return False
+        return None if None in verdicts or not verdicts else True
+
+
+def forgetting_matrix(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]) -> Matrix:
+    """Read the rows of `metrics.csv`. Values that are not finite count as not measured.
+
+    Raises DataError for a missing column, a row that stands there twice, and a task outside the sequence.
+    """
+    columns = ["seed", "method", "task", "after", "metric", "value", "images", "checksum"]
+    _require(metrics, columns, "metrics.csv")
+    names = [task for task, _ in sequence]
+    unknown = sorted((set(metrics["task"]) | set(metrics["after"])) - set(names))
+    if unknown:
+        raise DataError(f"metrics.csv: task {unknown[0]!r} is not in the sequence ({', '.join(names)})")
+    key = ["seed", "method", "task", "after", "metric"]
+    twice = metrics[metrics.duplicated(key)]
+    if len(twice):
+        raise DataError(f"metrics.csv: measured twice: {', '.join(str(v) for v in twice[key].iloc[0])}")
+
+    values: dict[tuple[str, str, str, str], list[float]] = {}
+    checksums: dict[tuple[str, str, str], dict[int, str]] = {}
+    images: dict[str, int] = {}
+    rows = metrics.sort_values("seed", kind="stable")[columns].itertuples(index=False, name=None)
+    for seed, method, task, after, metric, value, count, checksum in rows:
+        found = checksums.setdefault((method, task, after), {})
+        text = checksum if isinstance(checksum, str) else ""
+        if found.setdefault(int(seed), text) != text:
+            raise DataError(f"metrics.csv: two checksums for one cell: {seed}, {method}, {task}, {after}")
+        images[task] = max(int(count), images.get(task, 0))
+        if math.isfinite(value):
+            values.setdefault((method, task, after, metric), []).append(float(value))
+    return Matrix(
+        sequence=tuple((task, kind) for task, kind in sequence),
+        values={cell: tuple(numbers) for cell, numbers in values.items()},
+        checksums=checksums,
+        images=images,
+        seeds=tuple(sorted({int(seed) for seed in metrics["seed"]})),
+    )
+
+
+def bytes_needed(
+    sizes: pd.DataFrame, to: Literal["run", "learn"], method: str, weights_only: bool = False
+) -> float:
+    """Bytes that a method needs for all its tasks, mean over seeds; NaN where the file has no rows of it.
+
+    weights_only: the study's accounting, without batch normalisation, heads and the files' metadata.
+    """
+    _require(sizes, ["seed", "method", "task", "component", "bytes", "needed_to"], "sizes.csv")
+    own = sizes[sizes["method"] == method]
+    if own.empty:
+        return math.nan
+    chosen = own[own["needed_to"] == to]
+    if weights_only:
+        chosen = chosen[~chosen["component"].isin(UNCOUNTED)]
+    return float(chosen["bytes"].sum()) / own["seed"].nunique()
+
+
+def summarise(
+    metrics: pd.DataFrame, sizes: pd.DataFrame, sequence: Sequence[tuple[str, str]], methods: Sequence[str]
+) -> dict[str, Any]:
+    """The study's table, nested for `dvc metrics show`; `floor` comes first, then the methods as given.
+
+    Per method: `task <n> <name>` → its headline metrics right after learning; `forgetting` → `<task> after
+    <task>` → the same metrics after the next task and after the last; `bit_identical` → whether no
+    prediction of an earlier task changed; `size_mib` → weights only, the study's accounting, MiB; `bytes` →
+    all files needed to run; `learn_bytes` → what only further learning needs. With several seeds each metric
+    is a mean, and `<metric>_std` the sample standard deviation. What was not measured is left out, so that
+    the result is valid JSON.
+    """
+    matrix = forgetting_matrix(metrics, sequence)
+    table: dict[str, Any] = {}
+    for method in [FLOOR, *(name for name in methods if name != FLOOR)]:
+        entry: dict[str, Any] = {}
+        forgetting: dict[str, Any] = {}
+        for number, (task, kind) in enumerate(sequence, 1):
+            afters = matrix.afters(method, task)
+            if not afters:
+                continue
+            entry[f"task {number} {task}"] = _cell(matrix, kind, method, task, afters[0])
+            for after in dict.fromkeys([*afters[1:2], *afters[1:][-1:]]):
+                forgetting[f"{task} after {after}"] = _cell(matrix, kind, method, task, after)
+        if not entry:
+            continue
+        if method != FLOOR:
+            entry["forgetting"] = forgetting
+            identical = matrix.bit_identical(method)
+            if identical is not None:
+                entry["bit_identical"] = identical
+            weights = bytes_needed(sizes, "run", method, weights_only=True)
+            if not math.isnan(weights):
+                entry["size_mib"] = round(weights / MIB, 3)
+                entry["bytes"] = round(bytes_needed(sizes, "run", method))
+                entry["learn_bytes"] = round(bytes_needed(sizes, "learn", method))
+        table[method] = entry
+    return table
+
+
+def write_summary(destination: Path, summary: Mapping[str, Any]) -> None:
+    """Write `summary.json`; the same summary gives the same bytes."""
+    write_text(destination, json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _cell(matrix: Matrix, kind: str, method: str, task: str, after: str) -> dict[str, float]:
+    """The headline metrics of one cell of the matrix, rounded, and `<metric>_std` with several seeds."""
+    cell = {}
+    for name in headlines(kind, matrix.metrics(task)):
+        found = matrix.statistic(method, task, after, name)
+        if found is None:
+            continue
+        metric = describe(name, kind)
+        cell[name] = rounded(metric, found[0])
+        if found[1] is not None:
+            cell[f"{name}_std"] = rounded(metric, found[1], found[0])
+    return cell
+
+
+def _require(table: pd.DataFrame, columns: Sequence[str], file: str) -> None:
+    """Raise DataError for the first column that is not there."""
+    for column in columns:
+        if column not in table.columns:
+            found = ", ".join(map(str, table.columns))
+            raise DataError(f"{file}: column {column!r} is missing; found {found}")

@@ -1,0 +1,477 @@
+"""Every setting: its name, type, range and default, checked at the door. Nothing below this module sees a dict.
+
+`params.yaml` holds common ``defaults`` and three ``presets`` laid over them; values given on the command line
+(`snakemake --config preset=real data_root=…`) are laid over both. `resolve` gives one checked `Settings`, and
+its methods cut out what a single job may depend on: a job is handed that cut alone, and the pipeline reruns it
+when the cut changes. So what a job uses and what it is rerun for cannot differ.
+"""
+
+import difflib
+import hashlib
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from palimpsest.errors import SettingsError
+from palimpsest.layout import Layout
+from palimpsest.methods import BASE, METHODS
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")]
+
+
+class Part(BaseModel):
+    """A group of settings: unknown names are refused, values cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def digest(self) -> str:
+        """SHA-256 of the values, in hexadecimal."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+class NetworkSettings(Part):
+    """The network of the sequence."""
+
+    name: Literal["unet"] = "unet"
+    width: Annotated[int, Field(ge=1)] = 64
+    """Channels of the first stage; the study's network has 64."""
+    padding: Literal["zeros", "reflect", "replicate"] = "reflect"
+
+
+class BaseSettings(Part):
+    """How the base network comes to be."""
+
+    encoder_weights: Path | None = None
+    """A file of VGG weights (torchvision's names) to start the encoder from; the study starts from noise."""
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Steps of the base training where they differ from `training.steps`."""
+
+
+class PictureSettings(Part):
+    """Sizes of pictures, in pixels."""
+
+    size: Annotated[int, Field(ge=32, multiple_of=16)] = 80
+    """Prepared pictures are squares of this side, and are evaluated whole."""
+    crop: Annotated[int, Field(ge=32, multiple_of=16)] = 64
+    """Side of the random crops that train."""
+    smallest_scale: Annotated[float, Field(gt=0, le=1)] = 0.75
+    """A training crop shows between this share and the whole of the prepared picture's side."""
+    broken_share: Share = 0.01
+    """Up to this share of unreadable pictures is left out and listed; more stops the run."""
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> typing.Self:
+        if self.crop > self.size:
+            raise ValueError(f"crop ({self.crop}) is larger than the prepared picture, size ({self.size})")
+        return self
+
+
+class TrainingSettings(Part):
+    """How every training runs."""
+
+    steps: Annotated[int, Field(ge=1)] = 300
+    """Optimiser steps of each task, the same for every method."""
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    learning_rate: Positive = 1e-3
+    """Of weights, BatchNorm and head (AdamW, linear warm-up, cosine to zero)."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    warmup: Share = 0.05
+    """Share of the steps with a rising learning rate."""
+    gradient_clip: Positive = 1.0
+    """Largest norm of the gradient of one group of parameters."""
+    steps_per_epoch: Annotated[int, Field(ge=1)] = 50
+    """Steps between two lines of the log, two points of the curves and two checkpoints."""
+    precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
+    threads: Annotated[int, Field(ge=1)] = 1
+    """CPU threads of one training. Results are bit-identical only for the same number."""
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: Annotated[int, Field(ge=1)] = 1
+
+
+class TrainingOverrides(Part):
+    """What a single task may set otherwise, for every method alike."""
+
+    steps: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    learning_rate: Positive | None = None
+
+
+class DatasetSettings(Part):
+    """Where pictures come from."""
+
+    format: Literal["coco", "voc", "paired"]
+    source: Literal["generated", "directory", "download"]
+    root: Path | None = None
+    """The folder of a `directory` source."""
+    side: Annotated[int, Field(ge=32)] = 96
+    """Shorter side of generated pictures, in pixels."""
+    generate: dict[str, Annotated[int, Field(ge=1)]] = {}
+    """Generated pictures per split, by the data set's own split names."""
+    archives: list[str] = []
+    """The files of a `download` source; `palimpsest.data.download` knows their addresses and checksums."""
+    input_side: Literal["left", "right"] = "left"
+    """Where files hold both halves side by side: which half is the input."""
+
+    @model_validator(mode="after")
+    def _has_root(self) -> typing.Self:
+        if self.source == "directory" and self.root is None:
+            raise ValueError("source 'directory' needs a root: give root, or data_root for all data sets")
+        if self.source == "download" and not self.archives:
+            raise ValueError("source 'download' needs the names of archives to fetch")
+        if self.source == "generated" and (self.format == "paired" or not self.generate):
+            raise ValueError("source 'generated' needs format coco or voc and counts under generate")
+        return self
+
+
+class TaskSettings(Part):
+    """What every kind of task has."""
+
+    data: Name
+    """Name of a data set."""
+    splits: dict[Literal["train", "val"], str] = {"train": "train", "val": "val"}
+    """From which split of the data set the task's own splits are taken."""
+    images: dict[Literal["train", "val"], Annotated[int, Field(ge=1)]] = {}
+    """At most so many pictures per split; all where nothing is said."""
+    training: TrainingOverrides = TrainingOverrides()
+
+
+class SegmentationSettings(TaskSettings):
+    """Photograph → class per pixel."""
+
+    kind: Literal["segmentation"]
+    classes: dict[str, list[str]]
+    """Our classes, each a list of the data set's categories; a supercategory stands for all its members."""
+    others: Literal["background", "ignored"] = "background"
+    """What becomes of categories that no class names."""
+
+
+class ColorizationSettings(TaskSettings):
+    """Grey photograph → colour photograph."""
+
+    kind: Literal["colorization"]
+    loss: Literal["l1", "l2"] = "l1"
+    output: Literal["rgb", "chroma"] = "rgb"
+    """`rgb`: the network gives the picture (the study's); `chroma`: it gives the colour, and the input keeps
+    its luminance."""
+
+
+class PairedSettings(TaskSettings):
+    """Input picture → target picture, from two folders or from files that hold both."""
+
+    kind: Literal["paired"]
+    loss: Literal["l1", "l2"] = "l1"
+
+
+class StyleSettings(TaskSettings):
+    """Photograph → in the style of a painting."""
+
+    kind: Literal["style"]
+    picture: Path
+    """The painting."""
+    picture_size: Annotated[int, Field(ge=32)] = 128
+    """The painting is scaled to this shorter side: it sets the size of the strokes."""
+    content_weight: Annotated[float, Field(ge=0)] = 1.0
+    style_weight: Annotated[float, Field(ge=0)] = 2.0
+    tv_weight: Annotated[float, Field(ge=0)] = 1.0
+    perceptual: Literal["random", "squeezenet", "vgg16"] = "squeezenet"
+    weights: Path | None = None
+    """File of the perceptual network; where none is named it is taken from data_root/weights or downloaded."""
+
+
+AnyTask = Annotated[
+    SegmentationSettings | ColorizationSettings | PairedSettings | StyleSettings, Field(discriminator="kind")
+]
+
+
+class MaskSettings(Part):
+    """One-bit masks (Mallya et al. 2018). The original code: 1e-4, 1e-2, 5e-3."""
+
+    score_learning_rate: Positive = 3e-3
+    initial_score: float = 1e-2
+    threshold: float = 5e-3
+
+    @model_validator(mode="after")
+    def _starts_open(self) -> typing.Self:
+        if self.initial_score <= self.threshold:
+            raise ValueError("initial_score must lie above threshold: the mask has to start as all ones")
+        return self
+
+
+AnyMethodSettings = MaskSettings
+
+
+class MethodSettings(Part):
+    """Settings of single methods, each under the method's name."""
+
+    model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"))
+
+    piggyback: MaskSettings = MaskSettings()
+
+    def of(self, method: str) -> AnyMethodSettings | None:
+        """The settings of one method; None where it has none."""
+        found: AnyMethodSettings | None = getattr(self, method.replace("-", "_"), None)
+        return found
+
+
+class Preparation(Part):
+    """What the prepared arrays of one task depend on."""
+
+    dataset: DatasetSettings
+    size: int
+    broken_share: float
+    kind: str
+    data: str
+    splits: dict[Literal["train", "val"], str]
+    images: dict[Literal["train", "val"], int]
+    classes: dict[str, list[str]] | None
+    others: Literal["background", "ignored"] | None
+
+
+class Lesson(Part):
+    """What one training depends on: one method learns one task."""
+
+    seed: int
+    method: str
+    method_settings: AnyMethodSettings | None
+    task_name: str
+    task: AnyTask
+    network: NetworkSettings
+    base: BaseSettings | None
+    """None unless this training makes the base network."""
+    pictures: PictureSettings
+    training: TrainingSettings
+    """With the task's own overrides already applied."""
+
+
+class Examination(Part):
+    """What measuring one method on all its tasks depends on."""
+
+    seed: int
+    method: str
+    method_settings: AnyMethodSettings | None
+    sequence: list[str]
+    tasks: dict[str, AnyTask]
+    network: NetworkSettings
+    threads: int
+    accelerator: Literal["auto", "cpu", "cuda"]
+    samples: int
+
+
+class Settings(Part):
+    """All settings of one preset."""
+
+    preset: Name
+    data_root: Path | None = None
+    """A folder in the native COCO / VOC layout, read in place of downloads."""
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    methods: Annotated[list[str], Field(min_length=1)]
+    sequence: Annotated[list[Name], Field(min_length=1)]
+    """The tasks in the order in which they are learned; the first makes the base network."""
+    samples: Annotated[int, Field(ge=1)] = 6
+    """Pictures of each task that the report shows."""
+    network: NetworkSettings = NetworkSettings()
+    base: BaseSettings = BaseSettings()
+    pictures: PictureSettings = PictureSettings()
+    training: TrainingSettings = TrainingSettings()
+    method_settings: MethodSettings = MethodSettings()
+    datasets: dict[Name, DatasetSettings]
+    tasks: dict[Name, AnyTask]
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> typing.Self:
+        for key, names, known in (
+            ("methods", self.methods, METHODS),
+            ("sequence", self.sequence, self.tasks),
+        ):
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{key}: there is no {name!r}{nearest(name, known)}")
+            if len(set(names)) < len(names):
+                raise ValueError(f"{key}: a name stands twice in {names}")
+        for name in self.sequence:
+            data = self.tasks[name].data
+            if data not in self.datasets:
+                raise ValueError(f"tasks.{name}.data: there is no data set {data!r}{nearest(data, self.datasets)}")
+        if self.pictures.crop % 16 or self.pictures.size % 16:
+            raise ValueError("pictures.size and pictures.crop must be multiples of 16, the stride of the network")
+        return self
+
+    @property
+    def base_task(self) -> str:
+        """The task that makes the base network."""
+        return self.sequence[0]
+
+    def preparation(self, task: str) -> Preparation:
+        """The cut that decides the prepared arrays of a task."""
+        chosen = self.tasks[task]
+        return Preparation(
+            dataset=self.datasets[chosen.data],
+            size=self.pictures.size,
+            broken_share=self.pictures.broken_share,
+            kind=chosen.kind,
+            data=chosen.data,
+            splits=chosen.splits,
+            images=chosen.images,
+            classes=chosen.classes if isinstance(chosen, SegmentationSettings) else None,
+            others=chosen.others if isinstance(chosen, SegmentationSettings) else None,
+        )
+
+    def lesson(self, seed: int, method: str, task: str) -> Lesson:
+        """The cut that decides one training. The base network is the lesson of the method ``base``."""
+        chosen = self.tasks[task]
+        overrides = chosen.training.model_dump(exclude_none=True)
+        is_base = method == BASE
+        if is_base and self.base.steps is not None:
+            overrides["steps"] = self.base.steps
+        return Lesson(
+            seed=seed,
+            method=method,
+            method_settings=self.method_settings.of(method),
+            task_name=task,
+            task=chosen,
+            network=self.network,
+            base=self.base if is_base else None,
+            pictures=self.pictures,
+            training=self.training.model_copy(update=overrides),
+        )
+
+    def examination(self, seed: int, method: str) -> Examination:
+        """The cut that decides the measuring of one method."""
+        return Examination(
+            seed=seed,
+            method=method,
+            method_settings=self.method_settings.of(method),
+            sequence=self.sequence,
+            tasks={name: self.tasks[name] for name in self.sequence},
+            network=self.network,
+            threads=self.training.threads,
+            accelerator=self.training.accelerator,
+            samples=self.samples,
+        )
+
+
+FLOOR = "floor"
+"""The answer that needs no learning stands among the methods in every table."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The plain content of a YAML file of settings.
+
+    Raises:
+        SettingsError: the file is missing or is not YAML.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise SettingsError(f"{path}{line}: is not valid YAML ({getattr(error, 'problem', error)})") from error
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: has to be a mapping of settings")
+    return content
+
+
+def resolve(content: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Defaults, the chosen preset over them, and the command line's values over both, checked.
+
+    Raises:
+        SettingsError: a key is unknown or a value impossible; names the key's full path.
+    """
+    overrides = dict(overrides or {})
+    top = laid_over({key: content[key] for key in content if key not in ("defaults", "presets")}, overrides)
+    presets = content.get("presets") or {}
+    preset = top.get("preset")
+    if preset not in presets:
+        raise SettingsError(f"preset: there is no {preset!r}{nearest(str(preset), presets)}")
+    values = laid_over(laid_over(content.get("defaults") or {}, presets[preset] or {}), top)
+    read_from_data_root(values)
+    name_weights(values)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError("; ".join(explain(problem) for problem in error.errors())) from error
+
+
+def name_weights(values: dict[str, Any]) -> None:
+    """Name the fetched weights file for every style task that needs one and names none."""
+    for task in (values.get("tasks") or {}).values():
+        if isinstance(task, dict) and task.get("kind") == "style" and not task.get("weights"):
+            network = task.get("perceptual", StyleSettings.model_fields["perceptual"].default)
+            if network != "random":
+                task["weights"] = str(Layout(str(values["preset"])).perceptual_weights(network))
+
+
+def read_from_data_root(values: dict[str, Any]) -> None:
+    """Turn data sets that would be downloaded into folders below ``data_root``, where one is given."""
+    root = values.get("data_root")
+    if root is None:
+        return
+    datasets = [d for d in (values.get("datasets") or {}).values() if isinstance(d, dict)]
+    replaced = [d for d in datasets if d.get("source") == "download"]
+    if not replaced:
+        raise SettingsError(
+            f"data_root: preset {values.get('preset')!r} makes its own pictures; use preset=real or preset=paper"
+        )
+    for dataset in replaced:
+        dataset.update(source="directory", root=str(Path(root) / dataset["format"]))
+
+
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested mappings as one, in which the values of the second win."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = laid_over(merged[key], value) if both else value
+    return {key: dict(value) if isinstance(value, Mapping) else value for key, value in merged.items()}
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """`; did you mean …?` with the most similar known name, or the known names where none is similar."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(map(str, names))}"
+
+
+def explain(problem: Any) -> str:
+    """One line for one problem that pydantic found: the key's full path and what is wrong with it."""
+    kinds = {"segmentation", "colorization", "paired", "style"}
+    location = [str(part) for part in problem["loc"] if part not in kinds]
+    path = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: unknown setting{nearest(location[-1], names_at(problem['loc'][:-1]))}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{path}: {message}" if path else message
+
+
+def names_at(location: tuple[Any, ...]) -> list[str]:
+    """The names of settings that may stand at a place."""
+    models: list[type[BaseModel]] = [Settings]
+    for part in location:
+        inside = [
+            m
+            for model in models
+            if part in model.model_fields
+            for m in models_in(model.model_fields[part].annotation)
+        ]
+        of_kind = [
+            m
+            for m in models
+            if "kind" in m.model_fields and part in typing.get_args(m.model_fields["kind"].annotation)
+        ]
+        models = inside or of_kind or models  # the key of a mapping, as a task's name, leads to no other model
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models among an annotation's alternatives and values."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in typing.get_args(annotation) for found in models_in(part)]

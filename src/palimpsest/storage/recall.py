@@ -1,0 +1,94 @@
+"""From stored files back to a network that runs a task.
+
+The files are only read and the base's tensors only copied: applying a task changes nothing that is stored.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from torch import nn
+
+from palimpsest.errors import StorageError
+from palimpsest.layout import Layout
+from palimpsest.methods import BASE, METHODS, build_method
+from palimpsest.networks import build_network
+from palimpsest.settings import AnyMethodSettings, NetworkSettings, Settings
+from palimpsest.storage.task_file import TaskFile, load_task
+from palimpsest.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class StoredTasks:
+    """The stored tasks of one method and seed."""
+
+    layout: Layout
+    seed: int
+    method: str
+    method_settings: AnyMethodSettings | None
+    network_settings: NetworkSettings
+    sequence: Sequence[str]
+
+    @classmethod
+    def of(cls, settings: Settings, seed: int, method: str) -> "StoredTasks":
+        """Where the settings put them."""
+        return cls(
+            Layout(settings.preset),
+            seed,
+            method,
+            settings.method_settings.of(method),
+            settings.network,
+            settings.sequence,
+        )
+
+    def path(self, task: str) -> Path:
+        """The file of a task; the base network's for the first task, which every method shares."""
+        method = BASE if task == self.sequence[0] else self.method
+        return self.layout.stored(self.seed, method, task)
+
+    def file(self, task: str) -> TaskFile:
+        """The file of a task, checked against the base network it needs.
+
+        Raises:
+            StorageError: it is damaged, or belongs to another base network.
+        """
+        found = _load(self.path(task))
+        expected = found.provenance.network_sha256
+        if expected is not None:
+            base = _load(self.path(self.sequence[0]))
+            if base.sha256 != expected:
+                raise StorageError(
+                    f"{found.path}: belongs to the base network {expected[:12]}…, found {base.sha256[:12]}… "
+                    f"in {base.path}"
+                )
+        return found
+
+    def network(self, task: Task, after: str | None = None) -> nn.Module:
+        """The network as it runs ``task`` once the task ``after`` has been learned (itself where not given).
+
+        Tensors that all tasks share come from the file of ``after``: this is where a method that overwrites
+        its weights is seen to forget.
+        """
+        own = self.file(task.name)
+        latest = self.file(after or task.name)
+        network = build_network(self.network_settings, task.head_channels)
+        if own.provenance.network_sha256 is not None:
+            base = self.file(self.sequence[0])
+            trunk = {name: t for name, t in base.tensors().items() if not name.startswith("head.")}
+            build_method(BASE, None).recall(network, trunk)
+        tensors = {**own.tensors(), **latest.tensors(shared=True)}
+        build_method(own.provenance.method, self.method_settings).recall(network, tensors)
+        return network.eval()
+
+    def needed_files(self, task: str) -> list[Path]:
+        """The files that learning a task starts from."""
+        starts_from = METHODS[self.method].starts_from
+        before = self.sequence[: list(self.sequence).index(task)]
+        needed = {"nothing": [], "base": before[:1], "previous": before}[starts_from]
+        return [self.path(name) for name in needed]
+
+
+@lru_cache(maxsize=64)
+def _load(path: Path) -> TaskFile:
+    return load_task(path)

@@ -1,0 +1,130 @@
+"""One stored task: a `.safetensors` file that names the network it belongs to and proves that it is whole.
+
+Tensors stand under the names of the network's layers: a packed mask under its layer's name, weights and
+BatchNorm under their own. The header's metadata says which component each belongs to, with which settings the
+task was learned, the SHA-256 of all tensors, and that of the base network the task needs.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from palimpsest.errors import StorageError
+from palimpsest.methods.base import Component
+from palimpsest.storage.atomic import replacing
+
+FORMAT = "palimpsest task 1"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a stored task comes from."""
+
+    preset: str
+    seed: int
+    method: str
+    task: str
+    settings: Mapping[str, Any]
+    """The cut of the settings that decided the training."""
+    network_sha256: str | None
+    """Of the base network that the task needs to run; None where it brings its own."""
+
+
+@dataclass(frozen=True)
+class TaskFile:
+    """What is in a file."""
+
+    path: Path
+    provenance: Provenance
+    components: tuple[Component, ...]
+    sha256: str
+    """Of the tensors: the same for the same content, whatever the metadata."""
+
+    def tensors(self, shared: bool | None = None) -> dict[str, Tensor]:
+        """All tensors needed to run; only the shared ones or only the task's own where asked."""
+        return {
+            name: tensor
+            for component in self.components
+            if component.needed_to == "run" and shared in (None, component.shared)
+            for name, tensor in component.tensors.items()
+        }
+
+
+def content_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_task(path: Path, components: Iterable[Component], provenance: Provenance) -> str:
+    """Write a stored task, whole or not at all; returns the SHA-256 of its tensors."""
+    components = tuple(components)
+    tensors = {name: tensor.detach().cpu().contiguous() for c in components for name, tensor in c.tensors.items()}
+    if len(tensors) < sum(len(c.tensors) for c in components):
+        raise ValueError("two components store a tensor of the same name")
+    sha256 = content_sha256(tensors)
+    metadata = {
+        "format": FORMAT,
+        "preset": provenance.preset,
+        "seed": str(provenance.seed),
+        "method": provenance.method,
+        "task": provenance.task,
+        "settings": json.dumps(provenance.settings, sort_keys=True),
+        "network_sha256": provenance.network_sha256 or "",
+        "sha256": sha256,
+        "components": json.dumps(
+            [
+                {"name": c.name, "shared": c.shared, "needed_to": c.needed_to, "tensors": sorted(c.tensors)}
+                for c in components
+            ]
+        ),
+    }
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+    return sha256
+
+
+def load_task(path: Path) -> TaskFile:
+    """Read a stored task and check that it is whole.
+
+    Raises:
+        StorageError: the file is missing, truncated, altered, or no stored task; says what was expected and found.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError) as error:
+        raise StorageError(f"{path}: is missing or not a whole safetensors file ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise StorageError(f"{path}: expected format {FORMAT!r}, found {metadata.get('format')!r}")
+    try:
+        listed = json.loads(metadata["components"])
+        components = tuple(
+            Component(c["name"], {n: tensors[n] for n in c["tensors"]}, c["shared"], c["needed_to"]) for c in listed
+        )
+        provenance = Provenance(
+            preset=metadata["preset"],
+            seed=int(metadata["seed"]),
+            method=metadata["method"],
+            task=metadata["task"],
+            settings=json.loads(metadata["settings"]),
+            network_sha256=metadata["network_sha256"] or None,
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise StorageError(f"{path}: its metadata is damaged ({error!r})") from error
+    found = content_sha256(tensors)
+    if found != metadata.get("sha256"):
+        raise StorageError(f"{path}: was altered: expected SHA-256 {metadata.get('sha256')}, found {found}")
+    return TaskFile(path, provenance, components, found)

@@ -1,0 +1,90 @@
+"""What a task kind knows: the interface between one image translation task and everything else.
+
+A kind says which target a photograph gets (preparation), how many channels its head has, what the loss is, what
+is measured and how a prediction is painted. It knows nothing of methods and networks.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Pixels = NDArray[np.uint8]
+Batch = Mapping[str, Tensor]
+"""``picture``: uint8 (N, 3, H, W) RGB; ``target``, where the kind has one: uint8 (N, H, W) class labels or
+uint8 (N, 3, H, W) RGB. Both on the device of the network."""
+
+
+class Meter(Protocol):
+    """Gathers what is needed for a task's metrics over a whole split, batch by batch."""
+
+    def update(self, prediction: Tensor, batch: Batch) -> None:
+        """Add one batch."""
+
+    def compute(self) -> dict[str, float]:
+        """Metrics over everything seen so far, by the names of `metrics.csv`."""
+
+
+class Task(nn.Module, ABC):
+    """One task. A module, so that what its loss needs (a perceptual network, Gram matrices) moves with `.to`."""
+
+    target: Literal["labels", "picture", None] = None
+    """What stands beside each photograph in the prepared arrays; labels are resized by nearest neighbour."""
+
+    working_scale: Literal["trained", "own"] = "own"
+    """At which size a photograph is translated: scaled to the size of training, or as it is."""
+
+    head_channels: int
+    """Channels that the network has to give."""
+
+    def __init__(self, name: str, settings: Any) -> None:
+        super().__init__()
+        self.name = name
+
+    @staticmethod
+    def refuse(picture: Pixels) -> str | None:
+        """The reason why a photograph cannot be used for this task, or None where it can."""
+        return None
+
+    def inputs(self, batch: Batch) -> Tensor:
+        """What goes into the network: float (N, 3, H, W) in [0, 1]."""
+        return unit(batch["picture"])
+
+    @abstractmethod
+    def prediction(self, output: Tensor, batch: Batch) -> Tensor:
+        """The network's raw output (N, head_channels, H, W) as the task's prediction, in float32."""
+
+    @abstractmethod
+    def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """``loss``, the scalar to minimise, and its parts under the names of `metrics.csv`."""
+
+    @abstractmethod
+    def meter(self) -> Meter:
+        """A fresh meter for one split."""
+
+    @abstractmethod
+    def floor(self, training_targets: Pixels | None) -> Callable[[Batch], Tensor]:
+        """The answer that needs no learning, as a function from a batch to a prediction."""
+
+    @abstractmethod
+    def paint(self, prediction: Tensor) -> Pixels:
+        """A prediction as pictures: uint8 (N, H, W, 3)."""
+
+    @abstractmethod
+    def paint_target(self, batch: Batch) -> Pixels:
+        """The truth as pictures, uint8 (N, H, W, 3); the photograph itself where there is no truth."""
+
+
+def unit(pictures: Tensor) -> Tensor:
+    """Uint8 pictures as float in [0, 1]."""
+    return pictures.float() / 255
+
+
+def to_pixels(pictures: Tensor) -> Pixels:
+    """Float pictures (N, 3, H, W) in [0, 1] as uint8 (N, H, W, 3); values outside are clipped."""
+    array: Pixels = (pictures.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return array

@@ -1,0 +1,48 @@
+"""Input picture → target picture, both given: a task of the user's own without a line of code."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from palimpsest.settings import PairedSettings
+from palimpsest.tasks.base import Batch, Meter, Pixels, Task, to_pixels, unit
+from palimpsest.tasks.pictures import LOSSES, PictureMeter
+
+
+class PairedTask(Task):
+    """L1 or L2 between the network's picture and the target."""
+
+    target = "picture"
+
+    def __init__(self, name: str, settings: PairedSettings) -> None:
+        super().__init__(name, settings)
+        self.distance = LOSSES[settings.loss]
+        self.head_channels = 3
+
+    def prediction(self, output: Tensor, batch: Batch) -> Tensor:
+        """RGB (N, 3, H, W) in [0, 1]."""
+        return output.float().sigmoid()
+
+    def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Distance to the target."""
+        return {"loss": self.distance(prediction, self.truth(batch))}
+
+    def meter(self) -> Meter:
+        """Means over pictures."""
+        return PictureMeter(self.truth, colour=False)
+
+    def truth(self, batch: Batch) -> Tensor:
+        """The target, float (N, 3, H, W) in [0, 1]."""
+        return unit(batch["target"])
+
+    def floor(self, training_targets: Pixels | None) -> Callable[[Batch], Tensor]:
+        """The input picture itself."""
+        return self.inputs
+
+    def paint(self, prediction: Tensor) -> Pixels:
+        """The picture."""
+        return to_pixels(prediction)
+
+    def paint_target(self, batch: Batch) -> Pixels:
+        """The target picture."""
+        return to_pixels(self.truth(batch))

@@ -1,0 +1,218 @@
+"""MLflow runs: one per training, found again by its tags, continued by a retry, never left RUNNING.
+
+The database is `mlflow.db` in the repository's root, which `mlflow ui` opens there without flags.
+"""
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from palimpsest.layout import TRACKING_ARTIFACTS, TRACKING_DATABASE
+from palimpsest.methods import BASE
+from palimpsest.provenance import git
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
+import mlflow
+from mlflow.entities import Metric, Param
+
+if TYPE_CHECKING:
+    from palimpsest.analysis.forgetting import Cell
+
+Tags = Mapping[str, str]
+IDENTITY = ("preset", "seed", "method", "task")
+"""The tags that say which training a run is."""
+
+
+def training_tags(preset: str, seed: int, method: str, task: str) -> dict[str, str]:
+    """The tags that say which training a run is, and which rule made it."""
+    return {"preset": preset, "seed": str(seed), "method": method, "task": task, "rule": "train"}
+
+
+def digest(settings: str, files: Iterable[Path]) -> str:
+    """What identifies a training: its settings, the content of its inputs, and the code that has been imported."""
+    sha256 = hashlib.sha256(settings.encode())
+    modules = (module for name, module in sorted(sys.modules.items()) if name.split(".")[0] == "palimpsest")
+    code = (Path(module.__file__) for module in modules if module.__file__)
+    for path in (*files, *code):
+        sha256.update(hashlib.sha256(path.read_bytes()).digest())
+    return sha256.hexdigest()
+
+
+class Run:
+    """One training's run."""
+
+    def __init__(self, client: Any, run_id: str) -> None:
+        self.client = client
+        self.run_id = run_id
+        self.logged = self._last_step()
+
+    def _last_step(self) -> int:
+        """The last step whose metrics the run already holds: a resumed training does not log them twice."""
+        history = self.client.get_metric_history(self.run_id, "loss")
+        return max((int(metric.step) for metric in history), default=-1)
+
+    def settings(self, values: Mapping[str, Any]) -> None:
+        """Log settings, nested ones under dotted names."""
+        parameters = [Param(key, str(value)) for key, value in flattened(values)]
+        self.client.log_batch(self.run_id, params=parameters)
+
+    def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Log the epochs that the run does not hold yet."""
+        now = int(time.time() * 1000)
+        new = [entry for entry in history if entry["step"] > self.logged]
+        metrics = [
+            Metric(name, value, now, int(entry["step"]))
+            for entry in new
+            for name, value in entry.items()
+            if name != "step"
+        ]
+        if metrics:
+            self.client.log_batch(self.run_id, metrics=metrics)
+            self.logged = int(new[-1]["step"])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log final figures."""
+        now = int(time.time() * 1000)
+        self.client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, step) for k, v in values.items()])
+
+    def tags(self, values: Tags) -> None:
+        """Set tags."""
+        for key, value in values.items():
+            self.client.set_tag(self.run_id, key, value)
+
+    def file(self, path: Path, folder: str | None = None) -> None:
+        """Keep a copy of a file with the run."""
+        self.client.log_artifact(self.run_id, str(path), folder)
+
+
+def connect() -> Any:
+    """A client of the project's own database."""
+    mlflow.set_tracking_uri(f"sqlite:///{TRACKING_DATABASE}")
+    return mlflow.MlflowClient()
+
+
+def create_database(preset: str) -> None:
+    """Make the database and the preset's experiment: once, before the jobs that would race for it."""
+    experiment_of(connect(), preset)
+
+
+def experiment_of(client: Any, preset: str) -> str:
+    """The identifier of a preset's experiment, created when missing."""
+    name = f"palimpsest-{preset}"
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    return str(client.create_experiment(name, artifact_location=TRACKING_ARTIFACTS.resolve().as_uri()))
+
+
+def find_run(client: Any, tags: Tags, status: str | None = None) -> str | None:
+    """The latest run of a training, optionally only with one status (RUNNING, FINISHED, …)."""
+    wanted = [f"tags.{key} = '{tags[key]}'" for key in IDENTITY]
+    if status:
+        wanted.append(f"attributes.status = '{status}'")
+    found = client.search_runs(
+        [experiment_of(client, tags["preset"])],
+        " and ".join(wanted),
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+    )
+    return str(found[0].info.run_id) if found else None
+
+
+@contextmanager
+def training_run(tags: Tags, key: str, settings: Mapping[str, Any]) -> Iterator[Run]:
+    """The run of a training: the one that an interruption left behind, if it is this very training's.
+
+    ``key`` is the digest of settings, inputs and code. The run ends as FINISHED, FAILED, or KILLED by Ctrl-C.
+    """
+    client = connect()
+    name = f"{tags['method']} · {tags['task']} · seed {tags['seed']}"
+    run_id = find_run(client, tags)
+    interrupted = run_id and client.get_run(run_id).info.status != "FINISHED"
+    if run_id is None or not interrupted or client.get_run(run_id).data.tags.get("key") != key:
+        if run_id and client.get_run(run_id).info.status == "RUNNING":
+            client.set_terminated(run_id, "KILLED")  # of other settings, and nobody will go on with it
+        created = client.create_run(
+            experiment_of(client, tags["preset"]), tags={**tags, "key": key, **origin()}, run_name=name
+        )
+        run_id = str(created.info.run_id)
+        Run(client, run_id).settings(settings)
+    client.update_run(run_id, status="RUNNING")
+    try:
+        yield Run(client, run_id)
+    except KeyboardInterrupt:
+        client.set_terminated(run_id, "KILLED")
+        raise
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id, "FINISHED")
+
+
+def complete_runs(
+    preset: str,
+    seed: int,
+    method: str,
+    cells: Sequence["Cell"],
+    tables: Mapping[str, Sequence[Mapping[str, Any]]],
+    samples: Path,
+) -> None:
+    """Add to each training's run what was measured of it: metrics of all tasks learned so far, sizes, pictures.
+
+    The base network's run is completed by whichever method is measured first.
+    """
+    client = connect()
+    last = cells[-1].after
+    for task in dict.fromkeys(cell.after for cell in cells):
+        run_id = find_run(client, training_tags(preset, seed, method, task)) or find_run(
+            client, training_tags(preset, seed, BASE, task)
+        )
+        if run_id is None or "bytes" in client.get_run(run_id).data.metrics:
+            continue
+        run = Run(client, run_id)
+        values = {
+            f"{cell.task}/{name}": value
+            for cell in cells
+            if cell.after == task
+            for name, value in cell.measurement.metrics.items()
+        }
+        for size in tables["sizes"]:
+            if size["task"] == task:
+                values[f"bytes/{size['component']}"] = size["bytes"]
+        values["bytes"] = sum(value for name, value in values.items() if name.startswith("bytes/"))
+        for row in tables["zeros"]:
+            if row["task"] == task:
+                values[f"zeros/{row['layer']}"] = row["zeros"]
+                if row["layer"] == "all":
+                    values["bits_per_weight"] = 8 * values["bytes/mask"] / row["weights"]
+        run.metrics(values)
+        for picture in sorted((samples / task).glob(f"after-{task}-*.png")):
+            run.file(picture, "samples")
+        if task != last:
+            for picture in sorted((samples / task).glob(f"after-{last}-*.png")):
+                run.file(picture, f"samples-after-{last}")
+
+
+def origin() -> dict[str, str]:
+    """Tags that lead back to the code: the git commit, and whether the working tree differed from it."""
+    commit = git("rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    return {
+        "mlflow.source.git.commit": commit,
+        "code_changed": str(bool(git("status", "--porcelain"))).lower(),
+    }
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as dotted names and values."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

@@ -1,0 +1,99 @@
+"""One lesson: a method takes on a task, from the stored tasks it starts from to the stored task it leaves."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from palimpsest.data.arrays import Prepared
+from palimpsest.data.batches import TrainingBatches
+from palimpsest.methods import BASE, METHODS, build_method
+from palimpsest.methods.base import Start, Stored
+from palimpsest.networks import build_network
+from palimpsest.networks.pretrained import load_encoder
+from palimpsest.settings import AnyTask, Lesson
+from palimpsest.storage.recall import StoredTasks
+from palimpsest.storage.task_file import Provenance, save_task
+from palimpsest.tasks import build_task
+from palimpsest.tasks.base import Batch, Task
+from palimpsest.training.loop import EpochDone, Plan, start_fabric, train
+
+
+def learn(
+    lesson: Lesson,
+    stored: StoredTasks,
+    earlier_tasks: dict[str, AnyTask],
+    prepared: Prepared,
+    key: str,
+    on_epoch: EpochDone = lambda history: None,
+) -> Path:
+    """Train one method on one task and store what it leaves; returns the file."""
+    fabric = start_fabric(lesson.training)
+    task = build_task(lesson.task_name, lesson.task)
+    torch.manual_seed(seed_of(lesson))
+    network = starting_network(lesson, stored, earlier_tasks, task)
+    method = build_method(lesson.method, lesson.method_settings)
+    target = stored.layout.stored(lesson.seed, lesson.method, lesson.task_name)
+    plan = Plan(lesson.training, lesson.pictures, seed_of(lesson), target.with_suffix(".resume"), key)
+    groups = method.begin(
+        Start(
+            network,
+            task,
+            lesson.training,
+            earlier=tuple(earlier(lesson, stored, earlier_tasks)),
+            batches=lambda: passes(lesson, prepared),
+        )
+    )
+    train(fabric, network, method, groups, task, prepared, plan, on_epoch)
+    needs_base = lesson.method != BASE and METHODS[lesson.method].starts_from == "base"
+    provenance = Provenance(
+        preset=stored.layout.preset,
+        seed=lesson.seed,
+        method=lesson.method,
+        task=lesson.task_name,
+        settings=lesson.model_dump(mode="json"),
+        network_sha256=stored.file(stored.sequence[0]).sha256 if needs_base else None,
+    )
+    save_task(target, method.store(network), provenance)
+    plan.checkpoint.unlink(missing_ok=True)
+    return target
+
+
+def starting_network(
+    lesson: Lesson, stored: StoredTasks, earlier_tasks: dict[str, AnyTask], task: Task
+) -> nn.Module:
+    """The network a method starts from, with a fresh head for the task."""
+    starts_from = "nothing" if lesson.method == BASE else METHODS[lesson.method].starts_from
+    if starts_from == "nothing":
+        network = build_network(lesson.network, task.head_channels)
+        if lesson.base is not None and lesson.base.encoder_weights is not None:
+            load_encoder(network, lesson.base.encoder_weights)
+        return network
+    names = list(earlier_tasks)
+    before = names[0] if starts_from == "base" else names[-1]
+    old = stored.network(build_task(before, earlier_tasks[before]))
+    old.head = build_network(lesson.network, task.head_channels).head
+    return old
+
+
+def earlier(lesson: Lesson, stored: StoredTasks, earlier_tasks: dict[str, AnyTask]) -> Iterator[Stored]:
+    """What a method that starts from the task before may look back on."""
+    if lesson.method != BASE and METHODS[lesson.method].starts_from == "previous":
+        for name, settings in earlier_tasks.items():
+            yield Stored(build_task(name, settings), stored.file(name).components)
+
+
+def passes(lesson: Lesson, prepared: Prepared) -> Iterator[Batch]:
+    """Training batches of the task, from the start of the training."""
+    training = lesson.training
+    batches = TrainingBatches(prepared, lesson.pictures, training.batch_size, training.steps, seed_of(lesson))
+    for step in range(training.steps):
+        yield batches[step]
+
+
+def seed_of(lesson: Lesson) -> int:
+    """The seed of a training: one for all methods of a task, so that they see the same pictures in one order."""
+    digest = hashlib.sha256(f"{lesson.seed}/{lesson.task_name}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")

@@ -1,0 +1,186 @@
+"""The training loop: one method learns one task.
+
+AdamW with linear warm-up and cosine decay, the last state is kept (not the best on the validation split, which
+then would no longer be a test of anything). Every task has the same number of steps under every method.
+"""
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from palimpsest.data.arrays import Prepared
+from palimpsest.data.batches import TrainingBatches, training_loader
+from palimpsest.errors import TrainingError
+from palimpsest.methods.base import Method, ParameterGroup
+from palimpsest.settings import PictureSettings, TrainingSettings
+from palimpsest.tasks.base import Task
+from palimpsest.training.checkpoint import load_progress, save_progress
+
+log = logging.getLogger(__name__)
+
+EpochDone = Callable[[Sequence[dict[str, float]]], None]
+"""Is told the whole history after every epoch, and at once when a training is resumed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to train with."""
+
+    training: TrainingSettings
+    pictures: PictureSettings
+    seed: int
+    checkpoint: Path
+    key: str
+    """Identifies this training among all others; see `Progress.key`."""
+
+
+def start_fabric(training: TrainingSettings) -> Fabric:
+    """Device, precision and threads as the settings say."""
+    torch.set_num_threads(training.threads)
+    fabric = Fabric(accelerator=training.accelerator, devices=training.devices, precision=training.precision)
+    fabric.launch()
+    return fabric
+
+
+def train(
+    fabric: Fabric,
+    network: nn.Module,
+    method: Method,
+    groups: list[ParameterGroup],
+    task: Task,
+    prepared: Prepared,
+    plan: Plan,
+    on_epoch: EpochDone = lambda history: None,
+) -> list[dict[str, float]]:
+    """Train what the method named in ``groups``; returns the mean loss, its parts and images/s of each epoch.
+
+    Raises:
+        TrainingError: loss or gradient is not finite; the last checkpoint stays.
+    """
+    settings = plan.training
+    network.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": g.parameters, "lr": g.learning_rate, "weight_decay": g.weight_decay, "name": g.name}
+            for g in groups
+        ]
+    )
+    model, optimizer = fabric.setup(network, optimizer)
+    task = task.to(fabric.device)
+    progress = load_progress(plan.checkpoint, plan.key)
+    if progress.step:
+        network.load_state_dict(progress.network)
+        optimizer.load_state_dict(progress.optimizer)
+        log.info("resumed at step %d of %d", progress.step, settings.steps)
+        on_epoch(progress.history)
+    batches = TrainingBatches(
+        prepared,
+        plan.pictures,
+        settings.batch_size,
+        settings.steps,
+        plan.seed,
+        fabric.global_rank,
+        fabric.world_size,
+    )
+    workers = 0 if fabric.device.type == "cpu" else 4
+    peak = [group.learning_rate for group in groups]
+    model.train()
+    bar = tqdm(total=settings.steps, initial=progress.step, disable=None, leave=False, file=sys.stderr)
+    epoch = EpochMeans()
+    for step, loaded in enumerate(training_loader(batches, progress.step, workers), start=progress.step):
+        for group, rate in zip(optimizer.param_groups, peak, strict=True):
+            group["lr"] = rate * schedule(step, settings.steps, settings.warmup)
+        batch = {key: value.to(fabric.device, non_blocking=True) for key, value in loaded.items()}
+        output = model(task.inputs(batch).contiguous(memory_format=torch.channels_last))
+        parts = task.losses(task.prediction(output, batch), batch)
+        loss = parts["loss"]
+        penalty = method.penalty(network, output, batch)
+        if penalty is not None:
+            parts = {**parts, "penalty": penalty}
+            loss = loss + penalty
+        if not math.isfinite(loss.item()):
+            raise TrainingError(f"step {step}: the loss is {loss.item()}; lower training.learning_rate")
+        fabric.backward(loss)
+        for group in groups:
+            clip(group, settings.gradient_clip, step)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        method.after_step(network, (step + 1) / settings.steps)
+        epoch.add(parts, settings.batch_size)
+        bar.update()
+        if (step + 1) % settings.steps_per_epoch == 0 or step + 1 == settings.steps:
+            progress.step = step + 1
+            progress.history.append({"step": float(step + 1), **epoch.means()})
+            log.info(describe(progress.history[-1], settings.steps))
+            bar.set_postfix_str(f"loss {progress.history[-1]['loss']:.4f}")
+            if fabric.global_rank == 0:
+                progress.network = network.state_dict()
+                progress.optimizer = optimizer.state_dict()
+                save_progress(plan.checkpoint, progress)
+                on_epoch(progress.history)
+            epoch = EpochMeans()
+    bar.close()
+    method.after_training(network)
+    return progress.history
+
+
+def schedule(step: int, steps: int, warmup: float) -> float:
+    """The learning rate's share of its peak: linear to 1 over the warm-up, then a cosine to zero."""
+    rising = max(1, round(warmup * steps))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def clip(group: ParameterGroup, largest: float, step: int) -> None:
+    """Scale the gradient of a group down to a norm.
+
+    Each group by itself: the scores' gradients are of another scale than BatchNorm's, and would decide alone.
+    """
+    norm = torch.nn.utils.clip_grad_norm_(group.parameters, largest)
+    if not torch.isfinite(norm):
+        raise TrainingError(
+            f"step {step}: the gradient of {group.name} is not finite; lower training.learning_rate"
+        )
+
+
+class EpochMeans:
+    """Means of the losses over one epoch, and its speed."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.steps = 0
+        self.images = 0
+        self.begun = time.perf_counter()
+
+    def add(self, parts: dict[str, Tensor], images: int) -> None:
+        """Add one step."""
+        for name, value in parts.items():
+            self.sums[name] = self.sums.get(name, torch.zeros((), device=value.device)) + value.detach()
+        self.steps += 1
+        self.images += images
+
+    def means(self) -> dict[str, float]:
+        """Mean of each part of the loss, and ``images_per_second``."""
+        seconds = time.perf_counter() - self.begun
+        return {
+            **{name: float(value) / self.steps for name, value in self.sums.items()},
+            "images_per_second": self.images / seconds,
+        }
+
+
+def describe(entry: dict[str, float], steps: int) -> str:
+    """One line of the log for one epoch."""
+    values = "  ".join(
+        f"{name} {value:.4f}" for name, value in entry.items() if name not in ("step", "images_per_second")
+    )
+    return f"step {entry['step']:.0f}/{steps}  {values}  {entry['images_per_second']:.0f} images/s"

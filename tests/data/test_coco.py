@@ -1,0 +1,242 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as rle_masks
+from pycocotools.coco import COCO
+
+from palimpsest.data.coco import CocoFolder
+from palimpsest.data.pictures import Record
+from palimpsest.errors import DataError
+
+REAL = Path(__file__).parents[2] / ".." / "shared" / "realdata" / "coco"
+
+CATEGORIES = [
+    {"id": 1, "name": "table", "supercategory": "furniture"},
+    {"id": 7, "name": "cup", "supercategory": "kitchen"},
+]
+
+CLASS_OF = {"table": 1, "cup": 2}
+
+
+def rectangle(left: int, top: int, right: int, bottom: int) -> list[float]:
+    return [left, top, right, top, right, bottom, left, bottom]
+
+
+def annotation(segmentation: Any, category: Any = 1, image: Any = 1, **more: Any) -> dict[str, Any]:
+    return {"id": 5, "image_id": image, "category_id": category, "segmentation": segmentation, **more}
+
+
+Build = Callable[..., CocoFolder]
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Build:
+    def folder(
+        annotations: list[dict[str, Any]],
+        images: list[dict[str, Any]] | None = None,
+        size: tuple[int, int] = (8, 6),
+        orientation: int = 1,
+    ) -> CocoFolder:
+        (tmp_path / "train2017").mkdir()
+        (tmp_path / "annotations").mkdir()
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        Image.new("RGB", size).save(tmp_path / "train2017" / "a.jpg", exif=exif)
+        if images is None:
+            images = [{"id": 1, "file_name": "a.jpg", "width": size[0], "height": size[1]}]
+        content = {"images": images, "annotations": annotations, "categories": CATEGORIES}
+        (tmp_path / "annotations" / "instances_train2017.json").write_text(json.dumps(content))
+        return CocoFolder(tmp_path)
+
+    return folder
+
+
+def only(folder: CocoFolder) -> Record:
+    (record,) = folder.records("train")
+    return record
+
+
+def labels(folder: CocoFolder, other: int = 0) -> list[list[int]]:
+    result: list[list[int]] = folder.label_map(only(folder), CLASS_OF, other).tolist()
+    return result
+
+
+def test_of_overlapping_instances_the_smaller_wins_in_any_order(build: Build) -> None:
+    table = annotation([rectangle(0, 0, 8, 6)], 1)
+    cup = annotation([rectangle(2, 1, 5, 4)], 7)
+    crowd = annotation([rectangle(4, 0, 8, 2)], 7, iscrowd=1)
+    folder = build([crowd, cup, table])
+    assert labels(folder) == [
+        [1, 1, 1, 1, 255, 255, 255, 255],
+        [1, 1, 2, 2, 255, 255, 255, 255],
+        [1, 1, 2, 2, 2, 1, 1, 1],
+        [1, 1, 2, 2, 2, 1, 1, 1],
+        [1, 1, 1, 1, 1, 1, 1, 1],
+        [1, 1, 1, 1, 1, 1, 1, 1],
+    ]
+
+
+def test_of_equal_instances_the_later_wins(build: Build) -> None:
+    folder = build([annotation([rectangle(0, 0, 8, 6)], 1), annotation([rectangle(0, 0, 8, 6)], 7)])
+    assert np.unique(labels(folder)).tolist() == [2]
+
+
+@pytest.mark.parametrize("other", [0, 255])
+def test_categories_outside_the_classes_get_other(build: Build, other: int) -> None:
+    folder = build([annotation([rectangle(0, 0, 4, 6)], 1), annotation([rectangle(4, 0, 8, 3)], 7)])
+    found = folder.label_map(only(folder), {"table": 3}, other)
+    assert found[0].tolist() == [3] * 4 + [other] * 4
+    assert found[5].tolist() == [3] * 4 + [0] * 4
+
+
+def test_several_polygons_of_one_instance_and_what_encloses_nothing(build: Build) -> None:
+    parts = [rectangle(0, 0, 1, 1), rectangle(7, 5, 8, 6), [1.0, 1.0, 5.0, 5.0], []]
+    found = np.array(labels(build([annotation(parts), annotation([]), annotation([[]])])))
+    assert np.argwhere(found).tolist() == [[0, 0], [5, 7]]
+
+
+def test_polygons_beyond_the_picture_are_clipped(build: Build) -> None:
+    found = np.array(labels(build([annotation([rectangle(-5, -5, 3, 2)]), annotation([rectangle(6, 4, 20, 20)])])))
+    expected = np.zeros((6, 8), int)
+    expected[:2, :3] = expected[4:, 6:] = 1
+    assert np.array_equal(found, expected)
+
+
+def test_run_lengths_as_list_and_as_string_mean_the_same(build: Build) -> None:
+    mask = np.zeros((6, 8), np.uint8, order="F")
+    mask[1:5, 2] = mask[0, 4:7] = mask[5, 7] = 1
+    code = rle_masks.encode(mask)
+    bits = mask.ravel(order="F")
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], bits)))).tolist()
+    runs = np.diff([0, *edges, bits.size]).tolist()
+    folder = build([annotation({"size": [6, 8], "counts": runs})])
+    assert np.array_equal(labels(folder), mask)
+    shutil.rmtree(folder.root / "train2017")
+    shutil.rmtree(folder.root / "annotations")
+    text = {"size": [6, 8], "counts": code["counts"].decode()}
+    assert np.array_equal(labels(build([annotation(text)])), mask)
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        ({"size": [6, 8], "counts": "0"}, "covers 0 pixels, not 48"),
+        ({"size": [6, 8], "counts": [40, 800]}, "covers 840 pixels"),
+        ({"size": [8, 6], "counts": [48]}, "is for"),
+        ({"size": [6, 8]}, "lacks counts"),
+        ([[0, 0, 1, 1, 2]], "not a list of x, y"),
+        ([[0, 0, 1, 1, float("nan"), 2]], "not a number"),
+        ([[0, 0, 1e9, 0, 1e9, 1e9]], "far out"),
+        ([["a", "b", "c", "d", "e", "f"]], "a"),
+        (None, "no segmentation"),
+    ],
+)
+def test_damaged_annotations_are_named(build: Build, segmentation: Any, message: str) -> None:
+    with pytest.raises(DataError, match=f"a\\.jpg: annotation 5: .*{message}"):
+        labels(build([annotation(segmentation)]))
+
+
+def test_ids_may_be_numbers_or_strings(build: Build) -> None:
+    images = [{"id": "1", "file_name": "a.jpg", "width": 8, "height": 6}]
+    folder = build([annotation([rectangle(0, 0, 8, 6)], "7", 1.0)], images)
+    assert np.unique(labels(folder)).tolist() == [2]
+
+
+def test_records_are_sorted_by_id_as_a_number(build: Build) -> None:
+    images = [{"id": number, "file_name": f"{number}.jpg"} for number in (10, 9, "b", 100, "a")]
+    sources = [record.source for record in build([], images).records("train")]
+    assert sources == [f"train2017/{name}.jpg" for name in ("9", "10", "100", "a", "b")]
+
+
+def test_an_unlisted_category_is_named(build: Build) -> None:
+    with pytest.raises(DataError, match=r"a\.jpg: annotation 5 is of a category"):
+        labels(build([annotation([rectangle(0, 0, 8, 6)], 99)]))
+
+
+def test_one_id_for_two_pictures_is_a_fault_of_both(build: Build) -> None:
+    one = {"id": 1, "file_name": "a.jpg"}
+    folder = build([], [one, one, {"id": 2, "file_name": "b.jpg"}, {"id": 2, "file_name": "c.jpg"}])
+    faults = {record.source: record.fault for record in folder.records("train")}
+    assert faults["train2017/a.jpg"] is None
+    assert faults["train2017/b.jpg"] == faults["train2017/c.jpg"] == "the id 2 has several pictures: b.jpg, c.jpg"
+
+
+def test_annotations_without_a_picture_are_a_fault(build: Build) -> None:
+    folder = build([annotation([rectangle(0, 0, 8, 6)], image=33)])
+    assert folder.records("train")[1].fault == "1 × annotated, but no picture has the id 33"
+
+
+def test_annotations_for_another_size_are_refused(build: Build) -> None:
+    images = [{"id": 1, "file_name": "a.jpg", "width": 80, "height": 60}]
+    with pytest.raises(DataError, match=r"a\.jpg.*80×60.*8×6"):
+        labels(build([], images))
+
+
+def test_without_a_size_the_annotations_are_for_the_picture(build: Build) -> None:
+    assert np.shape(labels(build([], [{"id": 1, "file_name": "a.jpg"}]))) == (6, 8)
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_labels_follow_the_exif_orientation(build: Build, shown: bool) -> None:
+    """Stored 8×6, shown 6×8 after a turn to the right: the stored left edge is the shown top."""
+    if shown:
+        images = [{"id": 1, "file_name": "a.jpg", "width": 6, "height": 8}]
+        folder = build([annotation([rectangle(0, 0, 6, 1)])], images, orientation=6)
+    else:
+        folder = build([annotation([rectangle(0, 0, 1, 6)])], orientation=6)
+    expected = np.zeros((8, 6), int)
+    expected[0] = 1
+    assert np.array_equal(labels(folder), expected)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"images": [{"id": 1}]}', '{"images": [{"id": true}]}', "{}"])
+def test_a_damaged_index_is_named(build: Build, content: str) -> None:
+    folder = build([])
+    (folder.root / "annotations" / "instances_train2017.json").write_text(content)
+    with pytest.raises(DataError, match=r"instances_train2017\.json"):
+        folder.records("train")
+
+
+def test_without_json_there_are_photographs_but_no_labels(build: Build) -> None:
+    folder = build([])
+    (folder.root / "annotations" / "instances_train2017.json").unlink()
+    (folder.root / "train2017" / "._a.jpg").touch()
+    assert only(folder).source == "train2017/a.jpg"
+    for ask in (lambda: labels(folder), lambda: folder.categories):
+        with pytest.raises(DataError, match=r"instances_train2017\.json"):
+            ask()
+
+
+def test_what_is_not_there_is_named(build: Build, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="test"):
+        build([]).records("test")
+    with pytest.raises(DataError, match="nowhere"):
+        CocoFolder(tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real photographs are not there")
+def test_real_labels_are_those_of_pycocotools(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = CocoFolder(REAL)
+    class_of = {name: number for number, name in enumerate(folder.categories, start=1)}
+    reference = COCO(REAL / "annotations" / "instances_val2017.json")
+    records = folder.records("val")
+    assert len(records) == 133 and len(class_of) == 80 and len(folder.records("unlabeled")) == 736
+    for record in records:
+        image = int(record.key.partition("/")[2])
+        masks = [
+            (
+                reference.annToMask(one),
+                255 if one["iscrowd"] else class_of[reference.cats[one["category_id"]]["name"]],
+            )
+            for one in reference.imgToAnns[image]
+        ]
+        expected = np.zeros((reference.imgs[image]["height"], reference.imgs[image]["width"]), np.uint8)
+        for mask, label in sorted(masks, key=lambda pair: -int(pair[0].sum())):
+            expected[mask == 1] = label
+        assert np.array_equal(folder.label_map(record, class_of, 0), expected), record.source

@@ -1,0 +1,67 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from palimpsest.data.manifest import write_manifest
+from palimpsest.errors import DataError
+
+
+def test_size_and_sha256_of_every_file_sorted(tmp_path: Path) -> None:
+    (tmp_path / "raw" / "b ü").mkdir(parents=True)
+    (tmp_path / "raw" / "b ü" / "x.jpg").write_bytes(b"abc")
+    (tmp_path / "raw" / "a.json").write_bytes(b"")
+    write_manifest(tmp_path / "raw", tmp_path / "manifest.json")
+    content = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
+    assert list(content["files"]) == ["a.json", "b ü/x.jpg"]
+    assert content["files"] == {
+        "a.json": {"bytes": 0, "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+        "b ü/x.jpg": {
+            "bytes": 3,
+            "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        },
+    }
+
+
+def test_the_same_files_elsewhere_give_the_same_manifest(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    for number in range(20):
+        (tmp_path / "one" / f"{number}.bin").write_bytes(bytes([number]))
+    write_manifest(tmp_path / "one", tmp_path / "one" / "manifest.json")
+    write_manifest(tmp_path / "one", tmp_path / "one" / "manifest.json")  # which does not list itself
+    shutil.copytree(tmp_path / "one", tmp_path / "two", ignore=shutil.ignore_patterns("manifest.json"))
+    (tmp_path / "two" / "._1.bin").touch()
+    (tmp_path / "two" / "Thumbs.db").touch()
+    write_manifest(tmp_path / "two", tmp_path / "other.json")
+    assert (tmp_path / "one" / "manifest.json").read_bytes() == (tmp_path / "other.json").read_bytes()
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.jpg").write_bytes(b"a")
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "train2017").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "raw")
+    write_manifest(tmp_path / "raw", tmp_path / "manifest.json")
+    assert list(json.loads((tmp_path / "manifest.json").read_text())["files"]) == ["train2017/a.jpg"]
+
+
+def test_a_chosen_list_of_files(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    write_manifest(tmp_path, tmp_path / "manifest.json", [tmp_path / "b"])
+    assert list(json.loads((tmp_path / "manifest.json").read_text())["files"]) == ["b"]
+
+
+def test_what_is_missing_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    target = tmp_path / "manifest.json"
+    for root, files, message in (
+        (tmp_path / "none", None, "none: no such folder"),
+        (tmp_path, None, "no files"),
+        (tmp_path, [tmp_path / "gone"], "gone: cannot be read"),
+        (tmp_path / "a", [tmp_path / "b"], "manifest of .*a"),
+    ):
+        with pytest.raises(DataError, match=message):
+            write_manifest(root, target, files)
+    assert not target.exists()

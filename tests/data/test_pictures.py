@@ -1,0 +1,185 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from palimpsest.data.pictures import (
+    TRANSPOSED,
+    Frame,
+    is_grey,
+    list_pictures,
+    read_frame,
+    read_picture,
+    read_scaled,
+    resize_and_crop,
+    turn_labels,
+)
+from palimpsest.errors import DataError
+
+REAL = Path(__file__).parents[2] / ".." / "shared" / "realdata"
+
+ORIENTATION = 0x0112
+
+
+def with_orientation(value: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[ORIENTATION] = value
+    return exif
+
+
+def halves(width: int, height: int) -> Image.Image:
+    """Left half red, right half blue."""
+    picture = Image.new("RGB", (width, height), "red")
+    picture.paste("blue", (width // 2, 0, width, height))
+    return picture
+
+
+def test_rgb_is_read_as_it_is(tmp_path: Path) -> None:
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    Image.fromarray(pixels).save(tmp_path / "ein Bild – ü.png")
+    assert np.array_equal(read_picture(tmp_path / "ein Bild – ü.png"), pixels)
+
+
+def test_sixteen_bits_are_scaled_by_their_full_range(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 257, 32768, 65535]], np.uint16)).save(tmp_path / "grey16.png")
+    assert read_picture(tmp_path / "grey16.png").tolist() == [[[0] * 3, [1] * 3, [128] * 3, [255] * 3]]
+
+
+def test_sixteen_bit_values_are_not_stretched(tmp_path: Path) -> None:
+    Image.fromarray(np.full((2, 2), 25700, np.uint16)).save(tmp_path / "even.tif")
+    assert read_picture(tmp_path / "even.tif").max() == 100
+
+
+def test_a_float_picture_outside_its_range_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 3.5]], np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(DataError, match=r"float\.tif.*3\.5.*0 to 1"):
+        read_picture(tmp_path / "float.tif")
+
+
+def test_palette_and_cmyk_and_grey(tmp_path: Path) -> None:
+    palette = Image.new("P", (1, 1), 1)
+    palette.putpalette([0, 0, 0, 10, 20, 30])
+    palette.save(tmp_path / "palette.png")
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "cmyk.jpg", quality=100)
+    Image.new("L", (1, 1), 77).save(tmp_path / "grey.png")
+    Image.new("1", (1, 1), 1).save(tmp_path / "bit.png")
+    assert read_picture(tmp_path / "palette.png").tolist() == [[[10, 20, 30]]]
+    red, green, blue = read_picture(tmp_path / "cmyk.jpg")[4, 4]
+    assert red > 250 and green < 5 and blue < 5
+    assert read_picture(tmp_path / "grey.png").tolist() == [[[77] * 3]]
+    assert read_picture(tmp_path / "bit.png").tolist() == [[[255] * 3]]
+
+
+def test_transparency_lies_over_white(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[[10, 20, 30, 0], [10, 20, 30, 255], [0, 0, 0, 51]]], np.uint8)).save(
+        tmp_path / "alpha.png"
+    )
+    Image.fromarray(np.array([[[0, 0], [9, 255]]], np.uint8), "LA").save(tmp_path / "grey-alpha.png")
+    assert read_picture(tmp_path / "alpha.png").tolist() == [[[255] * 3, [10, 20, 30], [204] * 3]]
+    assert read_picture(tmp_path / "grey-alpha.png").tolist() == [[[255] * 3, [9] * 3]]
+
+
+@pytest.mark.parametrize("orientation", sorted(TRANSPOSED))
+def test_exif_orientation_is_applied_and_labels_turn_along(tmp_path: Path, orientation: int) -> None:
+    stored = np.array([[0, 50, 100], [150, 200, 250]], np.uint8)
+    path = tmp_path / "turned.png"
+    Image.fromarray(stored).save(path, exif=with_orientation(orientation))
+    shown = read_picture(path)[..., 0]
+    corner = {2: 100, 3: 250, 4: 150, 5: 0, 6: 150, 7: 250, 8: 100}[orientation]  # EXIF 2.32, figure of 4.6.5
+    assert shown[0, 0] == corner
+    frame = read_frame(path)
+    assert frame == Frame(3, 2, orientation) and frame.shown == shown.shape
+    if orientation >= 5:
+        assert np.array_equal(turn_labels(stored, frame, "map"), shown)
+    assert np.array_equal(turn_labels(shown, frame, "map"), shown)
+
+
+def test_labels_of_another_size_are_refused() -> None:
+    with pytest.raises(DataError, match=r"map\.png.*5×4.*3×2"):
+        turn_labels(np.zeros((4, 5), np.uint8), Frame(3, 2), "map.png")
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture at all", None])
+def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "broken.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    for read in (read_picture, read_frame, lambda path: read_scaled(path, 8)):
+        with pytest.raises(DataError, match=r"broken\.jpg"):
+            read(path)
+
+
+def test_a_truncated_jpeg_is_broken(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    Image.effect_noise((64, 64), 90).save(whole, "JPEG")
+    path = tmp_path / "half.jpg"
+    path.write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+    with pytest.raises(DataError, match=r"half\.jpg.*truncated"):
+        read_picture(path)
+
+
+def test_damaged_exif_says_nothing_about_the_pixels(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4), "red").save(tmp_path / "exif.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01")
+    assert read_picture(tmp_path / "exif.jpg").shape == (4, 4, 3)
+
+
+def test_resizing_takes_the_centred_square() -> None:
+    pixels = np.zeros((2, 6), np.uint8)
+    pixels[:, 2:4] = 9
+    assert (resize_and_crop(pixels, 4, labels=True) == 9).all()
+    picture = np.repeat(pixels[..., None], 3, axis=2)
+    assert resize_and_crop(picture, 2, labels=False).tolist() == [[[9] * 3] * 2] * 2
+
+
+def test_labels_are_never_mixed_and_pictures_are_averaged() -> None:
+    board = (np.indices((64, 64)).sum(axis=0) % 2 * 200).astype(np.uint8)
+    assert set(np.unique(resize_and_crop(board, 24, labels=True))) <= {0, 200}
+    grey = resize_and_crop(np.repeat(board[..., None], 3, axis=2), 8, labels=False)
+    assert abs(grey[2:6, 2:6].astype(int) - 100).max() <= 3
+
+
+def test_nearest_labels_by_hand() -> None:
+    labels = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    assert resize_and_crop(labels, 2, labels=True).tolist() == [[5, 7], [13, 15]]
+    assert resize_and_crop(labels, 4, labels=True).tolist() == labels.tolist()
+
+
+def test_reading_at_a_size_is_reading_and_resizing(tmp_path: Path) -> None:
+    halves(21, 12).save(tmp_path / "small.png", exif=with_orientation(6))
+    scaled, frame = read_scaled(tmp_path / "small.png", 8)
+    assert np.array_equal(scaled, resize_and_crop(read_picture(tmp_path / "small.png"), 8, labels=False))
+    assert frame == Frame(21, 12, 6)
+
+
+def test_a_large_jpeg_is_decoded_small_with_the_same_geometry(tmp_path: Path) -> None:
+    halves(1283, 961).save(tmp_path / "large.jpg", quality=95, exif=with_orientation(6))
+    quick, frame = read_scaled(tmp_path / "large.jpg", 60)
+    exact = resize_and_crop(read_picture(tmp_path / "large.jpg"), 60, labels=False)
+    assert frame == Frame(1283, 961, 6)
+    assert np.abs(quick.astype(int) - exact).mean() < 1
+    assert quick[0, 30, 0] > 200 and quick[-1, 30, 2] > 200
+
+
+def test_grey_is_what_differs_by_noise_alone() -> None:
+    grey = np.full((4, 4, 3), 120, np.uint8)
+    grey[1, 1] = 118, 120, 122
+    assert is_grey(grey)
+    grey[2, 2] = 115, 120, 122
+    assert not is_grey(grey)
+
+
+def test_hidden_files_and_what_is_no_picture_are_passed_over(tmp_path: Path) -> None:
+    for name in ("b 1.JPG", "ä.png", "._b 1.JPG", "Thumbs.db", ".DS_Store", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "c.webp").touch()
+    names = [path.relative_to(tmp_path).as_posix() for path in list_pictures(tmp_path)]
+    assert names == ["b 1.JPG", "more/c.webp", "ä.png"]
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real photographs are not there")
+def test_the_known_grey_photographs_are_found() -> None:
+    for folder, grey in (("voc/VOCdevkit/VOC2012/JPEGImages", 44), ("coco", 34)):
+        assert sum(is_grey(read_picture(path)) for path in list_pictures(REAL / folder)) == grey

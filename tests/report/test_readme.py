@@ -1,0 +1,78 @@
+import pytest
+
+from palimpsest.errors import DataError
+from palimpsest.report.readme import table, tables_differ, write_tables
+from palimpsest.report.summary import summarise
+
+TEXT = "# Title\n\n<!-- table:mini -->\nold\n<!-- /table:mini -->\n\nprose | of | its | own\n"
+
+
+@pytest.fixture
+def summary(metrics, sizes, sequence, methods):
+    return summarise(metrics, sizes, sequence, methods)
+
+
+def test_the_table_row_by_row(summary):
+    assert table(summary).splitlines() == [
+        "| task | metric | floor | fine-tune | piggyback |",
+        "| --- | --- | ---: | ---: | ---: |",
+        "| 1 `coco-seg` | mIoU (%) ↑ | 10.00 | 90.00 | 90.00 |",
+        "| 2 `colorize` | SSIM ↑ | 0.9500 | 0.9000 | 0.9000 |",
+        "|  | MSE ↓ | 600.00 | **180.00** | 200.00 |",
+        "|  | CIEDE2000 (ΔE) ↓ | 13.00 | 10.00 | 10.00 |",
+        "|  | colourfulness → 1 | 0.000 | 0.600 | 0.600 |",
+        "| 3 `style-gogh` | total loss ↓ | 7.000 | **1.750** | 2.000 |",
+        "|  | SSIM to the photograph | 1.0000 | 0.4000 | 0.4000 |",
+        "| `coco-seg` after `colorize` | mIoU (%) ↑ | – | 45.00 | **90.00** |",
+        "| `coco-seg` after `style-gogh` | mIoU (%) ↑ | – | 9.00 | **90.00** |",
+        "| `colorize` after `style-gogh` | SSIM ↑ | – | 0.9000 | 0.9000 |",
+        "|  | MSE ↓ | – | 720.00 | **200.00** |",
+        "| earlier tasks' predictions |  | – | changed | bit-identical |",
+        "| weights of all tasks | MiB | – | 4.00 | 4.25 |",
+        "| all files needed to run | MiB | – | 4.00 | 4.25 |",
+    ]
+
+
+def test_deviations_stand_beside_the_means():
+    summary = {
+        "floor": {"task 1 a": {"miou": 1.0, "miou_std": 0.0}},
+        "m": {"task 1 a": {"miou": 2, "miou_std": 0.5}},
+    }
+    assert table(summary).splitlines()[2] == "| 1 `a` | mIoU (%) ↑ | 1.00 ± 0.00 | 2.00 ± 0.50 |"
+
+
+def test_only_what_stands_between_the_markers_is_replaced(tmp_path, summary):
+    readme = tmp_path / "README.md"
+    readme.write_text(TEXT, "utf-8")
+    assert tables_differ(readme, {"mini": summary}) == ["mini"]
+    write_tables(readme, {"mini": summary})
+    assert readme.read_text("utf-8") == TEXT.replace("old\n", table(summary))
+    assert tables_differ(readme, {"mini": summary}) == []
+    write_tables(readme, {"mini": summary})
+    assert readme.read_text("utf-8") == TEXT.replace("old\n", table(summary))
+
+
+def test_a_figure_changed_by_hand_is_found(tmp_path, summary):
+    readme = tmp_path / "README.md"
+    readme.write_text(TEXT.replace("old\n", table(summary)).replace("**180.00**", "**170.00**"), "utf-8")
+    assert tables_differ(readme, {"mini": summary}) == ["mini"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            TEXT.replace("<!-- table:mini -->", ""),
+            "expected the marker <!-- table:mini --> once, found it 0 times",
+        ),
+        (TEXT.replace("<!-- /table:mini -->", ""), "<!-- /table:mini --> once, found it 0 times"),
+        (TEXT + TEXT, "once, found it 2 times"),
+        ("<!-- /table:mini --><!-- table:mini -->", "stands before"),
+    ],
+)
+def test_missing_and_muddled_markers_are_errors_and_change_nothing(tmp_path, summary, text, message):
+    readme = tmp_path / "README.md"
+    readme.write_text(text, "utf-8")
+    with pytest.raises(DataError, match=message):
+        write_tables(readme, {"mini": summary})
+    assert readme.read_text("utf-8") == text

@@ -1,0 +1,143 @@
+import json
+
+import pandas as pd
+import pytest
+
+from palimpsest.errors import DataError
+from palimpsest.report.summary import (
+    describe,
+    forgetting_matrix,
+    forgetting_metrics,
+    headlines,
+    rounded,
+    summarise,
+    write_summary,
+    written,
+)
+
+
+def test_the_table_has_the_shape_of_the_study(metrics, sizes, sequence, methods):
+    summary = summarise(metrics, sizes, sequence, methods)
+    assert list(summary) == ["floor", "fine-tune", "piggyback"]
+    assert summary["fine-tune"] == {
+        "task 1 coco-seg": {"miou": 90.0},
+        "task 2 colorize": {"ssim": 0.9, "mse": 180.0, "ciede2000": 10.0, "colourfulness": 0.6},
+        "task 3 style-gogh": {"total_loss": 1.75, "ssim": 0.4},
+        "forgetting": {
+            "coco-seg after colorize": {"miou": 45.0},
+            "coco-seg after style-gogh": {"miou": 9.0},
+            "colorize after style-gogh": {"ssim": 0.9, "mse": 720.0, "ciede2000": 10.0, "colourfulness": 0.6},
+        },
+        "bit_identical": False,
+        "size_mib": 4.0,
+        "bytes": 4 * 2**20 + 1024,
+        "learn_bytes": 3 * 2**20,
+    }
+
+
+def test_floor_has_its_figures_and_neither_size_nor_forgetting(metrics, sizes, sequence, methods):
+    floor = summarise(metrics, sizes, sequence, methods)["floor"]
+    assert list(floor) == ["task 1 coco-seg", "task 2 colorize", "task 3 style-gogh"]
+    assert floor["task 2 colorize"]["colourfulness"] == 0
+
+
+def test_the_studys_accounting_counts_weights_only_and_bytes_count_everything(metrics, sizes, sequence, methods):
+    piggyback = summarise(metrics, sizes, sequence, methods)["piggyback"]
+    assert piggyback["size_mib"] == 4.25
+    assert piggyback["bytes"] == 4 * 2**20 + 2**18 + 1024
+    assert piggyback["learn_bytes"] == 0
+
+
+def test_equal_checksums_and_nothing_else_make_a_method_bit_identical(metrics, sizes, sequence, methods):
+    assert summarise(metrics, sizes, sequence, methods)["piggyback"]["bit_identical"] is True
+    one = (metrics["method"] == "piggyback") & (metrics["task"] == "colorize") & (metrics["after"] == "style-gogh")
+    changed = metrics.assign(checksum=metrics["checksum"].mask(one, "other"))
+    assert summarise(changed, sizes, sequence, methods)["piggyback"]["bit_identical"] is False
+    unknown = metrics.assign(checksum=metrics["checksum"].mask(one, ""))
+    assert "bit_identical" not in summarise(unknown, sizes, sequence, methods)["piggyback"]
+
+
+def test_several_seeds_give_mean_and_sample_standard_deviation(metrics, sizes, sequence, methods):
+    second = metrics.assign(seed=1, value=metrics["value"].where(metrics["metric"] != "miou", metrics["value"] - 2))
+    both = summarise(pd.concat([metrics, second]), pd.concat([sizes, sizes.assign(seed=1)]), sequence, methods)
+    assert both["piggyback"]["task 1 coco-seg"] == {"miou": 89.0, "miou_std": 1.41}
+    assert both["piggyback"]["task 2 colorize"]["ssim_std"] == 0
+    assert both["piggyback"]["size_mib"] == 4.25
+
+
+def test_what_is_not_finite_or_not_there_is_left_out_of_valid_json(tmp_path, metrics, sizes, sequence, methods):
+    broken = metrics.assign(value=metrics["value"].mask(metrics["metric"] == "mse", float("nan")))
+    summary = summarise(broken, sizes[sizes["method"] != "fine-tune"], sequence, [*methods, "never-run"])
+    assert "mse" not in summary["piggyback"]["task 2 colorize"]
+    assert "size_mib" not in summary["fine-tune"]
+    assert "never-run" not in summary
+    write_summary(tmp_path / "summary.json", summary)
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+
+
+def test_the_order_of_the_rows_does_not_matter(tmp_path, metrics, sizes, sequence, methods):
+    shuffled = metrics.sample(frac=1, random_state=0)
+    write_summary(tmp_path / "a", summarise(metrics, sizes, sequence, methods))
+    write_summary(tmp_path / "b", summarise(shuffled, sizes, sequence, methods))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_method_measured_only_after_the_last_task_has_its_row(metrics, sizes, sequence):
+    joint = metrics[(metrics["method"] == "piggyback") & (metrics["after"] == "style-gogh")].assign(method="joint")
+    summary = summarise(joint, sizes, sequence, ["joint"])
+    assert summary["joint"]["task 1 coco-seg"] == {"miou": 90.0}
+    assert summary["joint"]["forgetting"] == {}
+    assert "bit_identical" not in summary["joint"]
+
+
+def test_a_task_of_the_users_own_kind_shows_what_it_was_measured_by(metrics, sizes, sequence, methods):
+    own = metrics[metrics["metric"] == "miou"].assign(task="mine", after="mine", metric="psnr")
+    own = own.drop_duplicates(["method"])
+    summary = summarise(pd.concat([metrics, own]), sizes, [*sequence, ("mine", "own-kind")], methods)
+    assert summary["piggyback"]["task 4 mine"] == {"psnr": 90.0}
+
+
+def test_contradictions_in_the_file_are_refused(metrics, sequence):
+    with pytest.raises(DataError, match="column 'checksum' is missing"):
+        forgetting_matrix(metrics.drop(columns="checksum"), sequence)
+    with pytest.raises(DataError, match="measured twice: 0, floor, coco-seg, coco-seg, miou"):
+        forgetting_matrix(pd.concat([metrics, metrics.head(1)]), sequence)
+    with pytest.raises(DataError, match="'style-gogh' is not in the sequence"):
+        forgetting_matrix(metrics, sequence[:2])
+    odd = metrics.assign(checksum=metrics["checksum"].mask(metrics["metric"] == "mse", "other"))
+    with pytest.raises(DataError, match="two checksums for one cell: 0, floor, colorize, colorize"):
+        forgetting_matrix(odd, sequence)
+
+
+def test_headlines_of_each_kind():
+    every = ["ssim", "mse", "iou/sky", "miou", "total_loss", "content_loss", "ciede2000", "colourfulness"]
+    assert headlines("segmentation", every) == ["miou"]
+    assert headlines("colorization", every) == ["ssim", "mse", "ciede2000", "colourfulness"]
+    assert headlines("style", every) == ["total_loss", "ssim"]
+    assert headlines("paired", ["mse"]) == ["mse"]
+    assert headlines("own-kind", ["iou/sky", "psnr"]) == ["psnr"]
+    assert forgetting_metrics("style", every) == ["total_loss"]
+    assert forgetting_metrics("colorization", every) == ["ssim", "mse"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("miou", 95.0, "95.00"),
+        ("ssim", 0.91384, "0.9138"),
+        ("mse", 1234.5, "1,234.50"),
+        ("total_loss", 413833.2, "413,833"),
+        ("total_loss", 2.16845, "2.168"),
+        ("total_loss", 0.069, "0.06900"),
+        ("total_loss", 0.0, "0.000"),
+    ],
+)
+def test_a_rounded_value_reads_like_the_value_itself(name, value, text):
+    metric = describe(name)
+    assert written(metric, value) == text
+    assert written(metric, rounded(metric, value)) == text
+
+
+def test_a_deviation_has_the_digits_of_its_mean():
+    assert written(describe("total_loss"), 0.0213, beside=2.5) == "0.021"
+    assert rounded(describe("total_loss"), 412.71, beside=413_833.0) == 413
