@@ -11,7 +11,8 @@ from palimpsest import job, tracking
 from palimpsest.data.arrays import Prepared
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE
-from palimpsest.settings import Settings
+from palimpsest.provenance import digest, stage_sources
+from palimpsest.settings import Lesson, Settings
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.storage.task_file import load_task
 from palimpsest.training.lesson import learn
@@ -23,8 +24,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     before = settings.sequence[: settings.sequence.index(options.task)]
     stored = StoredTasks.of(settings, options.seed, options.method)
     prepared = Prepared.open(layout.prepared(options.task))
-    inputs = [] if options.method == BASE else stored.needed_files(options.task)
-    key = tracking.digest(lesson.digest(), [layout.prepared(options.task) / "info.json", *inputs])
+    key = training_key(lesson, layout, stored)
     tags = tracking.training_tags(settings.preset, options.seed, options.method, options.task)
     with tracking.training_run(tags, key, lesson.model_dump(mode="json")) as run:
         earlier = {name: settings.tasks[name] for name in before}
@@ -33,9 +33,17 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
             {
                 "file": str(path),
                 "sha256": load_task(path).sha256,
-                "data_sha256": tracking.digest("", [layout.prepared(options.task) / "info.json"]),
+                "data_sha256": digest("", [layout.prepared(options.task) / "info.json"]),
             }
         )
+
+
+def training_key(lesson: Lesson, layout: Layout, stored: StoredTasks) -> str:
+    """Identifies this training: its settings, its code and the content of every file it reads."""
+    inputs = [layout.prepared(lesson.task_name) / "info.json", *lesson.files()]
+    if lesson.method != BASE:
+        inputs += stored.needed_files(lesson.task_name)
+    return digest(lesson.digest(), [*inputs, *stage_sources("train", [lesson.method], [lesson.task.kind])])
 
 
 if __name__ == "__main__":

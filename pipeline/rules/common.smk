@@ -7,9 +7,8 @@ from palimpsest import job, machine
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, METHODS
-from palimpsest.provenance import sources
+from palimpsest.provenance import stage_sources
 from palimpsest.settings import FLOOR, read, resolve
-from palimpsest.tasks import KINDS
 
 try:
     SETTINGS = resolve(read(Path("params.yaml")), config)
@@ -44,21 +43,14 @@ def claim(threads):
 
 
 def code(stage, methods=(), tasks=()):
-    """The source files that a stage runs, with the methods and kinds of task that it imports by name."""
-    by_name = [METHODS["scratch" if name == BASE else name].path for name in methods]
-    by_name += [KINDS[SETTINGS.tasks[name].kind] for name in tasks]
-    return sources([f"pipeline.{stage}", *(path.split(":")[0] for path in by_name)])
+    """The source files that a stage runs for these methods and tasks."""
+    return stage_sources(stage, methods, [SETTINGS.tasks[name].kind for name in tasks])
 
 
 def stored_tasks(seed, method, until=None):
     """The files of a method's tasks up to one (the one excluded), the base network's first."""
-    names = SETTINGS.sequence[
-        : None if until is None else SETTINGS.sequence.index(until)
-    ]
-    return [
-        LAYOUT.stored(seed, BASE if name == SETTINGS.base_task else method, name)
-        for name in names
-    ]
+    names = SETTINGS.sequence[: None if until is None else SETTINGS.sequence.index(until)]
+    return [LAYOUT.stored(seed, BASE if name == SETTINGS.base_task else method, name) for name in names]
 
 
 def perceptual_weights(tasks):
@@ -78,9 +70,7 @@ def starting_points(wildcards):
     if wildcards.method == BASE:
         return []
     before = stored_tasks(wildcards.seed, wildcards.method, until=wildcards.task)
-    return {"nothing": [], "base": before[:1], "previous": before}[
-        METHODS[wildcards.method].starts_from
-    ]
+    return {"nothing": [], "base": before[:1], "previous": before}[METHODS[wildcards.method].starts_from]
 
 
 def encoder_weights(wildcards):

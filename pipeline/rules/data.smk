@@ -2,9 +2,9 @@
 
 
 rule raw:
+    """Generate, download or list one data set; the manifest holds the checksum of every file."""
     input:
         code=code("raw"),
-    """Generate, download or list one data set; the manifest holds the checksum of every file."""
     output:
         LAYOUT.manifest("{dataset}"),
     log:
@@ -13,17 +13,15 @@ rule raw:
     resources:
         mem_mb=1000,
     params:
-        settings=lambda wildcards: SETTINGS.datasets[
-            wildcards.dataset
-        ].model_dump_json(),
+        settings=lambda wildcards: SETTINGS.datasets[wildcards.dataset].model_dump_json(),
     shell:
         "python -m pipeline.raw --dataset {wildcards.dataset} --log {log}"
 
 
 rule weights:
+    """Fetch the weights of a perceptual network, or copy them from the folder of data sets."""
     input:
         code=code("weights"),
-    """Fetch the weights of a perceptual network, or copy them from the folder of data sets."""
     output:
         LAYOUT.perceptual_weights("{network}"),
     log:
@@ -40,10 +38,10 @@ rule weights:
 
 
 rule prepare:
+    """Turn a data set into the memory-mapped arrays of one task."""
     input:
         manifest=lambda wildcards: LAYOUT.manifest(SETTINGS.tasks[wildcards.task].data),
         code=lambda wildcards: code("prepare", tasks=[wildcards.task]),
-    """Turn a data set into the memory-mapped arrays of one task."""
     output:
         picture=LAYOUT.prepared("{task}") / "picture.npy",
         index=LAYOUT.prepared("{task}") / "index.csv",
@@ -54,8 +52,6 @@ rule prepare:
     resources:
         mem_mb=2000,
     params:
-        settings=lambda wildcards: SETTINGS.preparation(
-            wildcards.task
-        ).model_dump_json(),
+        settings=lambda wildcards: SETTINGS.preparation(wildcards.task).model_dump_json(),
     shell:
         "python -m pipeline.prepare --task {wildcards.task} --log {log}"

@@ -2,15 +2,13 @@
 
 
 rule evaluate:
+    """Measure one method on every task after every later task."""
     input:
         tasks=lambda wildcards: stored_tasks(wildcards.seed, wildcards.method),
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
         weights=perceptual_weights(SETTINGS.sequence),
         paintings=paintings(SETTINGS.sequence),
-        code=lambda wildcards: code(
-            "evaluate", methods=[wildcards.method], tasks=SETTINGS.sequence
-        ),
-    """Measure one method on every task after every later task."""
+        code=lambda wildcards: code("evaluate", methods=[wildcards.method], tasks=SETTINGS.sequence),
     output:
         metrics=LAYOUT.evaluation("{seed}", "{method}") / "metrics.csv",
         sizes=LAYOUT.evaluation("{seed}", "{method}") / "sizes.csv",
@@ -24,21 +22,18 @@ rule evaluate:
         mem_mb=2000,
         gpu=gpus(),
     params:
-        settings=lambda wildcards: SETTINGS.examination(
-            int(wildcards.seed), wildcards.method
-        ).model_dump_json(),
+        settings=lambda wildcards: SETTINGS.examination(int(wildcards.seed), wildcards.method).model_dump_json(),
     shell:
-        "python -m pipeline.evaluate --seed {wildcards.seed} --method {wildcards.method}"
-        " --log {log}"
+        "python -m pipeline.evaluate --seed {wildcards.seed} --method {wildcards.method}" " --log {log}"
 
 
 rule floor:
+    """Measure the answers that need no learning."""
     input:
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
         weights=perceptual_weights(SETTINGS.sequence),
         paintings=paintings(SETTINGS.sequence),
         code=code("floor", tasks=SETTINGS.sequence),
-    """Measure the answers that need no learning."""
     output:
         metrics=LAYOUT.evaluation("{seed}", FLOOR) / "metrics.csv",
         samples=directory(LAYOUT.evaluation("{seed}", FLOOR) / "samples"),
@@ -49,21 +44,17 @@ rule floor:
         mem_mb=2000,
         gpu=gpus(),
     params:
-        settings=lambda wildcards: SETTINGS.examination(
-            int(wildcards.seed), FLOOR
-        ).model_dump_json(),
+        settings=lambda wildcards: SETTINGS.examination(int(wildcards.seed), FLOOR).model_dump_json(),
     shell:
         "python -m pipeline.floor --seed {wildcards.seed} --log {log}"
 
 
 rule collect:
+    """Gather all measurements into the tables of the preset."""
     input:
-        measured=expand(
-            rules.evaluate.output, seed=SETTINGS.seeds, method=SETTINGS.methods
-        ),
+        measured=expand(rules.evaluate.output, seed=SETTINGS.seeds, method=SETTINGS.methods),
         floor=expand(rules.floor.output, seed=SETTINGS.seeds),
         code=code("collect"),
-    """Gather all measurements into the tables of the preset."""
     output:
         metrics=RESULTS / "metrics.csv",
         sizes=RESULTS / "sizes.csv",
@@ -84,13 +75,13 @@ rule collect:
 
 
 rule report:
+    """Write the page that shows everything."""
     input:
         tables=rules.collect.output,
         samples=rules.collect.input.measured + rules.collect.input.floor,
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
         template="src/palimpsest/report/page.html.j2",
         code=code("report"),
-    """Write the page that shows everything."""
     output:
         RESULTS / "report.html",
     log:

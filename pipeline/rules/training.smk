@@ -15,6 +15,7 @@ rule database:
 
 
 rule train:
+    """One method learns one task; the method `base` makes the network that all share."""
     input:
         start=starting_points,
         prepared=rules.prepare.output,
@@ -22,10 +23,7 @@ rule train:
         painting=lambda wildcards: paintings([wildcards.task]),
         encoder=encoder_weights,
         database=ancient(rules.database.output),
-        code=lambda wildcards: code(
-            "train", methods=[wildcards.method], tasks=[wildcards.task]
-        ),
-    """One method learns one task; the method `base` makes the network that all share."""
+        code=lambda wildcards: code("train", methods=[wildcards.method], tasks=[wildcards.task]),
     output:
         LAYOUT.stored("{seed}", "{method}", "{task}"),
     log:

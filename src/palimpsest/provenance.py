@@ -4,12 +4,16 @@ Snakemake sees a stage's command but not the code behind it; with these files am
 module reruns the rules that import it, and no others.
 """
 
+import hashlib
 import subprocess
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 import grimp
+
+from palimpsest.methods import BASE, METHODS
+from palimpsest.tasks import KINDS
 
 PACKAGES = {"palimpsest": Path("src"), "pipeline": Path()}
 
@@ -40,6 +44,21 @@ def sources(modules: Iterable[str]) -> list[str]:
         closure |= {module} | graph.find_upstream_modules(module)
     packages = {".".join(name.split(".")[:depth]) for name in closure for depth in range(1, name.count(".") + 1)}
     return sorted({str(file_of(name)) for name in closure | packages})
+
+
+def stage_sources(stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = ()) -> list[str]:
+    """The files that a stage of the pipeline runs, with the methods and kinds of task that it imports by name."""
+    by_name = [METHODS["scratch" if method == BASE else method].path for method in methods]
+    by_name += [KINDS[kind] for kind in kinds]
+    return sources([f"pipeline.{stage}", *(path.split(":")[0] for path in by_name)])
+
+
+def digest(text: str, files: Iterable[Path | str]) -> str:
+    """SHA-256 of a text and of the content of files, in their order."""
+    sha256 = hashlib.sha256(text.encode())
+    for path in files:
+        sha256.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return sha256.hexdigest()
 
 
 def file_of(module: str) -> Path:

@@ -6,6 +6,7 @@ its methods cut out what a single job may depend on: a job is handed that cut al
 when the cut changes. So what a job uses and what it is rerun for cannot differ.
 """
 
+import copy
 import difflib
 import hashlib
 import typing
@@ -22,13 +23,15 @@ from palimpsest.methods import BASE, METHODS
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+ClassName = Annotated[str, Field(pattern=r"^[\w .:/-]+$")]
+"""What MLflow takes as part of a metric's name."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")]
 
 
 class Part(BaseModel):
     """A group of settings: unknown names are refused, values cannot be changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def digest(self) -> str:
         """SHA-256 of the values, in hexadecimal."""
@@ -53,7 +56,7 @@ class BaseSettings(Part):
     """Steps of the base training where they differ from `training.steps`."""
 
 
-class PictureSettings(Part):
+class CropSettings(Part):
     """Sizes of pictures, in pixels."""
 
     size: Annotated[int, Field(ge=32, multiple_of=16)] = 80
@@ -62,14 +65,24 @@ class PictureSettings(Part):
     """Side of the random crops that train."""
     smallest_scale: Annotated[float, Field(gt=0, le=1)] = 0.75
     """A training crop shows between this share and the whole of the prepared picture's side."""
-    broken_share: Share = 0.01
-    """Up to this share of unreadable pictures is left out and listed; more stops the run."""
 
     @model_validator(mode="after")
     def _crop_fits(self) -> typing.Self:
         if self.crop > self.size:
             raise ValueError(f"crop ({self.crop}) is larger than the prepared picture, size ({self.size})")
         return self
+
+
+class PictureSettings(CropSettings):
+    """Sizes of pictures, and how many may be unreadable."""
+
+    broken_share: Share = 0.01
+    """Up to this share of unreadable pictures is left out and listed; more stops the run."""
+
+    @property
+    def crops(self) -> CropSettings:
+        """What a training needs to know."""
+        return CropSettings(size=self.size, crop=self.crop, smallest_scale=self.smallest_scale)
 
 
 class TrainingSettings(Part):
@@ -145,7 +158,7 @@ class SegmentationSettings(TaskSettings):
     """Photograph → class per pixel."""
 
     kind: Literal["segmentation"]
-    classes: dict[str, list[str]]
+    classes: dict[ClassName, list[str]]
     """Our classes, each a list of the data set's categories; a supercategory stands for all its members."""
     others: Literal["background", "ignored"] = "background"
     """What becomes of categories that no class names."""
@@ -244,9 +257,16 @@ class Lesson(Part):
     network: NetworkSettings
     base: BaseSettings | None
     """None unless this training makes the base network."""
-    pictures: PictureSettings
+    pictures: CropSettings
     training: TrainingSettings
     """With the task's own overrides already applied."""
+
+    def files(self) -> list[Path]:
+        """The files that the settings name, beside the prepared arrays and the stored tasks it starts from."""
+        named = [self.base.encoder_weights] if self.base else []
+        if isinstance(self.task, StyleSettings):
+            named += [self.task.picture, self.task.weights]
+        return [path for path in named if path is not None]
 
 
 class Examination(Part):
@@ -285,19 +305,20 @@ class Settings(Part):
 
     @model_validator(mode="after")
     def _names_exist(self) -> typing.Self:
-        for key, names, known in (
-            ("methods", self.methods, METHODS),
-            ("sequence", self.sequence, self.tasks),
-        ):
+        for key, names, known in (("methods", self.methods, METHODS), ("sequence", self.sequence, self.tasks)):
             for name in names:
                 if name not in known:
                     raise ValueError(f"{key}: there is no {name!r}{nearest(name, known)}")
-            if len(set(names)) < len(names):
-                raise ValueError(f"{key}: a name stands twice in {names}")
+        for key, values in (("methods", self.methods), ("sequence", self.sequence), ("seeds", self.seeds)):
+            if len({*values}) < len(values):
+                raise ValueError(f"{key}: one stands twice in {values}")
         for name in self.sequence:
             data = self.tasks[name].data
             if data not in self.datasets:
                 raise ValueError(f"tasks.{name}.data: there is no data set {data!r}{nearest(data, self.datasets)}")
+            form, kind = self.datasets[data].format, self.tasks[name].kind
+            if (kind == "paired" and form != "paired") or (kind == "segmentation" and form == "paired"):
+                raise ValueError(f"tasks.{name}.data: a task of kind {kind} cannot learn from {form} data")
         if self.pictures.crop % 16 or self.pictures.size % 16:
             raise ValueError("pictures.size and pictures.crop must be multiples of 16, the stride of the network")
         return self
@@ -337,7 +358,7 @@ class Settings(Part):
             task=chosen,
             network=self.network,
             base=self.base if is_base else None,
-            pictures=self.pictures,
+            pictures=self.pictures.crops,
             training=self.training.model_copy(update=overrides),
         )
 
@@ -360,6 +381,19 @@ FLOOR = "floor"
 """The answer that needs no learning stands among the methods in every table."""
 
 
+class UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key that stands twice is a mistake, not a silent second value."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As the safe loader, but refuse a key that stands twice."""
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read(path: Path) -> dict[str, Any]:
     """The plain content of a YAML file of settings.
 
@@ -367,9 +401,11 @@ def read(path: Path) -> dict[str, Any]:
         SettingsError: the file is missing or is not YAML.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is not UTF-8 text ({error})") from error
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
@@ -385,13 +421,14 @@ def resolve(content: Mapping[str, Any], overrides: Mapping[str, Any] | None = No
     Raises:
         SettingsError: a key is unknown or a value impossible; names the key's full path.
     """
-    overrides = dict(overrides or {})
-    top = laid_over({key: content[key] for key in content if key not in ("defaults", "presets")}, overrides)
-    presets = content.get("presets") or {}
+    layers = {key: content.get(key) or {} for key in ("defaults", "presets")}
+    top = laid_over({key: content[key] for key in content if key not in layers}, overrides or {})
     preset = top.get("preset")
-    if preset not in presets:
-        raise SettingsError(f"preset: there is no {preset!r}{nearest(str(preset), presets)}")
-    values = laid_over(laid_over(content.get("defaults") or {}, presets[preset] or {}), top)
+    if not isinstance(preset, str) or preset not in mapping(layers["presets"], "presets"):
+        raise SettingsError(f"preset: there is no {preset!r}{nearest(str(preset), layers['presets'])}")
+    chosen = mapping(layers["presets"][preset] or {}, f"presets.{preset}")
+    values = laid_over(laid_over(mapping(layers["defaults"], "defaults"), chosen), top)
+    values = copy.deepcopy(values)  # what follows writes into it
     read_from_data_root(values)
     name_weights(values)
     try:
@@ -400,10 +437,23 @@ def resolve(content: Mapping[str, Any], overrides: Mapping[str, Any] | None = No
         raise SettingsError("; ".join(explain(problem) for problem in error.errors())) from error
 
 
+def mapping(value: Any, path: str) -> Mapping[str, Any]:
+    """The value, which has to be a mapping of settings."""
+    if not isinstance(value, Mapping):
+        raise SettingsError(f"{path}: has to be a mapping of settings, found {value!r}")
+    return value
+
+
+def groups(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """The groups of settings below a key, as far as they are groups; what is not is refused when it is checked."""
+    below = values.get(key)
+    return [group for group in below.values() if isinstance(group, dict)] if isinstance(below, dict) else []
+
+
 def name_weights(values: dict[str, Any]) -> None:
     """Name the fetched weights file for every style task that needs one and names none."""
-    for task in (values.get("tasks") or {}).values():
-        if isinstance(task, dict) and task.get("kind") == "style" and not task.get("weights"):
+    for task in groups(values, "tasks"):
+        if task.get("kind") == "style" and not task.get("weights"):
             network = task.get("perceptual", StyleSettings.model_fields["perceptual"].default)
             if network != "random":
                 task["weights"] = str(Layout(str(values["preset"])).perceptual_weights(network))
@@ -414,14 +464,13 @@ def read_from_data_root(values: dict[str, Any]) -> None:
     root = values.get("data_root")
     if root is None:
         return
-    datasets = [d for d in (values.get("datasets") or {}).values() if isinstance(d, dict)]
-    replaced = [d for d in datasets if d.get("source") == "download"]
+    replaced = [dataset for dataset in groups(values, "datasets") if dataset.get("source") == "download"]
     if not replaced:
         raise SettingsError(
             f"data_root: preset {values.get('preset')!r} makes its own pictures; use preset=real or preset=paper"
         )
     for dataset in replaced:
-        dataset.update(source="directory", root=str(Path(root) / dataset["format"]))
+        dataset.update(source="directory", root=str(Path(root) / str(dataset.get("format"))))
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -442,8 +491,9 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
 
 def explain(problem: Any) -> str:
     """One line for one problem that pydantic found: the key's full path and what is wrong with it."""
-    kinds = {"segmentation", "colorization", "paired", "style"}
-    location = [str(part) for part in problem["loc"] if part not in kinds]
+    location = [str(part) for part in problem["loc"]]
+    if location[:1] == ["tasks"]:
+        del location[2:3]  # the kind, by which pydantic found the model
     path = ".".join(location)
     if problem["type"] == "extra_forbidden":
         return f"{path}: unknown setting{nearest(location[-1], names_at(problem['loc'][:-1]))}"

@@ -3,11 +3,9 @@
 The database is `mlflow.db` in the repository's root, which `mlflow ui` opens there without flags.
 """
 
-import hashlib
 import os
-import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,16 +29,6 @@ IDENTITY = ("preset", "seed", "method", "task")
 def training_tags(preset: str, seed: int, method: str, task: str) -> dict[str, str]:
     """The tags that say which training a run is, and which rule made it."""
     return {"preset": preset, "seed": str(seed), "method": method, "task": task, "rule": "train"}
-
-
-def digest(settings: str, files: Iterable[Path]) -> str:
-    """What identifies a training: its settings, the content of its inputs, and the code that has been imported."""
-    sha256 = hashlib.sha256(settings.encode())
-    modules = (module for name, module in sorted(sys.modules.items()) if name.split(".")[0] == "palimpsest")
-    code = (Path(module.__file__) for module in modules if module.__file__)
-    for path in (*files, *code):
-        sha256.update(hashlib.sha256(path.read_bytes()).digest())
-    return sha256.hexdigest()
 
 
 class Run:

@@ -17,7 +17,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from palimpsest.data.arrays import Prepared
-from palimpsest.settings import PictureSettings
+from palimpsest.settings import CropSettings
 
 ORDER, DRAW = 0, 1  # streams of random numbers that must not meet
 
@@ -27,7 +27,7 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
     """All batches of one training, by step."""
 
     prepared: Prepared
-    pictures: PictureSettings
+    pictures: CropSettings
     batch_size: int
     steps: int
     seed: int

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from palimpsest.errors import StorageError
+
 
 class _Step(torch.autograd.Function):
     """[score > threshold] as 0 or 1; the gradient passes as if the function were the identity."""
@@ -81,6 +83,12 @@ def pack(mask: Tensor) -> Tensor:
 
 
 def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
-    """The bool mask in the shape of the weight that `pack` took."""
+    """The bool mask in the shape of the weight that `pack` took.
+
+    Raises:
+        StorageError: there are fewer or more bytes than the weights need.
+    """
+    if bits.numel() != -(-shape.numel() // 8):
+        raise StorageError(f"expected a mask of {-(-shape.numel() // 8)} bytes, found {bits.numel()}")
     flat = np.unpackbits(bits.cpu().numpy(), count=shape.numel())
     return torch.from_numpy(flat.astype(np.bool_)).reshape(shape)

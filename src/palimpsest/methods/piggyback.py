@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from palimpsest.errors import StorageError
 from palimpsest.methods.base import Component, Method, ParameterGroup, Start, task_components, task_group
 from palimpsest.methods.masks import BinaryMask, FixedMask, learned_mask, mask_layer, pack, unpack
 from palimpsest.networks.trunk import freeze, trunk_layers
@@ -39,6 +40,10 @@ class Piggyback(Method):
         """Lay the stored mask over the base's weights, which stay as they are."""
         rest = dict(tensors)
         for name, layer in list(trunk_layers(network)):
+            if name not in rest:
+                raise StorageError(
+                    f"there is no mask for the layer {name!r}: the stored task is of another network"
+                )
             mask = unpack(rest.pop(name), layer.weight.shape).to(layer.weight.device)
             mask_layer(layer, FixedMask(mask))
         super().recall(network, rest)

@@ -50,6 +50,9 @@ class PerceptualNetwork(nn.Module, ABC):
 class PretrainedFeatures(PerceptualNetwork):
     """The first layers of a classification network of torchvision, as far as the last one that is looked at."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, layers: nn.Sequential, content: tuple[int, ...], style: tuple[int, ...]) -> None:
         super().__init__()
         self.layers = layers[: max(*content, *style) + 1]
@@ -90,16 +93,23 @@ class RandomFilters(PerceptualNetwork):
     """
 
     SEED = 0
-    FILTERS = 32
+    COLOURS = 32
+    STROKES = 16
     SIZE = 7
     SCALES = 3
+
+    to_opponent: Tensor
+    colours: Tensor
+    thresholds: Tensor
+    strokes: Tensor
+    edges: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(self.SEED)
-        colours = unit_norm(torch.randn(self.FILTERS, 3, 1, 1, generator=generator))
-        thresholds = 0.7 * torch.randn(self.FILTERS, generator=generator)
-        strokes = windowed(torch.randn(self.FILTERS, 3, self.SIZE, self.SIZE, generator=generator))
+        colours = unit_norm(torch.randn(self.COLOURS, 3, 1, 1, generator=generator))
+        thresholds = 0.7 * torch.randn(self.COLOURS, generator=generator)
+        strokes = windowed(torch.randn(self.STROKES, 3, self.SIZE, self.SIZE, generator=generator))
         self.register_buffer("to_opponent", OPPONENT[:, :, None, None] / OPPONENT_SPREAD, persistent=False)
         self.register_buffer("colours", colours, persistent=False)
         self.register_buffer("thresholds", thresholds, persistent=False)
@@ -108,7 +118,7 @@ class RandomFilters(PerceptualNetwork):
         self.freeze()
 
     def forward(self, pictures: Tensor) -> Features:
-        """Content (N, 34, H / 2, W / 2); style: colours (N, 32, H, W), then strokes (N, 32, H / 2ⁱ, W / 2ⁱ)."""
+        """Content (N, 18, H / 2, W / 2); style: colours (N, 32, H, W), strokes (N, 16, H / 2ⁱ, W / 2ⁱ) thrice."""
         x = self._opponent(pictures)
         style = [F.relu(F.conv2d(x, self.colours, self.thresholds))]
         scaled = x
@@ -145,8 +155,9 @@ MEAN_BRIGHTNESS = 0.45
 
 
 def unit_norm(filters: Tensor) -> Tensor:
-    """Filters (C, …), each scaled to a Euclidean norm of 1."""
-    return filters / filters.flatten(1).norm(dim=1)[(...,) + (None,) * (filters.dim() - 1)]
+    """Filters (C, D, K, K), each scaled to a Euclidean norm of 1."""
+    norms: Tensor = torch.linalg.vector_norm(filters, dim=(1, 2, 3), keepdim=True)
+    return filters / norms
 
 
 def windowed(filters: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from palimpsest.errors import DataError
+from palimpsest.networks.perceptual import read_weights
 from palimpsest.networks.trunk import trunk_layers
 
 
@@ -18,10 +19,7 @@ def load_encoder(network: nn.Module, path: Path) -> None:
     Raises:
         DataError: the file is missing or unreadable, or a layer finds no convolution of its shape.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise DataError(f"{path}: is missing or no file of weights ({error})") from error
+    state = read_weights(path)
     layers = [layer for name, layer in trunk_layers(network) if name.startswith("encoder")]
     weights = [tensor.float() for name, tensor in state.items() if name.endswith(".weight") and tensor.ndim == 4]
     for layer in layers:

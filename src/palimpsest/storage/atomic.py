@@ -15,9 +15,9 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the file cannot be written, as with no space left; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())

@@ -53,10 +53,10 @@ class StoredTasks:
         Raises:
             StorageError: it is damaged, or belongs to another base network.
         """
-        found = _load(self.path(task))
+        found = load(self.path(task))
         expected = found.provenance.network_sha256
         if expected is not None:
-            base = _load(self.path(self.sequence[0]))
+            base = load(self.path(self.sequence[0]))
             if base.sha256 != expected:
                 raise StorageError(
                     f"{found.path}: belongs to the base network {expected[:12]}…, found {base.sha256[:12]}… "
@@ -89,6 +89,17 @@ class StoredTasks:
         return [self.path(name) for name in needed]
 
 
+def load(path: Path) -> TaskFile:
+    """A stored task, read from the disk once as long as its file stays the same."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise StorageError(
+            f"{path}: there is no such stored task; `snakemake --cores all {path}` makes it"
+        ) from error
+    return _load(path.resolve(), (state.st_mtime_ns, state.st_size, state.st_ino))
+
+
 @lru_cache(maxsize=64)
-def _load(path: Path) -> TaskFile:
+def _load(path: Path, state: tuple[int, ...]) -> TaskFile:
     return load_task(path)

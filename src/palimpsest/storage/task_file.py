@@ -2,7 +2,7 @@
 
 Tensors stand under the names of the network's layers: a packed mask under its layer's name, weights and
 BatchNorm under their own. The header's metadata says which component each belongs to, with which settings the
-task was learned, the SHA-256 of all tensors, and that of the base network the task needs.
+task was learned, the SHA-256 of all tensors and of the header itself, and that of the base network it needs.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -63,8 +64,14 @@ def content_sha256(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def metadata_sha256(metadata: Mapping[str, str]) -> str:
+    """SHA-256 of everything the header says but itself; the tensors' own digest is part of it."""
+    said = {key: value for key, value in metadata.items() if key != "metadata_sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def save_task(path: Path, components: Iterable[Component], provenance: Provenance) -> str:
@@ -90,8 +97,12 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
             ]
         ),
     }
+    metadata["metadata_sha256"] = metadata_sha256(metadata)
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:  # its way to say that the disk is full
+            raise StorageError(f"{path}: cannot be written ({error})") from error
     return sha256
 
 
@@ -109,6 +120,11 @@ def load_task(path: Path) -> TaskFile:
         raise StorageError(f"{path}: is missing or not a whole safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
         raise StorageError(f"{path}: expected format {FORMAT!r}, found {metadata.get('format')!r}")
+    found = metadata_sha256(metadata)
+    if found != metadata.get("metadata_sha256"):
+        raise StorageError(
+            f"{path}: its header was altered: expected SHA-256 {metadata.get('metadata_sha256')}, found {found}"
+        )
     try:
         listed = json.loads(metadata["components"])
         components = tuple(

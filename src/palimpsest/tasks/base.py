@@ -58,6 +58,15 @@ class Task(nn.Module, ABC):
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
         """The network's raw output (N, head_channels, H, W) as the task's prediction, in float32."""
 
+    def refine(self, enlarged: Tensor, photograph: Tensor) -> Tensor:
+        """A prediction brought from the working scale to the photograph's own size, made whole by what that knows.
+
+        ``enlarged`` is the prediction, interpolated to float (N, C, H, W); ``photograph`` is uint8 (N, 3, H, W).
+        Each pixel on its own, so that a large picture can be done in bands. Unless a kind says otherwise, the
+        interpolated prediction is the answer; class scores are interpolated before the largest is taken.
+        """
+        return enlarged
+
     @abstractmethod
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """``loss``, the scalar to minimise, and its parts under the names of `metrics.csv`."""

@@ -41,6 +41,15 @@ class ColorizationTask(Task):
             return output.float().sigmoid()
         return with_chroma(luminance(unit(batch["picture"])), 0.5 * output.float().tanh())
 
+    def refine(self, enlarged: Tensor, photograph: Tensor) -> Tensor:
+        """The photograph's own luminance, sharp, under the colour of the prediction.
+
+        The eye sees detail in luminance and hardly in colour, so that a network that works on a small copy is
+        enough. RGB (N, 3, H, W) in [0, 1], of the photograph's luminance for both kinds of output.
+        """
+        luma = luminance(unit(photograph))
+        return with_chroma(luma, within_gamut(luma, chroma(enlarged)))
+
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Distance to the photograph."""
         return {"loss": self.distance(prediction, unit(batch["picture"]))}
@@ -84,3 +93,14 @@ def with_chroma(luma: Tensor, differences: Tensor) -> Tensor:
     red = luma + 1.402 * differences[:, 1:]
     green = (luma - 0.299 * red - 0.114 * blue) / 0.587
     return torch.cat([red, green, blue], dim=1)
+
+
+def within_gamut(luma: Tensor, differences: Tensor) -> Tensor:
+    """Colour differences (N, 2, H, W), less of them where their RGB at ``luma`` (N, 1, H, W) would leave [0, 1].
+
+    Towards grey, with the hue kept: clipping RGB instead would change both hue and luminance.
+    """
+    excess = with_chroma(luma, differences) - luma
+    room = torch.where(excess > 0, 1 - luma, luma)
+    share = (room / excess.abs().clamp(min=1e-6)).clamp(0, 1).amin(dim=1, keepdim=True)
+    return differences * share

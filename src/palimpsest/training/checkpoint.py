@@ -26,8 +26,8 @@ class Progress:
 
 def save_progress(path: Path, progress: Progress) -> None:
     """Write the checkpoint, whole or not at all."""
-    with replacing(path) as temporary:
-        torch.save(asdict(progress), temporary)
+    with replacing(path) as temporary, temporary.open("wb") as file:  # given a path, a full disk is no OSError
+        torch.save(asdict(progress), file)
 
 
 def load_progress(path: Path, key: str) -> Progress:

@@ -21,7 +21,7 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import TrainingBatches, training_loader
 from palimpsest.errors import TrainingError
 from palimpsest.methods.base import Method, ParameterGroup
-from palimpsest.settings import PictureSettings, TrainingSettings
+from palimpsest.settings import CropSettings, TrainingSettings
 from palimpsest.tasks.base import Task
 from palimpsest.training.checkpoint import load_progress, save_progress
 
@@ -36,7 +36,7 @@ class Plan:
     """What to train with."""
 
     training: TrainingSettings
-    pictures: PictureSettings
+    pictures: CropSettings
     seed: int
     checkpoint: Path
     key: str
