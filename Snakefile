@@ -18,3 +18,16 @@ rule all:
     default_target: True
     input:
         RESULTS / "report.html",
+
+
+rule data:
+    """Every data set and the arrays of every task."""
+    input:
+        expand(rules.prepare.output, task=SETTINGS.sequence),
+        perceptual_weights(SETTINGS.sequence),
+
+
+rule models:
+    """Every stored task of every method and seed."""
+    input:
+        [stored_tasks(seed, method) for seed in SETTINGS.seeds for method in SETTINGS.methods],

@@ -11,14 +11,15 @@ from palimpsest.provenance import stage_sources
 from palimpsest.settings import FLOOR, read, resolve
 
 try:
-    SETTINGS = resolve(read(Path("params.yaml")), config)
+    CONTENT = read(Path("params.yaml"))
+    SETTINGS = resolve(CONTENT, config)
 except PalimpsestError as error:
     sys.exit(f"error: {error}")
 
 LAYOUT = Layout(SETTINGS.preset)
 RESULTS = LAYOUT.results
 LOGS = LAYOUT.logs
-job.hand_over(config)
+job.hand_over(CONTENT, config)
 
 
 wildcard_constraints:

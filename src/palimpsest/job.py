@@ -9,19 +9,33 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
-from palimpsest.settings import Settings, read, resolve
+from palimpsest.settings import Settings, laid_over, read, resolve
 
-OVERRIDES = "PALIMPSEST_CONFIG"
-"""Environment variable in which the pipeline hands a job what `--config` changed."""
+SNAPSHOT = "PALIMPSEST_SETTINGS"
+"""Environment variable in which the pipeline hands its jobs the settings it was started with."""
 
 
-def hand_over(config: Mapping[str, object]) -> None:
-    """Have the jobs that this process starts run in this very environment, with these changed settings."""
-    os.environ[OVERRIDES] = json.dumps(config)
+def hand_over(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Have the jobs that this process starts run in this very environment, with these settings.
+
+    A job that read `params.yaml` itself would see what has been edited since, and its output would be recorded
+    under settings that it was not made with.
+    """
+    os.environ[SNAPSHOT] = json.dumps({"content": content, "overrides": overrides})
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
+def settings_of_job(overrides: Mapping[str, Any]) -> Settings:
+    """The settings that the pipeline handed over, or those of `params.yaml` for a job that is run by hand."""
+    snapshot = os.environ.get(SNAPSHOT)
+    if snapshot is None:
+        return resolve(read(Path("params.yaml")), overrides)
+    handed = json.loads(snapshot)
+    return resolve(handed["content"], laid_over(handed["overrides"], overrides))
 
 
 Main = Callable[[Settings, Layout, argparse.Namespace], None]
@@ -35,18 +49,13 @@ def run(main: Main, description: str | None, *arguments: str) -> None:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in arguments:
         parser.add_argument(f"--{name}", required=True, type=int if name == "seed" else str)
-    parser.add_argument(
-        "--config",
-        type=json.loads,
-        default=os.environ.get(OVERRIDES, "{}"),
-        help=f"settings laid over params.yaml, as JSON (default: ${OVERRIDES})",
-    )
+    parser.add_argument("--config", type=json.loads, default={}, help="settings laid over params.yaml, as JSON")
     parser.add_argument("--log", type=Path, help="a file that keeps the log")
     options = parser.parse_args()
     keep_log(options.log)
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        settings = resolve(read(Path("params.yaml")), options.config)
+        settings = settings_of_job(options.config)
         main(settings, Layout(settings.preset), options)
     except PalimpsestError as error:
         logging.getLogger("palimpsest").debug("%s", traceback.format_exc())

@@ -1,0 +1,98 @@
+"""A small study run by the real Snakefile in a folder of its own; made once for all tests of this folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CARRIED = ("Snakefile", "dvc.yaml", "params.yaml", "pipeline", "profiles", "src", "styles", ".gitignore", ".dvcignore")
+
+SMALL: dict[str, Any] = {
+    "network": {"width": 2},
+    "pictures": {"size": 32, "crop": 32},
+    "training": {"steps": 4, "batch_size": 4, "steps_per_epoch": 2, "learning_rate": 0.01},
+    "base": {"steps": 4},
+    "samples": 2,
+    "datasets": {
+        "coco": {"side": 40, "generate": {"train2017": 12, "val2017": 4, "unlabeled2017": 8}},
+        "voc": {"side": 40, "generate": {"train": 12, "val": 4}},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A copy of the project in which commands run as a user's would."""
+
+    folder: Path
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command of the environment, as `snakemake`, in the folder."""
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(self.folder / "src"),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        }
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)} exited with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def snakemake(self, *arguments: str, check: bool = True) -> str:
+        """What Snakemake prints."""
+        done = self.run("snakemake", "--cores", "2", *arguments, check=check)
+        return done.stdout + done.stderr
+
+    def planned(self, *arguments: str) -> set[str]:
+        """The outputs that Snakemake would make anew: stored tasks, tables and pages."""
+        told = self.snakemake("-n", "all", *arguments)
+        lines = [line.strip() for line in told.splitlines() if line.strip().startswith("output:")]
+        return {path for line in lines for path in line.removeprefix("output: ").split(", ")}
+
+    def params(self) -> Any:
+        """The settings of the folder."""
+        return yaml.safe_load((self.folder / "params.yaml").read_text())
+
+    def write_params(self, params: Any) -> None:
+        """Change the settings of the folder."""
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def merged(below: Any, above: Any) -> Any:
+    """Two nested mappings, the second over the first."""
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return {**below, **{key: merged(below.get(key), value) for key, value in above.items()}}
+
+
+def copied(folder: Path) -> Study:
+    """The project's files with the settings of the small study."""
+    folder.mkdir(parents=True)
+    for name in CARRIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy2(source, folder / name)
+    study = Study(folder)
+    params = study.params()
+    params["presets"]["mini"] = merged(params["presets"]["mini"], SMALL)
+    study.write_params(params)
+    return study
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The study after `snakemake all`. Tests that change it leave it as it was."""
+    study = copied(tmp_path_factory.mktemp("study") / "project")
+    study.snakemake("all")
+    return study

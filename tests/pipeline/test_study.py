@@ -1,0 +1,155 @@
+"""The whole study, small: what `snakemake all` leaves, and what it would do again after a change."""
+
+import json
+import shutil
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+from palimpsest.storage.task_file import load_task
+from tests.pipeline.conftest import Study
+
+pytestmark = pytest.mark.slow
+
+SEQUENCE = ["coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch"]
+METHODS = ["scratch", "fine-tune", "decoder", "piggyback"]
+MODELS = "models/mini/seed-0"
+
+
+def test_a_second_run_has_nothing_to_do(finished: Study) -> None:
+    assert "Nothing to be done" in finished.snakemake("all")
+
+
+def test_more_cores_than_the_machine_has_change_nothing(finished: Study) -> None:
+    assert "Nothing to be done" in finished.snakemake("all", "--cores", "8")
+
+
+def test_every_cell_of_the_forgetting_matrix_is_measured(finished: Study) -> None:
+    metrics = pd.read_csv(finished.folder / "results/mini/metrics.csv")
+    assert list(metrics) == ["seed", "method", "task", "after", "metric", "value", "images", "checksum"]
+    for method in METHODS:
+        cells = metrics[metrics.method == method].drop_duplicates(["task", "after"])
+        expected = {(task, after) for n, after in enumerate(SEQUENCE) for task in SEQUENCE[: n + 1]}
+        assert set(zip(cells.task, cells.after, strict=True)) == expected
+    floor = metrics[metrics.method == "floor"]
+    assert set(floor.task) == set(SEQUENCE) and (floor.task == floor.after).all()
+
+
+def test_only_fine_tune_changes_the_predictions_of_earlier_tasks(finished: Study) -> None:
+    metrics = pd.read_csv(finished.folder / "results/mini/metrics.csv")
+    checksums = metrics.groupby(["method", "task"]).checksum.nunique()
+    for method in ("scratch", "decoder", "piggyback"):
+        assert (checksums[method] == 1).all()
+    assert (checksums["fine-tune"][SEQUENCE[:-1]] == [5, 4, 3, 2]).all()
+
+
+def test_sizes_are_those_of_the_files(finished: Study) -> None:
+    sizes = pd.read_csv(finished.folder / "results/mini/sizes.csv")
+    own = sizes[(sizes.method == "piggyback") & (sizes.task == "voc-seg")]
+    assert own["bytes"].sum() == (finished.folder / MODELS / "piggyback/voc-seg.safetensors").stat().st_size
+    mask = load_task(finished.folder / MODELS / "piggyback/voc-seg.safetensors").components[0]
+    assert own.set_index("component")["bytes"]["mask"] == sum(bits.numel() for bits in mask.tensors.values())
+
+
+def test_the_base_network_is_stored_once(finished: Study) -> None:
+    files = {str(path.relative_to(finished.folder / MODELS)) for path in (finished.folder / MODELS).rglob("*.*")}
+    learned = {f"{method}/{task}.safetensors" for method in METHODS for task in SEQUENCE[1:]}
+    assert files == {"base/coco-seg.safetensors", *learned}
+
+
+def test_the_summary_has_the_shape_of_the_studys_table(finished: Study) -> None:
+    summary = json.loads((finished.folder / "results/mini/summary.json").read_text())
+    assert list(summary) == ["floor", *METHODS]
+    assert set(summary["piggyback"]["task 3 colorize"]) == {"ssim", "mse", "ciede2000", "colourfulness"}
+    assert "coco-seg after voc-seg" in summary["fine-tune"]["forgetting"]
+
+
+def test_the_report_stands_alone(finished: Study) -> None:
+    page = (finished.folder / "results/mini/report.html").read_text("utf-8")
+    assert "<img" in page and "data:image/" in page
+    assert 'src="http' not in page and "<script src" not in page and '<link rel="stylesheet"' not in page
+
+
+def test_every_training_is_a_finished_run_with_curves_and_final_figures(finished: Study) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{finished.folder / 'mlflow.db'}")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "palimpsest-mini"]
+    runs = client.search_runs([experiment.experiment_id], max_results=100)
+    assert len(runs) == 1 + len(METHODS) * len(SEQUENCE[1:])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    (run,) = [r for r in runs if (r.data.tags["method"], r.data.tags["task"]) == ("piggyback", "colorize")]
+    assert [m.step for m in client.get_metric_history(run.info.run_id, "loss")] == [2, 4]
+    assert {"coco-seg/miou", "voc-seg/miou", "colorize/ssim", "bytes/mask", "zeros/all"} <= set(run.data.metrics)
+    assert 1 <= run.data.metrics["bits_per_weight"] < 1.1
+    assert client.list_artifacts(run.info.run_id, "samples")
+    assert run.data.tags["sha256"] == load_task(finished.folder / run.data.tags["file"]).sha256
+
+
+def test_logs_have_a_line_per_epoch(finished: Study) -> None:
+    lines = (finished.folder / "logs/mini/train-0-piggyback-voc-seg.log").read_text().splitlines()
+    assert [line.split("step ")[1].split()[0] for line in lines if "step " in line] == ["2/4", "4/4"]
+
+
+def stored(paths: set[str]) -> set[str]:
+    """The stored tasks among planned outputs, as method/task."""
+    return {"/".join(Path(path).with_suffix("").parts[-2:]) for path in paths if path.endswith(".safetensors")}
+
+
+def test_one_styles_weight_concerns_that_styles_trainings_alone(finished: Study) -> None:
+    planned = finished.planned("--config", "tasks={style-munch: {style_weight: 9}}")
+    assert stored(planned) == {f"{method}/style-munch" for method in METHODS}
+    assert not any("prepared" in path for path in planned)
+
+
+def test_what_starts_from_the_task_before_is_trained_again_with_it(finished: Study) -> None:
+    planned = finished.planned("--config", "tasks={colorize: {loss: l2}}")
+    others = {f"{method}/colorize" for method in ("scratch", "decoder", "piggyback")}
+    assert stored(planned) == others | {f"fine-tune/{task}" for task in SEQUENCE[2:]}
+
+
+def test_a_methods_setting_concerns_that_method_alone(finished: Study) -> None:
+    planned = finished.planned("--config", "method_settings={piggyback: {score_learning_rate: 0.5}}")
+    assert stored(planned) == {f"piggyback/{task}" for task in SEQUENCE[1:]}
+
+
+def test_a_task_of_the_users_own_rebuilds_nothing(finished: Study, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for side in ("input", "target"):
+            (tmp_path / "edges" / split / side).mkdir(parents=True)
+    added = "edges: {kind: paired, data: edges}"
+    data = f"edges: {{format: paired, source: directory, root: {tmp_path / 'edges'}}}"
+    planned = finished.planned(
+        "--config", f"tasks={{{added}}}", f"datasets={{{data}}}", f"sequence=[{','.join([*SEQUENCE, 'edges'])}]"
+    )
+    assert stored(planned) == {f"{method}/edges" for method in METHODS}
+    assert {path for path in planned if "prepared" in path and "edges" not in path} == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "again"),
+    [
+        ("methods/piggyback.py", {f"piggyback/{task}" for task in SEQUENCE[1:]}),
+        ("methods/decoder.py", {f"decoder/{task}" for task in SEQUENCE[1:]}),
+        ("report/page.py", set()),
+        ("metrics/perceptual.py", {f"{m}/{task}" for m in METHODS for task in ("style-gogh", "style-munch")}),
+    ],
+)
+def test_editing_a_module_reruns_what_imports_it(finished: Study, module: str, again: set[str]) -> None:
+    path = finished.folder / "src/palimpsest" / module
+    before = path.read_text()
+    saved = path.stat()
+    try:
+        path.write_text(before + "\n# edited\n")
+        planned = finished.planned()
+        assert stored(planned) == again
+        assert "results/mini/report.html" in planned
+    finally:
+        path.write_text(before)
+        shutil.os.utime(path, ns=(saved.st_atime_ns, saved.st_mtime_ns))
+
+
+def test_a_wrong_setting_is_one_clear_line_before_any_work(finished: Study) -> None:
+    told = finished.snakemake("all", "--config", "training={stepz: 3}", check=False)
+    assert "training.stepz: unknown setting; did you mean 'steps'?" in told
+    assert "Traceback" not in told
