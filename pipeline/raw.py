@@ -8,12 +8,12 @@ import argparse
 from palimpsest import job
 from palimpsest.data.sources import provide
 from palimpsest.layout import Layout
-from palimpsest.settings import Settings
+from palimpsest.settings import Settings, known
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Fill the data set's folder and write its manifest of checksums."""
-    dataset = settings.datasets[options.dataset]
+    dataset = settings.datasets[known(options.dataset, settings.datasets, "data set")]
     provide(dataset, layout.manifest(options.dataset).parent, layout.manifest(options.dataset))
 
 

@@ -74,8 +74,10 @@ def interrupt(signum: int, frame: object) -> None:
 
 def fail(message: str) -> None:
     """Say in one line what is wrong, in the log and on stderr, and end."""
-    logging.getLogger("palimpsest").error(message)
-    print(f"error: {message}", file=sys.stderr)
+    logger = logging.getLogger("palimpsest")
+    logger.error(message)
+    if any(isinstance(handler, logging.FileHandler) for handler in logger.handlers):
+        print(f"error: {message}", file=sys.stderr)
     sys.exit(1)
 
 

@@ -208,6 +208,10 @@ class MaskSettings(Part):
     score_learning_rate: Positive = 3e-3
     initial_score: float = 1e-2
     threshold: float = 5e-3
+    start: Literal["constant", "proportional"] = "proportional"
+    """Where scores begin. `constant` (original): all at `initial_score`. `proportional`: that far above the
+    threshold on average, each in proportion to its weight's magnitude within the layer, so that what hardly
+    matters is the first to go."""
 
     @model_validator(mode="after")
     def _starts_open(self) -> typing.Self:
@@ -330,7 +334,7 @@ class Settings(Part):
 
     def preparation(self, task: str) -> Preparation:
         """The cut that decides the prepared arrays of a task."""
-        chosen = self.tasks[task]
+        chosen = self.tasks[known(task, self.tasks, "task")]
         return Preparation(
             dataset=self.datasets[chosen.data],
             size=self.pictures.size,
@@ -345,7 +349,8 @@ class Settings(Part):
 
     def lesson(self, seed: int, method: str, task: str) -> Lesson:
         """The cut that decides one training. The base network is the lesson of the method ``base``."""
-        chosen = self.tasks[task]
+        chosen = self.tasks[known(task, self.sequence, "task")]
+        known(method, [BASE, *self.methods], "method")
         overrides = chosen.training.model_dump(exclude_none=True)
         is_base = method == BASE
         if is_base and self.base.steps is not None:
@@ -364,6 +369,7 @@ class Settings(Part):
 
     def examination(self, seed: int, method: str) -> Examination:
         """The cut that decides the measuring of one method."""
+        known(method, [FLOOR, *self.methods], "method")
         return Examination(
             seed=seed,
             method=method,
@@ -388,9 +394,10 @@ class UniqueKeys(yaml.SafeLoader):
         """As the safe loader, but refuse a key that stands twice."""
         seen = set()
         for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands twice", problem_mark=key.start_mark)
-            seen.add(key.value)
+            name = repr(key.value)
+            if name in seen:
+                raise yaml.MarkedYAMLError(problem=f"{name} stands twice", problem_mark=key.start_mark)
+            seen.add(name)
         return super().construct_mapping(node, deep)
 
 
@@ -480,6 +487,18 @@ def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = laid_over(merged[key], value) if both else value
     return {key: dict(value) if isinstance(value, Mapping) else value for key, value in merged.items()}
+
+
+def known(name: str, names: typing.Iterable[str], what: str) -> str:
+    """The name, if it is one of these.
+
+    Raises:
+        SettingsError: it is not; says which is nearest.
+    """
+    choices = list(names)
+    if name not in choices:
+        raise SettingsError(f"there is no {what} {name!r}{nearest(name, choices)}")
+    return name
 
 
 def nearest(name: str, known: typing.Iterable[str]) -> str:

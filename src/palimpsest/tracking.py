@@ -129,10 +129,11 @@ def training_run(tags: Tags, key: str, settings: Mapping[str, Any]) -> Iterator[
             experiment_of(client, tags["preset"]), tags={**tags, "key": key, **origin()}, run_name=name
         )
         run_id = str(created.info.run_id)
-        Run(client, run_id).settings(settings)
     client.update_run(run_id, status="RUNNING")
     try:
-        yield Run(client, run_id)
+        run = Run(client, run_id)
+        run.settings(settings)  # the same values again where the run is continued
+        yield run
     except KeyboardInterrupt:
         client.set_terminated(run_id, "KILLED")
         raise

@@ -3,19 +3,21 @@
 What a task was trained on decides at which scale its network sees a photograph. Objects have to be as large as
 they were in training for segmentation and colorization: the photograph is scaled, and the answer enlarged. A
 style or a filter acts on the photograph's own pixels. Either way the network runs in windows that overlap by
-more than it can see, of which only the middle is kept: no seams, and memory does not grow with the picture.
+more than it can see, of which only the middle is kept: no seams, and no more memory for a larger picture than
+its prediction takes.
 """
 
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -24,7 +26,7 @@ from palimpsest.analysis.forgetting import Predictor
 from palimpsest.data.pictures import Pixels
 from palimpsest.errors import StorageError
 from palimpsest.methods import METHODS
-from palimpsest.settings import Lesson, Settings
+from palimpsest.settings import AnyTask, NetworkSettings, Settings
 from palimpsest.storage.atomic import replacing
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.tasks import build_task
@@ -42,7 +44,9 @@ MARGIN = 96
 For the U-Net 94: two 3×3 convolutions at each of the scales 1, 2, 4, 8, 16, 8, 4, 2, 1 and poolings between.
 """
 
-WINDOW_BYTES = 2**30
+WINDOW_BYTES = 3 * 2**28
+"""What one window may take: with PyTorch itself, a photograph of 12 megapixels stays below 2 GB."""
+
 BYTES_PER_PIXEL = 36
 """The U-Net's peak memory per pixel of a window and channel of its first stage; measured: 33 to 39."""
 
@@ -50,7 +54,7 @@ LONGEST = 16
 """A photograph is enlarged for its task up to a longer side of so many times the size of training, no further:
 else a strip of 1×20000 pixels became one of 80×1600000."""
 
-BAND_VALUES = 2**24
+BAND_VALUES = 2**22
 """Values of a prediction that are brought to full size at once."""
 
 
@@ -61,8 +65,8 @@ class Translator:
     predictor: Predictor
     size: int
     """Shorter side in training, in pixels."""
-    tile: int
-    """Side of a window's middle, the part that is kept; a multiple of `STRIDE`."""
+    window: int
+    """Side of what the network sees at once, in pixels: a multiple of `STRIDE`, larger than twice `MARGIN`."""
     device: torch.device
 
     @torch.inference_mode()
@@ -79,16 +83,14 @@ class Translator:
         """The task's prediction (1, C, H, W) on the CPU, for uint8 (H, W, 3) at the working scale."""
         height, width = photograph.shape[:2]
         padded = to_stride(photograph)
-        rows, columns = padded.shape[:2]
-        tiles = list(tiles_of(rows, columns, self.tile))
+        spans = [windows_of(length, self.window) for length in padded.shape[:2]]
+        places = list(product(*spans))
         whole: Tensor | None = None
-        for tile in tqdm(tiles, unit=" tiles", disable=None if len(tiles) > 1 else True, leave=False):
-            seen = tile.with_margin(rows, columns)
-            predicted = self.predictor(self.batch(padded[seen.rows, seen.columns]))
-            middle = predicted[:, :, tile.rows_in(seen), tile.columns_in(seen)]
+        for rows, columns in tqdm(places, unit=" windows", disable=None if len(places) > 1 else True, leave=False):
+            predicted = self.predictor(self.batch(padded[rows.seen, columns.seen]))
             if whole is None:
-                whole = torch.empty(1, predicted.shape[1], rows, columns)
-            whole[:, :, tile.rows, tile.columns] = middle
+                whole = torch.empty(1, predicted.shape[1], *padded.shape[:2])
+            whole[:, :, rows.kept, columns.kept] = predicted[:, :, rows.kept_in_seen, columns.kept_in_seen]
         assert whole is not None
         return whole[:, :, :height, :width]
 
@@ -115,23 +117,32 @@ class Translator:
 
 
 @dataclass(frozen=True)
-class Tile:
-    """A rectangle of a picture, in pixels."""
+class Span:
+    """One window along one side of a picture, in pixels."""
 
-    rows: slice
-    columns: slice
+    seen: slice
+    """What the network is shown."""
+    kept: slice
+    """The part of it whose prediction is kept."""
 
-    def with_margin(self, height: int, width: int) -> "Tile":
-        """The same with all around that the network can see, up to the border of a picture of this size."""
-        return Tile(widened(self.rows, height), widened(self.columns, width))
+    @property
+    def kept_in_seen(self) -> slice:
+        """The same part, counted from the start of the window."""
+        return slice(self.kept.start - self.seen.start, self.kept.stop - self.seen.start)
 
-    def rows_in(self, window: "Tile") -> slice:
-        """The rows of this tile, counted from the top of a window."""
-        return slice(self.rows.start - window.rows.start, self.rows.stop - window.rows.start)
 
-    def columns_in(self, window: "Tile") -> slice:
-        """The columns of this tile, counted from the left of a window."""
-        return slice(self.columns.start - window.columns.start, self.columns.stop - window.columns.start)
+class SizeTrained(BaseModel):
+    """Of the sizes of a training, the one that running its task needs."""
+
+    size: int
+
+
+class Trained(BaseModel):
+    """Of the settings of a training, those that running its task needs; others may differ between versions."""
+
+    network: NetworkSettings
+    task: AnyTask
+    pictures: SizeTrained
 
 
 def load(settings: Settings, seed: int, method: str, name: str) -> Translator:
@@ -148,23 +159,23 @@ def load(settings: Settings, seed: int, method: str, name: str) -> Translator:
     for path in map(stored.path, needed):
         if not path.exists():
             raise StorageError(f"{path}: not trained yet; make it with: {command(settings, seed, method, path)}")
-    file = stored.file(name)
     try:
-        lesson = Lesson.model_validate(file.provenance.settings)
+        trained = Trained.model_validate(stored.file(name).provenance.settings)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
+        path = stored.path(name)
         raise StorageError(
-            f"{file.path}: stored with settings of another version ({where}: {problem['msg']}); "
-            f"delete it and train again with: {command(settings, seed, method, file.path)}"
+            f"{path}: stored with settings of another version ({where}: {problem['msg']}); "
+            f"delete it and train again with: {command(settings, seed, method, path)}"
         ) from error
-    task = build_task(name, lesson.task)
-    network = replace(stored, network_settings=lesson.network).network(task)
+    task = build_task(name, trained.task)
+    network = replace(stored, network_settings=trained.network).network(task)
     device = torch.device("cuda" if settings.training.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     return Translator(
         Predictor(network.to(device), task.to(device)),
-        size=lesson.pictures.size,
-        tile=tile_side(lesson.network.width),
+        size=trained.pictures.size,
+        window=window_side(trained.network.width),
         device=device,
     )
 
@@ -245,19 +256,23 @@ def to_stride(photograph: Pixels) -> Pixels:
     return np.pad(photograph, ((0, down), (0, right), (0, 0)), mode="reflect")
 
 
-def tile_side(width: int) -> int:
-    """The side of tiles whose windows take about `WINDOW_BYTES` in a network of this width."""
-    window = math.isqrt(WINDOW_BYTES // (BYTES_PER_PIXEL * width))
-    return max(4 * STRIDE, (window - 2 * MARGIN) // STRIDE * STRIDE)
+def window_side(width: int) -> int:
+    """The side of windows that take about `WINDOW_BYTES` in a network of this width."""
+    side = math.isqrt(WINDOW_BYTES // (BYTES_PER_PIXEL * width)) // STRIDE * STRIDE
+    return max(2 * MARGIN + 4 * STRIDE, side)
 
 
-def tiles_of(height: int, width: int, side: int) -> Iterator[Tile]:
-    """Tiles of at most this side that cover a picture once."""
-    for top in range(0, height, side):
-        for left in range(0, width, side):
-            yield Tile(slice(top, min(top + side, height)), slice(left, min(left + side, width)))
+def windows_of(length: int, side: int) -> list[Span]:
+    """Windows along a length, both multiples of `STRIDE`: what they keep covers it once.
 
-
-def widened(span: slice, length: int) -> slice:
-    """A span with `MARGIN` on both sides, within ``length``."""
-    return slice(max(0, span.start - MARGIN), min(length, span.stop + MARGIN))
+    Around what is kept lies `MARGIN`, or the border of the picture. All windows are equally long, since CPU
+    libraries keep buffers for every size that they have met.
+    """
+    side = min(side, length)
+    steps = math.ceil((length - side) / (side - 2 * MARGIN)) if length > side else 0
+    starts = [min(step * (side - 2 * MARGIN), length - side) for step in range(steps + 1)]
+    cuts = [0, *(start + MARGIN for start in starts[1:]), length]
+    return [
+        Span(slice(start, start + side), slice(first, end))
+        for start, first, end in zip(starts, cuts, cuts[1:], strict=False)
+    ]

@@ -12,7 +12,17 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-CARRIED = ("Snakefile", "dvc.yaml", "params.yaml", "pipeline", "profiles", "src", "styles", ".gitignore", ".dvcignore")
+CARRIED = (
+    "Snakefile",
+    "dvc.yaml",
+    "params.yaml",
+    "pipeline",
+    "profiles",
+    "src",
+    "styles",
+    ".gitignore",
+    ".dvcignore",
+)
 
 SMALL: dict[str, Any] = {
     "network": {"width": 2},
@@ -41,7 +51,13 @@ class Study:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         }
         done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+            command,
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} exited with {done.returncode}\n{done.stdout}\n{done.stderr}")

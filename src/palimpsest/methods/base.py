@@ -112,15 +112,28 @@ class Method(ABC):
         Unless a method says otherwise they replace the network's tensors of the same names.
 
         Raises:
-            StorageError: the network has no tensor of one of these names, or one of another shape.
+            StorageError: BatchNorm or head are incomplete, or a tensor does not fit the network.
         """
-        own = network.state_dict()
-        for name, tensor in tensors.items():
-            if name not in own:
-                raise StorageError(f"the network has no tensor {name!r}: the stored task is of another network")
-            if own[name].shape != tensor.shape:
-                raise StorageError(f"{name}: expected shape {tuple(own[name].shape)}, found {tuple(tensor.shape)}")
-        network.load_state_dict(dict(tensors), strict=False)
+        for component in task_components(network):
+            missing = sorted(set(component.tensors) - set(tensors))
+            if missing:
+                raise StorageError(f"the stored task lacks {missing[0]!r} ({component.name}): it is not whole")
+        load_into(network, tensors)
+
+
+def load_into(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors into the network's of the same names; the others stay.
+
+    Raises:
+        StorageError: the network has no tensor of one of these names, or one of another shape.
+    """
+    own = network.state_dict()
+    for name, tensor in tensors.items():
+        if name not in own:
+            raise StorageError(f"the network has no tensor {name!r}: the stored task is of another network")
+        if own[name].shape != tensor.shape:
+            raise StorageError(f"{name}: expected shape {tuple(own[name].shape)}, found {tuple(tensor.shape)}")
+    network.load_state_dict(dict(tensors), strict=False)
 
 
 def task_components(network: nn.Module) -> list[Component]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from palimpsest.errors import StorageError
+from palimpsest.settings import MaskSettings
 
 
 class _Step(torch.autograd.Function):
@@ -31,9 +32,9 @@ class _Step(torch.autograd.Function):
 class BinaryMask(nn.Module):
     """Parametrization weight → weight · [score > threshold], with a score that can be trained."""
 
-    def __init__(self, weight: Tensor, initial_score: float, threshold: float) -> None:
+    def __init__(self, score: Tensor, threshold: float) -> None:
         super().__init__()
-        self.score = nn.Parameter(torch.full_like(weight, initial_score))
+        self.score = nn.Parameter(score)
         self.threshold = threshold
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -45,6 +46,21 @@ class BinaryMask(nn.Module):
     def bits(self) -> Tensor:
         """The mask, bool in the shape of the weight."""
         return self.score.detach() > self.threshold
+
+
+def initial_scores(weight: Tensor, settings: MaskSettings) -> Tensor:
+    """The scores with which a mask of ones starts, in the shape of the weight.
+
+    Constant as in the original, or as far above the threshold as the weight's magnitude is in its layer. Adam
+    moves every score at the same pace, whatever its gradient: with a constant start, large weights are lost as
+    soon as small ones. The smallest weights start a hair above the threshold, so that the mask is all ones.
+    """
+    room = settings.initial_score - settings.threshold
+    if settings.start == "constant":
+        return torch.full_like(weight, settings.initial_score)
+    magnitude = weight.abs()
+    share = magnitude / magnitude.mean().clamp(min=torch.finfo(weight.dtype).tiny)
+    return settings.threshold + room * share.clamp(min=1e-3)
 
 
 class FixedMask(nn.Module):

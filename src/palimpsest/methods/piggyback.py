@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from palimpsest.errors import StorageError
 from palimpsest.methods.base import Component, Method, ParameterGroup, Start, task_components, task_group
-from palimpsest.methods.masks import BinaryMask, FixedMask, learned_mask, mask_layer, pack, unpack
+from palimpsest.methods.masks import BinaryMask, FixedMask, initial_scores, learned_mask, mask_layer, pack, unpack
 from palimpsest.networks.trunk import freeze, trunk_layers
 
 
@@ -26,7 +26,7 @@ class Piggyback(Method):
         freeze(start.network)
         scores = []
         for _, layer in trunk_layers(start.network):
-            mask = BinaryMask(layer.weight, self.settings.initial_score, self.settings.threshold)
+            mask = BinaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings.threshold)
             mask_layer(layer, mask)
             scores.append(mask.score)
         return [ParameterGroup("scores", scores, self.settings.score_learning_rate), task_group(start)]

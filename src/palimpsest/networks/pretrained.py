@@ -1,9 +1,11 @@
 """The first weights of an encoder from a file of VGG weights."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from palimpsest.errors import DataError
 from palimpsest.networks.perceptual import read_weights
@@ -11,24 +13,39 @@ from palimpsest.networks.trunk import trunk_layers
 
 
 def load_encoder(network: nn.Module, path: Path) -> None:
-    """Copy VGG convolutions (torchvision's ``features.N.weight``) into the encoder, in order, shape by shape.
+    """Copy the first two convolutions of each stage of a VGG file (torchvision's ``features.N.weight``).
 
-    VGG-16 has a third convolution in its later stages, which an encoder of two per stage has no place for: each
-    of our layers takes the next convolution of the file that has its shape. Their biases are left out.
+    VGG-13 has two per stage, as our encoder; VGG-16 a third in its later stages, which has no place here. A stage
+    of the file ends where a pooling stands between two convolutions. Their biases are left out.
 
     Raises:
-        DataError: the file is missing or unreadable, or a layer finds no convolution of its shape.
+        DataError: the file is missing or unreadable, or its stages have other shapes than the encoder's.
     """
-    state = read_weights(path)
-    layers = [layer for name, layer in trunk_layers(network) if name.startswith("encoder")]
-    weights = [tensor.float() for name, tensor in state.items() if name.endswith(".weight") and tensor.ndim == 4]
-    for layer in layers:
-        while weights and weights[0].shape != layer.weight.shape:
-            weights.pop(0)
-        if not weights:
+    stages = stages_of(read_weights(path))
+    layers = [(name, layer) for name, layer in trunk_layers(network) if name.startswith("encoder")]
+    found = [weight for stage in stages for weight in stage[:2]]
+    for place, (name, layer) in enumerate(layers):
+        shape = tuple(layer.weight.shape)
+        given = tuple(found[place].shape) if place < len(found) else None
+        if given != shape:
             raise DataError(
-                f"{path}: no convolution of shape {tuple(layer.weight.shape)} is left for the encoder; "
+                f"{path}: expected {shape} for {name}, found {given or 'nothing'}; "
                 "base.encoder_weights needs VGG weights and network.width: 64"
             )
         with torch.no_grad():
-            layer.weight.copy_(weights.pop(0))
+            layer.weight.copy_(found[place])
+
+
+def stages_of(state: Mapping[str, Tensor]) -> list[list[Tensor]]:
+    """The convolutions' weights by stage: places in torchvision's list are two apart, three over a pooling."""
+    places = sorted(
+        int(name.split(".")[1])
+        for name, tensor in state.items()
+        if re.fullmatch(r"features\.\d+\.weight", name) and tensor.ndim == 4
+    )
+    stages: list[list[Tensor]] = []
+    for before, place in zip([-9, *places], places, strict=False):
+        if place - before > 2:
+            stages.append([])
+        stages[-1].append(state[f"features.{place}.weight"].float())
+    return stages

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from palimpsest.errors import StorageError
@@ -25,7 +25,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise StorageError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where not even the folder could be made
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from palimpsest.errors import StorageError
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, METHODS, build_method
+from palimpsest.methods.base import load_into
 from palimpsest.networks import build_network
 from palimpsest.settings import AnyMethodSettings, NetworkSettings, Settings
 from palimpsest.storage.task_file import TaskFile, load_task
@@ -53,7 +54,13 @@ class StoredTasks:
         Raises:
             StorageError: it is damaged, or belongs to another base network.
         """
-        found = load(self.path(task))
+        path = self.path(task)
+        found = load(path)
+        origin = found.provenance
+        expected_origin = (self.seed, path.parent.name, task, self.network_settings.model_dump(mode="json"))
+        found_origin = (origin.seed, origin.method, origin.task, origin.settings.get("network"))
+        if found_origin != expected_origin:
+            raise StorageError(f"{path}: expected a stored task of {expected_origin}, found {found_origin}")
         expected = found.provenance.network_sha256
         if expected is not None:
             base = load(self.path(self.sequence[0]))
@@ -75,8 +82,7 @@ class StoredTasks:
         network = build_network(self.network_settings, task.head_channels)
         if own.provenance.network_sha256 is not None:
             base = self.file(self.sequence[0])
-            trunk = {name: t for name, t in base.tensors().items() if not name.startswith("head.")}
-            build_method(BASE, None).recall(network, trunk)
+            load_into(network, {name: t for name, t in base.tensors().items() if not name.startswith("head.")})
         tensors = {**own.tensors(), **latest.tensors(shared=True)}
         build_method(own.provenance.method, self.method_settings).recall(network, tensors)
         return network.eval()

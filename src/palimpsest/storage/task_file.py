@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from palimpsest.errors import StorageError
@@ -99,11 +99,22 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
     }
     metadata["metadata_sha256"] = metadata_sha256(metadata)
     with replacing(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata=metadata)
-        except SafetensorError as error:  # its way to say that the disk is full
-            raise StorageError(f"{path}: cannot be written ({error})") from error
+        temporary.write_bytes(serialised(tensors, metadata))
     return sha256
+
+
+def serialised(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file whose bytes follow from its content alone.
+
+    The library writes metadata in the random order of its hash map, so that equal trainings would leave unequal
+    files. Its header, a length and JSON, is therefore written anew in the order of the names.
+    """
+    plain = save(dict(tensors))
+    length = int.from_bytes(plain[:8], "little")
+    header = {"__metadata__": dict(metadata), **json.loads(plain[8 : 8 + length])}
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors start at multiples of eight bytes
+    return len(text).to_bytes(8, "little") + text + plain[8 + length :]
 
 
 def load_task(path: Path) -> TaskFile:

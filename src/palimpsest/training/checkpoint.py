@@ -1,6 +1,7 @@
 """The file from which an interrupted training goes on; gone when the training is done."""
 
-import pickle
+import io
+import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor
 
 from palimpsest.storage.atomic import replacing
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -26,14 +29,22 @@ class Progress:
 
 def save_progress(path: Path, progress: Progress) -> None:
     """Write the checkpoint, whole or not at all."""
-    with replacing(path) as temporary, temporary.open("wb") as file:  # given a path, a full disk is no OSError
-        torch.save(asdict(progress), file)
+    content = io.BytesIO()  # written to a full disk itself, torch.save raises what is no OSError
+    torch.save(asdict(progress), content)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def load_progress(path: Path, key: str) -> Progress:
     """The checkpoint of this very training, or a fresh start where there is none."""
+    if not path.exists():
+        return Progress(key)
     try:
         progress = Progress(**torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, TypeError, EOFError, pickle.UnpicklingError):
+    except Exception as error:  # a damaged file makes the reader raise nearly anything
+        log.warning("%s: is damaged and not taken (%r); starting anew", path, error)
         return Progress(key)
-    return progress if progress.key == key else Progress(key)
+    if progress.key != key:
+        log.info("%s: is of other settings, inputs or code and not taken; starting anew", path)
+        return Progress(key)
+    return progress

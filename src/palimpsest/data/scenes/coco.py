@@ -262,12 +262,12 @@ CATEGORIES = {
 
 FAMILY = Family(
     things={
-        10: Thing("traffic light", lamp_housing, traffic_light, turn=20, reach=(0.22, 0.45)),
-        13: Thing("stop sign", octagon, stop_sign, turn=20, reach=(0.14, 0.36), mirrored=False),
-        38: Thing("kite", kite_outline, kite, turn=60, reach=(0.2, 0.42), height=(0.1, 0.7)),
-        52: Thing("banana", banana_outline, banana, reach=(0.18, 0.36)),
-        55: Thing("orange", round_outline, orange, reach=(0.1, 0.28)),
-        60: Thing("donut", round_outline, donut, reach=(0.13, 0.32)),
+        10: Thing("traffic light", lamp_housing, traffic_light, turn=20, reach=(0.26, 0.46)),
+        13: Thing("stop sign", octagon, stop_sign, turn=20, reach=(0.2, 0.4), mirrored=False),
+        38: Thing("kite", kite_outline, kite, turn=60, reach=(0.26, 0.46), height=(0.1, 0.7)),
+        52: Thing("banana", banana_outline, banana, reach=(0.24, 0.42)),
+        55: Thing("orange", round_outline, orange, reach=(0.16, 0.32)),
+        60: Thing("donut", round_outline, donut, reach=(0.18, 0.36)),
     },
     backdrops=(
         Backdrop((sky, grass), ((0.25, 0.65),), ("kite", "stop sign", "traffic light"), (LEAF, PEBBLE)),

@@ -302,12 +302,12 @@ CUSHION = Thing("cushion", frame_outline, cushion, turn=30, reach=(0.1, 0.2), he
 
 FAMILY = Family(
     things={
-        1: Thing("aeroplane", aeroplane_outline, aeroplane, turn=20, reach=(0.22, 0.46), height=(0.1, 0.45)),
-        4: Thing("boat", boat_outline, boat, turn=8, reach=(0.18, 0.42), height=(0.4, 0.75)),
-        5: Thing("bottle", bottle_outline, bottle, turn=8, reach=(0.24, 0.48), height=(0.4, 0.8)),
-        6: Thing("bus", bus_outline, bus, turn=5, reach=(0.22, 0.48), height=(0.45, 0.8)),
-        16: Thing("pottedplant", plant_outline, potted_plant, turn=6, reach=(0.18, 0.4), height=(0.4, 0.8)),
-        17: Thing("sheep", sheep_outline, sheep, turn=6, reach=(0.2, 0.44), height=(0.45, 0.85)),
+        1: Thing("aeroplane", aeroplane_outline, aeroplane, turn=20, reach=(0.28, 0.48), height=(0.1, 0.45)),
+        4: Thing("boat", boat_outline, boat, turn=8, reach=(0.26, 0.46), height=(0.4, 0.75)),
+        5: Thing("bottle", bottle_outline, bottle, turn=8, reach=(0.3, 0.5), height=(0.4, 0.8)),
+        6: Thing("bus", bus_outline, bus, turn=5, reach=(0.28, 0.5), height=(0.45, 0.8)),
+        16: Thing("pottedplant", plant_outline, potted_plant, turn=6, reach=(0.26, 0.46), height=(0.4, 0.8)),
+        17: Thing("sheep", sheep_outline, sheep, turn=6, reach=(0.26, 0.46), height=(0.45, 0.85)),
     },
     backdrops=(
         Backdrop((dusk, swell), ((0.3, 0.6),), ("boat", "aeroplane"), (ROCK, BUSH)),

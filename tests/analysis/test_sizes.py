@@ -1,0 +1,101 @@
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from palimpsest.analysis.sizes import size_rows, study_mib, total_mib
+from palimpsest.methods import BASE
+
+Study = Any
+
+TRUNK = 14_777_344 - 64 * 21
+"""Weights of the study's convolutions without the head."""
+DECODER = 5_373_952
+"""Those of its decoder."""
+BATCHNORM = 2 * (14_785_301 - 14_777_344 - 21)
+"""Weight and bias, and as many means and variances, of all its channels."""
+
+CLASSES = {str(number): ["red"] for number in range(20)}
+WHOLE = {
+    "network": {"width": 64},
+    "sequence": ["coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch"],
+    "tasks": {
+        **{name: {"kind": "segmentation", "data": "drawn", "classes": CLASSES} for name in ("coco-seg", "voc-seg")},
+        **{name: {"kind": "colorization", "data": "drawn"} for name in ("colorize", "style-gogh", "style-munch")},
+    },
+}
+
+
+def table(study: Study, method: str) -> pd.DataFrame:
+    first, *others = study.settings.sequence
+    study.store_untrained(BASE, first)
+    for task in others:
+        study.store_untrained(method, task)
+        study.networks.clear()
+    return pd.DataFrame(size_rows(study.stored(method)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "printed", "weights"),
+    [
+        ("scratch", 282.0, 5 * TRUNK * 4),
+        ("fine-tune", 56.4, TRUNK * 4),
+        ("decoder", 138.4, (TRUNK + 4 * DECODER) * 4),
+        ("piggyback", 63.6, TRUNK * 4 + 4 * TRUNK // 8),
+    ],
+)
+def test_the_sizes_of_the_study_are_read_off_files(
+    new_study: Callable[..., Study], method: str, printed: float, weights: int
+) -> None:
+    study = new_study(**WHOLE)
+    sizes = table(study, method)
+    assert round(study_mib(sizes, decimals=1), 1) == printed
+    assert study_mib(sizes) == weights / 2**20
+    bytes_of = sizes.groupby("component")["bytes"].sum()
+    assert bytes_of["batchnorm"] == 5 * 4 * BATCHNORM
+    assert bytes_of["head"] == 4 * (2 * (64 * 21 + 21) + 3 * (64 * 3 + 3))
+    files = {study.stored(method).path(task) for task in study.settings.sequence}
+    on_disk = sum(path.stat().st_size for path in files)
+    superseded = 4 * TRUNK * 4 if method == "fine-tune" else 0
+    assert total_mib(sizes) == (on_disk - superseded) / 2**20
+
+
+@pytest.mark.parametrize("method", ["scratch", "fine-tune", "decoder", "piggyback"])
+def test_every_byte_of_a_file_is_counted_once(new_study: Callable[..., Study], method: str) -> None:
+    study = new_study()
+    sizes = table(study, method)
+    assert not sizes.duplicated(["task", "component"]).any()
+    assert set(sizes["needed_to"]) == {"run"} and (sizes["bytes"] > 0).all()
+    for task, part in sizes.groupby("task"):
+        missing = method == "fine-tune" and task != "colour"
+        assert ("network" in set(part["component"])) == (
+            {"scratch": True, "fine-tune": not missing}.get(method, task == "shapes")
+        )
+        if not missing:
+            assert part["bytes"].sum() == study.stored(method).path(task).stat().st_size
+
+
+def test_a_shared_network_counts_once_with_the_task_that_wrote_it_last(new_study: Callable[..., Study]) -> None:
+    sizes = table(new_study(), "fine-tune")
+    assert sizes.loc[sizes["component"] == "network", "task"].tolist() == ["colour"]
+    assert sorted(sizes.loc[sizes["component"] == "batchnorm", "task"]) == ["colour", "halves", "shapes"]
+
+
+def test_the_study_counts_weights_that_run_and_rounds_each_task_before_it_adds() -> None:
+    mib = 2**20
+    sizes = pd.DataFrame(
+        [
+            ("a", "network", 2.24 * mib, "run"),
+            ("a", "batchnorm", 9 * mib, "run"),
+            ("a", "metadata", 9 * mib, "run"),
+            ("b", "mask", 1.24 * mib, "run"),
+            ("b", "head", 9 * mib, "run"),
+            ("b", "fisher", 9 * mib, "learn"),
+        ],
+        columns=["task", "component", "bytes", "needed_to"],
+    )
+    assert study_mib(sizes) == pytest.approx(3.48)
+    assert study_mib(sizes, decimals=1) == pytest.approx(3.4)
+    assert total_mib(sizes) == pytest.approx(30.48)

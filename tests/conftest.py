@@ -1,0 +1,200 @@
+"""A study of three tasks on pictures of 32 pixels with a network of width 2: a training takes a moment."""
+
+import copy
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+
+from palimpsest.data.arrays import Prepared
+from palimpsest.layout import Layout
+from palimpsest.methods import BASE, METHODS
+from palimpsest.settings import Settings, resolve
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when PyTorch is imported: tests run side by side
+
+ROOT = Path(__file__).resolve().parents[1]
+SIDE = 32
+
+hypothesis_settings.register_profile(
+    "tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+hypothesis_settings.load_profile("tests")
+
+CONTENT: dict[str, Any] = {
+    "preset": "tiny",
+    "defaults": {
+        "methods": list(METHODS),
+        "sequence": ["shapes", "halves", "colour"],
+        "network": {"width": 2},
+        "pictures": {"size": SIDE, "crop": SIDE},
+        "training": {
+            "steps": 6,
+            "steps_per_epoch": 2,
+            "batch_size": 4,
+            "learning_rate": 0.01,
+            "accelerator": "cpu",
+        },
+        "datasets": {"drawn": {"format": "coco", "source": "generated", "generate": {"train2017": 1}}},
+        "tasks": {
+            "shapes": {"kind": "segmentation", "data": "drawn", "classes": {"red": ["red"], "blue": ["blue"]}},
+            "halves": {"kind": "segmentation", "data": "drawn", "classes": {"left": ["left"]}},
+            "colour": {"kind": "colorization", "data": "drawn"},
+        },
+    },
+    "presets": {"tiny": {}},
+}
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    """What a small params.yaml holds; the test's own copy."""
+    return copy.deepcopy(CONTENT)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def prepared() -> dict[str, Prepared]:
+    """Ten pictures per task, two of them for validation: coloured squares on noise."""
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 90, (10, SIDE, SIDE, 3), dtype=np.uint8)
+    shapes = np.zeros((10, SIDE, SIDE), np.uint8)
+    for number, (top, left) in enumerate(random.integers(2, 14, (10, 2))):
+        window = (number, slice(top, top + 14), slice(left, left + 14))
+        label = 1 + number % 2
+        shapes[window] = label
+        pictures[(*window, 2 * (label - 1))] = 230
+    halves = np.zeros_like(shapes)
+    halves[:, :, : SIDE // 2] = 1
+    splits = ("train",) * 8 + ("val",) * 2
+    sources = tuple(f"{number}.png" for number in range(10))
+    targets = {"shapes": shapes, "halves": halves, "colour": None}
+    return {task: Prepared(pictures, target, sources, splits, {}) for task, target in targets.items()}
+
+
+@dataclass
+class Study:
+    """Settings, data and stored tasks of one small study in the working directory."""
+
+    settings: Settings
+    prepared: dict[str, Prepared]
+    key: str = "key"
+    histories: dict[tuple[str, str], list[dict[str, float]]] = field(default_factory=dict)
+    networks: dict[tuple[str, str], Any] = field(default_factory=dict)
+    """By method and task: what was told after the last epoch, and what was stored without a training."""
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.settings.preset)
+
+    def stored(self, method: str) -> Any:
+        from palimpsest.storage.recall import StoredTasks  # noqa: PLC0415 - many tests need no PyTorch
+
+        return StoredTasks.of(self.settings, 0, method)
+
+    def task(self, name: str) -> Any:
+        from palimpsest.tasks import build_task  # noqa: PLC0415
+
+        return build_task(name, self.settings.tasks[name])
+
+    def tasks(self) -> list[Any]:
+        return [self.task(name) for name in self.settings.sequence]
+
+    def learn(
+        self, method: str, task: str, on_epoch: Callable[[Any], None] | None = None, key: str | None = None
+    ) -> Path:
+        """Train and store one lesson."""
+        from palimpsest.training.lesson import learn  # noqa: PLC0415
+
+        def note(history: Any) -> None:
+            self.histories[method, task] = [dict(entry) for entry in history]
+            if on_epoch is not None:
+                on_epoch(history)
+
+        sequence = self.settings.sequence
+        earlier = {name: self.settings.tasks[name] for name in sequence[: sequence.index(task)]}
+        lesson = self.settings.lesson(0, method, task)
+        return learn(lesson, self.stored(method), earlier, self.prepared[task], key or self.key, note)
+
+    def learn_all(self, method: str) -> None:
+        """Train every task of a method; the base network only where it is missing."""
+        first, *others = self.settings.sequence
+        if not self.layout.base(0, first).exists():
+            self.learn(BASE, first)
+        for task in others:
+            self.learn(method, task)
+
+    def store_untrained(self, method: str, task: str, change: Callable[[Any], None] = lambda network: None) -> None:
+        """Store what a method leaves when it learns nothing, or what ``change`` does to the network."""
+        import torch  # noqa: PLC0415
+
+        from palimpsest.methods import build_method  # noqa: PLC0415
+        from palimpsest.methods.base import Start  # noqa: PLC0415
+        from palimpsest.storage.task_file import Provenance, save_task  # noqa: PLC0415
+        from palimpsest.training.lesson import seed_of, starting_network  # noqa: PLC0415
+
+        sequence = self.settings.sequence
+        earlier = {name: self.settings.tasks[name] for name in sequence[: sequence.index(task)]}
+        lesson = self.settings.lesson(0, method, task)
+        stored, built = self.stored(method), self.task(task)
+        torch.manual_seed(seed_of(lesson))
+        network = starting_network(lesson, stored, earlier, built)
+        learner = build_method(method, lesson.method_settings)
+        learner.begin(Start(network, built, lesson.training))
+        change(network)
+        needs_base = method != BASE and METHODS[method].starts_from == "base"
+        base = stored.file(sequence[0]).sha256 if needs_base else None
+        path = self.layout.stored(0, method, task)
+        settings = lesson.model_dump(mode="json")
+        save_task(path, learner.store(network), Provenance(self.settings.preset, 0, method, task, settings, base))
+        self.networks[method, task] = network
+
+
+NUMBER = itertools.count()
+
+
+def small_study(prepared: dict[str, Prepared], **changes: Any) -> Study:
+    """A study under a preset of its own, so that no test can be served with files that another one stored."""
+    name = f"tiny-{next(NUMBER)}"
+    content = {**copy.deepcopy(CONTENT), "preset": name, "presets": {name: changes}}
+    return Study(resolve(content), prepared)
+
+
+@pytest.fixture
+def new_study(
+    prepared: dict[str, Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Study]:
+    """Makes a study with nothing stored yet, with the given settings laid over."""
+    monkeypatch.chdir(tmp_path)
+    return lambda **changes: small_study(prepared, **changes)
+
+
+@pytest.fixture(scope="session")
+def _trained(prepared: dict[str, Prepared], tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
+    folder = tmp_path_factory.mktemp("trained")
+    study = small_study(prepared)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for method in METHODS:
+            study.learn_all(method)
+    return study, folder
+
+
+@pytest.fixture
+def trained(_trained: tuple[Study, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
+    """A study in which every method has learned every task; only to be read. Its tests are slow ones."""
+    study, folder = _trained
+    monkeypatch.chdir(folder)
+    yield study

@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from palimpsest.errors import StorageError
+from palimpsest.methods.masks import (
+    BinaryMask,
+    FixedMask,
+    learned_mask,
+    mask_layer,
+    pack,
+    unmask_layer,
+    unpack,
+)
+from palimpsest.networks import build_network
+from palimpsest.networks.trunk import trunk_layers
+from palimpsest.settings import NetworkSettings
+
+SCORES = torch.tensor([[0.004, 0.006], [0.005, 1.0]])
+WEIGHTS = torch.tensor([[2.0, -3.0], [5.0, 0.5]])
+
+
+def linear(weight: torch.Tensor) -> nn.Linear:
+    layer = nn.Linear(2, 2, bias=False)
+    layer.weight = nn.Parameter(weight.clone(), requires_grad=False)
+    return layer
+
+
+def masked_linear() -> tuple[nn.Linear, BinaryMask]:
+    layer = linear(WEIGHTS)
+    mask = BinaryMask(layer.weight, initial_score=1e-2, threshold=5e-3)
+    mask_layer(layer, mask)
+    with torch.no_grad():
+        mask.score.copy_(SCORES)
+    return layer, mask
+
+
+def test_a_mask_starts_as_all_ones_in_the_shape_of_the_weight() -> None:
+    mask = BinaryMask(torch.zeros(3, 2, 1, 1), initial_score=1e-2, threshold=5e-3)
+    assert mask.score.shape == (3, 2, 1, 1) and mask.score.eq(1e-2).all()
+    assert mask.bits.dtype == torch.bool and mask.bits.all()
+
+
+def test_a_weight_takes_part_where_its_score_lies_above_the_threshold() -> None:
+    layer, mask = masked_linear()
+    assert mask.bits.tolist() == [[False, True], [False, True]]  # a score at the threshold is not above it
+    assert layer.weight.tolist() == [[0, -3], [0, 0.5]]
+    assert layer(torch.tensor([[1.0, 2.0]])).tolist() == [[-6, 1]]
+
+
+def test_the_score_receives_the_gradient_of_the_masked_weight_times_the_weight() -> None:
+    layer, mask = masked_linear()
+    (layer(torch.tensor([[1.0, 2.0]])) * torch.tensor([[10.0, 100.0]])).sum().backward()
+    # of output i: 10 and 100; of the masked weight (i, j): times input j; of the score: times the weight
+    assert mask.score.grad is not None
+    assert mask.score.grad.tolist() == [[10 * 1 * 2, 10 * 2 * -3], [100 * 1 * 5, 100 * 2 * 0.5]]
+
+
+def test_the_frozen_weight_gets_no_gradient_and_never_changes() -> None:
+    layer, mask = masked_linear()
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1)
+    for _ in range(5):
+        layer(torch.ones(1, 2)).square().sum().backward()
+        optimizer.step()
+    original = layer.parametrizations.weight.original
+    assert original.grad is None and torch.equal(original, WEIGHTS)
+    assert not torch.equal(mask.score, SCORES)
+
+
+def test_taking_the_mask_off_gives_the_frozen_weight_back_bit_for_bit() -> None:
+    network = build_network(NetworkSettings(width=2), 3)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    for _, layer in list(trunk_layers(network)):
+        mask = BinaryMask(layer.weight, 1e-2, 5e-3)
+        mask_layer(layer, mask)
+        with torch.no_grad():
+            mask.score.copy_(torch.rand(mask.score.shape) / 100)
+        assert not torch.equal(layer.weight, layer.parametrizations.weight.original)
+    for _, layer in list(trunk_layers(network)):
+        unmask_layer(layer)
+    after = network.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_a_fixed_mask_computes_what_the_learned_one_does_bit_for_bit() -> None:
+    weights = torch.randn(64, 3, 3, 3)
+    learned = BinaryMask(weights, 1e-2, 5e-3)
+    with torch.no_grad():
+        learned.score.copy_(torch.rand(weights.shape) / 100)
+    trained, recalled = learned(weights), FixedMask(learned.bits)(weights)
+    assert np.array_equal(trained.detach().numpy().view(np.uint32), recalled.numpy().view(np.uint32))
+
+
+def test_a_layer_knows_its_learned_mask() -> None:
+    layer, mask = masked_linear()
+    assert torch.equal(learned_mask(layer), mask.bits)
+    with pytest.raises(ValueError, match="unpack"):
+        learned_mask(linear(WEIGHTS))
+
+
+def test_ten_bits_are_two_bytes_with_the_first_weight_in_the_highest_bit() -> None:
+    mask = torch.tensor([[1, 0, 1, 1, 0], [0, 0, 1, 1, 1]], dtype=torch.bool)
+    packed = pack(mask)
+    assert packed.dtype == torch.uint8
+    assert packed.tolist() == [0b10110001, 0b11000000]
+    assert torch.equal(unpack(packed, mask.shape), mask)
+
+
+def test_a_mask_is_packed_in_the_order_of_its_indices_whatever_its_memory_format() -> None:
+    mask = torch.rand(4, 3, 3, 3) > 0.5
+    assert torch.equal(pack(mask.contiguous(memory_format=torch.channels_last)), pack(mask))
+
+
+@given(
+    shape=st.lists(st.integers(1, 7), min_size=1, max_size=4),
+    seed=st.integers(0, 2**31),
+)
+def test_unpacking_is_the_inverse_of_packing(shape: list[int], seed: int) -> None:
+    mask = torch.rand(shape, generator=torch.Generator().manual_seed(seed)) > 0.5
+    packed = pack(mask)
+    assert packed.numel() == -(-mask.numel() // 8)
+    found = unpack(packed, mask.shape)
+    assert found.dtype == torch.bool and torch.equal(found, mask)
+
+
+@pytest.mark.parametrize("length", [0, 1, 3])
+def test_a_mask_of_another_length_is_refused_with_what_was_expected_and_found(length: int) -> None:
+    with pytest.raises(StorageError, match=f"expected a mask of 2 bytes, found {length}"):
+        unpack(torch.zeros(length, dtype=torch.uint8), torch.Size([2, 5]))

@@ -1,0 +1,201 @@
+import re
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from palimpsest.analysis.masks import masks_of, zeros
+from palimpsest.errors import StorageError
+from palimpsest.methods import BASE, METHODS, build_method
+from palimpsest.methods.base import Component, Method, Start
+from palimpsest.methods.masks import BinaryMask
+from palimpsest.networks import build_network
+from palimpsest.networks.trunk import trunk_layers
+from palimpsest.settings import MaskSettings, NetworkSettings, TrainingSettings
+
+Study = Any
+TRAINING = TrainingSettings(learning_rate=0.01, weight_decay=0.02)
+
+CONVOLUTIONS = 22  # 10 in the encoder; 4 × (1 up, 2 others) in the decoder
+BATCHNORMS = 18
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    return build_network(NetworkSettings(width=2), 3)
+
+
+def begun(name: str, network: nn.Module) -> tuple[Method, list[Any]]:
+    method = build_method(name, MaskSettings() if name == "piggyback" else None)
+    return method, method.begin(Start(network, None, TRAINING))  # type: ignore[arg-type]
+
+
+def part_of(name: str) -> str:
+    """To which part of the network a parameter belongs."""
+    if name.startswith("head."):
+        return "head"
+    if name.endswith("parametrizations.weight.0.score"):
+        return "scores"
+    kind = "batchnorm" if name.endswith(".bias") or name.split(".")[-2] in ("1", "4") else "weights"
+    return kind if kind == "batchnorm" else f"{name.partition('.')[0]} {kind}"
+
+
+@pytest.mark.parametrize(
+    ("name", "trained"),
+    [
+        (BASE, {"encoder weights", "decoder weights", "batchnorm", "head"}),
+        ("scratch", {"encoder weights", "decoder weights", "batchnorm", "head"}),
+        ("fine-tune", {"encoder weights", "decoder weights", "batchnorm", "head"}),
+        ("decoder", {"decoder weights", "batchnorm", "head"}),
+        ("piggyback", {"scores", "batchnorm", "head"}),
+    ],
+)
+def test_what_trains_and_what_does_not(network: nn.Module, name: str, trained: set[str]) -> None:
+    _, groups = begun(name, network)
+    parts: dict[str, set[bool]] = {}
+    for parameter_name, parameter in network.named_parameters():
+        parts.setdefault(part_of(parameter_name), set()).add(parameter.requires_grad)
+    assert all(len(found) == 1 for found in parts.values())
+    assert {part for part, found in parts.items() if found == {True}} == trained
+    named = [id(p) for group in groups for p in group.parameters]
+    assert len(named) == len(set(named))
+    assert set(named) == {id(p) for p in network.parameters() if p.requires_grad}
+
+
+def test_every_method_is_tested_for_what_it_trains() -> None:
+    (mark,) = test_what_trains_and_what_does_not.pytestmark
+    assert {case[0] for case in mark.args[1]} == {BASE, *METHODS}
+
+
+def test_each_group_has_the_settings_that_are_its_own(network: nn.Module) -> None:
+    _, (weights, task) = begun("scratch", network)
+    assert (weights.learning_rate, weights.weight_decay) == (0.01, 0.02)
+    assert (task.learning_rate, task.weight_decay) == (0.01, 0.0)
+    assert (len(weights.parameters), len(task.parameters)) == (CONVOLUTIONS, 2 * BATCHNORMS + 2)
+    _, (scores, task) = begun("piggyback", build_network(NetworkSettings(width=2), 3))
+    assert (scores.learning_rate, scores.weight_decay) == (3e-3, 0.0)
+    assert (len(scores.parameters), len(task.parameters)) == (CONVOLUTIONS, 2 * BATCHNORMS + 2)
+
+
+def test_the_mask_starts_with_all_weights_and_the_score_and_threshold_of_the_settings(network: nn.Module) -> None:
+    settings = MaskSettings(score_learning_rate=0.5, initial_score=0.3, threshold=0.2)
+    method = build_method("piggyback", settings)
+    before = network.eval()(torch.ones(1, 3, 32, 32))
+    (scores, _) = method.begin(Start(network, None, TRAINING))  # type: ignore[arg-type]
+    assert scores.learning_rate == 0.5
+    assert torch.equal(network(torch.ones(1, 3, 32, 32)), before)
+    masks = [module for module in network.modules() if isinstance(module, BinaryMask)]
+    assert len(masks) == CONVOLUTIONS
+    assert all(mask.threshold == 0.2 and mask.score.eq(0.3).all() for mask in masks)
+
+
+@pytest.mark.parametrize(
+    ("name", "component", "shared", "tensors"),
+    [
+        ("scratch", "network", False, CONVOLUTIONS),
+        ("fine-tune", "network", True, CONVOLUTIONS),
+        ("decoder", "decoder", False, 12),
+        ("piggyback", "mask", False, CONVOLUTIONS),
+    ],
+)
+def test_what_is_stored(network: nn.Module, name: str, component: str, shared: bool, tensors: int) -> None:
+    method, _ = begun(name, network)
+    stored = {c.name: c for c in method.store(network)}
+    assert list(stored) == [component, "batchnorm", "head"]
+    assert stored[component].shared is shared and len(stored[component].tensors) == tensors
+    assert not stored["batchnorm"].shared and not stored["head"].shared
+    assert len(stored["batchnorm"].tensors) == 4 * BATCHNORMS
+    assert set(stored["head"].tensors) == {"head.weight", "head.bias"}
+    assert all(c.needed_to == "run" for c in stored.values())
+
+
+def test_a_mask_is_stored_packed_under_the_name_of_its_layer(network: nn.Module) -> None:
+    method, _ = begun("piggyback", network)
+    first = next(module for module in network.modules() if isinstance(module, BinaryMask))
+    with torch.no_grad():
+        first.score.view(-1)[[0, 9]] = 0.0
+    mask = method.store(network)[0].tensors
+    assert list(mask) == [name for name, _ in trunk_layers(network)]
+    packed = mask["encoder.stages.0.0"]  # 2 × 3 × 3 × 3 = 54 weights
+    assert packed.dtype == torch.uint8
+    assert packed.tolist() == [0b01111111, 0b10111111, 255, 255, 255, 255, 0b11111100]
+
+
+def tensors_of(components: list[Component]) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for component in components for name, tensor in component.tensors.items()}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_tensor_of_another_network_is_refused(network: nn.Module, name: str) -> None:
+    method, _ = begun(name, network)
+    stored = tensors_of(method.store(network))
+    with pytest.raises(StorageError, match=r"no tensor 'encoder\.extra'"):
+        method.recall(build_network(NetworkSettings(width=2), 3), {**stored, "encoder.extra": torch.zeros(1)})
+    with pytest.raises(StorageError, match=r"head\.bias: expected shape \(3,\), found \(4,\)"):
+        method.recall(build_network(NetworkSettings(width=2), 3), {**stored, "head.bias": torch.zeros(4)})
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("missing", ["head.weight", "encoder.stages.0.1.running_mean"])
+def test_a_stored_task_that_lacks_a_part_is_refused(network: nn.Module, name: str, missing: str) -> None:
+    method, _ = begun(name, network)
+    stored = tensors_of(method.store(network))
+    del stored[missing]
+    with pytest.raises(StorageError, match=re.escape(missing)):
+        method.recall(build_network(NetworkSettings(width=2), 3), stored)
+
+
+def test_a_layer_without_a_mask_is_refused(network: nn.Module) -> None:
+    method, _ = begun("piggyback", network)
+    stored = tensors_of(method.store(network))
+    del stored["decoder.rises.0.up"]
+    with pytest.raises(StorageError, match=r"decoder\.rises\.0\.up"):
+        method.recall(build_network(NetworkSettings(width=2), 3), stored)
+
+
+def test_the_table_says_what_each_method_starts_from() -> None:
+    starts = {name: entry.starts_from for name, entry in METHODS.items()}
+    assert starts.items() >= {"scratch": "nothing", "decoder": "base", "piggyback": "base"}.items()
+    assert starts["fine-tune"] == "previous"
+    assert all(isinstance(build_method(name, None), Method) for name in METHODS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_learning_a_later_task_moves_no_batchnorm_and_no_head_of_an_earlier_one(
+    trained: Study, method: str
+) -> None:
+    stored = trained.stored(method)
+    tasks = trained.settings.sequence
+    for number, name in enumerate(tasks):
+        own = stored.file(name).tensors(shared=False)
+        kept = [key for key in own if "running" in key or key.startswith("head.") or key.endswith(".bias")]
+        assert len(kept) == 3 * BATCHNORMS + 2
+        for after in tasks[number:]:
+            state = stored.network(trained.task(name), after).state_dict()
+            assert all(torch.equal(state[key], own[key]) for key in kept)
+    first, second = (stored.file(name).tensors() for name in tasks[:2])
+    assert not any(torch.equal(first[key], second[key]) for key in first if "running" in key)
+
+
+@pytest.mark.slow
+def test_training_moves_what_the_method_stores_and_nothing_else(trained: Study) -> None:
+    base = trained.stored("scratch").file("shapes").tensors()
+    for name in ("decoder", "piggyback"):
+        state = trained.stored(name).network(trained.task("colour")).state_dict()
+        frozen = [key for key in base if key.startswith("encoder") and base[key].ndim == 4]
+        assert len(frozen) == 10
+        for key in frozen:
+            original = key.replace(".weight", ".parametrizations.weight.original")
+            assert torch.equal(state[original if name == "piggyback" else key], base[key])
+    moved = trained.stored("fine-tune").network(trained.task("colour")).state_dict()
+    assert not any(torch.equal(moved[key], base[key]) for key in base if base[key].ndim == 4 and "head" not in key)
+
+
+@pytest.mark.slow
+def test_training_moves_bits_of_the_masks(trained: Study) -> None:
+    rows = zeros(masks_of(trained.stored("piggyback")))
+    shares = {row["task"]: row["zeros"] for row in rows if row["layer"] == "all"}
+    assert shares.keys() == {"halves", "colour"}
+    assert all(0.01 < share < 0.9 for share in shares.values())

@@ -1,0 +1,74 @@
+"""The style losses against values worked out by hand."""
+
+import pytest
+import torch
+
+from palimpsest.metrics.perceptual import content_loss, gram_matrix, style_loss, total_variation
+
+TWO_CHANNELS = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [-1.0, 2.0]]]])
+
+
+def test_gram_matrix_by_hand():
+    # Σ a² = 30, Σ ab = 1 + 0 − 3 + 8 = 6, Σ b² = 6; four positions.
+    assert gram_matrix(TWO_CHANNELS).tolist() == [[[7.5, 1.5], [1.5, 1.5]]]
+
+
+def test_gram_matrix_does_not_depend_on_positions():
+    assert torch.equal(gram_matrix(TWO_CHANNELS.flip(3)), gram_matrix(TWO_CHANNELS))
+
+
+def test_gram_matrix_of_a_tiled_picture_is_that_of_the_tile():
+    assert torch.equal(gram_matrix(TWO_CHANNELS.repeat(1, 1, 3, 2)), gram_matrix(TWO_CHANNELS))
+
+
+def test_gram_matrix_stays_in_float32_under_autocast():
+    large = torch.full((1, 2, 16, 16), 300.0, dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16):
+        gram = gram_matrix(large + torch.tensor([0.0, 2.0])[None, :, None, None].bfloat16())
+    assert gram.dtype == torch.float32
+    # bfloat16 has 8 bits of mantissa: it would make 90600 of it, or worse, sum up to another number.
+    assert gram.tolist() == [[[300.0**2, 300.0 * 302], [300.0 * 302, 302.0**2]]]
+
+
+def test_content_loss_by_hand():
+    target = torch.tensor([[[[3.0, 4.0]]]])
+    # ‖(0, 4) − (3, 4)‖² / ‖(3, 4)‖² = 9 / 25; the second layer is equal.
+    assert content_loss([torch.tensor([[[[0.0, 4.0]]]]), target], [target, target]).tolist() == [
+        pytest.approx(0.18)
+    ]
+
+
+def test_content_loss_does_not_depend_on_scale():
+    features, targets = torch.rand(3, 4, 5, 5), torch.rand(3, 4, 5, 5)
+    torch.testing.assert_close(content_loss([100 * features], [100 * targets]), content_loss([features], [targets]))
+
+
+def test_style_loss_by_hand():
+    # G = [[7.5, 1.5], [1.5, 1.5]] against the identity: 6.5² + 2 · 1.5² + 0.5² = 47, relative to 2.
+    assert style_loss([TWO_CHANNELS], [torch.eye(2)[None]]).tolist() == [23.5]
+
+
+def test_losses_are_zero_for_identical_pictures():
+    features = [torch.rand(2, 4, 8, 8), torch.rand(2, 8, 4, 4)]
+    assert content_loss(features, features).tolist() == [0, 0]
+    assert style_loss(features, [gram_matrix(f) for f in features]).tolist() == [0, 0]
+
+
+def test_each_picture_has_its_own_loss_whatever_else_is_in_the_batch():
+    features = torch.rand(3, 4, 8, 8)
+    gram = gram_matrix(torch.rand(1, 4, 8, 8))
+    together = style_loss([features], [gram])
+    torch.testing.assert_close(together, torch.cat([style_loss([f[None]], [gram]) for f in features]))
+
+
+def test_losses_are_finite_for_an_empty_target():
+    assert torch.isfinite(content_loss([torch.rand(1, 2, 4, 4)], [torch.zeros(1, 2, 4, 4)])).all()
+
+
+def test_total_variation_by_hand():
+    # Across: |2 − 1|, |5 − 3| → mean 1.5; down: |3 − 1|, |5 − 2| → mean 2.5.
+    assert total_variation(torch.tensor([[[[1.0, 2.0], [3.0, 5.0]]]])).tolist() == [4.0]
+
+
+def test_total_variation_of_a_uniform_picture_is_zero():
+    assert total_variation(torch.full((2, 3, 5, 7), 0.3)).tolist() == [0, 0]

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from palimpsest.errors import DataError
+from palimpsest.networks.pretrained import load_encoder
+from palimpsest.networks.trunk import trunk_state
+from palimpsest.networks.unet import UNet
+
+VGG13 = (2, 2, 2, 2, 2)
+VGG16 = (2, 2, 3, 3, 3)
+
+
+def vgg(convolutions: tuple[int, ...], width: int = 2) -> dict[str, Tensor]:
+    """Weights under torchvision's names, with channels of so many times less; each filled with its own number."""
+    state, index, before, number = {}, 0, 3, 0
+    for factor, count in zip((1, 2, 4, 8, 8), convolutions, strict=True):
+        for _ in range(count):
+            state[f"features.{index}.weight"] = torch.full((width * factor, before, 3, 3), float(number))
+            state[f"features.{index}.bias"] = torch.ones(width * factor)
+            before, index, number = width * factor, index + 2, number + 1
+        index += 1  # max-pooling
+    state["classifier.0.weight"] = torch.ones(10, before)
+    return state
+
+
+def numbers(network: UNet) -> list[float]:
+    """Which convolution of the file each layer of the encoder has."""
+    return [weight.unique().item() for weight in trunk_state(network, "encoder").values()]
+
+
+@pytest.mark.parametrize(
+    ("convolutions", "taken"),
+    [
+        (VGG13, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (VGG16, [0, 1, 2, 3, 4, 5, 7, 8, 10, 11]),  # the first two of each stage
+    ],
+)
+def test_each_stage_takes_the_first_convolutions_of_the_stage_of_the_file(
+    tmp_path: Path, convolutions: tuple[int, ...], taken: list[float]
+) -> None:
+    torch.save(vgg(convolutions), tmp_path / "vgg.pth")
+    network = UNet(2, 3)
+    load_encoder(network, tmp_path / "vgg.pth")
+    assert numbers(network) == taken
+
+
+def test_decoder_head_and_batchnorm_stay_as_they_were(tmp_path: Path) -> None:
+    torch.save(vgg(VGG16), tmp_path / "vgg.pth")
+    network = UNet(2, 3)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    load_encoder(network, tmp_path / "vgg.pth")
+    changed = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == set(trunk_state(network, "encoder"))
+
+
+def test_half_precision_is_taken(tmp_path: Path) -> None:
+    torch.save({name: tensor.half() for name, tensor in vgg(VGG13).items()}, tmp_path / "vgg.pth")
+    network = UNet(2, 3)
+    load_encoder(network, tmp_path / "vgg.pth")
+    assert numbers(network)[:3] == [0, 1, 2]
+    assert all(weight.dtype == torch.float32 for weight in trunk_state(network).values())
+
+
+def test_a_network_of_another_width_is_told_what_it_needs(tmp_path: Path) -> None:
+    torch.save(vgg(VGG16, width=4), tmp_path / "vgg.pth")
+    with pytest.raises(DataError, match=r"vgg\.pth: no convolution of shape \(2, 3, 3, 3\).*width: 64"):
+        load_encoder(UNet(2, 3), tmp_path / "vgg.pth")
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"features.0.weight": 3}, torch.zeros(3)])
+def test_a_file_that_holds_no_named_tensors_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "vgg.pth")
+    with pytest.raises(DataError, match=r"vgg\.pth"):
+        load_encoder(UNet(2, 3), tmp_path / "vgg.pth")
+
+
+def test_a_missing_and_a_damaged_file_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere\.pth"):
+        load_encoder(UNet(2, 3), tmp_path / "nowhere.pth")
+    torch.save(vgg(VGG13), tmp_path / "vgg.pth")
+    whole = (tmp_path / "vgg.pth").read_bytes()
+    (tmp_path / "vgg.pth").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"vgg\.pth"):
+        load_encoder(UNet(2, 3), tmp_path / "vgg.pth")

@@ -1,0 +1,207 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from palimpsest.errors import StorageError
+from palimpsest.methods import BASE, METHODS
+from palimpsest.storage.task_file import content_sha256, load_task
+
+Study = Any
+NewStudy = Callable[..., Study]
+PICTURES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def moved(seed: int) -> Callable[[nn.Module], None]:
+    """Moves everything that trains, statistics too, as a training would."""
+
+    def move(network: nn.Module) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
+                if name.endswith(".bias"):
+                    parameter.add_(0.5)  # or the few units of so narrow a network may all be dead
+            for name, buffer in network.named_buffers():
+                if name.endswith(("running_mean", "running_var")):
+                    buffer.add_(torch.rand(buffer.shape, generator=generator), alpha=0.3)
+
+    return move
+
+
+@pytest.fixture
+def stored_study(new_study: NewStudy) -> NewStudy:
+    """A study with a base and the other two tasks of one method, all moved and none trained."""
+
+    def make(method: str) -> Study:
+        study = new_study()
+        for number, name in enumerate(study.settings.sequence):
+            study.store_untrained(BASE if number == 0 else method, name, moved(number))
+        return study
+
+    return make
+
+
+@torch.no_grad()
+def output(network: nn.Module) -> torch.Tensor:
+    found = network.eval()(PICTURES)
+    assert found[:, 0].std() > 0
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_recalled_task_gives_the_output_of_the_network_that_was_stored(
+    stored_study: NewStudy, method: str
+) -> None:
+    study = stored_study(method)
+    stored = study.stored(method)
+    assert len(study.networks) == 3
+    for (_, name), network in study.networks.items():
+        recalled = stored.network(study.task(name))
+        assert not recalled.training
+        assert torch.equal(output(recalled), output(network)), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_recalling_changes_no_file_and_no_tensor_of_the_base(stored_study: NewStudy, method: str) -> None:
+    study = stored_study(method)
+    stored = study.stored(method)
+    files = {path: path.read_bytes() for path in Path().rglob("*.safetensors")}
+    base = stored.file("shapes")
+    for name in study.settings.sequence:
+        network = stored.network(study.task(name))
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.zero_()  # whatever is done to a recalled network
+    assert content_sha256(base.tensors()) == base.sha256
+    assert {path: path.read_bytes() for path in files} == files and len(files) == 3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_switching_tasks_back_and_forth_gives_the_same_output_every_time(
+    stored_study: NewStudy, method: str
+) -> None:
+    study = stored_study(method)
+    stored = study.stored(method)
+    first = {name: output(stored.network(study.task(name))) for name in ("shapes", "halves")}
+    for _ in range(50):
+        for name, expected in first.items():
+            assert torch.equal(output(stored.network(study.task(name))), expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_a_method_that_shares_its_weights_answers_otherwise_after_a_later_task(
+    stored_study: NewStudy, method: str
+) -> None:
+    study = stored_study(method)
+    stored = study.stored(method)
+    for name in ("shapes", "halves"):
+        then = output(stored.network(study.task(name)))
+        later = output(stored.network(study.task(name), after="colour"))
+        assert torch.equal(then, later) == (method != "fine-tune")
+
+
+def test_fine_tune_runs_an_earlier_task_on_the_later_weights_with_its_own_batchnorm_and_head(
+    stored_study: NewStudy,
+) -> None:
+    study = stored_study("fine-tune")
+    stored = study.stored("fine-tune")
+    found = stored.network(study.task("shapes"), after="colour").state_dict()
+    own, later = stored.file("shapes").tensors(), stored.file("colour").tensors()
+    shared = {name for name in found if ".up." in name or (found[name].ndim == 4 and "head" not in name)}
+    assert len(shared) == 22
+    for name in found:
+        if not name.endswith("num_batches_tracked"):
+            assert torch.equal(found[name], (later if name in shared else own)[name]), name
+    assert not any(torch.equal(own[name], later[name]) for name in shared)
+
+
+def test_the_first_task_is_the_base_network_under_every_method(new_study: NewStudy) -> None:
+    study = new_study()
+    paths = {study.stored(method).path("shapes") for method in METHODS}
+    assert paths == {study.layout.base(0, "shapes")}
+    assert study.stored("decoder").path("halves").parts[-2:] == ("decoder", "halves.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("method", "needed"),
+    [("scratch", []), ("decoder", ["shapes"]), ("piggyback", ["shapes"]), ("fine-tune", ["shapes", "halves"])],
+)
+def test_the_files_that_a_lesson_starts_from(new_study: NewStudy, method: str, needed: list[str]) -> None:
+    stored = new_study().stored(method)
+    assert stored.needed_files("colour") == [stored.path(name) for name in needed]
+
+
+@pytest.mark.parametrize("method", ["decoder", "piggyback"])
+def test_a_task_on_another_base_network_is_refused_with_what_was_expected_and_found(
+    stored_study: NewStudy, method: str
+) -> None:
+    mine, other = stored_study(method), stored_study(method)
+    other.store_untrained(BASE, "shapes", moved(77))
+    theirs = other.stored(method)
+    shutil.copy(mine.stored(method).path("halves"), theirs.path("halves"))
+    expected, found = (load_task(study.layout.base(0, "shapes")).sha256[:12] for study in (mine, other))
+    with pytest.raises(StorageError, match=rf"belongs to the base network {expected}…, found {found}…"):
+        theirs.network(other.task("halves"))
+
+
+def test_a_network_of_another_width_is_refused_with_what_was_expected_and_found(new_study: NewStudy) -> None:
+    small, large = new_study(), new_study(network={"width": 3})
+    small.store_untrained(BASE, "shapes")
+    path = large.layout.base(0, "shapes")
+    path.parent.mkdir(parents=True)
+    shutil.copy(small.layout.base(0, "shapes"), path)
+    with pytest.raises(StorageError, match=r"expected .*3.*, found .*2"):
+        large.stored("scratch").network(large.task("shapes"))
+
+
+def test_a_network_of_the_same_shapes_that_computes_otherwise_is_refused(new_study: NewStudy) -> None:
+    reflecting, zeros = new_study(), new_study(network={"padding": "zeros"})
+    reflecting.store_untrained(BASE, "shapes")
+    path = zeros.layout.base(0, "shapes")
+    path.parent.mkdir(parents=True)
+    shutil.copy(reflecting.layout.base(0, "shapes"), path)
+    with pytest.raises(StorageError, match="padding"):
+        zeros.stored("scratch").network(zeros.task("shapes"))
+
+
+def test_a_task_with_another_number_of_classes_is_refused(new_study: NewStudy) -> None:
+    study = new_study(tasks={"halves": {"classes": {"left": ["left"], "right": ["right"], "up": ["up"]}}})
+    study.store_untrained(BASE, "shapes")
+    four = study.task("halves")
+    four.name = "shapes"
+    with pytest.raises(StorageError, match=r"expected shape \(4,.*\), found \(3,"):
+        study.stored("scratch").network(four)
+
+
+def test_the_file_of_another_task_under_this_name_is_refused(new_study: NewStudy) -> None:
+    study = new_study(
+        tasks={"twin": {"kind": "colorization", "data": "drawn"}}, sequence=["shapes", "colour", "twin"]
+    )
+    study.store_untrained(BASE, "shapes")
+    study.store_untrained("scratch", "colour")
+    stored = study.stored("scratch")
+    shutil.copy(stored.path("colour"), stored.path("twin"))
+    with pytest.raises(StorageError, match=r"twin\.safetensors.*'twin'.*'colour'"):
+        stored.network(study.task("twin"))
+
+
+def test_a_missing_base_is_named(stored_study: NewStudy) -> None:
+    study = stored_study("piggyback")
+    study.layout.base(0, "shapes").unlink()
+    with pytest.raises(StorageError, match=r"base/shapes\.safetensors"):
+        study.stored("piggyback").network(study.task("halves"))
+
+
+def test_a_file_that_was_written_anew_is_read_anew(new_study: NewStudy) -> None:
+    study = new_study()
+    study.store_untrained(BASE, "shapes", moved(1))
+    stored = study.stored("scratch")
+    before = stored.file("shapes").sha256
+    study.store_untrained(BASE, "shapes", moved(2))
+    assert stored.file("shapes").sha256 == load_task(stored.path("shapes")).sha256 != before

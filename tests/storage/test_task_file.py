@@ -1,0 +1,257 @@
+import hashlib
+import json
+import resource
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from palimpsest.errors import StorageError
+from palimpsest.methods.base import Component
+from palimpsest.storage.task_file import (
+    FORMAT,
+    Provenance,
+    TaskFile,
+    content_sha256,
+    load_task,
+    metadata_sha256,
+    save_task,
+)
+from palimpsest.training.checkpoint import Progress, save_progress
+
+PROVENANCE = Provenance(
+    preset="mini",
+    seed=3,
+    method="piggyback",
+    task="voc-seg",
+    settings={"network": {"width": 16}, "task": {"classes": {"café": ["dog"]}}},
+    network_sha256="ab" * 32,
+)
+COMPONENTS = (
+    Component("mask", {"encoder.0": torch.tensor([129, 64], dtype=torch.uint8)}),
+    Component("batchnorm", {"bn.weight": torch.linspace(0, 1, 5), "bn.bias": torch.zeros(5)}),
+    Component("weights", {"up.weight": torch.arange(8.0).reshape(2, 1, 2, 2)}, shared=True),
+    Component("fisher", {"fisher": torch.ones(1)}, needed_to="learn"),
+)
+
+
+def same(a: TaskFile, b: TaskFile) -> bool:
+    """Whether two files hold the same, wherever they lie."""
+    facts_a, facts_b = ((replace(f.provenance, settings={}), f.provenance.settings, f.sha256) for f in (a, b))
+    parts_a, parts_b = ([(c.name, c.shared, c.needed_to, sorted(c.tensors)) for c in f.components] for f in (a, b))
+    return (facts_a, parts_a) == (facts_b, parts_b) and all(
+        torch.equal(c.tensors[name], d.tensors[name])
+        for c, d in zip(a.components, b.components, strict=True)
+        for name in c.tensors
+    )
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """A disk on which a file can have so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    path = tmp_path / "voc-seg.safetensors"
+    save_task(path, COMPONENTS, PROVENANCE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[TaskFile, bytes, Path]:
+    """A file, its bytes, and a place for damaged copies of it."""
+    folder = tmp_path_factory.mktemp("whole")
+    save_task(folder / "task.safetensors", COMPONENTS, PROVENANCE)
+    content = (folder / "task.safetensors").read_bytes()
+    return load_task(folder / "task.safetensors"), content, folder / "damaged.safetensors"
+
+
+def test_what_was_saved_is_loaded(stored: Path) -> None:
+    found = load_task(stored)
+    assert found.provenance == PROVENANCE and found.path == stored
+    assert [(c.name, c.shared, c.needed_to) for c in found.components] == [
+        ("mask", False, "run"),
+        ("batchnorm", False, "run"),
+        ("weights", True, "run"),
+        ("fisher", False, "learn"),
+    ]
+    for before, after in zip(COMPONENTS, found.components, strict=True):
+        assert before.tensors.keys() == after.tensors.keys()
+        assert all(torch.equal(before.tensors[name], after.tensors[name]) for name in before.tensors)
+
+
+def test_the_same_task_gives_the_same_bytes(tmp_path: Path) -> None:
+    for number in range(6):
+        save_task(tmp_path / str(number), COMPONENTS, PROVENANCE)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+
+
+def test_tensors_are_chosen_by_who_shares_them_and_what_only_learning_needs_is_left_out(stored: Path) -> None:
+    found = load_task(stored)
+    assert set(found.tensors()) == {"encoder.0", "bn.weight", "bn.bias", "up.weight"}
+    assert set(found.tensors(shared=True)) == {"up.weight"}
+    assert set(found.tensors(shared=False)) == {"encoder.0", "bn.weight", "bn.bias"}
+
+
+def test_a_network_of_its_own_needs_no_base(tmp_path: Path) -> None:
+    save_task(tmp_path / "a", COMPONENTS, replace(PROVENANCE, network_sha256=None))
+    assert load_task(tmp_path / "a").provenance.network_sha256 is None
+
+
+def test_the_metadata_is_that_of_the_contract(stored: Path) -> None:
+    content = stored.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    metadata = header.pop("__metadata__")
+    assert header["encoder.0"]["dtype"] == "U8" and header["encoder.0"]["shape"] == [2]
+    assert metadata["format"] == FORMAT == "palimpsest task 1"
+    assert (metadata["preset"], metadata["seed"], metadata["method"], metadata["task"]) == (
+        "mini",
+        "3",
+        "piggyback",
+        "voc-seg",
+    )
+    assert json.loads(metadata["settings"]) == PROVENANCE.settings
+    assert metadata["network_sha256"] == "ab" * 32
+
+
+def test_the_sha256_is_over_names_types_shapes_and_bytes() -> None:
+    tensors = {"b": torch.tensor([1.0]), "a": torch.tensor([[1, 2]], dtype=torch.uint8)}
+    by_hand = hashlib.sha256(b"a torch.uint8 (1, 2)\n\x01\x02b torch.float32 (1,)\n\x00\x00\x80\x3f")
+    assert content_sha256(tensors) == by_hand.hexdigest()
+    assert content_sha256(tensors) != content_sha256({**tensors, "a": torch.tensor([[1], [2]], dtype=torch.uint8)})
+
+
+def test_the_sha256_is_that_of_the_tensors_whatever_the_metadata_and_the_memory_format(tmp_path: Path) -> None:
+    one = save_task(tmp_path / "a", COMPONENTS, PROVENANCE)
+    two = save_task(tmp_path / "b", COMPONENTS[::-1], replace(PROVENANCE, task="other"))
+    turned = torch.arange(8.0).reshape(2, 1, 2, 2).contiguous(memory_format=torch.channels_last)
+    parts = [*COMPONENTS[:2], Component("weights", {"up.weight": turned}), COMPONENTS[3]]
+    assert one == two == save_task(tmp_path / "c", parts, PROVENANCE) == load_task(tmp_path / "a").sha256
+
+
+def test_two_components_with_a_tensor_of_one_name_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="same name"):
+        save_task(tmp_path / "a", [COMPONENTS[0], COMPONENTS[0]], PROVENANCE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_what_was_there(stored: Path) -> None:
+    before = stored.read_bytes()
+    large = Component("large", {"large": torch.zeros(100_000)})
+    with pytest.raises(StorageError, match=r"voc-seg\.safetensors: cannot be written"), room_for(10_000):
+        save_task(stored, [large], PROVENANCE)
+    assert list(stored.parent.iterdir()) == [stored] and stored.read_bytes() == before
+
+
+def test_a_checkpoint_on_a_full_disk_is_told_in_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"a\.resume: cannot be written"), room_for(10_000):
+        save_progress(tmp_path / "a.resume", Progress("key", 1, {"large": torch.zeros(100_000)}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"nowhere\.safetensors: is missing"):
+        load_task(tmp_path / "nowhere.safetensors")
+    with pytest.raises(StorageError, match="not a whole safetensors file"):
+        load_task(tmp_path)
+
+
+def test_a_file_cut_anywhere_is_an_error(whole: tuple[TaskFile, bytes, Path]) -> None:
+    _, content, damaged = whole
+    for length in {*range(0, len(content), 13), *range(12), *range(len(content) - 12, len(content))}:
+        damaged.write_bytes(content[:length])
+        with pytest.raises(StorageError, match=r"damaged\.safetensors"):
+            load_task(damaged)
+
+
+def test_a_file_with_something_behind_it_is_an_error(whole: tuple[TaskFile, bytes, Path]) -> None:
+    _, content, damaged = whole
+    damaged.write_bytes(content + b"\0")
+    with pytest.raises(StorageError, match=r"damaged\.safetensors"):
+        load_task(damaged)
+
+
+@given(data=st.data())
+@hypothesis_settings(max_examples=400)
+def test_one_altered_byte_anywhere_is_an_error(whole: tuple[TaskFile, bytes, Path], data: st.DataObject) -> None:
+    intact, content, damaged = whole
+    place = data.draw(st.integers(0, len(content) - 1))
+    altered = bytearray(content)
+    altered[place] ^= data.draw(st.integers(1, 255))
+    damaged.write_bytes(altered)
+    try:
+        found = load_task(damaged)
+    except StorageError as error:
+        assert "damaged.safetensors" in str(error)
+    else:
+        assert same(found, intact)  # as when a blank of the header has become a tab
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"method":"piggyback"', b'"method":"fine-tune"'),
+        (b'"task":"voc-seg"', b'"task":"voc-sag"'),
+        (b'"seed":"3"', b'"seed":"4"'),
+        (b'"network_sha256":"ab', b'"network_sha256":"aa'),
+        (rb"\"width\": 16", rb"\"width\": 61"),
+        (rb"\"needed_to\": \"learn\"", rb"\"needed_to\": \"later\""),
+    ],
+)
+def test_altered_metadata_is_an_error(whole: tuple[TaskFile, bytes, Path], old: bytes, new: bytes) -> None:
+    _, content, damaged = whole
+    assert content.count(old) == 1
+    damaged.write_bytes(content.replace(old, new))
+    with pytest.raises(StorageError, match=r"altered|damaged"):
+        load_task(damaged)
+
+
+def test_an_altered_weight_is_told_with_what_was_expected_and_found(
+    whole: tuple[TaskFile, bytes, Path],
+) -> None:
+    intact, content, damaged = whole
+    damaged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(StorageError, match=rf"expected SHA-256 {intact.sha256}, found [0-9a-f]{{64}}"):
+        load_task(damaged)
+
+
+def test_a_header_that_claims_more_than_any_file_holds_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(struct.pack("<Q", 2**60) + b"{}")
+    with pytest.raises(StorageError, match="not a whole safetensors file"):
+        load_task(tmp_path / "a")
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"format": "palimpsest task 2"}])
+def test_a_file_of_another_format_is_told_with_what_was_expected_and_found(
+    tmp_path: Path, metadata: dict[str, str] | None
+) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "a", metadata=metadata)
+    found = metadata["format"] if metadata else None
+    with pytest.raises(StorageError, match=f"expected format 'palimpsest task 1', found {found!r}"):
+        load_task(tmp_path / "a")
+
+
+@pytest.mark.parametrize("components", ["", "{", "3", '["a"]', '[{"name": "a"}]', "null"])
+def test_a_list_of_components_that_is_none_is_an_error(tmp_path: Path, components: str) -> None:
+    metadata = {"format": FORMAT, "sha256": content_sha256({"x": torch.zeros(1)}), "components": components}
+    metadata |= {"preset": "a", "seed": "0", "method": "a", "task": "a", "settings": "{}", "network_sha256": ""}
+    metadata["metadata_sha256"] = metadata_sha256(metadata)
+    save_file({"x": torch.zeros(1)}, tmp_path / "a", metadata=metadata)
+    with pytest.raises(StorageError, match="metadata"):
+        load_task(tmp_path / "a")

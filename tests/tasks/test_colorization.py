@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from palimpsest.settings import ColorizationSettings
+from palimpsest.tasks import build_task
+from palimpsest.tasks.colorization import ColorizationTask, chroma, luminance, with_chroma
+
+
+def colorization(**options: str) -> ColorizationTask:
+    task = build_task("colorize", ColorizationSettings(kind="colorization", data="a", **options))  # type: ignore[arg-type]
+    assert isinstance(task, ColorizationTask)
+    return task
+
+
+@pytest.fixture
+def batch() -> dict[str, Tensor]:
+    """Two photographs of 16×16 pixels."""
+    return {"picture": torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)}
+
+
+def test_luminance_and_chroma_are_those_of_bt_601() -> None:
+    red = torch.tensor([1.0, 0, 0])[None, :, None, None]
+    blue = torch.tensor([0, 0, 1.0])[None, :, None, None]
+    grey = torch.full((1, 3, 1, 1), 0.3)
+    assert luminance(red).item() == pytest.approx(0.299)
+    assert chroma(red).flatten().tolist() == pytest.approx([-0.168736, 0.5], abs=1e-5)  # Cb, Cr
+    assert chroma(blue).flatten().tolist() == pytest.approx([0.5, -0.081312], abs=1e-5)
+    assert luminance(grey).item() == pytest.approx(0.3) and chroma(grey).abs().max() < 1e-6
+
+
+def test_luminance_and_chroma_make_up_the_picture() -> None:
+    pictures = torch.rand(2, 3, 5, 7)
+    assert torch.allclose(with_chroma(luminance(pictures), chroma(pictures)), pictures, atol=1e-6)
+
+
+def test_the_network_sees_no_colour(batch: dict[str, Tensor]) -> None:
+    seen = colorization().inputs(batch)
+    assert seen.shape == (2, 3, 16, 16)
+    assert torch.equal(seen[:, 0], seen[:, 1]) and torch.equal(seen[:, 0], seen[:, 2])
+    assert torch.equal(seen[:, :1], luminance(batch["picture"].float() / 255))
+
+
+def test_with_rgb_the_network_gives_the_picture(batch: dict[str, Tensor]) -> None:
+    task = colorization(output="rgb")
+    output = torch.randn(2, 3, 16, 16)
+    assert task.head_channels == 3
+    assert torch.equal(task.prediction(output, batch), output.sigmoid())
+
+
+def test_with_chroma_the_luminance_of_the_input_is_kept_whatever_the_network_gives(
+    batch: dict[str, Tensor],
+) -> None:
+    task = colorization(output="chroma")
+    prediction = task.prediction(3 * torch.randn(2, 2, 16, 16), batch)
+    assert task.head_channels == 2
+    assert torch.allclose(luminance(prediction), task.inputs(batch)[:, :1], atol=1e-5)
+    grey = task.prediction(torch.zeros(2, 2, 16, 16), batch)
+    assert torch.allclose(grey, task.inputs(batch), atol=1e-6)
+
+
+def test_the_loss_is_the_distance_to_the_photograph(batch: dict[str, Tensor]) -> None:
+    photograph = batch["picture"].float() / 255
+    assert colorization(loss="l1").losses(photograph + 0.5, batch)["loss"].item() == pytest.approx(0.5)
+    assert colorization(loss="l2").losses(photograph + 0.5, batch)["loss"].item() == pytest.approx(0.25)
+
+
+def test_grey_photographs_are_refused() -> None:
+    grey = np.full((4, 4, 3), 80, np.uint8)
+    coloured = grey.copy()
+    coloured[..., 0] = 200
+    assert colorization().refuse(grey) == "grey photograph"
+    assert colorization().refuse(coloured) is None
+
+
+def test_the_true_picture_measures_as_perfect(batch: dict[str, Tensor]) -> None:
+    task = colorization()
+    meter = task.meter()
+    meter.update(task.truth(batch), batch)
+    assert meter.compute() == pytest.approx({"ssim": 1, "mse": 0, "ciede2000": 0, "colourfulness": 1}, abs=1e-6)
+
+
+def test_the_floor_is_the_grey_picture_without_any_colour(batch: dict[str, Tensor]) -> None:
+    task = colorization()
+    answer = task.floor(None)(batch)
+    meter = task.meter()
+    meter.update(answer, batch)
+    measured = meter.compute()
+    assert torch.equal(answer, task.inputs(batch))
+    assert measured["colourfulness"] == pytest.approx(0, abs=1e-6) and measured["ciede2000"] > 5
+
+
+def test_mse_is_on_the_scale_of_a_byte_and_a_mean_over_pictures_not_batches() -> None:
+    task = colorization()
+    meter = task.meter()
+    for pictures, offset in ((3, 10), (1, 50)):
+        batch = {"picture": torch.randint(100, 130, (pictures, 3, 16, 16), dtype=torch.uint8)}
+        meter.update((batch["picture"].float() + offset) / 255, batch)
+    assert meter.compute()["mse"] == pytest.approx((3 * 10**2 + 50**2) / 4, rel=1e-4)
+
+
+def test_colourfulness_is_a_ratio_of_sums() -> None:
+    task = colorization()
+    meter = task.meter()
+    vivid = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+    vivid[:, 0, :, :8] = 255
+    pale = torch.full_like(vivid, 100)
+    pale[:, 0, :, :8] = 110
+    for picture in (vivid, pale):
+        found = picture.float() / 255 if picture is vivid else luminance(picture / 255).expand(-1, 3, -1, -1)
+        meter.update(found, {"picture": picture})
+    assert 0.9 < meter.compute()["colourfulness"] < 1  # a mean of ratios would be one half
+
+
+def test_predictions_are_painted_with_values_outside_clipped(batch: dict[str, Tensor]) -> None:
+    task = colorization()
+    prediction = torch.tensor([-0.2, 0.5, 1.3])[None, :, None, None]
+    assert task.paint(prediction).tolist() == [[[[0, 128, 255]]]]
+    assert np.array_equal(task.paint_target(batch), batch["picture"].permute(0, 2, 3, 1).numpy())

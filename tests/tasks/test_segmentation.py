@@ -1,0 +1,105 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from palimpsest.settings import SegmentationSettings
+from palimpsest.tasks import build_task
+from palimpsest.tasks.segmentation import SegmentationTask
+
+Batch = dict[str, Tensor]
+
+
+@pytest.fixture
+def task() -> SegmentationTask:
+    settings = SegmentationSettings(kind="segmentation", data="a", classes={"cat": ["cat"], "dog": ["dog"]})
+    built = build_task("pets", settings)
+    assert isinstance(built, SegmentationTask)
+    return built
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """One picture of four pixels: background, cat, dog, and one that does not count."""
+    return {
+        "picture": torch.zeros(1, 3, 2, 2, dtype=torch.uint8),
+        "target": torch.tensor([[[0, 1], [2, 255]]], dtype=torch.uint8),
+    }
+
+
+def scores(*labels: int) -> Tensor:
+    """Scores (1, 3, 2, 2) that are 1 for these labels and 0 for all others."""
+    return torch.nn.functional.one_hot(torch.tensor(labels), 3).float().T.reshape(1, 3, 2, 2)
+
+
+def test_the_background_comes_first_and_the_head_has_a_channel_per_class(task: SegmentationTask) -> None:
+    assert task.classes == ["background", "cat", "dog"]
+    assert task.head_channels == 3 and task.target == "labels" and task.name == "pets"
+
+
+def test_the_network_sees_the_photograph_in_the_unit_range(task: SegmentationTask, batch: Batch) -> None:
+    batch["picture"][0, 0, 0, 0] = 255
+    seen = task.inputs(batch)
+    assert seen.dtype == torch.float32 and seen.sum() == 1 and seen[0, 0, 0, 0] == 1
+
+
+def test_the_loss_is_the_mean_cross_entropy_over_the_pixels_that_count(
+    task: SegmentationTask, batch: Batch
+) -> None:
+    right, wrong = math.log(math.e + 2) - 1, math.log(math.e + 2)
+    loss = task.losses(scores(0, 1, 0, 2), batch)["loss"]  # the dog is taken for background
+    assert loss.item() == pytest.approx((right + right + wrong) / 3, rel=1e-6)
+
+
+def test_where_no_pixel_counts_the_loss_is_zero_and_so_is_its_gradient(
+    task: SegmentationTask, batch: Batch
+) -> None:
+    batch["target"][:] = 255
+    prediction = torch.rand(1, 3, 2, 2, requires_grad=True)
+    loss = task.losses(prediction, batch)["loss"]
+    loss.backward()
+    assert loss.item() == 0 and prediction.grad is not None and not prediction.grad.any()
+
+
+def test_the_prediction_is_in_float32_under_16_bits_too(task: SegmentationTask, batch: Batch) -> None:
+    assert task.prediction(scores(0, 1, 2, 0).bfloat16(), batch).dtype == torch.float32
+
+
+def test_iou_is_over_the_whole_split_and_not_a_mean_over_batches(task: SegmentationTask, batch: Batch) -> None:
+    meter = task.meter()
+    meter.update(scores(0, 1, 0, 1), batch)
+    other = {**batch, "target": torch.zeros_like(batch["target"])}
+    meter.update(scores(0, 0, 0, 1), other)
+    # background: 4 hits of 5 true and 5 found; cat: 1 hit of 1 true and 2 found; dog: none of 1 true
+    assert meter.compute() == pytest.approx(
+        {"miou": 100 * (4 / 6 + 1 / 2 + 0) / 3, "iou/background": 400 / 6, "iou/cat": 50, "iou/dog": 0}
+    )
+
+
+def test_a_class_that_is_not_in_the_truth_has_no_iou(task: SegmentationTask, batch: Batch) -> None:
+    batch["target"][:] = 1
+    meter = task.meter()
+    meter.update(scores(1, 1, 1, 2), batch)
+    assert meter.compute() == {"miou": 75, "iou/cat": 75}
+
+
+def test_the_floor_is_the_most_frequent_class_of_the_training_pictures(
+    task: SegmentationTask, batch: Batch
+) -> None:
+    targets = np.array([[[255, 255], [255, 2]], [[255, 2], [1, 0]]], np.uint8)
+    answer = task.floor(targets)(batch)
+    assert answer.shape == (1, 3, 2, 2)
+    assert answer.argmax(1).unique().tolist() == [2]
+
+
+def test_classes_and_ignored_pixels_are_painted_in_the_colours_of_voc(task: SegmentationTask, batch: Batch) -> None:
+    painted = task.paint(scores(0, 1, 2, 0))
+    assert painted.dtype == np.uint8
+    assert painted[0].tolist() == [[[0, 0, 0], [128, 0, 0]], [[0, 128, 0], [0, 0, 0]]]
+    assert task.paint_target(batch)[0].tolist() == [[[0, 0, 0], [128, 0, 0]], [[0, 128, 0], [224, 224, 192]]]
+
+
+def test_no_photograph_is_refused(task: SegmentationTask) -> None:
+    assert task.refuse(np.zeros((4, 4, 3), np.uint8)) is None

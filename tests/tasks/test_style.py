@@ -1,0 +1,161 @@
+"""The task kind `style`: its losses add up, its painting is its own optimum, and bad files are named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from palimpsest.errors import DataError
+from palimpsest.metrics.perceptual import total_variation
+from palimpsest.settings import StyleSettings
+from palimpsest.tasks.style import StyleTask, read_painting
+
+
+@pytest.fixture
+def painting(tmp_path: Path) -> Path:
+    """A blue ground with yellow blots, 96×64, losslessly stored."""
+    rng = np.random.default_rng(0)
+    pixels = np.full((64, 96, 3), (30, 60, 150), np.uint8)
+    for y, x in rng.integers(0, 60, (12, 2)):
+        pixels[y : y + 6, x : x + 10] = (230, 200, 60)
+    path = tmp_path / "painting.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def settings(picture: Path, **changes: object) -> StyleSettings:
+    values = {
+        "kind": "style",
+        "data": "coco",
+        "picture": picture,
+        "picture_size": 64,
+        "content_weight": 2.0,
+        "style_weight": 3.0,
+        "tv_weight": 0.5,
+        "perceptual": "random",
+    }
+    return StyleSettings.model_validate(values | changes)
+
+
+def a_batch(count: int = 3) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(4)
+    return {"picture": torch.randint(0, 256, (count, 3, 48, 64), generator=generator, dtype=torch.uint8)}
+
+
+def a_prediction(count: int = 3) -> torch.Tensor:
+    return torch.rand(count, 3, 48, 64, generator=torch.Generator().manual_seed(5))
+
+
+def test_parts_sum_to_the_loss(painting: Path):
+    losses = StyleTask("style-gogh", settings(painting)).losses(a_prediction(), a_batch())
+    assert set(losses) == {"loss", "content_loss", "style_loss", "tv_loss"}
+    assert losses["loss"].item() == pytest.approx(
+        sum(losses[name].item() for name in ("content_loss", "style_loss", "tv_loss"))
+    )
+
+
+def test_each_part_grows_with_its_own_weight_and_no_other(painting: Path):
+    once = StyleTask("style-gogh", settings(painting)).losses(a_prediction(), a_batch())
+    for part in ("content", "style", "tv"):
+        name = f"{part}_weight"
+        twice = StyleTask("style-gogh", settings(painting, **{name: 2 * getattr(settings(painting), name)}))
+        changed = twice.losses(a_prediction(), a_batch())
+        for other in ("content", "style", "tv"):
+            factor = 2 if other == part else 1
+            assert changed[f"{other}_loss"].item() == pytest.approx(factor * once[f"{other}_loss"].item())
+
+
+def test_the_photograph_itself_loses_no_content_and_the_painting_no_style(painting: Path):
+    task = StyleTask("style-gogh", settings(painting))
+    batch = a_batch()
+    assert task.losses(task.floor(None)(batch), batch)["content_loss"].item() == 0
+    original = {"picture": read_painting(painting, 64)}
+    losses = task.losses(task.floor(None)(original), original)
+    assert losses["style_loss"].item() == pytest.approx(0, abs=1e-8)
+    variation = total_variation(original["picture"] / 255).item()
+    assert losses["loss"].item() == pytest.approx(0.5 * variation)
+
+
+def test_pixels_led_by_the_loss_take_the_paintings_colours(painting: Path):
+    task = StyleTask("style-gogh", settings(painting, content_weight=1.0, tv_weight=0.0))
+    batch = {"picture": torch.full((1, 3, 32, 32), 128, dtype=torch.uint8)}
+    output = torch.zeros(1, 3, 32, 32, requires_grad=True)
+    optimiser = torch.optim.Adam([output], lr=0.2)
+    for _ in range(40):
+        optimiser.zero_grad()
+        task.losses(task.prediction(output, batch), batch)["loss"].backward()
+        optimiser.step()
+    red, green, blue = task.prediction(output, batch).mean(dim=(0, 2, 3)).tolist()
+    assert blue > green > red
+
+
+def test_losses_are_float32_and_close_under_autocast(painting: Path):
+    task = StyleTask("style-gogh", settings(painting))
+    exact = task.losses(a_prediction(), a_batch())
+    prediction = a_prediction().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = task.losses(prediction, a_batch())
+    losses["loss"].backward()
+    assert torch.isfinite(prediction.grad).all()
+    for name, value in losses.items():
+        assert value.dtype == torch.float32
+        assert value.item() == pytest.approx(exact[name].item(), rel=0.03)
+
+
+def test_prediction_is_float32_between_0_and_1(painting: Path):
+    task = StyleTask("style-gogh", settings(painting))
+    output = torch.tensor([-1000.0, 0.0, 1000.0], dtype=torch.bfloat16).reshape(1, 3, 1, 1)
+    prediction = task.prediction(output, a_batch(1))
+    assert prediction.dtype == torch.float32
+    assert prediction.flatten().tolist() == [0, 0.5, 1]
+
+
+def test_metrics_do_not_depend_on_the_batches(painting: Path):
+    task = StyleTask("style-gogh", settings(painting))
+    whole, split = task.meter(), task.meter()
+    whole.update(a_prediction(), a_batch())
+    for rows in (slice(0, 1), slice(1, 3)):
+        split.update(a_prediction()[rows], {"picture": a_batch()["picture"][rows]})
+    metrics = whole.compute()
+    assert set(metrics) == {"total_loss", "content_loss", "style_loss", "tv_loss", "ssim"}
+    assert split.compute() == pytest.approx(metrics)
+    assert metrics["total_loss"] == pytest.approx(task.losses(a_prediction(), a_batch())["loss"].item(), rel=1e-5)
+
+
+def test_the_floor_has_an_ssim_of_one(painting: Path):
+    task = StyleTask("style-gogh", settings(painting))
+    meter = task.meter()
+    meter.update(task.floor(None)(a_batch()), a_batch())
+    assert meter.compute()["ssim"] == pytest.approx(1)
+
+
+def test_paints_the_prediction_and_the_photograph(painting: Path):
+    task = StyleTask("style-gogh", settings(painting))
+    batch = a_batch(1)
+    assert np.array_equal(task.paint_target(batch)[0], batch["picture"][0].permute(1, 2, 0).numpy())
+    assert task.paint(torch.full((1, 3, 2, 2), 0.5)).tolist() == [[[[128] * 3] * 2] * 2]
+
+
+def test_what_the_loss_needs_is_neither_trained_nor_stored(painting: Path):
+    task = StyleTask("style-gogh", settings(painting))
+    assert not any(parameter.requires_grad for parameter in task.parameters())
+    assert not task.state_dict()
+    assert [tuple(gram.shape) for gram in task.grams] == [(1, 32, 32), *[(1, 16, 16)] * 3]
+
+
+def test_the_painting_is_scaled_to_its_shorter_side(painting: Path):
+    assert read_painting(painting, 32).shape == (1, 3, 32, 48)
+
+
+def test_a_missing_painting_is_named(tmp_path: Path):
+    with pytest.raises(DataError, match=r"lost\.jpg: no such style picture"):
+        StyleTask("style-gogh", settings(tmp_path / "lost.jpg"))
+
+
+@pytest.mark.parametrize("length", [0, 60])
+def test_a_broken_painting_is_named(painting: Path, length: int):
+    painting.write_bytes(painting.read_bytes()[:length])
+    with pytest.raises(DataError, match=r"painting\.png: not a readable style picture"):
+        StyleTask("style-gogh", settings(painting))

@@ -1,0 +1,180 @@
+import argparse
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from palimpsest import job
+from palimpsest.errors import DataError
+from palimpsest.layout import Layout
+from palimpsest.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_with_settings(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """A folder with a params.yaml; the log and the handling of signals are put back afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    monkeypatch.setenv(job.SNAPSHOT, "")
+    monkeypatch.delenv(job.SNAPSHOT)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    logger, terminate = logging.getLogger("palimpsest"), signal.getsignal(signal.SIGTERM)
+    before = list(logger.handlers), logger.level, logger.propagate
+    yield
+    signal.signal(signal.SIGTERM, terminate)
+    for handler in set(logger.handlers) - set(before[0]):
+        logger.removeHandler(handler)
+        handler.close()
+    logger.level, logger.propagate = before[1:]
+
+
+class Stage:
+    """A stage that writes down what it was given, and may fail."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+        self.given: list[tuple[Settings, Layout, argparse.Namespace]] = []
+
+    def __call__(self, settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
+        self.given.append((settings, layout, options))
+        logging.getLogger("palimpsest.stage").info("at work")
+        if self.error is not None:
+            raise self.error
+
+
+def run(stage: Stage, *command: str, names: tuple[str, ...] = ("seed", "task")) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["pipeline.stage", *command])
+        job.run(stage, "Does something.", *names)
+
+
+NAMED = ("--seed", "3", "--task", "halves")
+
+
+def test_a_stage_is_given_the_settings_the_layout_and_its_names() -> None:
+    stage = Stage()
+    run(stage, *NAMED)
+    ((settings, layout, options),) = stage.given
+    assert settings.preset == "tiny" and layout == Layout("tiny")
+    assert (options.seed, options.task) == (3, "halves")
+
+
+def test_settings_on_the_command_line_are_laid_over_the_file() -> None:
+    stage = Stage()
+    run(stage, *NAMED, "--config", '{"training": {"steps": "40"}}')
+    assert stage.given[0][0].training.steps == 40 and stage.given[0][0].training.batch_size == 4
+
+
+def test_a_job_has_the_settings_its_pipeline_was_started_with_whatever_the_file_says_since(
+    content: dict[str, Any],
+) -> None:
+    job.hand_over(content, {"training": {"steps": 40}})
+    Path("params.yaml").write_text("preset: gone", encoding="utf-8")
+    stage = Stage()
+    run(stage, *NAMED, "--config", '{"training": {"batch_size": 2}}')
+    training = stage.given[0][0].training
+    assert (training.steps, training.batch_size, training.steps_per_epoch) == (40, 2, 2)
+
+
+def test_jobs_run_in_the_environment_of_their_pipeline(content: dict[str, Any]) -> None:
+    job.hand_over(content, {})
+    assert os.environ["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
+    assert json.loads(os.environ[job.SNAPSHOT]) == {"content": content, "overrides": {}}
+
+
+@pytest.mark.parametrize(
+    "command", [(), ("--seed", "3"), ("--seed", "three", "--task", "a"), (*NAMED, "--config", "{"), (*NAMED, "--x")]
+)
+def test_wrong_use_ends_with_status_2_before_anything_is_done(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = Stage()
+    with pytest.raises(SystemExit) as ended:
+        run(stage, *command)
+    assert ended.value.code == 2 and stage.given == []
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_what_the_user_can_mend_is_one_line_and_status_1_and_a_traceback_in_the_log(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(Stage(DataError("a.jpg: cannot be read")), *NAMED, "--log", "logs/stage.log")
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "error: a.jpg: cannot be read\n"
+    log = Path("logs/stage.log").read_text("utf-8")
+    assert "at work" in log and "Traceback" in log and "DataError: a.jpg: cannot be read" in log
+
+
+def test_without_a_log_file_too_the_error_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(Stage(DataError("a.jpg: cannot be read")), *NAMED)
+    assert capsys.readouterr().err.count("a.jpg: cannot be read") == 1
+
+
+def test_a_wrong_setting_ends_before_the_stage_begins(capsys: pytest.CaptureFixture[str]) -> None:
+    stage = Stage()
+    with pytest.raises(SystemExit) as ended:
+        run(stage, *NAMED, "--config", '{"training": {"stepz": 1}}', "--log", "stage.log")
+    assert ended.value.code == 1 and stage.given == []
+    assert capsys.readouterr().err == "error: training.stepz: unknown setting; did you mean 'steps'?\n"
+
+
+def test_a_missing_file_of_settings_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("params.yaml").unlink()
+    with pytest.raises(SystemExit) as ended:
+        run(Stage(), *NAMED, "--log", "stage.log")
+    assert ended.value.code == 1 and capsys.readouterr().err.startswith("error: params.yaml: cannot be read")
+
+
+def test_an_interruption_is_one_line_that_says_how_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(Stage(KeyboardInterrupt()), *NAMED, "--log", "stage.log")
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "error: interrupted; the next run goes on from the last checkpoint\n"
+
+
+def test_a_fault_of_our_own_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(Stage(ZeroDivisionError("ours")), *NAMED, "--log", "stage.log")
+    assert "ZeroDivisionError: ours" in Path("stage.log").read_text("utf-8")
+
+
+def test_a_retry_goes_on_in_the_same_log() -> None:
+    for _ in range(2):
+        run(Stage(), *NAMED, "--log", "stage.log")
+        logging.getLogger("palimpsest").handlers.clear()
+    assert Path("stage.log").read_text("utf-8").count("at work") == 2
+
+
+@pytest.mark.slow
+def test_a_job_that_is_told_to_end_closes_what_is_open(tmp_path: Path) -> None:
+    (tmp_path / "stage.py").write_text(
+        "import time\n"
+        "from palimpsest import job\n"
+        "def main(settings, layout, options):\n"
+        "    try:\n"
+        "        print('begun', flush=True)\n"
+        "        time.sleep(60)\n"
+        "    finally:\n"
+        "        print('closed', flush=True)\n"
+        "job.run(main, None)\n"
+    )
+    command = [sys.executable, "stage.py", "--log", "stage.log"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.terminate()
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (1, "closed\n")
+    assert err == "error: interrupted; the next run goes on from the last checkpoint\n"

@@ -1,0 +1,208 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from palimpsest import tracking
+from palimpsest.analysis.forgetting import Cell, Measurement
+from palimpsest.tracking import complete_runs, find_run, flattened, training_run, training_tags
+
+pytestmark = pytest.mark.slow  # MLflow takes seconds to import and to make its database
+
+TAGS = training_tags("mini", 0, "piggyback", "voc-seg")
+EPOCHS = [{"step": step, "loss": 1 / step, "images_per_second": 9.0} for step in (2.0, 4.0, 6.0)]
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database; making its tables takes longer than all the tests."""
+    folder = tmp_path_factory.mktemp("database")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        tracking.create_database("mini")
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def client(made_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client of a database of the test's own, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(made_once, tmp_path / "mlflow.db")
+    monkeypatch.setattr(tracking, "experiment_of", own_experiment(tracking.experiment_of, tmp_path))
+    return tracking.connect()
+
+
+def own_experiment(experiment_of: Callable[..., str], folder: Path) -> Callable[..., str]:
+    """A preset per test, whose artefacts lie in the test's folder: MLflow keeps databases open by their name."""
+    return lambda client, preset: experiment_of(client, f"{preset}-{folder.name}")
+
+
+def runs(client: Any) -> list[Any]:
+    """All runs, the oldest first."""
+    experiment = tracking.experiment_of(client, "mini")
+    return sorted(client.search_runs([experiment]), key=lambda run: (run.info.start_time, run.info.end_time or 0))
+
+
+def points(client: Any, run: Any, metric: str = "loss") -> list[tuple[int, float]]:
+    return sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, metric))
+
+
+def test_a_training_is_one_run_with_its_settings_curves_and_tags(client: Any) -> None:
+    with training_run(TAGS, "key", {"network": {"width": 16}, "seed": 0}) as run:
+        for done in (1, 2, 3):
+            assert client.get_run(run.run_id).info.status == "RUNNING"
+            run.epochs(EPOCHS[:done])
+        run.tags({"sha256": "ab"})
+    (found,) = runs(client)
+    assert found.info.status == "FINISHED" and found.info.end_time is not None
+    assert found.data.params == {"network.width": "16", "seed": "0"}
+    assert points(client, found) == [(2, 1 / 2), (4, 1 / 4), (6, 1 / 6)]
+    assert points(client, found, "images_per_second") == [(2, 9), (4, 9), (6, 9)]
+    assert {**TAGS, "key": "key", "sha256": "ab"}.items() <= found.data.tags.items()
+    assert found.info.run_name == "piggyback · voc-seg · seed 0"
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(ValueError("broken"), "FAILED"), (KeyboardInterrupt(), "KILLED"), (SystemExit(1), "FAILED")],
+)
+def test_a_run_ends_as_its_training_does(client: Any, error: BaseException, status: str) -> None:
+    with pytest.raises(type(error)), training_run(TAGS, "key", {}):
+        raise error
+    (found,) = runs(client)
+    assert found.info.status == status
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
+def test_a_retry_continues_the_run_without_a_point_twice(client: Any, error: BaseException) -> None:
+    with pytest.raises(type(error)), training_run(TAGS, "key", {"seed": 0}) as run:
+        run.epochs(EPOCHS[:1])
+        run.epochs(EPOCHS[:2])
+        raise error
+    with training_run(TAGS, "key", {"seed": 0}) as run:
+        run.epochs(EPOCHS[:2])  # a resumed training tells at once what was before
+        run.epochs(EPOCHS)
+        run.epochs(EPOCHS)
+    (found,) = runs(client)
+    assert found.info.status == "FINISHED"
+    assert points(client, found) == [(2, 1 / 2), (4, 1 / 4), (6, 1 / 6)]
+
+
+def test_a_run_that_kill_9_left_running_is_continued(client: Any) -> None:
+    with pytest.raises(ValueError, match="gone"), training_run(TAGS, "key", {}) as run:
+        run.epochs(EPOCHS[:1])
+        raise ValueError("gone")
+    client.update_run(run.run_id, status="RUNNING")
+    with training_run(TAGS, "key", {}) as run:
+        run.epochs(EPOCHS)
+    (found,) = runs(client)
+    assert found.info.status == "FINISHED" and len(points(client, found)) == 3
+
+
+def test_a_training_with_another_key_is_a_run_of_its_own_and_none_is_left_running(client: Any) -> None:
+    with pytest.raises(ValueError, match="gone"), training_run(TAGS, "old", {}) as left:
+        raise ValueError("gone")
+    client.update_run(left.run_id, status="RUNNING")
+    with training_run(TAGS, "new", {}) as fresh:
+        pass
+    assert {run.info.run_id: run.info.status for run in runs(client)} == {
+        left.run_id: "KILLED",
+        fresh.run_id: "FINISHED",
+    }
+
+
+def test_a_finished_training_that_is_run_again_is_a_run_of_its_own(client: Any) -> None:
+    for _ in range(2):
+        with training_run(TAGS, "key", {}) as run:
+            run.epochs(EPOCHS)
+    first, second = runs(client)
+    assert points(client, first) == points(client, second)
+
+
+def test_other_tasks_methods_and_seeds_are_runs_of_their_own(client: Any) -> None:
+    others = [
+        training_tags("mini", 1, "piggyback", "voc-seg"),
+        training_tags("mini", 0, "scratch", "voc-seg"),
+        training_tags("mini", 0, "piggyback", "colorize"),
+    ]
+    for tags in (TAGS, *others):
+        with pytest.raises(ValueError, match="gone"), training_run(tags, "key", {}):
+            raise ValueError("gone")
+    assert len(runs(client)) == 4
+    assert len({find_run(client, tags) for tags in (TAGS, *others)}) == 4
+    assert find_run(client, TAGS, "FAILED") == find_run(client, TAGS)
+    assert find_run(client, TAGS, "FINISHED") is None
+
+
+def test_a_run_whose_settings_cannot_be_logged_is_not_left_running(client: Any) -> None:
+    with pytest.raises(Exception, match="cup & saucer"), training_run(TAGS, "key", {"cup & saucer": 1}):
+        pass
+    assert [run.info.status for run in runs(client)] == ["FAILED"]
+
+
+def test_a_run_leads_back_to_the_code(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"rev-parse": "c0ffee", "status": " M src/palimpsest/settings.py"}
+    monkeypatch.setattr(tracking, "git", lambda *arguments: said[arguments[0]])
+    with training_run(TAGS, "key", {}):
+        pass
+    monkeypatch.setattr(tracking, "git", lambda *arguments: None)  # no repository
+    with training_run(TAGS, "key", {}):
+        pass
+    first, second = runs(client)
+    assert first.data.tags["mlflow.source.git.commit"] == "c0ffee" and first.data.tags["code_changed"] == "true"
+    assert "code_changed" not in second.data.tags
+
+
+def cell(task: str, after: str, miou: float) -> Cell:
+    return Cell(task, after, Measurement({"miou": miou}, 8, "", []))
+
+
+def test_what_was_measured_is_added_to_the_runs_of_the_trainings_once(client: Any, tmp_path: Path) -> None:
+    base = training_tags("mini", 0, "base", "coco-seg")
+    for tags in (base, TAGS):
+        with training_run(tags, "key", {}) as run:
+            run.epochs(EPOCHS)
+    (tmp_path / "samples" / "voc-seg").mkdir(parents=True)
+    (tmp_path / "samples" / "voc-seg" / "after-voc-seg-0.png").write_bytes(b"png")
+    cells = [cell("coco-seg", "coco-seg", 20), cell("coco-seg", "voc-seg", 19), cell("voc-seg", "voc-seg", 50)]
+    tables = {
+        "sizes": [
+            {"task": "coco-seg", "component": "network", "bytes": 4000, "needed_to": "run"},
+            {"task": "voc-seg", "component": "mask", "bytes": 125, "needed_to": "run"},
+            {"task": "voc-seg", "component": "head", "bytes": 15, "needed_to": "run"},
+        ],
+        "zeros": [
+            {"task": "voc-seg", "layer": "conv1", "weights": 400, "zeros": 0.5},
+            {"task": "voc-seg", "layer": "all", "weights": 1000, "zeros": 0.25},
+        ],
+    }
+    for _ in range(2):  # as when the measuring is repeated
+        complete_runs("mini", 0, "piggyback", cells, tables, tmp_path / "samples")
+    first, second = (client.get_run(find_run(client, tags)) for tags in (base, TAGS))
+    del second.data.metrics["loss"], second.data.metrics["images_per_second"]
+    assert second.data.metrics == {
+        "coco-seg/miou": 19,
+        "voc-seg/miou": 50,
+        "bytes/mask": 125,
+        "bytes/head": 15,
+        "bytes": 140,
+        "zeros/conv1": 0.5,
+        "zeros/all": 0.25,
+        "bits_per_weight": 1,
+    }
+    assert first.data.metrics["coco-seg/miou"] == 20 and first.data.metrics["bytes"] == 4000
+    assert len(points(client, second, "bytes")) == 1
+    assert [file.path for file in client.list_artifacts(second.info.run_id, "samples")] == [
+        "samples/after-voc-seg-0.png"
+    ]
+    assert [run.info.status for run in runs(client)] == ["FINISHED", "FINISHED"]
+
+
+def test_nested_settings_stand_under_dotted_names() -> None:
+    assert dict(flattened({"a": 1, "b": {"c": {"d": None}, "e": [1, 2]}, "f": {}})) == {
+        "a": 1,
+        "b.c.d": None,
+        "b.e": [1, 2],
+    }

@@ -1,0 +1,222 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from palimpsest import translation
+from palimpsest.analysis.forgetting import Predictor
+from palimpsest.data.voc import palette
+from palimpsest.networks.unet import UNet
+from palimpsest.settings import ColorizationSettings, PairedSettings, SegmentationSettings
+from palimpsest.tasks import build_task
+from palimpsest.tasks.base import Task
+from palimpsest.tasks.colorization import chroma, luminance, with_chroma, within_gamut
+from palimpsest.translation import (
+    MARGIN,
+    STRIDE,
+    Translator,
+    output_paths,
+    resampled,
+    to_stride,
+    window_side,
+    windows_of,
+    working_size,
+)
+
+SIZE = 32
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def network(head_channels: int, width: int = 2) -> UNet:
+    """Untrained, but with statistics and gains that differ from the neutral ones of a new BatchNorm layer."""
+    torch.manual_seed(0)
+    built = UNet(width, head_channels)
+    for module in built.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            nn.init.uniform_(module.running_mean, -0.3, 0.3)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    return built.eval()
+
+
+def translator(task: Task, window: int = 512, built: nn.Module | None = None) -> Translator:
+    return Translator(Predictor(built or network(task.head_channels), task), SIZE, window, torch.device("cpu"))
+
+
+def filter_task() -> Task:
+    return build_task("filter", PairedSettings(kind="paired", data="any"))
+
+
+def colour_task(output: str) -> Task:
+    settings = ColorizationSettings.model_validate({"kind": "colorization", "data": "any", "output": output})
+    return build_task("colorize", settings)
+
+
+def class_task() -> Task:
+    classes = {name: [name] for name in ("cat", "dog", "cow")}
+    return build_task("classes", SegmentationSettings(kind="segmentation", data="any", classes=classes))
+
+
+def noise(height: int, width: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(height * width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+class Ramp(nn.Module):
+    """Scores of four classes that depend on the place alone, so that the right answer can be written down."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        across = torch.linspace(-1, 1, x.shape[3])
+        down = torch.linspace(-1, 1, x.shape[2])[:, None]
+        return torch.stack([torch.zeros_like(across + down), across + down, across - down, -across + 0 * down])[
+            None
+        ]
+
+
+@pytest.mark.parametrize(
+    "make", [filter_task, class_task, lambda: colour_task("rgb"), lambda: colour_task("chroma")]
+)
+@pytest.mark.parametrize("shape", [(480, 640), (500, 333), (1, 1), (3, 17), (17, 3), (32, 32), (1, 700)])
+def test_the_result_is_of_the_pictures_size(make: type[Task], shape: tuple[int, int]) -> None:
+    found = translator(make(), built=network(make().head_channels, width=1))(noise(*shape))
+    assert found.shape == (*shape, 3)
+    assert found.dtype == np.uint8
+
+
+@torch.inference_mode()
+def test_tiles_give_what_the_whole_picture_gives() -> None:
+    photograph = noise(330, 490)
+    task = filter_task()
+    whole = translator(task).predict(photograph)
+    tiled = translator(task, window=256).predict(photograph)
+    assert whole.shape == (1, 3, 330, 490)
+    assert whole.std() > 0.02  # a picture that says something about place
+    torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
+
+
+def test_the_margin_is_all_that_the_network_sees_and_not_much_more() -> None:
+    built = network(1, width=2).double()
+    start = 16 * 10
+    picture = torch.rand(1, 3, 32, 480, dtype=torch.double)
+
+    def change_at(distance: int) -> float:
+        changed = picture.clone()
+        changed[..., start - distance] += 10
+        changed[..., start + STRIDE - 1 + distance] += 10
+        seen = slice(start, start + STRIDE)
+        with torch.no_grad():
+            return float((built(changed) - built(picture))[..., seen].abs().max())
+
+    assert change_at(MARGIN + 1) == 0
+    assert max(change_at(distance) for distance in range(MARGIN - STRIDE + 1, MARGIN + 1)) > 0
+
+
+def test_windows_grow_as_networks_shrink() -> None:
+    sides = [window_side(width) for width in (16, 64, 4096)]
+    assert sides == [1168, 576, 256]
+    assert all(side % STRIDE == 0 for side in sides)
+
+
+@pytest.mark.parametrize("length", range(32, 1200, 16))
+def test_windows_keep_everything_once_and_see_what_it_depends_on(length: int) -> None:
+    spans = windows_of(length, 256)
+    kept = [place for span in spans for place in range(length)[span.kept]]
+    assert kept == list(range(length))
+    for span in spans:
+        assert span.seen.stop - span.seen.start == min(length, 256)
+        assert span.seen.start == 0 or span.kept.start - span.seen.start >= MARGIN
+        assert span.seen.stop == length or span.seen.stop - span.kept.stop >= MARGIN
+        assert span.seen.start % STRIDE == span.kept.start % STRIDE == 0
+
+
+def test_classes_are_chosen_at_full_size_from_interpolated_scores() -> None:
+    task = class_task()
+    found = translator(task, built=Ramp())(noise(300, 300))
+    scores = F.interpolate(Ramp()(torch.zeros(1, 3, SIZE, SIZE)), (300, 300), mode="bilinear")
+    true = palette()[scores.argmax(1)[0].numpy()]
+    assert (found != true).any(axis=2).mean() < 1e-4  # a rounding, where two classes draw
+    blocks = palette()[Ramp()(torch.zeros(1, 3, SIZE, SIZE)).argmax(1)[0].numpy()].repeat(10, 0).repeat(10, 1)
+    assert (found[:300, :300] != blocks[:300, :300]).any(axis=2).mean() > 0.01  # not enlarged after the choice
+
+
+def test_bands_give_what_one_band_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    photograph = noise(200, 300)
+    for task in (class_task(), colour_task("rgb")):
+        run = translator(task)
+        whole = run(photograph)
+        monkeypatch.setattr(translation, "BAND_VALUES", 4 * 300 * 7)
+        assert np.array_equal(run(photograph), whole)
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("output", ["rgb", "chroma"])
+def test_colorization_keeps_the_luminance_of_every_pixel(output: str) -> None:
+    photograph = noise(90, 120)
+    photograph[:10] = 0
+    photograph[10:20] = 255
+    photograph[20:30] = (255, 0, 0)
+    found = translator(colour_task(output))(photograph)
+    assert np.abs(found @ LUMA - photograph @ LUMA).max() <= 0.51  # of 255; half a level is the rounding
+    assert (found.max(2).astype(int) - found.min(2)).mean() > 3  # and it is not grey
+
+
+@torch.inference_mode()
+def test_colorization_takes_the_colour_of_the_prediction() -> None:
+    grey = torch.full((1, 3, 4, 4), 128, dtype=torch.uint8)
+    orange = torch.tensor([0.7, 0.5, 0.3])[None, :, None, None].expand(1, 3, 4, 4)
+    refined = colour_task("rgb").refine(orange, grey)
+    torch.testing.assert_close(chroma(refined), chroma(orange))
+    torch.testing.assert_close(luminance(refined), torch.full((1, 1, 4, 4), 128 / 255))
+
+
+def test_colour_out_of_reach_is_weakened_and_not_clipped() -> None:
+    luma = torch.tensor([0.9, 0.0, 1.0, 0.5]).reshape(4, 1, 1, 1)
+    blue = torch.tensor([0.4, 0.0]).reshape(1, 2, 1, 1).expand(4, 2, 1, 1)
+    found = within_gamut(luma, blue).reshape(4, 2)
+    # blue = luma + 1.772 Cb ≤ 1: at 0.9 Cb ≤ 0.1 / 1.772; at black green would be negative, at white blue above 1.
+    expected = torch.tensor([[0.1 / 1.772, 0], [0, 0], [0, 0], [0.5 / 1.772, 0]])
+    torch.testing.assert_close(found, expected)
+    rgb = with_chroma(luma, within_gamut(luma, blue))
+    assert rgb.min() >= -1e-6 and rgb.max() <= 1 + 1e-6
+
+
+def test_a_picture_is_continued_by_reflection_however_small() -> None:
+    row = np.array([[[1] * 3, [2] * 3, [3] * 3]], np.uint8)
+    padded = to_stride(row)
+    assert padded.shape == (32, 32, 3)
+    assert padded[0, :9, 0].tolist() == [1, 2, 3, 2, 1, 2, 3, 2, 1]
+    assert (padded == padded[:1]).all()
+    assert to_stride(noise(33, 48)).shape == (48, 48, 3)
+
+
+def test_the_shorter_side_is_brought_to_the_size_of_training() -> None:
+    assert working_size(3000, 4000, 96) == (96, 128)
+    assert working_size(500, 333, 96) == (144, 96)
+    assert working_size(1, 1, 96) == (96, 96)
+    assert working_size(20000, 1, 96) == (20000, 1)  # instead of 1,920,000 × 96
+    assert working_size(10, 400, 96) == (38, 1536)
+
+
+def test_a_prediction_made_larger_than_the_picture_is_averaged() -> None:
+    stripes = torch.tensor([1.0, *[0.0] * 7]).repeat(8).expand(1, 1, 8, 64)
+    found = resampled(stripes, 1, 8)[0, 0, 0, 1:-1]
+    torch.testing.assert_close(found, torch.full((6,), 1 / 8), rtol=0, atol=0.01)  # no stripe is missed
+
+
+def test_results_get_names_that_nothing_else_has() -> None:
+    folder = Path("out")
+    photographs = [Path("a/cat.jpg"), Path("b/cat.png"), Path("c/Cat.tif"), Path("dog.jpg")]
+    names = [path.name for path in output_paths(photographs, "colorize", folder)]
+    assert names == ["cat-colorize.png", "cat-2-colorize.png", "Cat-3-colorize.png", "dog-colorize.png"]
+    photographs = [Path("out/cat.jpg"), Path("out/cat-colorize.png")]
+    names = [path.name for path in output_paths(photographs, "colorize", folder)]
+    assert names == ["cat-2-colorize.png", "cat-colorize-colorize.png"]

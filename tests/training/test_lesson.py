@@ -1,0 +1,205 @@
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from palimpsest.data.batches import TrainingBatches
+from palimpsest.errors import DataError
+from palimpsest.methods import BASE, METHODS
+from palimpsest.storage.task_file import load_task
+from palimpsest.training.lesson import passes, seed_of, starting_network
+
+Study = Any
+History = Sequence[dict[str, float]]
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing catches it."""
+
+
+def killed_after(epochs: int) -> Callable[[History], None]:
+    def on_epoch(history: History) -> None:
+        if len(history) == epochs:
+            raise Killed
+
+    return on_epoch
+
+
+def resume_files() -> list[Path]:
+    return list(Path().rglob("*.resume"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+@pytest.mark.parametrize("method", [BASE, *METHODS])
+def test_a_killed_training_goes_on_and_ends_with_the_same_tensors(
+    new_study: Callable[..., Study], method: str, epochs: int
+) -> None:
+    task = "shapes" if method == BASE else "halves"
+    killed, undisturbed = new_study(), new_study()
+    if method != BASE:
+        for study in (killed, undisturbed):
+            study.learn(BASE, "shapes")
+    expected = load_task(undisturbed.learn(method, task))
+    with pytest.raises(Killed):
+        killed.learn(method, task, killed_after(epochs))
+    assert not killed.layout.stored(0, method, task).exists() and len(resume_files()) == 1
+    told: list[int] = []
+    found = load_task(killed.learn(method, task, lambda history: told.append(len(history))))
+    assert found.sha256 == expected.sha256
+    assert told == [epochs, *range(epochs + 1, 4)]  # all that was before at once, then epoch by epoch
+    losses = [
+        [(entry["step"], entry["loss"]) for entry in study.histories[method, task]]
+        for study in (killed, undisturbed)
+    ]
+    assert losses[0] == losses[1] and len(losses[0]) == 3
+    assert resume_files() == []
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_again_and_again_ends_the_same(new_study: Callable[..., Study]) -> None:
+    killed, undisturbed = new_study(), new_study()
+    for epochs in (1, 2, 3):
+        with pytest.raises(Killed):
+            killed.learn(BASE, "shapes", killed_after(epochs))
+    assert load_task(killed.learn(BASE, "shapes")).sha256 == load_task(undisturbed.learn(BASE, "shapes")).sha256
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_same_lesson_gives_the_same_file(new_study: Callable[..., Study], precision: str) -> None:
+    study = new_study(training={"precision": precision})
+    files = []
+    for _ in range(2):
+        path = study.learn(BASE, "shapes")
+        files.append(path.read_bytes())
+        path.unlink()
+        torch.manual_seed(99)  # whatever was drawn before
+        torch.rand(3)
+    assert files[0] == files[1]
+
+
+@pytest.mark.slow
+def test_the_checkpoint_of_other_settings_is_not_taken(new_study: Callable[..., Study]) -> None:
+    study, undisturbed = new_study(), new_study()
+    with pytest.raises(Killed):
+        study.learn(BASE, "shapes", killed_after(2), key="other settings")
+    found = load_task(study.learn(BASE, "shapes"))
+    assert [entry["step"] for entry in study.histories[BASE, "shapes"]] == [2, 4, 6]
+    assert found.sha256 == load_task(undisturbed.learn(BASE, "shapes")).sha256
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_is_not_taken(new_study: Callable[..., Study]) -> None:
+    study, undisturbed = new_study(), new_study()
+    with pytest.raises(Killed):
+        study.learn(BASE, "shapes", killed_after(2))
+    (checkpoint,) = resume_files()
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    found = load_task(study.learn(BASE, "shapes"))
+    assert found.sha256 == load_task(undisturbed.learn(BASE, "shapes")).sha256
+
+
+@pytest.mark.slow
+def test_a_stored_task_says_where_it_comes_from(trained: Study) -> None:
+    base = load_task(trained.layout.base(0, "shapes"))
+    assert base.provenance.network_sha256 is None
+    assert (base.provenance.method, base.provenance.task, base.provenance.seed) == (BASE, "shapes", 0)
+    for method in METHODS:
+        provenance = trained.stored(method).file("colour").provenance
+        assert (provenance.preset, provenance.method, provenance.task) == (
+            trained.settings.preset,
+            method,
+            "colour",
+        )
+        assert provenance.settings == trained.settings.lesson(0, method, "colour").model_dump(mode="json")
+        needs_base = METHODS[method].starts_from == "base"
+        assert provenance.network_sha256 == (base.sha256 if needs_base else None)
+
+
+@pytest.mark.slow
+def test_the_base_is_stored_once_and_no_method_changes_it(new_study: Callable[..., Study]) -> None:
+    study = new_study()
+    before = study.learn(BASE, "shapes").read_bytes()
+    for method in METHODS:
+        study.learn_all(method)
+    assert study.layout.base(0, "shapes").read_bytes() == before
+    assert [path.name for path in Path().rglob("shapes.safetensors")] == ["shapes.safetensors"]
+
+
+def test_every_method_sees_the_same_pictures_in_the_same_order(new_study: Callable[..., Study]) -> None:
+    study = new_study()
+    lessons = {name: study.settings.lesson(0, name, "halves") for name in METHODS}
+    assert len({seed_of(lesson) for lesson in lessons.values()}) == 1
+    first, *others = (
+        [b["picture"] for b in passes(lesson, study.prepared["halves"])] for lesson in lessons.values()
+    )
+    assert len(first) == 6
+    assert all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))
+
+
+def test_the_passes_that_a_method_may_look_at_are_those_of_the_training(new_study: Callable[..., Study]) -> None:
+    study = new_study()
+    lesson, prepared = study.settings.lesson(0, "fine-tune", "halves"), study.prepared["halves"]
+    trained_on = TrainingBatches(prepared, lesson.pictures, 4, 6, seed_of(lesson))
+    for step, batch in enumerate(passes(lesson, prepared)):
+        assert torch.equal(batch["target"], trained_on[step]["target"])
+
+
+def test_other_tasks_and_other_seeds_start_from_other_numbers(new_study: Callable[..., Study]) -> None:
+    settings = new_study().settings
+    seeds = {seed_of(settings.lesson(seed, BASE, task)) for seed in range(20) for task in settings.sequence}
+    assert len(seeds) == 60 and all(0 <= seed < 2**32 for seed in seeds)
+
+
+def started(study: Study, method: str, task: str) -> dict[str, torch.Tensor]:
+    sequence = study.settings.sequence
+    earlier = {name: study.settings.tasks[name] for name in sequence[: sequence.index(task)]}
+    lesson = study.settings.lesson(0, method, task)
+    network = starting_network(lesson, study.stored(method), earlier, study.task(task))
+    return {
+        name: tensor for name, tensor in network.state_dict().items() if not name.endswith("num_batches_tracked")
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "before"),
+    [("decoder", "base/shapes"), ("piggyback", "base/shapes"), ("fine-tune", "fine-tune/halves")],
+)
+def test_a_method_starts_from_where_the_table_says_with_a_fresh_head(
+    trained: Study, method: str, before: str
+) -> None:
+    folder = trained.layout.base(0, "shapes").parents[1]
+    stored = load_task(folder / f"{before}.safetensors").tensors()
+    found = started(trained, method, "colour")
+    assert found["head.weight"].shape == (3, 2, 1, 1)
+    assert not torch.equal(found["head.weight"][:2], stored["head.weight"][:2])
+    trunk = [name for name in found if not name.startswith("head.")]
+    assert len(trunk) == 22 + 4 * 18
+    assert all(torch.equal(found[name], stored[name]) for name in trunk)
+
+
+@pytest.mark.slow
+def test_scratch_starts_from_random_weights_that_the_seed_decides(trained: Study) -> None:
+    base = trained.stored("scratch").file("shapes").tensors()
+    torch.manual_seed(1)
+    one = started(trained, "scratch", "colour")
+    torch.manual_seed(1)
+    two = started(trained, "scratch", "colour")
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not any(torch.equal(one[name], base[name]) for name in one if one[name].ndim == 4)
+
+
+@pytest.mark.slow
+def test_the_base_starts_from_the_weights_of_a_file_where_one_is_named(
+    new_study: Callable[..., Study], tmp_path: Path
+) -> None:
+    plain, named = new_study(), new_study(base={"encoder_weights": str(tmp_path / "nowhere.pth")})
+    plain.learn(BASE, "shapes")
+    with pytest.raises(DataError, match=r"nowhere\.pth"):
+        named.learn(BASE, "shapes")
+    for study in (plain, named):
+        assert study.settings.lesson(0, "scratch", "halves").base is None  # only the base network's lesson

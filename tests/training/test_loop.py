@@ -1,0 +1,207 @@
+import math
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from palimpsest.errors import TrainingError
+from palimpsest.methods import METHODS, build_method
+from palimpsest.methods.base import Method, ParameterGroup, Start
+from palimpsest.networks import build_network
+from palimpsest.settings import MaskSettings, NetworkSettings, PictureSettings, TrainingSettings
+from palimpsest.tasks.base import Batch, Task
+from palimpsest.training.loop import Plan, clip, describe, schedule, start_fabric, train
+
+Study = Any
+SMALL = {"steps": 6, "batch_size": 4, "steps_per_epoch": 2, "learning_rate": 0.01, "accelerator": "cpu"}
+
+
+def test_the_rate_rises_over_the_warmup_and_falls_as_a_cosine_to_zero() -> None:
+    rates = [schedule(step, 110, 10 / 110) for step in range(110)]
+    assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert rates[9] == rates[10] == 1
+    assert rates[60] == pytest.approx(0.5)  # half-way down
+    assert rates[35] == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
+    assert 0 < rates[-1] == pytest.approx(0.5 * (1 + math.cos(math.pi * 99 / 100)))
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 300])
+@pytest.mark.parametrize("warmup", [0.0, 0.05, 1.0])
+def test_the_rate_is_above_zero_and_at_most_one_at_every_step(steps: int, warmup: float) -> None:
+    rates = [schedule(step, steps, warmup) for step in range(steps)]
+    assert all(0 < rate <= 1 for rate in rates) and max(rates) == 1
+
+
+def test_a_gradient_is_scaled_down_to_the_largest_norm_group_by_group() -> None:
+    large, small = (nn.Parameter(torch.zeros(2)) for _ in range(2))
+    large.grad, small.grad = torch.tensor([30.0, 40.0]), torch.tensor([0.3, 0.4])
+    for name, parameter in (("large", large), ("small", small)):
+        clip(ParameterGroup(name, [parameter], 0.1), 1.0, step=0)
+    assert large.grad.tolist() == pytest.approx([0.6, 0.8], rel=1e-5)
+    assert small.grad.tolist() == pytest.approx([0.3, 0.4])
+
+
+def test_a_gradient_that_is_no_number_stops_the_training() -> None:
+    parameter = nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.tensor([float("inf")])
+    with pytest.raises(TrainingError, match=r"step 7: the gradient of scores is not finite"):
+        clip(ParameterGroup("scores", [parameter], 0.1), 1.0, step=7)
+
+
+def test_an_epoch_is_one_line_of_the_log() -> None:
+    entry = {"step": 4.0, "loss": 0.5, "style_loss": 0.25, "images_per_second": 99.6}
+    assert describe(entry, 10) == "step 4/10  loss 0.5000  style_loss 0.2500  100 images/s"
+
+
+class Toy:
+    """One training of a network of width 2, with everything it needs at hand."""
+
+    def __init__(self, study: Study, folder: Path, method: Method | None = None, **training: Any) -> None:
+        settings = TrainingSettings(**{**SMALL, **training})
+        torch.manual_seed(0)
+        self.task: Task = study.task("shapes")
+        self.network: nn.Module = build_network(NetworkSettings(width=2), 3)
+        self.method = method or build_method("scratch", None)
+        self.groups = self.method.begin(Start(self.network, self.task, settings))
+        self.plan = Plan(settings, PictureSettings(size=32, crop=32), 5, folder / "a.resume", "key")
+        self.prepared = study.prepared["shapes"]
+
+    def train(self, fabric: Fabric | None = None, **options: Any) -> list[dict[str, float]]:
+        fabric = fabric or start_fabric(self.plan.training)
+        return train(fabric, self.network, self.method, self.groups, self.task, self.prepared, self.plan, **options)
+
+
+@pytest.mark.slow
+def test_the_loss_falls_and_every_epoch_is_told(new_study: Any, tmp_path: Path) -> None:
+    told: list[int] = []
+    toy = Toy(new_study(), tmp_path, steps=110, steps_per_epoch=50, learning_rate=0.03)
+    history = toy.train(on_epoch=lambda entries: told.append(len(entries)))
+    assert [entry["step"] for entry in history] == [50, 100, 110] and told == [1, 2, 3]
+    assert history[2]["loss"] < 0.6 * history[0]["loss"]
+    assert all(entry["images_per_second"] > 0 for entry in history)
+
+
+@pytest.mark.slow
+def test_the_checkpoint_of_the_last_epoch_is_left_to_the_caller(new_study: Any, tmp_path: Path) -> None:
+    toy = Toy(new_study(), tmp_path)
+    toy.train()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.resume"]
+    again = Toy(new_study(), tmp_path)
+    history = again.train()  # killed before the task was stored: nothing is trained anew
+    assert [entry["step"] for entry in history] == [2, 4, 6]
+    state, resumed = toy.network.state_dict(), again.network.state_dict()
+    assert all(torch.equal(state[name], resumed[name]) for name in state)
+
+
+class Listening(torch.optim.AdamW):
+    """Writes down each group's learning rate and the norm of its gradient at every step."""
+
+    rates: ClassVar[list[dict[str, float]]] = []
+    norms: ClassVar[list[dict[str, float]]] = []
+
+    def step(self, closure: Any = None) -> Any:
+        self.rates.append({group["name"]: group["lr"] for group in self.param_groups})
+        flat = {group["name"]: [p.grad.flatten() for p in group["params"]] for group in self.param_groups}
+        self.norms.append({name: torch.cat(gradients).norm().item() for name, gradients in flat.items()})
+        return super().step(closure)
+
+
+@pytest.fixture
+def listening(monkeypatch: pytest.MonkeyPatch) -> type[Listening]:
+    """In place of the optimiser."""
+    monkeypatch.setattr(torch.optim, "AdamW", Listening)
+    Listening.rates.clear()
+    Listening.norms.clear()
+    return Listening
+
+
+@pytest.mark.slow
+def test_every_group_follows_the_schedule_from_its_own_peak(
+    new_study: Any, tmp_path: Path, listening: type[Listening]
+) -> None:
+    method = build_method("piggyback", MaskSettings(score_learning_rate=0.5))
+    Toy(new_study(), tmp_path, method, steps=8, warmup=0.25).train()
+    shares = [0.5, 1] + [0.5 * (1 + math.cos(math.pi * step / 6)) for step in range(6)]
+    assert [rate["scores"] for rate in listening.rates] == pytest.approx([0.5 * share for share in shares])
+    assert [rate["task"] for rate in listening.rates] == pytest.approx([0.01 * share for share in shares])
+
+
+@pytest.mark.slow
+def test_the_gradient_of_every_group_is_scaled_down_by_itself(
+    new_study: Any, tmp_path: Path, listening: type[Listening]
+) -> None:
+    Toy(new_study(), tmp_path, steps=3, gradient_clip=1e-3).train()
+    for norms in listening.norms:
+        assert norms == {"weights": pytest.approx(1e-3, rel=0.01), "task": pytest.approx(1e-3, rel=0.01)}
+
+
+class Watching(Method):
+    """Trains everything, and writes down what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shares: list[float] = []
+        self.done = 0
+        self.scratch = build_method("scratch", None)
+
+    def begin(self, start: Start) -> list[ParameterGroup]:
+        return self.scratch.begin(start)
+
+    def penalty(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
+        assert output.shape[1] == 3 and batch["picture"].dtype == torch.uint8
+        return torch.tensor(100.0)
+
+    def after_step(self, network: nn.Module, share: float) -> None:
+        self.shares.append(share)
+
+    def after_training(self, network: nn.Module) -> None:
+        self.done += 1
+
+    def store(self, network: nn.Module) -> list[Any]:
+        return []
+
+
+@pytest.mark.slow
+def test_a_method_is_asked_at_every_step_and_once_at_the_end(new_study: Any, tmp_path: Path) -> None:
+    toy = Toy(new_study(), tmp_path, Watching(), steps=4)
+    history = toy.train()
+    assert isinstance(toy.method, Watching)
+    assert toy.method.shares == [0.25, 0.5, 0.75, 1.0] and toy.method.done == 1
+    assert all(entry["penalty"] == 100 and 0 < entry["loss"] < 5 for entry in history)
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_stops_the_training_and_leaves_the_last_checkpoint(
+    new_study: Any, tmp_path: Path
+) -> None:
+    toy = Toy(new_study(), tmp_path)
+    honest, steps = toy.task.losses, iter(range(100))
+
+    def losses(prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
+        return {"loss": honest(prediction, batch)["loss"] * (float("nan") if next(steps) == 3 else 1)}
+
+    toy.task.losses = losses  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=r"step 3: the loss is nan; lower training\.learning_rate"):
+        toy.train()
+    assert torch.load(tmp_path / "a.resume", weights_only=True)["step"] == 2
+    assert all(parameter.isfinite().all() for parameter in toy.network.parameters())
+
+
+@pytest.mark.slow
+def test_frozen_parameters_are_no_business_of_the_optimiser(new_study: Any, tmp_path: Path) -> None:
+    toy = Toy(new_study(), tmp_path, build_method("decoder", None), steps=3)
+    before = {name: p.detach().clone() for name, p in toy.network.named_parameters()}
+    toy.train()
+    moved = {name for name, p in toy.network.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {name for name, p in toy.network.named_parameters() if p.requires_grad}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_runs_the_steps_of_the_settings(trained: Study, method: str) -> None:
+    for task in trained.settings.sequence[1:]:
+        assert [entry["step"] for entry in trained.histories[method, task]] == [2, 4, 6]
