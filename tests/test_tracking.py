@@ -107,6 +107,7 @@ def test_a_training_with_another_key_is_a_run_of_its_own_and_none_is_left_runnin
     client.update_run(left.run_id, status="RUNNING")
     with training_run(TAGS, "new", {}) as fresh:
         pass
+    assert left.run_id != fresh.run_id
     assert {run.info.run_id: run.info.status for run in runs(client)} == {
         left.run_id: "KILLED",
         fresh.run_id: "FINISHED",

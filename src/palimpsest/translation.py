@@ -10,7 +10,7 @@ its prediction takes.
 import math
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -170,7 +170,7 @@ def load(settings: Settings, seed: int, method: str, name: str) -> Translator:
             f"delete it and train again with: {command(settings, seed, method, path)}"
         ) from error
     task = build_task(name, trained.task)
-    network = replace(stored, network_settings=trained.network).network(task)
+    network = stored.network(task)
     device = torch.device("cuda" if settings.training.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
     return Translator(
         Predictor(network.to(device), task.to(device)),

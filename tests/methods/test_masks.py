@@ -9,6 +9,7 @@ from palimpsest.errors import StorageError
 from palimpsest.methods.masks import (
     BinaryMask,
     FixedMask,
+    initial_scores,
     learned_mask,
     mask_layer,
     pack,
@@ -17,7 +18,7 @@ from palimpsest.methods.masks import (
 )
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
-from palimpsest.settings import NetworkSettings
+from palimpsest.settings import MaskSettings, NetworkSettings
 
 SCORES = torch.tensor([[0.004, 0.006], [0.005, 1.0]])
 WEIGHTS = torch.tensor([[2.0, -3.0], [5.0, 0.5]])
@@ -31,17 +32,28 @@ def linear(weight: torch.Tensor) -> nn.Linear:
 
 def masked_linear() -> tuple[nn.Linear, BinaryMask]:
     layer = linear(WEIGHTS)
-    mask = BinaryMask(layer.weight, initial_score=1e-2, threshold=5e-3)
+    mask = BinaryMask(SCORES.clone(), threshold=5e-3)
     mask_layer(layer, mask)
-    with torch.no_grad():
-        mask.score.copy_(SCORES)
     return layer, mask
 
 
-def test_a_mask_starts_as_all_ones_in_the_shape_of_the_weight() -> None:
-    mask = BinaryMask(torch.zeros(3, 2, 1, 1), initial_score=1e-2, threshold=5e-3)
-    assert mask.score.shape == (3, 2, 1, 1) and mask.score.eq(1e-2).all()
+@pytest.mark.parametrize("start", ["constant", "proportional"])
+@pytest.mark.parametrize("weight", [torch.randn(3, 2, 1, 1), torch.zeros(3, 2, 1, 1)])
+def test_a_mask_starts_as_all_ones_in_the_shape_of_the_weight(start: str, weight: torch.Tensor) -> None:
+    settings = MaskSettings(start=start)  # type: ignore[arg-type]
+    mask = BinaryMask(initial_scores(weight, settings), settings.threshold)
+    assert mask.score.shape == (3, 2, 1, 1) and mask.score.dtype == torch.float32
     assert mask.bits.dtype == torch.bool and mask.bits.all()
+
+
+def test_scores_start_at_one_value_or_in_proportion_to_the_weights_above_the_threshold() -> None:
+    weight = torch.tensor([[1.0, -3.0], [8.0, 0.0]])  # of a mean magnitude of 3
+    constant = MaskSettings(initial_score=0.5, threshold=0.2, start="constant")
+    proportional = MaskSettings(initial_score=0.5, threshold=0.2, start="proportional")
+    assert initial_scores(weight, constant).flatten().tolist() == pytest.approx([0.5] * 4)
+    assert initial_scores(weight, proportional).flatten().tolist() == pytest.approx(
+        [0.2 + 0.3 * 1 / 3, 0.5, 0.2 + 0.3 * 8 / 3, 0.2 + 0.3 * 1e-3]
+    )
 
 
 def test_a_weight_takes_part_where_its_score_lies_above_the_threshold() -> None:
@@ -74,10 +86,7 @@ def test_taking_the_mask_off_gives_the_frozen_weight_back_bit_for_bit() -> None:
     network = build_network(NetworkSettings(width=2), 3)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     for _, layer in list(trunk_layers(network)):
-        mask = BinaryMask(layer.weight, 1e-2, 5e-3)
-        mask_layer(layer, mask)
-        with torch.no_grad():
-            mask.score.copy_(torch.rand(mask.score.shape) / 100)
+        mask_layer(layer, BinaryMask(torch.rand(layer.weight.shape) / 100, 5e-3))
         assert not torch.equal(layer.weight, layer.parametrizations.weight.original)
     for _, layer in list(trunk_layers(network)):
         unmask_layer(layer)
@@ -88,9 +97,7 @@ def test_taking_the_mask_off_gives_the_frozen_weight_back_bit_for_bit() -> None:
 
 def test_a_fixed_mask_computes_what_the_learned_one_does_bit_for_bit() -> None:
     weights = torch.randn(64, 3, 3, 3)
-    learned = BinaryMask(weights, 1e-2, 5e-3)
-    with torch.no_grad():
-        learned.score.copy_(torch.rand(weights.shape) / 100)
+    learned = BinaryMask(torch.rand(weights.shape) / 100, 5e-3)
     trained, recalled = learned(weights), FixedMask(learned.bits)(weights)
     assert np.array_equal(trained.detach().numpy().view(np.uint32), recalled.numpy().view(np.uint32))
 

@@ -79,7 +79,7 @@ def test_each_group_has_the_settings_that_are_its_own(network: nn.Module) -> Non
 
 
 def test_the_mask_starts_with_all_weights_and_the_score_and_threshold_of_the_settings(network: nn.Module) -> None:
-    settings = MaskSettings(score_learning_rate=0.5, initial_score=0.3, threshold=0.2)
+    settings = MaskSettings(score_learning_rate=0.5, initial_score=0.3, threshold=0.2, start="constant")
     method = build_method("piggyback", settings)
     before = network.eval()(torch.ones(1, 3, 32, 32))
     (scores, _) = method.begin(Start(network, None, TRAINING))  # type: ignore[arg-type]

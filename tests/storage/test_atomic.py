@@ -16,6 +16,15 @@ def test_the_file_is_there_when_the_block_has_ended_and_not_before(tmp_path: Pat
     assert [found.name for found in path.parent.iterdir()] == ["table.csv"]
 
 
+def test_who_is_reading_the_old_file_never_sees_half_of_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    write_text(path, "old")
+    with path.open() as reader:
+        write_text(path, "new")
+        assert reader.read() == "old"  # put in place as a whole, not written over
+    assert path.read_text() == "new"
+
+
 @pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()])
 def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "table.csv"

@@ -150,24 +150,31 @@ def test_a_task_on_another_base_network_is_refused_with_what_was_expected_and_fo
         theirs.network(other.task("halves"))
 
 
-def test_a_network_of_another_width_is_refused_with_what_was_expected_and_found(new_study: NewStudy) -> None:
-    small, large = new_study(), new_study(network={"width": 3})
-    small.store_untrained(BASE, "shapes")
-    path = large.layout.base(0, "shapes")
+@pytest.mark.parametrize("other", [{"width": 3}, {"padding": "zeros"}])
+def test_a_task_runs_on_the_network_it_was_learned_on_whatever_the_settings_say_since(
+    new_study: NewStudy, other: dict[str, object]
+) -> None:
+    then, now = new_study(), new_study(network=other)
+    then.store_untrained(BASE, "shapes", moved(1))
+    path = now.layout.base(0, "shapes")
     path.parent.mkdir(parents=True)
-    shutil.copy(small.layout.base(0, "shapes"), path)
-    with pytest.raises(StorageError, match=r"expected .*3.*, found .*2"):
-        large.stored("scratch").network(large.task("shapes"))
+    shutil.copy(then.layout.base(0, "shapes"), path)
+    recalled = now.stored("scratch").network(now.task("shapes"))
+    assert torch.equal(output(recalled), output(then.networks[BASE, "shapes"]))
 
 
-def test_a_network_of_the_same_shapes_that_computes_otherwise_is_refused(new_study: NewStudy) -> None:
-    reflecting, zeros = new_study(), new_study(network={"padding": "zeros"})
-    reflecting.store_untrained(BASE, "shapes")
-    path = zeros.layout.base(0, "shapes")
-    path.parent.mkdir(parents=True)
-    shutil.copy(reflecting.layout.base(0, "shapes"), path)
-    with pytest.raises(StorageError, match="padding"):
-        zeros.stored("scratch").network(zeros.task("shapes"))
+@pytest.mark.parametrize("other", [{"width": 3}, {"padding": "zeros"}])
+def test_shared_weights_of_another_network_are_refused_with_what_was_expected_and_found(
+    new_study: NewStudy, other: dict[str, object]
+) -> None:
+    mine, theirs = new_study(), new_study(network=other)
+    for study in (mine, theirs):
+        study.store_untrained(BASE, "shapes")
+        study.store_untrained("fine-tune", "halves")
+    stored = mine.stored("fine-tune")
+    shutil.copy(theirs.stored("fine-tune").path("halves"), stored.path("halves"))
+    with pytest.raises(StorageError, match=r"halves\.safetensors: expected the network .*width=2.*, found"):
+        stored.network(mine.task("shapes"), after="halves")
 
 
 def test_a_task_with_another_number_of_classes_is_refused(new_study: NewStudy) -> None:
@@ -187,7 +194,9 @@ def test_the_file_of_another_task_under_this_name_is_refused(new_study: NewStudy
     study.store_untrained("scratch", "colour")
     stored = study.stored("scratch")
     shutil.copy(stored.path("colour"), stored.path("twin"))
-    with pytest.raises(StorageError, match=r"twin\.safetensors.*'twin'.*'colour'"):
+    with pytest.raises(
+        StorageError, match=r"twin\.safetensors: expected scratch/twin of seed 0, found scratch/colour"
+    ):
         stored.network(study.task("twin"))
 
 

@@ -17,7 +17,7 @@ def masks_of(stored: StoredTasks) -> dict[str, Mask]:
     """The masks of all tasks that have one, and a mask of ones for the base task; empty where none has."""
     weights = {
         name: layer.weight.numel()
-        for name, layer in trunk_layers(build_network(stored.network_settings, head_channels=1))
+        for name, layer in trunk_layers(build_network(stored.file(stored.sequence[0]).network, head_channels=1))
     }
     found: dict[str, Mask] = {}
     for task in stored.sequence[1:]:

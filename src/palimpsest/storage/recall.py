@@ -15,7 +15,7 @@ from palimpsest.layout import Layout
 from palimpsest.methods import BASE, METHODS, build_method
 from palimpsest.methods.base import load_into
 from palimpsest.networks import build_network
-from palimpsest.settings import AnyMethodSettings, NetworkSettings, Settings
+from palimpsest.settings import AnyMethodSettings, Settings
 from palimpsest.storage.task_file import TaskFile, load_task
 from palimpsest.tasks.base import Task
 
@@ -28,7 +28,6 @@ class StoredTasks:
     seed: int
     method: str
     method_settings: AnyMethodSettings | None
-    network_settings: NetworkSettings
     sequence: Sequence[str]
 
     @classmethod
@@ -39,7 +38,6 @@ class StoredTasks:
             seed,
             method,
             settings.method_settings.of(method),
-            settings.network,
             settings.sequence,
         )
 
@@ -57,10 +55,10 @@ class StoredTasks:
         path = self.path(task)
         found = load(path)
         origin = found.provenance
-        expected_origin = (self.seed, path.parent.name, task, self.network_settings.model_dump(mode="json"))
-        found_origin = (origin.seed, origin.method, origin.task, origin.settings.get("network"))
-        if found_origin != expected_origin:
-            raise StorageError(f"{path}: expected a stored task of {expected_origin}, found {found_origin}")
+        wanted = f"{path.parent.name}/{task} of seed {self.seed}"
+        told = f"{origin.method}/{origin.task} of seed {origin.seed}"
+        if told != wanted:
+            raise StorageError(f"{path}: expected {wanted}, found {told}")
         expected = found.provenance.network_sha256
         if expected is not None:
             base = load(self.path(self.sequence[0]))
@@ -79,9 +77,12 @@ class StoredTasks:
         """
         own = self.file(task.name)
         latest = self.file(after or task.name)
-        network = build_network(self.network_settings, task.head_channels)
-        if own.provenance.network_sha256 is not None:
-            base = self.file(self.sequence[0])
+        network = build_network(own.network, task.head_channels)
+        base = self.file(self.sequence[0]) if own.provenance.network_sha256 is not None else own
+        for other in (base, latest):
+            if other.network != own.network:
+                raise StorageError(f"{other.path}: expected the network {own.network!r}, found {other.network!r}")
+        if base is not own:
             load_into(network, {name: t for name, t in base.tensors().items() if not name.startswith("head.")})
         tensors = {**own.tensors(), **latest.tensors(shared=True)}
         build_method(own.provenance.method, self.method_settings).recall(network, tensors)

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from palimpsest.errors import StorageError
 from palimpsest.methods.base import Component
+from palimpsest.settings import NetworkSettings
 from palimpsest.storage.atomic import replacing
 
 FORMAT = "palimpsest task 1"
@@ -47,6 +49,14 @@ class TaskFile:
     components: tuple[Component, ...]
     sha256: str
     """Of the tensors: the same for the same content, whatever the metadata."""
+
+    @property
+    def network(self) -> NetworkSettings:
+        """The network that the task was learned on."""
+        try:
+            return NetworkSettings.model_validate(self.provenance.settings["network"])
+        except (KeyError, ValidationError) as error:
+            raise StorageError(f"{self.path}: does not say which network it is of ({error!r})") from error
 
     def tensors(self, shared: bool | None = None) -> dict[str, Tensor]:
         """All tensors needed to run; only the shared ones or only the task's own where asked."""
