@@ -16,6 +16,7 @@ from palimpsest.settings import Lesson, Settings
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.storage.task_file import load_task
 from palimpsest.training.lesson import learn
+from palimpsest.training.loop import start_fabric
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
@@ -24,18 +25,14 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     before = settings.sequence[: settings.sequence.index(options.task)]
     stored = StoredTasks.of(settings, options.seed, options.method)
     prepared = Prepared.open(layout.prepared(options.task))
+    data_sha256 = digest("", [layout.prepared(options.task) / "info.json"])
     key = training_key(lesson, layout, stored)
     tags = tracking.training_tags(settings.preset, options.seed, options.method, options.task)
-    with tracking.training_run(tags, key, lesson.model_dump(mode="json")) as run:
+    fabric = start_fabric(lesson.training)
+    with tracking.training_run(tags, key, lesson.model_dump(mode="json"), fabric.is_global_zero) as run:
         earlier = {name: settings.tasks[name] for name in before}
-        path = learn(lesson, stored, earlier, prepared, key, run.epochs)
-        run.tags(
-            {
-                "file": str(path),
-                "sha256": load_task(path).sha256,
-                "data_sha256": digest("", [layout.prepared(options.task) / "info.json"]),
-            }
-        )
+        path = learn(fabric, lesson, stored, earlier, prepared, key, run.epochs)
+        run.tags({"file": str(path), "sha256": load_task(path).sha256, "data_sha256": data_sha256})
 
 
 def training_key(lesson: Lesson, layout: Layout, stored: StoredTasks) -> str:

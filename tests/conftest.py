@@ -117,6 +117,7 @@ class Study:
     ) -> Path:
         """Train and store one lesson."""
         from palimpsest.training.lesson import learn  # noqa: PLC0415
+        from palimpsest.training.loop import start_fabric  # noqa: PLC0415
 
         def note(history: Any) -> None:
             self.histories[method, task] = [dict(entry) for entry in history]
@@ -126,7 +127,8 @@ class Study:
         sequence = self.settings.sequence
         earlier = {name: self.settings.tasks[name] for name in sequence[: sequence.index(task)]}
         lesson = self.settings.lesson(0, method, task)
-        return learn(lesson, self.stored(method), earlier, self.prepared[task], key or self.key, note)
+        fabric = start_fabric(lesson.training)
+        return learn(fabric, lesson, self.stored(method), earlier, self.prepared[task], key or self.key, note)
 
     def learn_all(self, method: str) -> None:
         """Train every task of a method; the base network only where it is missing."""

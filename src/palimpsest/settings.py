@@ -135,6 +135,8 @@ class DatasetSettings(Part):
     def _has_root(self) -> typing.Self:
         if self.source == "directory" and self.root is None:
             raise ValueError("source 'directory' needs a root: give root, or data_root for all data sets")
+        if self.source != "directory" and self.root is not None:
+            raise ValueError(f"root is the folder of source 'directory'; source {self.source!r} has its own")
         if self.source == "download" and not self.archives:
             raise ValueError("source 'download' needs the names of archives to fetch")
         if self.source == "generated" and (self.format == "paired" or not self.generate):

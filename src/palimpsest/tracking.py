@@ -78,6 +78,16 @@ class Run:
         self.client.log_artifact(self.run_id, str(path), folder)
 
 
+class NoRun:
+    """Takes what a run would log, and keeps nothing."""
+
+    def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Nothing."""
+
+    def tags(self, values: Tags) -> None:
+        """Nothing."""
+
+
 def connect() -> Any:
     """A client of the project's own database."""
     mlflow.set_tracking_uri(f"sqlite:///{TRACKING_DATABASE}")
@@ -113,11 +123,15 @@ def find_run(client: Any, tags: Tags, status: str | None = None) -> str | None:
 
 
 @contextmanager
-def training_run(tags: Tags, key: str, settings: Mapping[str, Any]) -> Iterator[Run]:
+def training_run(tags: Tags, key: str, settings: Mapping[str, Any], first: bool = True) -> Iterator["Run | NoRun"]:
     """The run of a training: the one that an interruption left behind, if it is this very training's.
 
     ``key`` is the digest of settings, inputs and code. The run ends as FINISHED, FAILED, or KILLED by Ctrl-C.
+    Of several devices that train together only the ``first`` has a run.
     """
+    if not first:
+        yield NoRun()
+        return
     client = connect()
     name = f"{tags['method']} · {tags['task']} · seed {tags['seed']}"
     run_id = find_run(client, tags)

@@ -45,20 +45,26 @@ def test_content_loss_does_not_depend_on_scale():
 
 def test_style_loss_by_hand():
     # G = [[7.5, 1.5], [1.5, 1.5]] against the identity: 6.5² + 2 · 1.5² + 0.5² = 47, relative to 2.
-    assert style_loss([TWO_CHANNELS], [torch.eye(2)[None]]).tolist() == [23.5]
+    assert style_loss([gram_matrix(TWO_CHANNELS)], [torch.eye(2)[None]]).tolist() == [23.5]
 
 
 def test_losses_are_zero_for_identical_pictures():
     features = [torch.rand(2, 4, 8, 8), torch.rand(2, 8, 4, 4)]
     assert content_loss(features, features).tolist() == [0, 0]
-    assert style_loss(features, [gram_matrix(f) for f in features]).tolist() == [0, 0]
+    grams = [gram_matrix(f) for f in features]
+    assert style_loss(grams, grams).tolist() == [0, 0]
 
 
 def test_each_picture_has_its_own_loss_whatever_else_is_in_the_batch():
-    features = torch.rand(3, 4, 8, 8)
-    gram = gram_matrix(torch.rand(1, 4, 8, 8))
-    together = style_loss([features], [gram])
-    torch.testing.assert_close(together, torch.cat([style_loss([f[None]], [gram]) for f in features]))
+    grams, target = gram_matrix(torch.rand(3, 4, 8, 8)), gram_matrix(torch.rand(1, 4, 8, 8))
+    together = style_loss([grams], [target])
+    torch.testing.assert_close(together, torch.cat([style_loss([gram[None]], [target]) for gram in grams]))
+
+
+def test_mean_gram_matrix_is_that_of_pictures_side_by_side():
+    features = torch.rand(2, 4, 8, 8)
+    side_by_side = torch.cat([features[:1], features[1:]], dim=3)
+    torch.testing.assert_close(gram_matrix(features).mean(0, keepdim=True), gram_matrix(side_by_side))
 
 
 def test_losses_are_finite_for_an_empty_target():

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from palimpsest.errors import DataError
-from palimpsest.metrics.perceptual import total_variation
+from palimpsest.metrics.perceptual import style_loss, total_variation
 from palimpsest.settings import StyleSettings
 from palimpsest.tasks.style import StyleTask, read_painting
 
@@ -89,6 +89,23 @@ def test_pixels_led_by_the_loss_take_the_paintings_colours(painting: Path):
         optimiser.step()
     red, green, blue = task.prediction(output, batch).mean(dim=(0, 2, 3)).tolist()
     assert blue > green > red
+
+
+def test_two_halves_of_the_painting_pass_together_but_each_alone_is_off(tmp_path: Path):
+    halves = torch.randint(0, 50, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    halves[0, 2] += 170
+    halves[1, :2] += 170
+    whole = torch.cat([halves[0], halves[1]], dim=2)
+    Image.fromarray(whole.permute(1, 2, 0).numpy()).save(tmp_path / "halves.png")
+    task = StyleTask("style-gogh", settings(tmp_path / "halves.png", style_weight=1.0))
+    look = task.look(halves / 255, halves / 255)
+    # The layer of colours; those of strokes also see the border between the halves.
+    torch.testing.assert_close(look.grams[0], task.grams[0])
+    pooled = task.losses(halves / 255, {"picture": halves})["style_loss"].item()
+    alone = [task.losses(half[None] / 255, {"picture": half[None]})["style_loss"].item() for half in halves]
+    together = style_loss(look.grams, task.grams).item()
+    assert together < 0.75 * min(alone)
+    assert pooled == pytest.approx(0.1 * sum(alone) / 2 + 0.9 * together)
 
 
 def test_losses_are_float32_and_close_under_autocast(painting: Path):

@@ -39,19 +39,18 @@ def content_loss(features: Sequence[Tensor], targets: Sequence[Tensor]) -> Tenso
     return torch.stack([relative_square_error(f, t) for f, t in zip(features, targets, strict=True)]).mean(0)
 
 
-def style_loss(features: Sequence[Tensor], grams: Sequence[Tensor]) -> Tensor:
-    """Mean over layers of ‖G(f) − A‖² / ‖A‖² with the painting's Gram matrices A.
+def style_loss(grams: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    """Mean over layers of ‖G − A‖² / ‖A‖² with the painting's Gram matrices A.
 
     Args:
-        features: of the translated picture, per layer (N, C, H, W).
-        grams: of the painting, per layer (1, C, C) or (N, C, C), see `gram_matrix`.
+        grams: of the translated picture, per layer (N, C, C), see `gram_matrix`; the mean Gram matrix of several
+            pictures is that of the pictures side by side.
+        targets: of the painting, per layer (1, C, C) or (N, C, C).
 
     Returns:
         (N,), float32; 0 where all correlations are the painting's.
     """
-    return torch.stack(
-        [relative_square_error(gram_matrix(f), a.float()) for f, a in zip(features, grams, strict=True)]
-    ).mean(0)
+    return torch.stack([relative_square_error(g, a) for g, a in zip(grams, targets, strict=True)]).mean(0)
 
 
 def total_variation(pictures: Tensor) -> Tensor:

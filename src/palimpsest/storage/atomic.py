@@ -15,7 +15,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the file cannot be written, as with no space left; nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.part")  # one left by a killed run is written over
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -1,6 +1,7 @@
 """The task kind `style`: a photograph, painted in the manner of one painting."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,15 @@ from palimpsest.tasks.base import Batch, Meter, Pixels, Task, to_pixels, unit
 class StyleTask(Task):
     """Photographs in the style of one painting; there is no truth, only what a perceptual network sees.
 
-    total_loss = content_weight · content + style_weight · style + tv_weight · total variation, every part relative
-    and averaged over pictures (see `palimpsest.metrics.perceptual`).
+    total_loss = content_weight · content + style_weight · style + tv_weight · total variation, with the relative
+    losses of `palimpsest.metrics.perceptual`. Content and variation are means over pictures. Style is asked
+    mostly of the pictures together, by the mean of their Gram matrices, and of each alone only at `OWN_SHARE`: a
+    cloudless sky holds no place for all colours of a painting, whose own details differ from the whole as much. A
+    network that has to put them there all the same paints a grid.
     """
+
+    OWN_SHARE = 0.1
+    """Weight of each picture's own Gram matrices; 1 is Gatys' loss, at which flat surfaces become checked."""
 
     def __init__(self, name: str, settings: StyleSettings) -> None:
         """Read the painting and what its strokes and colours look like to the perceptual network.
@@ -52,23 +59,35 @@ class StyleTask(Task):
         return output.float().sigmoid()
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """``loss`` and its three weighted parts, which sum to it; each the mean over the batch's pictures."""
-        parts = {name: values.mean() for name, values in self.parts(prediction, unit(batch["picture"])).items()}
-        return {"loss": sum_of(parts.values()), **parts}
+        """``loss`` and its three weighted parts, which sum to it."""
+        return self.weighed(self.look(prediction, unit(batch["picture"])))
 
-    def parts(self, prediction: Tensor, photograph: Tensor) -> dict[str, Tensor]:
-        """The weighted parts of the loss for each picture: (N, 3, H, W) in [0, 1], twice → (N,) by name."""
+    def look(self, prediction: Tensor, photograph: Tensor) -> "Look":
+        """What the perceptual network sees, from two times (N, 3, H, W) in [0, 1]."""
         with torch.no_grad():
             targets = self.perceptual.content(photograph)
         features = self.perceptual(prediction)
-        return {
-            "content_loss": self.content_weight * content_loss(features.content, targets),
-            "style_loss": self.style_weight * style_loss(features.style, self.grams),
-            "tv_loss": self.tv_weight * total_variation(prediction),
+        grams = [gram_matrix(layer) for layer in features.style]
+        return Look(
+            content=content_loss(features.content, targets),
+            style=style_loss(grams, self.grams),
+            variation=total_variation(prediction),
+            grams=[gram.mean(0, keepdim=True) for gram in grams],
+        )
+
+    def weighed(self, look: "Look") -> dict[str, Tensor]:
+        """``loss``, ``content_loss``, ``style_loss`` and ``tv_loss``, scalars."""
+        together = style_loss(look.grams, self.grams)[0]
+        style = self.OWN_SHARE * look.style.mean() + (1 - self.OWN_SHARE) * together
+        parts = {
+            "content_loss": self.content_weight * look.content.mean(),
+            "style_loss": self.style_weight * style,
+            "tv_loss": self.tv_weight * look.variation.mean(),
         }
+        return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
     def meter(self) -> Meter:
-        """Total loss, its parts, and SSIM to the photograph: means over the split's pictures."""
+        """Total loss and its parts, with the split as one batch, and the mean SSIM to the photograph."""
         return StyleMeter(self)
 
     def floor(self, training_targets: Pixels | None) -> Callable[[Batch], Tensor]:
@@ -84,30 +103,54 @@ class StyleTask(Task):
         return to_pixels(unit(batch["picture"]))
 
 
+@dataclass(frozen=True)
+class Look:
+    """What the perceptual network sees in N painted photographs."""
+
+    content: Tensor
+    """(N,), relative to the photograph's."""
+    style: Tensor
+    """(N,), of each picture alone, relative to the painting's."""
+    variation: Tensor
+    """(N,)"""
+    grams: list[Tensor]
+    """(1, C, C) per layer: means over the pictures."""
+
+
 class StyleMeter:
-    """Gathers one value per picture and metric, so that means do not depend on the batches."""
+    """Gathers every picture's look; what is reported does not depend on the batches."""
 
     def __init__(self, task: StyleTask) -> None:
         self.task = task
-        self.values: dict[str, list[float]] = {}
+        self.looks: list[Look] = []
+        self.similarities: list[float] = []
 
     @torch.no_grad()
     def update(self, prediction: Tensor, batch: Batch) -> None:
         """Add one batch; in float32, so that reported losses do not depend on how training is sped up."""
         photograph = unit(batch["picture"])
         with torch.autocast(prediction.device.type, enabled=False):
-            parts = self.task.parts(prediction.float(), photograph)
-        parts = {"total_loss": sum_of(parts.values()), **parts}
-        for name, values in parts.items():
-            self.values.setdefault(name, []).extend(values.tolist())
-        self.values.setdefault("ssim", []).extend(
+            self.looks.append(self.task.look(prediction.float(), photograph))
+        self.similarities += [
             ssim(channels_last(painted), channels_last(original))
             for painted, original in zip(prediction.float(), photograph, strict=True)
-        )
+        ]
 
     def compute(self) -> dict[str, float]:
         """``total_loss``, ``content_loss``, ``style_loss``, ``tv_loss`` and ``ssim``."""
-        return {name: float(np.mean(values)) for name, values in self.values.items()}
+        counts = [len(look.content) for look in self.looks]
+        whole = Look(
+            content=torch.cat([look.content for look in self.looks]),
+            style=torch.cat([look.style for look in self.looks]),
+            variation=torch.cat([look.variation for look in self.looks]),
+            grams=[
+                torch.stack([n * gram for n, gram in zip(counts, layer, strict=True)]).sum(0) / sum(counts)
+                for layer in zip(*(look.grams for look in self.looks), strict=True)
+            ],
+        )
+        losses = self.task.weighed(whole)
+        metrics = {"total_loss": losses.pop("loss"), **losses}
+        return {name: value.item() for name, value in metrics.items()} | {"ssim": float(np.mean(self.similarities))}
 
 
 def read_painting(path: Path, shorter_side: int) -> Tensor:
@@ -133,8 +176,3 @@ def channels_last(picture: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.fl
     """(3, H, W) → (H, W, 3) in memory of the CPU."""
     array: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = picture.permute(1, 2, 0).cpu().numpy()
     return array
-
-
-def sum_of(values: Iterable[Tensor]) -> Tensor:
-    """Σ, as a tensor."""
-    return torch.stack(list(values)).sum(0)

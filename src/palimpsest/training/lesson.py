@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from palimpsest.data.arrays import Prepared
@@ -18,10 +19,11 @@ from palimpsest.storage.recall import StoredTasks
 from palimpsest.storage.task_file import Provenance, save_task
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Batch, Task
-from palimpsest.training.loop import EpochDone, Plan, start_fabric, train
+from palimpsest.training.loop import EpochDone, Plan, train
 
 
 def learn(
+    fabric: Fabric,
     lesson: Lesson,
     stored: StoredTasks,
     earlier_tasks: dict[str, AnyTask],
@@ -29,8 +31,10 @@ def learn(
     key: str,
     on_epoch: EpochDone = lambda history: None,
 ) -> Path:
-    """Train one method on one task and store what it leaves; returns the file."""
-    fabric = start_fabric(lesson.training)
+    """Train one method on one task and store what it leaves; returns the file.
+
+    With several devices each runs this function, and the first alone writes.
+    """
     task = build_task(lesson.task_name, lesson.task)
     torch.manual_seed(seed_of(lesson))
     network = starting_network(lesson, stored, earlier_tasks, task)
@@ -56,8 +60,10 @@ def learn(
         settings=lesson.model_dump(mode="json"),
         network_sha256=stored.file(stored.sequence[0]).sha256 if needs_base else None,
     )
-    save_task(target, method.store(network), provenance)
-    plan.checkpoint.unlink(missing_ok=True)
+    if fabric.is_global_zero:
+        save_task(target, method.store(network), provenance)
+        plan.checkpoint.unlink(missing_ok=True)
+    fabric.barrier()
     return target
 
 
