@@ -1,4 +1,4 @@
-"""Write the measured tables of README.md from the results of every preset that has some.
+"""Write what README.md shows of the results: the table of every preset that has some, and the picture of scenes.
 
 python -m pipeline.readme
 """
@@ -6,16 +6,23 @@ python -m pipeline.readme
 import json
 from pathlib import Path
 
+from palimpsest.layout import Layout
+from palimpsest.report.grid import write_grid
 from palimpsest.report.readme import write_tables
+
+SHOWN = ("coco-seg", "colorize", "style-gogh", "style-munch")
 
 
 def main() -> None:
-    """Replace what stands between the markers."""
+    """Replace what stands between the markers, and the picture where `mini` has been run."""
     summaries = {
         path.parent.name: json.loads(path.read_text("utf-8"))
         for path in sorted(Path("results").glob("*/summary.json"))
     }
     write_tables(Path("README.md"), summaries)
+    evaluation = Layout("mini").evaluation(0, "piggyback").parent
+    if evaluation.exists():
+        write_grid(Path("docs/translations.png"), evaluation, "piggyback", SHOWN, rows=3, side=160)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,31 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from palimpsest.errors import DataError
+from palimpsest.report.grid import GAP, write_grid
+
+
+def sample(path: Path, value: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(path)
+
+
+def test_inputs_stand_left_of_what_each_task_gives(tmp_path: Path) -> None:
+    for row in range(2):
+        sample(tmp_path / f"floor/samples/a/input-{row}.png", 10 + row)
+        sample(tmp_path / f"mask/samples/a/after-a-{row}.png", 20 + row)
+        sample(tmp_path / f"mask/samples/b/after-b-{row}.png", 30 + row)
+    write_grid(tmp_path / "grid.png", tmp_path, "mask", ["a", "b"], rows=2, side=8)
+    grid = np.array(Image.open(tmp_path / "grid.png"))
+    assert grid.shape == (2 * 8 + GAP, 3 * 8 + 2 * GAP, 3)
+    step = 8 + GAP
+    assert grid[::step, ::step, 0].tolist() == [[10, 20, 30], [11, 21, 31]]
+    assert (grid[:, 8 : 8 + GAP] == 255).all()
+
+
+def test_a_missing_sample_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"input-0\.png: no such sample"):
+        write_grid(tmp_path / "grid.png", tmp_path, "mask", ["a"], rows=1, side=8)
