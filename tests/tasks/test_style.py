@@ -100,10 +100,10 @@ def test_two_halves_of_the_painting_pass_together_but_each_alone_is_off(tmp_path
     task = StyleTask("style-gogh", settings(tmp_path / "halves.png", style_weight=1.0))
     look = task.look(halves / 255, halves / 255)
     # The layer of colours; those of strokes also see the border between the halves.
-    torch.testing.assert_close(look.grams[0], task.grams[0])
+    torch.testing.assert_close(look.grams[0], task.judge(torch.device("cpu")).grams[0])
     pooled = task.losses(halves / 255, {"picture": halves})["style_loss"].item()
     alone = [task.losses(half[None] / 255, {"picture": half[None]})["style_loss"].item() for half in halves]
-    together = style_loss(look.grams, task.grams).item()
+    together = style_loss(look.grams, task.judge(torch.device("cpu")).grams).item()
     assert together < 0.75 * min(alone)
     assert pooled == pytest.approx(0.1 * sum(alone) / 2 + 0.9 * together)
 
@@ -157,9 +157,13 @@ def test_paints_the_prediction_and_the_photograph(painting: Path):
 
 def test_what_the_loss_needs_is_neither_trained_nor_stored(painting: Path):
     task = StyleTask("style-gogh", settings(painting))
+    judge = task.judge(torch.device("cpu"))
     assert not any(parameter.requires_grad for parameter in task.parameters())
     assert not task.state_dict()
-    assert [tuple(gram.shape) for gram in task.grams] == [(1, 32, 32), *[(1, 16, 16)] * 3]
+    assert [tuple(gram.shape) for gram in judge.grams] == [
+        (1, 32, 32),
+        *[(1, 16, 16)] * 3,
+    ]
 
 
 def test_the_painting_is_scaled_to_its_shorter_side(painting: Path):
@@ -168,11 +172,11 @@ def test_the_painting_is_scaled_to_its_shorter_side(painting: Path):
 
 def test_a_missing_painting_is_named(tmp_path: Path):
     with pytest.raises(DataError, match=r"lost\.jpg: no such style picture"):
-        StyleTask("style-gogh", settings(tmp_path / "lost.jpg"))
+        StyleTask("style-gogh", settings(tmp_path / "lost.jpg")).judge(torch.device("cpu"))
 
 
 @pytest.mark.parametrize("length", [0, 60])
 def test_a_broken_painting_is_named(painting: Path, length: int):
     painting.write_bytes(painting.read_bytes()[:length])
     with pytest.raises(DataError, match=r"painting\.png: not a readable style picture"):
-        StyleTask("style-gogh", settings(painting))
+        StyleTask("style-gogh", settings(painting)).judge(torch.device("cpu"))

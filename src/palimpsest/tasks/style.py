@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from palimpsest.errors import DataError
 from palimpsest.metrics.perceptual import content_loss, gram_matrix, style_loss, total_variation
@@ -31,28 +31,20 @@ class StyleTask(Task):
     """Weight of each picture's own Gram matrices; 1 is Gatys' loss, at which flat surfaces become checked."""
 
     def __init__(self, name: str, settings: StyleSettings) -> None:
-        """Read the painting and what its strokes and colours look like to the perceptual network.
+        super().__init__(name, settings)
+        self.head_channels = 3
+        self.settings = settings
+        self._judge: Judge | None = None
+
+    def judge(self, device: torch.device) -> "Judge":
+        """What the loss is measured with; read when it is first needed, since painting a photograph needs none.
 
         Raises:
             DataError: the painting or the weights file is missing, unreadable or of another kind.
         """
-        super().__init__(name, settings)
-        self.head_channels = 3
-        self.content_weight = settings.content_weight
-        self.style_weight = settings.style_weight
-        self.tv_weight = settings.tv_weight
-        self.perceptual = PERCEPTUAL_NETWORKS[settings.perceptual](settings.weights)
-        painting = unit(read_painting(settings.picture, settings.picture_size))
-        with torch.no_grad():
-            grams = [gram_matrix(features) for features in self.perceptual(painting).style]
-        self._layers = len(grams)
-        for layer, gram in enumerate(grams):
-            self.register_buffer(f"gram_{layer}", gram, persistent=False)
-
-    @property
-    def grams(self) -> list[Tensor]:
-        """The painting's Gram matrix (1, C, C) per style layer."""
-        return [self.get_buffer(f"gram_{layer}") for layer in range(self._layers)]
+        if self._judge is None:
+            self._judge = Judge(self.settings)
+        return self._judge.to(device)
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
         """The painted photograph: (N, 3, H, W), float32 in [0, 1]."""
@@ -64,25 +56,26 @@ class StyleTask(Task):
 
     def look(self, prediction: Tensor, photograph: Tensor) -> "Look":
         """What the perceptual network sees, from two times (N, 3, H, W) in [0, 1]."""
+        judge = self.judge(prediction.device)
         with torch.no_grad():
-            targets = self.perceptual.content(photograph)
-        features = self.perceptual(prediction)
+            targets = judge.perceptual.content(photograph)
+        features = judge.perceptual(prediction)
         grams = [gram_matrix(layer) for layer in features.style]
         return Look(
             content=content_loss(features.content, targets),
-            style=style_loss(grams, self.grams),
+            style=style_loss(grams, judge.grams),
             variation=total_variation(prediction),
             grams=[gram.mean(0, keepdim=True) for gram in grams],
         )
 
     def weighed(self, look: "Look") -> dict[str, Tensor]:
         """``loss``, ``content_loss``, ``style_loss`` and ``tv_loss``, scalars."""
-        together = style_loss(look.grams, self.grams)[0]
+        together = style_loss(look.grams, self.judge(look.content.device).grams)[0]
         style = self.OWN_SHARE * look.style.mean() + (1 - self.OWN_SHARE) * together
         parts = {
-            "content_loss": self.content_weight * look.content.mean(),
-            "style_loss": self.style_weight * style,
-            "tv_loss": self.tv_weight * look.variation.mean(),
+            "content_loss": self.settings.content_weight * look.content.mean(),
+            "style_loss": self.settings.style_weight * style,
+            "tv_loss": self.settings.tv_weight * look.variation.mean(),
         }
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
@@ -101,6 +94,25 @@ class StyleTask(Task):
     def paint_target(self, batch: Batch) -> Pixels:
         """The photograph itself."""
         return to_pixels(unit(batch["picture"]))
+
+
+class Judge(nn.Module):
+    """A perceptual network, and what the painting looks like to it."""
+
+    def __init__(self, settings: StyleSettings) -> None:
+        super().__init__()
+        self.perceptual = PERCEPTUAL_NETWORKS[settings.perceptual](settings.weights)
+        painting = unit(read_painting(settings.picture, settings.picture_size))
+        with torch.no_grad():
+            grams = [gram_matrix(features) for features in self.perceptual(painting).style]
+        self._layers = len(grams)
+        for layer, gram in enumerate(grams):
+            self.register_buffer(f"gram_{layer}", gram, persistent=False)
+
+    @property
+    def grams(self) -> list[Tensor]:
+        """The painting's Gram matrix (1, C, C) per style layer."""
+        return [self.get_buffer(f"gram_{layer}") for layer in range(self._layers)]
 
 
 @dataclass(frozen=True)
