@@ -29,6 +29,15 @@ wildcard_constraints:
     dataset="|".join(SETTINGS.datasets),
 
 
+IN_TURN = [name for name in SETTINGS.methods if METHODS[name].starts_from == "previous"]
+SIDE_BY_SIDE = [name for name in SETTINGS.methods if name not in IN_TURN]
+
+
+def any_of(names):
+    """A pattern that only these names match; no name at all where there are none."""
+    return "|".join(names) or "(?!)"
+
+
 def gpus():
     """What a job takes of the `gpu` resource: nothing on a machine that has none."""
     return min(machine.gpus(), SETTINGS.training.devices)

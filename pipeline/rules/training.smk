@@ -15,7 +15,7 @@ rule database:
 
 
 rule train:
-    """One method learns one task; the method `base` makes the network that all share."""
+    """One method learns one task, all tasks side by side."""
     input:
         start=starting_points,
         prepared=rules.prepare.output,
@@ -28,6 +28,8 @@ rule train:
         LAYOUT.stored("{seed}", "{method}", "{task}"),
     log:
         LOGS / "train-{seed}-{method}-{task}.log",
+    wildcard_constraints:
+        method=any_of(SIDE_BY_SIDE),
     threads: claim(SETTINGS.training.threads)
     resources:
         mem_mb=2000,
@@ -39,3 +41,17 @@ rule train:
     shell:
         "python -m pipeline.train --seed {wildcards.seed} --method {wildcards.method}"
         " --task {wildcards.task} --log {log}"
+
+
+use rule train as train_in_turn with:
+    # What waits for the task before goes first, or it is still running when all else is done.
+    wildcard_constraints:
+        method=any_of(IN_TURN),
+    priority: 1
+
+
+use rule train as train_base with:
+    # The network that all share; nearly everything waits for it.
+    wildcard_constraints:
+        method=BASE,
+    priority: 2
