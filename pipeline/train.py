@@ -32,6 +32,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     with tracking.training_run(tags, key, lesson.model_dump(mode="json"), fabric.is_global_zero) as run:
         earlier = {name: settings.tasks[name] for name in before}
         path = learn(fabric, lesson, stored, earlier, prepared, key, run.epochs)
+        run.metrics(prepared.counts())
         run.tags({"file": str(path), "sha256": load_task(path).sha256, "data_sha256": data_sha256})
 
 

@@ -2,6 +2,7 @@ import argparse
 import json
 import logging
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from palimpsest import job
+from palimpsest import job, machine
 from palimpsest.errors import DataError
 from palimpsest.layout import Layout
 from palimpsest.settings import Settings
@@ -90,6 +91,27 @@ def test_jobs_run_in_the_environment_of_their_pipeline(content: dict[str, Any]) 
     job.hand_over(content, {})
     assert os.environ["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     assert json.loads(os.environ[job.SNAPSHOT]) == {"content": content, "overrides": {}}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator's settings are those of glibc")
+def test_jobs_keep_the_memory_they_free(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in machine.KEEP_MEMORY:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    command = (
+        "import resource, numpy\n"
+        "for turn in range(20):\n"
+        "    if turn == 2: before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    numpy.ones(8_000_000)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+    )
+
+    def faults() -> int:
+        return int(subprocess.run([sys.executable, "-c", command], capture_output=True, check=True).stdout)
+
+    usual = faults()
+    job.hand_over(content, {})
+    assert faults() < usual / 5
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from palimpsest import machine
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
 from palimpsest.settings import Settings, laid_over, read, resolve
@@ -25,6 +26,8 @@ def hand_over(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
     A job that read `params.yaml` itself would see what has been edited since, and its output would be recorded
     under settings that it was not made with.
     """
+    for name, value in machine.KEEP_MEMORY.items():
+        os.environ.setdefault(name, value)
     os.environ[SNAPSHOT] = json.dumps({"content": content, "overrides": overrides})
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 

@@ -84,6 +84,9 @@ class NoRun:
     def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
         """Nothing."""
 
+    def metrics(self, values: Mapping[str, float]) -> None:
+        """Nothing."""
+
     def tags(self, values: Tags) -> None:
         """Nothing."""
 

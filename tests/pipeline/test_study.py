@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 
+from palimpsest.data.pictures import write_picture
 from palimpsest.storage.task_file import load_task
 from tests.pipeline.conftest import Study
 
@@ -81,6 +83,7 @@ def test_every_training_is_a_finished_run_with_curves_and_final_figures(finished
     (run,) = [r for r in runs if (r.data.tags["method"], r.data.tags["task"]) == ("piggyback", "colorize")]
     assert [m.step for m in client.get_metric_history(run.info.run_id, "loss")] == [2, 4]
     assert {"coco-seg/miou", "voc-seg/miou", "colorize/ssim", "bytes/mask", "zeros/all"} <= set(run.data.metrics)
+    assert (run.data.metrics["pictures/train/pictures"], run.data.metrics["pictures/train/broken"]) == (8, 0)
     assert 1 <= run.data.metrics["bits_per_weight"] < 1.1
     assert client.list_artifacts(run.info.run_id, "samples")
     assert run.data.tags["sha256"] == load_task(finished.folder / run.data.tags["file"]).sha256
@@ -124,6 +127,32 @@ def test_a_task_of_the_users_own_rebuilds_nothing(finished: Study, tmp_path: Pat
     )
     assert stored(planned) == {f"{method}/edges" for method in METHODS}
     assert {path for path in planned if "prepared" in path and "edges" not in path} == set()
+
+
+def test_a_task_of_the_users_own_is_learned_and_stands_in_every_table(finished: Study, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder, tmp_path / "project")
+    study = Study(tmp_path / "project")
+    pairs = tmp_path / "edges"
+    random = np.random.default_rng(0)
+    for split, count in {"train": 8, "val": 4}.items():
+        for number in range(count):
+            picture = random.integers(0, 256, (40, 44, 3), np.uint8)
+            write_picture(pairs / split / "target" / f"{number}.png", picture)
+            write_picture(pairs / split / "input" / f"{number}.png", 255 - picture)
+    params = study.params()
+    params["presets"]["mini"]["datasets"]["edges"] = {"format": "paired", "source": "directory", "root": str(pairs)}
+    params["presets"]["mini"]["tasks"]["edges"] = {"kind": "paired", "data": "edges"}
+    params["defaults"]["sequence"].append("edges")
+    study.write_params(params)
+    before = {path: path.read_bytes() for path in (study.folder / "models").rglob("*.safetensors")}
+    study.snakemake("all")
+    assert {path: path.read_bytes() for path in before} == before
+    results = study.folder / "results/mini"
+    metrics = pd.read_csv(results / "metrics.csv")
+    assert set(metrics[metrics.task == "edges"].method) == {"floor", *METHODS}
+    assert set(pd.read_csv(results / "sizes.csv").query("task == 'edges'").method) == set(METHODS)
+    assert "task 6 edges" in json.loads((results / "summary.json").read_text())["piggyback"]
+    assert "edges" in (results / "report.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,16 @@ class Prepared:
             raise DataError(f"{folder}: files that do not belong together ({found} rows); prepare again")
         return cls(picture, target, sources, splits, info)
 
+    def counts(self) -> dict[str, float]:
+        """Pictures per split, and how many were left out as broken or refused."""
+        splits = self.info.get("splits", {})
+        return {
+            f"pictures/{split}/{what}": told[what]
+            for split, told in splits.items()
+            for what in told
+            if what != "from"
+        }
+
     def rows(self, split: str) -> NDArray[np.int64]:
         """The rows of ``train`` or ``val``, ascending.
 

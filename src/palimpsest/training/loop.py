@@ -94,7 +94,15 @@ def train(
     workers = 0 if fabric.device.type == "cpu" else 4
     peak = [group.learning_rate for group in groups]
     model.train()
-    bar = tqdm(total=settings.steps, initial=progress.step, disable=None, leave=False, file=sys.stderr)
+    bar = tqdm(
+        total=settings.steps * settings.batch_size,
+        initial=progress.step * settings.batch_size,
+        desc=task.name,
+        unit=" images",
+        disable=None,  # on a terminal alone
+        leave=False,
+        file=sys.stderr,
+    )
     epoch = EpochMeans()
     for step, loaded in enumerate(training_loader(batches, progress.step, workers), start=progress.step):
         for group, rate in zip(optimizer.param_groups, peak, strict=True):
@@ -116,12 +124,12 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         method.after_step(network, (step + 1) / settings.steps)
         epoch.add(parts, settings.batch_size)
-        bar.update()
+        bar.set_postfix_str(f"loss {loss.item():.4f}", refresh=False)
+        bar.update(settings.batch_size)
         if (step + 1) % settings.steps_per_epoch == 0 or step + 1 == settings.steps:
             progress.step = step + 1
             progress.history.append({"step": float(step + 1), **epoch.means()})
             log.info(describe(progress.history[-1], settings.steps))
-            bar.set_postfix_str(f"loss {progress.history[-1]['loss']:.4f}")
             if fabric.global_rank == 0:
                 progress.network = network.state_dict()
                 progress.optimizer = optimizer.state_dict()
