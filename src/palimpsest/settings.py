@@ -205,9 +205,12 @@ AnyTask = Annotated[
 
 
 class MaskSettings(Part):
-    """One-bit masks (Mallya et al. 2018). The original code: 1e-4, 1e-2, 5e-3."""
+    """One-bit masks (Mallya et al. 2018). The original code: 1e-4, 0.999, 1e-2, 5e-3, constant."""
 
     score_learning_rate: Positive = 3e-3
+    score_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    """How long Adam remembers the squared gradients of scores. At its usual 0.999 the large gradients of the
+    first steps hold back the scores through all of a short training."""
     initial_score: float = 1e-2
     threshold: float = 5e-3
     start: Literal["constant", "proportional"] = "proportional"

@@ -79,6 +79,8 @@ class ParameterGroup:
     parameters: list[nn.Parameter]
     learning_rate: float
     weight_decay: float = 0.0
+    beta2: float = 0.999
+    """Decay of AdamW's mean of squared gradients."""
 
 
 class Method(ABC):

@@ -29,7 +29,9 @@ class Piggyback(Method):
             mask = BinaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings.threshold)
             mask_layer(layer, mask)
             scores.append(mask.score)
-        return [ParameterGroup("scores", scores, self.settings.score_learning_rate), task_group(start)]
+        settings = self.settings
+        group = ParameterGroup("scores", scores, settings.score_learning_rate, beta2=settings.score_beta2)
+        return [group, task_group(start)]
 
     def store(self, network: nn.Module) -> list[Component]:
         """The mask, one packed entry per layer under the layer's name."""

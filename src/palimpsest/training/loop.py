@@ -70,7 +70,13 @@ def train(
     network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
         [
-            {"params": g.parameters, "lr": g.learning_rate, "weight_decay": g.weight_decay, "name": g.name}
+            {
+                "name": g.name,
+                "params": g.parameters,
+                "lr": g.learning_rate,
+                "weight_decay": g.weight_decay,
+                "betas": (0.9, g.beta2),
+            }
             for g in groups
         ]
     )
