@@ -10,7 +10,6 @@ import argparse
 from palimpsest import job, tracking
 from palimpsest.data.arrays import Prepared
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE
 from palimpsest.provenance import digest, stage_sources
 from palimpsest.settings import Lesson, Settings
 from palimpsest.storage.recall import StoredTasks
@@ -39,8 +38,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 def training_key(lesson: Lesson, layout: Layout, stored: StoredTasks) -> str:
     """Identifies this training: its settings, its code and the content of every file it reads."""
     inputs = [layout.prepared(lesson.task_name) / "info.json", *lesson.files()]
-    if lesson.method != BASE:
-        inputs += stored.needed_files(lesson.task_name)
+    inputs += stored.needed_files(lesson.task_name)
     return digest(lesson.digest(), [*inputs, *stage_sources("train", [lesson.method], [lesson.task.kind])])
 
 

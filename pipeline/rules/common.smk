@@ -6,7 +6,7 @@ from pathlib import Path
 from palimpsest import job, machine
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE, METHODS
+from palimpsest.methods import BASE, METHODS, entry_of
 from palimpsest.provenance import stage_sources
 from palimpsest.settings import FLOOR, read, resolve
 
@@ -77,10 +77,8 @@ def paintings(tasks):
 
 def starting_points(wildcards):
     """The stored tasks that a lesson starts from."""
-    if wildcards.method == BASE:
-        return []
     before = stored_tasks(wildcards.seed, wildcards.method, until=wildcards.task)
-    return {"nothing": [], "base": before[:1], "previous": before}[METHODS[wildcards.method].starts_from]
+    return entry_of(wildcards.method).needs(before)
 
 
 def encoder_weights(wildcards):

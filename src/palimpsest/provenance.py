@@ -12,7 +12,7 @@ from pathlib import Path
 
 import grimp
 
-from palimpsest.methods import BASE, METHODS
+from palimpsest.methods import entry_of
 from palimpsest.tasks import KINDS
 
 PACKAGES = {"palimpsest": Path("src"), "pipeline": Path()}
@@ -48,7 +48,7 @@ def sources(modules: Iterable[str]) -> list[str]:
 
 def stage_sources(stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = ()) -> list[str]:
     """The files that a stage of the pipeline runs, with the methods and kinds of task that it imports by name."""
-    by_name = [METHODS["scratch" if method == BASE else method].path for method in methods]
+    by_name = [entry_of(method).path for method in methods]
     by_name += [KINDS[kind] for kind in kinds]
     return sources([f"pipeline.{stage}", *(path.split(":")[0] for path in by_name)])
 

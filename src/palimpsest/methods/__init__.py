@@ -24,6 +24,10 @@ class Entry:
     """``base``: the base network alone, so that all tasks can be learned side by side; ``previous``: the
     network as the task before left it (the stored tasks of all earlier ones are at hand)."""
 
+    def needs(self, before: list[str]) -> list[str]:
+        """The stored tasks that a task starts from, given those learned before it, the base's first."""
+        return {"nothing": [], "base": before[:1], "previous": before}[self.starts_from]
+
 
 METHODS: dict[str, Entry] = {
     "scratch": Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing"),
@@ -33,8 +37,13 @@ METHODS: dict[str, Entry] = {
 }
 
 
+def entry_of(name: str) -> Entry:
+    """What is entered of a method; ``base`` trains a whole network from random weights, as `scratch` does."""
+    return METHODS["scratch" if name == BASE else name]
+
+
 def build_method(name: str, settings: Any) -> "Method":
-    """The method of this name; ``base`` trains a whole network from random weights, as `scratch` does."""
-    module, _, attribute = METHODS["scratch" if name == BASE else name].path.partition(":")
+    """The method of this name."""
+    module, _, attribute = entry_of(name).path.partition(":")
     method: Method = getattr(import_module(module), attribute)(settings)
     return method

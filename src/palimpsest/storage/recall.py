@@ -12,7 +12,7 @@ from torch import nn
 
 from palimpsest.errors import StorageError
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE, METHODS, build_method
+from palimpsest.methods import BASE, build_method, entry_of
 from palimpsest.methods.base import load_into
 from palimpsest.networks import build_network
 from palimpsest.settings import AnyMethodSettings, Settings
@@ -90,10 +90,8 @@ class StoredTasks:
 
     def needed_files(self, task: str) -> list[Path]:
         """The files that learning a task starts from."""
-        starts_from = METHODS[self.method].starts_from
-        before = self.sequence[: list(self.sequence).index(task)]
-        needed = {"nothing": [], "base": before[:1], "previous": before}[starts_from]
-        return [self.path(name) for name in needed]
+        before = list(self.sequence[: list(self.sequence).index(task)])
+        return [self.path(name) for name in entry_of(self.method).needs(before)]
 
 
 def load(path: Path) -> TaskFile:

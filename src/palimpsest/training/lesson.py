@@ -10,7 +10,7 @@ from torch import nn
 
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import TrainingBatches
-from palimpsest.methods import BASE, METHODS, build_method
+from palimpsest.methods import build_method, entry_of
 from palimpsest.methods.base import Start, Stored
 from palimpsest.networks import build_network
 from palimpsest.networks.pretrained import load_encoder
@@ -51,7 +51,7 @@ def learn(
         )
     )
     train(fabric, network, method, groups, task, prepared, plan, on_epoch)
-    needs_base = lesson.method != BASE and METHODS[lesson.method].starts_from == "base"
+    needs_base = entry_of(lesson.method).starts_from == "base"
     provenance = Provenance(
         preset=stored.layout.preset,
         seed=lesson.seed,
@@ -71,7 +71,7 @@ def starting_network(
     lesson: Lesson, stored: StoredTasks, earlier_tasks: dict[str, AnyTask], task: Task
 ) -> nn.Module:
     """The network a method starts from, with a fresh head for the task."""
-    starts_from = "nothing" if lesson.method == BASE else METHODS[lesson.method].starts_from
+    starts_from = entry_of(lesson.method).starts_from
     if starts_from == "nothing":
         network = build_network(lesson.network, task.head_channels)
         if lesson.base is not None and lesson.base.encoder_weights is not None:
@@ -86,7 +86,7 @@ def starting_network(
 
 def earlier(lesson: Lesson, stored: StoredTasks, earlier_tasks: dict[str, AnyTask]) -> Iterator[Stored]:
     """What a method that starts from the task before may look back on."""
-    if lesson.method != BASE and METHODS[lesson.method].starts_from == "previous":
+    if entry_of(lesson.method).starts_from == "previous":
         for name, settings in earlier_tasks.items():
             yield Stored(build_task(name, settings), stored.file(name).components)
 
