@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from palimpsest.analysis.forgetting import Predictor
+from palimpsest.analysis.forgetting import Predictor, device_for
 from palimpsest.data.pictures import Pixels
 from palimpsest.errors import StorageError
 from palimpsest.methods import METHODS
@@ -171,7 +171,7 @@ def load(settings: Settings, seed: int, method: str, name: str) -> Translator:
         ) from error
     task = build_task(name, trained.task)
     network = stored.network(task)
-    device = torch.device("cuda" if settings.training.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+    device = device_for(settings.training.accelerator)
     return Translator(
         Predictor(network.to(device), task.to(device)),
         size=trained.pictures.size,

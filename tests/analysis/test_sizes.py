@@ -4,7 +4,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from palimpsest.analysis.sizes import size_rows, study_mib, total_mib
+from palimpsest.analysis.accounting import study_mib, total_mib
+from palimpsest.analysis.sizes import size_rows
 from palimpsest.methods import BASE
 
 Study = Any

@@ -80,8 +80,12 @@ def metric_rows(cells: Sequence[Cell]) -> list[dict[str, object]]:
 def choose_device(examination: Examination) -> torch.device:
     """Where to measure, as the settings say; also sets the number of CPU threads."""
     torch.set_num_threads(examination.threads)
-    use_cuda = examination.accelerator != "cpu" and torch.cuda.is_available()
-    return torch.device("cuda" if use_cuda else "cpu")
+    return device_for(examination.accelerator)
+
+
+def device_for(accelerator: str) -> torch.device:
+    """The device of an accelerator setting: a CUDA card where there is one, unless ``cpu`` is asked for."""
+    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 class Predictor:

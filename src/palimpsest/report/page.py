@@ -20,13 +20,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from palimpsest.analysis.accounting import MIB, UNCOUNTED
 from palimpsest.errors import DataError
 from palimpsest.report import study
 from palimpsest.report.summary import (
-    FLOOR,
     METRICS,
-    MIB,
-    UNCOUNTED,
     Matrix,
     Metric,
     badness,
@@ -37,6 +35,7 @@ from palimpsest.report.summary import (
     headlines,
     written,
 )
+from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
 
 ARROWS = {"higher": "↑", "lower": "↓", "one": "→ 1", "": ""}

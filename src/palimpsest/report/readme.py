@@ -9,16 +9,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from palimpsest.analysis.accounting import MIB
 from palimpsest.errors import DataError
 from palimpsest.report.summary import (
-    FLOOR,
-    MIB,
     Metric,
     badness,
     describe,
     forgetting_metrics,
     written,
 )
+from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
 
 Summary = Mapping[str, Any]

@@ -13,15 +13,10 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
+from palimpsest.analysis.accounting import MIB, UNCOUNTED
 from palimpsest.errors import DataError
+from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
-
-MIB = 2**20
-FLOOR = "floor"  # the method that needs no learning; measured once per task
-
-# What the study's accounting leaves out: every task of every method has these, and they weigh next to
-# nothing.
-UNCOUNTED = ("batchnorm", "head", "metadata")
 
 
 class Metric(NamedTuple):
