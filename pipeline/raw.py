@@ -7,8 +7,9 @@ import argparse
 
 from palimpsest import job
 from palimpsest.data.sources import provide
+from palimpsest.errors import known
 from palimpsest.layout import Layout
-from palimpsest.settings import Settings, known
+from palimpsest.settings import Settings
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:

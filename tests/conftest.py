@@ -16,7 +16,8 @@ from hypothesis import settings as hypothesis_settings
 from palimpsest.data.arrays import Prepared
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, METHODS
-from palimpsest.settings import Settings, resolve
+from palimpsest.params import resolve
+from palimpsest.settings import Settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when PyTorch is imported: tests run side by side
 

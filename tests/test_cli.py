@@ -16,7 +16,8 @@ from palimpsest.methods import BASE, build_method
 from palimpsest.methods.base import Start
 from palimpsest.methods.masks import BinaryMask
 from palimpsest.networks import build_network
-from palimpsest.settings import Settings, read, resolve
+from palimpsest.params import read, resolve
+from palimpsest.settings import Settings
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.storage.task_file import Provenance, load_task, save_task
 from palimpsest.tasks import build_task

@@ -7,8 +7,9 @@ from palimpsest import job, machine
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, METHODS, entry_of
+from palimpsest.params import read, resolve
 from palimpsest.provenance import stage_sources
-from palimpsest.settings import FLOOR, read, resolve
+from palimpsest.settings import FLOOR
 
 try:
     CONTENT = read(Path("params.yaml"))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from palimpsest import __version__
-from palimpsest.errors import PalimpsestError, SettingsError
+from palimpsest.errors import PalimpsestError, SettingsError, nearest
 from palimpsest.methods import METHODS
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def choose_model(arguments: argparse.ArgumentParser) -> None:
 
 def settings_of(preset: str | None) -> "Settings":
     """The settings in this folder, of the preset that was asked for."""
-    from palimpsest.settings import read, resolve  # noqa: PLC0415 (pydantic takes a while)
+    from palimpsest.params import read, resolve  # noqa: PLC0415 (pydantic takes a while)
 
     if not PARAMS.exists():
         raise SettingsError(f"{PARAMS}: not here; run palimpsest in the folder of the study, beside models/")
@@ -144,8 +144,6 @@ def check(option: str, name: str, known: Iterable[str]) -> None:
     Raises:
         UsageError: ``name`` is not among ``known``.
     """
-    from palimpsest.settings import nearest  # noqa: PLC0415 (pydantic takes a while)
-
     names = list(known)
     if name not in names:
         raise UsageError(f"{option}: there is no {name!r}{nearest(name, names)}")

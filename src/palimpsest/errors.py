@@ -1,5 +1,8 @@
 """The errors that a user can mend: one line each that says what is wrong, where, and how to mend it."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class PalimpsestError(Exception):
     """Base of all errors that end a command with one line and no traceback."""
@@ -19,3 +22,23 @@ class StorageError(PalimpsestError):
 
 class TrainingError(PalimpsestError):
     """Training cannot go on, as with a loss that is not a number."""
+
+
+def known(name: str, names: Iterable[str], what: str) -> str:
+    """The name, if it is one of these.
+
+    Raises:
+        SettingsError: it is not; says which is nearest.
+    """
+    choices = list(names)
+    if name not in choices:
+        raise SettingsError(f"there is no {what} {name!r}{nearest(name, choices)}")
+    return name
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`; did you mean …?` with the most similar of the names, or all of them where none is similar."""
+    choices = list(map(str, names))
+    by_lower = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.45)
+    return f"; did you mean {by_lower[close[0]]!r}?" if close else f"; there are {', '.join(choices)}"

@@ -14,7 +14,8 @@ from typing import Any
 from palimpsest import machine
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
-from palimpsest.settings import Settings, laid_over, read, resolve
+from palimpsest.params import laid_over, read, resolve
+from palimpsest.settings import Settings
 
 SNAPSHOT = "PALIMPSEST_SETTINGS"
 """Environment variable in which the pipeline hands its jobs the settings it was started with."""

@@ -1,10 +1,11 @@
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from palimpsest.analysis.accounting import study_mib, total_mib
+from palimpsest.analysis.accounting import bytes_needed, printed_mib
 from palimpsest.analysis.sizes import size_rows
 from palimpsest.methods import BASE
 
@@ -34,7 +35,7 @@ def table(study: Study, method: str) -> pd.DataFrame:
     for task in others:
         study.store_untrained(method, task)
         study.networks.clear()
-    return pd.DataFrame(size_rows(study.stored(method)))
+    return pd.DataFrame(size_rows(study.stored(method))).assign(seed=0, method=method)
 
 
 @pytest.mark.slow
@@ -52,15 +53,15 @@ def test_the_sizes_of_the_study_are_read_off_files(
 ) -> None:
     study = new_study(**WHOLE)
     sizes = table(study, method)
-    assert round(study_mib(sizes, decimals=1), 1) == printed
-    assert study_mib(sizes) == weights / 2**20
+    assert printed_mib(sizes, method) == printed
+    assert bytes_needed(sizes, "run", method, weights_only=True) == weights
     bytes_of = sizes.groupby("component")["bytes"].sum()
     assert bytes_of["batchnorm"] == 5 * 4 * BATCHNORM
     assert bytes_of["head"] == 4 * (2 * (64 * 21 + 21) + 3 * (64 * 3 + 3))
     files = {study.stored(method).path(task) for task in study.settings.sequence}
     on_disk = sum(path.stat().st_size for path in files)
     superseded = 4 * TRUNK * 4 if method == "fine-tune" else 0
-    assert total_mib(sizes) == (on_disk - superseded) / 2**20
+    assert bytes_needed(sizes, "run", method) == on_disk - superseded
 
 
 @pytest.mark.parametrize("method", ["scratch", "fine-tune", "decoder", "piggyback"])
@@ -96,7 +97,9 @@ def test_the_study_counts_weights_that_run_and_rounds_each_task_before_it_adds()
             ("b", "fisher", 9 * mib, "learn"),
         ],
         columns=["task", "component", "bytes", "needed_to"],
-    )
-    assert study_mib(sizes) == pytest.approx(3.48)
-    assert study_mib(sizes, decimals=1) == pytest.approx(3.4)
-    assert total_mib(sizes) == pytest.approx(30.48)
+    ).assign(seed=0, method="m")
+    assert bytes_needed(sizes, "run", "m", weights_only=True) == pytest.approx(3.48 * mib)
+    assert printed_mib(sizes, "m") == pytest.approx(3.4)
+    assert bytes_needed(sizes, "run", "m") == pytest.approx(30.48 * mib)
+    assert bytes_needed(sizes, "learn", "m") == pytest.approx(9 * mib)
+    assert math.isnan(bytes_needed(sizes, "run", "another"))

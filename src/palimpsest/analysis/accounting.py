@@ -1,22 +1,55 @@
 """Sizes added up, by file and as the study counts; from `sizes.csv` alone, so that it needs no PyTorch."""
 
+import math
+from collections.abc import Sequence
+from typing import Literal
+
 import pandas as pd
+
+from palimpsest.errors import DataError
 
 MIB = 2**20
 UNCOUNTED = ("batchnorm", "head", "metadata")
 """What the study's accounting leaves out: every task of every method has these, and they weigh next to nothing."""
 
 
-def total_mib(sizes: pd.DataFrame) -> float:
-    """MiB of the files needed to run all tasks of one method and seed."""
-    return float(sizes.loc[sizes["needed_to"] == "run", "bytes"].sum()) / MIB
+def bytes_needed(
+    sizes: pd.DataFrame, to: Literal["run", "learn"], method: str, weights_only: bool = False
+) -> float:
+    """Bytes that a method needs for all its tasks, mean over seeds; NaN where the table has no rows of it.
 
-
-def study_mib(sizes: pd.DataFrame, decimals: int | None = None) -> float:
-    """MiB by the study's accounting: weights alone, without BatchNorm, head and metadata.
-
-    The study adds up sizes that it has rounded to one decimal (56.4 + 4 × 1.8 = 63.6); ``decimals=1`` does so.
+    weights_only: the study's accounting, without batch normalisation, heads and the files' metadata.
     """
-    counted = sizes[(sizes["needed_to"] == "run") & ~sizes["component"].isin(UNCOUNTED)]
+    own = rows_of(sizes, method)
+    if own.empty:
+        return math.nan
+    chosen = own[own["needed_to"] == to]
+    if weights_only:
+        chosen = chosen[~chosen["component"].isin(UNCOUNTED)]
+    return float(chosen["bytes"].sum()) / own["seed"].nunique()
+
+
+def printed_mib(sizes: pd.DataFrame, method: str) -> float:
+    """MiB as the study prints them, for one seed: it adds up what it has rounded (56.4 + 4 × 1.8 = 63.6)."""
+    own = rows_of(sizes, method)
+    counted = own[(own["needed_to"] == "run") & ~own["component"].isin(UNCOUNTED)]
     each = counted.groupby("task")["bytes"].sum() / MIB
-    return float((each if decimals is None else each.round(decimals)).sum())
+    return round(float(each.round(1).sum()), 1)
+
+
+def rows_of(sizes: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The rows of one method in `sizes.csv`."""
+    require_columns(sizes, ["seed", "method", "task", "component", "bytes", "needed_to"], "sizes.csv")
+    return sizes[sizes["method"] == method]
+
+
+def require_columns(table: pd.DataFrame, columns: Sequence[str], file: str) -> None:
+    """Check that a table of results has its columns.
+
+    Raises:
+        DataError: names the first that is missing, and those that are there.
+    """
+    for column in columns:
+        if column not in table.columns:
+            found = ", ".join(map(str, table.columns))
+            raise DataError(f"{file}: column {column!r} is missing; found {found}")

@@ -1,6 +1,5 @@
 """From a data set to prepared arrays: read, resize, paint label maps; leave out and name what is broken."""
 
-import difflib
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from tqdm import tqdm
 
 from palimpsest.data.arrays import Target, write_prepared
 from palimpsest.data.pictures import Frame, Pixels, Record, read_scaled, resize_and_crop
-from palimpsest.errors import DataError, SettingsError
+from palimpsest.errors import DataError, SettingsError, nearest
 
 BACKGROUND = "background"
 
@@ -97,7 +96,7 @@ def class_mapping(
                 [member] if member in categories else [c for c, group in categories.items() if group == member]
             )
             if not belonging:
-                raise SettingsError(f"classes.{name}: there is no category {member!r}{_nearest(member, known)}")
+                raise SettingsError(f"classes.{name}: there is no category {member!r}{nearest(member, known)}")
             for category in belonging:
                 if class_of.setdefault(category, label) != label:
                     raise SettingsError(f"classes.{name}: {category!r} is in {names[class_of[category]]!r} already")
@@ -257,9 +256,3 @@ def _check_shapes(record: Record, picture: Pixels, target: Pixels) -> None:
         raise DataError(
             f"{record.picture}: {width}×{height} pixels, but its target is {target_width}×{target_height}"
         )
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    by_lower = {word.lower(): word for word in known}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.4)
-    return f"; did you mean {by_lower[close[0]]!r}?" if close else f"; there are {', '.join(known)}"

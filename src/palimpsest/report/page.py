@@ -20,7 +20,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from palimpsest.analysis.accounting import MIB, UNCOUNTED
+from palimpsest.analysis.accounting import MIB, UNCOUNTED, bytes_needed
 from palimpsest.errors import DataError
 from palimpsest.report import study
 from palimpsest.report.summary import (
@@ -28,7 +28,6 @@ from palimpsest.report.summary import (
     Matrix,
     Metric,
     badness,
-    bytes_needed,
     describe,
     forgetting_matrix,
     forgetting_metrics,

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from palimpsest.analysis.accounting import MIB, UNCOUNTED
+from palimpsest.analysis.accounting import MIB, bytes_needed, require_columns
 from palimpsest.errors import DataError
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
@@ -194,7 +194,7 @@ def forgetting_matrix(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
     Raises DataError for a missing column, a row that stands there twice, and a task outside the sequence.
     """
     columns = ["seed", "method", "task", "after", "metric", "value", "images", "checksum"]
-    _require(metrics, columns, "metrics.csv")
+    require_columns(metrics, columns, "metrics.csv")
     names = [task for task, _ in sequence]
     unknown = sorted((set(metrics["task"]) | set(metrics["after"])) - set(names))
     if unknown:
@@ -223,23 +223,6 @@ def forgetting_matrix(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
         images=images,
         seeds=tuple(sorted({int(seed) for seed in metrics["seed"]})),
     )
-
-
-def bytes_needed(
-    sizes: pd.DataFrame, to: Literal["run", "learn"], method: str, weights_only: bool = False
-) -> float:
-    """Bytes that a method needs for all its tasks, mean over seeds; NaN where the file has no rows of it.
-
-    weights_only: the study's accounting, without batch normalisation, heads and the files' metadata.
-    """
-    _require(sizes, ["seed", "method", "task", "component", "bytes", "needed_to"], "sizes.csv")
-    own = sizes[sizes["method"] == method]
-    if own.empty:
-        return math.nan
-    chosen = own[own["needed_to"] == to]
-    if weights_only:
-        chosen = chosen[~chosen["component"].isin(UNCOUNTED)]
-    return float(chosen["bytes"].sum()) / own["seed"].nunique()
 
 
 def summarise(
@@ -299,11 +282,3 @@ def _cell(matrix: Matrix, kind: str, method: str, task: str, after: str) -> dict
         if found[1] is not None:
             cell[f"{name}_std"] = rounded(metric, found[1], found[0])
     return cell
-
-
-def _require(table: pd.DataFrame, columns: Sequence[str], file: str) -> None:
-    """Raise DataError for the first column that is not there."""
-    for column in columns:
-        if column not in table.columns:
-            found = ", ".join(map(str, table.columns))
-            raise DataError(f"{file}: column {column!r} is missing; found {found}")

@@ -1,0 +1,154 @@
+"""`params.yaml` and the command line's values as checked settings, or one line that names the key and the cure."""
+
+import copy
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from palimpsest.errors import SettingsError, nearest
+from palimpsest.layout import Layout
+from palimpsest.settings import Settings, StyleSettings
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key that stands twice is a mistake, not a silent second value."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As the safe loader, but refuse a key that stands twice."""
+        seen = set()
+        for key, _ in node.value:
+            name = repr(key.value)
+            if name in seen:
+                raise yaml.MarkedYAMLError(problem=f"{name} stands twice", problem_mark=key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The plain content of a YAML file of settings.
+
+    Raises:
+        SettingsError: the file is missing or is not YAML.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is not UTF-8 text ({error})") from error
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f", line {where.line + 1}" if where else ""
+        raise SettingsError(f"{path}{line}: is not valid YAML ({getattr(error, 'problem', error)})") from error
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: has to be a mapping of settings")
+    return content
+
+
+def resolve(content: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Defaults, the chosen preset over them, and the command line's values over both, checked.
+
+    Raises:
+        SettingsError: a key is unknown or a value impossible; names the key's full path.
+    """
+    layers = {key: content.get(key) or {} for key in ("defaults", "presets")}
+    top = laid_over({key: content[key] for key in content if key not in layers}, overrides or {})
+    preset = top.get("preset")
+    if not isinstance(preset, str) or preset not in mapping(layers["presets"], "presets"):
+        raise SettingsError(f"preset: there is no {preset!r}{nearest(str(preset), layers['presets'])}")
+    chosen = mapping(layers["presets"][preset] or {}, f"presets.{preset}")
+    values = laid_over(laid_over(mapping(layers["defaults"], "defaults"), chosen), top)
+    values = copy.deepcopy(values)  # what follows writes into it
+    read_from_data_root(values)
+    name_weights(values)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError("; ".join(explain(problem) for problem in error.errors())) from error
+
+
+def mapping(value: Any, path: str) -> Mapping[str, Any]:
+    """The value, which has to be a mapping of settings."""
+    if not isinstance(value, Mapping):
+        raise SettingsError(f"{path}: has to be a mapping of settings, found {value!r}")
+    return value
+
+
+def groups(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """The groups of settings below a key, as far as they are groups; what is not is refused when it is checked."""
+    below = values.get(key)
+    return [group for group in below.values() if isinstance(group, dict)] if isinstance(below, dict) else []
+
+
+def name_weights(values: dict[str, Any]) -> None:
+    """Name the fetched weights file for every style task that needs one and names none."""
+    for task in groups(values, "tasks"):
+        if task.get("kind") == "style" and not task.get("weights"):
+            network = task.get("perceptual", StyleSettings.model_fields["perceptual"].default)
+            if network != "random":
+                task["weights"] = str(Layout(str(values["preset"])).perceptual_weights(network))
+
+
+def read_from_data_root(values: dict[str, Any]) -> None:
+    """Turn data sets that would be downloaded into folders below ``data_root``, where one is given."""
+    root = values.get("data_root")
+    if root is None:
+        return
+    replaced = [dataset for dataset in groups(values, "datasets") if dataset.get("source") == "download"]
+    if not replaced:
+        raise SettingsError(
+            f"data_root: preset {values.get('preset')!r} makes its own pictures; use preset=real or preset=paper"
+        )
+    for dataset in replaced:
+        dataset.update(source="directory", root=str(Path(root) / str(dataset.get("format"))))
+
+
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested mappings as one, in which the values of the second win."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = laid_over(merged[key], value) if both else value
+    return {key: dict(value) if isinstance(value, Mapping) else value for key, value in merged.items()}
+
+
+def explain(problem: Any) -> str:
+    """One line for one problem that pydantic found: the key's full path and what is wrong with it."""
+    location = [str(part) for part in problem["loc"]]
+    if location[:1] == ["tasks"]:
+        del location[2:3]  # the kind, by which pydantic found the model
+    path = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        return f"{path}: unknown setting{nearest(location[-1], names_at(problem['loc'][:-1]))}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{path}: {message}" if path else message
+
+
+def names_at(location: tuple[Any, ...]) -> list[str]:
+    """The names of settings that may stand at a place."""
+    models: list[type[BaseModel]] = [Settings]
+    for part in location:
+        inside = [
+            m
+            for model in models
+            if part in model.model_fields
+            for m in models_in(model.model_fields[part].annotation)
+        ]
+        of_kind = [
+            m
+            for m in models
+            if "kind" in m.model_fields and part in typing.get_args(m.model_fields["kind"].annotation)
+        ]
+        models = inside or of_kind or models  # the key of a mapping, as a task's name, leads to no other model
+    return sorted({name for model in models for name in model.model_fields})
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models among an annotation's alternatives and values."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in typing.get_args(annotation) for found in models_in(part)]

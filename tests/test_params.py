@@ -1,0 +1,256 @@
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from palimpsest.errors import SettingsError
+from palimpsest.methods import BASE
+from palimpsest.params import laid_over, read, resolve
+
+Content = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def study_file(root: Path) -> Content:
+    return read(root / "params.yaml")
+
+
+@pytest.fixture
+def study(study_file: Content) -> Content:
+    return copy.deepcopy(study_file)
+
+
+def nested(path: str, value: object) -> Content:
+    """``a/b`` and a value as {a: {b: value}}."""
+    for part in reversed(path.split("/")):
+        value = {part: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def test_every_preset_of_the_repository_resolves(study: Content) -> None:
+    for preset in study["presets"]:
+        settings = resolve(study, {"preset": preset})
+        assert settings.preset == preset
+        assert settings.base_task == "coco-seg"
+        assert settings.sequence == ["coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch"]
+
+
+def test_every_preset_that_params_yaml_names_is_there(root: Path, study: Content) -> None:
+    (line,) = [
+        line for line in (root / "params.yaml").read_text("utf-8").splitlines() if line.startswith("preset:")
+    ]
+    assert {name.strip() for name in line.partition("#")[2].split("|")} == set(study["presets"])
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("metods", "metods: unknown setting; did you mean 'methods'?"),
+        ("network/widht", "network.widht: unknown setting; did you mean 'width'?"),
+        ("training/batchsize", "training.batchsize: unknown setting; did you mean 'batch_size'?"),
+        ("datasets/coco/archive", "datasets.coco.archive: unknown setting; did you mean 'archives'?"),
+        ("tasks/voc-seg/clases", "tasks.voc-seg.clases: unknown setting; did you mean 'classes'?"),
+        ("tasks/voc-seg/training/step", "tasks.voc-seg.training.step: unknown setting; did you mean 'steps'?"),
+        ("tasks/style-gogh/tvweight", "tasks.style-gogh.tvweight: unknown setting; did you mean 'tv_weight'?"),
+        ("method_settings/pigyback", "method_settings.pigyback: unknown setting; did you mean 'piggyback'?"),
+        (
+            "method_settings/piggyback/treshold",
+            "method_settings.piggyback.treshold: unknown setting; did you mean 'threshold'?",
+        ),
+    ],
+)
+@pytest.mark.parametrize("where", ["defaults", "preset", "command line"])
+def test_an_unknown_key_is_refused_with_its_path_and_the_nearest_name(
+    study: Content, path: str, told: str, where: str
+) -> None:
+    overrides = nested(path, 1) if where == "command line" else {}
+    if where == "defaults":
+        study["defaults"] = laid_over(study["defaults"], nested(path, 1))
+    if where == "preset":
+        study["presets"]["mini"] = laid_over(study["presets"]["mini"], nested(path, 1))
+    with pytest.raises(SettingsError) as error:
+        resolve(study, overrides)
+    assert str(error.value) == told
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "entry"),
+    [
+        ("datasets", "paired", {"format": "paired", "source": "directory", "root": "x", "inputside": "left"}),
+        ("tasks", "style", {"kind": "colorization", "data": "coco", "inputside": "left"}),
+    ],
+)
+def test_the_path_holds_names_that_are_also_kinds_of_task(
+    study: Content, group: str, name: str, entry: Content
+) -> None:
+    with pytest.raises(SettingsError, match=rf"^{group}\.{name}\.inputside: unknown setting"):
+        resolve(study, {group: {name: entry}})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("training/learning_rate", -1e-3, r"training\.learning_rate: .*greater than 0"),
+        ("training/learning_rate", float("inf"), r"training\.learning_rate: .*finite"),
+        ("training/learning_rate", float("nan"), r"training\.learning_rate: "),
+        ("training/steps", 0, r"training\.steps: .*greater than or equal to 1"),
+        ("training/steps", "many", r"training\.steps: .*integer"),
+        ("training/steps", 2.5, r"training\.steps: .*integer"),
+        ("training/warmup", 1.5, r"training\.warmup: .*less than or equal to 1"),
+        ("network/width", 0, r"network\.width: .*greater than or equal to 1"),
+        ("network/padding", "mirror", r"network\.padding: .*'reflect'"),
+        ("pictures/crop", 1024, r"pictures: crop \(1024\) is larger than the prepared picture, size \(\d+\)"),
+        ("pictures/size", 72, r"pictures\.size: .*multiple of 16"),
+        ("pictures/crop", 16, r"pictures\.crop: .*greater than or equal to 32"),
+        ("pictures/broken_share", -0.1, r"pictures\.broken_share: "),
+        ("seeds", [], r"seeds: .*at least 1 item"),
+        ("seeds", [0, -1], r"seeds\.1: .*greater than or equal to 0"),
+        ("seeds", [0, 1, 0], "seeds: .*stands twice"),
+        ("sequence", [], r"sequence: .*at least 1 item"),
+        ("sequence", ["coco-seg", "voc-seg", "coco-seg"], "sequence: .*stands twice"),
+        ("sequence", ["coco-seg", "voc-sge"], "sequence: there is no 'voc-sge'; did you mean 'voc-seg'?"),
+        ("methods", ["scratch", "pigyback"], "methods: there is no 'pigyback'; did you mean 'piggyback'?"),
+        ("methods", ["scratch", "scratch"], "methods: .*stands twice"),
+        ("methods", [BASE], "methods: there is no 'base'"),
+        ("tasks/voc-seg/data", "vok", r"tasks\.voc-seg\.data: there is no data set 'vok'; did you mean 'voc'?"),
+        ("tasks/voc-seg/kind", "segmentaton", r"tasks\.voc-seg.*'segmentation'"),
+        ("tasks/voc-seg/data", "../voc", r"tasks\.voc-seg\.data: "),
+        ("tasks/voc-seg/images/train", 0, r"tasks\.voc-seg\.images\.train: "),
+        ("tasks/a b", {"kind": "colorization", "data": "coco"}, r"tasks\.a b"),
+        ("datasets/voc/source", "internet", r"datasets\.voc\.source: "),
+        ("datasets/voc/source", "directory", r"datasets\.voc: .*needs a root"),
+        ("datasets/voc/source", "download", r"datasets\.voc: .*archives"),
+        ("datasets/voc/format", "paired", r"datasets\.voc: .*needs format coco or voc"),
+        ("method_settings/piggyback/initial_score", 1e-3, r"method_settings\.piggyback: .*above threshold"),
+        ("method_settings/piggyback/initial_score", float("nan"), r"method_settings\.piggyback"),
+        ("training", 3, "training: "),
+        ("tasks", ["voc-seg"], "tasks"),
+        ("preset", "mimi", "preset: there is no 'mimi'; did you mean 'mini'?"),
+        ("preset", ["mini"], "preset"),
+        ("preset", None, "preset"),
+    ],
+)
+def test_an_impossible_value_is_refused_with_its_path(study: Content, path: str, value: object, told: str) -> None:
+    with pytest.raises(SettingsError, match=told.replace("?", r"\?")):
+        resolve(study, nested(path, value))
+
+
+def test_a_kind_of_task_needs_a_data_set_of_its_format(study: Content) -> None:
+    for kind, data, options in (("paired", "coco", {}), ("segmentation", "pairs", {"classes": {"a": ["b"]}})):
+        overrides = {
+            "datasets": {"pairs": {"format": "paired", "source": "directory", "root": "pairs"}},
+            "tasks": {"mine": {"kind": kind, "data": data, **options}},
+            "sequence": ["coco-seg", "mine"],
+        }
+        with pytest.raises(SettingsError, match=r"tasks\.mine\.data"):
+            resolve(study, overrides)
+
+
+def test_a_class_whose_name_no_metric_can_carry_is_refused(study: Content) -> None:
+    accepted = resolve(study, nested("tasks/voc-seg/classes", {"café table": ["dog"]}))
+    assert accepted.tasks["voc-seg"].classes["café table"] == ["dog"]
+    with pytest.raises(SettingsError, match=r"tasks\.voc-seg\.classes.*cup & saucer"):
+        resolve(study, nested("tasks/voc-seg/classes", {"cup & saucer": ["dog"]}))
+
+
+def test_several_faults_are_all_told_at_once(study: Content) -> None:
+    with pytest.raises(SettingsError, match=r"network\.width: .*; training\.stepz: "):
+        resolve(study, {"network": {"width": 0}, "training": {"stepz": 1}})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"preset": "mini", "presets": ["mini"]},
+        {"preset": "mini", "presets": {"mini": "small"}},
+        {"preset": "mini", "presets": {"mini": {}}, "defaults": ["scratch"]},
+        {"preset": "mini"},
+        {},
+    ],
+)
+def test_a_file_of_another_shape_is_refused(content: Content) -> None:
+    with pytest.raises(SettingsError, match=r"preset|defaults"):
+        resolve(content)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"preset: [mini\nseeds: 0", r"params\.yaml, line 2: is not valid YAML"),
+        (b"preset: \x00", r"params\.yaml: is not valid YAML"),
+        (b"preset: M\xfcnchen", r"params\.yaml"),
+        (b"? [a, b]\n: 1", r"params\.yaml"),
+        (b"", r"params\.yaml: has to be a mapping"),
+        (b"- mini", r"params\.yaml: has to be a mapping"),
+        (b"tasks:\n  a: 1\n  b: 2\n  a: 3\n", r"params\.yaml, line 4.*'a'"),
+    ],
+)
+def test_a_file_that_is_no_mapping_in_yaml_is_refused(tmp_path: Path, text: bytes, told: str) -> None:
+    (tmp_path / "params.yaml").write_bytes(text)
+    with pytest.raises(SettingsError, match=told):
+        read(tmp_path / "params.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.yaml: cannot be read \(No such file"):
+        read(tmp_path / "nowhere.yaml")
+
+
+def test_the_preset_lies_over_the_defaults_and_the_command_line_over_both(study: Content) -> None:
+    preset = study["presets"]["mini"]
+    settings = resolve(study, {"training": {"batch_size": 3}})
+    assert preset["network"]["width"] == settings.network.width != study["defaults"]["network"]["width"]
+    assert study["defaults"]["network"]["padding"] == settings.network.padding
+    assert settings.training.steps == preset["training"]["steps"]
+    assert settings.training.batch_size == 3 != preset["training"]["batch_size"]
+    assert resolve(study, {"seeds": [1, 2, 3]}).seeds == [1, 2, 3]
+    assert resolve(study, {"sequence": ["coco-seg"]}).sequence == ["coco-seg"]
+
+
+def test_words_from_a_command_line_become_numbers(study: Content) -> None:
+    training = resolve(study, {"training": {"steps": "40", "learning_rate": "1e-3"}}).training
+    assert (training.steps, training.learning_rate) == (40, 0.001)
+    written = yaml.safe_load("learning_rate: 1e-3")  # without a point YAML reads a word
+    assert resolve(study, {"training": written}).training.learning_rate == 0.001
+
+
+def test_a_data_root_takes_the_place_of_downloads(study: Content) -> None:
+    settings = resolve(study, {"preset": "real", "data_root": "/pictures"})
+    assert {name: (d.source, d.root) for name, d in settings.datasets.items()} == {
+        "coco": ("directory", Path("/pictures/coco")),
+        "voc": ("directory", Path("/pictures/voc")),
+    }
+    assert {d.source for d in resolve(study, {"preset": "real"}).datasets.values()} == {"download"}
+
+
+def test_a_data_root_leaves_a_folder_that_was_named_alone(study: Content) -> None:
+    mine = {"format": "paired", "source": "directory", "root": "mine"}
+    settings = resolve(study, {"preset": "real", "data_root": "/pictures", "datasets": {"mine": mine}})
+    assert settings.datasets["mine"].root == Path("mine")
+
+
+def test_a_data_root_is_refused_where_pictures_are_generated(study: Content) -> None:
+    with pytest.raises(SettingsError, match="data_root: preset 'mini' makes its own pictures"):
+        resolve(study, {"data_root": "/pictures"})
+
+
+def test_a_data_set_without_a_format_is_refused_under_a_data_root_too(study: Content) -> None:
+    with pytest.raises(SettingsError, match=r"datasets\.mine\.format"):
+        resolve(study, {"preset": "real", "data_root": "/x", "datasets": {"mine": {"source": "download"}}})
+
+
+def test_resolving_leaves_what_it_was_given_alone(study: Content) -> None:
+    before = copy.deepcopy(study)
+    resolve(study, {"preset": "real", "data_root": "/pictures"})
+    assert study == before
+
+
+def test_style_tasks_are_given_the_weights_file_of_their_preset(study: Content) -> None:
+    real, mini = resolve(study, {"preset": "real"}), resolve(study)
+    assert real.tasks["style-gogh"].weights == Path("data/real/raw/weights/squeezenet.pth")
+    assert mini.tasks["style-gogh"].weights is None
+    named = resolve(study, {"preset": "real", **nested("tasks/style-gogh/weights", "own.pth")})
+    assert named.tasks["style-gogh"].weights == Path("own.pth")
