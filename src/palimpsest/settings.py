@@ -107,6 +107,9 @@ class TrainingOverrides(Part):
     steps: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     learning_rate: Positive | None = None
+    smallest_scale: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Of `pictures`. A style, which is applied to photographs of any size, has to know smooth ones: small crops,
+    enlarged, are what a large photograph looks like."""
 
 
 class DatasetSettings(Part):
@@ -188,6 +191,8 @@ class StyleSettings(TaskSettings):
     content_weight: Annotated[float, Field(ge=0)] = 1.0
     style_weight: Annotated[float, Field(ge=0)] = 2.0
     tv_weight: Annotated[float, Field(ge=0)] = 1.0
+    grid_weight: Annotated[float, Field(ge=0)] = 100.0
+    """Against the network painting its own grid. Not in the study, whose total loss has the first three parts."""
     perceptual: Literal["random", "squeezenet", "vgg16"] = "squeezenet"
     weights: Path | None = None
     """File of the perceptual network; where none is named it is taken from data_root/weights or downloaded."""
@@ -353,7 +358,8 @@ class Settings(Part):
         """The cut that decides one training. The base network is the lesson of the method ``base``."""
         chosen = self.tasks[known(task, self.sequence, "task")]
         known(method, [BASE, *self.methods], "method")
-        overrides = chosen.training.model_dump(exclude_none=True)
+        overrides = chosen.training.model_dump(exclude_none=True, exclude={"smallest_scale"})
+        crops = chosen.training.model_dump(exclude_none=True, include={"smallest_scale"})
         is_base = method == BASE
         if is_base and self.base.steps is not None:
             overrides["steps"] = self.base.steps
@@ -365,7 +371,7 @@ class Settings(Part):
             task=chosen,
             network=self.network,
             base=self.base if is_base else None,
-            pictures=self.pictures.crops,
+            pictures=self.pictures.crops.model_copy(update=crops),
             training=self.training.model_copy(update=overrides),
         )
 

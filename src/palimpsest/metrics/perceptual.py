@@ -7,9 +7,11 @@ Source: Gatys et al., CVPR 2016 (content and style); Johnson et al., ECCV 2016 (
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def gram_matrix(features: Tensor) -> Tensor:
@@ -66,6 +68,46 @@ def total_variation(pictures: Tensor) -> Tensor:
     across = (p[..., 1:] - p[..., :-1]).abs().mean(dim=(1, 2, 3))
     down = (p[..., 1:, :] - p[..., :-1, :]).abs().mean(dim=(1, 2, 3))
     return across + down
+
+
+TONES = 4
+"""Ranges of brightness in which `Tiles` looks for a grid: paint that a network adds may be light or dark."""
+
+
+class Tiles(NamedTuple):
+    """Sums over the blocks that a grid of ``period`` pixels cuts out of pictures, by the blocks' brightness.
+
+    Tiles of several batches are those of the batches together once they are added up.
+    """
+
+    sums: Tensor
+    """(TONES, C, period, period), float32."""
+    counts: Tensor
+    """(TONES,), float32: blocks."""
+
+
+def tiles(pictures: Tensor, period: int) -> Tiles:
+    """The mean blocks of pictures (N, C, H, W) in [0, 1]; what is left over at the right and below is not seen."""
+    n, c, height, width = pictures.shape
+    rows, columns = height // period, width // period
+    cut = pictures[..., : rows * period, : columns * period].float()
+    blocks = cut.reshape(n, c, rows, period, columns, period).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+    tone = (blocks.detach().mean(dim=(1, 2, 3)) * TONES).long().clamp(0, TONES - 1)
+    member = F.one_hot(tone, TONES).float()
+    return Tiles(torch.einsum("bt,bcyx->tcyx", member, blocks), member.sum(0))
+
+
+def grid_loss(found: Tiles) -> Tensor:
+    """How far places on a grid differ for no reason but their place: a scalar, 0 without a grid.
+
+    A photograph knows of no grid: the mean of its blocks is flat. In what a network with strided layers paints it
+    often is not, since each of their phases may paint something else. Mean over the tones, by their number of
+    blocks, and over neighbouring pixels of the squared differences in the mean block, its borders joined.
+    """
+    mean = found.sums / found.counts.clamp(min=1)[:, None, None, None]
+    across, down = (mean - mean.roll(1, dims=side) for side in (3, 2))
+    each = (across.square() + down.square()).mean(dim=(1, 2, 3))
+    return (each * found.counts).sum() / found.counts.sum()
 
 
 def relative_square_error(values: Tensor, targets: Tensor) -> Tensor:

@@ -10,7 +10,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from palimpsest.errors import DataError
-from palimpsest.metrics.perceptual import content_loss, gram_matrix, style_loss, total_variation
+from palimpsest.metrics.perceptual import (
+    Tiles,
+    content_loss,
+    gram_matrix,
+    grid_loss,
+    style_loss,
+    tiles,
+    total_variation,
+)
 from palimpsest.metrics.pictures import ssim
 from palimpsest.networks.perceptual import PERCEPTUAL_NETWORKS
 from palimpsest.settings import StyleSettings
@@ -29,6 +37,9 @@ class StyleTask(Task):
 
     OWN_SHARE = 0.1
     """Weight of each picture's own Gram matrices; 1 is Gatys' loss, at which flat surfaces become checked."""
+
+    GRID = 16
+    """Period of the grid that `grid_loss` looks for, in pixels: the stride of the networks at their coarsest."""
 
     def __init__(self, name: str, settings: StyleSettings) -> None:
         super().__init__(name, settings)
@@ -65,6 +76,7 @@ class StyleTask(Task):
             content=content_loss(features.content, targets),
             style=style_loss(grams, judge.grams),
             variation=total_variation(prediction),
+            tiles=tiles(prediction, self.GRID),
             grams=[gram.mean(0, keepdim=True) for gram in grams],
         )
 
@@ -76,6 +88,7 @@ class StyleTask(Task):
             "content_loss": self.settings.content_weight * look.content.mean(),
             "style_loss": self.settings.style_weight * style,
             "tv_loss": self.settings.tv_weight * look.variation.mean(),
+            "grid_loss": self.settings.grid_weight * grid_loss(look.tiles),
         }
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
@@ -125,6 +138,8 @@ class Look:
     """(N,), of each picture alone, relative to the painting's."""
     variation: Tensor
     """(N,)"""
+    tiles: Tiles
+    """Of all pictures together."""
     grams: list[Tensor]
     """(1, C, C) per layer: means over the pictures."""
 
@@ -155,6 +170,9 @@ class StyleMeter:
             content=torch.cat([look.content for look in self.looks]),
             style=torch.cat([look.style for look in self.looks]),
             variation=torch.cat([look.variation for look in self.looks]),
+            tiles=Tiles(
+                *(torch.stack(sums).sum(0) for sums in zip(*(look.tiles for look in self.looks), strict=True))
+            ),
             grams=[
                 torch.stack([n * gram for n, gram in zip(counts, layer, strict=True)]).sum(0) / sum(counts)
                 for layer in zip(*(look.grams for look in self.looks), strict=True)
