@@ -82,6 +82,15 @@ def test_the_steps_of_one_task_change_its_lessons_and_no_preparation(study: Cont
     assert not any(job.startswith("prepare") or "voc-seg" in job or "coco-seg" in job for job in changed)
 
 
+def test_a_task_may_ask_for_smaller_crops(study: Content) -> None:
+    changed = changed_by(study, "tasks/colorize/training/smallest_scale", 0.5)
+    assert {f"train {m} colorize" for m in METHODS} <= changed
+    assert not any(job.startswith("prepare") or "voc-seg" in job for job in changed)
+    settings = resolve(study, nested("tasks/colorize/training/smallest_scale", 0.5))
+    assert settings.lesson(0, "scratch", "colorize").pictures.smallest_scale == 0.5
+    assert settings.lesson(0, "scratch", "voc-seg").pictures == settings.pictures.crops
+
+
 def test_what_the_report_shows_changes_no_training(study: Content) -> None:
     assert changed_by(study, "samples", 2) == {f"evaluate {method}" for method in METHODS}
 

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from palimpsest.metrics.perceptual import content_loss, gram_matrix, style_loss, total_variation
+from palimpsest.metrics.perceptual import (
+    content_loss,
+    gram_matrix,
+    grid_loss,
+    style_loss,
+    tiles,
+    total_variation,
+)
 
 TWO_CHANNELS = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]], [[1.0, 0.0], [-1.0, 2.0]]]])
 
@@ -78,3 +85,51 @@ def test_total_variation_by_hand():
 
 def test_total_variation_of_a_uniform_picture_is_zero():
     assert total_variation(torch.full((2, 3, 5, 7), 0.3)).tolist() == [0, 0]
+
+
+def test_grid_loss_by_hand():
+    # Columns 0.2, 0.6, 0.2, …: every neighbour across differs by 0.4, none down.
+    stripes = torch.tensor([0.2, 0.6]).repeat(4).expand(2, 3, 8, 8)
+    assert grid_loss(tiles(stripes, 2)).item() == pytest.approx(0.16, rel=1e-5)
+
+
+def test_a_period_of_16_sees_the_grids_of_2_4_and_8_too():
+    for period in (2, 4, 8, 16):
+        dots = torch.full((1, 3, 32, 32), 0.5)
+        dots[..., ::period, ::period] += 0.2
+        # Each dot has two neighbours across and two down: 4 · 0.2² for each block of period².
+        assert grid_loss(tiles(dots, 16)).item() == pytest.approx(4 * 0.04 / period**2, rel=1e-5)
+
+
+def test_light_paint_on_dark_and_dark_paint_on_light_do_not_cancel():
+    both = torch.full((1, 3, 16, 32), 0.1)
+    both[..., 16:] = 0.9
+    both[..., ::2, :16:2] += 0.1
+    both[..., ::2, 16::2] -= 0.1
+    assert grid_loss(tiles(both, 16)).item() == pytest.approx(0.01, rel=1e-4)
+
+
+def test_what_lies_anywhere_is_no_grid():
+    anywhere = torch.rand(64, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert grid_loss(tiles(anywhere, 16)).item() < 0.002
+    dotted = anywhere * 0.8
+    dotted[..., ::8, ::8] += 0.2
+    assert grid_loss(tiles(dotted, 16)).item() > 0.002
+
+
+def test_tiles_of_batches_add_up():
+    pictures = torch.rand(5, 3, 40, 32)
+    whole, first, rest = tiles(pictures, 16), tiles(pictures[:2], 16), tiles(pictures[2:], 16)
+    torch.testing.assert_close(first.sums + rest.sums, whole.sums)
+    assert torch.equal(first.counts + rest.counts, whole.counts) and whole.counts.sum() == 5 * 4
+
+
+def test_the_gradient_of_the_grid_loss_takes_the_grid_away():
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.rand(8, 3, 32, 32, generator=generator) * 0.2 + 0.4
+    pictures[..., ::4, :] += 0.2
+    painted = pictures.clone().requires_grad_()
+    before = grid_loss(tiles(painted, 16))
+    before.backward()
+    with torch.no_grad():
+        assert grid_loss(tiles(painted - 0.5 * painted.grad / painted.grad.abs().max() * 0.1, 16)) < before

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from palimpsest.errors import DataError
-from palimpsest.metrics.perceptual import style_loss, total_variation
+from palimpsest.metrics.perceptual import grid_loss, style_loss, tiles, total_variation
 from palimpsest.settings import StyleSettings
 from palimpsest.tasks.style import StyleTask, read_painting
 
@@ -34,9 +34,14 @@ def settings(picture: Path, **changes: object) -> StyleSettings:
         "content_weight": 2.0,
         "style_weight": 3.0,
         "tv_weight": 0.5,
+        "grid_weight": 7.0,
         "perceptual": "random",
     }
     return StyleSettings.model_validate(values | changes)
+
+
+KINDS = ("content", "style", "tv", "grid")
+PARTS = [f"{kind}_loss" for kind in KINDS]
 
 
 def a_batch(count: int = 3) -> dict[str, torch.Tensor]:
@@ -50,19 +55,17 @@ def a_prediction(count: int = 3) -> torch.Tensor:
 
 def test_parts_sum_to_the_loss(painting: Path):
     losses = StyleTask("style-gogh", settings(painting)).losses(a_prediction(), a_batch())
-    assert set(losses) == {"loss", "content_loss", "style_loss", "tv_loss"}
-    assert losses["loss"].item() == pytest.approx(
-        sum(losses[name].item() for name in ("content_loss", "style_loss", "tv_loss"))
-    )
+    assert set(losses) == {"loss", *PARTS}
+    assert losses["loss"].item() == pytest.approx(sum(losses[name].item() for name in PARTS))
 
 
 def test_each_part_grows_with_its_own_weight_and_no_other(painting: Path):
     once = StyleTask("style-gogh", settings(painting)).losses(a_prediction(), a_batch())
-    for part in ("content", "style", "tv"):
+    for part in KINDS:
         name = f"{part}_weight"
         twice = StyleTask("style-gogh", settings(painting, **{name: 2 * getattr(settings(painting), name)}))
         changed = twice.losses(a_prediction(), a_batch())
-        for other in ("content", "style", "tv"):
+        for other in KINDS:
             factor = 2 if other == part else 1
             assert changed[f"{other}_loss"].item() == pytest.approx(factor * once[f"{other}_loss"].item())
 
@@ -75,7 +78,8 @@ def test_the_photograph_itself_loses_no_content_and_the_painting_no_style(painti
     losses = task.losses(task.floor(None)(original), original)
     assert losses["style_loss"].item() == pytest.approx(0, abs=1e-8)
     variation = total_variation(original["picture"] / 255).item()
-    assert losses["loss"].item() == pytest.approx(0.5 * variation)
+    grid = grid_loss(tiles(original["picture"] / 255, 16)).item()
+    assert losses["loss"].item() == pytest.approx(0.5 * variation + 7 * grid)
 
 
 def test_pixels_led_by_the_loss_take_the_paintings_colours(painting: Path):
@@ -136,7 +140,7 @@ def test_metrics_do_not_depend_on_the_batches(painting: Path):
     for rows in (slice(0, 1), slice(1, 3)):
         split.update(a_prediction()[rows], {"picture": a_batch()["picture"][rows]})
     metrics = whole.compute()
-    assert set(metrics) == {"total_loss", "content_loss", "style_loss", "tv_loss", "ssim"}
+    assert set(metrics) == {"total_loss", "ssim", *PARTS}
     assert split.compute() == pytest.approx(metrics)
     assert metrics["total_loss"] == pytest.approx(task.losses(a_prediction(), a_batch())["loss"].item(), rel=1e-5)
 

@@ -94,7 +94,8 @@ def tiles(pictures: Tensor, period: int) -> Tiles:
     blocks = cut.reshape(n, c, rows, period, columns, period).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
     tone = (blocks.detach().mean(dim=(1, 2, 3)) * TONES).long().clamp(0, TONES - 1)
     member = F.one_hot(tone, TONES).float()
-    return Tiles(torch.einsum("bt,bcyx->tcyx", member, blocks), member.sum(0))
+    with torch.autocast(pictures.device.type, enabled=False):
+        return Tiles(torch.einsum("bt,bcyx->tcyx", member, blocks), member.sum(0))
 
 
 def grid_loss(found: Tiles) -> Tensor:

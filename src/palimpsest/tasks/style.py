@@ -28,11 +28,11 @@ from palimpsest.tasks.base import Batch, Meter, Pixels, Task, to_pixels, unit
 class StyleTask(Task):
     """Photographs in the style of one painting; there is no truth, only what a perceptual network sees.
 
-    total_loss = content_weight · content + style_weight · style + tv_weight · total variation, with the relative
-    losses of `palimpsest.metrics.perceptual`. Content and variation are means over pictures. Style is asked
-    mostly of the pictures together, by the mean of their Gram matrices, and of each alone only at `OWN_SHARE`: a
-    cloudless sky holds no place for all colours of a painting, whose own details differ from the whole as much. A
-    network that has to put them there all the same paints a grid.
+    total_loss = content_weight · content + style_weight · style + tv_weight · total variation + grid_weight · grid,
+    with the losses of `palimpsest.metrics.perceptual`; the study's has no grid. Content and variation are means
+    over pictures. Style is asked mostly of the pictures together, by the mean of their Gram matrices, and of each
+    alone only at `OWN_SHARE`: a cloudless sky holds no place for all colours of a painting, whose own details
+    differ from the whole as much. A network that has to put them there all the same paints a grid.
     """
 
     OWN_SHARE = 0.1
@@ -62,7 +62,7 @@ class StyleTask(Task):
         return output.float().sigmoid()
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """``loss`` and its three weighted parts, which sum to it."""
+        """``loss`` and its weighted parts, which sum to it."""
         return self.weighed(self.look(prediction, unit(batch["picture"])))
 
     def look(self, prediction: Tensor, photograph: Tensor) -> "Look":
@@ -81,7 +81,7 @@ class StyleTask(Task):
         )
 
     def weighed(self, look: "Look") -> dict[str, Tensor]:
-        """``loss``, ``content_loss``, ``style_loss`` and ``tv_loss``, scalars."""
+        """``loss``, ``content_loss``, ``style_loss``, ``tv_loss`` and ``grid_loss``, scalars."""
         together = style_loss(look.grams, self.judge(look.content.device).grams)[0]
         style = self.OWN_SHARE * look.style.mean() + (1 - self.OWN_SHARE) * together
         parts = {
@@ -164,7 +164,7 @@ class StyleMeter:
         ]
 
     def compute(self) -> dict[str, float]:
-        """``total_loss``, ``content_loss``, ``style_loss``, ``tv_loss`` and ``ssim``."""
+        """``total_loss``, its parts and ``ssim``."""
         counts = [len(look.content) for look in self.looks]
         whole = Look(
             content=torch.cat([look.content for look in self.looks]),
