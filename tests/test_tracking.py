@@ -201,6 +201,18 @@ def test_what_was_measured_is_added_to_the_runs_of_the_trainings_once(client: An
     assert [run.info.status for run in runs(client)] == ["FINISHED", "FINISHED"]
 
 
+def test_the_latest_run_that_left_these_tensors_is_found(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, sha256 in (("first", "ab"), ("second", "ab"), ("third", "cd")):
+        with training_run(TAGS, key, {}) as run:
+            run.tags({"sha256": sha256})
+    name = client.get_experiment(tracking.experiment_of(client, "mini")).name
+    second = runs(client)[1].info.run_id
+    monkeypatch.setattr(tracking, "experiment_name", lambda preset: name if preset == "mini" else "none")
+    assert tracking.run_of("mini", "ab")["key"] == "second"
+    assert tracking.run_of("mini", "ab")["run_id"] == second
+    assert tracking.run_of("mini", "ef") == {} == tracking.run_of("real", "ab")
+
+
 def test_nested_settings_stand_under_dotted_names() -> None:
     assert dict(flattened({"a": 1, "b": {"c": {"d": None}, "e": [1, 2]}, "f": {}})) == {
         "a": 1,

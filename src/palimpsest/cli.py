@@ -188,6 +188,21 @@ def translate(options: argparse.Namespace) -> int:
     return FAILED if failed else DONE
 
 
+def inspect_arguments(arguments: argparse.ArgumentParser) -> None:
+    """The arguments of `inspect`."""
+    arguments.add_argument("file", metavar="FILE", type=Path, help="a file of models/ or results/")
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """Print where a file comes from, as YAML."""
+    import yaml  # noqa: PLC0415
+
+    from palimpsest import inspection  # noqa: PLC0415 (PyTorch and MLflow take seconds)
+
+    print(yaml.safe_dump(inspection.inspect(options.file), sort_keys=False, allow_unicode=True), end="")
+    return DONE
+
+
 def make_folder(path: Path) -> None:
     """Make a folder for results.
 
@@ -214,6 +229,17 @@ COMMANDS = (
         example="palimpsest translate --preset mini --task colorize holiday.jpg portrait.png -o coloured",
         arguments=translate_arguments,
         run=translate,
+    ),
+    Command(
+        name="inspect",
+        summary="where a file comes from: settings, seed, commit, data, MLflow run",
+        description=(
+            "Of a stored task: what it is, what it needs, every setting it was trained with, the commit, the data\n"
+            "and the MLflow run. Of a file of results: the same, without settings, of all trainings it measures."
+        ),
+        example="palimpsest inspect models/mini/seed-0/piggyback/voc-seg.safetensors",
+        arguments=inspect_arguments,
+        run=inspect,
     ),
 )
 """The subcommands, in the order of the help."""

@@ -102,9 +102,14 @@ def create_database(preset: str) -> None:
     experiment_of(connect(), preset)
 
 
+def experiment_name(preset: str) -> str:
+    """What a preset's experiment is called."""
+    return f"palimpsest-{preset}"
+
+
 def experiment_of(client: Any, preset: str) -> str:
     """The identifier of a preset's experiment, created when missing."""
-    name = f"palimpsest-{preset}"
+    name = experiment_name(preset)
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
@@ -123,6 +128,21 @@ def find_run(client: Any, tags: Tags, status: str | None = None) -> str | None:
         max_results=1,
     )
     return str(found[0].info.run_id) if found else None
+
+
+def run_of(preset: str, sha256: str) -> dict[str, str]:
+    """The tags of the latest run that left these tensors, and its ``run_id``; nothing where there is none."""
+    client = connect()
+    experiment = client.get_experiment_by_name(experiment_name(preset))
+    if experiment is None:
+        return {}
+    found = client.search_runs(
+        [experiment.experiment_id],
+        f"tags.sha256 = '{sha256}'",
+        order_by=["attributes.start_time DESC"],
+        max_results=1,
+    )
+    return {**found[0].data.tags, "run_id": str(found[0].info.run_id)} if found else {}
 
 
 @contextmanager
