@@ -16,13 +16,22 @@ from palimpsest.storage.atomic import write_text
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Write `metrics.csv`, `sizes.csv`, `analysis/*.csv` and `summary.json`."""
-    tables = {name: gather(settings, layout, name) for name in ("metrics", "sizes", "zeros", "similarity")}
+    tables = {name: gather(settings, layout, name) for name in COLUMNS}
     for name, table in tables.items():
         folder = layout.results / "analysis" if name in ("zeros", "similarity") else layout.results
         write_text(folder / f"{name}.csv", table.to_csv(index=False))
     sequence = [(name, settings.tasks[name].kind) for name in settings.sequence]
     summary = summarise(tables["metrics"], tables["sizes"], sequence, [FLOOR, *settings.methods])
     write_summary(layout.results / "summary.json", summary)
+
+
+COLUMNS = {
+    "metrics": ["task", "after", "metric", "value", "images", "checksum"],
+    "sizes": ["task", "component", "bytes", "needed_to"],
+    "zeros": ["task", "layer", "weights", "zeros"],
+    "similarity": ["task", "other", "similarity", "independent"],
+}
+"""Of each table after seed and method; a table without rows, as of masks where no method has any, has them too."""
 
 
 def gather(settings: Settings, layout: Layout, name: str) -> pd.DataFrame:
@@ -36,7 +45,9 @@ def gather(settings: Settings, layout: Layout, name: str) -> pd.DataFrame:
                 part.insert(0, "method", method)
                 part.insert(0, "seed", seed)
                 parts.append(part)
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["seed", "method"])
+    return (
+        pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["seed", "method", *COLUMNS[name]])
+    )
 
 
 if __name__ == "__main__":

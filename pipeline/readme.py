@@ -8,7 +8,7 @@ from pathlib import Path
 
 from palimpsest.layout import Layout
 from palimpsest.report.grid import write_grid
-from palimpsest.report.readme import write_tables
+from palimpsest.report.readme import has_table, write_tables
 
 SHOWN = ("coco-seg", "colorize", "style-gogh", "style-munch")
 
@@ -19,7 +19,8 @@ def main() -> None:
         path.parent.name: json.loads(path.read_text("utf-8"))
         for path in sorted(Path("results").glob("*/summary.json"))
     }
-    write_tables(Path("README.md"), summaries)
+    readme = Path("README.md")
+    write_tables(readme, {preset: found for preset, found in summaries.items() if has_table(readme, preset)})
     evaluation = Layout("mini").evaluation(0, "piggyback").parent
     if evaluation.exists():
         write_grid(Path("docs/translations.png"), evaluation, "piggyback", SHOWN, rows=3, side=160)

@@ -6,6 +6,7 @@ The method `base` makes the network that all methods share. An interrupted train
 """
 
 import argparse
+import hashlib
 
 from palimpsest import job, tracking
 from palimpsest.data.arrays import Prepared
@@ -24,7 +25,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     before = settings.sequence[: settings.sequence.index(options.task)]
     stored = StoredTasks.of(settings, options.seed, options.method)
     prepared = Prepared.open(layout.prepared(options.task))
-    data_sha256 = digest("", [layout.prepared(options.task) / "info.json"])
+    data_sha256 = hashlib.sha256((layout.prepared(options.task) / "info.json").read_bytes()).hexdigest()
     key = training_key(lesson, layout, stored)
     tags = tracking.training_tags(settings.preset, options.seed, options.method, options.task)
     fabric = start_fabric(lesson.training)

@@ -46,19 +46,51 @@ def test_what_is_not_recorded_is_said_to_be_missing_and_nothing_is_made(study: S
     assert not Path("mlflow.db").exists()
 
 
-def test_results_lead_back_to_the_trainings_that_they_measure(study: Study) -> None:
+@pytest.fixture
+def measured(study: Study) -> Study:
+    """With the rows that say what was measured: the masks of both tasks, one decoder, the floor."""
+    rows = ["seed,method,task", "0,floor,shapes", "0,piggyback,shapes", "0,piggyback,halves", "0,piggyback,colour"]
+    rows += ["0,decoder,shapes", "0,decoder,halves"]
+    table = study.layout.results / "metrics.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("\n".join(rows))
+    return study
+
+
+def test_results_lead_back_to_the_trainings_that_they_measure(measured: Study) -> None:
+    study = measured
     results = study.layout.evaluation(0, "piggyback") / "metrics.csv"
     results.parent.mkdir(parents=True)
     results.touch()
     measured = inspect(results)["measures"]
     assert [Path(name).parts[-2:] for name in measured] == [
         ("base", "shapes.safetensors"),
-        ("piggyback", "colour.safetensors"),
         ("piggyback", "halves.safetensors"),
+        ("piggyback", "colour.safetensors"),
     ]
+    floor = study.layout.evaluation(0, "floor") / "metrics.csv"
+    floor.parent.mkdir(parents=True)
+    floor.touch()
+    assert inspect(floor)["measures"] == {}
     page = study.layout.results / "report.html"
     page.touch()
     assert len(inspect(page)["measures"]) == 4
+
+
+def test_results_of_a_training_that_is_gone_are_refused(measured: Study) -> None:
+    measured.stored("decoder").path("halves").unlink()
+    page = measured.layout.results / "report.html"
+    page.touch()
+    with pytest.raises(StorageError, match=r"decoder/halves\.safetensors: was measured, and is gone"):
+        inspect(page)
+
+
+def test_results_without_the_table_of_what_was_measured_are_refused(study: Study) -> None:
+    page = study.layout.results / "report.html"
+    page.parent.mkdir(parents=True)
+    page.touch()
+    with pytest.raises(StorageError, match=r"metrics\.csv is missing"):
+        inspect(page)
 
 
 def test_a_file_that_is_not_of_the_study_is_refused(study: Study, tmp_path: Path) -> None:
@@ -66,7 +98,7 @@ def test_a_file_that_is_not_of_the_study_is_refused(study: Study, tmp_path: Path
         inspect(tmp_path / "absent.csv")
     other = tmp_path / "other.csv"
     other.touch()
-    with pytest.raises(StorageError, match=r"expected a file of models/ or results/"):
+    with pytest.raises(StorageError, match=r"expected a file below models/ or results/"):
         inspect(other)
 
 
@@ -81,4 +113,23 @@ def test_the_command_prints_yaml(study: Study, capsys: pytest.CaptureFixture[str
     path = study.stored("decoder").path("halves")
     shutil.rmtree("mlruns", ignore_errors=True)
     assert main(["inspect", str(path)]) == 0
-    assert yaml.safe_load(capsys.readouterr().out)["bytes"].keys() == {"decoder", "batchnorm", "head"}
+    found = yaml.safe_load(capsys.readouterr().out)
+    assert found["components"].keys() == {"decoder", "batchnorm", "head"}
+
+
+def test_of_a_mask_the_bits_that_are_kept_are_counted(study: Study) -> None:
+    stored = study.stored("piggyback").file("halves")
+    (mask,) = (part for part in stored.components if part.name == "mask")
+    told = inspect(stored.path)["components"]["mask"]
+    assert told["bytes"] == sum(bits.numel() for bits in mask.tensors.values())
+    for layer, bits in mask.tensors.items():
+        ones = sum(bin(byte).count("1") for byte in bits.tolist())
+        assert told["ones"][layer] == f"{ones} in {8 * bits.numel()} bits"
+
+
+def test_of_several_files_the_good_ones_are_told(study: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    path = study.stored("decoder").path("halves")
+    assert main(["inspect", "absent.csv", str(path)]) == 1
+    printed = capsys.readouterr()
+    assert yaml.safe_load(printed.out)["task"] == "halves"
+    assert printed.err == "error: absent.csv: there is no such file\n"

@@ -7,7 +7,7 @@ import pytest
 from palimpsest.errors import SettingsError
 from palimpsest.methods import BASE, METHODS
 from palimpsest.params import read, resolve
-from palimpsest.settings import Settings
+from palimpsest.settings import FLOOR, Settings
 
 Content = dict[str, Any]
 
@@ -80,6 +80,24 @@ def test_the_steps_of_one_task_change_its_lessons_and_no_preparation(study: Cont
     changed = changed_by(study, "tasks/colorize/training/steps", 7)
     assert {f"train {m} colorize" for m in METHODS} <= changed
     assert not any(job.startswith("prepare") or "voc-seg" in job or "coco-seg" in job for job in changed)
+
+
+def test_the_base_has_the_steps_of_its_task_where_the_task_has_some(study: Content) -> None:
+    assert resolve(study).lesson(0, BASE, "coco-seg").training.steps == study["presets"]["mini"]["base"]["steps"]
+    assert (
+        resolve(study, nested("tasks/coco-seg/training/steps", 7)).lesson(0, BASE, "coco-seg").training.steps == 7
+    )
+
+
+def test_an_override_that_changes_nothing_reruns_nothing(study: Content) -> None:
+    usual = resolve(study).lesson(0, "scratch", "colorize").training.steps
+    assert changed_by(study, "tasks/colorize/training/steps", usual) == set()
+
+
+def test_what_belongs_to_trainings_does_not_measure_the_floor_again(study: Content) -> None:
+    before = resolve(study).examination(0, FLOOR).digest()
+    for path, value in (("network/width", 4), ("tasks/colorize/training/steps", 7)):
+        assert resolve(study, nested(path, value)).examination(0, FLOOR).digest() == before
 
 
 def test_a_task_may_ask_for_smaller_crops(study: Content) -> None:

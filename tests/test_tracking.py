@@ -199,6 +199,10 @@ def test_what_was_measured_is_added_to_the_runs_of_the_trainings_once(client: An
         "samples/after-voc-seg-0.png"
     ]
     assert [run.info.status for run in runs(client)] == ["FINISHED", "FINISHED"]
+    cells[1] = cell("coco-seg", "voc-seg", 18)  # as when the base was trained anew
+    complete_runs("mini", 0, "piggyback", cells, tables, tmp_path / "samples")
+    assert client.get_run(second.info.run_id).data.metrics["coco-seg/miou"] == 18
+    assert len(points(client, second, "bytes")) == 1
 
 
 def test_the_latest_run_that_left_these_tensors_is_found(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:

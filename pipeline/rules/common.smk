@@ -40,8 +40,8 @@ def any_of(names):
 
 
 def gpus():
-    """What a job takes of the `gpu` resource: nothing on a machine that has none."""
-    return min(machine.gpus(), SETTINGS.training.devices)
+    """What a job takes of the `gpu` resource: nothing on a machine that has none, or where the CPU is asked for."""
+    return 0 if SETTINGS.training.accelerator == "cpu" else min(machine.gpus(), SETTINGS.training.devices)
 
 
 def claim(threads):

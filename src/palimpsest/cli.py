@@ -135,6 +135,7 @@ def settings_of(preset: str | None) -> "Settings":
     content = read(PARAMS)
     if preset is not None:
         check("--preset", preset, content.get("presets") or {})
+    content.pop("data_root", None)  # of the preset that params.yaml chooses; who runs a task needs no data
     return resolve(content, {} if preset is None else {"preset": preset})
 
 
@@ -190,17 +191,25 @@ def translate(options: argparse.Namespace) -> int:
 
 def inspect_arguments(arguments: argparse.ArgumentParser) -> None:
     """The arguments of `inspect`."""
-    arguments.add_argument("file", metavar="FILE", type=Path, help="a file of models/ or results/")
+    arguments.add_argument("files", metavar="FILE", nargs="+", type=Path, help="below models/ or results/")
 
 
 def inspect(options: argparse.Namespace) -> int:
-    """Print where a file comes from, as YAML."""
+    """Print where each file comes from, as one YAML document."""
     import yaml  # noqa: PLC0415
 
     from palimpsest import inspection  # noqa: PLC0415 (PyTorch and MLflow take seconds)
 
-    print(yaml.safe_dump(inspection.inspect(options.file), sort_keys=False, allow_unicode=True), end="")
-    return DONE
+    failed = 0
+    for file in options.files:
+        try:
+            found = inspection.inspect(file)
+        except PalimpsestError as error:
+            failed += 1
+            report(explain(error), options.debug)
+        else:
+            print(yaml.safe_dump(found, sort_keys=False, allow_unicode=True, explicit_start=True), end="")
+    return FAILED if failed else DONE
 
 
 def make_folder(path: Path) -> None:
@@ -234,8 +243,9 @@ COMMANDS = (
         name="inspect",
         summary="where a file comes from: settings, seed, commit, data, MLflow run",
         description=(
-            "Of a stored task: what it is, what it needs, every setting it was trained with, the commit, the data\n"
-            "and the MLflow run. Of a file of results: the same, without settings, of all trainings it measures."
+            "Of a stored task: what is in it and whether it is whole, what it needs, every setting it was trained\n"
+            "with, the commit, the data and the MLflow run. Of a file of results: the same, without settings, of\n"
+            "all trainings it measures. To be called in the folder of the study, beside models/."
         ),
         example="palimpsest inspect models/mini/seed-0/piggyback/voc-seg.safetensors",
         arguments=inspect_arguments,

@@ -1,18 +1,23 @@
 """From a file of `models/` or `results/` back to what it was made with.
 
 Settings, seed, method and task are in the stored task itself; code commit, data and MLflow run are found through
-the run that carries the SHA-256 of the stored tensors. What is not recorded is said to be missing, not left out.
+the run that carries the SHA-256 of the stored tensors, in the database of the folder of the study. What is not
+recorded there is said to be missing, not left out.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from palimpsest import tracking
 from palimpsest.errors import StorageError
-from palimpsest.layout import TRACKING_DATABASE
+from palimpsest.layout import TRACKING_DATABASE, Layout
 from palimpsest.methods import BASE
+from palimpsest.methods.base import Component
+from palimpsest.settings import FLOOR
 from palimpsest.storage.task_file import TaskFile, load_task
 
 MISSING = "not recorded"
@@ -21,46 +26,48 @@ MISSING = "not recorded"
 def inspect(path: Path) -> dict[str, Any]:
     """Where a file comes from: of a stored task everything, of results the trainings that they measure.
 
+    Paths are relative to the folder of the study, in which this has to be called.
+
     Raises:
-        StorageError: there is no such file, it is damaged, or it lies neither in ``models/`` nor ``results/``.
+        StorageError: there is no such file, it is damaged, or it is neither a stored task nor a result.
     """
     if not path.exists():
         raise StorageError(f"{path}: there is no such file")
     if path.suffix == ".safetensors":
         stored = load_task(path)
         return {"file": str(path), **of_task(stored), "settings": dict(stored.provenance.settings)}
-    stored_tasks = list(measured_in(path))
-    if not stored_tasks:
-        raise StorageError(f"{path}: no stored task belongs to it; expected a file of models/ or results/")
-    return {
-        "file": str(path),
-        "measures": {os.path.relpath(stored.path): of_task(stored) for stored in stored_tasks},
-    }
+    return {"file": str(path), "measures": {str(found): of_task(load_task(found)) for found in measured_in(path)}}
 
 
-def measured_in(path: Path) -> Iterator[TaskFile]:
-    """The stored tasks that a file of results is about: of its preset, and of its seed and method where it has one.
+def measured_in(path: Path) -> Iterator[Path]:
+    """The stored tasks that a file of results is about, by the rows of the `metrics.csv` it belongs to.
 
-    A method that builds on the base network is measured with it.
+    Raises:
+        StorageError: the file is no result, or the stored task that was measured is gone.
     """
-    folders = path.resolve().parts
-    if "results" not in folders:
-        return
-    place = len(folders) - 1 - folders[::-1].index("results")
-    root, below = Path(*folders[:place]), folders[place + 1 :]
-    if not below:
-        return
-    preset, *rest = below
-    seed, method = "seed-*", "*"
-    if len(rest) > 2 and rest[0] == "evaluation":
-        seed, method = rest[1], rest[2]
-    for stored in sorted((root / "models" / preset).glob(f"{seed}/*/*.safetensors")):
-        if method in ("*", stored.parent.name) or stored.parent.name == BASE:
-            yield load_task(stored)
+    try:
+        preset, *below = path.resolve().relative_to(Path("results").resolve()).parts
+    except ValueError as error:
+        raise StorageError(f"{path}: expected a file below models/ or results/ of this folder") from error
+    layout = Layout(preset)
+    table = layout.results / "metrics.csv"
+    if not table.exists():
+        raise StorageError(f"{path}: {table} is missing, which says what was measured; `snakemake all` makes it")
+    rows = pd.read_csv(table, usecols=["seed", "method", "task"], dtype={"task": str}).drop_duplicates()
+    rows = rows[rows["method"] != FLOOR]
+    if below[:1] == ["evaluation"] and len(below) > 2:
+        rows = rows[(rows["seed"].map("seed-{}".format) == below[1]) & (rows["method"] == below[2])]
+    found: dict[Path, None] = {}
+    for seed, method, task in rows.itertuples(index=False, name=None):
+        own, base = layout.stored(seed, method, task), layout.stored(seed, BASE, task)
+        if not own.exists() and not base.exists():
+            raise StorageError(f"{own}: was measured, and is gone; `snakemake --cores all {own}` makes it")
+        found[own if own.exists() else base] = None
+    yield from found
 
 
 def of_task(stored: TaskFile) -> dict[str, Any]:
-    """One stored task: what it is, what it needs, and the run that made it."""
+    """One stored task: what it is, what is in it, what it needs, and the run that made it."""
     origin = stored.provenance
     return {
         "preset": origin.preset,
@@ -69,9 +76,22 @@ def of_task(stored: TaskFile) -> dict[str, Any]:
         "task": origin.task,
         "sha256": stored.sha256,
         "base_network_sha256": origin.network_sha256 or "none: it brings its own",
-        "bytes": {part.name: sum(t.nbytes for t in part.tensors.values()) for part in stored.components},
+        "components": {part.name: of_component(part) for part in stored.components},
         **of_run(stored),
     }
+
+
+def of_component(part: Component) -> dict[str, Any]:
+    """Bytes and tensors of a component; of bits also the share that is kept, layer by layer."""
+    about: dict[str, Any] = {
+        "bytes": sum(tensor.nbytes for tensor in part.tensors.values()),
+        "tensors": len(part.tensors),
+        "needed_to": part.needed_to,
+    }
+    if part.name == "mask":
+        ones = {layer: int(np.bitwise_count(bits.numpy()).sum()) for layer, bits in part.tensors.items()}
+        about["ones"] = {layer: f"{ones[layer]} in {8 * part.tensors[layer].numel()} bits" for layer in ones}
+    return about
 
 
 def of_run(stored: TaskFile) -> dict[str, Any]:

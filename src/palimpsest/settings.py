@@ -1,8 +1,7 @@
 """Every setting: its name, type, range and default. Nothing below this module sees a dict.
 
 `palimpsest.params` reads them from `params.yaml` and the command line. The methods of `Settings` cut out what a
-single job may depend on: a job is handed that cut alone, and the pipeline reruns it when the cut changes. So
-what a job uses and what it is rerun for cannot differ.
+single job may depend on: the pipeline reruns the job when that cut changes, so nothing else may reach its output.
 """
 
 import hashlib
@@ -17,6 +16,7 @@ from palimpsest.methods import BASE, METHODS
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Scale = Annotated[float, Field(gt=0, le=1)]
 ClassName = Annotated[str, Field(pattern=r"^[\w .:/-]+$")]
 """What MLflow takes as part of a metric's name."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")]
@@ -47,7 +47,7 @@ class BaseSettings(Part):
     encoder_weights: Path | None = None
     """A file of VGG weights (torchvision's names) to start the encoder from; the study starts from noise."""
     steps: Annotated[int, Field(ge=1)] | None = None
-    """Steps of the base training where they differ from `training.steps`."""
+    """Steps of the base training where they differ from `training.steps` and the task has none of its own."""
 
 
 class CropSettings(Part):
@@ -57,7 +57,7 @@ class CropSettings(Part):
     """Prepared pictures are squares of this side, and are evaluated whole."""
     crop: Annotated[int, Field(ge=32, multiple_of=16)] = 64
     """Side of the random crops that train."""
-    smallest_scale: Annotated[float, Field(gt=0, le=1)] = 0.75
+    smallest_scale: Scale = 0.75
     """A training crop shows between this share and the whole of the prepared picture's side."""
 
     @model_validator(mode="after")
@@ -107,7 +107,7 @@ class TrainingOverrides(Part):
     steps: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     learning_rate: Positive | None = None
-    smallest_scale: Annotated[float, Field(gt=0, le=1)] | None = None
+    smallest_scale: Scale | None = None
     """Of `pictures`. A style, which is applied to photographs of any size, has to know smooth ones: small crops,
     enlarged, are what a large photograph looks like."""
 
@@ -191,6 +191,9 @@ class StyleSettings(TaskSettings):
     content_weight: Annotated[float, Field(ge=0)] = 1.0
     style_weight: Annotated[float, Field(ge=0)] = 2.0
     tv_weight: Annotated[float, Field(ge=0)] = 1.0
+    own_share: Share = 0.1
+    """How much of the style is asked of each picture alone, the rest of a batch's pictures together; 1 is Gatys'
+    loss and the study's, at which flat surfaces become checked."""
     grid_weight: Annotated[float, Field(ge=0)] = 100.0
     """Against the network painting its own grid. Not in the study, whose total loss has the first three parts."""
     perceptual: Literal["random", "squeezenet", "vgg16"] = "squeezenet"
@@ -240,6 +243,11 @@ class MethodSettings(Part):
         return found
 
 
+def without_training(task: AnyTask) -> AnyTask:
+    """A task without its overrides of the training, which a lesson has applied and nothing else needs."""
+    return task.model_copy(update={"training": TrainingOverrides()})
+
+
 class Preparation(Part):
     """What the prepared arrays of one task depend on."""
 
@@ -285,7 +293,6 @@ class Examination(Part):
     method_settings: AnyMethodSettings | None
     sequence: list[str]
     tasks: dict[str, AnyTask]
-    network: NetworkSettings
     threads: int
     accelerator: Literal["auto", "cpu", "cuda"]
     samples: int
@@ -330,8 +337,6 @@ class Settings(Part):
             form, kind = self.datasets[data].format, self.tasks[name].kind
             if (kind == "paired" and form != "paired") or (kind == "segmentation" and form == "paired"):
                 raise ValueError(f"tasks.{name}.data: a task of kind {kind} cannot learn from {form} data")
-        if self.pictures.crop % 16 or self.pictures.size % 16:
-            raise ValueError("pictures.size and pictures.crop must be multiples of 16, the stride of the network")
         return self
 
     @property
@@ -362,13 +367,13 @@ class Settings(Part):
         crops = chosen.training.model_dump(exclude_none=True, include={"smallest_scale"})
         is_base = method == BASE
         if is_base and self.base.steps is not None:
-            overrides["steps"] = self.base.steps
+            overrides.setdefault("steps", self.base.steps)
         return Lesson(
             seed=seed,
             method=method,
             method_settings=self.method_settings.of(method),
             task_name=task,
-            task=chosen,
+            task=without_training(chosen),
             network=self.network,
             base=self.base if is_base else None,
             pictures=self.pictures.crops.model_copy(update=crops),
@@ -383,8 +388,7 @@ class Settings(Part):
             method=method,
             method_settings=self.method_settings.of(method),
             sequence=self.sequence,
-            tasks={name: self.tasks[name] for name in self.sequence},
-            network=self.network,
+            tasks={name: without_training(self.tasks[name]) for name in self.sequence},
             threads=self.training.threads,
             accelerator=self.training.accelerator,
             samples=self.samples,

@@ -190,7 +190,8 @@ def complete_runs(
 ) -> None:
     """Add to each training's run what was measured of it: metrics of all tasks learned so far, sizes, pictures.
 
-    The base network's run is completed by whichever method is measured first.
+    The base network's run is completed by whichever method is measured first. What a run holds already, as
+    after a second measuring, is not logged again.
     """
     client = connect()
     last = cells[-1].after
@@ -198,7 +199,7 @@ def complete_runs(
         run_id = find_run(client, training_tags(preset, seed, method, task)) or find_run(
             client, training_tags(preset, seed, BASE, task)
         )
-        if run_id is None or "bytes" in client.get_run(run_id).data.metrics:
+        if run_id is None:
             continue
         run = Run(client, run_id)
         values = {
@@ -216,12 +217,20 @@ def complete_runs(
                 values[f"zeros/{row['layer']}"] = row["zeros"]
                 if row["layer"] == "all":
                     values["bits_per_weight"] = 8 * values["bytes/mask"] / row["weights"]
-        run.metrics(values)
+        known = client.get_run(run_id).data.metrics
+        changed = {name: value for name, value in values.items() if known.get(name) != value}
+        if not changed:
+            continue
+        run.metrics(changed)
         for picture in sorted((samples / task).glob(f"after-{task}-*.png")):
             run.file(picture, "samples")
         if task != last:
             for picture in sorted((samples / task).glob(f"after-{last}-*.png")):
                 run.file(picture, f"samples-after-{last}")
+
+
+CODE = ("Snakefile", "params.yaml", "pipeline", "src", "styles")
+"""What decides results; the tables that a run writes are tracked by git too."""
 
 
 def origin() -> dict[str, str]:
@@ -231,7 +240,7 @@ def origin() -> dict[str, str]:
         return {}
     return {
         "mlflow.source.git.commit": commit,
-        "code_changed": str(bool(git("status", "--porcelain"))).lower(),
+        "code_changed": str(bool(git("status", "--porcelain", "--", *CODE))).lower(),
     }
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from palimpsest.errors import DataError
-from palimpsest.report.readme import table, tables_differ, write_tables
+from palimpsest.report.readme import has_table, table, tables_differ, write_tables
 from palimpsest.report.summary import summarise
 
 TEXT = "# Title\n\n<!-- table:mini -->\nold\n<!-- /table:mini -->\n\nprose | of | its | own\n"
@@ -50,6 +50,12 @@ def test_only_what_stands_between_the_markers_is_replaced(tmp_path, summary):
     assert tables_differ(readme, {"mini": summary}) == []
     write_tables(readme, {"mini": summary})
     assert readme.read_text("utf-8") == TEXT.replace("old\n", table(summary))
+
+
+def test_whether_there_is_a_place_for_a_preset(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- table:mini -->\n<!-- /table:mini -->\n")
+    assert has_table(readme, "mini") and not has_table(readme, "paper")
 
 
 def test_a_figure_changed_by_hand_is_found(tmp_path, summary):

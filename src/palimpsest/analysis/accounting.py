@@ -29,14 +29,6 @@ def bytes_needed(
     return float(chosen["bytes"].sum()) / own["seed"].nunique()
 
 
-def printed_mib(sizes: pd.DataFrame, method: str) -> float:
-    """MiB as the study prints them, for one seed: it adds up what it has rounded (56.4 + 4 × 1.8 = 63.6)."""
-    own = rows_of(sizes, method)
-    counted = own[(own["needed_to"] == "run") & ~own["component"].isin(UNCOUNTED)]
-    each = counted.groupby("task")["bytes"].sum() / MIB
-    return round(float(each.round(1).sum()), 1)
-
-
 def rows_of(sizes: pd.DataFrame, method: str) -> pd.DataFrame:
     """The rows of one method in `sizes.csv`."""
     require_columns(sizes, ["seed", "method", "task", "component", "bytes", "needed_to"], "sizes.csv")

@@ -81,6 +81,8 @@ class ParameterGroup:
     weight_decay: float = 0.0
     beta2: float = 0.999
     """Decay of AdamW's mean of squared gradients."""
+    setting: str = "training.learning_rate"
+    """Where the learning rate comes from, for who has to lower it."""
 
 
 class Method(ABC):

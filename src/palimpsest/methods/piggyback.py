@@ -30,7 +30,13 @@ class Piggyback(Method):
             mask_layer(layer, mask)
             scores.append(mask.score)
         settings = self.settings
-        group = ParameterGroup("scores", scores, settings.score_learning_rate, beta2=settings.score_beta2)
+        group = ParameterGroup(
+            "scores",
+            scores,
+            settings.score_learning_rate,
+            beta2=settings.score_beta2,
+            setting="method_settings.piggyback.score_learning_rate",
+        )
         return [group, task_group(start)]
 
     def store(self, network: nn.Module) -> list[Component]:

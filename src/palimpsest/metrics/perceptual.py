@@ -1,7 +1,8 @@
 """The losses of artistic style transfer, as pure functions of features and pictures.
 
-Every loss is one number per picture and relative to what it is compared with, so that weights carry over from one
-perceptual network, layer or picture size to another, and the mean over a split does not depend on its batches.
+Content, style and variation are one number per picture; content and style are relative to what they are compared
+with, so that weights carry over from one perceptual network, layer or picture size to another. The grid, ours, is
+of many pictures together.
 All of them compute in float32, under autocast too: sums of squares overflow or drown in 16 bits.
 Source: Gatys et al., CVPR 2016 (content and style); Johnson et al., ECCV 2016 (total variation, training).
 """
@@ -99,11 +100,13 @@ def tiles(pictures: Tensor, period: int) -> Tiles:
 
 
 def grid_loss(found: Tiles) -> Tensor:
-    """How far places on a grid differ for no reason but their place: a scalar, 0 without a grid.
+    """How far places on a grid differ for no reason but their place: a scalar.
 
-    A photograph knows of no grid: the mean of its blocks is flat. In what a network with strided layers paints it
-    often is not, since each of their phases may paint something else. Mean over the tones, by their number of
-    blocks, and over neighbouring pixels of the squared differences in the mean block, its borders joined.
+    Photographs know of no grid: the mean of ever more of their blocks becomes flat, and this loss, of which chance
+    leaves about the squared difference of neighbours over the number of blocks of a tone, goes to 0. In what a
+    network with strided layers paints it does not, since each of their phases may paint something else. Mean over
+    the tones, by their number of blocks, and over neighbouring pixels of the squared differences in the mean block,
+    its borders joined.
     """
     mean = found.sums / found.counts.clamp(min=1)[:, None, None, None]
     across, down = (mean - mean.roll(1, dims=side) for side in (3, 2))

@@ -38,7 +38,6 @@ from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
 
 ARROWS = {"higher": "↑", "lower": "↓", "one": "→ 1", "": ""}
-SHOWN_SAMPLES = 6  # rows of pictures per task
 EMBEDDED_BYTES = 40_000  # a picture file above this is embedded as WebP of quality 90, so that the page stays light
 
 Context = dict[str, Any]
@@ -443,9 +442,8 @@ def _pictures(samples: Mapping[int, Path], matrix: Matrix, methods: Sequence[str
                 else None
                 for column, files in kept
             ]
-            for number in numbers[:SHOWN_SAMPLES]
+            for number in numbers
         ],
-        "left": max(0, len(numbers) - SHOWN_SAMPLES),
         "missing": missing,
     }
 

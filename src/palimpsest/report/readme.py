@@ -49,6 +49,11 @@ def tables_differ(readme: Path, summaries: Mapping[str, Summary]) -> list[str]:
     return different
 
 
+def has_table(readme: Path, preset: str) -> bool:
+    """Whether the file has a place for the table of a preset."""
+    return f"<!-- table:{preset} -->" in readme.read_text("utf-8")
+
+
 def table(summary: Summary) -> str:
     """A summary as a Markdown table: methods across; tasks, forgetting, sizes down; best values in bold."""
     methods = list(summary)

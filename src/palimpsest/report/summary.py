@@ -69,7 +69,7 @@ METRICS = {
         "",
         "lower",
         None,
-        "content, style and smoothness losses with the weights of the settings; comparable only under the "
+        "content, style, smoothness and grid losses with the weights of the settings; comparable only under the "
         "same settings and perceptual network",
     ),
 }

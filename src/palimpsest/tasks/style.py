@@ -29,14 +29,11 @@ class StyleTask(Task):
     """Photographs in the style of one painting; there is no truth, only what a perceptual network sees.
 
     total_loss = content_weight · content + style_weight · style + tv_weight · total variation + grid_weight · grid,
-    with the losses of `palimpsest.metrics.perceptual`; the study's has no grid. Content and variation are means
-    over pictures. Style is asked mostly of the pictures together, by the mean of their Gram matrices, and of each
-    alone only at `OWN_SHARE`: a cloudless sky holds no place for all colours of a painting, whose own details
-    differ from the whole as much. A network that has to put them there all the same paints a grid.
+    with the losses of `palimpsest.metrics.perceptual`; the study's has no grid and an `own_share` of 1. Content and
+    variation are means over pictures. Style is asked mostly of the pictures together, by the mean of their Gram
+    matrices, and of each alone only at `own_share`: a cloudless sky holds no place for all colours of a painting,
+    whose own details differ from the whole as much. A network that must put them there all the same paints a grid.
     """
-
-    OWN_SHARE = 0.1
-    """Weight of each picture's own Gram matrices; 1 is Gatys' loss, at which flat surfaces become checked."""
 
     GRID = 16
     """Period of the grid that `grid_loss` looks for, in pixels: the stride of the networks at their coarsest."""
@@ -83,7 +80,8 @@ class StyleTask(Task):
     def weighed(self, look: "Look") -> dict[str, Tensor]:
         """``loss``, ``content_loss``, ``style_loss``, ``tv_loss`` and ``grid_loss``, scalars."""
         together = style_loss(look.grams, self.judge(look.content.device).grams)[0]
-        style = self.OWN_SHARE * look.style.mean() + (1 - self.OWN_SHARE) * together
+        own = self.settings.own_share
+        style = own * look.style.mean() + (1 - own) * together
         parts = {
             "content_loss": self.settings.content_weight * look.content.mean(),
             "style_loss": self.settings.style_weight * style,

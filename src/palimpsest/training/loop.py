@@ -122,7 +122,8 @@ def train(
             parts = {**parts, "penalty": penalty}
             loss = loss + penalty
         if not math.isfinite(loss.item()):
-            raise TrainingError(f"step {step}: the loss is {loss.item()}; lower training.learning_rate")
+            named = " or ".join(dict.fromkeys(group.setting for group in groups))
+            raise TrainingError(f"step {step}: the loss is {loss.item()}; lower {named}")
         fabric.backward(loss)
         for group in groups:
             clip(group, settings.gradient_clip, step)
@@ -162,9 +163,7 @@ def clip(group: ParameterGroup, largest: float, step: int) -> None:
     """
     norm = torch.nn.utils.clip_grad_norm_(group.parameters, largest)
     if not torch.isfinite(norm):
-        raise TrainingError(
-            f"step {step}: the gradient of {group.name} is not finite; lower training.learning_rate"
-        )
+        raise TrainingError(f"step {step}: the gradient of {group.name} is not finite; lower {group.setting}")
 
 
 class EpochMeans:
