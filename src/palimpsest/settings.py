@@ -171,9 +171,6 @@ class ColorizationSettings(TaskSettings):
     output: Literal["rgb", "chroma"] = "rgb"
     """`rgb`: the network gives the picture (the study's); `chroma`: it gives the colour, and the input keeps
     its luminance."""
-    colour_weight: Annotated[float, Field(ge=0)] = 0.0
-    """A pixel counts 1 + this × the magnitude of its true colour differences (0 to about 0.5) times in the loss. 0
-    is the study's, whose best answer to an unsure colour is grey, the most frequent one."""
 
 
 class PairedSettings(TaskSettings):

@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -10,7 +8,7 @@ from palimpsest.tasks import build_task
 from palimpsest.tasks.colorization import ColorizationTask, chroma, luminance, with_chroma
 
 
-def colorization(**options: str | float) -> ColorizationTask:
+def colorization(**options: str) -> ColorizationTask:
     task = build_task("colorize", ColorizationSettings(kind="colorization", data="a", **options))  # type: ignore[arg-type]
     assert isinstance(task, ColorizationTask)
     return task
@@ -66,38 +64,6 @@ def test_the_loss_is_the_distance_to_the_photograph(batch: dict[str, Tensor]) ->
     photograph = batch["picture"].float() / 255
     assert colorization(loss="l1").losses(photograph + 0.5, batch)["loss"].item() == pytest.approx(0.5)
     assert colorization(loss="l2").losses(photograph + 0.5, batch)["loss"].item() == pytest.approx(0.25)
-
-
-def test_a_coloured_pixel_counts_as_much_more_as_its_colour_says() -> None:
-    pixels = torch.tensor([[128, 128, 128], [255, 0, 0]], dtype=torch.uint8).T.reshape(1, 3, 1, 2)
-    batch = {"picture": pixels}
-    wrong_grey, wrong_red = pixels / 255, pixels / 255
-    wrong_grey = wrong_grey + torch.tensor([0.5, 0.0])
-    wrong_red = wrong_red + torch.tensor([0.0, 0.5])
-    # Pure red has Cb = -0.299 / 1.772 and Cr = 0.701 / 1.402.
-    weight = 1 + 4 * math.hypot(0.299 / 1.772, 0.5)
-    task = colorization(loss="l1", colour_weight=4.0)
-    assert task.losses(wrong_grey, batch)["loss"].item() == pytest.approx(0.5 / (1 + weight))
-    assert task.losses(wrong_red, batch)["loss"].item() == pytest.approx(0.5 * weight / (1 + weight))
-
-
-@pytest.mark.parametrize("loss", ["l1", "l2"])
-def test_with_weights_an_answer_that_has_to_be_one_colour_leaves_grey(loss: str) -> None:
-    """Three grey pixels and a red one that a network cannot tell apart."""
-    grey, red = (torch.tensor(colour, dtype=torch.uint8)[:, None, None] for colour in ([120] * 3, [220, 80, 80]))
-    pixels = grey.repeat(1, 2, 2)
-    pixels[:, 0, :1] = red[:, 0]
-    batch = {"picture": pixels[None]}
-
-    def best(colour_weight: float) -> float:
-        """The share of red in the one colour that all four pixels are given."""
-        task = colorization(loss=loss, colour_weight=colour_weight)
-        shares = torch.linspace(0, 1, 101)
-        answers = (1 - shares[:, None, None, None]) * grey / 255 + shares[:, None, None, None] * red / 255
-        losses = [task.losses(answer.expand(1, 3, 2, 2), batch)["loss"] for answer in answers]
-        return float(shares[torch.stack(losses).argmin()])
-
-    assert best(20.0) > best(0.0) + 0.2
 
 
 def test_grey_photographs_are_refused() -> None:

@@ -24,7 +24,6 @@ class ColorizationTask(Task):
         super().__init__(name, settings)
         self.output = settings.output
         self.distance = LOSSES[settings.loss]
-        self.colour_weight = settings.colour_weight
         self.head_channels = 3 if settings.output == "rgb" else 2
 
     @staticmethod
@@ -52,17 +51,8 @@ class ColorizationTask(Task):
         return with_chroma(luma, within_gamut(luma, chroma(enlarged)))
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Distance to the photograph; with a ``colour_weight`` the mean over pixels is weighted by their colour.
-
-        Most pixels of photographs are nearly grey, so a network that is not sure of a colour answers grey. The
-        weights make up for their number, as the rebalanced classes of Zhang et al., ECCV 2016, do.
-        """
-        truth = unit(batch["picture"])
-        if not self.colour_weight:
-            return {"loss": self.distance(prediction, truth)}
-        weights = 1 + self.colour_weight * chroma(truth).norm(dim=1, keepdim=True)
-        distances = self.distance(prediction, truth, reduction="none").mean(dim=1, keepdim=True)
-        return {"loss": (weights * distances).sum() / weights.sum()}
+        """Distance to the photograph."""
+        return {"loss": self.distance(prediction, unit(batch["picture"]))}
 
     def meter(self) -> Meter:
         """Means over pictures."""

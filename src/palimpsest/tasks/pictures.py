@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from palimpsest.metrics import pictures as metrics
 from palimpsest.tasks.base import Batch
 
-LOSSES: dict[str, Callable[..., Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
 
 
 class PictureMeter:
