@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from palimpsest.data.arrays import Prepared
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, METHODS
-from palimpsest.params import resolve
+from palimpsest.params import read, resolve
 from palimpsest.settings import Settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when PyTorch is imported: tests run side by side
@@ -60,10 +60,30 @@ def content() -> dict[str, Any]:
     return copy.deepcopy(CONTENT)
 
 
+def nested(path: str, value: object) -> dict[str, Any]:
+    """``a/b`` and a value as {a: {b: value}}."""
+    for part in reversed(path.split("/")):
+        value = {part: value}
+    assert isinstance(value, dict)
+    return value
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def params_file() -> dict[str, Any]:
+    """What the repository's params.yaml holds, read once."""
+    return read(ROOT / "params.yaml")
+
+
+@pytest.fixture
+def params_yaml(params_file: dict[str, Any]) -> dict[str, Any]:
+    """What the repository's params.yaml holds; the test's own copy."""
+    return copy.deepcopy(params_file)
 
 
 @pytest.fixture(scope="session")

@@ -8,41 +8,24 @@ import yaml
 from palimpsest.errors import SettingsError
 from palimpsest.methods import BASE
 from palimpsest.params import laid_over, read, resolve
+from tests.conftest import nested
 
 Content = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def study_file(root: Path) -> Content:
-    return read(root / "params.yaml")
-
-
-@pytest.fixture
-def study(study_file: Content) -> Content:
-    return copy.deepcopy(study_file)
-
-
-def nested(path: str, value: object) -> Content:
-    """``a/b`` and a value as {a: {b: value}}."""
-    for part in reversed(path.split("/")):
-        value = {part: value}
-    assert isinstance(value, dict)
-    return value
-
-
-def test_every_preset_of_the_repository_resolves(study: Content) -> None:
-    for preset in study["presets"]:
-        settings = resolve(study, {"preset": preset})
+def test_every_preset_of_the_repository_resolves(params_yaml: Content) -> None:
+    for preset in params_yaml["presets"]:
+        settings = resolve(params_yaml, {"preset": preset})
         assert settings.preset == preset
         assert settings.base_task == "coco-seg"
         assert settings.sequence == ["coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch"]
 
 
-def test_every_preset_that_params_yaml_names_is_there(root: Path, study: Content) -> None:
+def test_every_preset_that_params_yaml_names_is_there(root: Path, params_yaml: Content) -> None:
     (line,) = [
         line for line in (root / "params.yaml").read_text("utf-8").splitlines() if line.startswith("preset:")
     ]
-    assert {name.strip() for name in line.partition("#")[2].split("|")} == set(study["presets"])
+    assert {name.strip() for name in line.partition("#")[2].split("|")} == set(params_yaml["presets"])
 
 
 @pytest.mark.parametrize(
@@ -64,15 +47,15 @@ def test_every_preset_that_params_yaml_names_is_there(root: Path, study: Content
 )
 @pytest.mark.parametrize("where", ["defaults", "preset", "command line"])
 def test_an_unknown_key_is_refused_with_its_path_and_the_nearest_name(
-    study: Content, path: str, told: str, where: str
+    params_yaml: Content, path: str, told: str, where: str
 ) -> None:
     overrides = nested(path, 1) if where == "command line" else {}
     if where == "defaults":
-        study["defaults"] = laid_over(study["defaults"], nested(path, 1))
+        params_yaml["defaults"] = laid_over(params_yaml["defaults"], nested(path, 1))
     if where == "preset":
-        study["presets"]["mini"] = laid_over(study["presets"]["mini"], nested(path, 1))
+        params_yaml["presets"]["mini"] = laid_over(params_yaml["presets"]["mini"], nested(path, 1))
     with pytest.raises(SettingsError) as error:
-        resolve(study, overrides)
+        resolve(params_yaml, overrides)
     assert str(error.value) == told
 
 
@@ -84,10 +67,10 @@ def test_an_unknown_key_is_refused_with_its_path_and_the_nearest_name(
     ],
 )
 def test_the_path_holds_names_that_are_also_kinds_of_task(
-    study: Content, group: str, name: str, entry: Content
+    params_yaml: Content, group: str, name: str, entry: Content
 ) -> None:
     with pytest.raises(SettingsError, match=rf"^{group}\.{name}\.inputside: unknown setting"):
-        resolve(study, {group: {name: entry}})
+        resolve(params_yaml, {group: {name: entry}})
 
 
 @pytest.mark.parametrize(
@@ -133,12 +116,14 @@ def test_the_path_holds_names_that_are_also_kinds_of_task(
         ("preset", None, "preset"),
     ],
 )
-def test_an_impossible_value_is_refused_with_its_path(study: Content, path: str, value: object, told: str) -> None:
+def test_an_impossible_value_is_refused_with_its_path(
+    params_yaml: Content, path: str, value: object, told: str
+) -> None:
     with pytest.raises(SettingsError, match=told.replace("?", r"\?")):
-        resolve(study, nested(path, value))
+        resolve(params_yaml, nested(path, value))
 
 
-def test_a_kind_of_task_needs_a_data_set_of_its_format(study: Content) -> None:
+def test_a_kind_of_task_needs_a_data_set_of_its_format(params_yaml: Content) -> None:
     for kind, data, options in (("paired", "coco", {}), ("segmentation", "pairs", {"classes": {"a": ["b"]}})):
         overrides = {
             "datasets": {"pairs": {"format": "paired", "source": "directory", "root": "pairs"}},
@@ -146,19 +131,19 @@ def test_a_kind_of_task_needs_a_data_set_of_its_format(study: Content) -> None:
             "sequence": ["coco-seg", "mine"],
         }
         with pytest.raises(SettingsError, match=r"tasks\.mine\.data"):
-            resolve(study, overrides)
+            resolve(params_yaml, overrides)
 
 
-def test_a_class_whose_name_no_metric_can_carry_is_refused(study: Content) -> None:
-    accepted = resolve(study, nested("tasks/voc-seg/classes", {"café table": ["dog"]}))
+def test_a_class_whose_name_no_metric_can_carry_is_refused(params_yaml: Content) -> None:
+    accepted = resolve(params_yaml, nested("tasks/voc-seg/classes", {"café table": ["dog"]}))
     assert accepted.tasks["voc-seg"].classes["café table"] == ["dog"]
     with pytest.raises(SettingsError, match=r"tasks\.voc-seg\.classes.*cup & saucer"):
-        resolve(study, nested("tasks/voc-seg/classes", {"cup & saucer": ["dog"]}))
+        resolve(params_yaml, nested("tasks/voc-seg/classes", {"cup & saucer": ["dog"]}))
 
 
-def test_several_faults_are_all_told_at_once(study: Content) -> None:
+def test_several_faults_are_all_told_at_once(params_yaml: Content) -> None:
     with pytest.raises(SettingsError, match=r"network\.width: .*; training\.stepz: "):
-        resolve(study, {"network": {"width": 0}, "training": {"stepz": 1}})
+        resolve(params_yaml, {"network": {"width": 0}, "training": {"stepz": 1}})
 
 
 @pytest.mark.parametrize(
@@ -199,58 +184,58 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read(tmp_path / "nowhere.yaml")
 
 
-def test_the_preset_lies_over_the_defaults_and_the_command_line_over_both(study: Content) -> None:
-    preset = study["presets"]["mini"]
-    settings = resolve(study, {"training": {"batch_size": 3}})
-    assert preset["network"]["width"] == settings.network.width != study["defaults"]["network"]["width"]
-    assert study["defaults"]["network"]["padding"] == settings.network.padding
+def test_the_preset_lies_over_the_defaults_and_the_command_line_over_both(params_yaml: Content) -> None:
+    preset = params_yaml["presets"]["mini"]
+    settings = resolve(params_yaml, {"training": {"batch_size": 3}})
+    assert preset["network"]["width"] == settings.network.width != params_yaml["defaults"]["network"]["width"]
+    assert params_yaml["defaults"]["network"]["padding"] == settings.network.padding
     assert settings.training.steps == preset["training"]["steps"]
     assert settings.training.batch_size == 3 != preset["training"]["batch_size"]
-    assert resolve(study, {"seeds": [1, 2, 3]}).seeds == [1, 2, 3]
-    assert resolve(study, {"sequence": ["coco-seg"]}).sequence == ["coco-seg"]
+    assert resolve(params_yaml, {"seeds": [1, 2, 3]}).seeds == [1, 2, 3]
+    assert resolve(params_yaml, {"sequence": ["coco-seg"]}).sequence == ["coco-seg"]
 
 
-def test_words_from_a_command_line_become_numbers(study: Content) -> None:
-    training = resolve(study, {"training": {"steps": "40", "learning_rate": "1e-3"}}).training
+def test_words_from_a_command_line_become_numbers(params_yaml: Content) -> None:
+    training = resolve(params_yaml, {"training": {"steps": "40", "learning_rate": "1e-3"}}).training
     assert (training.steps, training.learning_rate) == (40, 0.001)
     written = yaml.safe_load("learning_rate: 1e-3")  # without a point YAML reads a word
-    assert resolve(study, {"training": written}).training.learning_rate == 0.001
+    assert resolve(params_yaml, {"training": written}).training.learning_rate == 0.001
 
 
-def test_a_data_root_takes_the_place_of_downloads(study: Content) -> None:
-    settings = resolve(study, {"preset": "real", "data_root": "/pictures"})
+def test_a_data_root_takes_the_place_of_downloads(params_yaml: Content) -> None:
+    settings = resolve(params_yaml, {"preset": "real", "data_root": "/pictures"})
     assert {name: (d.source, d.root) for name, d in settings.datasets.items()} == {
         "coco": ("directory", Path("/pictures/coco")),
         "voc": ("directory", Path("/pictures/voc")),
     }
-    assert {d.source for d in resolve(study, {"preset": "real"}).datasets.values()} == {"download"}
+    assert {d.source for d in resolve(params_yaml, {"preset": "real"}).datasets.values()} == {"download"}
 
 
-def test_a_data_root_leaves_a_folder_that_was_named_alone(study: Content) -> None:
+def test_a_data_root_leaves_a_folder_that_was_named_alone(params_yaml: Content) -> None:
     mine = {"format": "paired", "source": "directory", "root": "mine"}
-    settings = resolve(study, {"preset": "real", "data_root": "/pictures", "datasets": {"mine": mine}})
+    settings = resolve(params_yaml, {"preset": "real", "data_root": "/pictures", "datasets": {"mine": mine}})
     assert settings.datasets["mine"].root == Path("mine")
 
 
-def test_a_data_root_is_refused_where_pictures_are_generated(study: Content) -> None:
+def test_a_data_root_is_refused_where_pictures_are_generated(params_yaml: Content) -> None:
     with pytest.raises(SettingsError, match="data_root: preset 'mini' makes its own pictures"):
-        resolve(study, {"data_root": "/pictures"})
+        resolve(params_yaml, {"data_root": "/pictures"})
 
 
-def test_a_data_set_without_a_format_is_refused_under_a_data_root_too(study: Content) -> None:
+def test_a_data_set_without_a_format_is_refused_under_a_data_root_too(params_yaml: Content) -> None:
     with pytest.raises(SettingsError, match=r"datasets\.mine\.format"):
-        resolve(study, {"preset": "real", "data_root": "/x", "datasets": {"mine": {"source": "download"}}})
+        resolve(params_yaml, {"preset": "real", "data_root": "/x", "datasets": {"mine": {"source": "download"}}})
 
 
-def test_resolving_leaves_what_it_was_given_alone(study: Content) -> None:
-    before = copy.deepcopy(study)
-    resolve(study, {"preset": "real", "data_root": "/pictures"})
-    assert study == before
+def test_resolving_leaves_what_it_was_given_alone(params_yaml: Content) -> None:
+    before = copy.deepcopy(params_yaml)
+    resolve(params_yaml, {"preset": "real", "data_root": "/pictures"})
+    assert params_yaml == before
 
 
-def test_style_tasks_are_given_the_weights_file_of_their_preset(study: Content) -> None:
-    real, mini = resolve(study, {"preset": "real"}), resolve(study)
+def test_style_tasks_are_given_the_weights_file_of_their_preset(params_yaml: Content) -> None:
+    real, mini = resolve(params_yaml, {"preset": "real"}), resolve(params_yaml)
     assert real.tasks["style-gogh"].weights == Path("data/real/raw/weights/squeezenet.pth")
     assert mini.tasks["style-gogh"].weights is None
-    named = resolve(study, {"preset": "real", **nested("tasks/style-gogh/weights", "own.pth")})
+    named = resolve(params_yaml, {"preset": "real", **nested("tasks/style-gogh/weights", "own.pth")})
     assert named.tasks["style-gogh"].weights == Path("own.pth")

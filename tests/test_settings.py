@@ -1,4 +1,3 @@
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -6,28 +5,11 @@ import pytest
 
 from palimpsest.errors import SettingsError
 from palimpsest.methods import BASE, METHODS
-from palimpsest.params import read, resolve
+from palimpsest.params import resolve
 from palimpsest.settings import FLOOR, Settings
+from tests.conftest import nested
 
 Content = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def study_file(root: Path) -> Content:
-    return read(root / "params.yaml")
-
-
-@pytest.fixture
-def study(study_file: Content) -> Content:
-    return copy.deepcopy(study_file)
-
-
-def nested(path: str, value: object) -> Content:
-    """``a/b`` and a value as {a: {b: value}}."""
-    for part in reversed(path.split("/")):
-        value = {part: value}
-    assert isinstance(value, dict)
-    return value
 
 
 def all_cuts(settings: Settings) -> dict[str, str]:
@@ -56,86 +38,92 @@ def test_settings_cannot_be_changed(content: Content) -> None:
         settings.training.steps = 1
 
 
-def test_the_weight_of_one_style_changes_its_lessons_and_the_examinations_alone(study: Content) -> None:
-    changed = changed_by(study, "tasks/style-gogh/style_weight", 3.5)
+def test_the_weight_of_one_style_changes_its_lessons_and_the_examinations_alone(params_yaml: Content) -> None:
+    changed = changed_by(params_yaml, "tasks/style-gogh/style_weight", 3.5)
     assert changed == {f"train {m} style-gogh" for m in METHODS} | {f"evaluate {m}" for m in METHODS}
 
 
-def test_the_rate_of_the_scores_changes_what_piggyback_does_and_nothing_else(study: Content) -> None:
-    changed = changed_by(study, "method_settings/piggyback/score_learning_rate", 1e-4)
+def test_the_rate_of_the_scores_changes_what_piggyback_does_and_nothing_else(params_yaml: Content) -> None:
+    changed = changed_by(params_yaml, "method_settings/piggyback/score_learning_rate", 1e-4)
     others = ("voc-seg", "colorize", "style-gogh", "style-munch")
     assert changed == {"evaluate piggyback"} | {f"train piggyback {task}" for task in others}
 
 
-def test_the_steps_of_the_base_change_its_lesson_alone(study: Content) -> None:
-    assert changed_by(study, "base/steps", 7) == {"train base coco-seg"}
-    tasks = resolve(study).tasks
+def test_the_steps_of_the_base_change_its_lesson_alone(params_yaml: Content) -> None:
+    assert changed_by(params_yaml, "base/steps", 7) == {"train base coco-seg"}
+    tasks = resolve(params_yaml).tasks
     others = {
         f"train {m} {t}" for m in METHODS for t in tasks if t != "coco-seg" and tasks[t].training.steps is None
     }
-    assert changed_by(study, "training/steps", 7) == others
+    assert changed_by(params_yaml, "training/steps", 7) == others
 
 
-def test_the_steps_of_one_task_change_its_lessons_and_no_preparation(study: Content) -> None:
-    changed = changed_by(study, "tasks/colorize/training/steps", 7)
+def test_the_steps_of_one_task_change_its_lessons_and_no_preparation(params_yaml: Content) -> None:
+    changed = changed_by(params_yaml, "tasks/colorize/training/steps", 7)
     assert {f"train {m} colorize" for m in METHODS} <= changed
     assert not any(job.startswith("prepare") or "voc-seg" in job or "coco-seg" in job for job in changed)
 
 
-def test_the_base_has_the_steps_of_its_task_where_the_task_has_some(study: Content) -> None:
-    assert resolve(study).lesson(0, BASE, "coco-seg").training.steps == study["presets"]["mini"]["base"]["steps"]
+def test_the_base_has_the_steps_of_its_task_where_the_task_has_some(params_yaml: Content) -> None:
     assert (
-        resolve(study, nested("tasks/coco-seg/training/steps", 7)).lesson(0, BASE, "coco-seg").training.steps == 7
+        resolve(params_yaml).lesson(0, BASE, "coco-seg").training.steps
+        == params_yaml["presets"]["mini"]["base"]["steps"]
+    )
+    assert (
+        resolve(params_yaml, nested("tasks/coco-seg/training/steps", 7)).lesson(0, BASE, "coco-seg").training.steps
+        == 7
     )
 
 
-def test_an_override_that_changes_nothing_reruns_nothing(study: Content) -> None:
-    usual = resolve(study).lesson(0, "scratch", "colorize").training.steps
-    assert changed_by(study, "tasks/colorize/training/steps", usual) == set()
+def test_an_override_that_changes_nothing_reruns_nothing(params_yaml: Content) -> None:
+    usual = resolve(params_yaml).lesson(0, "scratch", "colorize").training.steps
+    assert changed_by(params_yaml, "tasks/colorize/training/steps", usual) == set()
 
 
-def test_what_belongs_to_trainings_does_not_measure_the_floor_again(study: Content) -> None:
-    before = resolve(study).examination(0, FLOOR).digest()
+def test_what_belongs_to_trainings_does_not_measure_the_floor_again(params_yaml: Content) -> None:
+    before = resolve(params_yaml).examination(0, FLOOR).digest()
     for path, value in (("network/width", 4), ("tasks/colorize/training/steps", 7)):
-        assert resolve(study, nested(path, value)).examination(0, FLOOR).digest() == before
+        assert resolve(params_yaml, nested(path, value)).examination(0, FLOOR).digest() == before
 
 
-def test_a_task_may_ask_for_smaller_crops(study: Content) -> None:
-    changed = changed_by(study, "tasks/colorize/training/smallest_scale", 0.5)
+def test_a_task_may_ask_for_smaller_crops(params_yaml: Content) -> None:
+    changed = changed_by(params_yaml, "tasks/colorize/training/smallest_scale", 0.5)
     assert {f"train {m} colorize" for m in METHODS} <= changed
     assert not any(job.startswith("prepare") or "voc-seg" in job for job in changed)
-    settings = resolve(study, nested("tasks/colorize/training/smallest_scale", 0.5))
+    settings = resolve(params_yaml, nested("tasks/colorize/training/smallest_scale", 0.5))
     assert settings.lesson(0, "scratch", "colorize").pictures.smallest_scale == 0.5
     assert settings.lesson(0, "scratch", "voc-seg").pictures == settings.pictures.crops
 
 
-def test_what_the_report_shows_changes_no_training(study: Content) -> None:
-    assert changed_by(study, "samples", 2) == {f"evaluate {method}" for method in METHODS}
+def test_what_the_report_shows_changes_no_training(params_yaml: Content) -> None:
+    assert changed_by(params_yaml, "samples", 2) == {f"evaluate {method}" for method in METHODS}
 
 
-def test_the_share_of_broken_pictures_changes_preparations_and_no_training(study: Content) -> None:
-    changed = changed_by(study, "pictures/broken_share", 0.5)
-    assert changed == {f"prepare {task}" for task in resolve(study).sequence}
+def test_the_share_of_broken_pictures_changes_preparations_and_no_training(params_yaml: Content) -> None:
+    changed = changed_by(params_yaml, "pictures/broken_share", 0.5)
+    assert changed == {f"prepare {task}" for task in resolve(params_yaml).sequence}
 
 
-def test_the_classes_of_one_task_change_its_preparation_its_lessons_and_the_examinations(study: Content) -> None:
-    changed = changed_by(study, "tasks/voc-seg/classes", {"boat": ["boat"], "sheep": ["sheep", "boat"]})
+def test_the_classes_of_one_task_change_its_preparation_its_lessons_and_the_examinations(
+    params_yaml: Content,
+) -> None:
+    changed = changed_by(params_yaml, "tasks/voc-seg/classes", {"boat": ["boat"], "sheep": ["sheep", "boat"]})
     assert changed == (
         {"prepare voc-seg"} | {f"train {m} voc-seg" for m in METHODS} | {f"evaluate {m}" for m in METHODS}
     )
 
 
-def test_a_task_at_the_end_changes_no_lesson_and_no_preparation_that_exists(study: Content) -> None:
-    before = all_cuts(resolve(study))
+def test_a_task_at_the_end_changes_no_lesson_and_no_preparation_that_exists(params_yaml: Content) -> None:
+    before = all_cuts(resolve(params_yaml))
     mine = {"kind": "colorization", "data": "voc", "output": "chroma"}
-    sequence = [*study["defaults"]["sequence"], "mine"]
-    after = all_cuts(resolve(study, {"tasks": {"mine": mine}, "sequence": sequence}))
+    sequence = [*params_yaml["defaults"]["sequence"], "mine"]
+    after = all_cuts(resolve(params_yaml, {"tasks": {"mine": mine}, "sequence": sequence}))
     assert {job for job in before if before[job] != after[job]} == {f"evaluate {m}" for m in METHODS}
     assert {job for job in after if job not in before} == {"prepare mine"} | {f"train {m} mine" for m in METHODS}
 
 
-def test_a_lesson_knows_the_files_that_its_settings_name(study: Content) -> None:
-    settings = resolve(study, {"preset": "real", "base": {"encoder_weights": "vgg.pth"}})
+def test_a_lesson_knows_the_files_that_its_settings_name(params_yaml: Content) -> None:
+    settings = resolve(params_yaml, {"preset": "real", "base": {"encoder_weights": "vgg.pth"}})
     assert settings.lesson(0, BASE, "coco-seg").files() == [Path("vgg.pth")]
     assert settings.lesson(0, "scratch", "voc-seg").files() == []
     assert settings.lesson(0, "scratch", "style-gogh").files() == [
