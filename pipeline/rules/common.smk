@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from palimpsest import job, machine
+from palimpsest import job, liveness, machine
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, METHODS, entry_of
@@ -21,6 +21,7 @@ LAYOUT = Layout(SETTINGS.preset)
 RESULTS = LAYOUT.results
 LOGS = LAYOUT.logs
 job.hand_over(CONTENT, config)
+liveness.take_over(Path(".snakemake"))
 
 
 wildcard_constraints:

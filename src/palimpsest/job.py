@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from palimpsest import machine
+from palimpsest import liveness, machine
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
 from palimpsest.params import laid_over, read, resolve
@@ -29,6 +29,7 @@ def hand_over(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
     """
     for name, value in machine.KEEP_MEMORY.items():
         os.environ.setdefault(name, value)
+    liveness.mark_parent()
     os.environ[SNAPSHOT] = json.dumps({"content": content, "overrides": overrides})
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
@@ -56,9 +57,10 @@ def run(main: Main, description: str | None, *arguments: str) -> None:
     parser.add_argument("--config", type=json.loads, default={}, help="settings laid over params.yaml, as JSON")
     parser.add_argument("--log", type=Path, help="a file that keeps the log")
     options = parser.parse_args()
-    keep_log(options.log)
     signal.signal(signal.SIGTERM, interrupt)
     try:
+        liveness.end_with_parent()
+        keep_log(options.log)
         settings = settings_of_job(options.config)
         main(settings, Layout(settings.preset), options)
     except PalimpsestError as error:
@@ -91,6 +93,7 @@ def keep_log(path: Path | None) -> None:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(path, encoding="utf-8")
+        liveness.alone(handler.stream)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     logger = logging.getLogger("palimpsest")
     logger.addHandler(handler)

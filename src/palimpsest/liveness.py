@@ -1,0 +1,86 @@
+"""Who is alive: what a killed Snakemake left behind is taken over, and its jobs end when it does.
+
+Snakemake's own locks are files, which `kill -9` and a power cut leave lying; its jobs are children that outlive
+it. Locks of the kernel and a watch over the parent know better.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+PARENT = "PALIMPSEST_PARENT"
+"""Environment variable that says which process a job belongs to: host, process, when it was started."""
+
+SECONDS = 1.0
+"""Between two looks at the parent."""
+
+_held: list[IO[str]] = []
+"""Files whose locks this process holds until it ends."""
+
+
+def take_over(folder: Path) -> None:
+    """Remove the locks that Snakemake left in ``folder`` (`.snakemake`), unless a run is alive there.
+
+    Every run holds a shared lock of the kernel, which ends with it, however it ends. Two runs that make
+    different files, as of two presets, may be alive at once, and Snakemake's own locks keep them apart.
+    """
+    folder.mkdir(exist_ok=True)
+    alive = (folder / "alive").open("a", encoding="utf-8")
+    try:
+        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pass  # another run is alive: its locks are its own
+    except OSError:
+        return  # a file system without locks: Snakemake says how to unlock by hand
+    else:
+        shutil.rmtree(folder / "locks", ignore_errors=True)
+    fcntl.flock(alive, fcntl.LOCK_SH)
+    _held.append(alive)
+
+
+def mark_parent() -> None:
+    """Let the jobs that this process starts know whom they belong to."""
+    os.environ[PARENT] = f"{socket.gethostname()} {os.getpid()} {started(os.getpid())}"
+
+
+def end_with_parent() -> None:
+    """Interrupt this process, as SIGTERM does, when the one that it belongs to is gone.
+
+    A job on another host, as of a cluster, and one that was started by hand belong to nobody.
+    """
+    host, pid, when = (os.environ.get(PARENT) or "none 0 0").split()
+    if host == socket.gethostname():
+        threading.Thread(target=watch, args=(int(pid), float(when)), daemon=True).start()
+
+
+def watch(pid: int, when: float) -> None:
+    """Wait until a process is gone, then end this one."""
+    while started(pid) == when:
+        time.sleep(SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def started(pid: int) -> float:
+    """When a process was started, in seconds; 0 where there is none. Numbers of processes are used again."""
+    try:
+        process = psutil.Process(pid)
+        return 0.0 if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def alone(log: IO[str]) -> None:
+    """Wait until no other process does the same job: what an ended run left is given time to end too."""
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX)
+    except OSError:
+        return  # a file system without locks
+    _held.append(log)
