@@ -79,6 +79,8 @@ def started(pid: int) -> float:
 
 def alone(log: IO[str]) -> None:
     """Wait until no other process does the same job: what an ended run left is given time to end too."""
+    if any(held.name == log.name for held in _held if not held.closed):
+        return  # it is this process
     try:
         fcntl.flock(log, fcntl.LOCK_EX)
     except OSError:

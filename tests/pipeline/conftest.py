@@ -43,17 +43,20 @@ class Study:
 
     folder: Path
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command of the environment, as `snakemake`, in the folder."""
-        environment = {
+    def environment(self) -> dict[str, str]:
+        """Variables under which commands are those of the tests' environment, on the folder's own code."""
+        return {
             **os.environ,
             "PYTHONPATH": str(self.folder / "src"),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         }
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command of the environment, as `snakemake`, in the folder."""
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=environment,
+            env=self.environment(),
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
