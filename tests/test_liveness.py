@@ -90,7 +90,7 @@ def test_a_job_by_hand_and_one_on_another_host_belong_to_nobody(
 def test_the_same_job_waits_until_the_one_before_has_ended() -> None:
     code = (
         "import sys, time; from pathlib import Path; from palimpsest import liveness\n"
-        "liveness.alone(Path('job.log').open('a')); print('alone', time.time(), flush=True); time.sleep(0.3)\n"
+        "liveness.alone(Path('job.log')); print('alone', time.time(), flush=True); time.sleep(0.3)\n"
         "print('done', time.time())"
     )
     jobs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -92,8 +92,8 @@ def keep_log(path: Path | None) -> None:
     handler: logging.Handler = logging.StreamHandler()
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        liveness.alone(path)
         handler = logging.FileHandler(path, encoding="utf-8")
-        liveness.alone(handler.stream)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     logger = logging.getLogger("palimpsest")
     logger.addHandler(handler)

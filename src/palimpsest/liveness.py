@@ -11,6 +11,7 @@ import signal
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -77,12 +78,11 @@ def started(pid: int) -> float:
         return 0.0
 
 
-def alone(log: IO[str]) -> None:
-    """Wait until no other process does the same job: what an ended run left is given time to end too."""
-    if any(held.name == log.name for held in _held if not held.closed):
+def alone(log: Path) -> None:
+    """Wait until no other process does the job that writes this log: what an ended run left has to end first."""
+    if any(held.name == str(log) for held in _held):
         return  # it is this process
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX)
-    except OSError:
-        return  # a file system without locks
-    _held.append(log)
+    stream = log.open("a", encoding="utf-8")
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(stream, fcntl.LOCK_EX)
+    _held.append(stream)
