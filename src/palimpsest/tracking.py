@@ -121,13 +121,14 @@ def find_run(client: Any, tags: Tags, status: str | None = None) -> str | None:
     wanted = [f"tags.{key} = '{tags[key]}'" for key in IDENTITY]
     if status:
         wanted.append(f"attributes.status = '{status}'")
-    found = client.search_runs(
-        [experiment_of(client, tags["preset"])],
-        " and ".join(wanted),
-        order_by=["attributes.start_time DESC"],
-        max_results=1,
-    )
-    return str(found[0].info.run_id) if found else None
+    found = latest(client, experiment_of(client, tags["preset"]), " and ".join(wanted))
+    return str(found.info.run_id) if found else None
+
+
+def latest(client: Any, experiment: str, wanted: str) -> Any:
+    """The run of an experiment that was started last among those a filter lets through; None where none is."""
+    found = client.search_runs([experiment], wanted, order_by=["attributes.start_time DESC"], max_results=1)
+    return found[0] if found else None
 
 
 def run_of(preset: str, sha256: str) -> dict[str, str]:
@@ -136,13 +137,8 @@ def run_of(preset: str, sha256: str) -> dict[str, str]:
     experiment = client.get_experiment_by_name(experiment_name(preset))
     if experiment is None:
         return {}
-    found = client.search_runs(
-        [experiment.experiment_id],
-        f"tags.sha256 = '{sha256}'",
-        order_by=["attributes.start_time DESC"],
-        max_results=1,
-    )
-    return {**found[0].data.tags, "run_id": str(found[0].info.run_id)} if found else {}
+    found = latest(client, experiment.experiment_id, f"tags.sha256 = '{sha256}'")
+    return {**found.data.tags, "run_id": str(found.info.run_id)} if found else {}
 
 
 @contextmanager
