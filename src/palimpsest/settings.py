@@ -48,6 +48,8 @@ class BaseSettings(Part):
     """A file of VGG weights (torchvision's names) to start the encoder from; the study starts from noise."""
     steps: Annotated[int, Field(ge=1)] | None = None
     """Steps of the base training where they differ from `training.steps` and the task has none of its own."""
+    standardised: bool = False
+    """Weight standardisation (Qiao et al. 2019): every filter of the base has mean zero and variance 1 / fan-in."""
 
 
 class CropSettings(Part):
@@ -92,6 +94,9 @@ class TrainingSettings(Part):
     """Share of the steps with a rising learning rate."""
     gradient_clip: Positive = 1.0
     """Largest norm of the gradient of one group of parameters."""
+    batchnorm_frozen: Share = 0.0
+    """Share of the steps, the last ones, in which BatchNorm computes with its running statistics, as when applied,
+    and no longer moves them."""
     steps_per_epoch: Annotated[int, Field(ge=1)] = 50
     """Steps between two lines of the log, two points of the curves and two checkpoints."""
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
@@ -207,23 +212,39 @@ AnyTask = Annotated[
 
 
 class MaskSettings(Part):
-    """One-bit masks (Mallya et al. 2018). The original code: 1e-4, 0.999, 1e-2, 5e-3, constant."""
+    """One-bit masks (Mallya et al. 2018). The defaults that differ from the original code say what it has."""
 
     score_learning_rate: Positive = 3e-3
+    """Original: 1e-4."""
+    score_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Adam's momentum of scores. At its usual 0.9 (original) scores run on past the threshold, and bits that were
+    right are lost."""
     score_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
-    """How long Adam remembers the squared gradients of scores. At its usual 0.999 the large gradients of the
-    first steps hold back the scores through all of a short training."""
+    """How long Adam remembers the squared gradients of scores. At its usual 0.999 (original) the large gradients
+    of the first steps hold back the scores through all of a short training."""
+    score_share: Scale = 1.0
+    """The scores come to rest after this share of the steps, and BatchNorm and head train on under a mask that
+    stands still."""
+    averaged: Share = 0.0
+    """The mask is made of the scores' mean over this share of the steps, the last before they come to rest."""
     initial_score: float = 1e-2
     threshold: float = 5e-3
     start: Literal["constant", "proportional"] = "proportional"
     """Where scores begin. `constant` (original): all at `initial_score`. `proportional`: that far above the
     threshold on average, each in proportion to its weight's magnitude within the layer, so that what hardly
     matters is the first to go."""
+    surrogate: Literal["identity", "clipped", "sigmoid"] = "identity"
+    """What stands in for the step's derivative: 1 (original); 1 near the threshold and 0 beyond; a bump around the
+    threshold. Both of the latter are as wide as `initial_score` lies above it."""
+    weight_factor: bool = True
+    """Whether a score's gradient is scaled by its weight's magnitude (original), or takes its sign alone."""
 
     @model_validator(mode="after")
     def _starts_open(self) -> typing.Self:
         if self.initial_score <= self.threshold:
             raise ValueError("initial_score must lie above threshold: the mask has to start as all ones")
+        if self.averaged > self.score_share:
+            raise ValueError("averaged must not exceed score_share: scores are averaged while they train")
         return self
 
 

@@ -1,3 +1,6 @@
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,18 +10,16 @@ from torch import nn
 
 from palimpsest.errors import StorageError
 from palimpsest.methods.masks import (
+    BLOCK,
     BinaryMask,
-    FixedMask,
+    binary_mask,
     initial_scores,
-    learned_mask,
     mask_layer,
     pack,
-    unmask_layer,
     unpack,
+    write_masked,
 )
-from palimpsest.networks import build_network
-from palimpsest.networks.trunk import trunk_layers
-from palimpsest.settings import MaskSettings, NetworkSettings
+from palimpsest.settings import MaskSettings
 
 SCORES = torch.tensor([[0.004, 0.006], [0.005, 1.0]])
 WEIGHTS = torch.tensor([[2.0, -3.0], [5.0, 0.5]])
@@ -30,9 +31,9 @@ def linear(weight: torch.Tensor) -> nn.Linear:
     return layer
 
 
-def masked_linear() -> tuple[nn.Linear, BinaryMask]:
+def masked_linear(**settings: Any) -> tuple[nn.Linear, BinaryMask]:
     layer = linear(WEIGHTS)
-    mask = BinaryMask(SCORES.clone(), threshold=5e-3)
+    mask = BinaryMask(SCORES.clone(), MaskSettings(threshold=5e-3, initial_score=7e-3, **settings))
     mask_layer(layer, mask)
     return layer, mask
 
@@ -41,7 +42,7 @@ def masked_linear() -> tuple[nn.Linear, BinaryMask]:
 @pytest.mark.parametrize("weight", [torch.randn(3, 2, 1, 1), torch.zeros(3, 2, 1, 1)])
 def test_a_mask_starts_as_all_ones_in_the_shape_of_the_weight(start: str, weight: torch.Tensor) -> None:
     settings = MaskSettings(start=start)  # type: ignore[arg-type]
-    mask = BinaryMask(initial_scores(weight, settings), settings.threshold)
+    mask = BinaryMask(initial_scores(weight, settings), settings)
     assert mask.score.shape == (3, 2, 1, 1) and mask.score.dtype == torch.float32
     assert mask.bits.dtype == torch.bool and mask.bits.all()
 
@@ -71,6 +72,41 @@ def test_the_score_receives_the_gradient_of_the_masked_weight_times_the_weight()
     assert mask.score.grad.tolist() == [[10 * 1 * 2, 10 * 2 * -3], [100 * 1 * 5, 100 * 2 * 0.5]]
 
 
+def gradient_of(**settings: Any) -> list[list[float]]:
+    """What the scores receive when every masked weight has a gradient of 1."""
+    layer, mask = masked_linear(**settings)
+    layer(torch.ones(1, 2)).sum().backward()
+    assert mask.score.grad is not None
+    found: list[list[float]] = mask.score.grad.tolist()
+    return found
+
+
+def test_without_the_weight_factor_the_score_receives_the_weight_s_sign() -> None:
+    assert gradient_of(weight_factor=False) == [[1, -1], [1, 1]]
+
+
+def test_a_clipped_surrogate_lets_no_gradient_pass_far_from_the_threshold() -> None:
+    # at distances of 0.5, 0.5, 0 and 497.5 times the room between threshold and initial score
+    assert gradient_of(surrogate="clipped") == [[2, -3], [5, 0]]
+
+
+def test_a_sigmoid_surrogate_is_one_at_the_threshold_and_falls_off_to_both_sides() -> None:
+    bump = 4 * (1 / (1 + math.exp(-0.5))) * (1 / (1 + math.exp(0.5)))
+    found = gradient_of(surrogate="sigmoid")
+    assert found[0] == pytest.approx([2 * bump, -3 * bump], rel=1e-3)
+    assert found[1] == pytest.approx([5, 0])
+
+
+def test_averaged_scores_are_the_mean_of_those_taken() -> None:
+    _, mask = masked_linear(averaged=0.5)
+    for value in (1.0, 2.0, 6.0):
+        mask.score.data.fill_(value)
+        mask.take()
+    mask.settle()
+    assert mask.score.tolist() == [[pytest.approx(3.0)] * 2] * 2
+    assert {"mean", "taken"} < mask.state_dict().keys()  # an interrupted training goes on with them
+
+
 def test_the_frozen_weight_gets_no_gradient_and_never_changes() -> None:
     layer, mask = masked_linear()
     optimizer = torch.optim.AdamW(layer.parameters(), lr=0.1)
@@ -82,31 +118,22 @@ def test_the_frozen_weight_gets_no_gradient_and_never_changes() -> None:
     assert not torch.equal(mask.score, SCORES)
 
 
-def test_taking_the_mask_off_gives_the_frozen_weight_back_bit_for_bit() -> None:
-    network = build_network(NetworkSettings(width=2), 3)
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    for _, layer in list(trunk_layers(network)):
-        mask_layer(layer, BinaryMask(torch.rand(layer.weight.shape) / 100, 5e-3))
-        assert not torch.equal(layer.weight, layer.parametrizations.weight.original)
-    for _, layer in list(trunk_layers(network)):
-        unmask_layer(layer)
-    after = network.state_dict()
-    assert after.keys() == before.keys()
-    assert all(torch.equal(after[name], before[name]) for name in before)
-
-
-def test_a_fixed_mask_computes_what_the_learned_one_does_bit_for_bit() -> None:
-    weights = torch.randn(64, 3, 3, 3)
-    learned = BinaryMask(torch.rand(weights.shape) / 100, 5e-3)
-    trained, recalled = learned(weights), FixedMask(learned.bits)(weights)
-    assert np.array_equal(trained.detach().numpy().view(np.uint32), recalled.numpy().view(np.uint32))
+@pytest.mark.parametrize("shape", [(64, 3, 3, 3), (2, 5), (1,), (3, BLOCK + 1)])
+def test_a_packed_mask_writes_what_the_learned_one_computes_bit_for_bit(shape: tuple[int, ...]) -> None:
+    weights = torch.randn(shape)
+    learned = BinaryMask(torch.rand(shape) / 100, MaskSettings())
+    written, before = torch.full(shape, 9.0), weights.clone()
+    write_masked(written, weights, pack(learned.bits))
+    computed = learned(weights).detach()
+    assert np.array_equal(computed.numpy().view(np.uint32), written.numpy().view(np.uint32))  # signs of zeros too
+    assert torch.equal(written != 0, learned.bits) and torch.equal(weights, before)
 
 
 def test_a_layer_knows_its_learned_mask() -> None:
     layer, mask = masked_linear()
-    assert torch.equal(learned_mask(layer), mask.bits)
+    assert binary_mask(layer) is mask
     with pytest.raises(ValueError, match="unpack"):
-        learned_mask(linear(WEIGHTS))
+        binary_mask(linear(WEIGHTS))
 
 
 def test_ten_bits_are_two_bytes_with_the_first_weight_in_the_highest_bit() -> None:
@@ -138,3 +165,5 @@ def test_unpacking_is_the_inverse_of_packing(shape: list[int], seed: int) -> Non
 def test_a_mask_of_another_length_is_refused_with_what_was_expected_and_found(length: int) -> None:
     with pytest.raises(StorageError, match=f"expected a mask of 2 bytes, found {length}"):
         unpack(torch.zeros(length, dtype=torch.uint8), torch.Size([2, 5]))
+    with pytest.raises(StorageError, match=f"expected a mask of 2 bytes, found {length}"):
+        write_masked(torch.zeros(2, 5), torch.zeros(2, 5), torch.zeros(length, dtype=torch.uint8))

@@ -10,41 +10,11 @@ from torch import nn
 from palimpsest.errors import StorageError
 from palimpsest.methods import BASE, METHODS
 from palimpsest.storage.task_file import content_sha256, load_task
+from tests.storage.conftest import moved
 
 Study = Any
 NewStudy = Callable[..., Study]
 PICTURES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-
-
-def moved(seed: int) -> Callable[[nn.Module], None]:
-    """Moves everything that trains, statistics too, as a training would."""
-
-    def move(network: nn.Module) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        with torch.no_grad():
-            for name, parameter in network.named_parameters():
-                if parameter.requires_grad:
-                    parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
-                if name.endswith(".bias"):
-                    parameter.add_(0.5)  # or the few units of so narrow a network may all be dead
-            for name, buffer in network.named_buffers():
-                if name.endswith(("running_mean", "running_var")):
-                    buffer.add_(torch.rand(buffer.shape, generator=generator), alpha=0.3)
-
-    return move
-
-
-@pytest.fixture
-def stored_study(new_study: NewStudy) -> NewStudy:
-    """A study with a base and the other two tasks of one method, all moved and none trained."""
-
-    def make(method: str) -> Study:
-        study = new_study()
-        for number, name in enumerate(study.settings.sequence):
-            study.store_untrained(BASE if number == 0 else method, name, moved(number))
-        return study
-
-    return make
 
 
 @torch.no_grad()

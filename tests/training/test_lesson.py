@@ -59,6 +59,40 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_tensors(
 
 
 @pytest.mark.slow
+def test_a_training_killed_while_it_averages_scores_ends_with_the_same_mask(
+    new_study: Callable[..., Study],
+) -> None:
+    mask = {"piggyback": {"score_share": 0.9, "averaged": 0.8}}
+    found = []
+    for epochs in ([], [1], [2]):
+        study = new_study(method_settings=mask, training={"batchnorm_frozen": 0.5})
+        study.learn(BASE, "shapes")
+        for number in epochs:
+            with pytest.raises(Killed):
+                study.learn("piggyback", "halves", killed_after(number))
+        found.append(load_task(study.learn("piggyback", "halves")).sha256)
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.slow
+def test_a_standardised_base_is_stored_with_standardised_filters_and_masks_lie_over_them(
+    new_study: Callable[..., Study],
+) -> None:
+    study = new_study(base={"standardised": True})
+    with pytest.raises(Killed):
+        study.learn(BASE, "shapes", killed_after(1))
+    base = load_task(study.learn(BASE, "shapes"))
+    undisturbed = new_study(base={"standardised": True})
+    assert load_task(undisturbed.learn(BASE, "shapes")).sha256 == base.sha256
+    filters = base.tensors()["encoder.stages.1.3.weight"]
+    assert filters.mean(dim=(1, 2, 3)).abs().max() < 1e-6
+    assert torch.allclose(filters.square().sum(dim=(1, 2, 3)), torch.ones(len(filters)), atol=1e-3)
+    study.learn("piggyback", "halves")
+    masked = study.stored("piggyback").network(study.task("halves")).state_dict()["encoder.stages.1.3.weight"]
+    assert torch.equal(masked, filters * (masked != 0))
+
+
+@pytest.mark.slow
 def test_a_training_that_is_killed_again_and_again_ends_the_same(new_study: Callable[..., Study]) -> None:
     killed, undisturbed = new_study(), new_study()
     for epochs in (1, 2, 3):

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 from palimpsest.errors import TrainingError
 from palimpsest.methods import METHODS, build_method
 from palimpsest.methods.base import Method, ParameterGroup, Start
+from palimpsest.methods.masks import binary_mask
+from palimpsest.methods.piggyback import Piggyback
 from palimpsest.networks import build_network
+from palimpsest.networks.trunk import batchnorm_layers, trunk_layers
 from palimpsest.settings import MaskSettings, NetworkSettings, PictureSettings, TrainingSettings
 from palimpsest.tasks.base import Batch, Task
 from palimpsest.training.loop import Plan, clip, describe, schedule, start_fabric, train
@@ -34,6 +38,12 @@ def test_the_rate_rises_over_the_warmup_and_falls_as_a_cosine_to_zero() -> None:
 def test_the_rate_is_above_zero_and_at_most_one_at_every_step(steps: int, warmup: float) -> None:
     rates = [schedule(step, steps, warmup) for step in range(steps)]
     assert all(0 < rate <= 1 for rate in rates) and max(rates) == 1
+
+
+def test_a_group_may_come_to_rest_before_the_others() -> None:
+    rates = [schedule(step, 100, 0.1, share=0.6) for step in range(100)]
+    assert rates[35] == pytest.approx(0.5) and rates[59] > 0  # half-way between the ends of warm-up and training
+    assert rates[60:] == [0] * 40
 
 
 def test_a_gradient_is_scaled_down_to_the_largest_norm_group_by_group() -> None:
@@ -128,6 +138,42 @@ def test_every_group_follows_the_schedule_from_its_own_peak(
     shares = [0.5, 1] + [0.5 * (1 + math.cos(math.pi * step / 6)) for step in range(6)]
     assert [rate["scores"] for rate in listening.rates] == pytest.approx([0.5 * share for share in shares])
     assert [rate["task"] for rate in listening.rates] == pytest.approx([0.01 * share for share in shares])
+
+
+@pytest.mark.slow
+def test_batchnorm_keeps_its_statistics_in_the_last_steps_and_trains_on(new_study: Any, tmp_path: Path) -> None:
+    statistics: list[Tensor] = []
+    scales: list[Tensor] = []
+
+    class Looking(Watching):
+        def after_step(self, network: nn.Module, share: float) -> None:
+            (_, layer), *_ = batchnorm_layers(network)
+            statistics.append(layer.running_mean.clone())  # type: ignore[operator]
+            scales.append(layer.weight.detach().clone())  # type: ignore[operator]
+
+    Toy(new_study(), tmp_path, Looking(), steps=6, batchnorm_frozen=0.5).train()
+    kept = [torch.equal(before, after) for before, after in pairwise(statistics)]
+    assert kept == [False, False, True, True, True]
+    assert not any(torch.equal(before, after) for before, after in pairwise(scales))
+
+
+@pytest.mark.slow
+def test_the_mask_is_made_of_the_scores_mean_before_they_come_to_rest(new_study: Any, tmp_path: Path) -> None:
+    seen: list[Tensor] = []
+
+    class Looking(Piggyback):
+        def after_step(self, network: nn.Module, share: float) -> None:
+            (_, layer), *_ = trunk_layers(network)
+            seen.append(binary_mask(layer).score.detach().clone())
+            super().after_step(network, share)
+            if share == 1:
+                seen.append(binary_mask(layer).score.detach().clone())
+
+    method = Looking(MaskSettings(score_share=0.75, averaged=0.25))
+    Toy(new_study(), tmp_path, method, steps=8).train()
+    assert torch.allclose(seen[-1], (seen[4] + seen[5]) / 2)  # of steps 5 and 6 of 8
+    assert torch.equal(seen[6], seen[-1]) and torch.equal(seen[7], seen[-1])
+    assert not torch.equal(seen[-1], seen[5])
 
 
 @pytest.mark.slow

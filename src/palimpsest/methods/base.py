@@ -36,13 +36,16 @@ from palimpsest.networks.trunk import batchnorm_state, head_state, let_train, ta
 from palimpsest.settings import TrainingSettings
 from palimpsest.tasks.base import Batch, Task
 
+State = Mapping[str, Tensor]
+"""Tensors by their names in the network."""
+
 
 @dataclass(frozen=True)
 class Component:
     """One part of what a task leaves behind, under the names of the network's layers."""
 
     name: str
-    tensors: Mapping[str, Tensor]
+    tensors: State
     shared: bool = False
     """One for all tasks: what a later task stores takes its place."""
     needed_to: Literal["run", "learn"] = "run"
@@ -79,8 +82,10 @@ class ParameterGroup:
     parameters: list[nn.Parameter]
     learning_rate: float
     weight_decay: float = 0.0
-    beta2: float = 0.999
-    """Decay of AdamW's mean of squared gradients."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of AdamW's means of gradients and of squared gradients."""
+    share: float = 1.0
+    """The learning rate has come to zero after this share of the steps."""
     setting: str = "training.learning_rate"
     """Where the learning rate comes from, for who has to lower it."""
 
@@ -109,11 +114,12 @@ class Method(ABC):
     def store(self, network: nn.Module) -> list[Component]:
         """What has to be kept of this task, BatchNorm and head included."""
 
-    def recall(self, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-        """Make ``network``, a copy of the base, run a stored task.
+    def recall(self, network: nn.Module, base: State, tensors: State) -> None:
+        """Make ``network`` run a stored task, whatever it ran before.
 
-        ``tensors`` are the task's own components and the shared ones as the last learned task left them.
-        Unless a method says otherwise they replace the network's tensors of the same names.
+        ``base`` are the base network's tensors, the head's left out, and only read; none for a method that starts
+        from nothing. ``tensors`` are the task's own components and the shared ones as the last learned task left
+        them. Unless a method says otherwise they stand in for the base's tensors of the same names.
 
         Raises:
             StorageError: BatchNorm or head are incomplete, or a tensor does not fit the network.
@@ -122,10 +128,10 @@ class Method(ABC):
             missing = sorted(set(component.tensors) - set(tensors))
             if missing:
                 raise StorageError(f"the stored task lacks {missing[0]!r} ({component.name}): it is not whole")
-        load_into(network, tensors)
+        load_into(network, {**base, **tensors})
 
 
-def load_into(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def load_into(network: nn.Module, tensors: State) -> None:
     """Copy tensors into the network's of the same names; the others stay.
 
     Raises:

@@ -4,8 +4,10 @@ While a task is learned each weight w has a real-valued score s, and the layer c
 The step function has no useful derivative, so its gradient is passed on unchanged (straight-through): with g
 the gradient of the masked weight, the score receives g · w. Stored is one bit per weight.
 Source: Mallya, Davis and Lazebnik, Piggyback, ECCV 2018, equations 2 to 4.
+Settings replace the unchanged gradient by another surrogate (Bengio et al. 2013; Yin et al. 2019).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,36 +18,71 @@ from torch.nn.utils import parametrize
 from palimpsest.errors import StorageError
 from palimpsest.settings import MaskSettings
 
+SURROGATES: dict[str, Callable[[Tensor], Tensor]] = {
+    "clipped": lambda distance: distance.abs() <= 1,
+    "sigmoid": lambda distance: 4 * distance.sigmoid() * (-distance).sigmoid(),
+}
+"""The derivative that stands in for the step's, at a distance from the threshold; 1 for what is not named here."""
 
-class _Step(torch.autograd.Function):
-    """[score > threshold] as 0 or 1; the gradient passes as if the function were the identity."""
+
+class _Masked(torch.autograd.Function):
+    """weight · [score > threshold]; the score's gradient is what the settings say stands in for the derivative."""
 
     @staticmethod
-    def forward(ctx: Any, score: Tensor, threshold: float) -> Tensor:
-        return (score > threshold).to(score.dtype)
+    def forward(ctx: Any, weight: Tensor, score: Tensor, settings: MaskSettings) -> Tensor:
+        ctx.save_for_backward(weight, score)
+        ctx.settings = settings
+        # the derivative of max(score, threshold), times weight: what is wanted, in one pass over the memory
+        masked: Tensor = torch.ops.aten.threshold_backward(weight, score, settings.threshold)
+        return masked
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
+        weight, score = ctx.saved_tensors
+        settings = ctx.settings
+        gradient = gradient * (weight if settings.weight_factor else weight.sign())
+        if settings.surrogate in SURROGATES:
+            width = settings.initial_score - settings.threshold
+            gradient = gradient * SURROGATES[settings.surrogate]((score - settings.threshold) / width)
+        return None, gradient, None
 
 
 class BinaryMask(nn.Module):
     """Parametrization weight → weight · [score > threshold], with a score that can be trained."""
 
-    def __init__(self, score: Tensor, threshold: float) -> None:
+    mean: Tensor
+    """Of the scores that were taken into it."""
+    taken: Tensor
+    """How many those were."""
+
+    def __init__(self, score: Tensor, settings: MaskSettings) -> None:
         super().__init__()
         self.score = nn.Parameter(score)
-        self.threshold = threshold
+        self.settings = settings
+        if settings.averaged:  # buffers, so that an interrupted training goes on with them
+            self.register_buffer("mean", torch.zeros_like(score))
+            self.register_buffer("taken", torch.zeros((), device=score.device))
 
     def forward(self, weight: Tensor) -> Tensor:
         """Any shape; the same shape."""
-        masked: Tensor = weight * _Step.apply(self.score, self.threshold)
+        masked: Tensor = _Masked.apply(weight, self.score, self.settings)
         return masked
 
     @property
     def bits(self) -> Tensor:
         """The mask, bool in the shape of the weight."""
-        return self.score.detach() > self.threshold
+        return self.score.detach() > self.settings.threshold
+
+    @torch.no_grad()
+    def take(self) -> None:
+        """Take the scores as they are now into their mean."""
+        self.taken += 1
+        self.mean += (self.score - self.mean) / self.taken
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Put the mean in the scores' place."""
+        self.score.copy_(self.mean)
 
 
 def initial_scores(weight: Tensor, settings: MaskSettings) -> Tensor:
@@ -63,34 +100,15 @@ def initial_scores(weight: Tensor, settings: MaskSettings) -> Tensor:
     return settings.threshold + room * share.clamp(min=1e-3)
 
 
-class FixedMask(nn.Module):
-    """Parametrization weight → weight · mask with a mask that was learned before."""
-
-    mask: Tensor
-
-    def __init__(self, mask: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mask", mask)
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Any shape; the same shape. Multiplies as training does, so that the result is the same bit for bit."""
-        return weight * self.mask.to(weight.dtype)
-
-
 def mask_layer(layer: nn.Module, mask: nn.Module) -> None:
-    """Lay a mask over a layer's weight. `unmask_layer` gives the weight back bit for bit."""
+    """Lay a mask that is learned over a layer's weight."""
     parametrize.register_parametrization(layer, "weight", mask, unsafe=True)
 
 
-def unmask_layer(layer: nn.Module) -> None:
-    """Take a mask off a layer, whose weight is then what it was before."""
-    parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
-
-
-def learned_mask(layer: nn.Module) -> Tensor:
-    """The mask that a layer has learned, bool in the shape of its weight."""
+def binary_mask(layer: nn.Module) -> BinaryMask:
+    """The mask that a layer is learning."""
     (mask,) = (module for module in layer.modules() if isinstance(module, BinaryMask))
-    return mask.bits
+    return mask
 
 
 def pack(mask: Tensor) -> Tensor:
@@ -99,12 +117,43 @@ def pack(mask: Tensor) -> Tensor:
 
 
 def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
-    """The bool mask in the shape of the weight that `pack` took.
+    """The bool mask in the shape of the weight that `pack` took, on the device of the bits.
 
     Raises:
         StorageError: there are fewer or more bytes than the weights need.
     """
+    expect_bytes(bits, shape)
+    places = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=bits.device)
+    return (bits[:, None] & places).flatten()[: shape.numel()].bool().reshape(shape)
+
+
+def expect_bytes(bits: Tensor, shape: torch.Size) -> None:
+    """Refuse bits that are too few or too many for a weight."""
     if bits.numel() != -(-shape.numel() // 8):
         raise StorageError(f"expected a mask of {-(-shape.numel() // 8)} bytes, found {bits.numel()}")
-    flat = np.unpackbits(bits.cpu().numpy(), count=shape.numel())
-    return torch.from_numpy(flat.astype(np.bool_)).reshape(shape)
+
+
+BLOCK = 2**16
+"""Weights that are masked at a time: their unpacked bits stay in the processor's cache."""
+
+
+@torch.no_grad()
+def write_masked(out: Tensor, weight: Tensor, bits: Tensor) -> None:
+    """Write weight · mask into ``out``, both contiguous; ``bits`` are the mask as `pack` made it.
+
+    On the CPU in hardly more time than copying the weights takes: PyTorch's own ways to select by a bool pass
+    over the memory several times. What the mask leaves out is +0, as in training.
+
+    Raises:
+        StorageError: there are fewer or more bytes than the weights need.
+    """
+    expect_bytes(bits, weight.shape)
+    if out.device.type != "cpu":
+        out.copy_(torch.where(unpack(bits, weight.shape), weight, 0.0))
+        return
+    packed = bits.numpy()
+    source, target = (tensor.detach().view(-1).numpy().view(np.int32) for tensor in (weight, out))
+    for start in range(0, target.size, BLOCK):
+        block = slice(start, start + BLOCK)
+        mask = np.unpackbits(packed[start // 8 : (start + BLOCK) // 8], count=target[block].size)
+        np.bitwise_and(source[block], -mask.astype(np.int32), out=target[block])  # -1 is all ones, 0 none

@@ -8,13 +8,11 @@ Deliberately different: BatchNorm trains per task (there it is frozen or per dat
 the scores is a setting of its own, since at the original 1e-4 hardly a bit moves in a short training.
 """
 
-from collections.abc import Mapping
-
-from torch import Tensor, nn
+from torch import nn
 
 from palimpsest.errors import StorageError
-from palimpsest.methods.base import Component, Method, ParameterGroup, Start, task_components, task_group
-from palimpsest.methods.masks import BinaryMask, FixedMask, initial_scores, learned_mask, mask_layer, pack, unpack
+from palimpsest.methods.base import Component, Method, ParameterGroup, Start, State, task_components, task_group
+from palimpsest.methods.masks import BinaryMask, binary_mask, initial_scores, mask_layer, pack, write_masked
 from palimpsest.networks.trunk import freeze, trunk_layers
 
 
@@ -26,7 +24,7 @@ class Piggyback(Method):
         freeze(start.network)
         scores = []
         for _, layer in trunk_layers(start.network):
-            mask = BinaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings.threshold)
+            mask = BinaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
             mask_layer(layer, mask)
             scores.append(mask.score)
         settings = self.settings
@@ -34,24 +32,36 @@ class Piggyback(Method):
             "scores",
             scores,
             settings.score_learning_rate,
-            beta2=settings.score_beta2,
+            betas=(settings.score_beta1, settings.score_beta2),
+            share=settings.score_share,
             setting="method_settings.piggyback.score_learning_rate",
         )
         return [group, task_group(start)]
 
+    def after_step(self, network: nn.Module, share: float) -> None:
+        """Average the scores over the last steps of their training, where the settings say so."""
+        rest, averaged = self.settings.score_share, self.settings.averaged
+        if not averaged or share <= rest - averaged:
+            return
+        for _, layer in trunk_layers(network):
+            mask = binary_mask(layer)
+            if share <= rest:
+                mask.take()
+            if share >= rest:  # at a learning rate of zero they stay
+                mask.settle()
+
     def store(self, network: nn.Module) -> list[Component]:
         """The mask, one packed entry per layer under the layer's name."""
-        bits = {name: pack(learned_mask(layer)) for name, layer in trunk_layers(network)}
+        bits = {name: pack(binary_mask(layer).bits) for name, layer in trunk_layers(network)}
         return [Component("mask", bits), *task_components(network)]
 
-    def recall(self, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-        """Lay the stored mask over the base's weights, which stay as they are."""
+    def recall(self, network: nn.Module, base: State, tensors: State) -> None:
+        """Write the base's weights through the stored mask."""
         rest = dict(tensors)
-        for name, layer in list(trunk_layers(network)):
+        for name, layer in trunk_layers(network):
             if name not in rest:
                 raise StorageError(
                     f"there is no mask for the layer {name!r}: the stored task is of another network"
                 )
-            mask = unpack(rest.pop(name), layer.weight.shape).to(layer.weight.device)
-            mask_layer(layer, FixedMask(mask))
-        super().recall(network, rest)
+            write_masked(layer.weight, base[f"{name}.weight"], rest.pop(name))
+        super().recall(network, {}, rest)

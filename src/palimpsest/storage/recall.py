@@ -13,9 +13,9 @@ from torch import nn
 from palimpsest.errors import StorageError
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, build_method, entry_of
-from palimpsest.methods.base import load_into
+from palimpsest.methods.base import Method, State
 from palimpsest.networks import build_network
-from palimpsest.settings import AnyMethodSettings, Settings
+from palimpsest.settings import AnyMethodSettings, NetworkSettings, Settings
 from palimpsest.storage.task_file import TaskFile, load_task
 from palimpsest.tasks.base import Task
 
@@ -70,28 +70,54 @@ class StoredTasks:
         return found
 
     def network(self, task: Task, after: str | None = None) -> nn.Module:
-        """The network as it runs ``task`` once the task ``after`` has been learned (itself where not given).
+        """The network as it runs ``task`` once the task ``after`` has been learned (itself where not given)."""
+        recollection = self.recollection(task.name, after)
+        network = build_network(recollection.network, task.head_channels)
+        recollection.apply(network)
+        return network.eval()
+
+    def recollection(self, task: str, after: str | None = None) -> "Recollection":
+        """All that it takes to run a task once the task ``after`` has been learned.
 
         Tensors that all tasks share come from the file of ``after``: this is where a method that overwrites
         its weights is seen to forget.
+
+        Raises:
+            StorageError: the files are of different networks.
         """
-        own = self.file(task.name)
-        latest = self.file(after or task.name)
-        network = build_network(own.network, task.head_channels)
+        own = self.file(task)
+        latest = self.file(after or task)
         base = self.file(self.sequence[0]) if own.provenance.network_sha256 is not None else own
         for other in (base, latest):
             if other.network != own.network:
                 raise StorageError(f"{other.path}: expected the network {own.network!r}, found {other.network!r}")
-        if base is not own:
-            load_into(network, {name: t for name, t in base.tensors().items() if not name.startswith("head.")})
-        tensors = {**own.tensors(), **latest.tensors(shared=True)}
-        build_method(own.provenance.method, self.method_settings).recall(network, tensors)
-        return network.eval()
+        return Recollection(
+            own.network,
+            build_method(own.provenance.method, self.method_settings),
+            {} if base is own else {n: t for n, t in base.tensors().items() if not n.startswith("head.")},
+            {**own.tensors(), **latest.tensors(shared=True)},
+        )
 
     def needed_files(self, task: str) -> list[Path]:
         """The files that learning a task starts from."""
         before = list(self.sequence[: list(self.sequence).index(task)])
         return [self.path(name) for name in entry_of(self.method).needs(before)]
+
+
+@dataclass(frozen=True)
+class Recollection:
+    """All that it takes to make a network run one task."""
+
+    network: NetworkSettings
+    method: Method
+    base: State
+    """The base network's tensors; none where the method starts from nothing."""
+    tensors: State
+    """What is stored of the task."""
+
+    def apply(self, network: nn.Module) -> None:
+        """Make the network, of these settings and with a head of the task's width, run the task."""
+        self.method.recall(network, self.base, self.tensors)
 
 
 def load(path: Path) -> TaskFile:

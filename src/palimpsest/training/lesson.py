@@ -14,6 +14,7 @@ from palimpsest.methods import build_method, entry_of
 from palimpsest.methods.base import Start, Stored
 from palimpsest.networks import build_network
 from palimpsest.networks.pretrained import load_encoder
+from palimpsest.networks.standardised import standardise
 from palimpsest.settings import AnyTask, Lesson
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.storage.task_file import Provenance, save_task
@@ -73,9 +74,11 @@ def starting_network(
     """The network a method starts from, with a fresh head for the task."""
     starts_from = entry_of(lesson.method).starts_from
     if starts_from == "nothing":
-        network = build_network(lesson.network, task.head_channels)
+        network: nn.Module = build_network(lesson.network, task.head_channels)
         if lesson.base is not None and lesson.base.encoder_weights is not None:
             load_encoder(network, lesson.base.encoder_weights)
+        if lesson.base is not None and lesson.base.standardised:
+            standardise(network)
         return network
     names = list(earlier_tasks)
     before = names[0] if starts_from == "base" else names[-1]

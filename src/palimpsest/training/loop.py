@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from lightning_fabric import Fabric
@@ -21,9 +22,10 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import TrainingBatches, training_loader
 from palimpsest.errors import TrainingError
 from palimpsest.methods.base import Method, ParameterGroup
+from palimpsest.networks.trunk import batchnorm_layers
 from palimpsest.settings import CropSettings, TrainingSettings
 from palimpsest.tasks.base import Task
-from palimpsest.training.checkpoint import load_progress, save_progress
+from palimpsest.training.checkpoint import Progress, load_progress, save_progress
 
 log = logging.getLogger(__name__)
 
@@ -68,25 +70,11 @@ def train(
     """
     settings = plan.training
     network.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(
-        [
-            {
-                "name": g.name,
-                "params": g.parameters,
-                "lr": g.learning_rate,
-                "weight_decay": g.weight_decay,
-                "betas": (0.9, g.beta2),
-            }
-            for g in groups
-        ]
-    )
+    optimizer = optimizer_of(groups)
     model, optimizer = fabric.setup(network, optimizer)
     task = task.to(fabric.device)
-    progress = load_progress(plan.checkpoint, plan.key)
+    progress = resumed(plan, network, optimizer)
     if progress.step:
-        network.load_state_dict(progress.network)
-        optimizer.load_state_dict(progress.optimizer)
-        log.info("resumed at step %d of %d", progress.step, settings.steps)
         on_epoch(progress.history)
     batches = TrainingBatches(
         prepared,
@@ -98,21 +86,15 @@ def train(
         fabric.world_size,
     )
     workers = 0 if fabric.device.type == "cpu" else 4
-    peak = [group.learning_rate for group in groups]
+    moving = round(settings.steps * (1 - settings.batchnorm_frozen))
     model.train()
-    bar = tqdm(
-        total=settings.steps * settings.batch_size,
-        initial=progress.step * settings.batch_size,
-        desc=task.name,
-        unit=" images",
-        disable=None,  # on a terminal alone
-        leave=False,
-        file=sys.stderr,
-    )
+    bar = progress_bar(task.name, settings, progress.step)
     epoch = EpochMeans()
     for step, loaded in enumerate(training_loader(batches, progress.step, workers), start=progress.step):
-        for group, rate in zip(optimizer.param_groups, peak, strict=True):
-            group["lr"] = rate * schedule(step, settings.steps, settings.warmup)
+        for entry, group in zip(optimizer.param_groups, groups, strict=True):
+            entry["lr"] = group.learning_rate * schedule(step, settings.steps, settings.warmup, group.share)
+        if step >= moving:
+            freeze_batchnorm(network)
         batch = {key: value.to(fabric.device, non_blocking=True) for key, value in loaded.items()}
         output = model(task.inputs(batch).contiguous(memory_format=torch.channels_last))
         parts = task.losses(task.prediction(output, batch), batch)
@@ -148,12 +130,59 @@ def train(
     return progress.history
 
 
-def schedule(step: int, steps: int, warmup: float) -> float:
-    """The learning rate's share of its peak: linear to 1 over the warm-up, then a cosine to zero."""
-    rising = max(1, round(warmup * steps))
+def resumed(plan: Plan, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+    """Put network and optimiser into the state of the last checkpoint, where there is one of this training."""
+    progress = load_progress(plan.checkpoint, plan.key)
+    if progress.step:
+        network.load_state_dict(progress.network)
+        optimizer.load_state_dict(progress.optimizer)
+        log.info("resumed at step %d of %d", progress.step, plan.training.steps)
+    return progress
+
+
+def progress_bar(name: str, settings: TrainingSettings, done: int) -> "tqdm[NoReturn]":
+    """Pictures seen, their speed and the time left, on a terminal alone; ``done`` steps were taken before."""
+    return tqdm(
+        total=settings.steps * settings.batch_size,
+        initial=done * settings.batch_size,
+        desc=name,
+        unit=" images",
+        disable=None,
+        leave=False,
+        file=sys.stderr,
+    )
+
+
+def optimizer_of(groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
+    """AdamW with the settings of each group; fused, since a small network is many small tensors."""
+    entries = [
+        {
+            "name": group.name,
+            "params": group.parameters,
+            "lr": group.learning_rate,
+            "weight_decay": group.weight_decay,
+            "betas": group.betas,
+        }
+        for group in groups
+    ]
+    return torch.optim.AdamW(entries, fused=True)
+
+
+def schedule(step: int, steps: int, warmup: float, share: float = 1.0) -> float:
+    """The learning rate's share of its peak: linear to 1 over the warm-up, then a cosine to zero.
+
+    It has come to zero after ``share`` of the steps, and stays there.
+    """
+    rising, falling = max(1, round(warmup * steps)), round(share * steps)
     if step < rising:
         return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, falling - rising))))
+
+
+def freeze_batchnorm(network: nn.Module) -> None:
+    """Let BatchNorm compute with its running statistics and leave them be; its scale and shift train on."""
+    for _, layer in batchnorm_layers(network):
+        layer.eval()
 
 
 def clip(group: ParameterGroup, largest: float, step: int) -> None:

@@ -1,0 +1,42 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from palimpsest.methods import BASE
+
+Study = Any
+NewStudy = Callable[..., Study]
+
+
+def moved(seed: int) -> Callable[[nn.Module], None]:
+    """Moves everything that trains, statistics too, as a training would."""
+
+    def move(network: nn.Module) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
+                if name.endswith(".bias"):
+                    parameter.add_(0.5)  # or the few units of so narrow a network may all be dead
+            for name, buffer in network.named_buffers():
+                if name.endswith(("running_mean", "running_var")):
+                    buffer.add_(torch.rand(buffer.shape, generator=generator), alpha=0.3)
+
+    return move
+
+
+@pytest.fixture
+def stored_study(new_study: NewStudy) -> NewStudy:
+    """A study with a base and the other two tasks of one method, all moved and none trained."""
+
+    def make(method: str) -> Study:
+        study = new_study()
+        for number, name in enumerate(study.settings.sequence):
+            study.store_untrained(BASE if number == 0 else method, name, moved(number))
+        return study
+
+    return make
