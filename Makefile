@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
-.PHONY: help run test test-fast test-all lint format readme lock
+.PHONY: help run test test-fast test-all bench lint format readme lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ test-fast: .venv/installed ## the tests that train nothing
 
 test-all: .venv/installed ## every test, the long proofs too
 	$(BIN)/python -m pytest
+
+bench: run ## how fast it is: prints and writes results/bench.json
+	$(BIN)/python -m benchmarks
 
 lint: .venv/installed ## style, types and the workflow
 	$(BIN)/ruff check .

@@ -1,0 +1,61 @@
+"""Measure how fast palimpsest is, and write `results/bench.json`.
+
+    python -m benchmarks [--rounds 9] [NAME…]
+
+Ratios compare two pieces of work that take turns in one process; low and high are the quartiles of the rounds.
+Leave the machine alone meanwhile.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+
+from palimpsest import machine
+from palimpsest.storage.atomic import write_text
+
+RESULTS = Path("results/bench.json")
+BENCHMARKS = {
+    "loop_vs_bare": "training",
+    "masked_vs_finetune_step": "training",
+    "masked_vs_finetune_memory": "training",
+    "switch_vs_memcpy": "storage",
+    "prepare_vs_naive": "preparation",
+    "job_start": "pipeline",
+    "noop_all": "pipeline",
+    "mini_training_share": "pipeline",
+}
+"""By name, the module that has a function of that name."""
+
+
+def main() -> None:
+    """Measure what is named, or everything; figures of other names stay in the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--rounds", type=int, default=9, help="repetitions of each figure (default 9)")
+    options = parser.parse_args()
+    for name in options.names:
+        if name not in BENCHMARKS:
+            parser.error(f"there is no {name!r} among {', '.join(BENCHMARKS)}")
+    found = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    for name in options.names or BENCHMARKS:
+        measure: Callable[[int], object] = getattr(import_module(f"benchmarks.{BENCHMARKS[name]}"), name)
+        found[name] = asdict(measure(options.rounds))  # type: ignore[call-overload]
+        print(line(name, found[name]), flush=True)
+        write_text(RESULTS, json.dumps(found, indent=2) + "\n")
+
+
+def line(name: str, entry: dict[str, float | str]) -> str:
+    """One figure on one line."""
+    return f"{name:26s} {entry['ratio']:8.3f}   {entry['low']:.3f} … {entry['high']:.3f}   {entry['unit']}"
+
+
+if __name__ == "__main__":
+    if any(os.environ.get(name) != value for name, value in machine.KEEP_MEMORY.items()):
+        os.environ.update(machine.KEEP_MEMORY)  # read when a process starts: as the pipeline's jobs are run
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]])
+    main()

@@ -1,0 +1,65 @@
+"""Switching tasks in memory against copying the weights."""
+
+import tempfile
+from contextlib import chdir
+
+import torch
+
+from benchmarks.ratios import Ratio, paired
+from benchmarks.training import DEVICE, segmentation
+from palimpsest.layout import Layout
+from palimpsest.methods import BASE, build_method
+from palimpsest.methods.base import Start
+from palimpsest.networks import build_network
+from palimpsest.settings import MaskSettings, NetworkSettings, TrainingSettings
+from palimpsest.storage.recall import StoredTasks
+from palimpsest.storage.resident import ResidentTasks
+from palimpsest.storage.task_file import Provenance, save_task
+
+TASKS = ["first", "second", "third"]
+
+
+def switch_vs_memcpy(rounds: int) -> Ratio:
+    """Time to switch between two masked tasks ÷ time to copy the network's weights, at the study's width."""
+    tasks = []
+    for name in TASKS:
+        task = segmentation()
+        task.name = name
+        tasks.append(task)
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        resident = ResidentTasks(stored_at_random(), tasks, DEVICE)
+    weights = [tensor for tensor in resident.recollections["second"].base.values() if tensor.ndim == 4]
+    flat = torch.cat([weight.flatten() for weight in weights])
+    copy = torch.empty_like(flat)
+
+    def switch() -> None:
+        for name in ("second", "third"):
+            resident.switch(name)
+
+    def memcpy() -> None:
+        for _ in range(2):
+            copy.copy_(flat)
+
+    return paired(switch, memcpy, 5 * rounds, "time ÷ time of copying the weights, width 64")
+
+
+def stored_at_random() -> StoredTasks:
+    """A base network of random weights and two masked tasks of random bits, in the working directory."""
+    layout, base = Layout("bench"), None
+    network_settings = NetworkSettings()
+    for number, name in enumerate(TASKS):
+        method = BASE if number == 0 else "piggyback"
+        torch.manual_seed(0)
+        task = segmentation()
+        network = build_network(network_settings, task.head_channels)
+        learner = build_method(method, MaskSettings())
+        (scores, _) = learner.begin(Start(network, task, TrainingSettings()))
+        if number:
+            torch.manual_seed(number)
+            for score in scores.parameters:
+                torch.nn.init.uniform_(score, 0, 1e-2)
+        settings = {"network": network_settings.model_dump()}
+        provenance = Provenance("bench", 0, method, name, settings, base)
+        digest = save_task(layout.stored(0, method, name), learner.store(network), provenance)
+        base = base or digest
+    return StoredTasks(layout, 0, "piggyback", MaskSettings(), TASKS)

@@ -1,0 +1,177 @@
+"""The training loop against a bare one, and a step of masks against a step of all weights."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir, contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.ratios import Ratio, paired, spread, synchronise
+from palimpsest.analysis.forgetting import device_for
+from palimpsest.data.arrays import Prepared
+from palimpsest.methods import build_method
+from palimpsest.methods.base import Start
+from palimpsest.networks import build_network
+from palimpsest.settings import (
+    CropSettings,
+    MaskSettings,
+    NetworkSettings,
+    SegmentationSettings,
+    TrainingSettings,
+)
+from palimpsest.tasks import build_task
+from palimpsest.tasks.base import Task
+from palimpsest.training.loop import Plan, optimizer_of, start_fabric, train
+
+CLASSES = 6
+DEVICE = device_for("auto")
+SMALL = NetworkSettings(width=16)
+"""The network of `mini`, whose steps are short: what stands around them shows."""
+CROP = 64
+BATCH = 16
+STEPS = 60
+
+
+def segmentation() -> Task:
+    """A task with a few classes beside background."""
+    classes = {f"class {number}": [str(number)] for number in range(CLASSES)}
+    return build_task("bench", SegmentationSettings(kind="segmentation", data="noise", classes=classes))
+
+
+def noise(count: int, side: int) -> Prepared:
+    """Random pictures with random labels, in memory."""
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+    labels = random.integers(0, CLASSES + 1, (count, side, side), dtype=np.uint8)
+    sources = tuple(f"{number}.png" for number in range(count))
+    return Prepared(pictures, labels, sources, ("train",) * count, {})
+
+
+def loop_vs_bare(rounds: int) -> Ratio:
+    """Images/s of `palimpsest.training.loop.train`, with its checkpoints and MLflow, ÷ those of a bare loop."""
+    prepared = noise(128, 80)
+    inputs = torch.from_numpy(prepared.picture[:, :CROP, :CROP]).permute(0, 3, 1, 2).float() / 255
+    assert prepared.target is not None
+    labels = torch.from_numpy(prepared.target[:, :CROP, :CROP]).long()
+    settings = TrainingSettings(steps=STEPS, batch_size=BATCH, learning_rate=1e-3)
+    fabric = start_fabric(settings)
+    with recorded() as epochs:
+        return paired(
+            lambda: bare(inputs.to(DEVICE), labels.to(DEVICE)),
+            lambda: ours(fabric, settings, prepared, epochs),
+            rounds,
+            "images/s ÷ images/s of a bare loop",
+        )
+
+
+@contextmanager
+def recorded() -> Iterator[Callable[..., None]]:
+    """A folder of its own with an MLflow run; what takes the epochs."""
+    from palimpsest import tracking  # noqa: PLC0415 - slow to import, and the other figures need none
+
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        tracking.create_database("bench")
+        with tracking.training_run(tracking.training_tags("bench", 0, "scratch", "bench"), "key", {}) as run:
+
+            def epochs(history: Sequence[dict[str, float]]) -> None:
+                assert isinstance(run, tracking.Run)
+                run.logged = -1  # every repetition logs as the first does
+                run.epochs(history[-1:])
+
+            yield epochs
+
+
+def ours(fabric: object, settings: TrainingSettings, prepared: Prepared, epochs: Callable[..., None]) -> None:
+    """The pipeline's own loop on data in memory."""
+    torch.manual_seed(0)
+    network = build_network(SMALL, CLASSES + 1)
+    method, task = build_method("scratch", None), segmentation()
+    groups = method.begin(Start(network, task, settings))
+    plan = Plan(settings, CropSettings(size=80, crop=CROP), 0, Path("bench.resume"), "key")
+    plan.checkpoint.unlink(missing_ok=True)
+    train(fabric, network, method, groups, task, prepared, plan, epochs)  # type: ignore[arg-type]
+
+
+def bare(inputs: Tensor, labels: Tensor) -> None:
+    """As little PyTorch as can train the same network on the same pictures."""
+    torch.manual_seed(0)
+    network = build_network(SMALL, CLASSES + 1).to(DEVICE).to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
+    for step in range(STEPS):
+        rows = torch.arange(step * BATCH, (step + 1) * BATCH) % len(inputs)
+        pictures = inputs[rows].contiguous(memory_format=torch.channels_last)
+        with torch.autocast(DEVICE.type, torch.bfloat16):
+            output = network(pictures)
+        loss = F.cross_entropy(output.float(), labels[rows])
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        optimizer.step()
+
+
+FULL = {"width": 64, "batch_size": 4, "side": 128}
+"""The study's width; a batch that two cores can bear."""
+
+
+def step_of(name: str, width: int, batch_size: int, side: int) -> Callable[[], None]:
+    """One training step of a method, ready to be repeated."""
+    torch.manual_seed(0)
+    network: nn.Module = build_network(NetworkSettings(width=width), CLASSES + 1)
+    network.to(DEVICE).to(memory_format=torch.channels_last).train()
+    method = build_method(name, MaskSettings())
+    groups = method.begin(Start(network, segmentation(), TrainingSettings()))
+    optimizer = optimizer_of(groups)
+    pictures = torch.rand(batch_size, 3, side, side, device=DEVICE).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, CLASSES + 1, (batch_size, side, side), device=DEVICE)
+
+    def step() -> None:
+        with torch.autocast(DEVICE.type, torch.bfloat16):
+            output = network(pictures)
+        torch.autograd.backward(F.cross_entropy(output.float(), labels))
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def masked_vs_finetune_step(rounds: int) -> Ratio:
+    """Time of a step of masks ÷ of a step of all weights."""
+    masked, plain = (step_of(name, **FULL) for name in ("piggyback", "fine-tune"))
+    return paired(masked, plain, rounds, "time ÷ time of a fine-tune step, width 64")
+
+
+def masked_vs_finetune_memory(rounds: int) -> Ratio:
+    """Peak memory of three steps of masks ÷ of all weights, each in a process of its own."""
+    values = [peak("piggyback") / peak("fine-tune") for _ in range(max(1, rounds // 4))]
+    return spread(values, "peak memory ÷ peak memory of fine-tune, width 64")
+
+
+def peak(name: str) -> float:
+    """Bytes that three steps of a method need at most, measured in a fresh process."""
+    code = f"from benchmarks.training import measure_peak; measure_peak({name!r})"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure_peak(name: str) -> None:
+    """Print the bytes that three steps need at most, beyond what PyTorch takes for itself."""
+    before = resident()
+    step = step_of(name, **FULL)
+    for _ in range(3):
+        step()
+    synchronise()
+    print(torch.cuda.max_memory_allocated() if DEVICE.type == "cuda" else resident() - before)
+
+
+def resident() -> int:
+    """The largest resident set of this process so far, in bytes."""
+    import resource  # noqa: PLC0415 - there is none on Windows, where the other figures can be had
+
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else largest * 1024
