@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -153,6 +154,18 @@ def test_results_of_the_same_name_stand_side_by_side() -> None:
     pictures = [picture("a/cat.png", 20, 30), picture("b/cat.jpg", 50, 10)]
     assert cli.main(["translate", "--task", "colour", *pictures, "-o", "out"]) == 0
     assert (size("out/cat-colour.png"), size("out/cat-2-colour.png")) == ((20, 30), (50, 10))
+
+
+def test_a_name_that_is_not_utf_8_is_translated_and_told_with_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+    latin = os.fsdecode("café.png".encode("latin-1"))
+    try:
+        picture(latin, 20, 30)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    assert cli.main(["translate", "--task", "colour", latin, "gone.png", "-o", "out"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == r"caf\udce9.png → out/caf\udce9-colour.png" + "\n"
+    assert captured.err == "error: gone.png: no such file\n"
 
 
 def test_no_picture_is_written_over() -> None:

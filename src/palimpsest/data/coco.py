@@ -24,7 +24,7 @@ from palimpsest.data.pictures import (
     read_frame,
     turn_labels,
 )
-from palimpsest.errors import DataError
+from palimpsest.errors import DataError, printable
 
 INDEX = {
     "train": "instances_train2017.json",
@@ -146,7 +146,9 @@ def _listed(path: Path, split: str, folder: Path) -> _Split:
     if not folder.is_dir():
         raise DataError(f"{path}: no such file, and no folder {folder.name}")
     names = [(picture, picture.relative_to(folder).as_posix()) for picture in list_pictures(folder)]
-    return _Split([Record(f"{folder.name}/{name}", picture, f"{split}/{name}") for picture, name in names])
+    return _Split(
+        [Record(printable(f"{folder.name}/{name}"), picture, f"{split}/{name}") for picture, name in names]
+    )
 
 
 def _read_index(path: Path, split: str, folder: Path) -> _Split:
@@ -198,10 +200,10 @@ def _index(content: dict[str, Any], split: str, folder: Path) -> _Split:
         names, key = files.get(identity, []), f"{split}/{identity}"
         fault = f"the id {identity} has several pictures: {', '.join(names)}" if len(names) > 1 else None
         for name in names:
-            records.append(Record(f"{folder.name}/{name}", folder / name, key, fault))
+            records.append(Record(printable(f"{folder.name}/{name}"), folder / name, key, fault))
         if not names:
             fault = f"{len(annotations[identity])} × annotated, but no picture has the id {identity}"
-            records.append(Record(f"{folder.name}/(id {identity})", folder / identity, key, fault))
+            records.append(Record(printable(f"{folder.name}/(id {identity})"), folder / identity, key, fault))
     by_key = {f"{split}/{identity}": entries for identity, entries in annotations.items()}
     return _Split(records, sizes, by_key, dict(categories.values()), "annotations" in content)
 

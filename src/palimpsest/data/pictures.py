@@ -49,7 +49,7 @@ class Record:
     """One photograph of a data set's split."""
 
     source: str
-    """File name relative to the data set's folder, with forward slashes."""
+    """File name relative to the data set's folder, with forward slashes, and `printable`."""
 
     picture: Path
 
