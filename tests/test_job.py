@@ -115,7 +115,15 @@ def test_jobs_keep_the_memory_they_free(content: dict[str, Any], monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("--seed", "3"), ("--seed", "three", "--task", "a"), (*NAMED, "--config", "{"), (*NAMED, "--x")]
+    "command",
+    [
+        (),
+        ("--seed", "3"),
+        ("--seed", "three", "--task", "a"),
+        (*NAMED, "--config", "{"),
+        (*NAMED, "--config", "[3]"),
+        (*NAMED, "--x"),
+    ],
 )
 def test_wrong_use_ends_with_status_2_before_anything_is_done(
     command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
