@@ -16,7 +16,7 @@ from palimpsest.methods import BASE, build_method, entry_of
 from palimpsest.methods.base import load_into
 from palimpsest.networks import build_network
 from palimpsest.settings import AnyMethodSettings, Settings
-from palimpsest.storage.task_file import TaskFile, load_task
+from palimpsest.storage.task_file import TaskFile, load_task, unusable
 from palimpsest.tasks.base import Task
 
 
@@ -58,15 +58,13 @@ class StoredTasks:
         wanted = f"{path.parent.name}/{task} of seed {self.seed}"
         told = f"{origin.method}/{origin.task} of seed {origin.seed}"
         if told != wanted:
-            raise StorageError(f"{path}: expected {wanted}, found {told}")
+            raise unusable(path, f"expected {wanted}, found {told}")
         expected = found.provenance.network_sha256
         if expected is not None:
             base = load(self.path(self.sequence[0]))
             if base.sha256 != expected:
-                raise StorageError(
-                    f"{found.path}: belongs to the base network {expected[:12]}…, found {base.sha256[:12]}… "
-                    f"in {base.path}"
-                )
+                told = f"{base.sha256[:12]}… in {base.path}"
+                raise unusable(path, f"belongs to the base network {expected[:12]}…, found {told}")
         return found
 
     def network(self, task: Task, after: str | None = None) -> nn.Module:
@@ -81,11 +79,14 @@ class StoredTasks:
         base = self.file(self.sequence[0]) if own.provenance.network_sha256 is not None else own
         for other in (base, latest):
             if other.network != own.network:
-                raise StorageError(f"{other.path}: expected the network {own.network!r}, found {other.network!r}")
+                raise unusable(other.path, f"expected the network {own.network!r}, found {other.network!r}")
         if base is not own:
             load_into(network, {name: t for name, t in base.tensors().items() if not name.startswith("head.")})
         tensors = {**own.tensors(), **latest.tensors(shared=True)}
-        build_method(own.provenance.method, self.method_settings).recall(network, tensors)
+        try:
+            build_method(own.provenance.method, self.method_settings).recall(network, tensors)
+        except StorageError as error:
+            raise unusable(own.path, str(error)) from error
         return network.eval()
 
     def needed_files(self, task: str) -> list[Path]:
