@@ -98,7 +98,8 @@ def test_what_is_refused_or_broken_is_replaced_counted_and_listed(tmp_path: Path
 def test_above_the_share_broken_pictures_stop_and_leave_nothing(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     data = Folder(tmp_path / "raw", 100, broken=(7, 8))
-    with pytest.raises(DataError, match=r"2 of 100 pictures are broken, and 1\.0% may be: .*007\.png.*008\.png"):
+    told = r"2 of 100 pictures are broken, and 1\.0% may be; .*broken_share: .*007\.png.*008\.png"
+    with pytest.raises(DataError, match=told):
         prepare(data, tmp_path / "task", 4, {"train": ("all", None)}, target=None, refuse=accept, log=print)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
@@ -149,7 +150,8 @@ def test_no_photograph_is_in_two_splits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("split", "grey", "message"), [("none", (), "0 pictures"), ("all", (0, 1), "000.png: grey")]
+    ("split", "grey", "message"),
+    [("none", (), "no pictures .*; change the task's splits or images"), ("all", (0, 1), "000.png: grey")],
 )
 def test_an_empty_split_is_an_error(tmp_path: Path, split: str, grey: tuple[int, ...], message: str) -> None:
     (tmp_path / "raw").mkdir()
