@@ -155,11 +155,15 @@ DAMAGES: dict[str, tuple[str, Callable[[], object], str]] = {
         lambda: edit_index(lambda content: content["images"][1].update(id=1)),
         f"pictures are broken.*{FIRST}: the id 1 has several pictures: {FIRST.name}, 000000000002.jpg",
     ),
-    "JSON cut off": ("shapes", lambda: cut(INDEX), f"{INDEX}: not an annotation file of COCO: "),
+    "JSON cut off": (
+        "shapes",
+        lambda: cut(INDEX),
+        f"{INDEX}: not an annotation file of COCO; mend it or fetch it again: ",
+    ),
     "entry without id": (
         "shapes",
         lambda: edit_index(lambda content: content["images"][2].pop("id")),
-        rf"{INDEX}: not an annotation file of COCO: images\[2\]: no 'id'",
+        rf"{INDEX}: not an annotation file of COCO; mend it or fetch it again: images\[2\]: no 'id'",
     ),
     "empty split": (
         "shapes",

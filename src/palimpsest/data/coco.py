@@ -163,7 +163,9 @@ def _read_index(path: Path, split: str, folder: Path) -> _Split:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (*MALFORMED, RecursionError) as error:
-        raise DataError(f"{path}: not an annotation file of COCO: {_told(error)}") from error
+        raise DataError(
+            f"{path}: not an annotation file of COCO; mend it or fetch it again: {_told(error)}"
+        ) from error
 
 
 def _told(error: Exception) -> str:
