@@ -30,7 +30,7 @@ def prepare_vs_naive(rounds: int) -> Ratio:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         provide(settings, folder / "raw", folder / "manifest.csv")
-        classes = classes_of(preparation, open_dataset(settings, folder / "raw"))
+        classes = classes_of("coco-seg", preparation, open_dataset(settings, folder / "raw"))
         assert classes is not None
         return paired(
             lambda: naive(folder / "raw", folder / "naive", classes),

@@ -29,7 +29,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         target=kind.target,
         refuse=kind.refuse,
         log=log.info,
-        classes=classes_of(preparation, dataset),
+        classes=classes_of(options.task, preparation, dataset),
         max_broken_share=preparation.broken_share,
     )
 

@@ -2,8 +2,11 @@
 
 import copy
 import itertools
+import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from palimpsest.data.arrays import Prepared
+from palimpsest.job import SNAPSHOT
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, METHODS
 from palimpsest.params import read, resolve
@@ -58,6 +62,25 @@ CONTENT: dict[str, Any] = {
 def content() -> dict[str, Any]:
     """What a small params.yaml holds; the test's own copy."""
     return copy.deepcopy(CONTENT)
+
+
+@contextmanager
+def job_in_this_process() -> Iterator[None]:
+    """Puts back afterwards what a job changes: environment, log and handling of signals."""
+    logger, terminate = logging.getLogger("palimpsest"), signal.getsignal(signal.SIGTERM)
+    before = list(logger.handlers), logger.level, logger.propagate
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PATH", os.environ["PATH"])
+            patch.setenv(SNAPSHOT, "")
+            patch.delenv(SNAPSHOT)
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, terminate)
+        for handler in set(logger.handlers) - set(before[0]):
+            logger.removeHandler(handler)
+            handler.close()
+        logger.level, logger.propagate = before[1:]
 
 
 def nested(path: str, value: object) -> dict[str, Any]:

@@ -1,10 +1,15 @@
+import os
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import yaml
 from PIL import Image
@@ -155,6 +160,18 @@ def test_results_of_the_same_name_stand_side_by_side() -> None:
     assert (size("out/cat-colour.png"), size("out/cat-2-colour.png")) == ((20, 30), (50, 10))
 
 
+def test_a_name_that_is_not_utf_8_is_translated_and_told_with_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+    latin = os.fsdecode("café.png".encode("latin-1"))
+    try:
+        picture(latin, 20, 30)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    assert cli.main(["translate", "--task", "colour", latin, "gone.png", "-o", "out"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == r"caf\udce9.png → out/caf\udce9-colour.png" + "\n"
+    assert captured.err == "error: gone.png: no such file\n"
+
+
 def test_no_picture_is_written_over() -> None:
     pictures = [picture("cat.png", 20, 30), picture("cat-colour.png", 50, 10)]
     before = Path("cat-colour.png").read_bytes()
@@ -273,6 +290,82 @@ def test_a_missing_base_network_is_named(study: Path, capsys: pytest.CaptureFixt
     Path("models/tiny/seed-4/piggyback").symlink_to(study / "models/tiny/seed-4/piggyback")
     assert cli.main(["translate", "--task", "colour", picture("one.png", 32, 32), "-o", "out"]) == 1
     assert only_line(capsys).startswith("error: models/tiny/seed-4/base/classes.safetensors: not trained yet")
+
+
+COLOUR, CLASSES = (
+    Path("models/tiny/seed-4", *parts)
+    for parts in (("piggyback", "colour.safetensors"), ("base", "classes.safetensors"))
+)
+
+
+def retrain_base() -> None:
+    """Put another base network in the place of the one that the masks belong to."""
+    base = load_task(CLASSES)
+    moved = [replace(c, tensors={name: t + 1 for name, t in c.tensors.items()}) for c in base.components]
+    save_task(CLASSES, moved, base.provenance)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda whole: whole[:-9], "is not a whole safetensors file"),
+        (
+            lambda whole: whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:],
+            "was altered: expected SHA-256 .*, found ",
+        ),
+        (
+            lambda whole: safetensors.torch.save({"x": torch.zeros(1)}),
+            "expected format 'palimpsest task 1', found None",
+        ),
+        (lambda whole: (2**60).to_bytes(8, "little") + whole[8:], "is not a whole safetensors file"),
+        (lambda whole: retrain_base() or whole, r"belongs to the base network \w+…, found \w+… in .*classes"),
+    ],
+    ids=["truncated", "one byte flipped", "foreign header", "header of 2^60 bytes", "another base"],
+)
+def test_a_stored_task_that_cannot_be_used_is_one_line_and_is_left_alone(
+    study: Path, damage: Callable[[bytes], bytes], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("models").unlink()
+    shutil.copytree(study / "models", "models")
+    COLOUR.write_bytes(damage(COLOUR.read_bytes()))
+    before = {path: path.read_bytes() for path in Path("models").rglob("*.safetensors")}
+    assert cli.main(["translate", "--task", "colour", picture("one.png", 32, 32), "-o", "out"]) == 1
+    line = only_line(capsys)
+    assert re.search(rf"{COLOUR}: {told}.*; restore it with `dvc pull`, or delete it: the next `snakemake", line), (
+        line
+    )
+    assert {path: path.read_bytes() for path in Path("models").rglob("*.safetensors")} == before
+    assert not Path("out").exists()
+
+
+def test_pictures_that_are_missing_or_cut_off_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    Image.effect_noise((64, 64), 90).save("half.jpg")
+    Path("half.jpg").write_bytes(Path("half.jpg").read_bytes()[:900])
+    assert cli.main(["translate", "--task", "colour", "gone.jpg", "half.jpg", "-o", "out"]) == 1
+    missing, half = capsys.readouterr().err.splitlines()
+    assert missing == "error: gone.jpg: no such file"
+    assert half.startswith("error: half.jpg: cannot be read: image file is truncated")
+    assert list(Path("out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("preset: [tiny\nseeds: 0\n", "params.yaml, line 2: is not valid YAML (expected ',' or ']', but got ':')"),
+        ("preset: tyni\npresets: {tiny: {}}", "preset: there is no 'tyni'; did you mean 'tiny'?"),
+        (
+            yaml.safe_dump({**PARAMS, "training": {"learning_rat": 1}}),
+            "training.learning_rat: unknown setting; did you mean 'learning_rate'?",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_read_are_one_line(
+    text: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("params.yaml").unlink()
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    assert cli.main(["translate", "--task", "colour", "one.png", "-o", "out"]) == 1
+    assert only_line(capsys) == f"error: {told}"
 
 
 def test_a_task_runs_with_the_settings_it_was_trained_with() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from palimpsest.errors import SettingsError, known, nearest
+from palimpsest.errors import DataError, SettingsError, known, nearest, printable
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,12 @@ from palimpsest.errors import SettingsError, known, nearest
 )
 def test_the_nearest_name_or_all_of_them(name: str, told: str) -> None:
     assert nearest(name, ["width", "Padding"]) == told
+
+
+def test_what_is_not_unicode_is_told_with_escapes() -> None:
+    latin = b"caf\xe9.jpg".decode("utf-8", "surrogateescape")
+    assert printable(f"ä {latin}") == r"ä caf\udce9.jpg"
+    assert str(DataError(f"{latin}: no such file")) == r"caf\udce9.jpg: no such file"
 
 
 def test_a_known_name_is_given_back_and_another_refused() -> None:

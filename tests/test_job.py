@@ -3,7 +3,6 @@ import json
 import logging
 import os
 import platform
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,26 +16,18 @@ from palimpsest import job, machine
 from palimpsest.errors import DataError
 from palimpsest.layout import Layout
 from palimpsest.settings import Settings
+from tests.conftest import job_in_this_process
 
 
 @pytest.fixture(autouse=True)
 def in_a_folder_with_settings(
     content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """A folder with a params.yaml; the log and the handling of signals are put back afterwards."""
+    """A folder with a params.yaml."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", os.environ["PATH"])
-    monkeypatch.setenv(job.SNAPSHOT, "")
-    monkeypatch.delenv(job.SNAPSHOT)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-    logger, terminate = logging.getLogger("palimpsest"), signal.getsignal(signal.SIGTERM)
-    before = list(logger.handlers), logger.level, logger.propagate
-    yield
-    signal.signal(signal.SIGTERM, terminate)
-    for handler in set(logger.handlers) - set(before[0]):
-        logger.removeHandler(handler)
-        handler.close()
-    logger.level, logger.propagate = before[1:]
+    with job_in_this_process():
+        yield
 
 
 class Stage:
@@ -115,7 +106,15 @@ def test_jobs_keep_the_memory_they_free(content: dict[str, Any], monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("--seed", "3"), ("--seed", "three", "--task", "a"), (*NAMED, "--config", "{"), (*NAMED, "--x")]
+    "command",
+    [
+        (),
+        ("--seed", "3"),
+        ("--seed", "three", "--task", "a"),
+        (*NAMED, "--config", "{"),
+        (*NAMED, "--config", "[3]"),
+        (*NAMED, "--x"),
+    ],
 )
 def test_wrong_use_ends_with_status_2_before_anything_is_done(
     command: tuple[str, ...], capsys: pytest.CaptureFixture[str]

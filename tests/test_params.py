@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from palimpsest.errors import SettingsError
 from palimpsest.methods import BASE
-from palimpsest.params import laid_over, read, resolve
+from palimpsest.params import find_files, laid_over, read, resolve
 from tests.conftest import nested
 
 Content = dict[str, Any]
@@ -111,6 +113,8 @@ def test_the_path_holds_names_that_are_also_kinds_of_task(
         ("method_settings/piggyback/initial_score", float("nan"), r"method_settings\.piggyback"),
         ("training", 3, "training: "),
         ("tasks", ["voc-seg"], "tasks"),
+        ("data_root", 3, "data_root: .*path"),
+        ("data_root", ["a"], "data_root: .*path"),
         ("preset", "mimi", "preset: there is no 'mimi'; did you mean 'mini'?"),
         ("preset", ["mini"], "preset"),
         ("preset", None, "preset"),
@@ -166,6 +170,10 @@ def test_a_file_of_another_shape_is_refused(content: Content) -> None:
     [
         (b"preset: [mini\nseeds: 0", r"params\.yaml, line 2: is not valid YAML"),
         (b"preset: \x00", r"params\.yaml: is not valid YAML"),
+        (b"a: 1\npreset: 2024-13-01", r"params\.yaml, line 2: is not valid YAML \(month"),
+        (b"seeds: !!int one", r"params\.yaml, line 1: is not valid YAML \(invalid literal"),
+        (b"!!map mini", r"params\.yaml, line 1: is not valid YAML \(expected a mapping"),
+        (b"[" * 3000, r"params\.yaml: is not valid YAML \(maximum recursion"),
         (b"preset: M\xfcnchen", r"params\.yaml"),
         (b"? [a, b]\n: 1", r"params\.yaml"),
         (b"", r"params\.yaml: has to be a mapping"),
@@ -177,6 +185,34 @@ def test_a_file_that_is_no_mapping_in_yaml_is_refused(tmp_path: Path, text: byte
     (tmp_path / "params.yaml").write_bytes(text)
     with pytest.raises(SettingsError, match=told):
         read(tmp_path / "params.yaml")
+
+
+YAML = [
+    "!!int ",
+    "!!map ",
+    "!!set ",
+    "!!timestamp ",
+    "!!bool ",
+    "!!binary ",
+    "&a ",
+    "*a ",
+    "? ",
+    "- ",
+    ": ",
+    "<<: ",
+]
+YAML += ["{", "}", "[", "]", "\t", "\n", '"', "0b_", "1:99", "2024-99-99", "---\n", "%", "\0", "a", "1", " "]
+
+
+@given(parts=st.lists(st.sampled_from(YAML), max_size=12), place=st.integers(0, 1500))
+def test_any_text_is_read_or_named(tmp_path: Path, root: Path, parts: list[str], place: int) -> None:
+    whole = (root / "params.yaml").read_text("utf-8")[:1500]
+    for text in ("".join(parts), whole[:place] + "".join(parts) + whole[place:]):
+        (tmp_path / "params.yaml").write_text(text, "utf-8")
+        try:
+            assert isinstance(read(tmp_path / "params.yaml"), dict)
+        except SettingsError as error:
+            assert "params.yaml" in str(error)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -225,6 +261,21 @@ def test_a_data_root_is_refused_where_pictures_are_generated(params_yaml: Conten
 def test_a_data_set_without_a_format_is_refused_under_a_data_root_too(params_yaml: Content) -> None:
     with pytest.raises(SettingsError, match=r"datasets\.mine\.format"):
         resolve(params_yaml, {"preset": "real", "data_root": "/x", "datasets": {"mine": {"source": "download"}}})
+
+
+def test_a_split_that_is_not_named_is_the_one_of_the_same_name(params_yaml: Content) -> None:
+    mine = {"mine": {"kind": "colorization", "data": "voc", "splits": {"train": "val"}}}
+    assert resolve(params_yaml, {"tasks": mine}).tasks["mine"].splits == {"train": "val", "val": "val"}
+
+
+@pytest.mark.parametrize("key", ["tasks.style-gogh.picture", "base.encoder_weights"])
+def test_a_file_of_the_users_that_is_not_there_is_told_with_its_key(
+    params_yaml: Content, root: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.chdir(root)
+    find_files(resolve(params_yaml))
+    with pytest.raises(SettingsError, match=rf"{key}: there is no file lost\.bin"):
+        find_files(resolve(params_yaml, nested(key.replace(".", "/"), "lost.bin")))
 
 
 def test_resolving_leaves_what_it_was_given_alone(params_yaml: Content) -> None:

@@ -7,13 +7,15 @@ from palimpsest import job, liveness, machine
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, METHODS, entry_of
-from palimpsest.params import read, resolve
+from palimpsest.params import find_files, read, resolve
 from palimpsest.provenance import stage_sources
 from palimpsest.settings import FLOOR
 
 try:
     CONTENT = read(Path("params.yaml"))
     SETTINGS = resolve(CONTENT, config)
+    if workflow.is_main_process:
+        find_files(SETTINGS)
 except PalimpsestError as error:
     sys.exit(f"error: {error}")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from palimpsest import __version__
-from palimpsest.errors import PalimpsestError, SettingsError, nearest
+from palimpsest.errors import PalimpsestError, SettingsError, nearest, printable
 from palimpsest.methods import METHODS
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def translate(options: argparse.Namespace) -> int:
             failed += 1
             report(f"{photograph}: {explain(error)}", options.debug)
         else:
-            print(f"{photograph} → {path}", flush=True)
+            print(printable(f"{photograph} → {path}"), flush=True)
     return FAILED if failed else DONE
 
 

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 class PalimpsestError(Exception):
     """Base of all errors that end a command with one line and no traceback."""
 
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
 
 class SettingsError(PalimpsestError):
     """A setting is unknown, out of range or contradicts another; names the key's full path."""
@@ -22,6 +25,11 @@ class StorageError(PalimpsestError):
 
 class TrainingError(PalimpsestError):
     """Training cannot go on, as with a loss that is not a number."""
+
+
+def printable(text: str) -> str:
+    """The text, with what is not Unicode in it escaped, as a Latin-1 file name: any file and terminal takes it."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def known(name: str, names: Iterable[str], what: str) -> str:

@@ -54,7 +54,7 @@ def run(main: Main, description: str | None, *arguments: str) -> None:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in arguments:
         parser.add_argument(f"--{name}", required=True, type=int if name == "seed" else str)
-    parser.add_argument("--config", type=json.loads, default={}, help="settings laid over params.yaml, as JSON")
+    parser.add_argument("--config", type=settings_in, default={}, help="settings laid over params.yaml, as JSON")
     parser.add_argument("--log", type=Path, help="a file that keeps the log")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, interrupt)
@@ -71,6 +71,14 @@ def run(main: Main, description: str | None, *arguments: str) -> None:
     except Exception:
         logging.getLogger("palimpsest").exception("unexpected error")
         raise
+
+
+def settings_in(text: str) -> dict[str, Any]:
+    """The mapping that a text is in JSON; the parser refuses what makes this a `ValueError`."""
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("not a mapping of settings")
+    return found
 
 
 def interrupt(signum: int, frame: object) -> None:
@@ -93,7 +101,7 @@ def keep_log(path: Path | None) -> None:
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         liveness.alone(path)
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     logger = logging.getLogger("palimpsest")
     logger.addHandler(handler)

@@ -17,10 +17,19 @@ from palimpsest.settings import Settings, StyleSettings
 class UniqueKeys(yaml.SafeLoader):
     """YAML in which a key that stands twice is a mistake, not a silent second value."""
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """As the safe loader, but say where a value stands that its form does not fit, as the date 2024-13-01."""
+        try:
+            return super().construct_object(node, deep)
+        except (yaml.YAMLError, RecursionError):
+            raise
+        except Exception as error:  # whatever Python's own types raise
+            raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from error
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """As the safe loader, but refuse a key that stands twice."""
         seen = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             name = repr(key.value)
             if name in seen:
                 raise yaml.MarkedYAMLError(problem=f"{name} stands twice", problem_mark=key.start_mark)
@@ -40,7 +49,7 @@ def read(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: is not UTF-8 text ({error})") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         raise SettingsError(f"{path}{line}: is not valid YAML ({getattr(error, 'problem', error)})") from error
@@ -71,6 +80,22 @@ def resolve(content: Mapping[str, Any], overrides: Mapping[str, Any] | None = No
         raise SettingsError("; ".join(explain(problem) for problem in error.errors())) from error
 
 
+def find_files(settings: Settings) -> None:
+    """See that the user's own files that the tasks of the sequence are learned from are there.
+
+    Raises:
+        SettingsError: one is missing; names the key's full path.
+    """
+    named = {"base.encoder_weights": settings.base.encoder_weights}
+    for name in settings.sequence:
+        task = settings.tasks[name]
+        if isinstance(task, StyleSettings):
+            named[f"tasks.{name}.picture"] = task.picture
+    for key, path in named.items():
+        if path is not None and not path.is_file():
+            raise SettingsError(f"{key}: there is no file {path}")
+
+
 def mapping(value: Any, path: str) -> Mapping[str, Any]:
     """The value, which has to be a mapping of settings."""
     if not isinstance(value, Mapping):
@@ -96,8 +121,8 @@ def name_weights(values: dict[str, Any]) -> None:
 def read_from_data_root(values: dict[str, Any]) -> None:
     """Turn data sets that would be downloaded into folders below ``data_root``, where one is given."""
     root = values.get("data_root")
-    if root is None:
-        return
+    if not isinstance(root, str | Path):
+        return  # none, or refused when it is checked
     replaced = [dataset for dataset in groups(values, "datasets") if dataset.get("source") == "download"]
     if not replaced:
         raise SettingsError(

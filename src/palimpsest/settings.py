@@ -9,7 +9,7 @@ import typing
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from palimpsest.errors import known, nearest
 from palimpsest.methods import BASE, METHODS
@@ -152,10 +152,15 @@ class TaskSettings(Part):
     data: Name
     """Name of a data set."""
     splits: dict[Literal["train", "val"], str] = {"train": "train", "val": "val"}
-    """From which split of the data set the task's own splits are taken."""
+    """From which split of the data set the task's own splits are taken; one of the same name where none is said."""
     images: dict[Literal["train", "val"], Annotated[int, Field(ge=1)]] = {}
     """At most so many pictures per split; all where nothing is said."""
     training: TrainingOverrides = TrainingOverrides()
+
+    @field_validator("splits")
+    @classmethod
+    def _has_both(cls, splits: dict[str, str]) -> dict[str, str]:
+        return {"train": "train", "val": "val"} | splits
 
 
 class SegmentationSettings(TaskSettings):

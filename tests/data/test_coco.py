@@ -1,17 +1,23 @@
+import copy
 import json
 import shutil
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as rle_masks
 from pycocotools.coco import COCO
 
 from palimpsest.data.coco import CocoFolder
-from palimpsest.data.pictures import Record
+from palimpsest.data.pictures import Frame, Record
 from palimpsest.errors import DataError
 
 REAL = Path(__file__).parents[2] / ".." / "shared" / "realdata" / "coco"
@@ -134,6 +140,10 @@ def test_run_lengths_as_list_and_as_string_mean_the_same(build: Build) -> None:
         ([[0, 0, 1, 1, float("nan"), 2]], "not a number"),
         ([[0, 0, 1e9, 0, 1e9, 1e9]], "far out"),
         ([["a", "b", "c", "d", "e", "f"]], "a"),
+        ([[0, 0, 10**400, 0, 1, 1]], "too large"),
+        ({"size": [float("inf"), 8], "counts": [48]}, "infinity"),
+        ("polygon", "neither a list of polygons nor a run-length code"),
+        (3, "neither a list of polygons nor a run-length code"),
         (None, "no segmentation"),
     ],
 )
@@ -195,12 +205,134 @@ def test_labels_follow_the_exif_orientation(build: Build, shown: bool) -> None:
     assert np.array_equal(labels(folder), expected)
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"images": [{"id": 1}]}', '{"images": [{"id": true}]}', "{}"])
-def test_a_damaged_index_is_named(build: Build, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "Expecting value"),
+        ("[]", "lists no images"),
+        ("{}", "lists no images"),
+        ("[" * 100_000, "recursion"),
+        ('{"images": null}', "images is not a list"),
+        ('{"images": [{"id": 1}]}', r"images\[0\]: no 'file_name'"),
+        ('{"images": [{"id": 1, "file_name": 3}]}', r"images\[0\]: 3 is no file name"),
+        ('{"images": [{"id": true, "file_name": "a.jpg"}]}', r"images\[0\]: True is no id"),
+        ('{"images": [{"id": 1e999, "file_name": "a.jpg"}]}', r"images\[0\]: .*infinity"),
+        ('{"images": [], "annotations": [{"category_id": 1, "image_id": ""}]}', r"annotations\[0\]: '' is no id"),
+        ('{"images": [], "annotations": [{"image_id": 1}]}', r"annotations\[0\]: no 'category_id'"),
+    ],
+)
+def test_a_damaged_index_is_named_with_the_place(build: Build, content: str, message: str) -> None:
     folder = build([])
     (folder.root / "annotations" / "instances_train2017.json").write_text(content)
+    with pytest.raises(DataError, match=rf"instances_train2017\.json: .*{message}"):
+        folder.records("train")
+
+
+def test_an_index_that_cannot_be_opened_is_named(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    folder = build([])
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(DataError, match=r"instances_train2017\.json: cannot be read: Permission denied"):
+        folder.records("train")
+
+
+def annotated(size: tuple[int, int], annotations: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the JSON of one photograph of (width, height) holds."""
+    image = {"id": 1, "file_name": "a.jpg", "width": size[0], "height": size[1]}
+    return copy.deepcopy({"images": [image], "annotations": annotations, "categories": CATEGORIES})
+
+
+def written(root: Path, content: Any) -> CocoFolder:
+    """A folder whose training split has this JSON, and no photograph."""
+    (root / "annotations").mkdir(exist_ok=True)
+    (root / "annotations" / "instances_train2017.json").write_text(json.dumps(content))
+    return CocoFolder(root)
+
+
+def places(content: Any) -> list[tuple[Any, Any]]:
+    """Every value inside nested lists and mappings, as container and index or key."""
+    entries = list(content.items() if isinstance(content, dict) else enumerate(content))
+    below = [place for _, value in entries if isinstance(value, dict | list) for place in places(value)]
+    return [(content, key) for key, _ in entries] + below
+
+
+AWKWARD = st.sampled_from([float("inf"), float("nan"), 10**400, -(2**63), "1", "\ud800", "a\0.jpg", None, True])
+JSON = st.recursive(
+    AWKWARD | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["id", "size", "counts"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(data=st.data())
+@hypothesis_settings(max_examples=400)
+def test_an_index_damaged_anywhere_is_read_or_named(tmp_path: Path, data: st.DataObject) -> None:
+    triangle, crowd = [[0, 0, 4, 0, 4, 4]], {"size": [6, 8], "counts": [5, 3, 40]}
+    content = annotated((8, 6), [annotation(triangle), annotation(crowd, 7, iscrowd=1)])
+    for _ in range(data.draw(st.integers(1, 3))):
+        container, key = data.draw(st.sampled_from(places(content)))
+        if data.draw(st.integers(0, 3)):
+            container[key] = data.draw(AWKWARD | JSON)
+        else:
+            del container[key]
+    folder = written(tmp_path, content)
+    try:
+        for record in folder.records("train"):
+            record.source.encode()
+            found = folder.label_map(record, CLASS_OF, 0, Frame(8, 6))
+            assert found.shape == (6, 8) and {*np.unique(found)} <= {0, 1, 2, 255}
+    except DataError as error:
+        assert str(tmp_path) in str(error)
+
+
+@given(content=JSON)
+def test_json_of_any_other_shape_is_named(tmp_path: Path, content: Any) -> None:
+    folder = written(tmp_path, content)
     with pytest.raises(DataError, match=r"instances_train2017\.json"):
         folder.records("train")
+
+
+@st.composite
+def instances(draw: st.DrawFn, width: int, height: int) -> tuple[dict[str, Any], NDArray[np.bool_]]:
+    """One annotation, and its pixels: known by hand, or as pycocotools fills polygons in the whole frame."""
+    kind = draw(st.sampled_from(["rectangle", "polygons", "runs", "code"]))
+    more = {"category": draw(st.sampled_from([1, 7])), "iscrowd": draw(st.sampled_from([0, 1]))}
+    if kind == "rectangle":
+        left, right = sorted(draw(st.tuples(*[st.integers(-3, width + 3)] * 2)))
+        top, bottom = sorted(draw(st.tuples(*[st.integers(-3, height + 3)] * 2)))
+        pixels = np.zeros((height, width), np.bool_)
+        pixels[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
+        return annotation([rectangle(left, top, right, bottom)], **more), pixels
+    if kind == "polygons":
+        corner = st.tuples(st.integers(-20, 10 * width + 20), st.integers(-20, 10 * height + 20))
+        polygons = draw(st.lists(st.lists(corner, min_size=3, max_size=6), min_size=1, max_size=2))
+        flat = [[tenths / 10 for point in polygon for tenths in point] for polygon in polygons]
+        whole = rle_masks.merge(rle_masks.frPyObjects(flat, height, width))
+        return annotation(flat, **more), rle_masks.decode(whole).astype(np.bool_)
+    bits = draw(st.lists(st.booleans(), min_size=width * height, max_size=width * height))
+    pixels = np.array(bits).reshape((height, width), order="F")
+    if kind == "code":
+        counts: Any = rle_masks.encode(np.asfortranarray(pixels, np.uint8))["counts"].decode()
+    else:
+        counts = [0] * bits[0] + [len(list(run)) for _, run in groupby(bits)]  # the first run is of zeros
+    return annotation({"size": [height, width], "counts": counts}, **more), pixels
+
+
+@given(data=st.data())
+@hypothesis_settings(max_examples=300)
+def test_instances_of_every_kind_are_painted_as_a_plain_painter_does(tmp_path: Path, data: st.DataObject) -> None:
+    width, height = data.draw(st.tuples(st.integers(1, 16), st.integers(1, 16)))
+    drawn = data.draw(st.lists(instances(width, height), max_size=4))
+    folder = written(tmp_path, annotated((width, height), [entry for entry, _ in drawn]))
+    expected = np.zeros((height, width), np.uint8)
+    for entry, pixels in sorted(drawn, key=lambda one: -one[1].sum()):
+        expected[pixels] = 255 if entry["iscrowd"] else {1: 1, 7: 2}[entry["category_id"]]
+    (record,) = folder.records("train")
+    assert np.array_equal(folder.label_map(record, CLASS_OF, 0, Frame(width, height)), expected)
 
 
 def test_without_json_there_are_photographs_but_no_labels(build: Build) -> None:

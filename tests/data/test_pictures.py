@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,29 @@ def halves(width: int, height: int) -> Image.Image:
     return picture
 
 
+def png_of_rgb16(samples: bytes) -> bytes:
+    """Two pixels of 3 × 16 bits, which Pillow reads and cannot write (PNG specification, 11.2)."""
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0),
+        b"IDAT": zlib.compress(b"\0" + samples),
+        b"IEND": b"",
+    }
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks.items()
+    )
+
+
+def tiff_of_rgb16(samples: bytes) -> bytes:
+    """The same as TIFF 6.0: one strip behind one directory."""
+    end = 8 + 2 + 8 * 12 + 4
+    short, long = 3, 4
+    entries = [(256, short, 1, 2 << 16), (257, short, 1, 1 << 16), (258, short, 3, end), (262, short, 1, 2 << 16)]
+    entries += [(273, long, 1, end + 6), (277, short, 1, 3 << 16), (278, short, 1, 1 << 16), (279, long, 1, 12)]
+    directory = struct.pack(">H", len(entries)) + b"".join(struct.pack(">HHII", *entry) for entry in entries)
+    return b"MM\0*" + struct.pack(">I", 8) + directory + bytes(4) + struct.pack(">3H", 16, 16, 16) + samples
+
+
 def test_rgb_is_read_as_it_is(tmp_path: Path) -> None:
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     Image.fromarray(pixels).save(tmp_path / "ein Bild – ü.png")
@@ -50,6 +75,14 @@ def test_sixteen_bits_are_scaled_by_their_full_range(tmp_path: Path) -> None:
 def test_sixteen_bit_values_are_not_stretched(tmp_path: Path) -> None:
     Image.fromarray(np.full((2, 2), 25700, np.uint16)).save(tmp_path / "even.tif")
     assert read_picture(tmp_path / "even.tif").max() == 100
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_of_each_colour_are_scaled_too(tmp_path: Path, suffix: str) -> None:
+    samples = struct.pack(">6H", 0, 257, 32768, 65535, 40000, 100)
+    path = tmp_path / f"colours16.{suffix}"
+    path.write_bytes(png_of_rgb16(samples) if suffix == "png" else tiff_of_rgb16(samples))
+    assert read_picture(path).tolist() == [[[0, 1, 128], [255, 156, 0]]]
 
 
 def test_a_float_picture_outside_its_range_is_refused(tmp_path: Path) -> None:
@@ -81,16 +114,19 @@ def test_transparency_lies_over_white(tmp_path: Path) -> None:
     assert read_picture(tmp_path / "grey-alpha.png").tolist() == [[[255] * 3, [9] * 3]]
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])  # Pillow turns a TIFF itself
 @pytest.mark.parametrize("orientation", sorted(TRANSPOSED))
-def test_exif_orientation_is_applied_and_labels_turn_along(tmp_path: Path, orientation: int) -> None:
+def test_exif_orientation_is_applied_and_labels_turn_along(tmp_path: Path, orientation: int, suffix: str) -> None:
     stored = np.array([[0, 50, 100], [150, 200, 250]], np.uint8)
-    path = tmp_path / "turned.png"
+    path = tmp_path / f"turned.{suffix}"
     Image.fromarray(stored).save(path, exif=with_orientation(orientation))
     shown = read_picture(path)[..., 0]
     corner = {2: 100, 3: 250, 4: 150, 5: 0, 6: 150, 7: 250, 8: 100}[orientation]  # EXIF 2.32, figure of 4.6.5
     assert shown[0, 0] == corner
     frame = read_frame(path)
     assert frame == Frame(3, 2, orientation) and frame.shown == shown.shape
+    assert read_scaled(path, 2)[1] == frame
+    assert np.array_equal(read_scaled(path, 2)[0], resize_and_crop(read_picture(path), 2, labels=False))
     if orientation >= 5:
         assert np.array_equal(turn_labels(stored, frame, "map"), shown)
     assert np.array_equal(turn_labels(shown, frame, "map"), shown)
@@ -120,9 +156,10 @@ def test_a_truncated_jpeg_is_broken(tmp_path: Path) -> None:
         read_picture(path)
 
 
-def test_damaged_exif_says_nothing_about_the_pixels(tmp_path: Path) -> None:
+def test_damaged_exif_says_nothing_about_the_pixels(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     Image.new("RGB", (4, 4), "red").save(tmp_path / "exif.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01")
     assert read_picture(tmp_path / "exif.jpg").shape == (4, 4, 3)
+    assert not recwarn
 
 
 def test_resizing_takes_the_centred_square() -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from PIL import Image
 
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.coco import CocoFolder
+from palimpsest.data.manifest import write_manifest
 from palimpsest.data.paired import PairedFolder
 from palimpsest.data.pictures import Frame, Pixels, Record, is_grey
 from palimpsest.data.prepare import Classes, class_mapping, prepare
@@ -96,7 +98,8 @@ def test_what_is_refused_or_broken_is_replaced_counted_and_listed(tmp_path: Path
 def test_above_the_share_broken_pictures_stop_and_leave_nothing(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     data = Folder(tmp_path / "raw", 100, broken=(7, 8))
-    with pytest.raises(DataError, match=r"2 of 100 pictures are broken, and 1\.0% may be: .*007\.png.*008\.png"):
+    told = r"2 of 100 pictures are broken, and 1\.0% may be; .*broken_share: .*007\.png.*008\.png"
+    with pytest.raises(DataError, match=told):
         prepare(data, tmp_path / "task", 4, {"train": ("all", None)}, target=None, refuse=accept, log=print)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
@@ -147,7 +150,8 @@ def test_no_photograph_is_in_two_splits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("split", "grey", "message"), [("none", (), "0 pictures"), ("all", (0, 1), "000.png: grey")]
+    ("split", "grey", "message"),
+    [("none", (), "no pictures .*; change the task's splits or images"), ("all", (0, 1), "000.png: grey")],
 )
 def test_an_empty_split_is_an_error(tmp_path: Path, split: str, grey: tuple[int, ...], message: str) -> None:
     (tmp_path / "raw").mkdir()
@@ -181,6 +185,29 @@ def test_pairs_are_resized_alike_and_must_have_one_shape(tmp_path: Path) -> None
     prepared = Prepared.open(tmp_path / "task")
     assert prepared.target is not None and prepared.target[0, 0, 0].tolist() == [0, 0, 255]
     assert prepared.info["left_out"][0]["reason"].endswith("b.png: 8×4 pixels, but its target is 30×8")
+
+
+def test_names_that_are_not_utf_8_are_read_and_listed_with_escapes(tmp_path: Path) -> None:
+    """As of an archive packed under Latin-1 or Shift-JIS and unpacked on Linux."""
+    latin = [os.fsdecode(name.encode("latin-1")) for name in ("café 1.png", "café 2.png")]
+    for side in ("input", "target"):
+        (tmp_path / "raw" / "train" / side).mkdir(parents=True)
+        for name in latin:
+            try:
+                Image.new("RGB", (8, 8), "red").save(tmp_path / "raw" / "train" / side / name)
+            except OSError:
+                pytest.skip("this file system takes UTF-8 alone")
+    (tmp_path / "raw" / "train" / "target" / latin[1]).write_bytes(b"")
+    data, lines = PairedFolder(tmp_path / "raw"), list[str]()
+    splits = {"train": ("train", 5)}
+    out = tmp_path / "task"
+    prepare(data, out, 4, splits, target="picture", refuse=accept, log=lines.append, max_broken_share=0.5)
+    write_manifest(tmp_path / "raw", tmp_path / "manifest.json")
+    prepared = Prepared.open(out)
+    assert prepared.sources == (r"train/input/caf\udce9 1.png",)
+    assert prepared.info["left_out"][0]["reason"].startswith(r"train/target/caf\udce9 2.png: not a picture")
+    assert any(r"caf\udce9 2.png left out, broken" in line for line in lines)
+    assert len(json.loads((tmp_path / "manifest.json").read_text("utf-8"))["files"]) == 4
 
 
 def test_a_target_that_the_data_set_has_not_is_an_error(tmp_path: Path) -> None:

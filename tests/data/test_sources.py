@@ -97,17 +97,17 @@ def test_classes_gather_categories_and_the_others_are_what_the_settings_say(
 ) -> None:
     provide(VOC, tmp_path, tmp_path / "manifest.json")
     dataset = open_dataset(VOC, tmp_path)
-    found = classes_of(preparation(VOC, {"water": ["boat"], "meadow": ["sheep", "cow"]}, others), dataset)
+    found = classes_of("a", preparation(VOC, {"water": ["boat"], "meadow": ["sheep", "cow"]}, others), dataset)
     assert found is not None
     assert found.names == ("background", "water", "meadow") and found.other == label
     assert found.class_of == {"boat": 1, "sheep": 2, "cow": 2}
-    with pytest.raises(SettingsError, match="did you mean 'sheep'"):
-        classes_of(preparation(VOC, {"meadow": ["sheeep"]}, others), dataset)
+    with pytest.raises(SettingsError, match=r"tasks\.mine\.classes\.meadow: .*did you mean 'sheep'"):
+        classes_of("mine", preparation(VOC, {"meadow": ["sheeep"]}, others), dataset)
 
 
 def test_a_task_without_classes_has_none(tmp_path: Path) -> None:
     provide(VOC, tmp_path, tmp_path / "manifest.json")
-    assert classes_of(preparation(VOC, None, None), open_dataset(VOC, tmp_path)) is None
+    assert classes_of("a", preparation(VOC, None, None), open_dataset(VOC, tmp_path)) is None
 
 
 @pytest.fixture

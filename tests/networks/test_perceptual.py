@@ -9,6 +9,7 @@ from palimpsest.errors import DataError
 from palimpsest.networks.perceptual import (
     PERCEPTUAL_NETWORKS,
     RandomFilters,
+    read_weights,
     squeezenet_layers,
     vgg16_layers,
 )
@@ -159,6 +160,19 @@ def test_unreadable_file_is_refused(spoil: str, squeezenet_file: Path, tmp_path:
         torch.save([1, 2], path)
     with pytest.raises(DataError, match=r"spoilt\.pth"):
         PERCEPTUAL_NETWORKS["squeezenet"](path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_with_altered_bytes_is_read_or_refused(tmp_path: Path, zipped: bool):
+    path = tmp_path / "altered.pth"
+    torch.save({"a.weight": torch.ones(3, 2)}, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 5):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        try:
+            read_weights(path)
+        except DataError as error:
+            assert "altered.pth" in str(error)
 
 
 @needs_real_weights

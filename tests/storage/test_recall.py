@@ -152,7 +152,9 @@ def test_a_task_with_another_number_of_classes_is_refused(new_study: NewStudy) -
     study.store_untrained(BASE, "shapes")
     four = study.task("halves")
     four.name = "shapes"
-    with pytest.raises(StorageError, match=r"expected shape \(4,.*\), found \(3,"):
+    with pytest.raises(
+        StorageError, match=r"shapes\.safetensors: .*expected shape \(4,.*\), found \(3,.*; restore it"
+    ):
         study.stored("scratch").network(four)
 
 

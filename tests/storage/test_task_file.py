@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 
 from palimpsest.errors import StorageError
 from palimpsest.methods.base import Component
+from palimpsest.methods.masks import pack, unpack
 from palimpsest.storage.task_file import (
     FORMAT,
     Provenance,
@@ -180,11 +182,33 @@ def test_a_file_cut_anywhere_is_an_error(whole: tuple[TaskFile, bytes, Path]) ->
             load_task(damaged)
 
 
-def test_a_file_with_something_behind_it_is_an_error(whole: tuple[TaskFile, bytes, Path]) -> None:
+@given(behind=st.binary(min_size=1, max_size=40))
+def test_a_file_with_something_behind_it_is_an_error(whole: tuple[TaskFile, bytes, Path], behind: bytes) -> None:
     _, content, damaged = whole
-    damaged.write_bytes(content + b"\0")
+    damaged.write_bytes(content + behind)
     with pytest.raises(StorageError, match=r"damaged\.safetensors"):
         load_task(damaged)
+
+
+@given(
+    shapes=st.lists(st.lists(st.integers(0, 7), max_size=4), max_size=4), seed=st.integers(0, 2**31), data=st.data()
+)
+def test_masks_of_any_shape_come_back_bit_for_bit_and_never_altered(
+    tmp_path: Path, shapes: list[list[int]], seed: int, data: st.DataObject
+) -> None:
+    random = torch.Generator().manual_seed(seed)
+    masks = {f"layer.{place}": torch.rand(shape, generator=random) > 0.5 for place, shape in enumerate(shapes)}
+    path = tmp_path / "task.safetensors"
+    save_task(path, [Component("mask", {name: pack(mask) for name, mask in masks.items()})], PROVENANCE)
+    found = load_task(path).tensors()
+    assert found.keys() == masks.keys()
+    assert all(torch.equal(unpack(found[name], mask.shape), mask) for name, mask in masks.items())
+    content = path.read_bytes()
+    if bits := sum(bits.numel() for bits in found.values()):
+        place = data.draw(st.integers(1, bits))
+        path.write_bytes(content[:-place] + bytes([content[-place] ^ 1]) + content[len(content) - place + 1 :])
+        with pytest.raises(StorageError, match=r"task\.safetensors: was altered"):
+            load_task(path)
 
 
 @given(data=st.data())
@@ -231,10 +255,35 @@ def test_an_altered_weight_is_told_with_what_was_expected_and_found(
         load_task(damaged)
 
 
-def test_a_header_that_claims_more_than_any_file_holds_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(struct.pack("<Q", 2**60) + b"{}")
+@pytest.mark.parametrize("length", [3, 2**26, 2**60, 2**64 - 1])
+def test_a_header_that_claims_more_than_the_file_holds_is_an_error_and_takes_no_memory(
+    tmp_path: Path, length: int
+) -> None:
+    (tmp_path / "a").write_bytes(struct.pack("<Q", length) + b"{}")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(StorageError, match="not a whole safetensors file"):
         load_task(tmp_path / "a")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**14  # KiB
+
+
+ENTRY = st.fixed_dictionaries(
+    {
+        "dtype": st.sampled_from(["F32", "U8", "BOOL", "F8_E4M3", "F4", "C64", "none"]),
+        "shape": st.lists(st.sampled_from([0, 1, 2, 8, 2**40, 2**63, -1]), max_size=3),
+        "data_offsets": st.tuples(st.sampled_from([0, 1]), st.sampled_from([0, 1, 4, 8, 2**62, -1])),
+    }
+)
+METADATA = st.sampled_from([None, [], {}, {"format": "pt"}, {"format": FORMAT}, {"format": 1}])
+
+
+@given(
+    header=st.dictionaries(st.text(max_size=2), ENTRY, max_size=2), metadata=METADATA, body=st.binary(max_size=8)
+)
+def test_a_foreign_header_is_an_error(tmp_path: Path, header: dict[str, Any], metadata: Any, body: bytes) -> None:
+    text = json.dumps(header if metadata is None else {**header, "__metadata__": metadata}).encode()
+    (tmp_path / "foreign").write_bytes(struct.pack("<Q", len(text)) + text + body)
+    with pytest.raises(StorageError, match=r"foreign: .*; restore it with `dvc pull`, or delete it"):
+        load_task(tmp_path / "foreign")
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"format": "palimpsest task 2"}])

@@ -175,12 +175,27 @@ def test_the_painting_is_scaled_to_its_shorter_side(painting: Path):
 
 
 def test_a_missing_painting_is_named(tmp_path: Path):
-    with pytest.raises(DataError, match=r"lost\.jpg: no such style picture"):
+    with pytest.raises(DataError, match=r"lost\.jpg: no such file; see tasks\.style-gogh\.picture"):
         StyleTask("style-gogh", settings(tmp_path / "lost.jpg")).judge(torch.device("cpu"))
+
+
+def test_a_painting_is_seen_as_a_viewer_shows_it(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright
+    Image.fromarray(np.full((40, 60), 25700, np.uint16)).save(tmp_path / "upright.png", exif=exif)
+    painting = read_painting(tmp_path / "upright.png", 32)
+    assert painting.shape == (1, 3, 48, 32) and painting.unique().tolist() == [100]
+
+
+def test_the_weights_of_another_network_are_told_with_the_setting(painting: Path, tmp_path: Path):
+    torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "vgg16.pth")
+    task = StyleTask("style-gogh", settings(painting, perceptual="squeezenet", weights=tmp_path / "vgg16.pth"))
+    with pytest.raises(DataError, match=r"vgg16\.pth: not the weights of .*; see tasks\.style-gogh\.weights"):
+        task.judge(torch.device("cpu"))
 
 
 @pytest.mark.parametrize("length", [0, 60])
 def test_a_broken_painting_is_named(painting: Path, length: int):
     painting.write_bytes(painting.read_bytes()[:length])
-    with pytest.raises(DataError, match=r"painting\.png: not a readable style picture"):
+    with pytest.raises(DataError, match=r"painting\.png: .*; see tasks\.style-gogh\.picture"):
         StyleTask("style-gogh", settings(painting)).judge(torch.device("cpu"))

@@ -5,11 +5,12 @@ Layout: ``<root>/{train2017,val2017,unlabeled2017}`` and ``<root>/annotations`` 
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from palimpsest.data.pictures import (
     read_frame,
     turn_labels,
 )
-from palimpsest.errors import DataError
+from palimpsest.errors import DataError, printable
 
 INDEX = {
     "train": "instances_train2017.json",
@@ -32,6 +33,10 @@ INDEX = {
     "unlabeled": "image_info_unlabeled2017.json",
 }
 
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
+"""What JSON of another shape makes its reader raise; the last of them where it says `Infinity`."""
+
+T = TypeVar("T")
 Rle = dict[str, Any]
 Polygon = NDArray[np.float64]
 
@@ -125,7 +130,7 @@ class CocoFolder:
             label = IGNORED if annotation.crowd else class_of.get(annotation.category, other)
             try:
                 painted += [(rle, label) for rle in _regions(annotation.segmentation, height, width)]
-            except (ValueError, TypeError) as error:
+            except MALFORMED as error:
                 raise DataError(f"{record.picture}: {annotation.name}: {error}") from error
         return turn_labels(_paint(painted, height, width), frame, str(record.picture))
 
@@ -146,64 +151,97 @@ def _listed(path: Path, split: str, folder: Path) -> _Split:
     if not folder.is_dir():
         raise DataError(f"{path}: no such file, and no folder {folder.name}")
     names = [(picture, picture.relative_to(folder).as_posix()) for picture in list_pictures(folder)]
-    return _Split([Record(f"{folder.name}/{name}", picture, f"{split}/{name}") for picture, name in names])
+    return _Split(
+        [Record(printable(f"{folder.name}/{name}"), picture, f"{split}/{name}") for picture, name in names]
+    )
 
 
 def _read_index(path: Path, split: str, folder: Path) -> _Split:
     try:
         content = json.loads(path.read_bytes(), object_hook=_slim)
         return _index(content, split, folder)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else error
-        raise DataError(f"{path}: not an annotation file of COCO: {what}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (*MALFORMED, RecursionError) as error:
+        raise DataError(
+            f"{path}: not an annotation file of COCO; mend it or fetch it again: {_told(error)}"
+        ) from error
+
+
+def _told(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _slim(entry: dict[str, Any]) -> dict[str, Any]:
     """Polygons as arrays while the JSON is read: a quarter of the memory that Python's numbers take."""
     polygons = entry.get("segmentation")
     if isinstance(polygons, list) and polygons and all(isinstance(polygon, list) for polygon in polygons):
-        with suppress(ValueError, TypeError):  # damaged: said when the picture is painted and can be named
+        with suppress(*MALFORMED):  # damaged: said when the picture is painted and can be named
             entry["segmentation"] = [np.array(polygon, np.float64) for polygon in polygons]
     return entry
 
 
-def _index(content: dict[str, Any], split: str, folder: Path) -> _Split:
-    categories: dict[str, tuple[str, str]] = {}
-    for category in content.get("categories", ()):
-        name = str(category["name"])
-        categories[_identity(category["id"])] = name, str(category.get("supercategory") or name)
+def _index(content: Any, split: str, folder: Path) -> _Split:
+    if not isinstance(content, dict) or "images" not in content:
+        raise ValueError("it lists no images")
+    categories = dict(_each(content, "categories", _category))
     files: dict[str, list[str]] = {}
     sizes: dict[str, tuple[int, int] | None] = {}
-    for image in content["images"]:
-        identity = _identity(image["id"])
+    for identity, name, size in _each(content, "images", _image):
         names = files.setdefault(identity, [])
-        if image["file_name"] not in names:  # the same entry twice does no harm
-            names.append(image["file_name"])
-        sized = image.get("height") and image.get("width")
-        sizes[f"{split}/{identity}"] = (int(image["height"]), int(image["width"])) if sized else None
+        if name not in names:  # the same entry twice does no harm
+            names.append(name)
+        sizes[f"{split}/{identity}"] = size
     annotations: dict[str, list[_Annotation]] = {}
-    for entry in content.get("annotations", ()):
-        category, _ = categories.get(_identity(entry["category_id"]), (None, None))
-        annotations.setdefault(_identity(entry["image_id"]), []).append(
-            _Annotation(
-                f"annotation {entry.get('id', 'without id')}",
-                category,
-                entry.get("segmentation"),
-                str(entry.get("iscrowd", 0)) in ("1", "1.0", "True", "true"),
-            )
-        )
+    for identity, annotation in _each(content, "annotations", partial(_annotation, categories)):
+        annotations.setdefault(identity, []).append(annotation)
 
     records: list[Record] = []
     for identity in sorted(files.keys() | annotations.keys(), key=_by_number):
         names, key = files.get(identity, []), f"{split}/{identity}"
         fault = f"the id {identity} has several pictures: {', '.join(names)}" if len(names) > 1 else None
         for name in names:
-            records.append(Record(f"{folder.name}/{name}", folder / name, key, fault))
+            records.append(Record(printable(f"{folder.name}/{name}"), folder / name, key, fault))
         if not names:
             fault = f"{len(annotations[identity])} × annotated, but no picture has the id {identity}"
-            records.append(Record(f"{folder.name}/(id {identity})", folder / identity, key, fault))
+            records.append(Record(printable(f"{folder.name}/(id {identity})"), folder / identity, key, fault))
     by_key = {f"{split}/{identity}": entries for identity, entries in annotations.items()}
     return _Split(records, sizes, by_key, dict(categories.values()), "annotations" in content)
+
+
+def _each(content: Mapping[str, Any], key: str, read: Callable[[Any], T]) -> Iterator[T]:
+    """What is read of each entry of a list, which may be missing; a malformed entry is named by its place."""
+    entries = content.get(key, [])
+    if not isinstance(entries, list):
+        raise ValueError(f"{key} is not a list")
+    for place, entry in enumerate(entries):
+        try:
+            yield read(entry)
+        except MALFORMED as error:
+            raise ValueError(f"{key}[{place}]: {_told(error)}") from error
+
+
+def _category(entry: Mapping[str, Any]) -> tuple[str, tuple[str, str]]:
+    """Id, name and supercategory."""
+    name = str(entry["name"])
+    return _identity(entry["id"]), (name, str(entry.get("supercategory") or name))
+
+
+def _image(entry: Mapping[str, Any]) -> tuple[str, str, tuple[int, int] | None]:
+    """Id, file name and (height, width), where both are given."""
+    name = entry["file_name"]
+    if not isinstance(name, str):
+        raise ValueError(f"{name!r} is no file name")
+    height, width = entry.get("height"), entry.get("width")
+    return _identity(entry["id"]), name, (int(height), int(width)) if height and width else None
+
+
+def _annotation(categories: Mapping[str, tuple[str, str]], entry: Mapping[str, Any]) -> tuple[str, _Annotation]:
+    """Id of the picture, and what painting takes."""
+    category, _ = categories.get(_identity(entry["category_id"]), (None, None))
+    crowd = str(entry.get("iscrowd", 0)) in ("1", "1.0", "True", "true")
+    name = f"annotation {entry.get('id', 'without id')}"
+    return _identity(entry["image_id"]), _Annotation(name, category, entry.get("segmentation"), crowd)
 
 
 def _identity(value: object) -> str:
@@ -225,7 +263,9 @@ def _regions(segmentation: Any, height: int, width: int) -> list[Rle]:
         raise ValueError("it has no segmentation")
     if isinstance(segmentation, dict):
         return [_checked_rle(segmentation, height, width)]
-    if len(segmentation) and isinstance(segmentation[0], int | float):
+    if not isinstance(segmentation, list):
+        raise ValueError("its segmentation is neither a list of polygons nor a run-length code")
+    if segmentation and isinstance(segmentation[0], int | float):
         segmentation = [segmentation]  # one polygon that was not put into a list
     polygons = [
         polygon for polygon in map(_polygon, segmentation) if len(polygon) >= 6

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from palimpsest.errors import DataError
+from palimpsest.errors import DataError, printable
 from palimpsest.storage.atomic import write_text
 
 JUNK = frozenset({"thumbs.db", "desktop.ini"})
@@ -29,7 +29,7 @@ def write_manifest(root: Path, path: Path, files: Iterable[Path] | None = None) 
     root, path = Path(root), Path(path)
     chosen = _below(root, path) if files is None else list(files)
     try:
-        names = {file.relative_to(root).as_posix(): file for file in chosen}
+        names = {printable(file.relative_to(root).as_posix()): file for file in chosen}
     except ValueError as error:
         raise DataError(f"manifest of {root}: {error}") from None
     if not names:

@@ -6,12 +6,13 @@ one file, as pix2pix has them (Isola et al., CVPR 2017). Without ``train`` and `
 """
 
 import hashlib
+import os
 import unicodedata
 from pathlib import Path
 from typing import Literal
 
 from palimpsest.data.pictures import Pixels, Record, list_pictures, read_picture
-from palimpsest.errors import DataError
+from palimpsest.errors import DataError, printable
 
 Halves = Literal["input-left", "target-left"]
 
@@ -84,7 +85,7 @@ class PairedFolder:
         return records
 
     def _record(self, path: Path, key: str, fault: str | None = None) -> Record:
-        return Record(path.relative_to(self.root).as_posix(), path, key, fault)
+        return Record(printable(path.relative_to(self.root).as_posix()), path, key, fault)
 
     def _half(self, record: Record, left: bool) -> Pixels:
         both = read_picture(record.picture)
@@ -100,7 +101,7 @@ def _joint(record: Record) -> bool:
 
 def _is_val(key: str) -> bool:
     name = key.partition(MARK)[0]
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) < VAL_SHARE * 2**64
+    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8]) < VAL_SHARE * 2**64
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:

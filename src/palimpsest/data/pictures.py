@@ -6,6 +6,7 @@ a `DataError` that names the file.
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class Record:
     """One photograph of a data set's split."""
 
     source: str
-    """File name relative to the data set's folder, with forward slashes."""
+    """File name relative to the data set's folder, with forward slashes, and `printable`."""
 
     picture: Path
 
@@ -110,8 +111,7 @@ def read_picture(path: PathLike) -> Pixels:
         DataError: the file is missing, truncated, no picture, or of a kind that has no one meaning as RGB.
     """
     with opened(path) as picture:
-        orientation = _orientation(picture)
-        return np.array(_upright(_rgb(picture), orientation))
+        return np.array(_shown(picture))
 
 
 def read_scaled(path: PathLike, size: int) -> tuple[Pixels, Frame]:
@@ -126,8 +126,7 @@ def read_scaled(path: PathLike, size: int) -> tuple[Pixels, Frame]:
         frame = _frame(picture)
         drafted = picture.draft(None, (REDUCTION * size, REDUCTION * size))
         reduction = frame.width / drafted[1][2] if drafted else 1
-        upright = _upright(_rgb(picture), frame.orientation)
-        return _scaled(upright, frame.shown, reduction, size), frame
+        return _scaled(_shown(picture), frame.shown, reduction, size), frame
 
 
 def read_frame(path: PathLike) -> Frame:
@@ -183,9 +182,17 @@ def turn_labels(labels: Pixels, frame: Frame, source: str) -> Pixels:
 
 @contextmanager
 def opened(path: PathLike) -> Iterator[Image.Image]:
-    """A picture file opened by Pillow; whatever goes wrong becomes a `DataError` that names the file."""
+    """A picture file opened by Pillow; whatever goes wrong becomes a `DataError` that names the file.
+
+    Warnings of damaged metadata, which name no file and of which nothing follows, are not shown.
+    """
     try:
-        with Image.open(path) as picture:
+        with (
+            warnings.catch_warnings(action="ignore", category=UserWarning),
+            # Given the path, Pillow would map grey, CMYK and 16-bit TIFFs that lie on their side in wrong rows.
+            Path(path).open("rb") as file,
+            Image.open(file) as picture,
+        ):
             yield picture
     except FileNotFoundError:
         raise DataError(f"{os.fspath(path)}: no such file") from None
@@ -198,7 +205,12 @@ def opened(path: PathLike) -> Iterator[Image.Image]:
 
 
 def _frame(picture: Image.Image) -> Frame:
-    return Frame(picture.width, picture.height, _orientation(picture))
+    """The frame of a picture that is opened and not loaded yet."""
+    orientation = _orientation(picture)
+    width, height = picture.size
+    if picture.format == "TIFF" and orientation >= 5:  # Pillow says here how large it will be when it is loaded
+        width, height = height, width
+    return Frame(width, height, orientation)
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -207,6 +219,13 @@ def _orientation(picture: Image.Image) -> int:
     except Exception:  # damaged EXIF says nothing about the pixels, which are read all the same
         return 1
     return value if isinstance(value, int) and value in TRANSPOSED else 1
+
+
+def _shown(picture: Image.Image) -> Image.Image:
+    """An opened picture as RGB, the way a viewer shows it."""
+    pixels = _rgb(picture)
+    # Asked after the pixels are loaded: Pillow turns a TIFF itself then, and has it forget its orientation.
+    return _upright(pixels, _orientation(picture))
 
 
 def _upright(picture: Image.Image, orientation: int) -> Image.Image:

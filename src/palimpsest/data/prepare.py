@@ -181,6 +181,10 @@ class _Looks:
     def check(self) -> None:
         """Raises `DataError` where the split cannot be used."""
         self._check_share(self.used + len(self.left_out))
+        if not self.available:
+            raise DataError(
+                f"{self.where}: there are no pictures that no other split has; change the task's splits or images"
+            )
         if not self.used:
             why = "".join(f"; {record.source}: {reason}" for record, _, reason in self.left_out[:1])
             raise DataError(f"{self.where}: none of {self.available} pictures can be used{why}")
@@ -190,7 +194,8 @@ class _Looks:
         if len(broken) > self.max_broken_share * looked_at:
             raise DataError(
                 f"{self.where}: {len(broken)} of {looked_at} pictures are broken, and "
-                f"{self.max_broken_share:.1%} may be: {'; '.join(broken[:3])}"
+                f"{self.max_broken_share:.1%} may be; mend or remove them, or raise pictures.broken_share: "
+                f"{'; '.join(broken[:3])}"
             )
 
 

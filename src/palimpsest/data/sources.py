@@ -10,6 +10,7 @@ from palimpsest.data.manifest import write_manifest
 from palimpsest.data.paired import PairedFolder
 from palimpsest.data.prepare import Classes, class_mapping
 from palimpsest.data.voc import VocFolder
+from palimpsest.errors import SettingsError
 from palimpsest.settings import DatasetSettings, Preparation
 from palimpsest.storage.atomic import replacing
 
@@ -71,9 +72,16 @@ def open_dataset(dataset: DatasetSettings, folder: Path) -> AnyFolder:
     return CocoFolder(root) if dataset.format == "coco" else VocFolder(root)
 
 
-def classes_of(preparation: Preparation, dataset: AnyFolder) -> Classes | None:
-    """Which categories make up which class, for tasks that have classes."""
+def classes_of(task: str, preparation: Preparation, dataset: AnyFolder) -> Classes | None:
+    """Which categories make up which class, for tasks that have classes.
+
+    Raises:
+        SettingsError: the data set has no such category; names the key's full path.
+    """
     if preparation.classes is None or isinstance(dataset, PairedFolder):
         return None
-    names, class_of = class_mapping(preparation.classes, dataset.categories)
+    try:
+        names, class_of = class_mapping(preparation.classes, dataset.categories)
+    except SettingsError as error:
+        raise SettingsError(f"tasks.{task}.{error}") from error
     return Classes(tuple(names), class_of, 255 if preparation.others == "ignored" else 0)

@@ -5,7 +5,7 @@ least 32, normalises them itself and never changes: no gradient reaches its weig
 is. `squeezenet` and `vgg16` read weights trained on ImageNet from a file; `random` needs none.
 """
 
-import pickle
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -233,12 +233,13 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
         DataError: the file is missing, unreadable or holds something else than named tensors.
     """
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of what then is an error
+            stored = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise DataError(f"{path}: no such weights file") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged file makes the reader raise nearly anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: not a readable PyTorch weights file: {reason}") from error
+        raise DataError(f"{path}: not a readable PyTorch weights file, fetch it again: {reason}") from error
     if not isinstance(stored, Mapping) or not all(isinstance(value, Tensor) for value in stored.values()):
         raise DataError(f"{path}: expected tensors by name (a state_dict), found {type(stored).__name__}")
     return stored

@@ -16,7 +16,7 @@ from palimpsest.methods import BASE, build_method, entry_of
 from palimpsest.methods.base import Method, State
 from palimpsest.networks import build_network
 from palimpsest.settings import AnyMethodSettings, NetworkSettings, Settings
-from palimpsest.storage.task_file import TaskFile, load_task
+from palimpsest.storage.task_file import TaskFile, load_task, unusable
 from palimpsest.tasks.base import Task
 
 
@@ -58,15 +58,13 @@ class StoredTasks:
         wanted = f"{path.parent.name}/{task} of seed {self.seed}"
         told = f"{origin.method}/{origin.task} of seed {origin.seed}"
         if told != wanted:
-            raise StorageError(f"{path}: expected {wanted}, found {told}")
+            raise unusable(path, f"expected {wanted}, found {told}")
         expected = found.provenance.network_sha256
         if expected is not None:
             base = load(self.path(self.sequence[0]))
             if base.sha256 != expected:
-                raise StorageError(
-                    f"{found.path}: belongs to the base network {expected[:12]}…, found {base.sha256[:12]}… "
-                    f"in {base.path}"
-                )
+                told = f"{base.sha256[:12]}… in {base.path}"
+                raise unusable(path, f"belongs to the base network {expected[:12]}…, found {told}")
         return found
 
     def network(self, task: Task, after: str | None = None) -> nn.Module:
@@ -90,8 +88,9 @@ class StoredTasks:
         base = self.file(self.sequence[0]) if own.provenance.network_sha256 is not None else own
         for other in (base, latest):
             if other.network != own.network:
-                raise StorageError(f"{other.path}: expected the network {own.network!r}, found {other.network!r}")
+                raise unusable(other.path, f"expected the network {own.network!r}, found {other.network!r}")
         return Recollection(
+            own.path,
             own.network,
             build_method(own.provenance.method, self.method_settings),
             {} if base is own else {n: t for n, t in base.tensors().items() if not n.startswith("head.")},
@@ -108,6 +107,8 @@ class StoredTasks:
 class Recollection:
     """All that it takes to make a network run one task."""
 
+    path: Path
+    """The file of the task."""
     network: NetworkSettings
     method: Method
     base: State
@@ -116,8 +117,15 @@ class Recollection:
     """What is stored of the task."""
 
     def apply(self, network: nn.Module) -> None:
-        """Make the network, of these settings and with a head of the task's width, run the task."""
-        self.method.recall(network, self.base, self.tensors)
+        """Make the network, of these settings and with a head of the task's width, run the task.
+
+        Raises:
+            StorageError: what is stored does not fit the network.
+        """
+        try:
+            self.method.recall(network, self.base, self.tensors)
+        except StorageError as error:
+            raise unusable(self.path, str(error)) from error
 
 
 def load(path: Path) -> TaskFile:

@@ -55,8 +55,8 @@ class TaskFile:
         """The network that the task was learned on."""
         try:
             return NetworkSettings.model_validate(self.provenance.settings["network"])
-        except (KeyError, ValidationError) as error:
-            raise StorageError(f"{self.path}: does not say which network it is of ({error!r})") from error
+        except (KeyError, TypeError, ValidationError) as error:
+            raise unusable(self.path, f"does not say which network it is of ({error!r})") from error
 
     def tensors(self, shared: bool | None = None) -> dict[str, Tensor]:
         """All tensors needed to run; only the shared ones or only the task's own where asked."""
@@ -127,6 +127,13 @@ def serialised(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> by
     return len(text).to_bytes(8, "little") + text + plain[8 + length :]
 
 
+def unusable(path: Path, reason: str) -> StorageError:
+    """The error of a stored task that is damaged or belongs elsewhere."""
+    return StorageError(
+        f"{path}: {reason}; restore it with `dvc pull`, or delete it: the next `snakemake all` trains it anew"
+    )
+
+
 def load_task(path: Path) -> TaskFile:
     """Read a stored task and check that it is whole.
 
@@ -137,15 +144,15 @@ def load_task(path: Path) -> TaskFile:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except FileNotFoundError:
+        raise StorageError(f"{path}: is missing") from None
     except (OSError, SafetensorError) as error:
-        raise StorageError(f"{path}: is missing or not a whole safetensors file ({error})") from error
+        raise unusable(path, f"is not a whole safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
-        raise StorageError(f"{path}: expected format {FORMAT!r}, found {metadata.get('format')!r}")
-    found = metadata_sha256(metadata)
-    if found != metadata.get("metadata_sha256"):
-        raise StorageError(
-            f"{path}: its header was altered: expected SHA-256 {metadata.get('metadata_sha256')}, found {found}"
-        )
+        raise unusable(path, f"expected format {FORMAT!r}, found {metadata.get('format')!r}")
+    found, expected = metadata_sha256(metadata), metadata.get("metadata_sha256")
+    if found != expected:
+        raise unusable(path, f"its header was altered: expected SHA-256 {expected}, found {found}")
     try:
         listed = json.loads(metadata["components"])
         components = tuple(
@@ -160,8 +167,8 @@ def load_task(path: Path) -> TaskFile:
             network_sha256=metadata["network_sha256"] or None,
         )
     except (KeyError, ValueError, TypeError) as error:
-        raise StorageError(f"{path}: its metadata is damaged ({error!r})") from error
-    found = content_sha256(tensors)
-    if found != metadata.get("sha256"):
-        raise StorageError(f"{path}: was altered: expected SHA-256 {metadata.get('sha256')}, found {found}")
+        raise unusable(path, f"its metadata is damaged ({error!r})") from error
+    found, expected = content_sha256(tensors), metadata.get("sha256")
+    if found != expected:
+        raise unusable(path, f"was altered: expected SHA-256 {expected}, found {found}")
     return TaskFile(path, provenance, components, found)

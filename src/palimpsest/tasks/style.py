@@ -1,6 +1,7 @@
 """The task kind `style`: a photograph, painted in the manner of one painting."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from palimpsest.data.pictures import read_picture
 from palimpsest.errors import DataError
 from palimpsest.metrics.perceptual import (
     Tiles,
@@ -51,7 +53,7 @@ class StyleTask(Task):
             DataError: the painting or the weights file is missing, unreadable or of another kind.
         """
         if self._judge is None:
-            self._judge = Judge(self.settings)
+            self._judge = Judge(self.settings, f"tasks.{self.name}")
         return self._judge.to(device)
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
@@ -108,12 +110,14 @@ class StyleTask(Task):
 
 
 class Judge(nn.Module):
-    """A perceptual network, and what the painting looks like to it."""
+    """A perceptual network, and what the painting looks like to it; ``key`` is the settings' path."""
 
-    def __init__(self, settings: StyleSettings) -> None:
+    def __init__(self, settings: StyleSettings, key: str) -> None:
         super().__init__()
-        self.perceptual = PERCEPTUAL_NETWORKS[settings.perceptual](settings.weights)
-        painting = unit(read_painting(settings.picture, settings.picture_size))
+        with set_by(f"{key}.weights"):
+            self.perceptual = PERCEPTUAL_NETWORKS[settings.perceptual](settings.weights)
+        with set_by(f"{key}.picture"):
+            painting = unit(read_painting(settings.picture, settings.picture_size))
         with torch.no_grad():
             grams = [gram_matrix(features) for features in self.perceptual(painting).style]
         self._layers = len(grams)
@@ -187,17 +191,20 @@ def read_painting(path: Path, shorter_side: int) -> Tensor:
     Raises:
         DataError: the file is missing or no picture.
     """
-    try:
-        with Image.open(path) as file:
-            picture = file.convert("RGB")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such style picture") from None
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable style picture: {error}") from error
+    picture = Image.fromarray(read_picture(path))
     scale = shorter_side / min(picture.size)
     size = (round(picture.width * scale), round(picture.height * scale))
     pixels = np.asarray(picture.resize(size, Image.Resampling.LANCZOS))
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None]
+
+
+@contextmanager
+def set_by(key: str) -> Iterator[None]:
+    """Has the error of a file say which setting names it."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{error}; see {key}") from error
 
 
 def channels_last(picture: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

@@ -1,0 +1,343 @@
+"""What a user may hand in, at the entry of a stage: read right, or one line that says where and how to mend it."""
+
+import copy
+import json
+import re
+import runpy
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from palimpsest.data.arrays import Prepared
+from palimpsest.data.generated import generate_coco, generate_voc
+from palimpsest.data.pictures import read_picture
+from palimpsest.layout import Layout
+from tests.conftest import ROOT, job_in_this_process
+from tests.pipeline.conftest import Study, copied
+
+Content = dict[str, Any]
+PARAMS: Content = {
+    "preset": "mine",
+    "defaults": {
+        "methods": ["scratch"],
+        "sequence": ["shapes", "maps", "gogh"],
+        "network": {"width": 2},
+        "pictures": {"size": 32, "crop": 32},
+        "training": {"steps": 4, "batch_size": 2, "steps_per_epoch": 2, "accelerator": "cpu"},
+        "datasets": {
+            "coco": {"format": "coco", "source": "directory", "root": "coco"},
+            "voc": {"format": "voc", "source": "directory", "root": "voc"},
+        },
+        "tasks": {
+            "shapes": {
+                "kind": "segmentation",
+                "data": "coco",
+                "classes": {"sign": ["stop sign"], "food": ["food"]},
+            },
+            "maps": {"kind": "segmentation", "data": "voc", "classes": {"boat": ["boat"], "bus": ["bus"]}},
+            "gogh": {"kind": "style", "data": "coco", "picture": "gogh.png", "perceptual": "random"},
+        },
+    },
+    "presets": {"mine": {}},
+}
+PREPARED = Layout("mine").prepared
+PHOTOGRAPHS = Path("coco/train2017")
+INDEX = Path("coco/annotations/instances_train2017.json")
+DEVKIT = Path("voc/VOCdevkit/VOC2012")
+MAPS = DEVKIT / "SegmentationClass"
+
+
+def run(stage: str, *options: str) -> None:
+    """`python -m pipeline.<stage>`, in this process."""
+    with pytest.MonkeyPatch.context() as patch, job_in_this_process():
+        patch.setattr(sys, "argv", [stage, "--log", f"logs/{stage}.log", *options])
+        patch.delitem(sys.modules, f"pipeline.{stage}", raising=False)
+        runpy.run_module(f"pipeline.{stage}", run_name="__main__")
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two data sets of a user's own, a painting, settings, and the arrays of every task."""
+    folder = tmp_path_factory.mktemp("mine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        generate_coco(Path("coco"), {"train2017": 4, "val2017": 2}, 40, seed=0)
+        generate_voc(Path("voc"), {"train": 4, "val": 2}, 40, seed=0)
+        Image.new("RGB", (40, 40), "orange").save("gogh.png")
+        Path("params.yaml").write_text(yaml.safe_dump(PARAMS))
+        for task in ("shapes", "maps", "gogh"):
+            run("prepare", "--task", task)
+        shutil.rmtree("logs")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def inside(made_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs in a copy of its own."""
+    shutil.copytree(made_once, tmp_path / "mine")
+    monkeypatch.chdir(tmp_path / "mine")
+
+
+def finished() -> dict[Path, bytes]:
+    """What the pipeline has made; results of a stage that fails are removed by Snakemake."""
+    folders = [Path(name) for name in ("data", "models")]
+    return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+
+def refused(capsys: pytest.CaptureFixture[str], stage: str, *options: str) -> str:
+    """The one line with which a stage ends, after which everything finished is as it was."""
+    before = finished()
+    with pytest.raises(SystemExit) as ended:
+        run(stage, *options)
+    assert ended.value.code == 1 and finished() == before
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and told.endswith("\n") and told.count("\n") == 1, told
+    assert "Traceback" in Path(f"logs/{stage}.log").read_text("utf-8")  # where who needs it finds it
+    return told.rstrip("\n")
+
+
+def index() -> Any:
+    """The JSON of the training pictures."""
+    return json.loads(INDEX.read_text())
+
+
+def edit_index(change: Callable[[Any], object]) -> None:
+    """Change that JSON."""
+    content = index()
+    change(content)
+    INDEX.write_text(json.dumps(content))
+
+
+def edit_params(change: Callable[[Content], object]) -> None:
+    """Change `params.yaml`."""
+    content = copy.deepcopy(PARAMS)
+    change(content["defaults"])
+    Path("params.yaml").write_text(yaml.safe_dump(content))
+
+
+def cut(path: Path) -> None:
+    """Leave half a file."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+ONE_BROKEN = r"coco: train from 'train': 1 of 4 pictures are broken, .* or raise pictures\.broken_share: "
+FIRST = PHOTOGRAPHS / "000000000001.jpg"
+DAMAGES: dict[str, tuple[str, Callable[[], object], str]] = {
+    "picture missing": ("shapes", FIRST.unlink, ONE_BROKEN + f"{FIRST}: no such file"),
+    "truncated JPEG": ("shapes", lambda: cut(FIRST), ONE_BROKEN + f"{FIRST}: .* truncated"),
+    "another size in the JSON": (
+        "shapes",
+        lambda: edit_index(lambda content: content["images"][0].update(width=640)),
+        ONE_BROKEN + f"{FIRST}: its annotations are for 640×40 pixels, the picture is 41×40",
+    ),
+    "category not in the table": (
+        "shapes",
+        lambda: edit_index(lambda content: content["annotations"][0].update(category_id=99)),
+        ONE_BROKEN + f"{FIRST}: annotation 100 is of a category that is not listed",
+    ),
+    "annotation without picture": (
+        "shapes",
+        lambda: edit_index(lambda content: content["annotations"][0].update(image_id=77)),
+        r"1 of 5 pictures are broken.*\(id 77\)|77: 1 × annotated, but no picture has the id 77",
+    ),
+    "duplicated picture id": (
+        "shapes",
+        lambda: edit_index(lambda content: content["images"][1].update(id=1)),
+        f"pictures are broken.*{FIRST}: the id 1 has several pictures: {FIRST.name}, 000000000002.jpg",
+    ),
+    "JSON cut off": (
+        "shapes",
+        lambda: cut(INDEX),
+        f"{INDEX}: not an annotation file of COCO; mend it or fetch it again: ",
+    ),
+    "entry without id": (
+        "shapes",
+        lambda: edit_index(lambda content: content["images"][2].pop("id")),
+        rf"{INDEX}: not an annotation file of COCO; mend it or fetch it again: images\[2\]: no 'id'",
+    ),
+    "empty split": (
+        "shapes",
+        lambda: edit_index(lambda content: (content["images"].clear(), content["annotations"].clear())),
+        "coco: train from 'train': there are no pictures .*; change the task's splits or images",
+    ),
+    "empty list of names": (
+        "maps",
+        lambda: (DEVKIT / "ImageSets/Segmentation/val.txt").write_text("\n"),
+        "voc: val from 'val': there are no pictures .*; change the task's splits or images",
+    ),
+    "label 200": (
+        "maps",
+        lambda: repaint(lambda labels: np.full_like(labels, 200)),
+        rf"1 of 4 .*raise pictures\.broken_share: {MAPS}/\S+: label 200, but VOC has 0 to 20 and 255",
+    ),
+    "map of another size": (
+        "maps",
+        lambda: repaint(lambda labels: labels[:-3]),
+        rf"1 of 4 .*{MAPS}/\S+: the labels are 40×38 pixels, the picture is 40×41",
+    ),
+    "category that the data set lacks": (
+        "shapes",
+        lambda: edit_params(lambda content: content["tasks"]["shapes"].update(classes={"sign": ["stop sing"]})),
+        r"tasks\.shapes\.classes\.sign: there is no category 'stop sing'; did you mean 'stop sign'\?",
+    ),
+}
+
+
+def repaint(change: Callable[[Any], Any]) -> None:
+    """Change the label map of the first photograph."""
+    path = sorted(MAPS.iterdir())[0]
+    Image.fromarray(change(np.array(Image.open(path)))).save(path)
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_data_are_one_line_and_leave_the_arrays_of_before(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task, damage, told = DAMAGES[name]
+    damage()
+    line = refused(capsys, "prepare", "--task", task)
+    assert re.search(told, line), line
+
+
+def test_a_broken_picture_among_many_is_left_out_counted_and_listed() -> None:
+    FIRST.unlink()
+    run("prepare", "--task", "shapes", "--config", '{"pictures": {"broken_share": 0.25}}')
+    info = Prepared.open(PREPARED("shapes")).info
+    assert info["splits"]["train"] == {"from": "train", "pictures": 3, "refused": 0, "broken": 1}
+    assert info["left_out"][0]["reason"] == f"train2017/{FIRST.name}: no such file"
+    assert f"{FIRST.name} left out, broken: " in Path("logs/prepare.log").read_text("utf-8")
+
+
+SETTINGS: dict[str, tuple[Callable[[], object], str]] = {
+    "unknown key": (
+        lambda: edit_params(lambda content: content["training"].update(stepz=3)),
+        "training.stepz: unknown setting; did you mean 'steps'?",
+    ),
+    "negative learning rate": (
+        lambda: edit_params(lambda content: content["training"].update(learning_rate=-1)),
+        "training.learning_rate: Input should be greater than 0",
+    ),
+    "task named twice": (
+        lambda: edit_params(lambda content: content["sequence"].append("maps")),
+        "sequence: one stands twice in ['shapes', 'maps', 'gogh', 'maps']",
+    ),
+    "width of 0": (
+        lambda: edit_params(lambda content: content["network"].update(width=0)),
+        "network.width: Input should be greater than or equal to 1",
+    ),
+    "crop larger than the picture": (
+        lambda: edit_params(lambda content: content["pictures"].update(crop=64)),
+        "pictures: crop (64) is larger than the prepared picture, size (32)",
+    ),
+    "no YAML": (
+        lambda: Path("params.yaml").write_text("preset: mine\ndefaults: [\n"),
+        "params.yaml, line 3: is not valid YAML (expected the node content, but found '<stream end>')",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_wrong_settings_are_one_line_and_nothing_is_done(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    change, told = SETTINGS[name]
+    change()
+    assert refused(capsys, "prepare", "--task", "maps") == f"error: {told}"
+
+
+def test_a_missing_painting_is_told_with_its_key(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("gogh.png").unlink()
+    line = refused(capsys, "floor", "--seed", "0")
+    assert line == "error: gogh.png: no such file; see tasks.gogh.picture"
+
+
+def test_the_weights_of_another_network_are_told_with_their_key(capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, "squeezenet.pth")
+    style = {"perceptual": "vgg16", "weights": "squeezenet.pth"}
+    edit_params(lambda content: content["tasks"]["gogh"].update(style))
+    line = refused(capsys, "floor", "--seed", "0")
+    assert line.startswith(
+        "error: squeezenet.pth: not the weights of VGG-16: expected features.0.bias of shape (64,)"
+    )
+    assert line.endswith("; see tasks.gogh.weights")
+
+
+def test_the_same_pictures_handed_in_otherwise_give_the_same_arrays() -> None:
+    """Turned by EXIF, with alpha, renamed, with ids of other types; maps in colours; what is no picture beside."""
+    before = {task: Prepared.open(PREPARED(task)) for task in ("shapes", "maps")}
+    arrays = {task: (np.array(one.picture), np.array(one.target)) for task, one in before.items()}
+    turned, tiff, opaque, renamed = sorted(PHOTOGRAPHS.iterdir())
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path, kind in ((turned, "PNG"), (tiff, "TIFF")):
+        stored = Image.fromarray(np.rot90(read_picture(path)))  # a turn to the right shows it upright
+        stored.save(path, format=kind, exif=exif)
+    Image.fromarray(read_picture(opaque)).convert("RGBA").save(opaque, format="PNG")
+    renamed.rename(renamed.with_name("ein Bild – ü 日本.jpg"))
+    for name in (f"._{turned.name}", "Thumbs.db", ".DS_Store"):
+        (PHOTOGRAPHS / name).write_bytes(b"no picture")
+
+    def rewrite(content: Any) -> None:
+        content["images"][3]["file_name"] = "ein Bild – ü 日本.jpg"
+        for kind, wanted in (("images", str), ("categories", float)):
+            for entry in content[kind]:
+                entry["id"] = wanted(entry["id"])
+        for segmentation in ([], [[]], [[1.0, 1.0, 5.0, 5.0]]):  # which enclose nothing
+            content["annotations"].append({"image_id": 1.0, "category_id": "13", "segmentation": segmentation})
+
+    edit_index(rewrite)
+    for path in MAPS.iterdir():
+        Image.open(path).convert("RGB").save(path)
+    for task, (picture, target) in arrays.items():
+        shutil.rmtree(PREPARED(task))
+        run("prepare", "--task", task)
+        after = Prepared.open(PREPARED(task))
+        assert np.array_equal(after.picture, picture) and np.array_equal(after.target, target)
+        assert after.info["left_out"] == []
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "P", "I;16"])
+def test_pictures_of_every_mode_are_read(mode: str) -> None:
+    """What each shows is tested where pictures are read; here that none is broken to the pipeline."""
+    for path in PHOTOGRAPHS.iterdir():
+        grey = Image.fromarray(read_picture(path)).convert("L")
+        deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+        picture = deep if mode == "I;16" else Image.fromarray(read_picture(path)).convert(mode)
+        picture.save(path, format="TIFF")
+    shutil.rmtree(PREPARED("gogh"))
+    run("prepare", "--task", "gogh")
+    assert Prepared.open(PREPARED("gogh")).info["splits"]["train"]["pictures"] == 4
+
+
+@pytest.mark.slow
+def test_a_loss_that_becomes_no_number_ends_one_training_alone() -> None:
+    for name in ("src", "pipeline"):  # the code is among what identifies a training
+        Path(name).symlink_to(ROOT / name)
+    study = Study(Path())  # in processes of their own: MLflow keeps a database open
+    lesson = ("python", "-m", "pipeline.train", "--seed", "0", "--log", "logs/train.log")
+    study.run(*lesson, "--method", "base", "--task", "shapes")
+    before = finished()
+    diverging = ("--config", '{"training": {"learning_rate": 1e30, "warmup": 0}}')
+    ended = study.run(*lesson, "--method", "scratch", "--task", "maps", *diverging, check=False)
+    assert ended.returncode == 1 and finished() == before
+    told = r"error: step [123]: the loss is (nan|inf); lower training\.learning_rate"
+    assert re.fullmatch(told, ended.stderr.splitlines()[-1]) and "Traceback" not in ended.stderr, ended.stderr
+    with closing(sqlite3.connect("mlflow.db")) as database:
+        runs = dict(database.execute("SELECT name, status FROM runs"))
+    assert runs == {"base · shapes · seed 0": "FINISHED", "scratch · maps · seed 0": "FAILED"}
+
+
+@pytest.mark.slow
+def test_a_painting_that_is_not_there_is_told_before_any_work(tmp_path: Path) -> None:
+    study = copied(tmp_path / "project")
+    ended = study.run("snakemake", "all", "--config", "tasks={style-gogh: {picture: lost.jpg}}", check=False)
+    assert ended.returncode == 1 and not (study.folder / "logs").exists()
+    assert ended.stderr.splitlines()[-1] == "error: tasks.style-gogh.picture: there is no file lost.jpg"
