@@ -11,6 +11,7 @@ include: "pipeline/rules/common.smk"
 include: "pipeline/rules/data.smk"
 include: "pipeline/rules/training.smk"
 include: "pipeline/rules/results.smk"
+include: "pipeline/rules/sweep.smk"
 
 
 rule all:

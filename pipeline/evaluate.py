@@ -40,7 +40,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         "zeros": zeros(masks),
         "similarity": similarity(masks),
     }
-    tracking.complete_runs(settings.preset, options.seed, options.method, cells, tables, folder / "samples")
+    tracking.complete_runs(layout, options.seed, options.method, cells, tables, folder / "samples")
     for name, rows in tables.items():
         write_text(folder / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
 

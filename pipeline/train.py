@@ -27,7 +27,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     prepared = Prepared.open(layout.prepared(options.task))
     data_sha256 = hashlib.sha256((layout.prepared(options.task) / "info.json").read_bytes()).hexdigest()
     key = training_key(lesson, layout, stored)
-    tags = tracking.training_tags(settings.preset, options.seed, options.method, options.task)
+    tags = tracking.training_tags(layout.scope, options.seed, options.method, options.task)
     fabric = start_fabric(lesson.training)
     with tracking.training_run(tags, key, lesson.model_dump(mode="json"), fabric.is_global_zero) as run:
         earlier = {name: settings.tasks[name] for name in before}

@@ -7,23 +7,29 @@ from palimpsest import job, liveness, machine
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, METHODS, entry_of
-from palimpsest.params import find_files, read, resolve
+from palimpsest.params import find_files, read, resolve, vary
 from palimpsest.provenance import stage_sources
 from palimpsest.settings import FLOOR
 
 try:
     CONTENT = read(Path("params.yaml"))
     SETTINGS = resolve(CONTENT, config)
+    VARIANTS = {name: vary(CONTENT, config, name) for sweep in SETTINGS.sweeps.values() for name in sweep}
     if workflow.is_main_process:
         find_files(SETTINGS)
 except PalimpsestError as error:
     sys.exit(f"error: {error}")
 
-LAYOUT = Layout(SETTINGS.preset)
+LAYOUT = SETTINGS.layout
 RESULTS = LAYOUT.results
 LOGS = LAYOUT.logs
 job.hand_over(CONTENT, config)
 liveness.take_over(Path(".snakemake"))
+
+
+def any_of(names):
+    """A pattern that only these names match; no name at all where there are none."""
+    return "|".join(names) or "(?!)"
 
 
 wildcard_constraints:
@@ -31,15 +37,11 @@ wildcard_constraints:
     method="|".join([BASE, *SETTINGS.methods]),
     task="|".join(SETTINGS.sequence),
     dataset="|".join(SETTINGS.datasets),
+    variant=any_of(VARIANTS),
 
 
 IN_TURN = [name for name in SETTINGS.methods if METHODS[name].starts_from == "previous"]
 SIDE_BY_SIDE = [name for name in SETTINGS.methods if name not in IN_TURN]
-
-
-def any_of(names):
-    """A pattern that only these names match; no name at all where there are none."""
-    return "|".join(names) or "(?!)"
 
 
 def gpus():
@@ -61,10 +63,10 @@ def code(stage, methods=(), tasks=()):
     return stage_sources(stage, methods, [SETTINGS.tasks[name].kind for name in tasks])
 
 
-def stored_tasks(seed, method, until=None):
+def stored_tasks(seed, method, until=None, settings=SETTINGS):
     """The files of a method's tasks up to one (the one excluded), the base network's first."""
-    names = SETTINGS.sequence[: None if until is None else SETTINGS.sequence.index(until)]
-    return [LAYOUT.stored(seed, BASE if name == SETTINGS.base_task else method, name) for name in names]
+    names = settings.sequence[: None if until is None else settings.sequence.index(until)]
+    return [settings.layout.stored(seed, BASE if name == settings.base_task else method, name) for name in names]
 
 
 def perceptual_weights(tasks):
@@ -79,13 +81,23 @@ def paintings(tasks):
     return [task.picture for task in chosen if task.kind == "style"]
 
 
+def settings_of(wildcards):
+    """The settings of a job: those of a variant of a sweep, where it is one."""
+    return VARIANTS[wildcards.variant] if "variant" in wildcards.keys() else SETTINGS
+
+
+def of_variant(wildcards):
+    """What tells a job which variant it is."""
+    return f" --variant {wildcards.variant}" if "variant" in wildcards.keys() else ""
+
+
 def starting_points(wildcards):
     """The stored tasks that a lesson starts from."""
-    before = stored_tasks(wildcards.seed, wildcards.method, until=wildcards.task)
+    before = stored_tasks(wildcards.seed, wildcards.method, wildcards.task, settings_of(wildcards))
     return entry_of(wildcards.method).needs(before)
 
 
 def encoder_weights(wildcards):
     """The file that the base network's encoder starts from, where the settings name one."""
-    path = SETTINGS.base.encoder_weights
+    path = settings_of(wildcards).base.encoder_weights
     return [path] if path and wildcards.method == BASE else []

@@ -4,7 +4,7 @@
 rule evaluate:
     """Measure one method on every task after every later task."""
     input:
-        tasks=lambda wildcards: stored_tasks(wildcards.seed, wildcards.method),
+        tasks=lambda wildcards: stored_tasks(wildcards.seed, wildcards.method, None, settings_of(wildcards)),
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
         weights=perceptual_weights(SETTINGS.sequence),
         paintings=paintings(SETTINGS.sequence),
@@ -22,9 +22,13 @@ rule evaluate:
         mem_mb=2000,
         gpu=gpus(),
     params:
-        settings=lambda wildcards: SETTINGS.examination(int(wildcards.seed), wildcards.method).model_dump_json(),
+        settings=lambda wildcards: settings_of(wildcards)
+        .examination(int(wildcards.seed), wildcards.method)
+        .model_dump_json(),
+        variant=of_variant,
     shell:
-        "python -m pipeline.evaluate --seed {wildcards.seed} --method {wildcards.method}" " --log {log}"
+        "python -m pipeline.evaluate --seed {wildcards.seed} --method {wildcards.method}{params.variant}"
+        " --log {log}"
 
 
 rule floor:

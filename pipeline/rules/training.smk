@@ -35,12 +35,13 @@ rule train:
         mem_mb=2000,
         gpu=gpus(),
     params:
-        settings=lambda wildcards: SETTINGS.lesson(
-            int(wildcards.seed), wildcards.method, wildcards.task
-        ).model_dump_json(),
+        settings=lambda wildcards: settings_of(wildcards)
+        .lesson(int(wildcards.seed), wildcards.method, wildcards.task)
+        .model_dump_json(),
+        variant=of_variant,
     shell:
         "python -m pipeline.train --seed {wildcards.seed} --method {wildcards.method}"
-        " --task {wildcards.task} --log {log}"
+        " --task {wildcards.task}{params.variant} --log {log}"
 
 
 use rule train as train_in_turn with:

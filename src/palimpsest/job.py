@@ -14,7 +14,7 @@ from typing import Any
 from palimpsest import liveness, machine
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
-from palimpsest.params import laid_over, read, resolve
+from palimpsest.params import laid_over, read, resolve, vary
 from palimpsest.settings import Settings
 
 SNAPSHOT = "PALIMPSEST_SETTINGS"
@@ -34,13 +34,15 @@ def hand_over(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
-def settings_of_job(overrides: Mapping[str, Any]) -> Settings:
-    """The settings that the pipeline handed over, or those of `params.yaml` for a job that is run by hand."""
+def settings_of_job(overrides: Mapping[str, Any], variant: str | None = None) -> Settings:
+    """The settings that the pipeline handed over, or those of `params.yaml` for a job that is run by hand.
+
+    With ``variant`` those of one variant of a sweep.
+    """
     snapshot = os.environ.get(SNAPSHOT)
-    if snapshot is None:
-        return resolve(read(Path("params.yaml")), overrides)
-    handed = json.loads(snapshot)
-    return resolve(handed["content"], laid_over(handed["overrides"], overrides))
+    handed = json.loads(snapshot) if snapshot else {"content": read(Path("params.yaml")), "overrides": {}}
+    content, over = handed["content"], laid_over(handed["overrides"], overrides)
+    return resolve(content, over) if variant is None else vary(content, over, variant)
 
 
 Main = Callable[[Settings, Layout, argparse.Namespace], None]
@@ -55,14 +57,15 @@ def run(main: Main, description: str | None, *arguments: str) -> None:
     for name in arguments:
         parser.add_argument(f"--{name}", required=True, type=int if name == "seed" else str)
     parser.add_argument("--config", type=settings_in, default={}, help="settings laid over params.yaml, as JSON")
+    parser.add_argument("--variant", help="run it with what params.yaml says of this variant of a sweep")
     parser.add_argument("--log", type=Path, help="a file that keeps the log")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, interrupt)
     try:
         liveness.end_with_parent()
         keep_log(options.log)
-        settings = settings_of_job(options.config)
-        main(settings, Layout(settings.preset), options)
+        settings = settings_of_job(options.config, options.variant)
+        main(settings, settings.layout, options)
     except PalimpsestError as error:
         logging.getLogger("palimpsest").debug("%s", traceback.format_exc())
         fail(str(error))

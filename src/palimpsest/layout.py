@@ -7,13 +7,26 @@ from palimpsest.methods import BASE
 
 TRACKING_DATABASE = Path("mlflow.db")
 TRACKING_ARTIFACTS = Path("mlruns")
+SWEEP = ".sweep"
+"""Ends the folder of a preset's variants; no preset's name can hold a dot."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The files of one preset."""
+    """The files of one preset, or of one variant of it.
+
+    A variant, one setting of a sweep, has trainings and measurements of its own beside the preset's, and shares
+    its data; and its base network, unless what the variant changes makes another.
+    """
 
     preset: str
+    variant: str = ""
+    own_base: bool = False
+
+    @property
+    def scope(self) -> str:
+        """What the trained and the measured lie under, and MLflow's tag `preset` says."""
+        return f"{self.preset}{SWEEP}/{self.variant}" if self.variant else self.preset
 
     @property
     def raw(self) -> Path:
@@ -23,12 +36,12 @@ class Layout:
     @property
     def results(self) -> Path:
         """Everything measured."""
-        return Path("results") / self.preset
+        return Path("results") / self.scope
 
     @property
     def logs(self) -> Path:
         """One log file per job."""
-        return Path("logs") / self.preset
+        return Path("logs") / self.scope
 
     def manifest(self, dataset: str) -> Path:
         """The checksums of a data set's files."""
@@ -42,9 +55,13 @@ class Layout:
         """The folder of a task's arrays."""
         return Path("data") / self.preset / "prepared" / task
 
+    def scope_of(self, method: str) -> str:
+        """The scope in which a method's trainings lie: the preset's, for a base network that is no other."""
+        return self.preset if method == BASE and not self.own_base else self.scope
+
     def stored(self, seed: int | str, method: str, task: str) -> Path:
         """A stored task."""
-        return Path("models") / self.preset / f"seed-{seed}" / method / f"{task}.safetensors"
+        return Path("models") / self.scope_of(method) / f"seed-{seed}" / method / f"{task}.safetensors"
 
     def base(self, seed: int | str, base_task: str) -> Path:
         """The base network, stored once per seed and shared by every method that builds on it."""

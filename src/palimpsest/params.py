@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from palimpsest.errors import SettingsError, nearest
+from palimpsest.errors import SettingsError, known, nearest
 from palimpsest.layout import Layout
-from palimpsest.settings import Settings, StyleSettings
+from palimpsest.methods import BASE
+from palimpsest.settings import Settings, StyleSettings, Variant
 
 
 class UniqueKeys(yaml.SafeLoader):
@@ -94,6 +95,28 @@ def find_files(settings: Settings) -> None:
     for key, path in named.items():
         if path is not None and not path.is_file():
             raise SettingsError(f"{key}: there is no file {path}")
+
+
+def vary(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str) -> Settings:
+    """The settings of one variant of the sweeps.
+
+    Raises:
+        SettingsError: there is no such variant, or it is not one of the preset's methods on the preset's data.
+    """
+    main = resolve(content, overrides)
+    variants = {name: changes for sweep in main.sweeps.values() for name, changes in sweep.items()}
+    changes = variants[known(name, variants, "variant of a sweep")]
+    try:
+        varied = resolve(content, laid_over(overrides, changes))
+    except SettingsError as error:
+        raise SettingsError(f"sweeps: {name}: {error}") from error
+    if (varied.preset, varied.sequence, varied.seeds) != (main.preset, main.sequence, main.seeds) or any(
+        varied.preparation(task) != main.preparation(task) for task in main.sequence
+    ):
+        raise SettingsError(f"sweeps: {name}: changes preset, tasks, seeds or data, which a sweep cannot compare")
+    seed, first = main.seeds[0], main.base_task
+    own_base = varied.lesson(seed, BASE, first) != main.lesson(seed, BASE, first)
+    return varied.model_copy(update={"variant": Variant(name=name, own_base=own_base)})
 
 
 def mapping(value: Any, path: str) -> Mapping[str, Any]:

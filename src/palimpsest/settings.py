@@ -7,11 +7,12 @@ single job may depend on: the pipeline reruns the job when that cut changes, so 
 import hashlib
 import typing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from palimpsest.errors import known, nearest
+from palimpsest.layout import Layout
 from palimpsest.methods import BASE, METHODS
 
 Positive = Annotated[float, Field(gt=0)]
@@ -324,6 +325,17 @@ class Examination(Part):
     samples: int
 
 
+VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")]
+
+
+class Variant(Part):
+    """Which variant of a sweep these settings are."""
+
+    name: VariantName
+    own_base: bool
+    """Whether what it changes makes another base network."""
+
+
 class Settings(Part):
     """All settings of one preset."""
 
@@ -343,12 +355,24 @@ class Settings(Part):
     method_settings: MethodSettings = MethodSettings()
     datasets: dict[Name, DatasetSettings]
     tasks: dict[Name, AnyTask]
+    sweeps: Annotated[dict[str, dict[VariantName, dict[str, Any]]], Field(exclude=True)] = {}
+    """By method, and by a name of one's own: the settings that are laid over these to be compared with them."""
+    variant: Variant | None = None
+    """Set by `palimpsest.params.vary`."""
+
+    @property
+    def layout(self) -> Layout:
+        """Where the files lie."""
+        if self.variant is None:
+            return Layout(self.preset)
+        return Layout(self.preset, self.variant.name, self.variant.own_base)
 
     @model_validator(mode="after")
     def _names_exist(self) -> typing.Self:
         for key, names, choices in (
             ("methods", self.methods, METHODS),
             ("sequence", self.sequence, self.tasks),
+            ("sweeps", self.sweeps, METHODS),
         ):
             for name in names:
                 if name not in choices:
@@ -356,6 +380,9 @@ class Settings(Part):
         for key, values in (("methods", self.methods), ("sequence", self.sequence), ("seeds", self.seeds)):
             if len({*values}) < len(values):
                 raise ValueError(f"{key}: one stands twice in {values}")
+        variants = [name for sweep in self.sweeps.values() for name in sweep]
+        if len({*variants}) < len(variants):
+            raise ValueError(f"sweeps: a variant stands twice in {variants}")
         for name in self.sequence:
             data = self.tasks[name].data
             if data not in self.datasets:

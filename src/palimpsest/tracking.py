@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palimpsest.layout import TRACKING_ARTIFACTS, TRACKING_DATABASE
+from palimpsest.layout import TRACKING_ARTIFACTS, TRACKING_DATABASE, Layout
 from palimpsest.methods import BASE
 from palimpsest.provenance import git
 
@@ -26,9 +26,9 @@ IDENTITY = ("preset", "seed", "method", "task")
 """The tags that say which training a run is."""
 
 
-def training_tags(preset: str, seed: int, method: str, task: str) -> dict[str, str]:
-    """The tags that say which training a run is, and which rule made it."""
-    return {"preset": preset, "seed": str(seed), "method": method, "task": task, "rule": "train"}
+def training_tags(scope: str, seed: int, method: str, task: str) -> dict[str, str]:
+    """The tags that say which training a run is, and which rule made it. ``scope`` is `Layout.scope`."""
+    return {"preset": scope, "seed": str(seed), "method": method, "task": task, "rule": "train"}
 
 
 class Run:
@@ -102,9 +102,9 @@ def create_database(preset: str) -> None:
     experiment_of(connect(), preset)
 
 
-def experiment_name(preset: str) -> str:
-    """What a preset's experiment is called."""
-    return f"palimpsest-{preset}"
+def experiment_name(scope: str) -> str:
+    """What a preset's experiment is called; all variants of a sweep have one together."""
+    return f"palimpsest-{scope.partition('/')[0]}"
 
 
 def experiment_of(client: Any, preset: str) -> str:
@@ -177,7 +177,7 @@ def training_run(tags: Tags, key: str, settings: Mapping[str, Any], first: bool 
 
 
 def complete_runs(
-    preset: str,
+    layout: Layout,
     seed: int,
     method: str,
     cells: Sequence["Cell"],
@@ -192,8 +192,8 @@ def complete_runs(
     client = connect()
     last = cells[-1].after
     for task in dict.fromkeys(cell.after for cell in cells):
-        run_id = find_run(client, training_tags(preset, seed, method, task)) or find_run(
-            client, training_tags(preset, seed, BASE, task)
+        run_id = find_run(client, training_tags(layout.scope, seed, method, task)) or find_run(
+            client, training_tags(layout.scope_of(BASE), seed, BASE, task)
         )
         if run_id is None:
             continue

@@ -34,7 +34,7 @@ class StoredTasks:
     def of(cls, settings: Settings, seed: int, method: str) -> "StoredTasks":
         """Where the settings put them."""
         return cls(
-            Layout(settings.preset),
+            settings.layout,
             seed,
             method,
             settings.method_settings.of(method),

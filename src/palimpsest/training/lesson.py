@@ -54,7 +54,7 @@ def learn(
     train(fabric, network, method, groups, task, prepared, plan, on_epoch)
     needs_base = entry_of(lesson.method).starts_from == "base"
     provenance = Provenance(
-        preset=stored.layout.preset,
+        preset=stored.layout.scope,
         seed=lesson.seed,
         method=lesson.method,
         task=lesson.task_name,
