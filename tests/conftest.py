@@ -149,8 +149,8 @@ class Study:
     def learn(
         self, method: str, task: str, on_epoch: Callable[[Any], None] | None = None, key: str | None = None
     ) -> Path:
-        """Train and store one lesson."""
-        from palimpsest.training.lesson import learn  # noqa: PLC0415
+        """Train and store one lesson, of which nothing remains to be recorded."""
+        from palimpsest.training.lesson import checkpoint_of, learn  # noqa: PLC0415
         from palimpsest.training.loop import start_fabric  # noqa: PLC0415
 
         def note(history: Any) -> None:
@@ -162,7 +162,9 @@ class Study:
         earlier = {name: self.settings.tasks[name] for name in sequence[: sequence.index(task)]}
         lesson = self.settings.lesson(0, method, task)
         fabric = start_fabric(lesson.training)
-        return learn(fabric, lesson, self.stored(method), earlier, self.prepared[task], key or self.key, note)
+        path = learn(fabric, lesson, self.stored(method), earlier, self.prepared[task], key or self.key, note)
+        checkpoint_of(path).unlink()
+        return path
 
     def learn_all(self, method: str) -> None:
         """Train every task of a method; the base network only where it is missing."""
