@@ -1,5 +1,6 @@
 """Settings, paths and the few functions that the rules share."""
 
+import logging
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from palimpsest.settings import FLOOR
 try:
     CONTENT = read(Path("params.yaml"))
     SETTINGS = resolve(CONTENT, config)
+    liveness.take_over(Path(".snakemake"))
 except PalimpsestError as error:
     sys.exit(f"error: {error}")
 
@@ -21,7 +23,7 @@ LAYOUT = Layout(SETTINGS.preset)
 RESULTS = LAYOUT.results
 LOGS = LAYOUT.logs
 job.hand_over(CONTENT, config)
-liveness.take_over(Path(".snakemake"))
+logging.raiseExceptions = False  # Snakemake's own log on a full disk: no traceback for every line
 
 
 wildcard_constraints:
