@@ -4,8 +4,10 @@ python -m pipeline.readme
 """
 
 import json
+import sys
 from pathlib import Path
 
+from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
 from palimpsest.report.grid import write_grid
 from palimpsest.report.readme import has_table, write_tables
@@ -27,4 +29,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except PalimpsestError as error:
+        sys.exit(f"error: {error}")

@@ -15,7 +15,7 @@ from palimpsest.provenance import digest, stage_sources
 from palimpsest.settings import Lesson, Settings
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.storage.task_file import load_task
-from palimpsest.training.lesson import learn
+from palimpsest.training.lesson import checkpoint_of, learn
 from palimpsest.training.loop import start_fabric
 
 
@@ -34,6 +34,8 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         path = learn(fabric, lesson, stored, earlier, prepared, key, run.epochs)
         run.metrics(prepared.counts())
         run.tags({"file": str(path), "sha256": load_task(path).sha256, "data_sha256": data_sha256})
+    if fabric.is_global_zero:  # and not before: Snakemake deletes what a failed job has stored
+        checkpoint_of(path).unlink(missing_ok=True)
 
 
 def training_key(lesson: Lesson, layout: Layout, stored: StoredTasks) -> str:

@@ -4,9 +4,10 @@ import copy
 import itertools
 import logging
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,8 @@ def job_in_this_process() -> Iterator[None]:
         signal.signal(signal.SIGTERM, terminate)
         for handler in set(logger.handlers) - set(before[0]):
             logger.removeHandler(handler)
-            handler.close()
+            with suppress(OSError):  # of a log on a full disk
+                handler.close()
         logger.level, logger.propagate = before[1:]
 
 
@@ -89,6 +91,17 @@ def nested(path: str, value: object) -> dict[str, Any]:
         value = {part: value}
     assert isinstance(value, dict)
     return value
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """A disk on which a file can have so many bytes: a real one, since what is written fails in the kernel."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture(scope="session")
@@ -159,8 +172,8 @@ class Study:
     def learn(
         self, method: str, task: str, on_epoch: Callable[[Any], None] | None = None, key: str | None = None
     ) -> Path:
-        """Train and store one lesson."""
-        from palimpsest.training.lesson import learn  # noqa: PLC0415
+        """Train and store one lesson, of which nothing remains to be recorded."""
+        from palimpsest.training.lesson import checkpoint_of, learn  # noqa: PLC0415
         from palimpsest.training.loop import start_fabric  # noqa: PLC0415
 
         def note(history: Any) -> None:
@@ -172,7 +185,9 @@ class Study:
         earlier = {name: self.settings.tasks[name] for name in sequence[: sequence.index(task)]}
         lesson = self.settings.lesson(0, method, task)
         fabric = start_fabric(lesson.training)
-        return learn(fabric, lesson, self.stored(method), earlier, self.prepared[task], key or self.key, note)
+        path = learn(fabric, lesson, self.stored(method), earlier, self.prepared[task], key or self.key, note)
+        checkpoint_of(path).unlink()
+        return path
 
     def learn_all(self, method: str) -> None:
         """Train every task of a method; the base network only where it is missing."""

@@ -26,6 +26,7 @@ from palimpsest.settings import Settings
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.storage.task_file import Provenance, load_task, save_task
 from palimpsest.tasks import build_task
+from tests.conftest import room_for
 
 ORIENTATION = 0x0112
 ONE = {"source": "generated", "format": "coco", "generate": {"train": 1, "val": 1}}
@@ -218,17 +219,18 @@ def test_a_picture_that_no_memory_holds_does_not_stop_the_others(
 
 
 def test_a_result_that_cannot_be_written_leaves_nothing_behind(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def full(self: Image.Image, path: Path, format: str) -> None:
-        path.write_bytes(b"half a picture")
-        raise OSError(28, "No space left on device")
-
-    name = picture("one.png", 32, 32)
-    monkeypatch.setattr(Image.Image, "save", full)
-    assert cli.main(["translate", "--task", "colour", name, "-o", "out"]) == 1
-    assert only_line(capsys) == "error: out/one-colour.png: cannot be written (No space left on device)"
+    pictures = [picture(name, 32, 32) for name in ("one.png", "two.png")]
+    command = ["translate", "--task", "colour", *pictures, "-o", "out"]
+    with room_for(100):
+        assert cli.main(command) == 1
+    assert only_line(capsys) == (  # and none for the other picture, which would not fit either
+        "error: out/one-colour.png: cannot be written (File too large); make room and run the same command again"
+    )
     assert list(Path("out").iterdir()) == []
+    assert cli.main(command) == 0
+    assert len(list(Path("out").iterdir())) == 2
 
 
 @pytest.mark.parametrize(

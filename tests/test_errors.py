@@ -1,6 +1,27 @@
-import pytest
+import errno
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
 
-from palimpsest.errors import DataError, SettingsError, known, nearest, printable
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from sqlalchemy import create_engine, text
+
+from palimpsest.errors import (
+    DataError,
+    SettingsError,
+    explained,
+    known,
+    nearest,
+    no_space,
+    printable,
+    unwritten,
+)
+from tests.conftest import room_for
 
 
 @pytest.mark.parametrize(
@@ -26,3 +47,54 @@ def test_a_known_name_is_given_back_and_another_refused() -> None:
     assert known("width", ["width"], "setting") == "width"
     with pytest.raises(SettingsError, match=r"^there is no setting 'widht'; did you mean 'width'"):
         known("widht", ["width"], "setting")
+
+
+def fill_database(path: Path) -> None:
+    with create_engine(f"sqlite:///{path}").begin() as connection:
+        connection.execute(text("CREATE TABLE a AS SELECT zeroblob(100000) AS b"))
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "Python": lambda path: path.write_bytes(bytes(999)),
+    "NumPy": lambda path: np.save(path, np.ones(99_999)),
+    "PyTorch": lambda path: torch.save(torch.ones(99_999), path),
+    "safetensors": lambda path: save_file({"a": torch.ones(99_999)}, path),
+    "Pillow": lambda path: Image.new("RGB", (99, 99)).save(path, "PNG"),
+    "SQLAlchemy": fill_database,
+}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_full_disk_is_known_in_the_errors_of_every_library(
+    tmp_path: Path, write: Callable[[Path], object]
+) -> None:
+    with pytest.raises(Exception) as caught, room_for(100):
+        write(tmp_path / "a.npy")
+    assert no_space(caught.value)
+    assert unwritten("a.npy", caught.value).endswith("; make room and run the same command again")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_quota_and_a_limit_are_a_full_disk_too(number: int) -> None:
+    error = OSError(number, os.strerror(number), "from.png", None, "to.png")
+    line = f"to.png: cannot be written ({os.strerror(number)}); make room and run the same command again"
+    assert explained(error) == line
+
+
+def test_a_full_disk_is_known_behind_what_was_made_of_it() -> None:
+    try:
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise DataError("a.zip: cannot be unpacked") from error
+    except DataError as error:
+        assert no_space(error) and explained(error) == "a.zip: cannot be unpacked"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [PermissionError(errno.EACCES, "Permission denied"), ValueError("full"), sqlite3.OperationalError("locked")],
+)
+def test_what_is_no_full_disk_is_not_taken_for_one(error: Exception) -> None:
+    assert not no_space(error) and explained(error) is None
+    assert "make room" not in unwritten("a.png", error)

@@ -1,4 +1,5 @@
 import argparse
+import errno
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ from palimpsest import job, machine
 from palimpsest.errors import DataError
 from palimpsest.layout import Layout
 from palimpsest.settings import Settings
-from tests.conftest import job_in_this_process
+from tests.conftest import job_in_this_process, room_for
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +45,7 @@ class Stage:
             raise self.error
 
 
-def run(stage: Stage, *command: str, names: tuple[str, ...] = ("seed", "task")) -> None:
+def run(stage: job.Main, *command: str, names: tuple[str, ...] = ("seed", "task")) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["pipeline.stage", *command])
         job.run(stage, "Does something.", *names)
@@ -176,6 +177,60 @@ def test_a_retry_goes_on_in_the_same_log() -> None:
         run(Stage(), *NAMED, "--log", "stage.log")
         logging.getLogger("palimpsest").handlers.clear()
     assert Path("stage.log").read_text("utf-8").count("at work") == 2
+
+
+def test_a_log_that_cannot_be_written_ends_the_job_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    stage = Stage()
+
+    def full(*given: Any) -> None:
+        with room_for(0):
+            stage(*given)
+
+    with pytest.raises(SystemExit) as ended:
+        run(full, *NAMED, "--log", "logs/stage.log")
+    line = "logs/stage.log: cannot be written (File too large); make room and run the same command again"
+    assert ended.value.code == 1 and capsys.readouterr().err == f"error: {line}\n"
+    assert line in Path("logs/stage.log").read_text("utf-8")  # there was room for it in the end
+    run(stage, *NAMED, "--log", "logs/stage.log")
+
+
+def test_a_log_that_cannot_be_opened_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("logs").write_text("a file where a folder has to be")
+    with pytest.raises(SystemExit) as ended:
+        run(Stage(), *NAMED, "--log", "logs/stage.log")
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "error: logs/stage.log: cannot be written (File exists)\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_log_on_a_full_disk_does_not_hide_what_went_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    def stage(*given: Any) -> None:
+        raise DataError("a.jpg: cannot be read")
+
+    Path("stage.log").symlink_to("/dev/full")
+    with pytest.raises(SystemExit):
+        run(stage, *NAMED, "--log", "stage.log")
+    assert capsys.readouterr().err == "error: a.jpg: cannot be read\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "a.npy"),
+            "a.npy: cannot be written (No space left on device)",
+        ),
+        (RuntimeError("PytorchStreamWriter failed writing file"), "a file: cannot be written (Pytorch"),
+    ],
+)
+def test_a_full_disk_that_nobody_foresaw_is_one_line_too(
+    error: Exception, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(Stage(error), *NAMED, "--log", "stage.log")
+    told = capsys.readouterr().err
+    assert ended.value.code == 1 and told.startswith(f"error: {line}")
+    assert told.endswith("; make room and run the same command again\n") and told.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from palimpsest import liveness
+from palimpsest.errors import StorageError
+from tests.conftest import room_for
 
 HOLDER = "from pathlib import Path; from palimpsest import liveness; liveness.take_over(Path('.snakemake')); "
 
@@ -30,6 +32,15 @@ def test_locks_of_a_dead_run_are_removed() -> None:
     lock = locked()
     liveness.take_over(Path(".snakemake"))
     assert not lock.exists()
+
+
+def test_a_run_is_not_started_without_room_for_what_snakemake_writes() -> None:
+    locked()
+    told = r"^\.snakemake: cannot be written \(.*\); make room and run the same command again$"
+    with pytest.raises(StorageError, match=told), room_for(1000):
+        liveness.take_over(Path(".snakemake"))
+    liveness.take_over(Path(".snakemake"))
+    assert [path.name for path in Path(".snakemake").iterdir()] == ["alive"]
 
 
 def test_locks_of_a_living_run_stay_until_it_is_killed() -> None:

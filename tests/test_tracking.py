@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,10 @@ import pytest
 
 from palimpsest import tracking
 from palimpsest.analysis.forgetting import Cell, Measurement
+from palimpsest.errors import StorageError
+from palimpsest.layout import Layout
 from palimpsest.tracking import complete_runs, find_run, flattened, training_run, training_tags
+from tests.conftest import room_for
 
 pytestmark = pytest.mark.slow  # MLflow takes seconds to import and to make its database
 
@@ -143,6 +147,39 @@ def test_a_run_whose_settings_cannot_be_logged_is_not_left_running(client: Any) 
     assert [run.info.status for run in runs(client)] == ["FAILED"]
 
 
+ROOM = "make room and run the same command again"
+
+
+def test_a_database_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StorageError, match=rf"^mlflow\.db: cannot be written .*{ROOM}$"), room_for(50_000):
+        tracking.create_database("mini")  # half of the tables
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_ends_the_run_and_a_retry_continues_it(client: Any) -> None:
+    told = rf"^mlflow\.db: cannot be written .*{ROOM}$"
+    with pytest.raises(StorageError, match=told), training_run(TAGS, "key", {}) as run:
+        run.epochs(EPOCHS[:1])
+        with room_for(0):
+            run.epochs(EPOCHS[:2])
+    assert [run.info.status for run in runs(client)] == ["FAILED"]
+    with training_run(TAGS, "key", {}) as run:
+        run.epochs(EPOCHS)
+    (found,) = runs(client)
+    assert found.info.status == "FINISHED" and points(client, found) == [(2, 1 / 2), (4, 1 / 4), (6, 1 / 6)]
+
+
+def test_a_database_on_a_full_disk_does_not_hide_what_went_wrong(client: Any) -> None:
+    with ExitStack() as disk, pytest.raises(StorageError, match=r"^a\.resume"), training_run(TAGS, "key", {}):
+        disk.enter_context(room_for(0))
+        raise StorageError("a.resume: cannot be written")
+    assert [run.info.status for run in runs(client)] == ["RUNNING"]  # nothing could be written any more
+    with training_run(TAGS, "key", {}):
+        pass
+    assert [run.info.status for run in runs(client)] == ["FINISHED"]
+
+
 def test_a_run_leads_back_to_the_code(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     said = {"rev-parse": "c0ffee", "status": " M src/palimpsest/settings.py"}
     monkeypatch.setattr(tracking, "git", lambda *arguments: said[arguments[0]])
@@ -179,8 +216,12 @@ def test_what_was_measured_is_added_to_the_runs_of_the_trainings_once(client: An
             {"task": "voc-seg", "layer": "all", "weights": 1000, "zeros": 0.25},
         ],
     }
+    picture = r"samples/after-voc-seg-0\.png: cannot be written"
+    with pytest.raises(StorageError, match=rf"{picture} .*{ROOM}$"), room_for(2):
+        complete_runs(Layout("mini"), 0, "piggyback", cells[-1:], tables, tmp_path / "samples")
+    assert not list((tmp_path / "mlruns").rglob("*.png*"))
     for _ in range(2):  # as when the measuring is repeated
-        complete_runs("mini", 0, "piggyback", cells, tables, tmp_path / "samples")
+        complete_runs(Layout("mini"), 0, "piggyback", cells, tables, tmp_path / "samples")
     first, second = (client.get_run(find_run(client, tags)) for tags in (base, TAGS))
     del second.data.metrics["loss"], second.data.metrics["images_per_second"]
     assert second.data.metrics == {
@@ -200,7 +241,7 @@ def test_what_was_measured_is_added_to_the_runs_of_the_trainings_once(client: An
     ]
     assert [run.info.status for run in runs(client)] == ["FINISHED", "FINISHED"]
     cells[1] = cell("coco-seg", "voc-seg", 18)  # as when the base was trained anew
-    complete_runs("mini", 0, "piggyback", cells, tables, tmp_path / "samples")
+    complete_runs(Layout("mini"), 0, "piggyback", cells, tables, tmp_path / "samples")
     assert client.get_run(second.info.run_id).data.metrics["coco-seg/miou"] == 18
     assert len(points(client, second, "bytes")) == 1
 

@@ -1,5 +1,6 @@
 """Settings, paths and the few functions that the rules share."""
 
+import logging
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ try:
     VARIANTS = {name: vary(CONTENT, config, name) for sweep in SETTINGS.sweeps.values() for name in sweep}
     if workflow.is_main_process:
         find_files(SETTINGS)
+    liveness.take_over(Path(".snakemake"))
 except PalimpsestError as error:
     sys.exit(f"error: {error}")
 
@@ -24,7 +26,7 @@ LAYOUT = SETTINGS.layout
 RESULTS = LAYOUT.results
 LOGS = LAYOUT.logs
 job.hand_over(CONTENT, config)
-liveness.take_over(Path(".snakemake"))
+logging.raiseExceptions = False  # Snakemake's own log on a full disk: no traceback for every line
 
 
 def any_of(names):

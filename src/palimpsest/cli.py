@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from palimpsest import __version__
-from palimpsest.errors import PalimpsestError, SettingsError, nearest, printable
+from palimpsest.errors import PalimpsestError, SettingsError, explained, nearest, no_space, printable, unwritten
 from palimpsest.methods import METHODS
 
 if TYPE_CHECKING:
@@ -70,9 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def explain(error: Exception) -> str:
     """What an error says to the user; of one that nobody foresaw, its kind too."""
-    if isinstance(error, PalimpsestError):
-        return str(error)
-    return f"unexpected {type(error).__name__}: {error}; --debug shows where"
+    return explained(error) or f"unexpected {type(error).__name__}: {error}; --debug shows where"
 
 
 def report(problem: str, debug: bool) -> None:
@@ -169,7 +167,7 @@ def translate(options: argparse.Namespace) -> int:
     seed = settings.seeds[0] if options.seed is None else options.seed
 
     from palimpsest import translation  # noqa: PLC0415 (PyTorch takes seconds)
-    from palimpsest.data.pictures import read_picture  # noqa: PLC0415
+    from palimpsest.data.pictures import read_picture, write_picture  # noqa: PLC0415
 
     translator = translation.load(settings, seed, options.method, options.task)
     make_folder(options.output)
@@ -177,8 +175,10 @@ def translate(options: argparse.Namespace) -> int:
     paths = translation.output_paths(options.pictures, options.task, options.output)
     for photograph, path in zip(options.pictures, paths, strict=True):
         try:
-            translation.write(path, translator(read_picture(photograph)))
+            write_picture(path, translator(read_picture(photograph)))
         except PalimpsestError as error:
+            if no_space(error):  # the others would not fit either
+                raise
             failed += 1
             report(explain(error), options.debug)
         except Exception as error:  # as when a GPU's memory does not do; the other pictures may still fit
@@ -224,7 +224,7 @@ def make_folder(path: Path) -> None:
     except (FileExistsError, NotADirectoryError):
         raise UsageError(f"{path}: is a file or lies below one; name a folder for the results") from None
     except OSError as error:
-        raise PalimpsestError(f"{path}: cannot be made a folder ({error.strerror}); name another one") from error
+        raise PalimpsestError(f"{unwritten(path, error, 'made a folder')}; name another one") from error
 
 
 COMMANDS = (

@@ -1,7 +1,21 @@
 """The errors that a user can mend: one line each that says what is wrong, where, and how to mend it."""
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
+from pathlib import Path
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says of a full disk, a quota that is used up, and a file larger than is allowed."""
+
+TOLD = (
+    *(os.strerror(number).lower() for number in sorted(FULL)),  # safetensors
+    "database or disk is full",  # SQLite, hence SQLAlchemy and MLflow; of a quota it says SQLITE_IOERR_WRITE
+    "pytorchstreamwriter failed writing file",  # torch.save, as
+    "iostream error",
+)
+"""What is left of that in the errors of libraries, which have classes and texts of their own."""
 
 
 class PalimpsestError(Exception):
@@ -30,6 +44,38 @@ class TrainingError(PalimpsestError):
 def printable(text: str) -> str:
     """The text, with what is not Unicode in it escaped, as a Latin-1 file name: any file and terminal takes it."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def no_space(error: BaseException | None) -> bool:
+    """Whether there was no room for what was to be written: says the error itself, or one that it came of."""
+    while error is not None:
+        said = str(error).lower()
+        if (
+            (isinstance(error, OSError) and error.errno in FULL)
+            or getattr(error, "sqlite_errorname", None) == "SQLITE_IOERR_WRITE"
+            or any(text in said for text in TOLD)
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def unwritten(path: Path | str, error: BaseException, what: str = "written") -> str:
+    """`<path>: cannot be written (<why>)`, and what to do where that is for want of room."""
+    why = getattr(error, "strerror", None) or getattr(error, "orig", None) or error  # the system's, SQLite's
+    line = str(why).partition("\n")[0]
+    mend = "; make room and run the same command again" if no_space(error) else ""
+    return f"{path}: cannot be {what} ({line}){mend}"
+
+
+def explained(error: BaseException) -> str | None:
+    """The line that tells the user of an error; None of one that is no matter of the user's."""
+    if isinstance(error, PalimpsestError):
+        return str(error)
+    if no_space(error):
+        name = getattr(error, "filename2", None) or getattr(error, "filename", None)
+        return unwritten(name or "a file", error)
+    return None
 
 
 def known(name: str, names: Iterable[str], what: str) -> str:

@@ -6,16 +6,17 @@ import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from palimpsest import liveness, machine
-from palimpsest.errors import PalimpsestError
+from palimpsest.errors import PalimpsestError, explained
 from palimpsest.layout import Layout
 from palimpsest.params import laid_over, read, resolve, vary
 from palimpsest.settings import Settings
+from palimpsest.storage.atomic import writing
 
 SNAPSHOT = "PALIMPSEST_SETTINGS"
 """Environment variable in which the pipeline hands its jobs the settings it was started with."""
@@ -66,14 +67,14 @@ def run(main: Main, description: str | None, *arguments: str) -> None:
         keep_log(options.log)
         settings = settings_of_job(options.config, options.variant)
         main(settings, settings.layout, options)
-    except PalimpsestError as error:
-        logging.getLogger("palimpsest").debug("%s", traceback.format_exc())
-        fail(str(error))
     except KeyboardInterrupt:
         fail("interrupted; the next run goes on from the last checkpoint")
-    except Exception:
-        logging.getLogger("palimpsest").exception("unexpected error")
-        raise
+    except Exception as error:
+        message = explained(error)
+        note_traceback()
+        if message is None:
+            raise
+        fail(message)
 
 
 def settings_in(text: str) -> dict[str, Any]:
@@ -89,22 +90,50 @@ def interrupt(signum: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
+def note_traceback() -> None:
+    """Keep the traceback of the error at hand in the log, as long as there is room for it."""
+    with suppress(PalimpsestError):
+        logging.getLogger("palimpsest").debug("the job has failed", exc_info=True)
+
+
 def fail(message: str) -> None:
     """Say in one line what is wrong, in the log and on stderr, and end."""
     logger = logging.getLogger("palimpsest")
-    logger.error(message)
-    if any(isinstance(handler, logging.FileHandler) for handler in logger.handlers):
+    if logger.handlers:  # none where the log could not even be opened
+        with suppress(PalimpsestError):  # a log that cannot be written must not hide what came before
+            logger.error(message)
+    if all(isinstance(handler, logging.FileHandler) for handler in logger.handlers):
         print(f"error: {message}", file=sys.stderr)
     sys.exit(1)
+
+
+class LogFile(logging.FileHandler):
+    """A log that a job does not go on without; the library would print a traceback for every line."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", errors="backslashreplace")
+        self.path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line.
+
+        Raises:
+            StorageError: it cannot be written, as with no space left.
+        """
+        assert self.stream is not None
+        with writing(self.path):
+            self.stream.write(self.format(record) + self.terminator)
+            self.flush()
 
 
 def keep_log(path: Path | None) -> None:
     """Write the log to a file, or to stderr where none is given; a retry goes on in the same file."""
     handler: logging.Handler = logging.StreamHandler()
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        liveness.alone(path)
-        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            liveness.alone(path)
+            handler = LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     logger = logging.getLogger("palimpsest")
     logger.addHandler(handler)

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -17,11 +18,16 @@ from typing import IO
 
 import psutil
 
+from palimpsest.storage.atomic import writing
+
 PARENT = "PALIMPSEST_PARENT"
 """Environment variable that says which process a job belongs to: host, process, when it was started."""
 
 SECONDS = 1.0
 """Between two looks at the parent."""
+
+ROOM = 2**20
+"""Bytes without which no run is started: Snakemake ends in a traceback where its locks and records do not fit."""
 
 _held: list[IO[str]] = []
 """Files whose locks this process holds until it ends."""
@@ -32,9 +38,14 @@ def take_over(folder: Path) -> None:
 
     Every run holds a shared lock of the kernel, which ends with it, however it ends. Two runs that make
     different files, as of two presets, may be alive at once, and Snakemake's own locks keep them apart.
+
+    Raises:
+        StorageError: there is no room for what Snakemake writes there.
     """
-    folder.mkdir(exist_ok=True)
-    alive = (folder / "alive").open("a", encoding="utf-8")
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+        alive = (folder / "alive").open("a", encoding="utf-8")
+    look_for_room(folder)
     try:
         fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -45,6 +56,18 @@ def take_over(folder: Path) -> None:
         shutil.rmtree(folder / "locks", ignore_errors=True)
     fcntl.flock(alive, fcntl.LOCK_SH)
     _held.append(alive)
+
+
+def look_for_room(folder: Path) -> None:
+    """Write `ROOM` bytes and delete them again: what a file system says of itself does not count quotas.
+
+    Raises:
+        StorageError: there is no room.
+    """
+    with writing(folder), tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(ROOM))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def mark_parent() -> None:

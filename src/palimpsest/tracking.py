@@ -3,23 +3,33 @@
 The database is `mlflow.db` in the repository's root, which `mlflow ui` opens there without flags.
 """
 
+import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
+from palimpsest.errors import StorageError, unwritten
 from palimpsest.layout import TRACKING_ARTIFACTS, TRACKING_DATABASE, Layout
 from palimpsest.methods import BASE
 from palimpsest.provenance import git
+from palimpsest.storage.atomic import replacing
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 import mlflow
 from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import OperationalError
 
 if TYPE_CHECKING:
     from palimpsest.analysis.forgetting import Cell
+
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback of what it raises too
 
 Tags = Mapping[str, str]
 IDENTITY = ("preset", "seed", "method", "task")
@@ -74,8 +84,10 @@ class Run:
             self.client.set_tag(self.run_id, key, value)
 
     def file(self, path: Path, folder: str | None = None) -> None:
-        """Keep a copy of a file with the run."""
-        self.client.log_artifact(self.run_id, str(path), folder)
+        """Keep a copy of a file with the run, whole or not at all: MLflow's own copy would stay half-done."""
+        kept = Path(url2pathname(urlsplit(self.client.get_run(self.run_id).info.artifact_uri).path))
+        with replacing(kept / (folder or "") / path.name) as temporary:
+            shutil.copyfile(path, temporary)
 
 
 class NoRun:
@@ -97,8 +109,31 @@ def connect() -> Any:
     return mlflow.MlflowClient()
 
 
+@contextmanager
+def telling_of_the_database() -> Iterator[None]:
+    """What SQLite cannot do becomes one line, in place of MLflow's statement and SQLAlchemy's background.
+
+    Raises:
+        StorageError: the database cannot be written, as with no space left.
+    """
+    try:
+        yield
+    except (MlflowException, OperationalError) as error:
+        failed = error if isinstance(error, OperationalError) else error.__cause__
+        if not isinstance(failed, OperationalError):
+            raise
+        raise StorageError(unwritten(TRACKING_DATABASE, failed)) from error
+
+
+@telling_of_the_database()
 def create_database(preset: str) -> None:
-    """Make the database and the preset's experiment: once, before the jobs that would race for it."""
+    """Make the database and the preset's experiment: once, before the jobs that would race for it.
+
+    MLflow makes its tables in many steps, and cannot go on with a database that has but some of them.
+    """
+    if not TRACKING_DATABASE.exists():
+        with replacing(TRACKING_DATABASE) as temporary:
+            mlflow.MlflowClient(f"sqlite:///{temporary.absolute()}")
     experiment_of(connect(), preset)
 
 
@@ -151,7 +186,12 @@ def training_run(tags: Tags, key: str, settings: Mapping[str, Any], first: bool 
     if not first:
         yield NoRun()
         return
-    client = connect()
+    with telling_of_the_database():
+        yield from attempt(connect(), tags, key, settings)
+
+
+def attempt(client: Any, tags: Tags, key: str, settings: Mapping[str, Any]) -> Iterator[Run]:
+    """The run from its start to its end, whatever that is; see `training_run`."""
     name = f"{tags['method']} · {tags['task']} · seed {tags['seed']}"
     run_id = find_run(client, tags)
     interrupted = run_id and client.get_run(run_id).info.status != "FINISHED"
@@ -167,15 +207,14 @@ def training_run(tags: Tags, key: str, settings: Mapping[str, Any], first: bool 
         run = Run(client, run_id)
         run.settings(settings)  # the same values again where the run is continued
         yield run
-    except KeyboardInterrupt:
-        client.set_terminated(run_id, "KILLED")
-        raise
-    except BaseException:
-        client.set_terminated(run_id, "FAILED")
+    except BaseException as error:
+        with suppress(MlflowException):  # on a full disk; a retry goes on with a run that is RUNNING too
+            client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
     client.set_terminated(run_id, "FINISHED")
 
 
+@telling_of_the_database()
 def complete_runs(
     layout: Layout,
     seed: int,
@@ -217,12 +256,12 @@ def complete_runs(
         changed = {name: value for name, value in values.items() if known.get(name) != value}
         if not changed:
             continue
-        run.metrics(changed)
         for picture in sorted((samples / task).glob(f"after-{task}-*.png")):
             run.file(picture, "samples")
         if task != last:
             for picture in sorted((samples / task).glob(f"after-{last}-*.png")):
                 run.file(picture, f"samples-after-{last}")
+        run.metrics(changed)  # last: they say that the run is complete, pictures too
 
 
 CODE = ("Snakefile", "params.yaml", "pipeline", "src", "styles")

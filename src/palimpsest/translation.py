@@ -27,7 +27,6 @@ from palimpsest.data.pictures import Pixels
 from palimpsest.errors import StorageError
 from palimpsest.methods import METHODS
 from palimpsest.settings import AnyTask, NetworkSettings, Settings
-from palimpsest.storage.atomic import replacing
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Batch
@@ -188,16 +187,6 @@ def command(settings: Settings, seed: int, method: str, path: Path) -> str:
     if method not in settings.methods:
         config.append(f"methods=[{method}]")
     return shlex.join(["snakemake", "--cores", "all", path.as_posix(), "--config", *config])
-
-
-def write(path: Path, picture: Pixels) -> None:
-    """Write uint8 (H, W, 3) as PNG, whole or not at all.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
-    with replacing(path) as temporary:
-        Image.fromarray(picture).save(temporary, format="PNG")
 
 
 def output_paths(photographs: Sequence[Path], task: str, folder: Path) -> list[Path]:

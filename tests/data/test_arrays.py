@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from palimpsest.data.arrays import Prepared, RowFile, Target, write_prepared
-from palimpsest.errors import DataError
+from palimpsest.errors import DataError, StorageError
 
 
 def picture(level: int, size: int = 2) -> np.ndarray:
@@ -100,7 +100,7 @@ def test_the_remains_of_a_killed_run_do_not_matter(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_an_error_that_names_the_place(tmp_path: Path) -> None:
     with (
-        pytest.raises(DataError, match=r"task\.partial: not written: No space left"),
+        pytest.raises(StorageError, match=r"task: cannot be written \(No space left on device\)"),
         write_prepared(tmp_path / "task", 2, None) as rows,
     ):
         rows.add("train", "x", picture(1))

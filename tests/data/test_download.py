@@ -1,6 +1,8 @@
+import errno
 import hashlib
 import io
 import json
+import os
 import tarfile
 import threading
 import zipfile
@@ -13,7 +15,8 @@ import pytest
 from palimpsest.data import download
 from palimpsest.data.coco import CocoFolder
 from palimpsest.data.download import DOWNLOADS, Download, fetch, split_val2017, unpack
-from palimpsest.errors import DataError
+from palimpsest.errors import DataError, StorageError
+from tests.conftest import room_for
 
 CONTENT = bytes(range(256)) * 4096  # halves and quarters are whole chunks of the transfer
 
@@ -133,6 +136,16 @@ def test_a_part_of_another_file_is_fetched_anew(server: Server, tmp_path: Path) 
     assert server.ranges == ["bytes=1000-", None]
 
 
+def test_a_full_disk_is_named_and_what_fitted_is_gone_on_with(server: Server, tmp_path: Path) -> None:
+    half = len(CONTENT) // 2
+    told = r"thing\.bin: cannot be written \(.*\); make room and run the same command again$"
+    with pytest.raises(DataError, match=told), room_for(half):
+        get(server, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f".{NAME}.part"]
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert server.ranges == [None, f"bytes={half}-"]
+
+
 def test_what_is_not_there_is_said_at_once(server: Server, tmp_path: Path) -> None:
     server.script = [404]
     with pytest.raises(DataError, match=r"thing\.bin: cannot be fetched: 404"):
@@ -240,6 +253,22 @@ def test_val2017_parts_by_id_into_a_data_set_of_its_own(tmp_path: Path) -> None:
     assert (tmp_path / "coco" / "train2017" / "7.jpg").read_text() == "7"
     assert all(record.fault is None for record in data.records("train"))
     assert data.categories == {"cup": "kitchen"}
+
+
+def test_val2017_is_copied_where_there_are_no_links_and_a_full_disk_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(self: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    val2017(tmp_path / "raw", 10)
+    told = r"coco\.partial/train2017/2\.jpg: cannot be written \(.*\); make room and run the same command again$"
+    with pytest.raises(StorageError, match=told), room_for(0):
+        split_val2017(tmp_path / "raw", tmp_path / "coco")
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+    split_val2017(tmp_path / "raw", tmp_path / "coco")
+    assert (tmp_path / "coco" / "train2017" / "7.jpg").read_text() == "7"
 
 
 def test_a_val2017_without_a_picture_leaves_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A small study run by the real Snakefile in a folder of its own; made once for all tests of this folder."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -107,6 +108,22 @@ def copied(folder: Path) -> Study:
     params["presets"]["mini"] = merged(params["presets"]["mini"], SMALL)
     study.write_params(params)
     return study
+
+
+def fewer(study: Study, steps: int = 12) -> None:
+    """Two methods × two tasks, for tests that run them again and again."""
+    params = study.params()
+    params["defaults"]["methods"] = ["fine-tune", "piggyback"]
+    params["defaults"]["sequence"] = ["coco-seg", "colorize"]
+    params["presets"]["mini"]["training"] |= {"steps": steps, "steps_per_epoch": 4}
+    study.write_params(params)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of everything that has to be the same, by path."""
+    kinds = ("data/mini/prepared/**/*.npy", "models/**/*.safetensors", "results/**/*.csv", "results/**/*.json")
+    found = sorted(path for kind in kinds for path in folder.glob(kind))
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """`kill -9` at any moment, then the same command: all files are those of an undisturbed run, bit for bit."""
 
-import hashlib
 import random
 import signal
 import subprocess
@@ -12,7 +11,7 @@ import mlflow
 import psutil
 import pytest
 
-from tests.pipeline.conftest import Study, copied
+from tests.pipeline.conftest import Study, copied, digests, fewer
 
 pytestmark = pytest.mark.slow
 
@@ -25,20 +24,9 @@ SHORTEST, LONGEST = 1.0, 12.0
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """Two methods × two tasks, run to the end; what it made is kept in the folder `made`."""
     study = copied(tmp_path_factory.mktemp("kills") / "project")
-    params = study.params()
-    params["defaults"]["methods"] = ["fine-tune", "piggyback"]
-    params["defaults"]["sequence"] = ["coco-seg", "colorize"]
-    params["presets"]["mini"]["training"] |= {"steps": 40, "steps_per_epoch": 4}
-    study.write_params(params)
+    fewer(study, steps=40)
     study.snakemake("all")
     return study
-
-
-def digests(study: Study) -> dict[str, str]:
-    """SHA-256 of everything that has to be the same, by path."""
-    kinds = ("data/mini/prepared/**/*.npy", "models/**/*.safetensors", "results/**/*.csv", "results/**/*.json")
-    found = sorted(path for kind in kinds for path in study.folder.glob(kind))
-    return {str(path.relative_to(study.folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
 def start(study: Study) -> "subprocess.Popen[str]":
@@ -91,7 +79,7 @@ def forget(study: Study) -> None:
 def disturbed(study: Study, kills: int, seed: int) -> list[str]:
     """Kill runs until so many kills are done, begin again whenever one came to its end, and finish the last."""
     choice = random.Random(seed)
-    expected = digests(study)
+    expected = digests(study.folder)
     assert expected
     told = []
     forget(study)
@@ -107,10 +95,10 @@ def disturbed(study: Study, kills: int, seed: int) -> list[str]:
             told.append(f"{victim} after {wait:.1f} s")
             continue
         assert run.returncode == 0, output
-        assert digests(study) == expected, told
+        assert digests(study.folder) == expected, told
         forget(study)
     study.snakemake("all")
-    assert digests(study) == expected, told
+    assert digests(study.folder) == expected, told
     return told
 
 

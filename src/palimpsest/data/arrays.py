@@ -12,7 +12,6 @@ import csv
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 
 from palimpsest.data.pictures import Pixels
 from palimpsest.errors import DataError
+from palimpsest.storage.atomic import replacing_folder, writing
 
 Target = Literal["labels", "picture", None]
 
@@ -102,18 +102,21 @@ class RowFile:
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
         """Opens ``path``; rows are of ``shape``."""
-        self._file = path.open("w+b")
+        self._path = path
         self._shape = shape
         self._length = 0
         self._sha256 = hashlib.sha256()
-        self._write_header()
+        with writing(path):
+            self._file = path.open("w+b")
+            self._write_header()
 
     def append(self, row: Pixels) -> None:
         """Adds one row."""
         if row.shape != self._shape or row.dtype != np.uint8:
             raise ValueError(f"a row of {row.dtype} {row.shape} in a file of uint8 {self._shape}")
         content = row.tobytes()
-        self._file.write(content)
+        with writing(self._path):
+            self._file.write(content)
         self._sha256.update(content)
         self._length += 1
 
@@ -130,14 +133,12 @@ class RowFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Completes the header and has the disk confirm the file."""
-        try:
+        with writing(self._path), self._file:
             if error is None:
                 self._file.seek(0)
                 self._write_header()
                 self._file.flush()
                 os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
 
     def _write_header(self) -> None:
         # numpy leaves room in every header for the first axis to grow, and can be written over in place
@@ -168,17 +169,12 @@ class Rows:
 def write_prepared(folder: Path, size: int, target: Target) -> Iterator[Rows]:
     """Writes a folder of prepared arrays, row by row with `Rows.add`; `Rows.info` is the caller's to fill.
 
-    Everything is written to ``<folder>.partial`` and put in place at the end: the folder is never half-done,
-    and what stood there before stays until then. After an error nothing is left behind.
+    The folder is never half-done, and what stood there before stays until the end; see `replacing_folder`.
 
     Raises:
-        DataError: the disk is full or not writable.
+        StorageError: the disk is full or not writable; names the file.
     """
-    folder = Path(folder)
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # from a run that was killed
-    try:
-        partial.mkdir(parents=True)
+    with replacing_folder(Path(folder)) as partial:
         shape = (size, size)
         with RowFile(partial / "picture.npy", (*shape, 3)) as pictures:
             if target is None:
@@ -193,25 +189,10 @@ def write_prepared(folder: Path, size: int, target: Target) -> Iterator[Rows]:
         rows.info |= {"size": size, "target": target, "sha256": content}
         text = json.dumps(rows.info, indent=1, sort_keys=True, ensure_ascii=False)
         _write_text(partial / "info.json", text + "\n")
-        replace_folder(partial, folder)
-    except OSError as error:
-        raise DataError(f"{error.filename or partial}: not written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def replace_folder(new: Path, place: Path) -> None:
-    """Puts a finished folder in its place beside it; what was there goes."""
-    old = place.with_name(f"{place.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if place.exists():
-        place.rename(old)
-    new.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_index(path: Path, index: list[tuple[str, str]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as lines:
+    with writing(path), path.open("w", encoding="utf-8", newline="") as lines:
         table = csv.writer(lines, lineterminator="\n")
         table.writerow(("row", "source", "split"))
         table.writerows((row, source, split) for row, (source, split) in enumerate(index))
@@ -220,7 +201,7 @@ def _write_index(path: Path, index: list[tuple[str, str]]) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
+    with writing(path), path.open("w", encoding="utf-8", newline="\n") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

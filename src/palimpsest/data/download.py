@@ -19,8 +19,8 @@ from typing import Any, BinaryIO
 import pooch
 import requests
 
-from palimpsest.data.arrays import replace_folder
-from palimpsest.errors import DataError
+from palimpsest.errors import DataError, unwritten
+from palimpsest.storage.atomic import replacing_folder, write_text, writing
 
 COCO = "http://images.cocodataset.org"  # its https has a certificate for another name
 VOC = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012"
@@ -89,7 +89,7 @@ def fetch(name: str, folder: Path, base_url: str | None = None, pause: float = 1
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise DataError(unwritten(path, error)) from error
     return path
 
 
@@ -114,7 +114,7 @@ def unpack(archive: Path, folder: Path) -> None:
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
         raise DataError(f"{archive}: cannot be unpacked: {error}") from error
     except OSError as error:
-        raise DataError(f"{error.filename or archive}: not unpacked: {error.strerror or error}") from error
+        raise DataError(unwritten(archive, error, "unpacked")) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -126,34 +126,31 @@ def split_val2017(source: Path, folder: Path) -> None:
     Pictures are hard links where the file system has them.
 
     Raises:
-        DataError: ``source`` lacks val2017 or its annotations, or the disk is full.
+        DataError: ``source`` lacks val2017 or its annotations.
+        StorageError: the disk is full; names the file.
     """
     source, folder = Path(source), Path(folder)
     index = source / "annotations" / "instances_val2017.json"
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
         content: dict[str, Any] = json.loads(index.read_bytes())
-        (partial / "annotations").mkdir(parents=True)
-        for split, rests in {"train2017": (2, 3, 4), "val2017": (0,), "unlabeled2017": (1,)}.items():
-            images = [image for image in content["images"] if image["id"] % 5 in rests]
-            (partial / split).mkdir()
-            for image in images:
-                _link(source / "val2017" / image["file_name"], partial / split / image["file_name"])
-            part = {**content, "images": images}
-            kind = "image_info" if split == "unlabeled2017" else "instances"
-            if kind == "instances":
-                part["annotations"] = [one for one in content["annotations"] if one["image_id"] % 5 in rests]
-            else:
-                del part["annotations"]
-            (partial / "annotations" / f"{kind}_{split}.json").write_text(json.dumps(part), encoding="utf-8")
-        replace_folder(partial, folder)
+        with replacing_folder(folder) as partial:
+            (partial / "annotations").mkdir()
+            for split, rests in {"train2017": (2, 3, 4), "val2017": (0,), "unlabeled2017": (1,)}.items():
+                images = [image for image in content["images"] if image["id"] % 5 in rests]
+                (partial / split).mkdir()
+                for image in images:
+                    _link(source / "val2017" / image["file_name"], partial / split / image["file_name"])
+                part = {**content, "images": images}
+                kind = "image_info" if split == "unlabeled2017" else "instances"
+                if kind == "instances":
+                    part["annotations"] = [one for one in content["annotations"] if one["image_id"] % 5 in rests]
+                else:
+                    del part["annotations"]
+                write_text(partial / "annotations" / f"{kind}_{split}.json", json.dumps(part))
     except OSError as error:
-        raise DataError(f"{error.filename or folder}: {error.strerror or error}") from error
+        raise DataError(f"{index}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{index}: not an annotation file of COCO: {error!r}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _transfer(url: str, part: Path, pause: float) -> bool:
@@ -232,7 +229,8 @@ def _move_into(new: Path, folder: Path) -> None:
 def _link(file: Path, place: Path) -> None:
     try:
         place.hardlink_to(file)
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{file}: no such file") from error
     except OSError:  # another disk, or a file system without links
-        shutil.copyfile(file, place)
+        with writing(place):
+            shutil.copyfile(file, place)

@@ -15,10 +15,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
+from palimpsest.data.pictures import encoded
 from palimpsest.data.scenes import coco, voc
 from palimpsest.data.scenes.drawing import Drawn, Family, Instance, compose
 from palimpsest.data.voc import palette
 from palimpsest.errors import DataError
+from palimpsest.storage.atomic import writing
 
 COCO_FIRST_ID = {"train2017": 1, "val2017": 1_000_001, "unlabeled2017": 2_000_001}
 """Ids of pictures are unique over the splits, as in COCO."""
@@ -66,7 +68,7 @@ def generate_coco(root: Path, images: Mapping[str, int], size: int, seed: int) -
         if labelled:
             described["annotations"] = annotations
         file = annotation_folder / f"{'instances' if labelled else 'image_info'}_{split}.json"
-        file.write_text(json.dumps(described))
+        write(file, json.dumps(described).encode())
 
 
 def generate_voc(root: Path, images: Mapping[str, int], size: int, seed: int) -> None:
@@ -89,8 +91,9 @@ def generate_voc(root: Path, images: Mapping[str, int], size: int, seed: int) ->
             save_jpeg(drawn, devkit / "JPEGImages" / f"{name}.jpg")
             labels = Image.fromarray(label_map(drawn, max(1, round(size * VOC_BORDER))))
             labels.putpalette(colours)
-            labels.save(devkit / "SegmentationClass" / f"{name}.png")
-        (devkit / "ImageSets" / "Segmentation" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
+            write(devkit / "SegmentationClass" / f"{name}.png", encoded(labels, ".png"))
+        listed = "".join(f"{name}\n" for name in names)
+        write(devkit / "ImageSets" / "Segmentation" / f"{split}.txt", listed.encode())
 
 
 def pictures(family: Family, split: str, count: int, size: int, seed: int) -> Iterator[Drawn]:
@@ -101,7 +104,13 @@ def pictures(family: Family, split: str, count: int, size: int, seed: int) -> It
 
 def save_jpeg(drawn: Drawn, path: Path) -> None:
     """Write the picture with chroma at full resolution: halved, colours would bleed over the edges."""
-    Image.fromarray(drawn.pixels).save(path, quality=92, subsampling=0)
+    write(path, encoded(Image.fromarray(drawn.pixels), path.suffix, quality=92, subsampling=0))
+
+
+def write(path: Path, content: bytes | memoryview) -> None:
+    """Write a file of a folder that is put in place as a whole: one by one onto the disk, thousands take long."""
+    with writing(path):
+        path.write_bytes(content)
 
 
 def annotation(instance: Instance, image_id: int, rank: int) -> dict[str, object]:

@@ -5,18 +5,21 @@ label maps follow it. Sixteen bits are scaled by their full range, never clipped
 a `DataError` that names the file.
 """
 
+import io
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from palimpsest.errors import DataError
+from palimpsest.storage.atomic import write_bytes
 
 Pixels = NDArray[np.uint8]
 PathLike = str | os.PathLike[str]
@@ -267,6 +270,15 @@ def _scaled(picture: Image.Image, shape: tuple[int, int], reduction: float, size
 
 
 def write_picture(path: Path, picture: Pixels) -> None:
-    """Writes uint8 (H, W, 3) in the format of the file's suffix; folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    """Writes uint8 (H, W, 3) in the format of the file's suffix, whole or not at all; folders are made."""
+    write_bytes(path, encoded(Image.fromarray(picture), path.suffix))
+
+
+def encoded(picture: Image.Image, suffix: str, **options: Any) -> memoryview:
+    """The content of a picture file; ``options`` are those of the format.
+
+    Made in memory, since Pillow's encoders, where they write to a full disk themselves, do not say so.
+    """
+    content = io.BytesIO()
+    picture.save(content, Image.registered_extensions()[suffix.lower()], **options)
+    return content.getbuffer()

@@ -12,7 +12,7 @@ from palimpsest.data.prepare import Classes, class_mapping
 from palimpsest.data.voc import VocFolder
 from palimpsest.errors import SettingsError
 from palimpsest.settings import DatasetSettings, Preparation
-from palimpsest.storage.atomic import replacing
+from palimpsest.storage.atomic import replacing, replacing_folder
 
 AnyFolder = CocoFolder | VocFolder | PairedFolder
 
@@ -23,7 +23,8 @@ GENERATOR_SEED = 0  # of the pictures; the seeds of the study are those of the t
 def provide(dataset: DatasetSettings, folder: Path, manifest: Path) -> None:
     """Fill a data set's folder, unless it is one of the user's, and write the checksums of its files."""
     if dataset.source == "generated":
-        GENERATORS[dataset.format](folder, dataset.generate, dataset.side, GENERATOR_SEED)
+        with replacing_folder(folder) as new:
+            GENERATORS[dataset.format](new, dataset.generate, dataset.side, GENERATOR_SEED)
     elif dataset.source == "download":
         download(dataset, folder)
     write_manifest(root_of(dataset, folder), manifest)

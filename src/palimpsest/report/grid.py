@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from palimpsest.data.pictures import encoded
 from palimpsest.errors import DataError
+from palimpsest.storage.atomic import write_bytes
 
 GAP = 4  # pixels of white between pictures
 
@@ -27,7 +29,8 @@ def write_grid(
         paths = [evaluation / "floor" / "samples" / tasks[0] / f"input-{row}.png"]
         paths += [evaluation / method / "samples" / task / f"after-{task}-{row}.png" for task in tasks]
         lines.append(joined([opened(path, side) for path in paths], axis=1))
-    Image.fromarray(joined(lines, axis=0)).save(destination, optimize=True)
+    picture = Image.fromarray(joined(lines, axis=0))
+    write_bytes(destination, encoded(picture, destination.suffix, optimize=True))
 
 
 def opened(path: Path, side: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

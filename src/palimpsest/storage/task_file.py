@@ -21,7 +21,7 @@ from torch import Tensor
 from palimpsest.errors import StorageError
 from palimpsest.methods.base import Component
 from palimpsest.settings import NetworkSettings
-from palimpsest.storage.atomic import replacing
+from palimpsest.storage.atomic import write_bytes
 
 FORMAT = "palimpsest task 1"
 
@@ -108,8 +108,7 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
         ),
     }
     metadata["metadata_sha256"] = metadata_sha256(metadata)
-    with replacing(path) as temporary:
-        temporary.write_bytes(serialised(tensors, metadata))
+    write_bytes(path, serialised(tensors, metadata))
     return sha256
 
 

@@ -1,4 +1,4 @@
-"""The file from which an interrupted training goes on; gone when the training is done."""
+"""The file from which an interrupted training goes on; gone when the training is done and recorded."""
 
 import io
 import logging
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from palimpsest.storage.atomic import replacing
+from palimpsest.storage.atomic import write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +31,7 @@ def save_progress(path: Path, progress: Progress) -> None:
     """Write the checkpoint, whole or not at all."""
     content = io.BytesIO()  # written to a full disk itself, torch.save raises what is no OSError
     torch.save(asdict(progress), content)
-    with replacing(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+    write_bytes(path, content.getbuffer())
 
 
 def load_progress(path: Path, key: str) -> Progress:

@@ -34,14 +34,15 @@ def learn(
 ) -> Path:
     """Train one method on one task and store what it leaves; returns the file.
 
-    With several devices each runs this function, and the first alone writes.
+    With several devices each runs this function, and the first alone writes. The checkpoint of the last step
+    stays, as `checkpoint_of` the file, until the caller has recorded the training.
     """
     task = build_task(lesson.task_name, lesson.task)
     torch.manual_seed(seed_of(lesson))
     network = starting_network(lesson, stored, earlier_tasks, task)
     method = build_method(lesson.method, lesson.method_settings)
     target = stored.layout.stored(lesson.seed, lesson.method, lesson.task_name)
-    plan = Plan(lesson.training, lesson.pictures, seed_of(lesson), target.with_suffix(".resume"), key)
+    plan = Plan(lesson.training, lesson.pictures, seed_of(lesson), checkpoint_of(target), key)
     groups = method.begin(
         Start(
             network,
@@ -63,9 +64,13 @@ def learn(
     )
     if fabric.is_global_zero:
         save_task(target, method.store(network), provenance)
-        plan.checkpoint.unlink(missing_ok=True)
     fabric.barrier()
     return target
+
+
+def checkpoint_of(stored: Path) -> Path:
+    """The file from which the training of a stored task goes on."""
+    return stored.with_suffix(".resume")
 
 
 def starting_network(

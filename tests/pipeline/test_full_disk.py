@@ -1,0 +1,158 @@
+"""A real file system that runs full: one line, what was finished stays, and the same command goes on."""
+
+import argparse
+import shutil
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+
+from palimpsest import tracking
+from palimpsest.data.arrays import Prepared, write_prepared
+from palimpsest.errors import StorageError
+from palimpsest.storage.task_file import load_task
+from pipeline import train
+from tests.conftest import Study as SmallStudy
+from tests.conftest import room_for
+from tests.pipeline.conftest import Study, copied, digests, fewer
+
+pytestmark = pytest.mark.slow
+
+STORED = "models/mini/seed-0/base/coco-seg.safetensors"
+ROOM = "make room and run the same command again"
+OWN = ("unshare", "--user", "--map-root-user", "--mount")
+"""Runs a command in which file systems can be mounted without privileges; they are gone when it ends."""
+
+FILL = f"""
+mount -t tmpfs -o size=32m none "$2" && cp -a "$1/." "$2" && cd "$2"
+run() {{ snakemake --cores 2 {STORED} --config 'network={{width: 8}}' 2>&1; echo "exit status $?"; }}
+free=$(df --output=avail -k . | tail -n 1)
+head -c "$(( free - 2048 ))k" /dev/zero > ballast
+run > "$3/first.txt"
+cp -a data models results mlflow.db "$3"
+rm ballast
+run > "$3/second.txt"
+mkdir "$3/second" && cp -a models mlflow.db "$3/second"
+"""
+"""A copy of the project $1 on a file system $2, with room for a run and none for the checkpoint of a training."""
+
+ENLARGE = """
+mount -t tmpfs -o "size=$4k" none "$2" && cp -a "$1/." "$2" && cd "$2"
+snakemake --cores 2 all > "$3/first.txt" 2>&1
+mount -o remount,size=64m "$2"
+snakemake --cores 2 all > "$3/second.txt" 2>&1
+cp -a data models results "$3"
+"""
+"""The project on a file system of $4 KiB, which is enlarged once it is full."""
+
+
+@pytest.fixture
+def on_a_disk(tmp_path: Path) -> Callable[..., Path]:
+    """Runs a script on a copy of a project, on a file system of its own; returns the folder of what it leaves."""
+    disk, out = tmp_path / "disk", tmp_path / "out"
+    disk.mkdir()
+    try:
+        tried = subprocess.run(
+            [*OWN, "mount", "-t", "tmpfs", "none", disk], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError as error:
+        pytest.skip(f"{error.filename} is not there: no file system of one's own")
+    if tried.returncode:
+        pytest.skip(f"no file system of one's own without privileges: {tried.stderr.strip()}")
+
+    def run(script: str, project: Path, *arguments: str) -> Path:
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        Study(disk).run(*OWN, "bash", "-c", script, "bash", str(project), str(disk), str(out), *arguments)
+        return out
+
+    return run
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def statuses(database: Path) -> list[str]:
+    """Of the runs of the base network, the oldest first."""
+    client = mlflow.MlflowClient(f"sqlite:///{database}")
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    found = client.search_runs(experiments, "tags.method = 'base'", order_by=["attributes.start_time ASC"])
+    return [run.info.status for run in found]
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_training(finished: Study, on_a_disk: Callable[..., Path]) -> None:
+    out = on_a_disk(FILL, finished.folder)
+    first, second = ((out / name).read_text() for name in ("first.txt", "second.txt"))
+    checkpoint = Path(STORED).with_suffix(".resume")
+    errors = [line for line in first.splitlines() if line.startswith("error:")]
+    assert errors == [f"error: {checkpoint}: cannot be written (No space left on device); {ROOM}"], first
+    assert "Traceback" not in first and first.endswith("exit status 1\n")
+    for folder in ("data", "models", "results"):
+        before = content(finished.folder / folder)
+        before.pop("mini/seed-0/base/coco-seg.safetensors", None)  # Snakemake makes it anew
+        assert content(out / folder) == before
+    assert second.endswith("exit status 0\n"), second
+    assert load_task(out / "second" / STORED).network.width == 8
+    assert not (out / "second" / checkpoint).exists()
+    assert statuses(out / "mlflow.db") == ["FINISHED", "FAILED"]
+    assert statuses(out / "second" / "mlflow.db") == ["FINISHED", "FINISHED"]
+
+
+@pytest.mark.proof
+def test_a_disk_that_is_full_anywhere_in_a_run(tmp_path: Path, on_a_disk: Callable[..., Path]) -> None:
+    study = copied(tmp_path / "project")
+    fewer(study)
+    expected = digests(on_a_disk(ENLARGE, study.folder, "64000"))
+    assert expected
+    for size in range(1950, 2900, 150):  # all of it takes more than 2850
+        out = on_a_disk(ENLARGE, study.folder, str(size))
+        first = (out / "first.txt").read_text()
+        assert "Traceback" not in first and (ROOM in first or "Error recording metadata" in first), first
+        assert digests(out) == expected, size
+
+
+@pytest.fixture
+def on_its_own(new_study: Callable[..., SmallStudy], monkeypatch: pytest.MonkeyPatch) -> SmallStudy:
+    """A study whose prepared arrays lie where a stage of the pipeline looks for them, with a database."""
+    study = new_study()
+    for task, arrays in study.prepared.items():
+        write_arrays(study.layout.prepared(task), arrays)
+    monkeypatch.setattr(train, "training_key", lambda *arguments: "key")  # the code is not in this folder
+    tracking.create_database(study.settings.preset)
+    return study
+
+
+def write_arrays(folder: Path, arrays: Prepared) -> None:
+    target = None if arrays.target is None else "labels"
+    with write_prepared(folder, arrays.picture.shape[1], target) as rows:
+        for row, (source, split) in enumerate(zip(arrays.sources, arrays.splits, strict=True)):
+            rows.add(split, source, arrays.picture[row], None if arrays.target is None else arrays.target[row])
+
+
+def test_a_training_that_cannot_be_recorded_is_not_trained_again(
+    on_its_own: SmallStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = on_its_own
+    stored = study.layout.base(0, "shapes")
+    options = argparse.Namespace(seed=0, method="base", task="shapes")
+    tags, disk = tracking.Run.tags, ExitStack()
+
+    def full_at_the_end(run: Any, values: Any) -> None:
+        tags(run, values)
+        disk.enter_context(room_for(0))
+
+    monkeypatch.setattr(tracking.Run, "tags", full_at_the_end)
+    with disk, pytest.raises(StorageError, match=rf"^mlflow\.db: cannot be written .*{ROOM}$"):
+        train.main(study.settings, study.layout, options)
+    expected = stored.read_bytes()
+    stored.unlink()  # as Snakemake does after a failed job
+    monkeypatch.setattr(tracking.Run, "tags", tags)
+    monkeypatch.setattr("palimpsest.training.loop.clip", None)  # no step can be made
+    train.main(study.settings, study.layout, options)
+    assert stored.read_bytes() == expected and not list(stored.parent.glob("*.resume"))
+    assert statuses(Path("mlflow.db").absolute()) == ["FINISHED"]
