@@ -1,4 +1,7 @@
 import shutil
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("database")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        tracking.create_database("mini")
+        tracking.experiment_of(tracking.connect(), "mini")
     return folder / "mlflow.db"
 
 
@@ -154,6 +157,23 @@ def test_a_run_leads_back_to_the_code(client: Any, monkeypatch: pytest.MonkeyPat
     first, second = runs(client)
     assert first.data.tags["mlflow.source.git.commit"] == "c0ffee" and first.data.tags["code_changed"] == "true"
     assert "code_changed" not in second.data.tags
+
+
+def test_jobs_that_come_first_at_the_same_time_make_one_database(tmp_path: Path) -> None:
+    jobs = (
+        "import os\n"
+        "from palimpsest import tracking\n"
+        "for _ in range(3):\n"
+        "    if os.fork() == 0:\n"
+        "        tracking.experiment_of(tracking.connect(), 'mini')\n"
+        "        os._exit(0)\n"
+        "ended = [os.wait()[1] for _ in range(3)]\n"
+        "assert ended == [0] * 3, ended\n"
+    )
+    subprocess.run([sys.executable, "-c", jobs], cwd=tmp_path, check=True, capture_output=True, text=True)
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        names = database.execute("select name from experiments where name like 'palimpsest%'").fetchall()
+    assert names == [("palimpsest-mini",)]
 
 
 def cell(task: str, after: str, miou: float) -> Cell:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palimpsest.layout import TRACKING_ARTIFACTS, TRACKING_DATABASE
+from palimpsest.liveness import one_at_a_time
 from palimpsest.methods import BASE
 from palimpsest.provenance import git
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from palimpsest.analysis.forgetting import Cell
 
 Tags = Mapping[str, str]
+LOCK = TRACKING_DATABASE.with_suffix(".db.lock")
+"""MLflow's own making of tables fails in all but one of the processes that try it at the same time."""
 IDENTITY = ("preset", "seed", "method", "task")
 """The tags that say which training a run is."""
 
@@ -92,14 +95,10 @@ class NoRun:
 
 
 def connect() -> Any:
-    """A client of the project's own database."""
+    """A client of the project's own database, made when missing: of jobs that come first together, by one."""
     mlflow.set_tracking_uri(f"sqlite:///{TRACKING_DATABASE}")
-    return mlflow.MlflowClient()
-
-
-def create_database(preset: str) -> None:
-    """Make the database and the preset's experiment: once, before the jobs that would race for it."""
-    experiment_of(connect(), preset)
+    with one_at_a_time(LOCK):
+        return mlflow.MlflowClient()
 
 
 def experiment_name(preset: str) -> str:
@@ -110,10 +109,11 @@ def experiment_name(preset: str) -> str:
 def experiment_of(client: Any, preset: str) -> str:
     """The identifier of a preset's experiment, created when missing."""
     name = experiment_name(preset)
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    return str(client.create_experiment(name, artifact_location=TRACKING_ARTIFACTS.resolve().as_uri()))
+    with one_at_a_time(LOCK):
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(client.create_experiment(name, artifact_location=TRACKING_ARTIFACTS.resolve().as_uri()))
 
 
 def find_run(client: Any, tags: Tags, status: str | None = None) -> str | None:
