@@ -147,16 +147,26 @@ def test_a_run_whose_settings_cannot_be_logged_is_not_left_running(client: Any) 
 
 
 def test_a_run_leads_back_to_the_code(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = {"rev-parse": "c0ffee", "status": " M src/palimpsest/settings.py"}
-    monkeypatch.setattr(tracking, "git", lambda *arguments: said[arguments[0]])
+    for version in ("c0ffee-dirty", "c0ffee", ""):
+        monkeypatch.setattr(tracking, "code_version", lambda version=version: version)
+        with training_run(TAGS, "key", {}):
+            pass
+    told = [run.data.tags for run in runs(client)]
+    assert [tags.get("mlflow.source.git.commit") for tags in told] == ["c0ffee", "c0ffee", None]
+    assert [tags.get("code_changed") for tags in told] == ["true", "false", None]
+
+
+def test_a_run_that_is_continued_names_the_commit_that_ended_it(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "code_version", lambda: "c0ffee")
+    with pytest.raises(ValueError, match="gone"), training_run(TAGS, "key", {}):
+        raise ValueError("gone")
+    monkeypatch.setattr(tracking, "code_version", lambda: "decaf")  # a commit that changed documents alone
     with training_run(TAGS, "key", {}):
         pass
-    monkeypatch.setattr(tracking, "git", lambda *arguments: None)  # no repository
-    with training_run(TAGS, "key", {}):
-        pass
-    first, second = runs(client)
-    assert first.data.tags["mlflow.source.git.commit"] == "c0ffee" and first.data.tags["code_changed"] == "true"
-    assert "code_changed" not in second.data.tags
+    (found,) = runs(client)
+    assert found.data.tags["mlflow.source.git.commit"] == "decaf"
 
 
 def test_jobs_that_come_first_at_the_same_time_make_one_database(tmp_path: Path) -> None:
@@ -232,9 +242,9 @@ def test_the_latest_run_that_left_these_tensors_is_found(client: Any, monkeypatc
     name = client.get_experiment(tracking.experiment_of(client, "mini")).name
     second = runs(client)[1].info.run_id
     monkeypatch.setattr(tracking, "experiment_name", lambda preset: name if preset == "mini" else "none")
-    assert tracking.run_of("mini", "ab")["key"] == "second"
-    assert tracking.run_of("mini", "ab")["run_id"] == second
-    assert tracking.run_of("mini", "ef") == {} == tracking.run_of("real", "ab")
+    assert tracking.run_of("mini", "ab") == second
+    assert tracking.run_of("mini", "ef") is None
+    assert tracking.run_of("real", "ab") is None
 
 
 def test_nested_settings_stand_under_dotted_names() -> None:

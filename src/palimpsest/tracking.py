@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from palimpsest.layout import TRACKING_ARTIFACTS, TRACKING_DATABASE
 from palimpsest.liveness import one_at_a_time
 from palimpsest.methods import BASE
-from palimpsest.provenance import git
+from palimpsest.provenance import DIRTY, code_version
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 import mlflow
@@ -32,6 +32,14 @@ IDENTITY = ("preset", "seed", "method", "task")
 def training_tags(preset: str, seed: int, method: str, task: str) -> dict[str, str]:
     """The tags that say which training a run is, and which rule made it."""
     return {"preset": preset, "seed": str(seed), "method": method, "task": task, "rule": "train"}
+
+
+def code_tags(version: str) -> dict[str, str]:
+    """The tags that lead back to the code, from what `provenance.code_version` says."""
+    if not version:
+        return {}
+    changed = str(version.endswith(DIRTY)).lower()
+    return {"mlflow.source.git.commit": version.removesuffix(DIRTY), "code_changed": changed}
 
 
 class Run:
@@ -131,14 +139,14 @@ def latest(client: Any, experiment: str, wanted: str) -> Any:
     return found[0] if found else None
 
 
-def run_of(preset: str, sha256: str) -> dict[str, str]:
-    """The tags of the latest run that left these tensors, and its ``run_id``; nothing where there is none."""
+def run_of(preset: str, sha256: str) -> str | None:
+    """The latest run that left these tensors; None where there is none."""
     client = connect()
     experiment = client.get_experiment_by_name(experiment_name(preset))
     if experiment is None:
-        return {}
+        return None
     found = latest(client, experiment.experiment_id, f"tags.sha256 = '{sha256}'")
-    return {**found.data.tags, "run_id": str(found.info.run_id)} if found else {}
+    return str(found.info.run_id) if found else None
 
 
 @contextmanager
@@ -158,13 +166,12 @@ def training_run(tags: Tags, key: str, settings: Mapping[str, Any], first: bool 
     if run_id is None or not interrupted or client.get_run(run_id).data.tags.get("key") != key:
         if run_id and client.get_run(run_id).info.status == "RUNNING":
             client.set_terminated(run_id, "KILLED")  # of other settings, and nobody will go on with it
-        created = client.create_run(
-            experiment_of(client, tags["preset"]), tags={**tags, "key": key, **origin()}, run_name=name
-        )
+        created = client.create_run(experiment_of(client, tags["preset"]), tags={**tags, "key": key}, run_name=name)
         run_id = str(created.info.run_id)
     client.update_run(run_id, status="RUNNING")
     try:
         run = Run(client, run_id)
+        run.tags(code_tags(code_version()))  # of the same content, or the key would be another
         run.settings(settings)  # the same values again where the run is continued
         yield run
     except KeyboardInterrupt:
@@ -223,21 +230,6 @@ def complete_runs(
         if task != last:
             for picture in sorted((samples / task).glob(f"after-{last}-*.png")):
                 run.file(picture, f"samples-after-{last}")
-
-
-CODE = ("Snakefile", "params.yaml", "pipeline", "src", "styles")
-"""What decides results; the tables that a run writes are tracked by git too."""
-
-
-def origin() -> dict[str, str]:
-    """Tags that lead back to the code: the git commit, and whether the working tree differed from it."""
-    commit = git("rev-parse", "HEAD")
-    if commit is None:
-        return {}
-    return {
-        "mlflow.source.git.commit": commit,
-        "code_changed": str(bool(git("status", "--porcelain", "--", *CODE))).lower(),
-    }
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
