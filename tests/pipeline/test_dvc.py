@@ -15,15 +15,11 @@ def versioned(finished: Study, tmp_path_factory: pytest.TempPathFactory) -> Stud
     folder = tmp_path_factory.mktemp("versioned") / "project"
     shutil.copytree(finished.folder, folder)
     study = Study(folder)
-    study.run("git", "init", "--quiet")
-    study.run("git", "config", "user.email", "tester@example.org")
-    study.run("git", "config", "user.name", "Tester")
     study.run("dvc", "init", "--quiet")
     study.run("dvc", "config", "core.analytics", "false")
     study.snakemake("all")  # a copy has other inodes and dates of access, and nothing else to do
     study.run("dvc", "commit", "--force", "--quiet")
-    study.run("git", "add", "--all")
-    study.run("git", "commit", "--quiet", "--message", "study")
+    study.commit("study")
     return study
 
 

@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import mlflow
 import psutil
 import pytest
 
@@ -116,9 +115,7 @@ def disturbed(study: Study, kills: int, seed: int) -> list[str]:
 
 def check_runs(study: Study) -> None:
     """No run is left RUNNING, and the curve of each training has every epoch once."""
-    client = mlflow.MlflowClient(f"sqlite:///{study.folder / 'mlflow.db'}")
-    (experiment,) = [found for found in client.search_experiments() if found.name == "palimpsest-mini"]
-    runs = client.search_runs([experiment.experiment_id])
+    client, runs = study.tracked()
     assert {(run.data.tags["method"], run.data.tags["task"]) for run in runs} == {
         ("base", "coco-seg"),
         ("fine-tune", "colorize"),
@@ -175,8 +172,7 @@ def test_ctrl_c_ends_everything_within_seconds(undisturbed: Study) -> None:
         job.send_signal(signal.SIGINT)
     run.communicate(timeout=20)
     assert stages(undisturbed) == []
-    client = mlflow.MlflowClient(f"sqlite:///{undisturbed.folder / 'mlflow.db'}")
-    runs = client.search_runs([found.experiment_id for found in client.search_experiments()])
+    _, runs = undisturbed.tracked()
     assert runs and {found.info.status for found in runs} <= {"KILLED", "FINISHED"}
 
 
