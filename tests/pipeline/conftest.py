@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ SMALL: dict[str, Any] = {
     "pictures": {"size": 32, "crop": 32},
     "training": {"steps": 4, "batch_size": 4, "steps_per_epoch": 2, "learning_rate": 0.01},
     "base": {"steps": 4},
+    "tasks": {style: {"training": {"steps": 4}} for style in ("style-gogh", "style-munch")},
     "samples": 2,
     "datasets": {
         "coco": {"side": 40, "generate": {"train2017": 12, "val2017": 4, "unlabeled2017": 8}},
@@ -120,7 +122,10 @@ class Study:
         """A client of the folder's MLflow database, and all runs of the preset."""
         import mlflow  # noqa: PLC0415 - takes seconds
 
-        client = mlflow.MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
+        # MLflow keeps a database open by its name, be it deleted and made anew.
+        copy = self.folder.with_name(f"mlflow-{time.monotonic_ns()}.db")
+        shutil.copy(self.folder / "mlflow.db", copy)
+        client = mlflow.MlflowClient(f"sqlite:///{copy}")
         experiment = client.get_experiment_by_name("palimpsest-mini")
         return client, list(client.search_runs([experiment.experiment_id]))
 
