@@ -31,7 +31,6 @@ def job_start(rounds: int) -> Ratio:
     with tempfile.TemporaryDirectory() as name:
         for part in ("params.yaml", "styles", "data", "models", "src", "pipeline"):
             (Path(name) / part).symlink_to(root / part)
-        subprocess.run([sys.executable, "-m", "pipeline.database"], cwd=name, check=True)
         job = [sys.executable, "-c", FIRST_STEP, "--seed", "0", "--method", "piggyback", "--task", "voc-seg"]
         return spread([wall(job, name) for _ in range(rounds)], "s")
 

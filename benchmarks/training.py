@@ -77,7 +77,6 @@ def recorded() -> Iterator[Callable[..., None]]:
     from palimpsest import tracking  # noqa: PLC0415 - slow to import, and the other figures need none
 
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        tracking.create_database("bench")
         with tracking.training_run(tracking.training_tags("bench", 0, "scratch", "bench"), "key", {}) as run:
 
             def epochs(history: Sequence[dict[str, float]]) -> None:

@@ -14,6 +14,7 @@ from palimpsest.analysis.sizes import size_rows
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.pictures import write_picture
 from palimpsest.layout import Layout
+from palimpsest.provenance import origin
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import write_text
 from palimpsest.storage.recall import StoredTasks
@@ -21,7 +22,7 @@ from palimpsest.tasks import build_task
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write the method's `metrics.csv`, `sizes.csv`, `zeros.csv`, `similarity.csv` and `samples/`."""
+    """Write the method's tables (`metrics`, `sizes`, `zeros`, `similarity`), `samples/` and `origin.json`."""
     examination = settings.examination(options.seed, options.method)
     stored = StoredTasks.of(settings, options.seed, options.method)
     folder = layout.evaluation(options.seed, options.method)
@@ -43,6 +44,8 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     tracking.complete_runs(layout, options.seed, options.method, cells, tables, folder / "samples")
     for name, rows in tables.items():
         write_text(folder / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
+    data = {name: arrays.sha256 for name, arrays in prepared.items()}
+    write_text(layout.origin(options.seed, options.method), origin(examination, data))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
 from palimpsest.data.pictures import write_picture
 from palimpsest.layout import Layout
+from palimpsest.provenance import origin
 from palimpsest.settings import FLOOR, Settings
 from palimpsest.storage.atomic import write_text
 from palimpsest.tasks import build_task
@@ -21,14 +22,15 @@ from palimpsest.tasks.base import Pixels, to_pixels
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write `metrics.csv` and `samples/` of the floor."""
+    """Write `metrics.csv`, `samples/` and `origin.json` of the floor."""
     examination = settings.examination(options.seed, FLOOR)
     folder = layout.evaluation(options.seed, FLOOR)
     device = choose_device(examination)
-    cells = []
+    cells, data = [], {}
     for name in examination.sequence:
         task = build_task(name, examination.tasks[name]).to(device)
         prepared = Prepared.open(layout.prepared(name))
+        data[name] = prepared.sha256
         targets = None if prepared.target is None else prepared.target[prepared.rows("train")]
         measured = measure(task.floor(targets), task, prepared, device, examination.samples)
         cells.append(Cell(name, name, measured))
@@ -42,6 +44,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
             for number, picture in enumerate(pictures):
                 write_picture(folder / "samples" / name / f"{what}-{number}.png", picture)
     write_text(folder / "metrics.csv", pd.DataFrame(metric_rows(cells)).to_csv(index=False))
+    write_text(layout.origin(options.seed, FLOOR), origin(examination, data))
 
 
 if __name__ == "__main__":

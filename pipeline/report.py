@@ -7,7 +7,7 @@ import argparse
 
 from palimpsest import job
 from palimpsest.layout import Layout
-from palimpsest.provenance import git
+from palimpsest.provenance import code_version
 from palimpsest.report.page import Origin, write_page
 from palimpsest.settings import Settings
 
@@ -20,7 +20,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         data=layout.prepared(settings.base_task).parents[1],
         sequence=[(name, settings.tasks[name].kind) for name in settings.sequence],
         methods=settings.methods,
-        origin=Origin(settings.preset, git("rev-parse", "HEAD") or "", settings.digest()),
+        origin=Origin(settings.preset, code_version(), settings.digest()),
     )
 
 

@@ -6,7 +6,6 @@ The method `base` makes the network that all methods share. An interrupted train
 """
 
 import argparse
-import hashlib
 
 from palimpsest import job, tracking
 from palimpsest.data.arrays import Prepared
@@ -25,7 +24,6 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     before = settings.sequence[: settings.sequence.index(options.task)]
     stored = StoredTasks.of(settings, options.seed, options.method)
     prepared = Prepared.open(layout.prepared(options.task))
-    data_sha256 = hashlib.sha256((layout.prepared(options.task) / "info.json").read_bytes()).hexdigest()
     key = training_key(lesson, layout, stored)
     tags = tracking.training_tags(layout.scope, options.seed, options.method, options.task)
     fabric = start_fabric(lesson.training)
@@ -33,7 +31,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         earlier = {name: settings.tasks[name] for name in before}
         path = learn(fabric, lesson, stored, earlier, prepared, key, run.epochs)
         run.metrics(prepared.counts())
-        run.tags({"file": str(path), "sha256": load_task(path).sha256, "data_sha256": data_sha256})
+        run.tags({"file": str(path), "sha256": load_task(path).sha256, "data_sha256": prepared.sha256})
     if fabric.is_global_zero:  # and not before: Snakemake deletes what a failed job has stored
         checkpoint_of(path).unlink(missing_ok=True)
 

@@ -219,7 +219,8 @@ class Study:
         base = stored.file(sequence[0]).sha256 if needs_base else None
         path = self.layout.stored(0, method, task)
         settings = lesson.model_dump(mode="json")
-        save_task(path, learner.store(network), Provenance(self.settings.preset, 0, method, task, settings, base))
+        origin = Provenance(self.settings.preset, 0, method, task, settings, base, "c0ffee", "da7a")
+        save_task(path, learner.store(network), origin)
         self.networks[method, task] = network
 
 

@@ -356,7 +356,7 @@ def test_pictures_that_are_missing_or_cut_off_are_one_line_each(capsys: pytest.C
         ("preset: [tiny\nseeds: 0\n", "params.yaml, line 2: is not valid YAML (expected ',' or ']', but got ':')"),
         ("preset: tyni\npresets: {tiny: {}}", "preset: there is no 'tyni'; did you mean 'tiny'?"),
         (
-            yaml.safe_dump({**PARAMS, "training": {"learning_rat": 1}}),
+            yaml.safe_dump({**PARAMS, "presets": {"tiny": {"training": {"learning_rat": 1}}}}),
             "training.learning_rat: unknown setting; did you mean 'learning_rate'?",
         ),
     ],

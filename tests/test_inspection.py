@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import yaml
 from palimpsest import tracking
 from palimpsest.cli import main
 from palimpsest.errors import StorageError
-from palimpsest.inspection import MISSING, inspect
+from palimpsest.inspection import MISSING, NO_DATABASE, inspect
 from palimpsest.methods import BASE
+from palimpsest.provenance import origin
+from palimpsest.storage.task_file import save_task
 
 Study = Any
 
@@ -28,53 +31,89 @@ def study(new_study: Any) -> Study:
 
 def test_a_stored_task_leads_back_to_settings_and_run(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = study.stored("piggyback").file("halves")
-    tags = {"run_id": "r", "data_sha256": "d", "mlflow.source.git.commit": "c", "code_changed": "true"}
-    runs = {(study.settings.preset, stored.sha256): tags}
-    monkeypatch.setattr(tracking, "run_of", lambda preset, sha256: runs[preset, sha256])
+    runs = {(study.settings.preset, stored.sha256): "r"}
+    monkeypatch.setattr(tracking, "run_of", lambda *of: runs.get(of))
     Path("mlflow.db").touch()
     found = inspect(stored.path)
     assert (found["seed"], found["method"], found["task"]) == (0, "piggyback", "halves")
     assert found["settings"]["network"]["width"] == 2
     assert found["base_network_sha256"] == study.stored("piggyback").file("shapes").sha256
-    assert (found["mlflow_run"], found["data_sha256"]) == ("r", "d")
-    assert found["commit"] == "c with uncommitted changes"
-
-
-def test_what_is_not_recorded_is_said_to_be_missing_and_nothing_is_made(study: Study) -> None:
-    assert not Path("mlflow.db").exists()
+    assert (found["commit"], found["data_sha256"]) == ("c0ffee", "da7a")
+    assert found["mlflow_run"] == "r"
     assert inspect(study.stored("piggyback").path("colour"))["mlflow_run"] == MISSING
+
+
+def test_a_folder_without_database_is_told_and_none_is_made(study: Study) -> None:
+    assert inspect(study.stored("piggyback").path("colour"))["mlflow_run"] == NO_DATABASE
     assert not Path("mlflow.db").exists()
+
+
+def test_what_is_not_recorded_is_said_to_be_missing(study: Study) -> None:
+    stored = study.stored("piggyback").file("colour")
+    unknown = replace(stored.provenance, commit="", data_sha256="")  # as outside a repository of git
+    save_task(stored.path, stored.components, unknown)
+    found = inspect(stored.path)
+    assert (found["commit"], found["data_sha256"]) == (MISSING, MISSING)
 
 
 @pytest.fixture
 def measured(study: Study) -> Study:
-    """With the rows that say what was measured: the masks of both tasks, one decoder, the floor."""
+    """With the rows that say what was measured: the masks of both tasks, one decoder, the floor; and with what."""
     rows = ["seed,method,task", "0,floor,shapes", "0,piggyback,shapes", "0,piggyback,halves", "0,piggyback,colour"]
     rows += ["0,decoder,shapes", "0,decoder,halves"]
     table = study.layout.results / "metrics.csv"
     table.parent.mkdir(parents=True)
     table.write_text("\n".join(rows))
+    for method in ("floor", "piggyback"):
+        study.layout.evaluation(0, method).mkdir(parents=True)
+        examination = study.settings.examination(0, method)
+        study.layout.origin(0, method).write_text(origin(examination, {"shapes": "5ba9e5"}))
     return study
 
 
 def test_results_lead_back_to_the_trainings_that_they_measure(measured: Study) -> None:
     study = measured
     results = study.layout.evaluation(0, "piggyback") / "metrics.csv"
-    results.parent.mkdir(parents=True)
     results.touch()
-    measured = inspect(results)["measures"]
-    assert [Path(name).parts[-2:] for name in measured] == [
+    found = inspect(results)
+    assert [Path(name).parts[-2:] for name in found["measures"]] == [
         ("base", "shapes.safetensors"),
         ("piggyback", "halves.safetensors"),
         ("piggyback", "colour.safetensors"),
     ]
-    floor = study.layout.evaluation(0, "floor") / "metrics.csv"
-    floor.parent.mkdir(parents=True)
-    floor.touch()
-    assert inspect(floor)["measures"] == {}
+    assert [training["task"] for training in found["measures"].values()] == ["shapes", "halves", "colour"]
+    assert all(training["settings"]["network"]["width"] == 2 for training in found["measures"].values())
+    assert list(found["measured_with"]) == [str(results.parent)]
     page = study.layout.results / "report.html"
     page.touch()
     assert len(inspect(page)["measures"]) == 4
+
+
+def test_results_lead_back_to_what_they_were_measured_with(measured: Study) -> None:
+    layout = measured.layout
+    floor = layout.evaluation(0, "floor") / "metrics.csv"
+    floor.touch()
+    found = inspect(floor)
+    assert found["measures"] == {}
+    (made_with,) = found["measured_with"].values()
+    assert made_with["settings"]["sequence"] == measured.settings.sequence
+    assert made_with["data_sha256"] == {"shapes": "5ba9e5"}
+    page = layout.results / "report.html"
+    page.touch()
+    made_with = inspect(page)["measured_with"]
+    assert list(made_with) == [str(layout.evaluation(0, method)) for method in ("floor", "piggyback", "decoder")]
+    assert made_with[str(layout.evaluation(0, "decoder"))] == MISSING
+    layout.origin(0, "floor").write_text("{")
+    with pytest.raises(StorageError, match=r"origin\.json: is damaged"):
+        inspect(page)
+
+
+def test_results_that_an_earlier_study_left_are_refused(measured: Study) -> None:
+    left = measured.layout.evaluation(0, "scratch") / "metrics.csv"
+    left.parent.mkdir()
+    left.touch()
+    with pytest.raises(StorageError, match="has no rows of it"):
+        inspect(left)
 
 
 def test_results_of_a_training_that_is_gone_are_refused(measured: Study) -> None:

@@ -165,6 +165,13 @@ def test_a_file_of_another_shape_is_refused(content: Content) -> None:
         resolve(content)
 
 
+def test_a_setting_of_a_preset_is_refused_at_the_top_where_dvc_would_not_see_it(params_yaml: Content) -> None:
+    with pytest.raises(SettingsError, match=r"training: belongs below defaults or a preset"):
+        resolve({**params_yaml, "training": {"steps": 3}})
+    with pytest.raises(SettingsError, match=r"seed: unknown setting; did you mean 'seeds'\?"):
+        resolve({**params_yaml, "seed": 1})
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

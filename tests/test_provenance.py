@@ -36,6 +36,11 @@ def test_the_packages_around_a_module_are_run_too() -> None:
     assert found == [f"{SOURCE}/__init__.py", f"{SOURCE}/metrics/__init__.py", f"{SOURCE}/metrics/pictures.py"]
 
 
+def test_what_the_packages_around_a_module_import_is_run_too() -> None:
+    found = sources(["palimpsest.networks.perceptual"])
+    assert {f"{SOURCE}/networks/__init__.py", f"{SOURCE}/networks/unet.py", f"{SOURCE}/settings.py"} <= set(found)
+
+
 def test_what_a_stage_does_not_import_is_not_among_its_sources() -> None:
     found = set(sources(["pipeline.train"]))
     for absent in ("report/page.py", "analysis/sizes.py", "data/generated.py", "data/download.py"):
@@ -102,8 +107,15 @@ def test_git_tells_the_commit_and_is_silent_outside_a_repository(
         subprocess.run(["git", *command], check=True)
     commit = git("rev-parse", "HEAD")
     assert commit is not None and len(commit) == 40
+    asked_anew = provenance.code_version.__wrapped__
+    assert asked_anew() == commit
+    (tmp_path / "params.yaml").touch()  # no code
+    assert asked_anew() == commit
+    (tmp_path / "Snakefile").touch()
+    assert asked_anew() == f"{commit}-dirty"
     monkeypatch.setattr(provenance.subprocess, "run", missing)
     assert git("rev-parse", "HEAD") is None
+    assert asked_anew() == ""
 
 
 def missing(*arguments: object, **options: object) -> None:

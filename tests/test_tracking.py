@@ -1,4 +1,7 @@
 import shutil
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,7 +28,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("database")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        tracking.create_database("mini")
+        tracking.experiment_of(tracking.connect(), "mini")
     return folder / "mlflow.db"
 
 
@@ -153,8 +156,8 @@ ROOM = "make room and run the same command again"
 def test_a_database_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StorageError, match=rf"^mlflow\.db: cannot be written .*{ROOM}$"), room_for(50_000):
-        tracking.create_database("mini")  # half of the tables
-    assert list(tmp_path.iterdir()) == []
+        tracking.connect()  # half of the tables
+    assert [path.name for path in tmp_path.iterdir()] == [tracking.LOCK.name]
 
 
 def test_a_full_disk_ends_the_run_and_a_retry_continues_it(client: Any) -> None:
@@ -181,16 +184,44 @@ def test_a_database_on_a_full_disk_does_not_hide_what_went_wrong(client: Any) ->
 
 
 def test_a_run_leads_back_to_the_code(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = {"rev-parse": "c0ffee", "status": " M src/palimpsest/settings.py"}
-    monkeypatch.setattr(tracking, "git", lambda *arguments: said[arguments[0]])
+    for version in ("c0ffee-dirty", "c0ffee", ""):
+        monkeypatch.setattr(tracking, "code_version", lambda version=version: version)
+        with training_run(TAGS, "key", {}):
+            pass
+    told = [run.data.tags for run in runs(client)]
+    assert [tags.get("mlflow.source.git.commit") for tags in told] == ["c0ffee", "c0ffee", None]
+    assert [tags.get("code_changed") for tags in told] == ["true", "false", None]
+
+
+def test_a_run_that_is_continued_names_the_commit_that_ended_it(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "code_version", lambda: "c0ffee")
+    with pytest.raises(ValueError, match="gone"), training_run(TAGS, "key", {}):
+        raise ValueError("gone")
+    monkeypatch.setattr(tracking, "code_version", lambda: "decaf")  # a commit that changed documents alone
     with training_run(TAGS, "key", {}):
         pass
-    monkeypatch.setattr(tracking, "git", lambda *arguments: None)  # no repository
-    with training_run(TAGS, "key", {}):
-        pass
-    first, second = runs(client)
-    assert first.data.tags["mlflow.source.git.commit"] == "c0ffee" and first.data.tags["code_changed"] == "true"
-    assert "code_changed" not in second.data.tags
+    (found,) = runs(client)
+    assert found.data.tags["mlflow.source.git.commit"] == "decaf"
+
+
+@pytest.mark.proof  # every run of the pipeline on an empty folder tries it with two
+def test_jobs_that_come_first_at_the_same_time_make_one_database(tmp_path: Path) -> None:
+    jobs = (
+        "import os\n"
+        "from palimpsest import tracking\n"
+        "for _ in range(3):\n"
+        "    if os.fork() == 0:\n"
+        "        tracking.experiment_of(tracking.connect(), 'mini')\n"
+        "        os._exit(0)\n"
+        "ended = [os.wait()[1] for _ in range(3)]\n"
+        "assert ended == [0] * 3, ended\n"
+    )
+    subprocess.run([sys.executable, "-c", jobs], cwd=tmp_path, check=True, capture_output=True, text=True)
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        names = database.execute("select name from experiments where name like 'palimpsest%'").fetchall()
+    assert names == [("palimpsest-mini",)]
 
 
 def cell(task: str, after: str, miou: float) -> Cell:
@@ -253,9 +284,9 @@ def test_the_latest_run_that_left_these_tensors_is_found(client: Any, monkeypatc
     name = client.get_experiment(tracking.experiment_of(client, "mini")).name
     second = runs(client)[1].info.run_id
     monkeypatch.setattr(tracking, "experiment_name", lambda preset: name if preset == "mini" else "none")
-    assert tracking.run_of("mini", "ab")["key"] == "second"
-    assert tracking.run_of("mini", "ab")["run_id"] == second
-    assert tracking.run_of("mini", "ef") == {} == tracking.run_of("real", "ab")
+    assert tracking.run_of("mini", "ab") == second
+    assert tracking.run_of("mini", "ef") is None
+    assert tracking.run_of("real", "ab") is None
 
 
 def test_nested_settings_stand_under_dotted_names() -> None:

@@ -14,6 +14,7 @@ rule evaluate:
         sizes=LAYOUT.evaluation("{seed}", "{method}") / "sizes.csv",
         zeros=LAYOUT.evaluation("{seed}", "{method}") / "zeros.csv",
         similarity=LAYOUT.evaluation("{seed}", "{method}") / "similarity.csv",
+        origin=LAYOUT.origin("{seed}", "{method}"),
         samples=directory(LAYOUT.evaluation("{seed}", "{method}") / "samples"),
     log:
         LOGS / "evaluate-{seed}-{method}.log",
@@ -40,6 +41,7 @@ rule floor:
         code=code("floor", tasks=SETTINGS.sequence),
     output:
         metrics=LAYOUT.evaluation("{seed}", FLOOR) / "metrics.csv",
+        origin=LAYOUT.origin("{seed}", FLOOR),
         samples=directory(LAYOUT.evaluation("{seed}", FLOOR) / "samples"),
     log:
         LOGS / "floor-{seed}.log",

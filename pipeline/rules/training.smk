@@ -1,19 +1,6 @@
 """Trainings. The graph's one decision: a method starts from nothing, from the base or from the task before."""
 
 
-rule database:
-    """Make the MLflow database once, before the jobs that would race for it."""
-    output:
-        touch(LOGS / "database.created"),
-    log:
-        LOGS / "database.log",
-    threads: claim(1)
-    resources:
-        mem_mb=1000,
-    shell:
-        "python -m pipeline.database --log {log}"
-
-
 rule train:
     """One method learns one task, all tasks side by side."""
     input:
@@ -22,7 +9,6 @@ rule train:
         weights=lambda wildcards: perceptual_weights([wildcards.task]),
         painting=lambda wildcards: paintings([wildcards.task]),
         encoder=encoder_weights,
-        database=ancient(rules.database.output),
         code=lambda wildcards: code("train", methods=[wildcards.method], tasks=[wildcards.task]),
     output:
         LAYOUT.stored("{seed}", "{method}", "{task}"),

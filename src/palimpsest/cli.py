@@ -244,8 +244,9 @@ COMMANDS = (
         summary="where a file comes from: settings, seed, commit, data, MLflow run",
         description=(
             "Of a stored task: what is in it and whether it is whole, what it needs, every setting it was trained\n"
-            "with, the commit, the data and the MLflow run. Of a file of results: the same, without settings, of\n"
-            "all trainings it measures. To be called in the folder of the study, beside models/."
+            "with, the commit, the data and the MLflow run. Of results: with which settings, commit and data they\n"
+            "were measured, and all of the above of every training behind them. To be called in the folder of the\n"
+            "study, beside models/."
         ),
         example="palimpsest inspect models/mini/seed-0/piggyback/voc-seg.safetensors",
         arguments=inspect_arguments,

@@ -1,11 +1,12 @@
 """From a file of `models/` or `results/` back to what it was made with.
 
-Settings, seed, method and task are in the stored task itself; code commit, data and MLflow run are found through
-the run that carries the SHA-256 of the stored tensors, in the database of the folder of the study. What is not
-recorded there is said to be missing, not left out.
+Settings, seed, commit and data stand in the stored task itself, and of measurements in the `origin.json` beside
+them: they travel with the files. The MLflow run is the one that carries the SHA-256 of the stored tensors, in the
+database of the folder in which the task was trained. What is not recorded is said to be missing, not left out.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,14 @@ from palimpsest.settings import FLOOR
 from palimpsest.storage.task_file import TaskFile, load_task
 
 MISSING = "not recorded"
+NO_DATABASE = f"unknown: there is no {TRACKING_DATABASE} here; it stays in the folder of the training"
+
+Measured = tuple[int, str, str]
+"""Seed, method and task."""
 
 
 def inspect(path: Path) -> dict[str, Any]:
-    """Where a file comes from: of a stored task everything, of results the trainings that they measure.
+    """Where a file comes from: of results what they were measured with, and the trainings that they measure.
 
     Paths are relative to the folder of the study, in which this has to be called.
 
@@ -34,40 +39,81 @@ def inspect(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise StorageError(f"{path}: there is no such file")
     if path.suffix == ".safetensors":
-        stored = load_task(path)
-        return {"file": str(path), **of_task(stored), "settings": dict(stored.provenance.settings)}
-    return {"file": str(path), "measures": {str(found): of_task(load_task(found)) for found in measured_in(path)}}
+        return {"file": str(path), **of_task(load_task(path))}
+    layout = layout_of(path)
+    measured = measured_in(path, layout)
+    folders = dict.fromkeys((seed, method) for seed, method, _ in measured)
+    return {
+        "file": str(path),
+        "measured_with": {str(layout.evaluation(*of)): origin_of(layout.origin(*of)) for of in folders},
+        "measures": {str(found): of_task(load_task(found)) for found in dict.fromkeys(trainings(measured, layout))},
+    }
 
 
-def measured_in(path: Path) -> Iterator[Path]:
-    """The stored tasks that a file of results is about, by the rows of the `metrics.csv` it belongs to.
+def layout_of(path: Path) -> Layout:
+    """The layout of the preset that a file of results belongs to.
 
     Raises:
-        StorageError: the file is no result, or the stored task that was measured is gone.
+        StorageError: the file is no result.
     """
     try:
-        preset, *below = path.resolve().relative_to(Path("results").resolve()).parts
+        preset, *_ = path.resolve().relative_to(Path("results").resolve()).parts
     except ValueError as error:
         raise StorageError(f"{path}: expected a file below models/ or results/ of this folder") from error
-    layout = Layout(preset)
+    return Layout(preset)
+
+
+def measured_in(path: Path, layout: Layout) -> list[Measured]:
+    """What a file of results is about, by the rows of its preset's `metrics.csv`.
+
+    Raises:
+        StorageError: that table is missing, or has no rows of this file.
+    """
     table = layout.results / "metrics.csv"
     if not table.exists():
         raise StorageError(f"{path}: {table} is missing, which says what was measured; `snakemake all` makes it")
     rows = pd.read_csv(table, usecols=["seed", "method", "task"], dtype={"task": str}).drop_duplicates()
-    rows = rows[rows["method"] != FLOOR]
-    if below[:1] == ["evaluation"] and len(below) > 2:
-        rows = rows[(rows["seed"].map("seed-{}".format) == below[1]) & (rows["method"] == below[2])]
-    found: dict[Path, None] = {}
-    for seed, method, task in rows.itertuples(index=False, name=None):
+    measured: list[Measured] = list(rows.itertuples(index=False, name=None))
+    place = path.resolve()
+    if place.is_relative_to((layout.results / "evaluation").resolve()):
+        folders = {row: layout.evaluation(*row[:2]).resolve() for row in measured}
+        measured = [row for row in measured if place.is_relative_to(folders[row])]
+    if not measured:
+        raise StorageError(f"{path}: {table} has no rows of it, so that it is left over from another study")
+    return measured
+
+
+def trainings(measured: Iterable[Measured], layout: Layout) -> Iterator[Path]:
+    """The stored tasks that were measured, of which the floor has none.
+
+    Raises:
+        StorageError: one is gone.
+    """
+    for seed, method, task in measured:
         own, base = layout.stored(seed, method, task), layout.stored(seed, BASE, task)
+        if method == FLOOR:
+            continue
         if not own.exists() and not base.exists():
             raise StorageError(f"{own}: was measured, and is gone; `snakemake --cores all {own}` makes it")
-        found[own if own.exists() else base] = None
-    yield from found
+        yield own if own.exists() else base
+
+
+def origin_of(path: Path) -> Any:
+    """What measurements were made with.
+
+    Raises:
+        StorageError: the file is damaged.
+    """
+    if not path.exists():
+        return MISSING
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StorageError(f"{path}: is damaged ({error}); `snakemake --cores all {path}` makes it anew") from error
 
 
 def of_task(stored: TaskFile) -> dict[str, Any]:
-    """One stored task: what it is, what is in it, what it needs, and the run that made it."""
+    """One stored task: what it is, what is in it, what it needs, and what it was made with."""
     origin = stored.provenance
     return {
         "preset": origin.preset,
@@ -77,7 +123,10 @@ def of_task(stored: TaskFile) -> dict[str, Any]:
         "sha256": stored.sha256,
         "base_network_sha256": origin.network_sha256 or "none: it brings its own",
         "components": {part.name: of_component(part) for part in stored.components},
-        **of_run(stored),
+        "commit": origin.commit or MISSING,
+        "data_sha256": origin.data_sha256 or MISSING,
+        "mlflow_run": run_of(stored),
+        "settings": dict(origin.settings),
     }
 
 
@@ -94,15 +143,8 @@ def of_component(part: Component) -> dict[str, Any]:
     return about
 
 
-def of_run(stored: TaskFile) -> dict[str, Any]:
-    """The MLflow run that left these tensors, with the commit and the data it was made from."""
-    tags: dict[str, str] = {}
-    if TRACKING_DATABASE.exists():
-        tags = tracking.run_of(stored.provenance.preset, stored.sha256)
-    changed = " with uncommitted changes" if tags.get("code_changed") == "true" else ""
-    commit = tags.get("mlflow.source.git.commit")
-    return {
-        "commit": f"{commit}{changed}" if commit else MISSING,
-        "data_sha256": tags.get("data_sha256", MISSING),
-        "mlflow_run": tags.get("run_id", MISSING),
-    }
+def run_of(stored: TaskFile) -> str:
+    """The MLflow run that left these tensors."""
+    if not TRACKING_DATABASE.exists():
+        return NO_DATABASE
+    return tracking.run_of(stored.provenance.preset, stored.sha256) or MISSING

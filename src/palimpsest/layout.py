@@ -70,3 +70,7 @@ class Layout:
     def evaluation(self, seed: int | str, method: str) -> Path:
         """The folder of one method's measurements."""
         return self.results / "evaluation" / f"seed-{seed}" / method
+
+    def origin(self, seed: int | str, method: str) -> Path:
+        """What these measurements were made with."""
+        return self.evaluation(seed, method) / "origin.json"

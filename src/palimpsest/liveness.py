@@ -12,7 +12,8 @@ import socket
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -109,3 +110,12 @@ def alone(log: Path) -> None:
     with suppress(OSError):  # a file system without locks
         fcntl.flock(stream, fcntl.LOCK_EX)
     _held.append(stream)
+
+
+@contextmanager
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Wait until no other process is in such a block; the kernel opens it again when this process is killed."""
+    with lock.open("a", encoding="utf-8") as stream:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

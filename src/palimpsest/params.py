@@ -14,6 +14,9 @@ from palimpsest.layout import Layout
 from palimpsest.methods import BASE
 from palimpsest.settings import Settings, StyleSettings, Variant
 
+TOP = ("preset", "data_root", "seeds", "defaults", "presets")
+"""What may stand at the top of `params.yaml`. DVC's stages name these: what they do not name, DVC does not see."""
+
 
 class UniqueKeys(yaml.SafeLoader):
     """YAML in which a key that stands twice is a mistake, not a silent second value."""
@@ -65,6 +68,11 @@ def resolve(content: Mapping[str, Any], overrides: Mapping[str, Any] | None = No
     Raises:
         SettingsError: a key is unknown or a value impossible; names the key's full path.
     """
+    for key in content:
+        if key in Settings.model_fields and key not in TOP:
+            raise SettingsError(f"{key}: belongs below defaults or a preset, not at the top of params.yaml")
+        if key not in TOP:
+            raise SettingsError(f"{key}: unknown setting{nearest(str(key), TOP)}")
     layers = {key: content.get(key) or {} for key in ("defaults", "presets")}
     top = laid_over({key: content[key] for key in content if key not in layers}, overrides or {})
     preset = top.get("preset")

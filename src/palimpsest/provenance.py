@@ -5,17 +5,23 @@ module reruns the rules that import it, and no others.
 """
 
 import hashlib
+import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
 import grimp
+from pydantic import BaseModel
 
 from palimpsest.methods import entry_of
 from palimpsest.tasks import KINDS
 
 PACKAGES = {"palimpsest": Path("src"), "pipeline": Path()}
+CODE = ("Snakefile", "pipeline", "src", "styles")
+"""What decides results beside the settings, which every result names itself."""
+DIRTY = "-dirty"
+"""Stands behind a commit from which the code differed."""
 
 
 def git(*arguments: str) -> str | None:
@@ -28,6 +34,18 @@ def git(*arguments: str) -> str | None:
 
 
 @lru_cache(maxsize=1)
+def code_version() -> str:
+    """The git commit of the code, ``-dirty`` behind it where the code differs; nothing outside a repository.
+
+    Asked once: all that a process writes names the same.
+    """
+    commit = git("rev-parse", "HEAD")
+    if commit is None:
+        return ""
+    return commit + (DIRTY if git("status", "--porcelain", "--", *CODE) else "")
+
+
+@lru_cache(maxsize=1)
 def import_graph() -> grimp.ImportGraph:
     """Who imports whom, without the imports that only a type checker follows."""
     return grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
@@ -36,14 +54,23 @@ def import_graph() -> grimp.ImportGraph:
 def sources(modules: Iterable[str]) -> list[str]:
     """The files of these modules and of all that they import, relative to the repository's root, sorted.
 
-    What is imported by name at run time, as a method or a kind of task, has to be named here.
+    A module's packages are imported before it, and with them what they import. What is imported by name at run
+    time, as a method or a kind of task, has to be named here.
     """
     graph = import_graph()
     closure: set[str] = set()
-    for module in modules:
-        closure |= {module} | graph.find_upstream_modules(module)
-    packages = {".".join(name.split(".")[:depth]) for name in closure for depth in range(1, name.count(".") + 1)}
-    return sorted({str(file_of(name)) for name in closure | packages})
+    added = set(modules)
+    while added:
+        closure |= added
+        found = {name for module in added for name in graph.find_upstream_modules(module)}
+        added = {package for module in closure | found for package in with_packages(module)} - closure
+    return sorted({str(file_of(name)) for name in closure})
+
+
+def with_packages(module: str) -> list[str]:
+    """A module and the packages around it."""
+    parts = module.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
 
 
 def stage_sources(stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = ()) -> list[str]:
@@ -51,6 +78,16 @@ def stage_sources(stage: str, methods: Iterable[str] = (), kinds: Iterable[str] 
     by_name = [entry_of(method).path for method in methods]
     by_name += [KINDS[kind] for kind in kinds]
     return sources([f"pipeline.{stage}", *(path.split(":")[0] for path in by_name)])
+
+
+def origin(settings: BaseModel, data_sha256: Mapping[str, str]) -> str:
+    """What measurements were made with, as JSON: the commit, the data of each task, the settings."""
+    made_with = {
+        "commit": code_version(),
+        "data_sha256": dict(data_sha256),
+        "settings": settings.model_dump(mode="json"),
+    }
+    return json.dumps(made_with, indent=1, ensure_ascii=False) + "\n"
 
 
 def digest(text: str, files: Iterable[Path | str]) -> str:

@@ -16,8 +16,9 @@ from urllib.request import url2pathname
 
 from palimpsest.errors import StorageError, unwritten
 from palimpsest.layout import TRACKING_ARTIFACTS, TRACKING_DATABASE, Layout
+from palimpsest.liveness import one_at_a_time
 from palimpsest.methods import BASE
-from palimpsest.provenance import git
+from palimpsest.provenance import DIRTY, code_version
 from palimpsest.storage.atomic import replacing
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback of what it raises too
 
 Tags = Mapping[str, str]
+LOCK = TRACKING_DATABASE.with_suffix(".db.lock")
+"""MLflow's own making of tables fails in all but one of the processes that try it at the same time."""
 IDENTITY = ("preset", "seed", "method", "task")
 """The tags that say which training a run is."""
 
@@ -39,6 +42,14 @@ IDENTITY = ("preset", "seed", "method", "task")
 def training_tags(scope: str, seed: int, method: str, task: str) -> dict[str, str]:
     """The tags that say which training a run is, and which rule made it. ``scope`` is `Layout.scope`."""
     return {"preset": scope, "seed": str(seed), "method": method, "task": task, "rule": "train"}
+
+
+def code_tags(version: str) -> dict[str, str]:
+    """The tags that lead back to the code, from what `provenance.code_version` says."""
+    if not version:
+        return {}
+    changed = str(version.endswith(DIRTY)).lower()
+    return {"mlflow.source.git.commit": version.removesuffix(DIRTY), "code_changed": changed}
 
 
 class Run:
@@ -103,12 +114,6 @@ class NoRun:
         """Nothing."""
 
 
-def connect() -> Any:
-    """A client of the project's own database."""
-    mlflow.set_tracking_uri(f"sqlite:///{TRACKING_DATABASE}")
-    return mlflow.MlflowClient()
-
-
 @contextmanager
 def telling_of_the_database() -> Iterator[None]:
     """What SQLite cannot do becomes one line, in place of MLflow's statement and SQLAlchemy's background.
@@ -126,15 +131,17 @@ def telling_of_the_database() -> Iterator[None]:
 
 
 @telling_of_the_database()
-def create_database(preset: str) -> None:
-    """Make the database and the preset's experiment: once, before the jobs that would race for it.
+def connect() -> Any:
+    """A client of the project's own database, made when missing: of jobs that come first together, by one.
 
     MLflow makes its tables in many steps, and cannot go on with a database that has but some of them.
     """
-    if not TRACKING_DATABASE.exists():
-        with replacing(TRACKING_DATABASE) as temporary:
-            mlflow.MlflowClient(f"sqlite:///{temporary.absolute()}")
-    experiment_of(connect(), preset)
+    mlflow.set_tracking_uri(f"sqlite:///{TRACKING_DATABASE}")
+    with one_at_a_time(LOCK):
+        if not TRACKING_DATABASE.exists():
+            with replacing(TRACKING_DATABASE) as temporary:
+                mlflow.MlflowClient(f"sqlite:///{temporary.absolute()}")
+        return mlflow.MlflowClient()
 
 
 def experiment_name(scope: str) -> str:
@@ -145,10 +152,11 @@ def experiment_name(scope: str) -> str:
 def experiment_of(client: Any, preset: str) -> str:
     """The identifier of a preset's experiment, created when missing."""
     name = experiment_name(preset)
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    return str(client.create_experiment(name, artifact_location=TRACKING_ARTIFACTS.resolve().as_uri()))
+    with one_at_a_time(LOCK):
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(client.create_experiment(name, artifact_location=TRACKING_ARTIFACTS.resolve().as_uri()))
 
 
 def find_run(client: Any, tags: Tags, status: str | None = None) -> str | None:
@@ -166,14 +174,14 @@ def latest(client: Any, experiment: str, wanted: str) -> Any:
     return found[0] if found else None
 
 
-def run_of(preset: str, sha256: str) -> dict[str, str]:
-    """The tags of the latest run that left these tensors, and its ``run_id``; nothing where there is none."""
+def run_of(preset: str, sha256: str) -> str | None:
+    """The latest run that left these tensors; None where there is none."""
     client = connect()
     experiment = client.get_experiment_by_name(experiment_name(preset))
     if experiment is None:
-        return {}
+        return None
     found = latest(client, experiment.experiment_id, f"tags.sha256 = '{sha256}'")
-    return {**found.data.tags, "run_id": str(found.info.run_id)} if found else {}
+    return str(found.info.run_id) if found else None
 
 
 @contextmanager
@@ -198,13 +206,12 @@ def attempt(client: Any, tags: Tags, key: str, settings: Mapping[str, Any]) -> I
     if run_id is None or not interrupted or client.get_run(run_id).data.tags.get("key") != key:
         if run_id and client.get_run(run_id).info.status == "RUNNING":
             client.set_terminated(run_id, "KILLED")  # of other settings, and nobody will go on with it
-        created = client.create_run(
-            experiment_of(client, tags["preset"]), tags={**tags, "key": key, **origin()}, run_name=name
-        )
+        created = client.create_run(experiment_of(client, tags["preset"]), tags={**tags, "key": key}, run_name=name)
         run_id = str(created.info.run_id)
     client.update_run(run_id, status="RUNNING")
     try:
         run = Run(client, run_id)
+        run.tags(code_tags(code_version()))  # of the same content, or the key would be another
         run.settings(settings)  # the same values again where the run is continued
         yield run
     except BaseException as error:
@@ -262,21 +269,6 @@ def complete_runs(
             for picture in sorted((samples / task).glob(f"after-{last}-*.png")):
                 run.file(picture, f"samples-after-{last}")
         run.metrics(changed)  # last: they say that the run is complete, pictures too
-
-
-CODE = ("Snakefile", "params.yaml", "pipeline", "src", "styles")
-"""What decides results; the tables that a run writes are tracked by git too."""
-
-
-def origin() -> dict[str, str]:
-    """Tags that lead back to the code: the git commit, and whether the working tree differed from it."""
-    commit = git("rev-parse", "HEAD")
-    if commit is None:
-        return {}
-    return {
-        "mlflow.source.git.commit": commit,
-        "code_changed": str(bool(git("status", "--porcelain", "--", *CODE))).lower(),
-    }
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

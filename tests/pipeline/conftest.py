@@ -1,10 +1,14 @@
 """A small study run by the real Snakefile in a folder of its own; made once for all tests of this folder."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 CARRIED = (
     "Snakefile",
     "dvc.yaml",
@@ -30,6 +35,7 @@ SMALL: dict[str, Any] = {
     "pictures": {"size": 32, "crop": 32},
     "training": {"steps": 4, "batch_size": 4, "steps_per_epoch": 2, "learning_rate": 0.01},
     "base": {"steps": 4},
+    "tasks": {style: {"training": {"steps": 4}} for style in ("style-gogh", "style-munch")},
     "samples": 2,
     "datasets": {
         "coco": {"side": 40, "generate": {"train2017": 12, "val2017": 4, "unlabeled2017": 8}},
@@ -39,16 +45,37 @@ SMALL: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
+class Job:
+    """A job of the graph, as `graph.py` tells it."""
+
+    rule: str
+    wildcards: Mapping[str, str]
+    input: tuple[str, ...]
+    code: tuple[str, ...]
+    """Those of the inputs that are source files."""
+    output: tuple[str, ...]
+    params: Mapping[str, str]
+    log: str
+    """No two jobs write the same log."""
+
+
+@dataclass(frozen=True)
 class Study:
     """A copy of the project in which commands run as a user's would."""
 
     folder: Path
 
+    @property
+    def imports(self) -> Path:
+        """Where each job leaves the list of the modules that it imported, under the name of its log."""
+        return self.folder.with_name("imports")
+
     def environment(self) -> dict[str, str]:
         """Variables under which commands are those of the tests' environment, on the folder's own code."""
         return {
             **os.environ,
-            "PYTHONPATH": str(self.folder / "src"),
+            "PYTHONPATH": os.pathsep.join([str(self.folder / "src"), str(HERE / "recorder")]),
+            "PALIMPSEST_RECORD": str(self.imports),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         }
 
@@ -78,6 +105,36 @@ class Study:
         lines = [line.strip() for line in told.splitlines() if line.strip().startswith("output:")]
         return {path for line in lines for path in line.removeprefix("output: ").split(", ")}
 
+    def graphs(self, *wanted: tuple[str, Mapping[str, Any]]) -> list[list[Job]]:
+        """Every job that a target needs under settings laid over the file's, made or not, of each pair of these.
+
+        The rules that only name targets are no jobs.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            told = Path(folder) / "graphs.json"
+            self.run("python", str(HERE / "graph.py"), json.dumps(wanted), str(told))
+            graphs = json.loads(told.read_text())
+        return [
+            [Job(**{k: tuple(v) if isinstance(v, list) else v for k, v in job.items()}) for job in jobs]
+            for jobs in graphs
+        ]
+
+    def tracked(self) -> tuple[Any, list[Any]]:
+        """A client of the folder's MLflow database, and all runs of the preset."""
+        import mlflow  # noqa: PLC0415 - takes seconds
+
+        # MLflow keeps a database open by its name, be it deleted and made anew.
+        copy = self.folder.with_name(f"mlflow-{time.monotonic_ns()}.db")
+        shutil.copy(self.folder / "mlflow.db", copy)
+        client = mlflow.MlflowClient(f"sqlite:///{copy}")
+        experiment = client.get_experiment_by_name("palimpsest-mini")
+        return client, list(client.search_runs([experiment.experiment_id]))
+
+    def commit(self, message: str) -> None:
+        """Commit all that git does not ignore."""
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
+
     def params(self) -> Any:
         """The settings of the folder."""
         return yaml.safe_load((self.folder / "params.yaml").read_text())
@@ -95,7 +152,7 @@ def merged(below: Any, above: Any) -> Any:
 
 
 def copied(folder: Path) -> Study:
-    """The project's files with the settings of the small study."""
+    """The project's files with the settings of the small study, committed to a repository of their own."""
     folder.mkdir(parents=True)
     for name in CARRIED:
         source = ROOT / name
@@ -107,6 +164,10 @@ def copied(folder: Path) -> Study:
     params = study.params()
     params["presets"]["mini"] = merged(params["presets"]["mini"], SMALL)
     study.write_params(params)
+    study.run("git", "init", "--quiet")
+    study.run("git", "config", "user.email", "tester@example.org")
+    study.run("git", "config", "user.name", "Tester")
+    study.commit("code")
     return study
 
 
@@ -124,6 +185,12 @@ def digests(folder: Path) -> dict[str, str]:
     kinds = ("data/mini/prepared/**/*.npy", "models/**/*.safetensors", "results/**/*.csv", "results/**/*.json")
     found = sorted(path for kind in kinds for path in folder.glob(kind))
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+@pytest.fixture(scope="session")
+def unmade(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The study before anything is made; only to be read."""
+    return copied(tmp_path_factory.mktemp("unmade") / "project")
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,13 @@
 """DVC over the same rules: what `snakemake all` made is what `dvc repro` would make."""
 
+import json
 import shutil
 
 import pytest
+import yaml
 
-from tests.pipeline.conftest import Study
+from palimpsest.inspection import MISSING, NO_DATABASE
+from tests.pipeline.conftest import ROOT, Study
 
 pytestmark = pytest.mark.slow
 
@@ -15,15 +18,11 @@ def versioned(finished: Study, tmp_path_factory: pytest.TempPathFactory) -> Stud
     folder = tmp_path_factory.mktemp("versioned") / "project"
     shutil.copytree(finished.folder, folder)
     study = Study(folder)
-    study.run("git", "init", "--quiet")
-    study.run("git", "config", "user.email", "tester@example.org")
-    study.run("git", "config", "user.name", "Tester")
     study.run("dvc", "init", "--quiet")
     study.run("dvc", "config", "core.analytics", "false")
     study.snakemake("all")  # a copy has other inodes and dates of access, and nothing else to do
     study.run("dvc", "commit", "--force", "--quiet")
-    study.run("git", "add", "--all")
-    study.run("git", "commit", "--quiet", "--message", "study")
+    study.commit("study")
     return study
 
 
@@ -41,6 +40,58 @@ def test_metrics_are_shown_in_the_studys_words(versioned: Study) -> None:
     assert "piggyback.task 2 voc-seg.miou" in told
 
 
+TOUCH = "snakemake --touch --forceall --cores 1 all"
+
+
+@pytest.fixture(scope="module")
+def cloned(versioned: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A fresh clone with what was pushed to a folder, as the documents say to get it."""
+    folder = tmp_path_factory.mktemp("cloned")
+    versioned.run("dvc", "remote", "add", "--default", "local", str(folder / "remote"))
+    versioned.commit("a remote")
+    versioned.run("dvc", "push", "--quiet")
+    versioned.run("git", "clone", "--quiet", ".", str(folder / "project"))
+    clone = Study(folder / "project")
+    clone.run("dvc", "pull", "--quiet")
+    assert TOUCH in (ROOT / "docs/pipeline.md").read_text("utf-8")
+    clone.run(*TOUCH.split())
+    return clone
+
+
+def test_in_a_clone_everything_is_there_and_nothing_left_to_do(versioned: Study, cloned: Study) -> None:
+    told = cloned.snakemake("-n", "all")
+    assert "Nothing to be done" in told
+    assert "missing provenance" not in told
+    assert "up to date" in cloned.run("dvc", "status").stdout
+    assert cloned.run("git", "status", "--porcelain").stdout == ""
+    kinds = ("data/**/*.npy", "models/**/*.*", "results/**/*.*")
+    made = [path.relative_to(versioned.folder) for kind in kinds for path in versioned.folder.glob(kind)]
+    for path in filter(lambda path: (versioned.folder / path).is_file(), made):
+        assert (cloned.folder / path).read_bytes() == (versioned.folder / path).read_bytes(), path
+    assert (cloned.folder / "results/mini/report.html").read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_in_a_clone_a_change_reruns_what_depends_on_it(cloned: Study) -> None:
+    planned = cloned.planned("--config", "tasks={style-munch: {style_weight: 9}}")
+    assert {path for path in planned if not path.startswith("results/")} == {
+        f"models/mini/seed-0/{method}/style-munch.safetensors"
+        for method in ("scratch", "fine-tune", "decoder", "piggyback")
+    }
+    planned = cloned.planned("--config", "pictures={size: 48}")
+    assert {f"data/mini/prepared/{task}/info.json" for task in cloned.params()["defaults"]["sequence"]} <= planned
+
+
+def test_in_a_clone_files_lead_back_to_all_but_the_run(cloned: Study) -> None:
+    mask, table = "models/mini/seed-0/piggyback/voc-seg.safetensors", "results/mini/summary.json"
+    stored, results = yaml.load_all(cloned.run("palimpsest", "inspect", mask, table).stdout, yaml.CSafeLoader)
+    made_at = cloned.run("git", "log", "--format=%H", "--reverse").stdout.split()[0]
+    assert (stored["commit"], stored["mlflow_run"]) == (made_at, NO_DATABASE)
+    assert stored["data_sha256"] != MISSING and stored["settings"]["method"] == "piggyback"
+    assert results["measures"][mask] | {"file": mask} == stored
+    assert {made_with["commit"] for made_with in results["measured_with"].values()} == {made_at}
+    assert not (cloned.folder / "mlflow.db").exists()
+
+
 def test_a_changed_setting_reruns_what_snakemake_lists_and_no_more(versioned: Study) -> None:
     params = versioned.params()
     params["presets"]["mini"]["tasks"]["style-munch"]["style_weight"] = 7.0
@@ -53,5 +104,11 @@ def test_a_changed_setting_reruns_what_snakemake_lists_and_no_more(versioned: St
     assert rerun == planned
     assert len(rerun) == 4
     assert "Stage 'models'" in told or "Running stage 'models'" in told
-    assert "style-munch" in versioned.run("dvc", "params", "diff").stdout
-    assert "style-munch" in versioned.run("dvc", "metrics", "diff").stdout
+    versioned.commit("Munch in other strokes")
+    between = ("HEAD~1", "HEAD", "--json")
+    (changed,) = json.loads(versioned.run("dvc", "params", "diff", *between).stdout).values()
+    assert changed == {"presets.mini.tasks.style-munch.style_weight": {"old": None, "new": 7.0}}
+    (metrics,) = json.loads(versioned.run("dvc", "metrics", "diff", *between).stdout).values()
+    assert {f"{method}.task 5 style-munch.total_loss" for method in ("floor", "piggyback")} <= set(metrics)
+    assert "fine-tune.forgetting.style-gogh after style-munch.total_loss" in metrics
+    assert all("style-munch" in name for name in metrics)

@@ -123,7 +123,7 @@ def on_its_own(new_study: Callable[..., SmallStudy], monkeypatch: pytest.MonkeyP
     for task, arrays in study.prepared.items():
         write_arrays(study.layout.prepared(task), arrays)
     monkeypatch.setattr(train, "training_key", lambda *arguments: "key")  # the code is not in this folder
-    tracking.create_database(study.settings.preset)
+    tracking.connect()
     return study
 
 

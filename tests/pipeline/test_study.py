@@ -1,17 +1,19 @@
 """The whole study, small: what `snakemake all` leaves, and what it would do again after a change."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from palimpsest.data.pictures import write_picture
 from palimpsest.storage.task_file import load_task
-from tests.pipeline.conftest import Study
+from tests.pipeline.conftest import Job, Study
 
 pytestmark = pytest.mark.slow
 
@@ -75,18 +77,81 @@ def test_the_report_stands_alone(finished: Study) -> None:
 
 
 def test_every_training_is_a_finished_run_with_curves_and_final_figures(finished: Study) -> None:
-    client = mlflow.MlflowClient(f"sqlite:///{finished.folder / 'mlflow.db'}")
-    (experiment,) = [e for e in client.search_experiments() if e.name == "palimpsest-mini"]
-    runs = client.search_runs([experiment.experiment_id], max_results=100)
-    assert len(runs) == 1 + len(METHODS) * len(SEQUENCE[1:])
-    assert {run.info.status for run in runs} == {"FINISHED"}
-    (run,) = [r for r in runs if (r.data.tags["method"], r.data.tags["task"]) == ("piggyback", "colorize")]
+    client, found = finished.tracked()
+    assert len(found) == 1 + len(METHODS) * len(SEQUENCE[1:])
+    assert {run.info.status for run in found} == {"FINISHED"}
+    (run,) = [r for r in found if (r.data.tags["method"], r.data.tags["task"]) == ("piggyback", "colorize")]
     assert [m.step for m in client.get_metric_history(run.info.run_id, "loss")] == [2, 4]
     assert {"coco-seg/miou", "voc-seg/miou", "colorize/ssim", "bytes/mask", "zeros/all"} <= set(run.data.metrics)
     assert (run.data.metrics["pictures/train/pictures"], run.data.metrics["pictures/train/broken"]) == (8, 0)
     assert 1 <= run.data.metrics["bits_per_weight"] < 1.1
     assert client.list_artifacts(run.info.run_id, "samples")
-    assert run.data.tags["sha256"] == load_task(finished.folder / run.data.tags["file"]).sha256
+
+
+@pytest.fixture(scope="module")
+def inspected(finished: Study) -> dict[str, dict[str, Any]]:
+    """What `palimpsest inspect` says of every file that the study left; of a method's pictures of one."""
+    below = [path for folder in ("models", "results") for path in (finished.folder / folder).rglob("[!.]*.*")]
+    pictures = {path.parents[1]: path for path in below if path.suffix == ".png"}
+    others = [path for path in below if path.suffix != ".png"]
+    files = [str(path.relative_to(finished.folder)) for path in (*others, *pictures.values())]
+    told = finished.run("palimpsest", "inspect", *files).stdout
+    found = {one["file"]: one for one in yaml.load_all(told, yaml.CSafeLoader)}
+    assert set(found) == set(files)
+    return found
+
+
+def test_every_file_leads_back_to_settings_seed_commit_data_and_run(
+    finished: Study, inspected: dict[str, dict[str, Any]]
+) -> None:
+    commit = finished.run("git", "rev-parse", "HEAD").stdout.strip()
+    data = {}
+    for task in SEQUENCE:
+        info = (finished.folder / "data/mini/prepared" / task / "info.json").read_bytes()
+        data[task] = hashlib.sha256(info).hexdigest()
+    for file, told in inspected.items():
+        trainings = [told] if file.startswith("models/") else told["measures"].values()
+        assert len(trainings) or "/floor/" in file
+        for training in trainings:
+            assert (training["seed"], training["commit"]) == (0, commit)
+            assert training["data_sha256"] == data[training["task"]]
+            assert training["settings"]["task_name"] == training["task"]
+            assert len(training["mlflow_run"]) == 32
+        if file.startswith("results/"):
+            assert told["measured_with"]
+            for measuring in told["measured_with"].values():
+                assert (measuring["commit"], measuring["data_sha256"]) == (commit, data)
+                assert measuring["settings"]["sequence"] == SEQUENCE
+    assert len(inspected["results/mini/report.html"]["measured_with"]) == 1 + len(METHODS)
+    assert len(inspected["results/mini/report.html"]["measures"]) == 1 + len(METHODS) * len(SEQUENCE[1:])
+
+
+def test_every_run_leads_to_its_file_and_back(finished: Study, inspected: dict[str, dict[str, Any]]) -> None:
+    commit = finished.run("git", "rev-parse", "HEAD").stdout.strip()
+    _, found = finished.tracked()
+    assert {run.data.tags["file"] for run in found} == {file for file in inspected if file.startswith("models/")}
+    for run in found:
+        file = inspected[run.data.tags["file"]]
+        assert file["mlflow_run"] == run.info.run_id
+        for tag in ("sha256", "data_sha256", "preset", "method", "task"):
+            assert run.data.tags[tag] == file[tag]
+        assert (run.data.tags["seed"], run.data.tags["rule"]) == ("0", "train")
+        assert run.data.tags["mlflow.source.git.commit"] == commit
+        assert run.data.tags["code_changed"] == "false"
+
+
+def test_no_job_imports_a_module_whose_edit_it_would_not_notice(finished: Study) -> None:
+    (jobs,) = finished.graphs(("all", {}))
+    maker = {path: job for job in jobs for path in job.output}
+
+    def noticed(job: Job) -> set[str]:
+        """The code of a job and of all that have to run again before it."""
+        return {*job.code}.union(*(noticed(maker[path]) for path in job.input if path in maker))
+
+    for job in jobs:
+        imported = set((finished.imports / Path(job.log).name).read_text().splitlines())
+        assert f"pipeline/{job.rule.split('_')[0]}.py" in imported
+        assert imported <= noticed(job), job.log
 
 
 def test_logs_have_a_line_per_epoch(finished: Study) -> None:
@@ -99,10 +164,25 @@ def stored(paths: set[str]) -> set[str]:
     return {"/".join(Path(path).with_suffix("").parts[-2:]) for path in paths if path.endswith(".safetensors")}
 
 
-def test_one_styles_weight_concerns_that_styles_trainings_alone(finished: Study) -> None:
+def measured(methods: list[str]) -> set[str]:
+    """What measuring these methods and the floor makes, and the tables and the page of all."""
+    evaluation = "results/mini/evaluation/seed-0"
+    files = ("metrics.csv", "sizes.csv", "zeros.csv", "similarity.csv", "origin.json", "samples")
+    of_floor = {f"{evaluation}/floor/{file}" for file in ("metrics.csv", "origin.json", "samples")}
+    tables = ("metrics.csv", "sizes.csv", "analysis/zeros.csv", "analysis/similarity.csv", "summary.json")
+    return {
+        *(f"{evaluation}/{method}/{file}" for method in methods for file in files),
+        *(of_floor if methods == METHODS else ()),
+        *(f"results/mini/{file}" for file in (*tables, "report.html")),
+    }
+
+
+def test_one_styles_weight_concerns_that_styles_trainings_what_measures_them_and_nothing_else(
+    finished: Study,
+) -> None:
     planned = finished.planned("--config", "tasks={style-munch: {style_weight: 9}}")
-    assert stored(planned) == {f"{method}/style-munch" for method in METHODS}
-    assert not any("prepared" in path for path in planned)
+    trainings = {f"{MODELS}/{method}/style-munch.safetensors" for method in METHODS}
+    assert planned == trainings | measured(METHODS)
 
 
 def test_what_starts_from_the_task_before_is_trained_again_with_it(finished: Study) -> None:
@@ -113,7 +193,8 @@ def test_what_starts_from_the_task_before_is_trained_again_with_it(finished: Stu
 
 def test_a_methods_setting_concerns_that_method_alone(finished: Study) -> None:
     planned = finished.planned("--config", "method_settings={piggyback: {score_learning_rate: 0.5}}")
-    assert stored(planned) == {f"piggyback/{task}" for task in SEQUENCE[1:]}
+    trainings = {f"{MODELS}/piggyback/{task}.safetensors" for task in SEQUENCE[1:]}
+    assert planned == trainings | measured(["piggyback"])
 
 
 def test_a_task_of_the_users_own_rebuilds_nothing(finished: Study, tmp_path: Path) -> None:
@@ -125,8 +206,9 @@ def test_a_task_of_the_users_own_rebuilds_nothing(finished: Study, tmp_path: Pat
     planned = finished.planned(
         "--config", f"tasks={{{added}}}", f"datasets={{{data}}}", f"sequence=[{','.join([*SEQUENCE, 'edges'])}]"
     )
-    assert stored(planned) == {f"{method}/edges" for method in METHODS}
-    assert {path for path in planned if "prepared" in path and "edges" not in path} == set()
+    own = {f"{MODELS}/{method}/edges.safetensors" for method in METHODS}
+    own |= {f"data/mini/prepared/edges/{file}" for file in ("picture.npy", "index.csv", "info.json")}
+    assert planned == own | {"data/mini/raw/edges/manifest.json"} | measured(METHODS)
 
 
 def test_a_task_of_the_users_own_is_learned_and_stands_in_every_table(finished: Study, tmp_path: Path) -> None:

@@ -72,6 +72,11 @@ class Prepared:
             raise DataError(f"{folder}: files that do not belong together ({found} rows); prepare again")
         return cls(picture, target, sources, splits, info)
 
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of `info.json`, and so of all that is here: the arrays' own digests stand in it."""
+        return hashlib.sha256(_info_text(self.info).encode()).hexdigest()
+
     def counts(self) -> dict[str, float]:
         """Pictures per split, and how many were left out as broken or refused."""
         splits = self.info.get("splits", {})
@@ -187,8 +192,7 @@ def write_prepared(folder: Path, size: int, target: Target) -> Iterator[Rows]:
         _write_index(partial / "index.csv", rows.index)
         content = {"picture": rows.picture.sha256, "target": rows.target.sha256 if rows.target else None}
         rows.info |= {"size": size, "target": target, "sha256": content}
-        text = json.dumps(rows.info, indent=1, sort_keys=True, ensure_ascii=False)
-        _write_text(partial / "info.json", text + "\n")
+        _write_text(partial / "info.json", _info_text(rows.info))
 
 
 def _write_index(path: Path, index: list[tuple[str, str]]) -> None:
@@ -198,6 +202,10 @@ def _write_index(path: Path, index: list[tuple[str, str]]) -> None:
         table.writerows((row, source, split) for row, (source, split) in enumerate(index))
         lines.flush()
         os.fsync(lines.fileno())
+
+
+def _info_text(info: Mapping[str, Any]) -> str:
+    return json.dumps(info, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -2,7 +2,8 @@
 
 Tensors stand under the names of the network's layers: a packed mask under its layer's name, weights and
 BatchNorm under their own. The header's metadata says which component each belongs to, with which settings the
-task was learned, the SHA-256 of all tensors and of the header itself, and that of the base network it needs.
+task was learned, on which commit and data, the SHA-256 of all tensors and of the header itself, and that of the
+base network it needs.
 """
 
 import hashlib
@@ -38,6 +39,10 @@ class Provenance:
     """The cut of the settings that decided the training."""
     network_sha256: str | None
     """Of the base network that the task needs to run; None where it brings its own."""
+    commit: str = ""
+    """Of the code, as `provenance.code_version` says it."""
+    data_sha256: str = ""
+    """Of the prepared arrays."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,8 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
         "task": provenance.task,
         "settings": json.dumps(provenance.settings, sort_keys=True),
         "network_sha256": provenance.network_sha256 or "",
+        "commit": provenance.commit,
+        "data_sha256": provenance.data_sha256,
         "sha256": sha256,
         "components": json.dumps(
             [
@@ -164,6 +171,8 @@ def load_task(path: Path) -> TaskFile:
             task=metadata["task"],
             settings=json.loads(metadata["settings"]),
             network_sha256=metadata["network_sha256"] or None,
+            commit=metadata.get("commit", ""),
+            data_sha256=metadata.get("data_sha256", ""),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise unusable(path, f"its metadata is damaged ({error!r})") from error

@@ -15,6 +15,7 @@ from palimpsest.methods.base import Start, Stored
 from palimpsest.networks import build_network
 from palimpsest.networks.pretrained import load_encoder
 from palimpsest.networks.standardised import standardise
+from palimpsest.provenance import code_version
 from palimpsest.settings import AnyTask, Lesson
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.storage.task_file import Provenance, save_task
@@ -61,6 +62,8 @@ def learn(
         task=lesson.task_name,
         settings=lesson.model_dump(mode="json"),
         network_sha256=stored.file(stored.sequence[0]).sha256 if needs_base else None,
+        commit=code_version(),
+        data_sha256=prepared.sha256,
     )
     if fabric.is_global_zero:
         save_task(target, method.store(network), provenance)

@@ -1,0 +1,40 @@
+"""Write the graphs of the Snakefile in the working directory to a file, as JSON.
+
+python graph.py '[["all", {"preset": "real"}], …]' FILE: of each target under these settings every job, made or not.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
+
+
+def graph(target: str, config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    with SnakemakeApi(OutputSettings(dryrun=True, quiet={Quietness.ALL})) as api:
+        workflow = api.workflow(
+            resource_settings=ResourceSettings(cores=2),
+            config_settings=ConfigSettings(config=config),
+            snakefile=Path("Snakefile"),
+        )
+        workflow.dag(DAGSettings(targets={target}, forceall=True)).execute_workflow(executor="dryrun")
+        return [
+            {
+                "rule": job.rule.name,
+                "wildcards": dict(job.wildcards_dict),
+                "input": list(job.input),
+                "code": list(job.input.get("code", [])),
+                "output": list(job.output),
+                "params": {name: str(value) for name, value in job.params.items()},
+                "log": job.log[0],
+            }
+            for job in workflow._workflow.dag.jobs  # the public interface prints jobs, and tells none
+            if job.log
+        ]
+
+
+wanted, destination = sys.argv[1:]
+Path(destination).write_text(json.dumps([graph(*of) for of in json.loads(wanted)]), encoding="utf-8")

@@ -1,0 +1,158 @@
+"""Who depends on what, read off the real Snakefile and the real dvc.yaml, with nothing made."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.pipeline.conftest import ROOT, Job, Study
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
+Stages = dict[str, list[Job]]
+
+EVERYTHING: dict[str, Any] = {
+    "preset": "real",
+    "datasets": {"edges": {"format": "paired", "source": "directory", "root": "edges"}},
+    "tasks": {"edges": {"kind": "paired", "data": "edges"}},
+    "sequence": ["coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch", "edges"],
+}
+"""All kinds of tasks, and a perceptual network with weights: every rule has a job."""
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "data_root": {"data_root": "/elsewhere"},
+    "seeds": {"seeds": [1]},
+    "defaults": {"pictures": {"size": 144}},
+    "presets.${preset}": {"pictures": {"size": 144}},
+}
+"""What DVC may name as a parameter, and a value for it or for a setting below it."""
+
+KINDS = {"coco-seg": "segmentation", "voc-seg": "segmentation", "colorize": "colorization", "edges": "paired"}
+"""The other tasks are styles."""
+
+DEPENDENTS = {
+    # Rules, with a method or a kind of task in brackets where only those: modules of src/palimpsest.
+    "raw weights prepare train evaluate floor collect report": (
+        ". errors job layout liveness machine methods params settings storage storage.atomic"
+    ),
+    "raw weights prepare train evaluate floor": "data data.arrays data.pictures",
+    "raw weights prepare": (
+        "data.coco data.download data.generated data.manifest data.paired data.prepare data.scenes data.scenes.coco"
+        " data.scenes.drawing data.scenes.voc data.sources"
+    ),
+    "raw weights prepare train[segmentation] evaluate floor": "data.voc",
+    "prepare train evaluate floor report": "tasks",
+    "prepare train evaluate floor": "metrics tasks.base",
+    "prepare[segmentation] train[segmentation] evaluate floor": "metrics.segmentation tasks.segmentation",
+    "prepare[colorization] train[colorization] evaluate floor": "tasks.colorization",
+    "prepare[paired] train[paired] evaluate floor": "tasks.paired",
+    "prepare[colorization] prepare[paired] train[colorization] train[paired] evaluate floor": "tasks.pictures",
+    "prepare[style] train[style] evaluate floor": "metrics.perceptual tasks.style",
+    "prepare[colorization] prepare[paired] prepare[style] train[colorization] train[paired] train[style]"
+    " evaluate floor": "metrics.pictures",
+    "prepare[style] train evaluate floor": "networks networks.perceptual networks.unet",
+    "train evaluate floor report": "provenance",
+    "train evaluate floor": ("data.batches methods.base networks.trunk storage.recall storage.task_file"),
+    "train evaluate": "tracking",
+    "train": "networks.pretrained networks.standardised training training.checkpoint training.lesson training.loop",
+    "train[base] train[scratch] evaluate[scratch]": "methods.scratch",
+    "train[fine-tune] evaluate[fine-tune]": "methods.fine_tune",
+    "train[decoder] evaluate[decoder]": "methods.decoder",
+    "train[piggyback] evaluate[piggyback]": "methods.masks methods.piggyback",
+    "evaluate floor collect report": "analysis",
+    "evaluate floor": "analysis.forgetting",
+    "evaluate": "analysis.masks analysis.sizes",
+    "collect report": "analysis.accounting report report.summary",
+    "report": "report.page report.study",
+    "": "cli inspection report.grid report.readme storage.resident translation",  # no results come from these
+}
+
+
+def labels(job: Job) -> set[str]:
+    """What may stand for a job in the table: its rule, and its rule for its method and for its kind of task."""
+    rule = job.rule.split("_")[0]  # train_base and train_in_turn are trainings
+    task = job.wildcards.get("task")
+    kind = KINDS.get(task, "style") if task else None
+    return {rule, f"{rule}[{job.wildcards.get('method')}]", f"{rule}[{kind}]"}
+
+
+def file_of(module: str) -> str:
+    """The file of a module in the table."""
+    path = Path("src/palimpsest", *module.strip(".").split("."))
+    return str(path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py"))
+
+
+@pytest.fixture(scope="module")
+def graphs(unmade: Study) -> list[Stages]:
+    """The jobs that each stage of DVC runs, as the settings are and after each of the changes.
+
+    A stage runs those jobs of its target that no stage before it has run.
+    """
+    targets = [stage["cmd"].removeprefix("snakemake ") for stage in STAGES.values()]
+    configs = [EVERYTHING, *({**EVERYTHING, **change} for change in CHANGES.values())]
+    told = iter(unmade.graphs(*((target, config) for config in configs for target in targets)))
+    found = []
+    for _ in configs:
+        done: set[str] = set()
+        stages = {}
+        for name in STAGES:
+            jobs = next(told)
+            stages[name] = [job for job in jobs if job.log not in done]
+            done |= {job.log for job in jobs}
+        found.append(stages)
+    return found
+
+
+@pytest.fixture
+def stages(graphs: list[Stages]) -> Stages:
+    """The jobs of each stage as the settings are."""
+    return graphs[0]
+
+
+@pytest.fixture
+def jobs(stages: Stages) -> list[Job]:
+    """All jobs."""
+    return [job for jobs in stages.values() for job in jobs]
+
+
+def test_every_module_concerns_the_jobs_that_the_table_says_and_no_others(jobs: list[Job]) -> None:
+    told = {file_of(module): rules.split() for rules, modules in DEPENDENTS.items() for module in modules.split()}
+    assert sorted(told) == sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*.py"))
+    for file, rules in told.items():
+        expected = {job.log for job in jobs if labels(job) & set(rules)}
+        assert {job.log for job in jobs if file in job.code} == expected, file
+    assert {rule for rules in told.values() for rule in rules} <= {label for job in jobs for label in labels(job)}
+
+
+def test_every_entry_of_the_pipeline_concerns_its_own_rule_alone(jobs: list[Job]) -> None:
+    for job in jobs:
+        entries = {file for file in job.code if file.startswith("pipeline/")}
+        assert entries == {"pipeline/__init__.py", f"pipeline/{job.rule.split('_')[0]}.py"}
+
+
+def names(entries: list[Any]) -> set[str]:
+    """The paths of a list of DVC's, with or without options."""
+    return {name for entry in entries for name in ([entry] if isinstance(entry, str) else entry)}
+
+
+def summed_up(paths: set[str], by: set[str]) -> set[str]:
+    """Paths under DVC's names for them or for a folder around them; under their own where it has none."""
+    general = {path.replace(f"/{EVERYTHING['preset']}/", "/${preset}/") for path in paths}
+    return {next((name for name in by if f"{path}/".startswith(f"{name}/")), path) for path in general}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_of_dvc_has_the_inputs_and_outputs_of_the_rules_it_runs(stages: Stages, stage: str) -> None:
+    outputs = {path for job in stages[stage] for path in job.output}
+    inputs = {path for job in stages[stage] for path in job.input} - outputs
+    deps = names(STAGES[stage]["deps"])
+    outs = names(STAGES[stage]["outs"]) | names(STAGES[stage].get("metrics", []))
+    assert summed_up(inputs, deps) | {"Snakefile"} == deps
+    assert summed_up(outputs, outs) == outs
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_of_dvc_has_the_settings_of_the_rules_it_runs(graphs: list[Stages], stage: str) -> None:
+    before, *after = (stages[stage] for stages in graphs)
+    changing = {key for key, jobs in zip(CHANGES, after, strict=True) if jobs != before}
+    assert set(STAGES[stage]["params"]) == changing | {"preset"}  # every path holds the preset's name
