@@ -76,15 +76,19 @@ def recorded() -> Iterator[Callable[..., None]]:
     """A folder of its own with an MLflow run; what takes the epochs."""
     from palimpsest import tracking  # noqa: PLC0415 - slow to import, and the other figures need none
 
-    with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        with tracking.training_run(tracking.training_tags("bench", 0, "scratch", "bench"), "key", {}) as run:
+    tags = tracking.training_tags("bench", 0, "scratch", "bench")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        chdir(folder),
+        tracking.training_run(tags, "key", {}) as run,
+    ):
 
-            def epochs(history: Sequence[dict[str, float]]) -> None:
-                assert isinstance(run, tracking.Run)
-                run.logged = -1  # every repetition logs as the first does
-                run.epochs(history[-1:])
+        def epochs(history: Sequence[dict[str, float]]) -> None:
+            assert isinstance(run, tracking.Run)
+            run.logged = -1  # every repetition logs as the first does
+            run.epochs(history[-1:])
 
-            yield epochs
+        yield epochs
 
 
 def ours(fabric: object, settings: TrainingSettings, prepared: Prepared, epochs: Callable[..., None]) -> None:

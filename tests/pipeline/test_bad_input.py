@@ -321,7 +321,7 @@ def test_pictures_of_every_mode_are_read(mode: str) -> None:
 def test_a_loss_that_becomes_no_number_ends_one_training_alone() -> None:
     for name in ("src", "pipeline"):  # the code is among what identifies a training
         Path(name).symlink_to(ROOT / name)
-    study = Study(Path())  # in processes of their own: MLflow keeps a database open
+    study = Study(Path.cwd())  # in processes of their own: MLflow keeps a database open
     lesson = ("python", "-m", "pipeline.train", "--seed", "0", "--log", "logs/train.log")
     study.run(*lesson, "--method", "base", "--task", "shapes")
     before = finished()

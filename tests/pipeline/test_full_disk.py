@@ -144,7 +144,8 @@ def test_a_training_that_cannot_be_recorded_is_not_trained_again(
 
     def full_at_the_end(run: Any, values: Any) -> None:
         tags(run, values)
-        disk.enter_context(room_for(0))
+        if "sha256" in values:
+            disk.enter_context(room_for(0))
 
     monkeypatch.setattr(tracking.Run, "tags", full_at_the_end)
     with disk, pytest.raises(StorageError, match=rf"^mlflow\.db: cannot be written .*{ROOM}$"):
