@@ -18,6 +18,7 @@ use rule evaluate as evaluate_variant with:
         sizes=EACH.evaluation("{seed}", "{method}") / "sizes.csv",
         zeros=EACH.evaluation("{seed}", "{method}") / "zeros.csv",
         similarity=EACH.evaluation("{seed}", "{method}") / "similarity.csv",
+        origin=EACH.origin("{seed}", "{method}"),
         samples=directory(EACH.evaluation("{seed}", "{method}") / "samples"),
     log:
         EACH.logs / "evaluate-{seed}-{method}.log",

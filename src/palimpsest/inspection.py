@@ -7,6 +7,7 @@ database of the folder in which the task was trained. What is not recorded is sa
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pandas as pd
 
 from palimpsest import tracking
 from palimpsest.errors import StorageError
-from palimpsest.layout import TRACKING_DATABASE, Layout
+from palimpsest.layout import SWEEP, TRACKING_DATABASE, Layout
 from palimpsest.methods import BASE
 from palimpsest.methods.base import Component
 from palimpsest.settings import FLOOR
@@ -24,8 +25,8 @@ from palimpsest.storage.task_file import TaskFile, load_task
 MISSING = "not recorded"
 NO_DATABASE = f"unknown: there is no {TRACKING_DATABASE} here; it stays in the folder of the training"
 
-Measured = tuple[int, str, str]
-"""Seed, method and task."""
+Measured = tuple[Layout, int, str, str]
+"""Layout (of a preset, or of a variant in a sweep), seed, method and task."""
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -40,62 +41,63 @@ def inspect(path: Path) -> dict[str, Any]:
         raise StorageError(f"{path}: there is no such file")
     if path.suffix == ".safetensors":
         return {"file": str(path), **of_task(load_task(path))}
-    layout = layout_of(path)
-    measured = measured_in(path, layout)
-    folders = dict.fromkeys((seed, method) for seed, method, _ in measured)
+    measured = measured_in(path)
+    origins = {layout.evaluation(seed, method): layout.origin(seed, method) for layout, seed, method, _ in measured}
     return {
         "file": str(path),
-        "measured_with": {str(layout.evaluation(*of)): origin_of(layout.origin(*of)) for of in folders},
-        "measures": {str(found): of_task(load_task(found)) for found in dict.fromkeys(trainings(measured, layout))},
+        "measured_with": {str(folder): origin_of(origin) for folder, origin in origins.items()},
+        "measures": {str(found): of_task(load_task(found)) for found in dict.fromkeys(trainings(measured))},
     }
 
 
-def layout_of(path: Path) -> Layout:
-    """The layout of the preset that a file of results belongs to.
+def measured_in(path: Path) -> list[Measured]:
+    """What a file of results is about, by the rows of its preset's `metrics.csv`, of a sweep's by `sweep.csv`.
 
     Raises:
-        StorageError: the file is no result.
+        StorageError: the file is no result, or that table is missing, or has no rows of this file.
     """
     try:
-        preset, *_ = path.resolve().relative_to(Path("results").resolve()).parts
+        preset, *below = path.resolve().relative_to(Path("results").resolve()).parts
     except ValueError as error:
         raise StorageError(f"{path}: expected a file below models/ or results/ of this folder") from error
-    return Layout(preset)
-
-
-def measured_in(path: Path, layout: Layout) -> list[Measured]:
-    """What a file of results is about, by the rows of its preset's `metrics.csv`.
-
-    Raises:
-        StorageError: that table is missing, or has no rows of this file.
-    """
-    table = layout.results / "metrics.csv"
+    if not below:
+        raise StorageError(f"{path}: belongs to no preset, and there is no training behind it")
+    target = "sweep" if preset.endswith(SWEEP) or below == ["sweep.csv"] else "all"
+    preset = preset.removesuffix(SWEEP)
+    table = Layout(preset).results / ("sweep.csv" if target == "sweep" else "metrics.csv")
     if not table.exists():
-        raise StorageError(f"{path}: {table} is missing, which says what was measured; `snakemake all` makes it")
-    rows = pd.read_csv(table, usecols=["seed", "method", "task"], dtype={"task": str}).drop_duplicates()
-    measured: list[Measured] = list(rows.itertuples(index=False, name=None))
+        raise StorageError(
+            f"{path}: {table} is missing, which says what was measured; `snakemake --cores all {target}` makes it"
+        )
+    rows = pd.read_csv(table, dtype={"variant": str, "task": str}).fillna({"variant": ""})
+    columns = [name for name in ("variant", "seed", "method", "task") if name in rows]
+    measured: list[Measured] = [
+        (Layout(preset, *variant), seed, method, task)
+        for *variant, seed, method, task in rows[columns].drop_duplicates().itertuples(index=False, name=None)
+    ]
     place = path.resolve()
-    if place.is_relative_to((layout.results / "evaluation").resolve()):
-        folders = {row: layout.evaluation(*row[:2]).resolve() for row in measured}
-        measured = [row for row in measured if place.is_relative_to(folders[row])]
+    if "evaluation" in below:
+        measured = [row for row in measured if place.is_relative_to(row[0].evaluation(*row[1:3]).resolve())]
     if not measured:
         raise StorageError(f"{path}: {table} has no rows of it, so that it is left over from another study")
     return measured
 
 
-def trainings(measured: Iterable[Measured], layout: Layout) -> Iterator[Path]:
+def trainings(measured: Iterable[Measured]) -> Iterator[Path]:
     """The stored tasks that were measured, of which the floor has none.
 
     Raises:
         StorageError: one is gone.
     """
-    for seed, method, task in measured:
-        own, base = layout.stored(seed, method, task), layout.stored(seed, BASE, task)
+    for layout, seed, method, task in measured:
         if method == FLOOR:
             continue
-        if not own.exists() and not base.exists():
+        own = layout.stored(seed, method, task)
+        base = [replace(layout, own_base=has).stored(seed, BASE, task) for has in (True, False)]
+        found = next((file for file in (own, *base) if file.exists()), None)
+        if found is None:
             raise StorageError(f"{own}: was measured, and is gone; `snakemake --cores all {own}` makes it")
-        yield own if own.exists() else base
+        yield found
 
 
 def origin_of(path: Path) -> Any:
