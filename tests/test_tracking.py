@@ -206,7 +206,6 @@ def test_a_run_that_is_continued_names_the_commit_that_ended_it(
     assert found.data.tags["mlflow.source.git.commit"] == "decaf"
 
 
-@pytest.mark.proof  # every run of the pipeline on an empty folder tries it with two
 def test_jobs_that_come_first_at_the_same_time_make_one_database(tmp_path: Path) -> None:
     jobs = (
         "import os\n"
