@@ -1,29 +1,36 @@
 """What README.md and docs/ claim."""
 
-import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from palimpsest.report.readme import table
+from pipeline.readme import tables
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 
 
-def committed(path: str) -> str | None:
-    """A file as git has it: a run of one's own changes the summary on the disk, which the README is not about."""
-    done = subprocess.run(["git", "show", f":{path}"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout if done.returncode == 0 else None
+PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+MARKED = re.compile(r"<!-- table:([\w-]+) -->\n(.*?)<!-- /table:\1 -->", re.DOTALL)
 
 
-@pytest.mark.parametrize("preset", ["mini", "real"])
-def test_the_tables_are_those_of_the_summaries(preset: str) -> None:
-    (shown,) = re.findall(rf"<!-- table:{preset} -->\n(.*?)<!-- /table:{preset} -->", README, re.DOTALL)
-    summary = committed(f"results/{preset}/summary.json")
-    assert shown == (table(json.loads(summary)) if summary else "")
+def git(*arguments: str) -> str:
+    """What git says: of results, as they are committed, since a run of one's own changes those on the disk."""
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_tables_are_those_of_the_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in git("ls-files", "results").splitlines():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(git("show", f":{path}"), "utf-8")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    expected = dict(tables(Path("results")))
+    shown = {name: text for page in PAGES for name, text in MARKED.findall(page.read_text("utf-8"))}
+    assert shown == expected and "mini" in expected
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]))

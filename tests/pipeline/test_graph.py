@@ -64,7 +64,8 @@ DEPENDENTS = {
     "evaluate": "analysis.masks analysis.sizes",
     "collect report": "analysis.accounting report report.summary",
     "report": "report.page report.study",
-    "": "cli inspection report.grid report.readme storage.resident translation",  # no results come from these
+    # no results of the study come from these
+    "": "cli inspection report.bench report.grid report.readme report.sweep storage.resident translation",
 }
 
 

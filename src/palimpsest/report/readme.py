@@ -1,4 +1,4 @@
-"""The tables of README, written from `summary.json` between markers, so that no figure is pasted by hand.
+"""Tables in README and docs/, written from results between markers, so that no figure is pasted by hand.
 
 <!-- table:mini -->
 | | | floor | scratch | …
@@ -26,32 +26,21 @@ Summary = Mapping[str, Any]
 ARROWS = {"higher": " ↑", "lower": " ↓", "one": " → 1", "": ""}
 
 
-def write_tables(readme: Path, summaries: Mapping[str, Summary]) -> None:
-    """Replace what stands between the markers of each preset with its table; the rest stays as it is.
+def write_tables(document: Path, tables: Mapping[str, str]) -> None:
+    """Replace what stands between the markers of each name with its table; the rest stays as it is.
 
     Raises DataError, with the file unchanged, if a marker is missing, stands twice or in the wrong order.
     """
-    text = readme.read_text("utf-8")
-    for preset, summary in summaries.items():
-        start, end = _between(readme, text, preset)
-        text = f"{text[:start]}\n{table(summary)}{text[end:]}"
-    write_text(readme, text)
+    text = document.read_text("utf-8")
+    for name, found in tables.items():
+        start, end = _between(document, text, name)
+        text = f"{text[:start]}\n{found}{text[end:]}"
+    write_text(document, text)
 
 
-def tables_differ(readme: Path, summaries: Mapping[str, Summary]) -> list[str]:
-    """The presets whose table in the file is not what `write_tables` would write. Raises as it does."""
-    text = readme.read_text("utf-8")
-    different = []
-    for preset, summary in summaries.items():
-        start, end = _between(readme, text, preset)
-        if text[start:end] != f"\n{table(summary)}":
-            different.append(preset)
-    return different
-
-
-def has_table(readme: Path, preset: str) -> bool:
-    """Whether the file has a place for the table of a preset."""
-    return f"<!-- table:{preset} -->" in readme.read_text("utf-8")
+def has_table(document: Path, name: str) -> bool:
+    """Whether the file has a place for the table of this name."""
+    return f"<!-- table:{name} -->" in document.read_text("utf-8")
 
 
 def table(summary: Summary) -> str:
@@ -79,6 +68,11 @@ def table(summary: Summary) -> str:
     ):
         if set(values) != {"–"}:
             rows.append([label, unit, *values])
+    return markdown(rows)
+
+
+def markdown(rows: Iterable[Iterable[str]]) -> str:
+    """Cells as a Markdown table, a line each row."""
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
@@ -140,13 +134,13 @@ def _code(name: str) -> str:
     return "`" + name.replace("|", "\\|") + "`"
 
 
-def _between(readme: Path, text: str, preset: str) -> tuple[int, int]:
-    """Where the text between a preset's markers starts and ends."""
-    opening, closing = f"<!-- table:{preset} -->", f"<!-- /table:{preset} -->"
+def _between(document: Path, text: str, name: str) -> tuple[int, int]:
+    """Where the text between the markers of a name starts and ends."""
+    opening, closing = f"<!-- table:{name} -->", f"<!-- /table:{name} -->"
     for marker in (opening, closing):
         if text.count(marker) != 1:
-            raise DataError(f"{readme}: expected the marker {marker} once, found it {text.count(marker)} times")
+            raise DataError(f"{document}: expected the marker {marker} once, found it {text.count(marker)} times")
     start, end = text.index(opening) + len(opening), text.index(closing)
     if end < start:
-        raise DataError(f"{readme}: {closing} stands before {opening}")
+        raise DataError(f"{document}: {closing} stands before {opening}")
     return start, end

@@ -1,0 +1,15 @@
+"""The table of `make bench`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from palimpsest.report.readme import markdown
+
+
+def bench_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown from `bench.json`: a line per figure with its quartiles."""
+    rows = [["figure", "median", "quartiles", "what it is"], ["---", "---:", "---:", "---"]]
+    for name, figure in figures.items():
+        spread = f"{figure['low']:.3f} … {figure['high']:.3f}"
+        rows.append([f"`{name}`", f"{figure['ratio']:.3f}", spread, figure["unit"]])
+    return markdown(rows)
