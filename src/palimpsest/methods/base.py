@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from palimpsest.errors import StorageError
@@ -143,7 +144,9 @@ def load_into(network: nn.Module, tensors: State) -> None:
             raise StorageError(f"the network has no tensor {name!r}: the stored task is of another network")
         if own[name].shape != tensor.shape:
             raise StorageError(f"{name}: expected shape {tuple(own[name].shape)}, found {tuple(tensor.shape)}")
-    network.load_state_dict(dict(tensors), strict=False)
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)  # of which `Module.load_state_dict` makes more ado
 
 
 def task_components(network: nn.Module) -> list[Component]:

@@ -155,5 +155,6 @@ def write_masked(out: Tensor, weight: Tensor, bits: Tensor) -> None:
     source, target = (tensor.detach().view(-1).numpy().view(np.int32) for tensor in (weight, out))
     for start in range(0, target.size, BLOCK):
         block = slice(start, start + BLOCK)
-        mask = np.unpackbits(packed[start // 8 : (start + BLOCK) // 8], count=target[block].size)
-        np.bitwise_and(source[block], -mask.astype(np.int32), out=target[block])  # -1 is all ones, 0 none
+        ones = np.unpackbits(packed[start // 8 : (start + BLOCK) // 8], count=target[block].size).view(np.int8)
+        mask = np.negative(ones, out=ones).astype(np.int32)  # all bits of a weight, as -1 has, or none
+        np.bitwise_and(source[block], mask, out=target[block])
