@@ -15,6 +15,8 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
+import torch
+
 from palimpsest import machine
 from palimpsest.storage.atomic import write_text
 
@@ -44,6 +46,7 @@ def main() -> None:
     found = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     for name in options.names or BENCHMARKS:
         measure: Callable[[int], object] = getattr(import_module(f"benchmarks.{BENCHMARKS[name]}"), name)
+        torch.set_num_threads(machine.cores())  # one figure may have left another number behind
         found[name] = asdict(measure(options.rounds))  # type: ignore[call-overload]
         print(line(name, found[name]), flush=True)
         write_text(RESULTS, json.dumps(found, indent=2) + "\n")

@@ -13,6 +13,8 @@ from palimpsest import machine
 from palimpsest.tracking import IDENTITY, connect, experiment_name
 
 PRESET = "mini"
+SETTINGS = {"preset": PRESET, "data_root": None}
+"""Laid over params.yaml, which may have been set to another preset."""
 FIRST_STEP = """
 import sys
 import palimpsest.training.loop as loop
@@ -31,13 +33,15 @@ def job_start(rounds: int) -> Ratio:
     with tempfile.TemporaryDirectory() as name:
         for part in ("params.yaml", "styles", "data", "models", "src", "pipeline"):
             (Path(name) / part).symlink_to(root / part)
-        job = [sys.executable, "-c", FIRST_STEP, "--seed", "0", "--method", "piggyback", "--task", "voc-seg"]
+        lesson = ["--seed", "0", "--method", "piggyback", "--task", "voc-seg"]
+        job = [sys.executable, "-c", FIRST_STEP, *lesson, "--config", json.dumps(SETTINGS)]
         return spread([wall(job, name) for _ in range(rounds)], "s")
 
 
 def noop_all(rounds: int) -> Ratio:
     """Seconds that `snakemake all` takes when there is nothing to do."""
-    command = [str(Path(sys.executable).parent / "snakemake"), "--cores", "8", "all"]
+    config = [f"{key}={json.dumps(value)}" for key, value in SETTINGS.items()]
+    command = [str(Path(sys.executable).parent / "snakemake"), "--cores", "8", "all", "--config", *config]
     return spread([wall(command, ".") for _ in range(rounds)], "s")
 
 
@@ -62,7 +66,7 @@ def finished_jobs(preset: str) -> list[tuple[float, float]]:
     """Start and end of the jobs behind a preset's files, in seconds, as Snakemake wrote them down."""
     found = set()
     for path in Path(".snakemake/metadata").iterdir():
-        output = base64.b64decode(path.name, altchars=b"+-").decode()
+        output = base64.urlsafe_b64decode(path.name).decode()
         if f"/{preset}/" in output and Path(output).exists():
             entry = json.loads(path.read_text())
             found.add((entry["starttime"], entry["endtime"]))

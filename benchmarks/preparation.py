@@ -29,7 +29,7 @@ SIZE = 128
 
 def prepare_vs_naive(rounds: int) -> Ratio:
     """Images/s of `palimpsest.data.prepare`, on one core, ÷ those of a plain loop on the same photographs."""
-    preparation = resolve(read(Path("params.yaml")), {"preset": "mini"}).preparation("coco-seg")
+    preparation = resolve(read(Path("params.yaml")), {"preset": "mini", "data_root": None}).preparation("coco-seg")
     settings = DatasetSettings(format="coco", source="generated", side=SIDE, generate={"val2017": PICTURES})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -12,7 +12,6 @@ import pandas as pd
 
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
-from palimpsest.params import read, resolve
 from palimpsest.report.bench import bench_table
 from palimpsest.report.grid import write_grid
 from palimpsest.report.readme import has_table, table, write_tables
@@ -36,9 +35,7 @@ def tables(results: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(results.glob("*/summary.json")):
         yield path.parent.name, table(json.loads(path.read_text("utf-8")))
     for path in sorted(results.glob("*/sweep.csv")):
-        preset = path.parent.name
-        base_task = resolve(read(Path("params.yaml")), {"preset": preset}).base_task
-        yield f"{preset}-sweep", sweep_table(pd.read_csv(path), base_task)
+        yield f"{path.parent.name}-sweep", sweep_table(pd.read_csv(path))
     if (results / "bench.json").exists():
         yield "bench", bench_table(json.loads((results / "bench.json").read_text("utf-8")))
 

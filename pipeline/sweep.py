@@ -4,7 +4,7 @@ python -m pipeline.sweep
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
@@ -12,18 +12,20 @@ from palimpsest import job
 from palimpsest.layout import Layout
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import write_text
+from palimpsest.sweeps import Variants, sweeps_of
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Write `sweep.csv`: variant (empty for a method as it is set), seed, method, task, metric, value."""
-    table = pd.concat(measured(settings, layout), ignore_index=True)
+    sweeps = sweeps_of(*job.handed(options.config))
+    table = pd.concat(measured(settings, sweeps), ignore_index=True)
     write_text(layout.results / "sweep.csv", table.to_csv(index=False))
 
 
-def measured(settings: Settings, layout: Layout) -> Iterator[pd.DataFrame]:
+def measured(settings: Settings, sweeps: Mapping[str, Variants]) -> Iterator[pd.DataFrame]:
     """Each task right after it was learned, and of masks the share of zeros as a metric `zeros`."""
     variants = [("", method) for method in settings.methods]
-    variants += [(name, method) for method, sweep in settings.sweeps.items() for name in sweep]
+    variants += [(name, method) for method, sweep in sweeps.items() for name in sweep]
     for variant, method in variants:
         for seed in settings.seeds:
             folder = Layout(settings.preset, variant).evaluation(seed, method)

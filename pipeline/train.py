@@ -9,7 +9,9 @@ import argparse
 
 from palimpsest import job, tracking
 from palimpsest.data.arrays import Prepared
+from palimpsest.errors import SettingsError
 from palimpsest.layout import Layout
+from palimpsest.methods import BASE
 from palimpsest.provenance import digest, stage_sources
 from palimpsest.settings import Lesson, Settings
 from palimpsest.storage.recall import StoredTasks
@@ -20,6 +22,8 @@ from palimpsest.training.loop import start_fabric
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Run one lesson inside one MLflow run."""
+    if options.method == BASE and layout.variant and not layout.own_base:
+        raise SettingsError(f"the variant {layout.variant} stands on the base network of the study")
     lesson = settings.lesson(options.seed, options.method, options.task)
     before = settings.sequence[: settings.sequence.index(options.task)]
     stored = StoredTasks.of(settings, options.seed, options.method)

@@ -1,7 +1,6 @@
 """What README.md and docs/ claim."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -26,7 +25,6 @@ def test_the_tables_are_those_of_the_results(tmp_path: Path, monkeypatch: pytest
     for path in git("ls-files", "results").splitlines():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(git("show", f":{path}"), "utf-8")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     expected = dict(tables(Path("results")))
     shown = {name: text for page in PAGES for name, text in MARKED.findall(page.read_text("utf-8"))}

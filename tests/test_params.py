@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from palimpsest.errors import SettingsError
 from palimpsest.methods import BASE
-from palimpsest.params import find_files, laid_over, read, resolve, vary
+from palimpsest.params import find_files, laid_over, read, resolve
 from tests.conftest import nested
 
 Content = dict[str, Any]
@@ -299,72 +299,6 @@ def test_style_tasks_are_given_the_weights_file_of_their_preset(params_yaml: Con
     assert named.tasks["style-gogh"].weights == Path("own.pth")
 
 
-def with_sweeps(content: Content, **variants: Content) -> Content:
-    return {**content, "defaults": {**content["defaults"], "sweeps": {"piggyback": variants}}}
-
-
-SLOWER = {"method_settings": {"piggyback": {"score_learning_rate": 1e-4}}}
-
-
-def test_a_variant_is_the_settings_with_its_own_laid_over(content: Content) -> None:
-    swept = with_sweeps(content, slower=SLOWER)
-    main, varied = resolve(swept), vary(swept, {"seeds": [3]}, "slower")
-    assert (main.variant, varied.seeds) == (None, [3])
-    assert varied.method_settings.piggyback.score_learning_rate == 1e-4
-    assert varied.lesson(3, "decoder", "colour") == resolve(swept, {"seeds": [3]}).lesson(3, "decoder", "colour")
-    assert main.digest() == resolve(content).digest()  # what could be tried is no setting of what is done
-
-
-@pytest.mark.parametrize(
-    ("changes", "own_base"),
-    [(SLOWER, False), ({"base": {"steps": 9}}, True), ({"network": {"padding": "zeros"}}, True)],
-)
-def test_a_variant_has_a_base_network_of_its_own_where_what_it_changes_makes_another(
-    content: Content, changes: Content, own_base: bool
-) -> None:
-    layout = vary(with_sweeps(content, other=changes), {}, "other").layout
-    assert str(layout.stored(0, "piggyback", "colour")) == (
-        "models/tiny.sweep/other/seed-0/piggyback/colour.safetensors"
-    )
-    assert str(layout.base(0, "shapes")) == (
-        f"models/{'tiny.sweep/other' if own_base else 'tiny'}/seed-0/base/shapes.safetensors"
-    )
-    assert str(layout.evaluation(0, "piggyback")) == "results/tiny.sweep/other/evaluation/seed-0/piggyback"
-    assert layout.prepared("colour") == resolve(content).layout.prepared("colour")
-
-
-@pytest.mark.parametrize(
-    ("sweeps", "told"),
-    [
-        ({"pigyback": {}}, "sweeps: there is no 'pigyback'; did you mean 'piggyback'?"),
-        ({"piggyback": {"a": {}}, "decoder": {"a": {}}}, "sweeps: a variant stands twice in ['a', 'a']"),
-        ({"piggyback": {"a/b": {}}}, "sweeps.piggyback.a/b.[key]: String should match pattern"),
-        (
-            {"piggyback": {"a": {"base": {"step": 3}}}},
-            "sweeps: a: base.step: unknown setting; did you mean 'steps'?",
-        ),
-        ({"piggyback": {"a": {"pictures": {"size": 96}}}}, "sweeps: a: changes preset, tasks, seeds or data"),
-        ({"piggyback": {"a": {"seeds": [1]}}}, "sweeps: a: changes preset, tasks, seeds or data"),
-    ],
-)
-def test_a_sweep_that_cannot_be_compared_is_refused(content: Content, sweeps: Content, told: str) -> None:
-    swept = {**content, "defaults": {**content["defaults"], "sweeps": sweeps}}
-    with pytest.raises(SettingsError) as error:
-        resolve(swept)
-        vary(swept, {}, "a")
-    assert str(error.value).startswith(told)
-
-
-def test_a_variant_that_is_not_there_is_named(content: Content) -> None:
-    with pytest.raises(SettingsError, match="there is no variant of a sweep 'slow'; did you mean 'slower'"):
-        vary(with_sweeps(content, slower=SLOWER), {}, "slow")
-
-
-def test_every_variant_of_the_repository_resolves(params_yaml: Content) -> None:
-    for preset in params_yaml["presets"]:
-        over = {"preset": preset}
-        for sweep in resolve(params_yaml, over).sweeps.values():
-            for name in sweep:
-                varied = vary(params_yaml, over, name)
-                assert varied.variant is not None
-                assert varied.variant.own_base == name.startswith(("base-", "batchnorm-", "gradient-"))
+def test_no_settings_are_made_a_variant_by_hand(content: Content) -> None:
+    with pytest.raises(SettingsError, match=r"^variant: unknown setting"):
+        resolve(content, {"variant": {"name": "x", "own_base": False}})

@@ -1,3 +1,4 @@
+import fcntl
 import shutil
 import sqlite3
 import subprocess
@@ -294,3 +295,21 @@ def test_nested_settings_stand_under_dotted_names() -> None:
         "b.c.d": None,
         "b.e": [1, 2],
     }
+
+
+def test_runs_are_completed_by_one_measuring_at_a_time(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with training_run(training_tags("mini", 0, "base", "coco-seg"), "key", {}):
+        pass
+    seen = []
+
+    def metrics(run: Any, values: Any) -> None:
+        with tracking.COMPLETING.open("a") as stream, pytest.raises(BlockingIOError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        seen.append(values)
+
+    monkeypatch.setattr(tracking.Run, "metrics", metrics)
+    tables: Any = {"sizes": [], "zeros": []}
+    complete_runs(Layout("mini"), 0, "piggyback", [cell("coco-seg", "coco-seg", 20)], tables, tmp_path)
+    assert seen == [{"coco-seg/miou": 20, "bytes": 0}]

@@ -2,20 +2,22 @@
 
 import logging
 import sys
+from functools import cache
 from pathlib import Path
 
 from palimpsest import job, liveness, machine
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, METHODS, entry_of
-from palimpsest.params import find_files, read, resolve, vary
+from palimpsest.params import find_files, read, resolve
 from palimpsest.provenance import stage_sources
 from palimpsest.settings import FLOOR
+from palimpsest.sweeps import sweeps_of, vary
 
 try:
     CONTENT = read(Path("params.yaml"))
     SETTINGS = resolve(CONTENT, config)
-    VARIANTS = {name: vary(CONTENT, config, name) for sweep in SETTINGS.sweeps.values() for name in sweep}
+    SWEEPS = sweeps_of(CONTENT, config)
     if workflow.is_main_process:
         find_files(SETTINGS)
     liveness.take_over(Path(".snakemake"))
@@ -39,7 +41,7 @@ wildcard_constraints:
     method="|".join([BASE, *SETTINGS.methods]),
     task="|".join(SETTINGS.sequence),
     dataset="|".join(SETTINGS.datasets),
-    variant=any_of(VARIANTS),
+    variant=any_of(name for sweep in SWEEPS.values() for name in sweep),
 
 
 IN_TURN = [name for name in SETTINGS.methods if METHODS[name].starts_from == "previous"]
@@ -83,9 +85,18 @@ def paintings(tasks):
     return [task.picture for task in chosen if task.kind == "style"]
 
 
+@cache
+def varied(name):
+    """The settings of a variant of a sweep; asked for late, so that one that is impossible stops its sweep alone."""
+    try:
+        return vary(CONTENT, config, name)
+    except PalimpsestError as error:
+        sys.exit(f"error: {error}")
+
+
 def settings_of(wildcards):
     """The settings of a job: those of a variant of a sweep, where it is one."""
-    return VARIANTS[wildcards.variant] if "variant" in wildcards.keys() else SETTINGS
+    return varied(wildcards.variant) if "variant" in wildcards.keys() else SETTINGS
 
 
 def of_variant(wildcards):

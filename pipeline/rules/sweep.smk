@@ -28,9 +28,9 @@ rule sweep:
     """Measure every variant of every sweep, beside all methods as they are set."""
     input:
         measured=rules.collect.input.measured,
-        variants=[
-            VARIANTS[name].layout.evaluation(seed, method) / "metrics.csv"
-            for method, sweep in SETTINGS.sweeps.items()
+        variants=lambda wildcards: [
+            varied(name).layout.evaluation(seed, method) / "metrics.csv"
+            for method, sweep in SWEEPS.items()
             for name in sweep
             for seed in SETTINGS.seeds
         ],
@@ -45,6 +45,6 @@ rule sweep:
     params:
         methods=SETTINGS.methods,
         seeds=SETTINGS.seeds,
-        variants={method: list(sweep) for method, sweep in SETTINGS.sweeps.items()},
+        variants={method: list(sweep) for method, sweep in SWEEPS.items()},
     shell:
         "python -m pipeline.sweep --log {log}"

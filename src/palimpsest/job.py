@@ -14,9 +14,10 @@ from typing import Any
 from palimpsest import liveness, machine
 from palimpsest.errors import PalimpsestError, explained
 from palimpsest.layout import Layout
-from palimpsest.params import laid_over, read, resolve, vary
+from palimpsest.params import laid_over, read, resolve
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import writing
+from palimpsest.sweeps import vary
 
 SNAPSHOT = "PALIMPSEST_SETTINGS"
 """Environment variable in which the pipeline hands its jobs the settings it was started with."""
@@ -35,14 +36,16 @@ def hand_over(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
-def settings_of_job(overrides: Mapping[str, Any], variant: str | None = None) -> Settings:
-    """The settings that the pipeline handed over, or those of `params.yaml` for a job that is run by hand.
-
-    With ``variant`` those of one variant of a sweep.
-    """
+def handed(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The content of `params.yaml` and what is laid over it: as the pipeline handed them over, if it did."""
     snapshot = os.environ.get(SNAPSHOT)
-    handed = json.loads(snapshot) if snapshot else {"content": read(Path("params.yaml")), "overrides": {}}
-    content, over = handed["content"], laid_over(handed["overrides"], overrides)
+    given = json.loads(snapshot) if snapshot else {"content": read(Path("params.yaml")), "overrides": {}}
+    return given["content"], laid_over(given["overrides"], overrides)
+
+
+def settings_of_job(overrides: Mapping[str, Any], variant: str | None = None) -> Settings:
+    """The settings of a job; with ``variant`` those of one variant of a sweep."""
+    content, over = handed(overrides)
     return resolve(content, over) if variant is None else vary(content, over, variant)
 
 

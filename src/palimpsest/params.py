@@ -9,13 +9,13 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from palimpsest.errors import SettingsError, known, nearest
+from palimpsest.errors import SettingsError, nearest
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE
-from palimpsest.settings import Settings, StyleSettings, Variant
+from palimpsest.settings import Settings, StyleSettings
 
-TOP = ("preset", "data_root", "seeds", "defaults", "presets")
-"""What may stand at the top of `params.yaml`. DVC's stages name these: what they do not name, DVC does not see."""
+TOP = ("preset", "data_root", "seeds", "defaults", "presets", "sweeps")
+"""What may stand at the top of `params.yaml`. DVC's stages name these, since it sees nothing that they do not name;
+all but `sweeps`, on which nothing of the study depends (`palimpsest.sweeps`)."""
 
 
 class UniqueKeys(yaml.SafeLoader):
@@ -75,6 +75,9 @@ def resolve(content: Mapping[str, Any], overrides: Mapping[str, Any] | None = No
             raise SettingsError(f"{key}: unknown setting{nearest(str(key), TOP)}")
     layers = {key: content.get(key) or {} for key in ("defaults", "presets")}
     top = laid_over({key: content[key] for key in content if key not in layers}, overrides or {})
+    top.pop("sweeps", None)
+    if "variant" in top:
+        raise SettingsError("variant: unknown setting; a variant of a sweep is tried by `snakemake sweep`")
     preset = top.get("preset")
     if not isinstance(preset, str) or preset not in mapping(layers["presets"], "presets"):
         raise SettingsError(f"preset: there is no {preset!r}{nearest(str(preset), layers['presets'])}")
@@ -103,28 +106,6 @@ def find_files(settings: Settings) -> None:
     for key, path in named.items():
         if path is not None and not path.is_file():
             raise SettingsError(f"{key}: there is no file {path}")
-
-
-def vary(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str) -> Settings:
-    """The settings of one variant of the sweeps.
-
-    Raises:
-        SettingsError: there is no such variant, or it is not one of the preset's methods on the preset's data.
-    """
-    main = resolve(content, overrides)
-    variants = {name: changes for sweep in main.sweeps.values() for name, changes in sweep.items()}
-    changes = variants[known(name, variants, "variant of a sweep")]
-    try:
-        varied = resolve(content, laid_over(overrides, changes))
-    except SettingsError as error:
-        raise SettingsError(f"sweeps: {name}: {error}") from error
-    if (varied.preset, varied.sequence, varied.seeds) != (main.preset, main.sequence, main.seeds) or any(
-        varied.preparation(task) != main.preparation(task) for task in main.sequence
-    ):
-        raise SettingsError(f"sweeps: {name}: changes preset, tasks, seeds or data, which a sweep cannot compare")
-    seed, first = main.seeds[0], main.base_task
-    own_base = varied.lesson(seed, BASE, first) != main.lesson(seed, BASE, first)
-    return varied.model_copy(update={"variant": Variant(name=name, own_base=own_base)})
 
 
 def mapping(value: Any, path: str) -> Mapping[str, Any]:

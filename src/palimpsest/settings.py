@@ -7,7 +7,7 @@ single job may depend on: the pipeline reruns the job when that cut changes, so 
 import hashlib
 import typing
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -249,8 +249,11 @@ class MaskSettings(Part):
     def _starts_open(self) -> typing.Self:
         if self.initial_score <= self.threshold:
             raise ValueError("initial_score must lie above threshold: the mask has to start as all ones")
-        if self.averaged > self.score_share:
-            raise ValueError("averaged must not exceed score_share: scores are averaged while they train")
+        if self.averaged and not self.averaged <= self.score_share < 1:
+            raise ValueError(
+                "averaged has to be at most score_share, and score_share below 1: scores are averaged while they "
+                "train, and BatchNorm has to get used to the mask that is made of their mean"
+            )
         return self
 
 
@@ -325,13 +328,10 @@ class Examination(Part):
     samples: int
 
 
-VariantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")]
-
-
 class Variant(Part):
     """Which variant of a sweep these settings are."""
 
-    name: VariantName
+    name: str
     own_base: bool
     """Whether what it changes makes another base network."""
 
@@ -355,10 +355,8 @@ class Settings(Part):
     method_settings: MethodSettings = MethodSettings()
     datasets: dict[Name, DatasetSettings]
     tasks: dict[Name, AnyTask]
-    sweeps: Annotated[dict[str, dict[VariantName, dict[str, Any]]], Field(exclude=True)] = {}
-    """By method, and by a name of one's own: the settings that are laid over these to be compared with them."""
     variant: Variant | None = None
-    """Set by `palimpsest.params.vary`."""
+    """Set by `palimpsest.sweeps.vary`, and by nobody else."""
 
     @property
     def layout(self) -> Layout:
@@ -372,7 +370,6 @@ class Settings(Part):
         for key, names, choices in (
             ("methods", self.methods, METHODS),
             ("sequence", self.sequence, self.tasks),
-            ("sweeps", self.sweeps, METHODS),
         ):
             for name in names:
                 if name not in choices:
@@ -380,9 +377,6 @@ class Settings(Part):
         for key, values in (("methods", self.methods), ("sequence", self.sequence), ("seeds", self.seeds)):
             if len({*values}) < len(values):
                 raise ValueError(f"{key}: one stands twice in {values}")
-        variants = [name for sweep in self.sweeps.values() for name in sweep]
-        if len({*variants}) < len(variants):
-            raise ValueError(f"sweeps: a variant stands twice in {variants}")
         for name in self.sequence:
             data = self.tasks[name].data
             if data not in self.datasets:

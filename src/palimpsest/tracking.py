@@ -35,6 +35,8 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a trace
 Tags = Mapping[str, str]
 LOCK = TRACKING_DATABASE.with_suffix(".db.lock")
 """MLflow's own making of tables fails in all but one of the processes that try it at the same time."""
+COMPLETING = TRACKING_DATABASE.with_suffix(".db.completing")
+"""Locked by who completes runs: the base network's is completed by methods that are measured at the same time."""
 IDENTITY = ("preset", "seed", "method", "task")
 """The tags that say which training a run is."""
 
@@ -235,7 +237,19 @@ def complete_runs(
     The base network's run is completed by whichever method is measured first. What a run holds already, as
     after a second measuring, is not logged again.
     """
-    client = connect()
+    with one_at_a_time(COMPLETING):
+        _complete_runs(connect(), layout, seed, method, cells, tables, samples)
+
+
+def _complete_runs(
+    client: Any,
+    layout: Layout,
+    seed: int,
+    method: str,
+    cells: Sequence["Cell"],
+    tables: Mapping[str, Sequence[Mapping[str, Any]]],
+    samples: Path,
+) -> None:
     last = cells[-1].after
     for task in dict.fromkeys(cell.after for cell in cells):
         run_id = find_run(client, training_tags(layout.scope, seed, method, task)) or find_run(

@@ -33,7 +33,7 @@ KINDS = {"coco-seg": "segmentation", "voc-seg": "segmentation", "colorize": "col
 DEPENDENTS = {
     # Rules, with a method or a kind of task in brackets where only those: modules of src/palimpsest.
     "raw weights prepare train evaluate floor collect report": (
-        ". errors job layout liveness machine methods params settings storage storage.atomic"
+        ". errors job layout liveness machine methods params settings storage storage.atomic sweeps"
     ),
     "raw weights prepare train evaluate floor": "data data.arrays data.pictures",
     "raw weights prepare": (

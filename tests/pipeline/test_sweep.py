@@ -1,25 +1,34 @@
 """`snakemake sweep`: variants of the settings, measured beside the methods as they are set."""
 
-import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from palimpsest.storage.task_file import load_task
-from tests.pipeline.conftest import Study
+from tests.pipeline.conftest import Study, copied, fewer
 
 pytestmark = pytest.mark.slow
 
-MODELS = "models/mini.sweep/standardised/seed-0"
+VARIANTS = {
+    "standardised": {"base": {"standardised": True}},
+    "momentum": {"method_settings": {"piggyback": {"score_beta1": 0.9}}},
+}
+SWEEP = "models/mini.sweep"
+
+
+def swept_paths(study: Study) -> set[str]:
+    folder = study.folder / SWEEP
+    return {str(path.relative_to(folder)) for path in folder.rglob("*.safetensors")}
 
 
 @pytest.fixture(scope="module")
-def swept(finished: Study) -> Study:
-    """A finished study after a sweep of one variant, whose base network is another."""
-    study = Study(finished.folder.with_name("swept"))
-    shutil.copytree(finished.folder, study.folder, symlinks=True)
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Two methods × two tasks after a sweep of two variants, of which the first makes another base network."""
+    study = copied(tmp_path_factory.mktemp("sweep") / "project")
+    fewer(study, steps=4)
     params = study.params()
-    params["defaults"]["sweeps"] = {"piggyback": {"standardised": {"base": {"standardised": True}}}}
+    params["sweeps"] = {"mini": {"piggyback": VARIANTS}}
     study.write_params(params)
     study.snakemake("sweep")
     return study
@@ -27,38 +36,64 @@ def swept(finished: Study) -> Study:
 
 def test_a_sweep_measures_every_task_of_its_variants_and_of_the_methods(swept: Study) -> None:
     rows = pd.read_csv(swept.folder / "results/mini/sweep.csv").fillna({"variant": ""})
-    assert set(rows[rows.variant == ""].method) == {"scratch", "fine-tune", "decoder", "piggyback"}
-    tasks = {"coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch"}
-    for name, found in rows[rows.method == "piggyback"].groupby("variant"):
-        assert set(found.task) == tasks, name
-        assert set(found[found.metric == "zeros"].task) == tasks - {"coco-seg"}, name
-    metrics = pd.read_csv(swept.folder / "results/mini/metrics.csv")
-    then = metrics[(metrics.method == "piggyback") & (metrics.task == metrics.after) & (metrics.metric == "miou")]
-    own = rows[(rows.method == "piggyback") & (rows.variant == "") & (rows.metric == "miou")]
+    lines = set(rows[["variant", "method"]].itertuples(index=False, name=None))
+    assert lines == {("", "fine-tune"), ("", "piggyback"), *((name, "piggyback") for name in VARIANTS)}
+    for _, found in rows.groupby(["variant", "method"]):
+        assert set(found.task) == {"coco-seg", "colorize"}
+    assert set(rows[rows.metric == "zeros"].task) == {"colorize"}
+    folder = swept.folder / "results/mini/evaluation/seed-0/piggyback"
+    then = pd.read_csv(folder / "metrics.csv").query("task == after and metric == 'ssim'")
+    own = rows[(rows.method == "piggyback") & (rows.variant == "") & (rows.metric == "ssim")]
     assert list(then.value) == list(own.value)
 
 
-def test_a_variant_stands_on_its_own_base_network_and_touches_nothing_of_the_study(
-    swept: Study, finished: Study
-) -> None:
-    base = load_task(swept.folder / MODELS / "base/coco-seg.safetensors")
-    mask = load_task(swept.folder / MODELS / "piggyback/colorize.safetensors")
-    assert mask.provenance.network_sha256 == base.sha256
-    assert mask.provenance.preset == "mini.sweep/standardised"
-    for path in (finished.folder / "models/mini").rglob("*.safetensors"):
-        assert (swept.folder / path.relative_to(finished.folder)).read_bytes() == path.read_bytes()
-    assert swept.planned() == set()
+def test_a_variant_has_a_base_network_of_its_own_only_where_what_it_changes_makes_another(swept: Study) -> None:
+    assert swept_paths(swept) == {
+        "momentum/seed-0/piggyback/colorize.safetensors",
+        "standardised/seed-0/base/coco-seg.safetensors",
+        "standardised/seed-0/piggyback/colorize.safetensors",
+    }
+    bases = {
+        "momentum": load_task(swept.folder / "models/mini/seed-0/base/coco-seg.safetensors"),
+        "standardised": load_task(swept.folder / SWEEP / "standardised/seed-0/base/coco-seg.safetensors"),
+    }
+    for name, base in bases.items():
+        mask = load_task(swept.folder / SWEEP / name / "seed-0/piggyback/colorize.safetensors")
+        assert mask.provenance.network_sha256 == base.sha256
+        assert mask.provenance.preset == f"mini.sweep/{name}"
 
 
 def test_a_second_sweep_has_nothing_to_do(swept: Study) -> None:
     assert "Nothing to be done" in swept.snakemake("sweep")
 
 
+def test_no_variant_trains_the_base_network_of_the_study(swept: Study) -> None:
+    base = swept.folder / "models/mini/seed-0/base/coco-seg.safetensors"
+    before = base.read_bytes()
+    told = swept.snakemake(f"{SWEEP}/momentum/seed-0/base/coco-seg.safetensors", check=False)
+    assert "the variant momentum stands on the base network of the study" in told
+    assert base.read_bytes() == before
+
+
+def test_an_impossible_variant_stops_its_sweep_and_nothing_else(swept: Study) -> None:
+    threshold = "method_settings={piggyback: {threshold: 0.009}}"
+    wrong = "sweeps={mini: {piggyback: {low: {method_settings: {piggyback: {initial_score: 0.001}}}}}}"
+    told = swept.snakemake("-n", "sweep", "--config", threshold, wrong, check=False)
+    assert "error: sweeps: low: method_settings.piggyback: initial_score must lie above threshold" in told
+    assert "Traceback" not in told
+    assert "train" in swept.snakemake("-n", "all", "--config", threshold, wrong)
+
+
 def test_files_of_a_sweep_lead_back_to_the_trainings(swept: Study) -> None:
     table = swept.run("palimpsest", "inspect", "results/mini/sweep.csv").stdout
-    assert f"{MODELS}/piggyback/colorize.safetensors" in table and f"{MODELS}/base/coco-seg.safetensors" in table
-    assert "models/mini/seed-0/decoder/colorize.safetensors" in table
-    folder = "results/mini.sweep/standardised/evaluation/seed-0/piggyback"
-    own = swept.run("palimpsest", "inspect", f"{folder}/metrics.csv").stdout
-    assert f"{MODELS}/piggyback/colorize.safetensors" in own and "models/mini/seed-0" not in own
-    assert "not recorded" not in own.replace("commit: not recorded", "")  # git knows nothing of this folder
+    stored = {
+        *(f"{SWEEP}/{path}" for path in swept_paths(swept)),
+        "models/mini/seed-0/fine-tune/colorize.safetensors",
+    }
+    assert all(f"{path}:" in table for path in stored)
+    for name in VARIANTS:
+        results = Path(f"results/mini.sweep/{name}/evaluation/seed-0/piggyback/metrics.csv")
+        own = swept.run("palimpsest", "inspect", str(results)).stdout
+        assert f"{SWEEP}/{name}/seed-0/piggyback/colorize.safetensors:" in own
+        assert ("models/mini/seed-0/base/coco-seg.safetensors:" in own) == (name == "momentum")
+        assert "mlflow_run: not recorded" not in own

@@ -47,7 +47,7 @@ class Piggyback(Method):
             mask = binary_mask(layer)
             if share <= rest:
                 mask.take()
-            if share >= rest:  # at a learning rate of zero they stay
+            if share >= rest and mask.taken:  # at a learning rate of zero they stay
                 mask.settle()
 
     def store(self, network: nn.Module) -> list[Component]:

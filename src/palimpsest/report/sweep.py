@@ -9,13 +9,13 @@ SHOWN = ("miou", "ssim", "ciede2000", "total_loss")
 """The metrics that compare variants, of each task those that it has; a style's SSIM has no better or worse."""
 
 
-def sweep_table(rows: pd.DataFrame, base_task: str) -> str:
+def sweep_table(rows: pd.DataFrame) -> str:
     """Markdown from `sweep.csv`: a line per method and variant, means over the seeds ± their standard deviation.
 
-    The base task, which a variant does not learn, is left out. `zeros` is the mean of all tasks' masks.
+    The base task's figure says which base network a line stands on: a variant that changes the training has its
+    own. `zeros` is the mean of all tasks' masks.
     """
-    rows = rows.fillna({"variant": ""})
-    measured = rows[rows["task"] != base_task]
+    measured = rows.fillna({"variant": ""})
     styles = set(measured.loc[measured["metric"] == "total_loss", "task"])
     columns = [
         (task, metric)

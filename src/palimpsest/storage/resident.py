@@ -20,31 +20,26 @@ class ResidentTasks:
     """
 
     def __init__(self, stored: StoredTasks, tasks: Sequence[Task], device: torch.device | str = "cpu") -> None:
-        """Read every task's file once.
+        """Read every task's file once; what tasks share is as the last of them in the sequence left it.
 
         Raises:
             StorageError: a file is missing, damaged or of another network.
         """
-        last = tasks[-1].name
-        moved: dict[int, Tensor] = {}  # the base's tensors are the same for all tasks, and moved once
-
-        def on_device(tensor: Tensor) -> Tensor:
-            return moved.setdefault(id(tensor), tensor.to(device))
-
+        sequence = list(stored.sequence)
+        last = max((task.name for task in tasks), key=sequence.index)
+        base: dict[str, Tensor] = {}
         self.recollections: dict[str, Recollection] = {}
         self.heads: dict[str, nn.Module] = {}
         for task in tasks:
             found = stored.recollection(task.name, after=last)
-            self.recollections[task.name] = replace(
-                found,
-                base={name: on_device(tensor) for name, tensor in found.base.items()},
-                tensors={name: on_device(tensor) for name, tensor in found.tensors.items()},
-            )
-            network = build_network(found.network, task.head_channels).to(device).eval()
-            self.heads[task.name] = network.head
-        self.network: nn.Module = network
+            if found.base and not base:
+                base = {name: tensor.to(device) for name, tensor in found.base.items()}
+            tensors = {name: tensor.to(device) for name, tensor in found.tensors.items()}
+            self.recollections[task.name] = replace(found, base=base if found.base else {}, tensors=tensors)
+            network = build_network(found.network, task.head_channels).to(device)
+            self.heads[task.name] = network.head.requires_grad_(False)
+        self.network: nn.Module = network.eval().requires_grad_(False)
 
-    @torch.no_grad()
     def switch(self, task: str) -> nn.Module:
         """The network, in place, as it runs a task: the same bit for bit, however often it is switched.
 

@@ -1,0 +1,97 @@
+import re
+from typing import Any
+
+import pytest
+
+from palimpsest.errors import SettingsError
+from palimpsest.params import resolve
+from palimpsest.sweeps import sweeps_of, vary
+
+Content = dict[str, Any]
+
+
+def with_sweeps(content: Content, **variants: Content) -> Content:
+    return {**content, "sweeps": {"tiny": {"piggyback": variants}}}
+
+
+SLOWER = {"method_settings": {"piggyback": {"score_learning_rate": 1e-4}}}
+
+
+def test_a_variant_is_the_settings_with_its_own_laid_over(content: Content) -> None:
+    swept = with_sweeps(content, slower=SLOWER)
+    main, varied = resolve(swept), vary(swept, {"seeds": [3]}, "slower")
+    assert (main.variant, varied.seeds) == (None, [3])
+    assert varied.method_settings.piggyback.score_learning_rate == 1e-4
+    assert varied.lesson(3, "decoder", "colour") == resolve(swept, {"seeds": [3]}).lesson(3, "decoder", "colour")
+    assert main.digest() == resolve(content).digest()  # what could be tried is no setting of what is done
+
+
+@pytest.mark.parametrize(
+    ("changes", "own_base"),
+    [(SLOWER, False), ({"base": {"steps": 9}}, True), ({"network": {"padding": "zeros"}}, True)],
+)
+def test_a_variant_has_a_base_network_of_its_own_where_what_it_changes_makes_another(
+    content: Content, changes: Content, own_base: bool
+) -> None:
+    layout = vary(with_sweeps(content, other=changes), {}, "other").layout
+    assert str(layout.stored(0, "piggyback", "colour")) == (
+        "models/tiny.sweep/other/seed-0/piggyback/colour.safetensors"
+    )
+    assert str(layout.base(0, "shapes")) == (
+        f"models/{'tiny.sweep/other' if own_base else 'tiny'}/seed-0/base/shapes.safetensors"
+    )
+    assert str(layout.evaluation(0, "piggyback")) == "results/tiny.sweep/other/evaluation/seed-0/piggyback"
+    assert layout.prepared("colour") == resolve(content).layout.prepared("colour")
+
+
+@pytest.mark.parametrize(
+    ("sweep", "told"),
+    [
+        ({"pigyback": {}}, "there is no method of sweeps.tiny: 'pigyback'; did you mean 'piggyback'?"),
+        ({"piggyback": {"a": {}}, "decoder": {"a": {}}}, "sweeps.tiny: a stands twice"),
+        ({"piggyback": {"a/b": {}}}, "sweeps.tiny.piggyback: 'a/b' is no name"),
+        ({"piggyback": {"a": 3}}, "sweeps.tiny.piggyback.a: has to be a mapping of settings, found 3"),
+        ({"piggyback": [3]}, "sweeps.tiny.piggyback: has to be a mapping of settings, found [3]"),
+    ],
+)
+def test_a_sweep_that_cannot_be_read_is_refused_with_its_path(content: Content, sweep: Content, told: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+        sweeps_of({**content, "sweeps": {"tiny": sweep}}, {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"base": {"step": 3}}, "base.step: unknown setting; did you mean 'steps'?"),
+        ({"pictures": {"size": 96}}, "changes pictures; a sweep compares network, base, training, method_settings"),
+        ({"seeds": [1]}, "changes seeds;"),
+        ({"methods": ["scratch"]}, "changes methods;"),
+        ({"tasks": {"colour": {"loss": "l2"}}}, "changes tasks;"),
+        ({"training": {"threads": 2}}, "changes training.threads;"),
+        ({"base": {"encoder_weights": "a.pth"}}, "changes base.encoder_weights;"),
+    ],
+)
+def test_a_variant_that_cannot_be_compared_is_refused(content: Content, changes: Content, told: str) -> None:
+    with pytest.raises(SettingsError, match=f"^sweeps: a: {re.escape(told)}"):
+        vary(with_sweeps(content, a=changes), {}, "a")
+
+
+def test_sweeps_of_methods_that_are_not_run_are_left_out(content: Content) -> None:
+    swept = with_sweeps(content, slower=SLOWER)
+    assert sweeps_of(swept, {}) == {"piggyback": {"slower": SLOWER}}
+    assert sweeps_of(swept, {"methods": ["scratch"]}) == {} == sweeps_of(content, {})
+
+
+def test_a_variant_that_is_not_there_is_named(content: Content) -> None:
+    with pytest.raises(SettingsError, match="there is no variant of a sweep 'slow'; did you mean 'slower'"):
+        vary(with_sweeps(content, slower=SLOWER), {}, "slow")
+
+
+def test_every_variant_of_the_repository_resolves(params_yaml: Content) -> None:
+    for preset in params_yaml["sweeps"]:
+        over = {"preset": preset}
+        for sweep in sweeps_of(params_yaml, over).values():
+            for name in sweep:
+                varied = vary(params_yaml, over, name)
+                assert varied.variant is not None
+                assert varied.variant.own_base == name.startswith(("base-", "batchnorm-", "gradient-"))
