@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from palimpsest.data.arrays import Prepared, write_prepared
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CARRIED = (
@@ -185,6 +187,14 @@ def digests(folder: Path) -> dict[str, str]:
     kinds = ("data/mini/prepared/**/*.npy", "models/**/*.safetensors", "results/**/*.csv", "results/**/*.json")
     found = sorted(path for kind in kinds for path in folder.glob(kind))
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def write_arrays(folder: Path, arrays: Prepared) -> None:
+    """Write arrays, their targets labels where they have any, as the pipeline prepares them."""
+    target = None if arrays.target is None else "labels"
+    with write_prepared(folder, arrays.picture.shape[1], target) as rows:
+        for row, (source, split) in enumerate(zip(arrays.sources, arrays.splits, strict=True)):
+            rows.add(split, source, arrays.picture[row], None if arrays.target is None else arrays.target[row])
 
 
 @pytest.fixture(scope="session")

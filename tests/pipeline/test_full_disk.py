@@ -12,13 +12,12 @@ import mlflow
 import pytest
 
 from palimpsest import tracking
-from palimpsest.data.arrays import Prepared, write_prepared
 from palimpsest.errors import StorageError
 from palimpsest.storage.task_file import load_task
 from pipeline import train
 from tests.conftest import Study as SmallStudy
 from tests.conftest import room_for
-from tests.pipeline.conftest import Study, copied, digests, fewer
+from tests.pipeline.conftest import Study, copied, digests, fewer, write_arrays
 
 pytestmark = pytest.mark.slow
 
@@ -125,13 +124,6 @@ def on_its_own(new_study: Callable[..., SmallStudy], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(train, "training_key", lambda *arguments: "key")  # the code is not in this folder
     tracking.connect()
     return study
-
-
-def write_arrays(folder: Path, arrays: Prepared) -> None:
-    target = None if arrays.target is None else "labels"
-    with write_prepared(folder, arrays.picture.shape[1], target) as rows:
-        for row, (source, split) in enumerate(zip(arrays.sources, arrays.splits, strict=True)):
-            rows.add(split, source, arrays.picture[row], None if arrays.target is None else arrays.target[row])
 
 
 def test_a_training_that_cannot_be_recorded_is_not_trained_again(
