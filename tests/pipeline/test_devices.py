@@ -100,11 +100,3 @@ def test_a_killed_training_on_two_devices_leaves_no_process_and_goes_on_to_the_s
     assert status == 0, told
     assert "resumed at step" in Path("logs/train.log").read_text()
     assert STORED.read_bytes() == undisturbed and runs() == ["FINISHED", "FINISHED"]
-
-
-def test_a_batch_that_the_devices_cannot_share_is_one_line(start: Start) -> None:
-    status, told = ended(start("--config", '{"training": {"batch_size": 3}}'))
-    assert (status, told) == (
-        1,
-        "error: training.devices: 2 devices cannot share a batch of 3 pictures equally; see training.batch_size\n",
-    )

@@ -113,10 +113,7 @@ def train(
             parts = {**parts, "penalty": penalty}
             loss = loss + penalty
         told = over_devices(fabric, {**parts, "total": loss})
-        total = told.pop("total").item()
-        if not math.isfinite(total):
-            named = " or ".join(dict.fromkeys(group.setting for group in groups))
-            raise TrainingError(f"step {step}: the loss is {total}; lower {named}")
+        total = finite(told.pop("total").item(), groups, step)
         fabric.backward(loss)
         for group in groups:
             clip(group, settings.gradient_clip, step)
@@ -155,8 +152,21 @@ def over_devices(fabric: Fabric, parts: dict[str, Tensor]) -> dict[str, Tensor]:
     """The means of losses over all devices, each of which sees its part of the batch: all stop at one step."""
     if fabric.world_size == 1:
         return parts
-    means: dict[str, Tensor] = fabric.all_reduce({name: part.detach().clone() for name, part in parts.items()})
+    means = fabric.all_reduce({name: part.detach().clone() for name, part in parts.items()})
+    assert isinstance(means, dict)
     return means
+
+
+def finite(loss: float, groups: Sequence[ParameterGroup], step: int) -> float:
+    """The loss, if it is a number.
+
+    Raises:
+        TrainingError: it is not.
+    """
+    if not math.isfinite(loss):
+        named = " or ".join(dict.fromkeys(group.setting for group in groups))
+        raise TrainingError(f"step {step}: the loss is {loss}; lower {named}")
+    return loss
 
 
 def progress_bar(name: str, settings: TrainingSettings, done: int, shown: bool) -> "tqdm[NoReturn]":
