@@ -124,8 +124,14 @@ def alone(log: Path) -> None:
 
 @contextmanager
 def one_at_a_time(lock: Path) -> Iterator[None]:
-    """Wait until no other process is in such a block; the kernel opens it again when this process is killed."""
-    with lock.open("a", encoding="utf-8") as stream:
+    """Wait until no other process is in such a block; the kernel opens it again when this process is killed.
+
+    Raises:
+        StorageError: the folder of the lock cannot be written to.
+    """
+    with writing(lock):
+        stream = lock.open("a", encoding="utf-8")
+    with stream:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield
