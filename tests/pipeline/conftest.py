@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from palimpsest.data.arrays import Prepared, write_prepared
+from tests.conftest import Study as SmallStudy
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -195,6 +196,16 @@ def write_arrays(folder: Path, arrays: Prepared) -> None:
     with write_prepared(folder, arrays.picture.shape[1], target) as rows:
         for row, (source, split) in enumerate(zip(arrays.sources, arrays.splits, strict=True)):
             rows.add(split, source, arrays.picture[row], None if arrays.target is None else arrays.target[row])
+
+
+@pytest.fixture
+def on_its_own(new_study: Callable[..., SmallStudy], monkeypatch: pytest.MonkeyPatch) -> SmallStudy:
+    """A study whose prepared arrays lie where a stage of the pipeline looks for them."""
+    study = new_study()
+    for task, arrays in study.prepared.items():
+        write_arrays(study.layout.prepared(task), arrays)
+    monkeypatch.setattr("pipeline.train.training_key", lambda *arguments: "key")  # the code is not in this folder
+    return study
 
 
 @pytest.fixture(scope="session")

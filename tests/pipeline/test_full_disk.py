@@ -17,7 +17,7 @@ from palimpsest.storage.task_file import load_task
 from pipeline import train
 from tests.conftest import Study as SmallStudy
 from tests.conftest import room_for
-from tests.pipeline.conftest import Study, copied, digests, fewer, write_arrays
+from tests.pipeline.conftest import Study, copied, digests, fewer
 
 pytestmark = pytest.mark.slow
 
@@ -115,21 +115,11 @@ def test_a_disk_that_is_full_anywhere_in_a_run(tmp_path: Path, on_a_disk: Callab
         assert digests(out) == expected, size
 
 
-@pytest.fixture
-def on_its_own(new_study: Callable[..., SmallStudy], monkeypatch: pytest.MonkeyPatch) -> SmallStudy:
-    """A study whose prepared arrays lie where a stage of the pipeline looks for them, with a database."""
-    study = new_study()
-    for task, arrays in study.prepared.items():
-        write_arrays(study.layout.prepared(task), arrays)
-    monkeypatch.setattr(train, "training_key", lambda *arguments: "key")  # the code is not in this folder
-    tracking.connect()
-    return study
-
-
 def test_a_training_that_cannot_be_recorded_is_not_trained_again(
     on_its_own: SmallStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = on_its_own
+    tracking.connect()
     stored = study.layout.base(0, "shapes")
     options = argparse.Namespace(seed=0, method="base", task="shapes")
     tags, disk = tracking.Run.tags, ExitStack()
