@@ -74,7 +74,7 @@ def look_for_room(folder: Path) -> None:
 def first() -> bool:
     """Whether this process is alone, or the first of those that train together, each on a device of its own.
 
-    The first starts the others, by its own command with their number in this variable, and alone writes files.
+    The first starts the others, by its own command with their number in LOCAL_RANK, and alone writes files.
     """
     return os.environ.get("LOCAL_RANK", "0") == "0"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from palimpsest.errors import DataError, StorageError
-from palimpsest.storage.atomic import replacing, replacing_folder, write_text
+from palimpsest.storage.atomic import replacing, replacing_folder, write_text, writing
 from tests.conftest import room_for
 
 
@@ -75,6 +75,13 @@ def test_what_a_file_is_made_from_is_named_where_it_cannot_be_read(tmp_path: Pat
     with pytest.raises(DataError, match=told), replacing_folder(tmp_path / "new" / "folder") as partial:
         shutil.copyfile(source, partial / "a.png")
     assert not list((tmp_path / "new").iterdir())
+
+
+def test_a_file_inside_is_no_other_file_by_whichever_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = r"^folder: cannot be written \(Permission denied\)$"
+    with pytest.raises(StorageError, match=told), writing(Path("folder")):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "folder" / "tmp1"))
 
 
 def test_a_full_disk_is_no_fault_of_what_is_copied(tmp_path: Path) -> None:

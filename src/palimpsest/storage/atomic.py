@@ -39,9 +39,9 @@ def other_file(error: OSError, *written: Path) -> Path | None:
     named = error.filename if error.filename2 is None else error.filename2  # of two the second is written
     if not isinstance(named, str | os.PathLike):
         return None
-    found = Path(named)
-    own = any(found.is_relative_to(path) or path.is_relative_to(found) for path in written)
-    return None if own else found
+    found, ours = Path(named).absolute(), [path.absolute() for path in written]  # tempfile makes them absolute
+    own = any(found.is_relative_to(path) or path.is_relative_to(found) for path in ours)
+    return None if own else Path(named)
 
 
 @contextmanager
