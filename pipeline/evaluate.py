@@ -14,7 +14,7 @@ from palimpsest.analysis.sizes import size_rows
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.pictures import write_picture
 from palimpsest.layout import Layout
-from palimpsest.provenance import origin
+from palimpsest.provenance import code_version, origin
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import write_text
 from palimpsest.storage.recall import StoredTasks
@@ -23,6 +23,7 @@ from palimpsest.tasks import build_task
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Write the method's tables (`metrics`, `sizes`, `zeros`, `similarity`), `samples/` and `origin.json`."""
+    code_version()  # kept from now on: the code may change while this measures
     examination = settings.examination(options.seed, options.method)
     stored = StoredTasks.of(settings, options.seed, options.method)
     folder = layout.evaluation(options.seed, options.method)

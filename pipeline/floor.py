@@ -14,7 +14,7 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
 from palimpsest.data.pictures import write_picture
 from palimpsest.layout import Layout
-from palimpsest.provenance import origin
+from palimpsest.provenance import code_version, origin
 from palimpsest.settings import FLOOR, Settings
 from palimpsest.storage.atomic import write_text
 from palimpsest.tasks import build_task
@@ -23,6 +23,7 @@ from palimpsest.tasks.base import Pixels, to_pixels
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Write `metrics.csv`, `samples/` and `origin.json` of the floor."""
+    code_version()  # kept from now on: the code may change while this measures
     examination = settings.examination(options.seed, FLOOR)
     folder = layout.evaluation(options.seed, FLOOR)
     device = choose_device(examination)

@@ -12,7 +12,7 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.errors import SettingsError
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE
-from palimpsest.provenance import digest, stage_sources
+from palimpsest.provenance import code_version, digest, stage_sources
 from palimpsest.settings import Lesson, Settings
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.storage.task_file import load_task
@@ -24,11 +24,12 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     """Run one lesson inside one MLflow run."""
     if options.method == BASE and layout.variant and not layout.own_base:
         raise SettingsError(f"the variant {layout.variant} stands on the base network of the study")
+    code_version()  # kept from now on: the code may change while this trains
     lesson = settings.lesson(options.seed, options.method, options.task)
     before = settings.sequence[: settings.sequence.index(options.task)]
     stored = StoredTasks.of(settings, options.seed, options.method)
     prepared = Prepared.open(layout.prepared(options.task))
-    key = training_key(lesson, layout, stored)
+    key = training_key(lesson, prepared, stored)
     tags = tracking.training_tags(layout.scope, options.seed, options.method, options.task)
     fabric = start_fabric(lesson.training)
     with tracking.training_run(tags, key, lesson.model_dump(mode="json"), fabric.is_global_zero) as run:
@@ -40,11 +41,11 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         checkpoint_of(path).unlink(missing_ok=True)
 
 
-def training_key(lesson: Lesson, layout: Layout, stored: StoredTasks) -> str:
+def training_key(lesson: Lesson, prepared: Prepared, stored: StoredTasks) -> str:
     """Identifies this training: its settings, its code and the content of every file it reads."""
-    inputs = [layout.prepared(lesson.task_name) / "info.json", *lesson.files()]
-    inputs += stored.needed_files(lesson.task_name)
-    return digest(lesson.digest(), [*inputs, *stage_sources("train", [lesson.method], [lesson.task.kind])])
+    inputs = [*lesson.files(), *stored.needed_files(lesson.task_name)]
+    code = stage_sources("train", [lesson.method], [lesson.task.kind])
+    return digest(lesson.digest() + prepared.sha256, [*inputs, *code])
 
 
 if __name__ == "__main__":

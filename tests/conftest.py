@@ -20,6 +20,7 @@ from hypothesis import settings as hypothesis_settings
 from palimpsest.data.arrays import Prepared
 from palimpsest.job import SNAPSHOT
 from palimpsest.layout import Layout
+from palimpsest.liveness import PARENT
 from palimpsest.methods import BASE, METHODS
 from palimpsest.params import read, resolve
 from palimpsest.settings import Settings
@@ -73,8 +74,9 @@ def job_in_this_process() -> Iterator[None]:
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PATH", os.environ["PATH"])
-            patch.setenv(SNAPSHOT, "")
-            patch.delenv(SNAPSHOT)
+            for name in (SNAPSHOT, PARENT):
+                patch.setenv(name, "")
+                patch.delenv(name)
             yield
     finally:
         signal.signal(signal.SIGTERM, terminate)

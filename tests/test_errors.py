@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import save_file
 from sqlalchemy import create_engine, text
 
 from palimpsest.errors import (
@@ -57,8 +55,6 @@ def fill_database(path: Path) -> None:
 WRITERS: dict[str, Callable[[Path], object]] = {
     "Python": lambda path: path.write_bytes(bytes(999)),
     "NumPy": lambda path: np.save(path, np.ones(99_999)),
-    "PyTorch": lambda path: torch.save(torch.ones(99_999), path),
-    "safetensors": lambda path: save_file({"a": torch.ones(99_999)}, path),
     "Pillow": lambda path: Image.new("RGB", (99, 99)).save(path, "PNG"),
     "SQLAlchemy": fill_database,
 }

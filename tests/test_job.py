@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import platform
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from palimpsest import job, machine
+from palimpsest import job, liveness, machine
 from palimpsest.errors import DataError
 from palimpsest.layout import Layout
 from palimpsest.settings import Settings
@@ -179,6 +180,24 @@ def test_a_retry_goes_on_in_the_same_log() -> None:
     assert Path("stage.log").read_text("utf-8").count("at work") == 2
 
 
+def test_of_several_processes_that_train_together_the_first_alone_has_lock_and_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(liveness, "alone", lambda log: pytest.fail("waits for the first, which waits for it"))
+    run(Stage(), *NAMED, "--log", "stage.log")
+    assert capsys.readouterr().err == "" and not Path("stage.log").exists()
+    with pytest.raises(SystemExit):
+        run(Stage(DataError("a.jpg: cannot be read")), *NAMED, "--log", "stage.log")
+    assert "a.jpg: cannot be read" in capsys.readouterr().err and not Path("stage.log").exists()
+
+
+def test_a_job_is_the_parent_of_what_it_starts() -> None:
+    told: list[str] = []
+    run(lambda *given: told.append(os.environ[liveness.PARENT]), *NAMED)
+    assert told[0].split()[1] == str(os.getpid())
+
+
 def test_a_log_that_cannot_be_written_ends_the_job_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     stage = Stage()
 
@@ -220,7 +239,7 @@ def test_a_log_on_a_full_disk_does_not_hide_what_went_wrong(capsys: pytest.Captu
             OSError(errno.ENOSPC, "No space left on device", "a.npy"),
             "a.npy: cannot be written (No space left on device)",
         ),
-        (RuntimeError("PytorchStreamWriter failed writing file"), "a file: cannot be written (Pytorch"),
+        (sqlite3.OperationalError("database or disk is full"), "a file: cannot be written (database or disk is"),
     ],
 )
 def test_a_full_disk_that_nobody_foresaw_is_one_line_too(

@@ -87,6 +87,15 @@ def test_a_number_that_was_given_to_another_process_is_not_the_parent(monkeypatc
     assert sent == [signal.SIGTERM]
 
 
+def test_who_trains_together_with_a_first_process_ends_with_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append(number))
+    for rank in ("0", "1"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        liveness.watch(os.getpid(), 0)
+    assert sent == [signal.SIGTERM, signal.SIGKILL]
+
+
 @pytest.mark.parametrize("value", [None, "elsewhere 1 2.0"])
 def test_a_job_by_hand_and_one_on_another_host_belong_to_nobody(
     value: str | None, monkeypatch: pytest.MonkeyPatch

@@ -20,10 +20,10 @@ from palimpsest.data.download import split_val2017, unpack
 from palimpsest.data.manifest import write_manifest
 from palimpsest.data.pictures import write_picture
 from palimpsest.data.sources import provide, provide_weights
-from palimpsest.errors import PalimpsestError
+from palimpsest.errors import StorageError
 from palimpsest.methods.base import Component
 from palimpsest.report.grid import write_grid
-from palimpsest.report.readme import write_tables
+from palimpsest.report.readme import table, write_tables
 from palimpsest.report.summary import write_summary
 from palimpsest.settings import DatasetSettings
 from palimpsest.storage.atomic import write_text
@@ -82,7 +82,7 @@ WRITES = [
         "voc.partial/VOCdevkit/VOC2012/JPEGImages/2011_000001.jpg", lambda at: generate("voc", at / "voc", train=2)
     ),
     Write("manifest.json", lambda at: write_manifest(at, at / "manifest.json")),
-    Write("a.zip", lambda at: unpack(at / "a.zip", at / "raw")),
+    Write("raw", lambda at: unpack(at / "a.zip", at / "raw")),
     Write("coco.partial/annotations/instances_train2017.json", lambda at: split_val2017(at / "all", at / "coco")),
     Write("squeezenet.pth", lambda at: provide_weights("squeezenet", at / "squeezenet.pth", at / "root")),
     Write("task.partial/picture.npy", lambda at: prepare(at, "a.jpg", ""), 150),
@@ -100,7 +100,7 @@ WRITES = [
     Write("samples/a.png", lambda at: write_picture(at / "samples" / "a.png", NOISE)),
     Write("metrics.csv", lambda at: write_text(at / "metrics.csv", LONG)),
     Write("summary.json", lambda at: write_summary(at / "summary.json", SUMMARY)),
-    Write("README.md", lambda at: write_tables(at / "README.md", {"mini": SUMMARY})),
+    Write("README.md", lambda at: write_tables(at / "README.md", {"mini": table(SUMMARY)})),
     Write("grid.png", lambda at: write_grid(at / "grid.png", at, "mask", ["a"], rows=1, side=40)),
 ]
 
@@ -117,9 +117,9 @@ def test_what_does_not_fit_is_named_and_what_was_finished_stays(tmp_path: Path, 
     given(disturbed)
     given(undisturbed)
     before = content(disturbed)
-    line = f"{disturbed / write.named}: cannot be "
+    line = f"{disturbed / write.named}: cannot be written "
     told = f"^{re.escape(line)}.*; make room and run the same command again$"
-    with pytest.raises(PalimpsestError, match=told), room_for(write.room):
+    with pytest.raises(StorageError, match=told), room_for(write.room):
         write.call(disturbed)
     assert content(disturbed) == before
     write.call(disturbed)
@@ -132,6 +132,6 @@ def test_what_stood_there_before_stays_where_the_new_does_not_fit(tmp_path: Path
     given(tmp_path / "a")
     write.call(tmp_path / "a")
     before = content(tmp_path / "a")
-    with pytest.raises(PalimpsestError), room_for(write.room):
+    with pytest.raises(StorageError), room_for(write.room):
         write.call(tmp_path / "a")
     assert content(tmp_path / "a") == before

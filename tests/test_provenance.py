@@ -111,8 +111,10 @@ def test_git_tells_the_commit_and_is_silent_outside_a_repository(
     assert asked_anew() == commit
     (tmp_path / "params.yaml").touch()  # no code
     assert asked_anew() == commit
-    (tmp_path / "Snakefile").touch()
-    assert asked_anew() == f"{commit}-dirty"
+    for name in ("Snakefile", "requirements.lock"):
+        (tmp_path / name).touch()
+        assert asked_anew() == f"{commit}-dirty"
+        (tmp_path / name).unlink()
     monkeypatch.setattr(provenance.subprocess, "run", missing)
     assert git("rev-parse", "HEAD") is None
     assert asked_anew() == ""

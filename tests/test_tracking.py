@@ -12,7 +12,7 @@ import pytest
 
 from palimpsest import tracking
 from palimpsest.analysis.forgetting import Cell, Measurement
-from palimpsest.errors import StorageError
+from palimpsest.errors import DataError, StorageError
 from palimpsest.layout import Layout
 from palimpsest.tracking import complete_runs, find_run, flattened, training_run, training_tags
 from tests.conftest import room_for
@@ -152,6 +152,23 @@ def test_a_run_whose_settings_cannot_be_logged_is_not_left_running(client: Any) 
 
 
 ROOM = "make room and run the same command again"
+
+
+def test_a_file_that_cannot_be_read_is_named_and_not_kept(client: Any, tmp_path: Path) -> None:
+    with (
+        pytest.raises(DataError, match=r"^lost\.png: cannot be read \(No such file or directory\)$"),
+        training_run(TAGS, "key", {}) as run,
+    ):
+        run.file(Path("lost.png"), "samples")
+    assert not list((tmp_path / "mlruns").rglob("*.png*"))
+
+
+def test_runs_are_looked_up_where_nothing_can_be_written(client: Any) -> None:
+    tracking.LOCK.unlink(missing_ok=True)
+    tracking.LOCK.mkdir()  # stands for a folder in which it cannot be opened
+    assert tracking.run_of("mini", "ab") is None
+    with pytest.raises(StorageError, match=r"^mlflow\.db\.lock: cannot be written \(Is a directory\)$"):
+        tracking.experiment_of(client, "another")
 
 
 def test_a_database_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,20 +2,14 @@
 
 import difflib
 import errno
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What the system says of a full disk, a quota that is used up, and a file larger than is allowed."""
 
-TOLD = (
-    *(os.strerror(number).lower() for number in sorted(FULL)),  # safetensors
-    "database or disk is full",  # SQLite, hence SQLAlchemy and MLflow; of a quota it says SQLITE_IOERR_WRITE
-    "pytorchstreamwriter failed writing file",  # torch.save, as
-    "iostream error",
-)
-"""What is left of that in the errors of libraries, which have classes and texts of their own."""
+FULL_DATABASE = "database or disk is full"
+"""What SQLite makes of that, and hence SQLAlchemy and MLflow; of a quota it says SQLITE_IOERR_WRITE."""
 
 
 class PalimpsestError(Exception):
@@ -34,7 +28,7 @@ class DataError(PalimpsestError):
 
 
 class StorageError(PalimpsestError):
-    """A stored network or task is damaged, or belongs to another network; says what was expected and found."""
+    """A file cannot be written; or a stored task is damaged or of another network: says what was expected."""
 
 
 class TrainingError(PalimpsestError):
@@ -49,11 +43,10 @@ def printable(text: str) -> str:
 def no_space(error: BaseException | None) -> bool:
     """Whether there was no room for what was to be written: says the error itself, or one that it came of."""
     while error is not None:
-        said = str(error).lower()
         if (
             (isinstance(error, OSError) and error.errno in FULL)
             or getattr(error, "sqlite_errorname", None) == "SQLITE_IOERR_WRITE"
-            or any(text in said for text in TOLD)
+            or FULL_DATABASE in str(error)
         ):
             return True
         error = error.__cause__ or error.__context__

@@ -67,6 +67,8 @@ def run(main: Main, description: str | None, *arguments: str) -> None:
     signal.signal(signal.SIGTERM, interrupt)
     try:
         liveness.end_with_parent()
+        if liveness.first():
+            liveness.mark_parent()
         keep_log(options.log)
         settings = settings_of_job(options.config, options.variant)
         main(settings, settings.layout, options)
@@ -130,9 +132,14 @@ class LogFile(logging.FileHandler):
 
 
 def keep_log(path: Path | None) -> None:
-    """Write the log to a file, or to stderr where none is given; a retry goes on in the same file."""
+    """Write the log to a file, or to stderr where none is given; a retry goes on in the same file.
+
+    Of several processes that train together the first alone keeps it; the others say only what goes wrong.
+    """
     handler: logging.Handler = logging.StreamHandler()
-    if path is not None:
+    if not liveness.first():
+        handler.setLevel(logging.WARNING)
+    elif path is not None:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             liveness.alone(path)

@@ -71,15 +71,25 @@ def look_for_room(folder: Path) -> None:
         os.fsync(file.fileno())
 
 
+def first() -> bool:
+    """Whether this process is alone, or the first of those that train together, each on a device of its own.
+
+    The first starts the others, by its own command with their number in LOCAL_RANK, and alone writes files.
+    """
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 def mark_parent() -> None:
-    """Let the jobs that this process starts know whom they belong to."""
+    """Let the processes that this one starts know whom they belong to."""
     os.environ[PARENT] = f"{socket.gethostname()} {os.getpid()} {started(os.getpid())}"
 
 
 def end_with_parent() -> None:
     """Interrupt this process, as SIGTERM does, when the one that it belongs to is gone.
 
-    A job on another host, as of a cluster, and one that was started by hand belong to nobody.
+    A job on another host, as of a cluster, and one that was started by hand belong to nobody. Those that train
+    together with a first process belong to it: they have nothing to close, and while they wait for the others
+    only SIGKILL ends them.
     """
     host, pid, when = (os.environ.get(PARENT) or "none 0 0").split()
     if host == socket.gethostname():
@@ -90,7 +100,7 @@ def watch(pid: int, when: float) -> None:
     """Wait until a process is gone, then end this one."""
     while started(pid) == when:
         time.sleep(SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM if first() else signal.SIGKILL)
 
 
 def started(pid: int) -> float:
@@ -114,8 +124,14 @@ def alone(log: Path) -> None:
 
 @contextmanager
 def one_at_a_time(lock: Path) -> Iterator[None]:
-    """Wait until no other process is in such a block; the kernel opens it again when this process is killed."""
-    with lock.open("a", encoding="utf-8") as stream:
+    """Wait until no other process is in such a block; the kernel opens it again when this process is killed.
+
+    Raises:
+        StorageError: the folder of the lock cannot be written to.
+    """
+    with writing(lock):
+        stream = lock.open("a", encoding="utf-8")
+    with stream:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield

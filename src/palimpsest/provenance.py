@@ -18,7 +18,7 @@ from palimpsest.methods import entry_of
 from palimpsest.tasks import KINDS
 
 PACKAGES = {"palimpsest": Path("src"), "pipeline": Path()}
-CODE = ("Snakefile", "pipeline", "src", "styles")
+CODE = ("Snakefile", "pipeline", "requirements.lock", "src", "styles")
 """What decides results beside the settings, which every result names itself."""
 DIRTY = "-dirty"
 """Stands behind a commit from which the code differed."""
@@ -37,7 +37,7 @@ def git(*arguments: str) -> str | None:
 def code_version() -> str:
     """The git commit of the code, ``-dirty`` behind it where the code differs; nothing outside a repository.
 
-    Asked once: all that a process writes names the same.
+    Asked once, and first at the start of a job: what is committed later is not what it runs.
     """
     commit = git("rev-parse", "HEAD")
     if commit is None:

@@ -139,11 +139,17 @@ def connect() -> Any:
     MLflow makes its tables in many steps, and cannot go on with a database that has but some of them.
     """
     mlflow.set_tracking_uri(f"sqlite:///{TRACKING_DATABASE}")
-    with one_at_a_time(LOCK):
-        if not TRACKING_DATABASE.exists():
-            with replacing(TRACKING_DATABASE) as temporary:
-                mlflow.MlflowClient(f"sqlite:///{temporary.absolute()}")
-        return mlflow.MlflowClient()
+    if not TRACKING_DATABASE.exists():  # what is there is whole, and to look something up nothing is written
+        with one_at_a_time(LOCK):
+            make_database()
+    return mlflow.MlflowClient()
+
+
+def make_database() -> None:
+    """Make the database whole or not at all, unless another job has made it in the meantime."""
+    if not TRACKING_DATABASE.exists():
+        with replacing(TRACKING_DATABASE) as temporary:
+            mlflow.MlflowClient(f"sqlite:///{temporary.absolute()}")
 
 
 def experiment_name(scope: str) -> str:

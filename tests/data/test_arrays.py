@@ -43,6 +43,14 @@ def test_what_was_written_is_mapped(tmp_path: Path) -> None:
         prepared.rows("test")
 
 
+def test_the_digest_of_all_is_that_of_the_file_that_holds_the_others(tmp_path: Path) -> None:
+    write(tmp_path / "task")
+    file = tmp_path / "task" / "info.json"
+    assert Prepared.open(tmp_path / "task").sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    file.write_text(json.dumps(json.loads(file.read_text())))  # the same by other bytes, as another version's
+    assert Prepared.open(tmp_path / "task").sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def test_the_files_are_those_of_the_contract(tmp_path: Path) -> None:
     write(tmp_path / "task")
     assert {path.name for path in tmp_path.rglob("*")} == {

@@ -139,7 +139,7 @@ def test_a_part_of_another_file_is_fetched_anew(server: Server, tmp_path: Path) 
 def test_a_full_disk_is_named_and_what_fitted_is_gone_on_with(server: Server, tmp_path: Path) -> None:
     half = len(CONTENT) // 2
     told = r"thing\.bin: cannot be written \(.*\); make room and run the same command again$"
-    with pytest.raises(DataError, match=told), room_for(half):
+    with pytest.raises(StorageError, match=told), room_for(half):
         get(server, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [f".{NAME}.part"]
     assert get(server, tmp_path).read_bytes() == CONTENT
@@ -183,6 +183,12 @@ def test_a_wrong_file_under_the_name_is_not_taken(server: Server, tmp_path: Path
         get(server, tmp_path)
 
 
+def test_what_cannot_be_read_under_the_name_is_said(server: Server, tmp_path: Path) -> None:
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(DataError, match=r"thing\.bin: cannot be read \(Is a directory\)"):
+        get(server, tmp_path)
+
+
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"train2017\.zip"):
         fetch("train2018.zip", tmp_path)
@@ -219,8 +225,9 @@ def test_damaged_and_hostile_archives_are_named_and_leave_nothing(tmp_path: Path
     tar(tmp_path / "cut.tgz", [f"{number}.txt" for number in range(2000)])
     (tmp_path / "cut.tgz").write_bytes((tmp_path / "cut.tgz").read_bytes()[:2000])
     (tmp_path / "no.zip").write_bytes(b"not an archive")
-    for name in ("out.tgz", "cut.tgz", "no.zip", "missing.zip"):
-        with pytest.raises(DataError, match=name):
+    told = {"out.tgz": "unpacked", "cut.tgz": "unpacked", "no.zip": "unpacked", "missing.zip": "read"}
+    for name, what in told.items():
+        with pytest.raises(DataError, match=f"{name}: cannot be {what}"):
             unpack(tmp_path / name, tmp_path / "raw")
         assert not [*(tmp_path / "raw").iterdir()]
 
@@ -269,6 +276,16 @@ def test_val2017_is_copied_where_there_are_no_links_and_a_full_disk_is_named(
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
     split_val2017(tmp_path / "raw", tmp_path / "coco")
     assert (tmp_path / "coco" / "train2017" / "7.jpg").read_text() == "7"
+
+
+def test_a_picture_of_val2017_that_can_neither_be_linked_nor_read_is_named(tmp_path: Path) -> None:
+    val2017(tmp_path / "raw", 10)
+    picture = tmp_path / "raw" / "val2017" / "8.jpg"
+    picture.unlink()
+    picture.mkdir()
+    with pytest.raises(DataError, match=rf"^{picture}: cannot be read \(Is a directory\)$"):
+        split_val2017(tmp_path / "raw", tmp_path / "coco")
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
 def test_a_val2017_without_a_picture_leaves_nothing(tmp_path: Path) -> None:

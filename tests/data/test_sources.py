@@ -156,6 +156,15 @@ def test_weights_come_from_the_folder_of_data_sets_where_they_lie_there(
     assert (tmp_path / "raw" / "vgg16.pth").read_bytes() == b"near" and fetched == []
 
 
+def test_weights_that_lie_near_and_cannot_be_read_are_named(tmp_path: Path) -> None:
+    near = tmp_path / "root" / "weights" / "squeezenet1_1.pth"
+    near.parent.mkdir(parents=True)
+    near.symlink_to("gone.pth")
+    with pytest.raises(DataError, match=rf"^{near}: cannot be read \(No such file or directory\)$"):
+        provide_weights("squeezenet", tmp_path / "out.pth", tmp_path / "root")
+    assert [path.name for path in tmp_path.iterdir()] == ["root"]
+
+
 @pytest.mark.parametrize("root", [None, "elsewhere"])
 def test_weights_are_fetched_where_none_lie_near(
     tmp_path: Path, fetched: list[tuple[str, ...]], root: str | None

@@ -8,13 +8,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from palimpsest.data.arrays import Prepared, write_prepared
+from tests.conftest import Study as SmallStudy
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -185,6 +188,24 @@ def digests(folder: Path) -> dict[str, str]:
     kinds = ("data/mini/prepared/**/*.npy", "models/**/*.safetensors", "results/**/*.csv", "results/**/*.json")
     found = sorted(path for kind in kinds for path in folder.glob(kind))
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def write_arrays(folder: Path, arrays: Prepared) -> None:
+    """Write arrays, their targets labels where they have any, as the pipeline prepares them."""
+    target = None if arrays.target is None else "labels"
+    with write_prepared(folder, arrays.picture.shape[1], target) as rows:
+        for row, (source, split) in enumerate(zip(arrays.sources, arrays.splits, strict=True)):
+            rows.add(split, source, arrays.picture[row], None if arrays.target is None else arrays.target[row])
+
+
+@pytest.fixture
+def on_its_own(new_study: Callable[..., SmallStudy], monkeypatch: pytest.MonkeyPatch) -> SmallStudy:
+    """A study whose prepared arrays lie where a stage of the pipeline looks for them."""
+    study = new_study()
+    for task, arrays in study.prepared.items():
+        write_arrays(study.layout.prepared(task), arrays)
+    monkeypatch.setattr("pipeline.train.training_key", lambda *arguments: "key")  # the code is not in this folder
+    return study
 
 
 @pytest.fixture(scope="session")

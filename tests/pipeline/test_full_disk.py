@@ -12,7 +12,6 @@ import mlflow
 import pytest
 
 from palimpsest import tracking
-from palimpsest.data.arrays import Prepared, write_prepared
 from palimpsest.errors import StorageError
 from palimpsest.storage.task_file import load_task
 from pipeline import train
@@ -116,28 +115,11 @@ def test_a_disk_that_is_full_anywhere_in_a_run(tmp_path: Path, on_a_disk: Callab
         assert digests(out) == expected, size
 
 
-@pytest.fixture
-def on_its_own(new_study: Callable[..., SmallStudy], monkeypatch: pytest.MonkeyPatch) -> SmallStudy:
-    """A study whose prepared arrays lie where a stage of the pipeline looks for them, with a database."""
-    study = new_study()
-    for task, arrays in study.prepared.items():
-        write_arrays(study.layout.prepared(task), arrays)
-    monkeypatch.setattr(train, "training_key", lambda *arguments: "key")  # the code is not in this folder
-    tracking.connect()
-    return study
-
-
-def write_arrays(folder: Path, arrays: Prepared) -> None:
-    target = None if arrays.target is None else "labels"
-    with write_prepared(folder, arrays.picture.shape[1], target) as rows:
-        for row, (source, split) in enumerate(zip(arrays.sources, arrays.splits, strict=True)):
-            rows.add(split, source, arrays.picture[row], None if arrays.target is None else arrays.target[row])
-
-
 def test_a_training_that_cannot_be_recorded_is_not_trained_again(
     on_its_own: SmallStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = on_its_own
+    tracking.connect()
     stored = study.layout.base(0, "shapes")
     options = argparse.Namespace(seed=0, method="base", task="shapes")
     tags, disk = tracking.Run.tags, ExitStack()

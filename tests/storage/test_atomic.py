@@ -1,10 +1,12 @@
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from palimpsest.errors import StorageError
-from palimpsest.storage.atomic import replacing, write_text
+from palimpsest.errors import DataError, StorageError
+from palimpsest.storage.atomic import replacing, replacing_folder, write_text, writing
+from tests.conftest import room_for
 
 
 def test_the_file_is_there_when_the_block_has_ended_and_not_before(tmp_path: Path) -> None:
@@ -63,6 +65,42 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "fsync", lambda file: order.append(path.exists()))
     write_text(path, "1,2")
     assert order[:1] == [False]
+
+
+def test_what_a_file_is_made_from_is_named_where_it_cannot_be_read(tmp_path: Path) -> None:
+    source = tmp_path / "lost.png"
+    told = rf"^{source}: cannot be read \(No such file or directory\)$"
+    with pytest.raises(DataError, match=told), replacing(tmp_path / "new" / "a.png") as temporary:
+        shutil.copyfile(source, temporary)
+    with pytest.raises(DataError, match=told), replacing_folder(tmp_path / "new" / "folder") as partial:
+        shutil.copyfile(source, partial / "a.png")
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_a_file_inside_is_no_other_file_by_whichever_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = r"^folder: cannot be written \(Permission denied\)$"
+    with pytest.raises(StorageError, match=told), writing(Path("folder")):
+        raise PermissionError(13, "Permission denied", str(tmp_path / "folder" / "tmp1"))
+
+
+def test_a_full_disk_is_no_fault_of_what_is_copied(tmp_path: Path) -> None:
+    (tmp_path / "source.png").write_bytes(bytes(999))
+    told = r"a\.png: cannot be written \(File too large\)"
+    with pytest.raises(StorageError, match=told), room_for(100), replacing(tmp_path / "a.png") as temporary:
+        shutil.copyfile(tmp_path / "source.png", temporary)
+
+
+def test_the_content_of_a_folder_is_on_the_disk_before_its_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, seen = tmp_path / "folder", []
+    monkeypatch.setattr(
+        os, "sync", lambda: seen.append((folder.exists(), [path.name for path in tmp_path.rglob("*.jpg")]))
+    )
+    with replacing_folder(folder) as partial:
+        (partial / "1.jpg").write_bytes(b"jpg")
+    assert seen == [(False, ["1.jpg"])]
 
 
 def test_text_is_utf8(tmp_path: Path) -> None:

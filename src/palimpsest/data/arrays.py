@@ -43,6 +43,8 @@ class Prepared:
     sources: tuple[str, ...]
     splits: tuple[str, ...]
     info: Mapping[str, Any]
+    sha256: str = ""
+    """Of `info.json`, and so of all that is here: the arrays' own digests stand in it. Nothing without a file."""
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -59,7 +61,8 @@ class Prepared:
             with index.open(encoding="utf-8", newline="") as lines:
                 rows = list(csv.DictReader(lines))
             sources, splits = (tuple(row[column] for row in rows) for column in ("source", "split"))
-            info: dict[str, Any] = json.loads(facts.read_text(encoding="utf-8"))
+            content = facts.read_bytes()
+            info: dict[str, Any] = json.loads(content)
         except FileNotFoundError as error:
             raise DataError(f"{error.filename}: no such file; prepare the task again") from None
         except (OSError, ValueError, KeyError, csv.Error) as error:
@@ -70,12 +73,7 @@ class Prepared:
         if len({*lengths.values()}) > 1 or (info.get("target") is None) != (target is None):
             found = ", ".join(f"{name} {length}" for name, length in lengths.items())
             raise DataError(f"{folder}: files that do not belong together ({found} rows); prepare again")
-        return cls(picture, target, sources, splits, info)
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of `info.json`, and so of all that is here: the arrays' own digests stand in it."""
-        return hashlib.sha256(_info_text(self.info).encode()).hexdigest()
+        return cls(picture, target, sources, splits, info, hashlib.sha256(content).hexdigest())
 
     def counts(self) -> dict[str, float]:
         """Pictures per split, and how many were left out as broken or refused."""
@@ -192,7 +190,7 @@ def write_prepared(folder: Path, size: int, target: Target) -> Iterator[Rows]:
         _write_index(partial / "index.csv", rows.index)
         content = {"picture": rows.picture.sha256, "target": rows.target.sha256 if rows.target else None}
         rows.info |= {"size": size, "target": target, "sha256": content}
-        _write_text(partial / "info.json", _info_text(rows.info))
+        _write_info(partial / "info.json", rows.info)
 
 
 def _write_index(path: Path, index: list[tuple[str, str]]) -> None:
@@ -200,19 +198,12 @@ def _write_index(path: Path, index: list[tuple[str, str]]) -> None:
         table = csv.writer(lines, lineterminator="\n")
         table.writerow(("row", "source", "split"))
         table.writerows((row, source, split) for row, (source, split) in enumerate(index))
-        lines.flush()
-        os.fsync(lines.fileno())
 
 
-def _info_text(info: Mapping[str, Any]) -> str:
-    return json.dumps(info, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def _write_text(path: Path, text: str) -> None:
-    with writing(path), path.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+def _write_info(path: Path, info: Mapping[str, Any]) -> None:
+    text = json.dumps(info, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    with writing(path):
+        path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _mapped(path: Path) -> Pixels:

@@ -64,18 +64,19 @@ def fetch(name: str, folder: Path, base_url: str | None = None, pause: float = 1
     goes on from where it stopped, `TRIES` times in all, after ``pause`` seconds, then twice as many, …
 
     Raises:
-        DataError: the name is unknown, the file cannot be had, the disk is full, or the checksum is
-            wrong: says which was expected and which was found.
+        DataError: the name is unknown, the file cannot be had, or the checksum is wrong: says which was
+            expected and which was found.
+        StorageError: the disk is full or not writable.
     """
     if name not in DOWNLOADS:
         raise DataError(f"{name}: not among what can be fetched: {', '.join(DOWNLOADS)}")
     download = DOWNLOADS[name]
     url = f"{base_url.rstrip('/')}/{name}" if base_url else download.url
     path, part = Path(folder) / name, Path(folder) / f".{name}.part"
-    try:
-        if path.exists():
-            _verify(path, download.checksum, f"{path}: remove it to have it fetched again")
-            return path
+    if path.exists():
+        _verify(path, download.checksum, f"{path}: remove it to have it fetched again")
+        return path
+    with writing(path, part):
         path.parent.mkdir(parents=True, exist_ok=True)
         if _transfer(url, part, pause) and not _matches(part, download.checksum):
             part.unlink()  # the file may have changed between its two halves: once more, in one go
@@ -88,8 +89,6 @@ def fetch(name: str, folder: Path, base_url: str | None = None, pause: float = 1
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
-    except OSError as error:
-        raise DataError(unwritten(path, error)) from error
     return path
 
 
@@ -97,24 +96,24 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpacks a zip or tar archive into ``folder``, beside what is there; no file is ever seen half-done.
 
     Raises:
-        DataError: the archive is damaged, of another kind or leads out of the folder, or the disk is full.
+        DataError: the archive is missing, damaged, of another kind or leads out of the folder.
+        StorageError: the disk is full or not writable.
     """
     archive, folder = Path(archive), Path(folder)
     partial = folder / f".{archive.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)  # from a run that was killed
     try:
-        partial.mkdir(parents=True)
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as packed:
-                packed.extractall(partial)
-        else:
-            with tarfile.open(archive) as packed_tar:
-                packed_tar.extractall(partial, filter="data")
-        _move_into(partial, folder)
+        with writing(folder, partial):
+            partial.mkdir(parents=True)
+            if zipfile.is_zipfile(archive):
+                with zipfile.ZipFile(archive) as packed:
+                    packed.extractall(partial)
+            else:
+                with tarfile.open(archive) as packed_tar:
+                    packed_tar.extractall(partial, filter="data")
+            _move_into(partial, folder)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
         raise DataError(f"{archive}: cannot be unpacked: {error}") from error
-    except OSError as error:
-        raise DataError(unwritten(archive, error, "unpacked")) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -207,7 +206,10 @@ def _verify(path: Path, checksum: str, what: str) -> None:
 
 def _matches(path: Path, checksum: str) -> bool:
     algorithm, _, expected = checksum.partition(":")
-    found: str = pooch.file_hash(str(path), alg=algorithm)
+    try:
+        found: str = pooch.file_hash(str(path), alg=algorithm)
+    except OSError as error:
+        raise DataError(unwritten(path, error, "read")) from error
     return found.startswith(expected)
 
 

@@ -108,7 +108,7 @@ def save_jpeg(drawn: Drawn, path: Path) -> None:
 
 
 def write(path: Path, content: bytes | memoryview) -> None:
-    """Write a file of a folder that is put in place as a whole: one by one onto the disk, thousands take long."""
+    """Write a file of a folder that is flushed and put in place as a whole."""
     with writing(path):
         path.write_bytes(content)
 

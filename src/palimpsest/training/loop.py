@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import TrainingBatches, training_loader
-from palimpsest.errors import TrainingError
+from palimpsest.errors import SettingsError, TrainingError
 from palimpsest.methods.base import Method, ParameterGroup
 from palimpsest.networks.trunk import batchnorm_layers
 from palimpsest.settings import CropSettings, TrainingSettings
@@ -46,10 +46,19 @@ class Plan:
 
 
 def start_fabric(training: TrainingSettings) -> Fabric:
-    """Device, precision and threads as the settings say."""
-    torch.set_num_threads(training.threads)
+    """Devices, precision and threads as the settings say.
+
+    Raises:
+        SettingsError: the devices cannot have equal parts of a batch.
+    """
+    if training.batch_size % training.devices:
+        raise SettingsError(
+            f"training.devices: {training.devices} devices cannot share a batch of {training.batch_size} pictures"
+            " equally; see training.batch_size"
+        )
     fabric = Fabric(accelerator=training.accelerator, devices=training.devices, precision=training.precision)
     fabric.launch()
+    torch.set_num_threads(training.threads)  # after the launch, which shares out all cores among the devices
     return fabric
 
 
@@ -88,7 +97,7 @@ def train(
     workers = 0 if fabric.device.type == "cpu" else 4
     moving = round(settings.steps * (1 - settings.batchnorm_frozen))
     model.train()
-    bar = progress_bar(task.name, settings, progress.step)
+    bar = progress_bar(task.name, settings, progress.step, fabric.is_global_zero)
     epoch = EpochMeans()
     for step, loaded in enumerate(training_loader(batches, progress.step, workers), start=progress.step):
         for entry, group in zip(optimizer.param_groups, groups, strict=True):
@@ -103,23 +112,22 @@ def train(
         if penalty is not None:
             parts = {**parts, "penalty": penalty}
             loss = loss + penalty
-        if not math.isfinite(loss.item()):
-            named = " or ".join(dict.fromkeys(group.setting for group in groups))
-            raise TrainingError(f"step {step}: the loss is {loss.item()}; lower {named}")
+        told = over_devices(fabric, {**parts, "total": loss})
+        total = finite(told.pop("total").item(), groups, step)
         fabric.backward(loss)
         for group in groups:
             clip(group, settings.gradient_clip, step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         method.after_step(network, (step + 1) / settings.steps)
-        epoch.add(parts, settings.batch_size)
-        bar.set_postfix_str(f"loss {loss.item():.4f}", refresh=False)
+        epoch.add(told, settings.batch_size)
+        bar.set_postfix_str(f"loss {total:.4f}", refresh=False)
         bar.update(settings.batch_size)
         if (step + 1) % settings.steps_per_epoch == 0 or step + 1 == settings.steps:
             progress.step = step + 1
             progress.history.append({"step": float(step + 1), **epoch.means()})
             log.info(describe(progress.history[-1], settings.steps))
-            if fabric.global_rank == 0:
+            if fabric.is_global_zero:
                 progress.network = network.state_dict()
                 progress.optimizer = optimizer.state_dict()
                 save_progress(plan.checkpoint, progress)
@@ -140,14 +148,35 @@ def resumed(plan: Plan, network: nn.Module, optimizer: torch.optim.Optimizer) ->
     return progress
 
 
-def progress_bar(name: str, settings: TrainingSettings, done: int) -> "tqdm[NoReturn]":
+def over_devices(fabric: Fabric, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The means of losses over all devices, each of which sees its part of the batch: all stop at one step."""
+    if fabric.world_size == 1:
+        return parts
+    means = fabric.all_reduce({name: part.detach().clone() for name, part in parts.items()})
+    assert isinstance(means, dict)
+    return means
+
+
+def finite(loss: float, groups: Sequence[ParameterGroup], step: int) -> float:
+    """The loss, if it is a number.
+
+    Raises:
+        TrainingError: it is not.
+    """
+    if not math.isfinite(loss):
+        named = " or ".join(dict.fromkeys(group.setting for group in groups))
+        raise TrainingError(f"step {step}: the loss is {loss}; lower {named}")
+    return loss
+
+
+def progress_bar(name: str, settings: TrainingSettings, done: int, shown: bool) -> "tqdm[NoReturn]":
     """Pictures seen, their speed and the time left, on a terminal alone; ``done`` steps were taken before."""
     return tqdm(
         total=settings.steps * settings.batch_size,
         initial=done * settings.batch_size,
         desc=name,
         unit=" images",
-        disable=None,
+        disable=None if shown else True,
         leave=False,
         file=sys.stderr,
     )

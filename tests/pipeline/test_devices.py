@@ -1,0 +1,102 @@
+"""One training on two devices, each a process of its own, as `python -m pipeline.train` starts them."""
+
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from palimpsest.data.arrays import Prepared
+from palimpsest.layout import Layout
+from tests.pipeline.conftest import ROOT, Study, write_arrays
+
+pytestmark = pytest.mark.slow
+
+STORED = Layout("tiny").base(0, "shapes")
+RESUME = STORED.with_suffix(".resume")
+COMMAND = ("-m", "pipeline.train", "--seed", "0", "--method", "base", "--task", "shapes", "--log", "logs/train.log")
+SECONDS = 120
+"""After which a training counts as one that does not end."""
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(
+    content: dict[str, Any], prepared: dict[str, Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Start:
+    """Starts a training on two devices in a small study's folder."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("src", "pipeline"):  # the code is among what identifies a training
+        Path(name).symlink_to(ROOT / name)
+    content["defaults"]["training"] |= {"devices": 2, "batchnorm_frozen": 0.5}
+    Path("params.yaml").write_text(yaml.safe_dump(content))
+    write_arrays(Layout("tiny").prepared("shapes"), prepared["shapes"])
+
+    def run(*options: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, *COMMAND, *options],
+            env=Study(tmp_path).environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return run
+
+
+def ended(training: "subprocess.Popen[str]") -> tuple[int, str]:
+    """Exit status, and what was said on stderr by all processes, which have ended too."""
+    try:
+        _, told = training.communicate(timeout=SECONDS)
+    finally:
+        for process in [*psutil.Process(training.pid).children(), training] if training.poll() is None else []:
+            process.kill()
+    return training.returncode, told
+
+
+def runs() -> list[str]:
+    """The status of every MLflow run."""
+    with closing(sqlite3.connect("mlflow.db")) as database:
+        return [status for (status,) in database.execute("SELECT status FROM runs")]
+
+
+def test_a_training_on_two_devices_ends_is_recorded_once_and_gives_the_same_bytes_again(start: Start) -> None:
+    stored = []
+    for number in (1, 2):
+        status, told = ended(start())
+        assert status == 0, told
+        assert [str(path) for path in Path("models").rglob("*.*")] == [str(STORED)]
+        assert runs() == ["FINISHED"] * number
+        assert Path("logs/train.log").read_text().count("step 6/6") == number
+        stored.append(STORED.read_bytes())
+        STORED.unlink()
+    assert stored[0] == stored[1]
+
+
+def test_a_killed_training_on_two_devices_leaves_no_process_and_goes_on_to_the_same_bytes(start: Start) -> None:
+    longer = ("--config", '{"training": {"steps": 40}}')
+    status, told = ended(start(*longer))
+    assert status == 0, told
+    undisturbed = STORED.read_bytes()
+    STORED.unlink()
+    training = start(*longer)
+    while not RESUME.exists():
+        time.sleep(0.01)
+        assert training.poll() is None
+    (other,) = psutil.Process(training.pid).children()
+    training.kill()
+    training.wait()
+    other.wait(timeout=20)
+    assert RESUME.exists() and not STORED.exists()
+    status, told = ended(start(*longer))
+    assert status == 0, told
+    assert "resumed at step" in Path("logs/train.log").read_text()
+    assert STORED.read_bytes() == undisturbed and runs() == ["FINISHED", "FINISHED"]
