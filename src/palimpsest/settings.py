@@ -95,9 +95,10 @@ class TrainingSettings(Part):
     """Share of the steps with a rising learning rate."""
     gradient_clip: Positive = 1.0
     """Largest norm of the gradient of one group of parameters."""
-    batchnorm_frozen: Share = 0.0
+    batchnorm_frozen: Share = 0.1
     """Share of the steps, the last ones, in which BatchNorm computes with its running statistics, as when applied,
-    and no longer moves them."""
+    and no longer moves them. At 0 a training now and then ends with statistics that are not those of its weights,
+    and what it learned is lost when it is applied."""
     steps_per_epoch: Annotated[int, Field(ge=1)] = 50
     """Steps between two lines of the log, two points of the curves and two checkpoints."""
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"

@@ -98,7 +98,7 @@ def test_a_sigmoid_surrogate_is_one_at_the_threshold_and_falls_off_to_both_sides
 
 
 def test_averaged_scores_are_the_mean_of_those_taken() -> None:
-    _, mask = masked_linear(averaged=0.5)
+    _, mask = masked_linear(averaged=0.5, score_share=0.75)
     for value in (1.0, 2.0, 6.0):
         mask.score.data.fill_(value)
         mask.take()
