@@ -62,6 +62,12 @@ def claim(threads):
     return max(1, min(threads, existing) * max(1, workflow.cores // existing))
 
 
+def training_threads():
+    """The CPU threads of a training: of all its processes, where it has one for each of several CPU devices."""
+    training = SETTINGS.training
+    return training.threads * (training.devices if training.accelerator == "cpu" else 1)
+
+
 def code(stage, methods=(), tasks=()):
     """The source files that a stage runs for these methods and tasks."""
     return stage_sources(stage, methods, [SETTINGS.tasks[name].kind for name in tasks])

@@ -16,7 +16,7 @@ rule train:
         LOGS / "train-{seed}-{method}-{task}.log",
     wildcard_constraints:
         method=any_of(SIDE_BY_SIDE),
-    threads: claim(SETTINGS.training.threads)
+    threads: claim(training_threads())
     resources:
         mem_mb=2000,
         gpu=gpus(),
