@@ -31,7 +31,7 @@ test-all: .venv/installed ## every test, the long proofs too
 	$(BIN)/python -m pytest
 
 bench: .venv/installed ## how fast it is: prints and writes results/bench.json
-	$(BIN)/snakemake --cores $(CORES) all --config preset=mini data_root=null
+	$(BIN)/snakemake --cores $(CORES) all --config preset=mini
 	$(BIN)/python -m benchmarks
 
 lint: .venv/installed ## style, types and the workflow

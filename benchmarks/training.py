@@ -174,7 +174,10 @@ def measure_peak(name: str) -> None:
 
 def resident() -> int:
     """The largest resident set of this process so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux counts into `ru_maxrss` what the process was before its exec: its parent, that is
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024
     import resource  # noqa: PLC0415 - there is none on Windows, where the other figures can be had
 
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest if sys.platform == "darwin" else largest * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
