@@ -118,5 +118,5 @@ def starting_points(wildcards):
 
 def encoder_weights(wildcards):
     """The file that the base network's encoder starts from, where the settings name one."""
-    path = settings_of(wildcards).base.encoder_weights
+    path = SETTINGS.base.encoder_weights  # which no variant may change
     return [path] if path and wildcards.method == BASE else []

@@ -157,9 +157,9 @@ def experiment_name(scope: str) -> str:
     return f"palimpsest-{scope.partition('/')[0]}"
 
 
-def experiment_of(client: Any, preset: str) -> str:
+def experiment_of(client: Any, scope: str) -> str:
     """The identifier of a preset's experiment, created when missing."""
-    name = experiment_name(preset)
+    name = experiment_name(scope)
     with one_at_a_time(LOCK):
         found = client.get_experiment_by_name(name)
         if found is not None:
@@ -230,6 +230,7 @@ def attempt(client: Any, tags: Tags, key: str, settings: Mapping[str, Any]) -> I
 
 
 @telling_of_the_database()
+@one_at_a_time(COMPLETING)
 def complete_runs(
     layout: Layout,
     seed: int,
@@ -243,19 +244,7 @@ def complete_runs(
     The base network's run is completed by whichever method is measured first. What a run holds already, as
     after a second measuring, is not logged again.
     """
-    with one_at_a_time(COMPLETING):
-        _complete_runs(connect(), layout, seed, method, cells, tables, samples)
-
-
-def _complete_runs(
-    client: Any,
-    layout: Layout,
-    seed: int,
-    method: str,
-    cells: Sequence["Cell"],
-    tables: Mapping[str, Sequence[Mapping[str, Any]]],
-    samples: Path,
-) -> None:
+    client = connect()
     last = cells[-1].after
     for task in dict.fromkeys(cell.after for cell in cells):
         run_id = find_run(client, training_tags(layout.scope, seed, method, task)) or find_run(
