@@ -69,7 +69,8 @@ def content() -> dict[str, Any]:
 @contextmanager
 def job_in_this_process() -> Iterator[None]:
     """Puts back afterwards what a job changes: environment, log and handling of signals."""
-    logger, terminate = logging.getLogger("palimpsest"), signal.getsignal(signal.SIGTERM)
+    logger = logging.getLogger("palimpsest")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     before = list(logger.handlers), logger.level, logger.propagate
     try:
         with pytest.MonkeyPatch.context() as patch:
@@ -79,7 +80,8 @@ def job_in_this_process() -> Iterator[None]:
                 patch.delenv(name)
             yield
     finally:
-        signal.signal(signal.SIGTERM, terminate)
+        for number, handling in handlers.items():
+            signal.signal(number, handling)
         for handler in set(logger.handlers) - set(before[0]):
             logger.removeHandler(handler)
             with suppress(OSError):  # of a log on a full disk

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -252,24 +253,56 @@ def test_a_full_disk_that_nobody_foresaw_is_one_line_too(
     assert told.endswith("; make room and run the same command again\n") and told.count("\n") == 1
 
 
+STAGE_THAT_CLOSES = """
+import time
+from palimpsest import job
+
+def main(settings, layout, options):
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    finally:
+        print("closing", flush=True)
+        time.sleep(1)
+        print("closed", flush=True)
+
+job.run(main, None)
+"""
+
+
 @pytest.mark.slow
-def test_a_job_that_is_told_to_end_closes_what_is_open(tmp_path: Path) -> None:
-    (tmp_path / "stage.py").write_text(
-        "import time\n"
-        "from palimpsest import job\n"
-        "def main(settings, layout, options):\n"
-        "    try:\n"
-        "        print('begun', flush=True)\n"
-        "        time.sleep(60)\n"
-        "    finally:\n"
-        "        print('closed', flush=True)\n"
-        "job.run(main, None)\n"
-    )
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_job_that_is_told_to_end_closes_what_is_open_however_often_it_is_told(
+    number: int, tmp_path: Path
+) -> None:
+    (tmp_path / "stage.py").write_text(STAGE_THAT_CLOSES)
     command = [sys.executable, "stage.py", "--log", "stage.log"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
-        process.terminate()
+        process.send_signal(number)
+        assert process.stdout.readline() == "closing\n"
+        process.send_signal(signal.SIGINT)  # of the terminal
+        process.terminate()  # of the watch over the parent
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (1, "closed\n")
     assert err == "error: interrupted; the next run goes on from the last checkpoint\n"
+
+
+def test_a_closing_that_hangs_can_be_interrupted_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([100.0, 101.0, 100.0 + 2 * job.CLOSING])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    interruption = job.Interruption()
+    with pytest.raises(KeyboardInterrupt):
+        interruption(signal.SIGINT, None)
+    interruption(signal.SIGTERM, None)
+    with pytest.raises(KeyboardInterrupt):
+        interruption(signal.SIGINT, None)
+
+
+def test_who_starts_a_job_without_ctrl_c_keeps_it_so() -> None:
+    code = (
+        "import signal; from palimpsest import job; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "job.take_interruptions(); print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "True\n"

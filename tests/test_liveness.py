@@ -68,32 +68,57 @@ def test_a_process_has_a_start_and_one_that_is_gone_has_none() -> None:
     assert liveness.started(ended.pid) == 0
 
 
+class EndedError(Exception):
+    """Raised in place of the end of the process."""
+
+
+class Kill:
+    """Takes the signals that a process sends to itself, the last of which ends it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, last: int = 1) -> None:
+        self.sent: list[int] = []
+        self.last = last
+        monkeypatch.setattr(os, "kill", self)
+
+    def __call__(self, pid: int, number: int) -> None:
+        assert pid == os.getpid()
+        self.sent.append(number)
+        if len(self.sent) == self.last:
+            raise EndedError
+
+
 def test_a_job_is_interrupted_when_its_parent_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[tuple[int, int]] = []
-    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append((pid, number)))
-    monkeypatch.setattr(liveness, "SECONDS", 0.01)
+    kill = Kill(monkeypatch)
     parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     when = liveness.started(parent.pid)
     monkeypatch.setattr(liveness.time, "sleep", lambda seconds: parent.communicate(b"\n"))
-    liveness.watch(parent.pid, when)
+    with pytest.raises(EndedError):
+        liveness.watch(parent.pid, when)
     assert parent.returncode is not None
-    assert sent == [(os.getpid(), signal.SIGTERM)]
+    assert kill.sent == [signal.SIGTERM]
 
 
 def test_a_number_that_was_given_to_another_process_is_not_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[int] = []
-    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append(number))
-    liveness.watch(os.getpid(), liveness.started(os.getpid()) - 1)
-    assert sent == [signal.SIGTERM]
+    kill = Kill(monkeypatch)
+    with pytest.raises(EndedError):
+        liveness.watch(os.getpid(), liveness.started(os.getpid()) - 1)
+    assert kill.sent == [signal.SIGTERM]
+
+
+def test_an_interruption_that_is_lost_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    kill = Kill(monkeypatch, last=3)
+    monkeypatch.setattr(liveness, "SECONDS", 0.01)
+    with pytest.raises(EndedError):
+        liveness.watch(os.getpid(), 0)
+    assert kill.sent == [signal.SIGTERM] * 3
 
 
 def test_who_trains_together_with_a_first_process_ends_with_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[int] = []
-    monkeypatch.setattr(os, "kill", lambda pid, number: sent.append(number))
-    for rank in ("0", "1"):
-        monkeypatch.setenv("LOCAL_RANK", rank)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    kill = Kill(monkeypatch)
+    with pytest.raises(EndedError):
         liveness.watch(os.getpid(), 0)
-    assert sent == [signal.SIGTERM, signal.SIGKILL]
+    assert kill.sent == [signal.SIGKILL]
 
 
 @pytest.mark.parametrize("value", [None, "elsewhere 1 2.0"])

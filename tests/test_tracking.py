@@ -83,6 +83,27 @@ def test_a_run_ends_as_its_training_does(client: Any, error: BaseException, stat
     assert found.info.status == status
 
 
+@pytest.mark.parametrize("call", ["create_run", "log_batch", "set_terminated"])
+def test_ctrl_c_leaves_no_run_running_whatever_is_being_written(
+    call: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted = []
+    write = getattr(type(client), call)
+
+    def written(*given: Any, **named: Any) -> Any:
+        made = write(*given, **named)
+        if not interrupted:
+            interrupted.append(call)
+            raise KeyboardInterrupt
+        return made
+
+    monkeypatch.setattr(type(client), call, written)
+    with pytest.raises(KeyboardInterrupt), training_run(TAGS, "key", {"seed": 0}) as run:
+        run.epochs(EPOCHS)
+    (found,) = runs(client)
+    assert found.info.status == ("FINISHED" if call == "set_terminated" else "KILLED")
+
+
 @pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
 def test_a_retry_continues_the_run_without_a_point_twice(client: Any, error: BaseException) -> None:
     with pytest.raises(type(error)), training_run(TAGS, "key", {"seed": 0}) as run:

@@ -3,9 +3,11 @@
 import argparse
 import json
 import logging
+import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +23,9 @@ from palimpsest.sweeps import vary
 
 SNAPSHOT = "PALIMPSEST_SETTINGS"
 """Environment variable in which the pipeline hands its jobs the settings it was started with."""
+
+CLOSING = 10.0
+"""Seconds that a job has for closing what is open, before another signal interrupts that too."""
 
 
 def hand_over(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
@@ -64,7 +69,7 @@ def run(main: Main, description: str | None, *arguments: str) -> None:
     parser.add_argument("--variant", help="run it with what params.yaml says of this variant of a sweep")
     parser.add_argument("--log", type=Path, help="a file that keeps the log")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, interrupt)
+    take_interruptions()
     try:
         liveness.end_with_parent()
         if liveness.first():
@@ -90,9 +95,30 @@ def settings_in(text: str) -> dict[str, Any]:
     return found
 
 
-def interrupt(signum: int, frame: object) -> None:
-    """End as by Ctrl-C, so that what is open is closed."""
-    raise KeyboardInterrupt
+class Interruption:
+    """What a signal does: it ends the job as Ctrl-C does, so that what is open is closed.
+
+    One Ctrl-C comes as several signals, of the terminal, of Snakemake, and of the watch over the parent. Those
+    that follow the first within `CLOSING` seconds must not interrupt the closing.
+    """
+
+    def __init__(self) -> None:
+        self.last = -math.inf
+
+    def __call__(self, signum: int, frame: object) -> None:
+        """Raise `KeyboardInterrupt`, unless that has just been done."""
+        now = time.monotonic()
+        if now - self.last > CLOSING:
+            self.last = now
+            raise KeyboardInterrupt
+
+
+def take_interruptions() -> None:
+    """Have Ctrl-C and SIGTERM end this process in the same way; who started it without Ctrl-C keeps it so."""
+    interruption = Interruption()
+    signal.signal(signal.SIGTERM, interruption)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, interruption)
 
 
 def note_traceback() -> None:

@@ -97,10 +97,14 @@ def end_with_parent() -> None:
 
 
 def watch(pid: int, when: float) -> None:
-    """Wait until a process is gone, then end this one."""
+    """Wait until a process is gone, then end this one: again and again, for Python loses what is raised in a
+    signal's handler while it collects garbage.
+    """
     while started(pid) == when:
         time.sleep(SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM if first() else signal.SIGKILL)
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM if first() else signal.SIGKILL)
+        time.sleep(SECONDS)
 
 
 def started(pid: int) -> float:

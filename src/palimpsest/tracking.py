@@ -208,25 +208,35 @@ def training_run(tags: Tags, key: str, settings: Mapping[str, Any], first: bool 
 
 def attempt(client: Any, tags: Tags, key: str, settings: Mapping[str, Any]) -> Iterator[Run]:
     """The run from its start to its end, whatever that is; see `training_run`."""
-    name = f"{tags['method']} · {tags['task']} · seed {tags['seed']}"
-    run_id = find_run(client, tags)
-    interrupted = run_id and client.get_run(run_id).info.status != "FINISHED"
-    if run_id is None or not interrupted or client.get_run(run_id).data.tags.get("key") != key:
-        if run_id and client.get_run(run_id).info.status == "RUNNING":
-            client.set_terminated(run_id, "KILLED")  # of other settings, and nobody will go on with it
-        created = client.create_run(experiment_of(client, tags["preset"]), tags={**tags, "key": key}, run_name=name)
-        run_id = str(created.info.run_id)
-    client.update_run(run_id, status="RUNNING")
     try:
+        run_id = begin(client, tags, key)
         run = Run(client, run_id)
         run.tags(code_tags(code_version()))  # of the same content, or the key would be another
         run.settings(settings)  # the same values again where the run is continued
         yield run
+        client.set_terminated(run_id, "FINISHED")
     except BaseException as error:
-        with suppress(MlflowException):  # on a full disk; a retry goes on with a run that is RUNNING too
-            client.set_terminated(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        with suppress(
+            MlflowException, StorageError
+        ):  # on a full disk; a retry goes on with a run that is RUNNING too
+            open_run = find_run(client, tags, "RUNNING")  # interrupted while it begins it has no name here yet
+            if open_run:
+                client.set_terminated(open_run, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
-    client.set_terminated(run_id, "FINISHED")
+
+
+def begin(client: Any, tags: Tags, key: str) -> str:
+    """The run to log to, RUNNING from now on: the last one if it has this key and is not finished, or a new one."""
+    run_id = find_run(client, tags)
+    last = client.get_run(run_id) if run_id else None
+    if last and last.data.tags.get("key") == key and last.info.status != "FINISHED":
+        client.update_run(run_id, status="RUNNING")
+        return str(run_id)
+    if last and last.info.status == "RUNNING":
+        client.set_terminated(run_id, "KILLED")  # of other settings, and nobody will go on with it
+    name = f"{tags['method']} · {tags['task']} · seed {tags['seed']}"
+    created = client.create_run(experiment_of(client, tags["preset"]), tags={**tags, "key": key}, run_name=name)
+    return str(created.info.run_id)
 
 
 @telling_of_the_database()
