@@ -11,6 +11,7 @@ from torch import nn
 from palimpsest.errors import StorageError
 from palimpsest.methods.masks import (
     BLOCK,
+    SHARE,
     BinaryMask,
     binary_mask,
     initial_scores,
@@ -118,12 +119,12 @@ def test_the_frozen_weight_gets_no_gradient_and_never_changes() -> None:
     assert not torch.equal(mask.score, SCORES)
 
 
-@pytest.mark.parametrize("shape", [(64, 3, 3, 3), (2, 5), (1,), (3, BLOCK + 1)])
+@pytest.mark.parametrize("shape", [(64, 3, 3, 3), (2, 5), (1,), (3, BLOCK + 1), (2, SHARE + 1)])
 def test_a_packed_mask_writes_what_the_learned_one_computes_bit_for_bit(shape: tuple[int, ...]) -> None:
     weights = torch.randn(shape)
     learned = BinaryMask(torch.rand(shape) / 100, MaskSettings())
     written, before = torch.full(shape, 9.0), weights.clone()
-    write_masked(written, weights, pack(learned.bits))
+    write_masked([(written, weights, pack(learned.bits))])
     computed = learned(weights).detach()
     assert np.array_equal(computed.numpy().view(np.uint32), written.numpy().view(np.uint32))  # signs of zeros too
     assert torch.equal(written != 0, learned.bits) and torch.equal(weights, before)
@@ -166,4 +167,4 @@ def test_a_mask_of_another_length_is_refused_with_what_was_expected_and_found(le
     with pytest.raises(StorageError, match=f"expected a mask of 2 bytes, found {length}"):
         unpack(torch.zeros(length, dtype=torch.uint8), torch.Size([2, 5]))
     with pytest.raises(StorageError, match=f"expected a mask of 2 bytes, found {length}"):
-        write_masked(torch.zeros(2, 5), torch.zeros(2, 5), torch.zeros(length, dtype=torch.uint8))
+        write_masked([(torch.zeros(2, 5), torch.zeros(2, 5), torch.zeros(length, dtype=torch.uint8))])

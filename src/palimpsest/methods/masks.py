@@ -7,16 +7,20 @@ Source: Mallya, Davis and Lazebnik, Piggyback, ECCV 2018, equations 2 to 4.
 Settings replace the unchanged gradient by another surrogate (Bengio et al. 2013; Yin et al. 2019).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from palimpsest.errors import StorageError
 from palimpsest.settings import MaskSettings
+
+Words = NDArray[np.int32]
 
 SURROGATES: dict[str, Callable[[Tensor], Tensor]] = {
     "clipped": lambda distance: distance.abs() <= 1,
@@ -136,23 +140,41 @@ def expect_bytes(bits: Tensor, shape: torch.Size) -> None:
 BLOCK = 2**16
 """Weights that are masked at a time: their unpacked bits stay in the processor's cache."""
 
+SHARE = 4 * BLOCK
+"""Weights that a thread takes on at a time."""
+
+MaskedLayer = tuple[Tensor, Tensor, Tensor]
+"""Where the masked weight goes, the weight, and its mask as `pack` made it."""
+
 
 @torch.no_grad()
-def write_masked(out: Tensor, weight: Tensor, bits: Tensor) -> None:
-    """Write weight · mask into ``out``, both contiguous; ``bits`` are the mask as `pack` made it.
+def write_masked(layers: Iterable[MaskedLayer]) -> None:
+    """Write weight · mask of each layer to where it goes, both contiguous.
 
     On the CPU in hardly more time than copying the weights takes: PyTorch's own ways to select by a bool pass
     over the memory several times. What the mask leaves out is +0, as in training.
 
     Raises:
-        StorageError: there are fewer or more bytes than the weights need.
+        StorageError: there are fewer or more bytes than the weights of a layer need.
     """
-    expect_bytes(bits, weight.shape)
-    if out.device.type != "cpu":
-        out.copy_(torch.where(unpack(bits, weight.shape), weight, 0.0))
-        return
-    packed = bits.numpy()
-    source, target = (tensor.detach().view(-1).numpy().view(np.int32) for tensor in (weight, out))
+    shares = []
+    for out, weight, bits in layers:
+        expect_bytes(bits, weight.shape)
+        if out.device.type == "cpu":
+            source, target = (tensor.detach().view(-1).numpy().view(np.int32) for tensor in (weight, out))
+            parts = [slice(start, start + SHARE) for start in range(0, target.size, SHARE)]
+            shares += [
+                (target[part], source[part], bits.numpy()[part.start // 8 : part.stop // 8]) for part in parts
+            ]
+        else:
+            out.copy_(torch.where(unpack(bits, weight.shape), weight, 0.0))
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:  # NumPy lets go of Python's lock
+        list(threads.map(write_share, shares))
+
+
+def write_share(share: tuple[Words, Words, NDArray[np.uint8]]) -> None:
+    """Write weights through their mask, block by block; the words are the bits of float32."""
+    target, source, packed = share
     for start in range(0, target.size, BLOCK):
         block = slice(start, start + BLOCK)
         ones = np.unpackbits(packed[start // 8 : (start + BLOCK) // 8], count=target[block].size).view(np.int8)

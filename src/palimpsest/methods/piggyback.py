@@ -57,11 +57,12 @@ class Piggyback(Method):
 
     def recall(self, network: nn.Module, base: State, tensors: State) -> None:
         """Write the base's weights through the stored mask."""
-        rest = dict(tensors)
+        rest, layers = dict(tensors), []
         for name, layer in trunk_layers(network):
             if name not in rest:
                 raise StorageError(
                     f"there is no mask for the layer {name!r}: the stored task is of another network"
                 )
-            write_masked(layer.weight, base[f"{name}.weight"], rest.pop(name))
+            layers.append((layer.weight, base[f"{name}.weight"], rest.pop(name)))
+        write_masked(layers)
         super().recall(network, {}, rest)
