@@ -335,6 +335,14 @@ def test_instances_of_every_kind_are_painted_as_a_plain_painter_does(tmp_path: P
     assert np.array_equal(folder.label_map(record, CLASS_OF, 0, Frame(width, height)), expected)
 
 
+@pytest.mark.parametrize("left", [0, 1, 15, 16, 31, 32, 33, 511, 512, 697])
+def test_an_instance_far_to_the_right_is_painted_where_it_is(left: int, build: Build) -> None:
+    expected = np.zeros((2, 700), np.uint8)
+    expected[:, left : left + 3] = 1
+    folder = build([annotation([rectangle(left, 0, left + 3, 2)])], size=(700, 2))
+    assert np.array_equal(labels(folder), expected)
+
+
 def test_without_json_there_are_photographs_but_no_labels(build: Build) -> None:
     folder = build([])
     (folder.root / "annotations" / "instances_train2017.json").unlink()

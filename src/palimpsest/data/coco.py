@@ -328,6 +328,31 @@ def _runs(code: bytes) -> list[int]:
     return runs
 
 
+def _from_column(code: Rle, left: int) -> Rle:
+    """A run-length code without its first columns, which have to be empty: decoding them would take as long as
+    decoding full ones.
+
+    They are part of the first run, to which no later one is a difference.
+    """
+    height, width = code["size"]
+    counts: bytes = code["counts"]
+    end = next(place for place, character in enumerate(counts, start=1) if not (character - 48) & 0x20)
+    (empty,) = _runs(counts[:end])
+    return {"size": [height, width - left], "counts": _coded(empty - left * height) + counts[end:]}
+
+
+def _coded(run: int) -> bytes:
+    """A run length in COCO's compressed code; the inverse of `_runs` for the first run."""
+    characters = []
+    more = True
+    while more:
+        group = run & 0x1F
+        run >>= 5
+        more = run > 0 or bool(group & 0x10)  # the highest bit of the last group is the sign
+        characters.append(48 + group + 0x20 * more)
+    return bytes(characters)
+
+
 def _paint(regions: list[tuple[Rle, int]], height: int, width: int) -> Pixels:
     """Label map (height, width) of run-length coded regions, the smaller over the larger."""
     columns = np.zeros((width, height), np.uint8)  # run-length codes go down the columns
@@ -339,6 +364,6 @@ def _paint(regions: list[tuple[Rle, int]], height: int, width: int) -> Pixels:
     for number in np.argsort(-areas.astype(np.int64), kind="stable"):
         code, label = regions[number]
         x, y, w, h = boxes[number]
-        inside = rle_masks.decode(code).T[x : x + w, y : y + h].view(np.bool_)
+        inside = rle_masks.decode(_from_column(code, x)).T[:w, y : y + h].view(np.bool_)
         np.copyto(columns[x : x + w, y : y + h], np.uint8(label), where=inside)
     return columns.T
