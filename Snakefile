@@ -31,4 +31,4 @@ rule data:
 rule models:
     """Every stored task of every method and seed."""
     input:
-        [stored_tasks(seed, method) for seed in SETTINGS.seeds for method in SETTINGS.methods],
+        [course(seed, method).files() for seed in SETTINGS.seeds for method in SETTINGS.methods],

@@ -43,7 +43,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 def training_key(lesson: Lesson, prepared: Prepared, stored: StoredTasks) -> str:
     """Identifies this training: its settings, its code and the content of every file it reads."""
-    inputs = [*lesson.files(), *stored.needed_files(lesson.task_name)]
+    inputs = [*lesson.files(), *stored.course.needed(lesson.task_name)]
     code = stage_sources("train", [lesson.method], [lesson.task.kind])
     return digest(lesson.digest() + prepared.sha256, [*inputs, *code])
 

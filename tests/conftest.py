@@ -190,7 +190,7 @@ class Study:
         lesson = self.settings.lesson(0, method, task)
         fabric = start_fabric(lesson.training)
         path = learn(fabric, lesson, self.stored(method), earlier, self.prepared[task], key or self.key, note)
-        checkpoint_of(path).unlink()
+        checkpoint_of(path).unlink(missing_ok=True)  # none where a method only looked at the base task
         return path
 
     def learn_all(self, method: str) -> None:
@@ -198,7 +198,7 @@ class Study:
         first, *others = self.settings.sequence
         if not self.layout.base(0, first).exists():
             self.learn(BASE, first)
-        for task in others:
+        for task in self.settings.sequence if METHODS[method].first_lesson else others:
             self.learn(method, task)
 
     def store_untrained(self, method: str, task: str, change: Callable[[Any], None] = lambda network: None) -> None:
@@ -219,8 +219,8 @@ class Study:
         learner = build_method(method, lesson.method_settings)
         learner.begin(Start(network, built, lesson.training))
         change(network)
-        needs_base = method != BASE and METHODS[method].starts_from == "base"
-        base = stored.file(sequence[0]).sha256 if needs_base else None
+        adds_to_base = method != BASE and METHODS[method].adds_to_base
+        base = stored.base.file(sequence[0]).sha256 if adds_to_base else None
         path = self.layout.stored(0, method, task)
         settings = lesson.model_dump(mode="json")
         origin = Provenance(self.settings.preset, 0, method, task, settings, base, "c0ffee", "da7a")

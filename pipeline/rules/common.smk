@@ -6,9 +6,10 @@ from functools import cache
 from pathlib import Path
 
 from palimpsest import job, liveness, machine
+from palimpsest.course import Course
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE, METHODS, entry_of
+from palimpsest.methods import BASE, METHODS
 from palimpsest.params import find_files, read, resolve
 from palimpsest.provenance import stage_sources
 from palimpsest.settings import FLOOR
@@ -73,10 +74,9 @@ def code(stage, methods=(), tasks=()):
     return stage_sources(stage, methods, [SETTINGS.tasks[name].kind for name in tasks])
 
 
-def stored_tasks(seed, method, until=None, settings=SETTINGS):
-    """The files of a method's tasks up to one (the one excluded), the base network's first."""
-    names = settings.sequence[: None if until is None else settings.sequence.index(until)]
-    return [settings.layout.stored(seed, BASE if name == settings.base_task else method, name) for name in names]
+def course(seed, method, settings=SETTINGS):
+    """The way of a method through the sequence."""
+    return Course(settings.layout, seed, method, settings.sequence)
 
 
 def perceptual_weights(tasks):
@@ -112,8 +112,7 @@ def of_variant(wildcards):
 
 def starting_points(wildcards):
     """The stored tasks that a lesson starts from."""
-    before = stored_tasks(wildcards.seed, wildcards.method, wildcards.task, settings_of(wildcards))
-    return entry_of(wildcards.method).needs(before)
+    return course(wildcards.seed, wildcards.method, settings_of(wildcards)).needed(wildcards.task)
 
 
 def encoder_weights(wildcards):

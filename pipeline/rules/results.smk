@@ -4,7 +4,7 @@
 rule evaluate:
     """Measure one method on every task after every later task."""
     input:
-        tasks=lambda wildcards: stored_tasks(wildcards.seed, wildcards.method, None, settings_of(wildcards)),
+        tasks=lambda wildcards: course(wildcards.seed, wildcards.method, settings_of(wildcards)).files(),
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
         weights=perceptual_weights(SETTINGS.sequence),
         paintings=paintings(SETTINGS.sequence),

@@ -258,7 +258,97 @@ class MaskSettings(Part):
         return self
 
 
-AnyMethodSettings = MaskSettings
+class AffineMaskSettings(MaskSettings):
+    """Masks with three scalars per layer (Mancini et al. 2018)."""
+
+    initial_scalars: tuple[float, float, float] = (0.0, 0.0, 1.0)
+    """k₀ of the weight, k₁ of ones, k₂ of the masked weight. From (1, 0, 0) no mask would be learned."""
+
+
+class MovingSettings(Part):
+    """One network that is trained on and on."""
+
+    batchnorm: Literal["task", "shared"] = "task"
+    """Whether each task keeps a BatchNorm of its own, or it moves on with the network. Shared, forgetting looks
+    worse, as in most published figures."""
+
+
+class EwcSettings(MovingSettings):
+    """Elastic weight consolidation (Kirkpatrick et al. 2017; online: Schwarz et al. 2018)."""
+
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """λ, the stiffness of the spring that holds each weight."""
+    decay: Scale = 1.0
+    """γ, what is left of the earlier tasks' Fisher information when one is added."""
+    pictures: Annotated[int, Field(ge=1)] = 64
+    """Training pictures from which the Fisher information is estimated."""
+
+
+class LwfSettings(MovingSettings):
+    """Learning without forgetting (Li & Hoiem 2016)."""
+
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """λ₀, how much the earlier tasks' answers count."""
+    temperature: Positive = 2.0
+    """Of class scores, before they are compared."""
+    tasks_per_step: Annotated[int, Field(ge=1)] = 1
+    """How many of the earlier tasks are asked at each step, in turn."""
+
+
+class PackNetSettings(Part):
+    """Packing tasks into one network (Mallya & Lazebnik 2018)."""
+
+    keep: Scale = 0.4
+    """Share of the free weights that a task keeps; the original keeps between a quarter and a half."""
+    pruned_after: Share = 0.6
+    """Share of the steps after which the task prunes, and trains on with what it keeps."""
+
+
+class AdapterSettings(Part):
+    """Parallel convolutions (Rebuffi et al. 2018)."""
+
+    rank: Annotated[int, Field(ge=0)] = 0
+    """0: 1×1 convolutions; otherwise convolutions of the layer's size and of this rank."""
+    learning_rate: Positive = 1e-3
+
+
+class ModulationSettings(Part):
+    """Filters modulated (Cong et al. 2020)."""
+
+    learning_rate: Positive = 1e-3
+
+
+class BitDeltaSettings(Part):
+    """One bit of change per weight (after Liu et al. 2024)."""
+
+    quantised_after: Share = 0.6
+    """Share of the steps of plain fine-tuning; the rest trains through the quantisation."""
+    threshold: Annotated[float, Field(ge=0)] = 0.0
+    """0: −1 or 1. Otherwise 0 too, where the change is below this multiple of its channel's mean: 0.7 is as good as
+    plain fine-tuning, higher values save bits."""
+    scale_learning_rate: Positive = 1e-4
+
+
+class PiggybackGanSettings(Part):
+    """Filters made of filters (Zhai et al. 2020)."""
+
+    free: Share = 0.25
+    """λ, the share of each layer's filters that is learned freely."""
+    learning_rate: Positive = 1e-3
+
+
+AnyMethodSettings = (
+    AffineMaskSettings
+    | MaskSettings
+    | EwcSettings
+    | LwfSettings
+    | MovingSettings
+    | PackNetSettings
+    | AdapterSettings
+    | ModulationSettings
+    | BitDeltaSettings
+    | PiggybackGanSettings
+)
 
 
 class MethodSettings(Part):
@@ -266,7 +356,17 @@ class MethodSettings(Part):
 
     model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"))
 
+    fine_tune: MovingSettings = MovingSettings()
     piggyback: MaskSettings = MaskSettings()
+    piggyback_ternary: MaskSettings = MaskSettings()
+    piggyback_affine: AffineMaskSettings = AffineMaskSettings()
+    piggyback_gan: PiggybackGanSettings = PiggybackGanSettings()
+    bitdelta: BitDeltaSettings = BitDeltaSettings()
+    adapter: AdapterSettings = AdapterSettings()
+    modulation: ModulationSettings = ModulationSettings()
+    packnet: PackNetSettings = PackNetSettings()
+    ewc: EwcSettings = EwcSettings()
+    lwf: LwfSettings = LwfSettings()
 
     def of(self, method: str) -> AnyMethodSettings | None:
         """The settings of one method; None where it has none."""

@@ -154,8 +154,7 @@ def load(settings: Settings, seed: int, method: str, name: str) -> Translator:
         DataError: what the task is built from, as its painting, is missing.
     """
     stored = StoredTasks.of(settings, seed, method)
-    needed = [name] if METHODS[method].starts_from != "base" else [name, settings.base_task]
-    for path in map(stored.path, needed):
+    for path in [stored.path(name), *([stored.course.base] if METHODS[method].adds_to_base else [])]:
         if not path.exists():
             raise StorageError(f"{path}: not trained yet; make it with: {command(settings, seed, method, path)}")
     try:

@@ -7,19 +7,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils import parametrize
 
 from palimpsest.errors import StorageError
 from palimpsest.methods.masks import (
     BLOCK,
     SHARE,
     BinaryMask,
-    binary_mask,
     initial_scores,
-    mask_layer,
     pack,
     unpack,
     write_masked,
 )
+from palimpsest.methods.reparametrised import learned
 from palimpsest.settings import MaskSettings
 
 SCORES = torch.tensor([[0.004, 0.006], [0.005, 1.0]])
@@ -35,7 +35,7 @@ def linear(weight: torch.Tensor) -> nn.Linear:
 def masked_linear(**settings: Any) -> tuple[nn.Linear, BinaryMask]:
     layer = linear(WEIGHTS)
     mask = BinaryMask(SCORES.clone(), MaskSettings(threshold=5e-3, initial_score=7e-3, **settings))
-    mask_layer(layer, mask)
+    parametrize.register_parametrization(layer, "weight", mask, unsafe=True)
     return layer, mask
 
 
@@ -132,9 +132,9 @@ def test_a_packed_mask_writes_what_the_learned_one_computes_bit_for_bit(shape: t
 
 def test_a_layer_knows_its_learned_mask() -> None:
     layer, mask = masked_linear()
-    assert binary_mask(layer) is mask
+    assert learned(layer) is mask
     with pytest.raises(ValueError, match="unpack"):
-        binary_mask(linear(WEIGHTS))
+        learned(linear(WEIGHTS))
 
 
 def test_ten_bits_are_two_bytes_with_the_first_weight_in_the_highest_bit() -> None:

@@ -8,11 +8,11 @@ from torch import nn
 from palimpsest.analysis.masks import masks_of, zeros
 from palimpsest.errors import StorageError
 from palimpsest.methods import BASE, METHODS, build_method
-from palimpsest.methods.base import Component, Method, Start
+from palimpsest.methods.base import Component, Method, Start, Stored
 from palimpsest.methods.masks import BinaryMask
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
-from palimpsest.settings import MaskSettings, NetworkSettings, TrainingSettings
+from palimpsest.settings import MaskSettings, MethodSettings, NetworkSettings, TrainingSettings
 
 Study = Any
 TRAINING = TrainingSettings(learning_rate=0.01, weight_decay=0.02)
@@ -27,16 +27,18 @@ def network() -> nn.Module:
 
 
 def begun(name: str, network: nn.Module) -> tuple[Method, list[Any]]:
-    method = build_method(name, MaskSettings() if name == "piggyback" else None)
-    return method, method.begin(Start(network, None, TRAINING))  # type: ignore[arg-type]
+    method = build_method(name, MethodSettings().of(name))
+    base = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    earlier = () if METHODS.get(name) == METHODS["packnet"] else (Stored(None, (Component("network", base),)),)  # type: ignore[arg-type]
+    return method, method.begin(Start(network, None, TRAINING, earlier))  # type: ignore[arg-type]
 
 
 def part_of(name: str) -> str:
     """To which part of the network a parameter belongs."""
     if name.startswith("head."):
         return "head"
-    if name.endswith("parametrizations.weight.0.score"):
-        return "scores"
+    if "parametrizations.weight.0." in name:
+        return name.rpartition(".")[2]
     kind = "batchnorm" if name.endswith(".bias") or name.split(".")[-2] in ("1", "4") else "weights"
     return kind if kind == "batchnorm" else f"{name.partition('.')[0]} {kind}"
 
@@ -48,7 +50,17 @@ def part_of(name: str) -> str:
         ("scratch", {"encoder weights", "decoder weights", "batchnorm", "head"}),
         ("fine-tune", {"encoder weights", "decoder weights", "batchnorm", "head"}),
         ("decoder", {"decoder weights", "batchnorm", "head"}),
-        ("piggyback", {"scores", "batchnorm", "head"}),
+        ("piggyback", {"score", "batchnorm", "head"}),
+        ("piggyback-ternary", {"score", "batchnorm", "head"}),
+        ("piggyback-affine", {"score", "scalars", "batchnorm", "head"}),
+        ("piggyback-gan", {"free", "coefficients", "batchnorm", "head"}),
+        ("ewc", {"encoder weights", "decoder weights", "batchnorm", "head"}),
+        ("lwf", {"encoder weights", "decoder weights", "batchnorm", "head"}),
+        ("packnet", {"encoder weights", "decoder weights", "batchnorm", "head"}),
+        ("batchnorm", {"batchnorm", "head"}),
+        ("adapter", {"point", "batchnorm", "head"}),
+        ("modulation", {"size", "mean", "batchnorm", "head"}),
+        ("bitdelta", {"delta", "scale", "batchnorm", "head"}),
     ],
 )
 def test_what_trains_and_what_does_not(network: nn.Module, name: str, trained: set[str]) -> None:
@@ -97,6 +109,12 @@ def test_the_mask_starts_with_all_weights_and_the_score_and_threshold_of_the_set
         ("fine-tune", "network", True, CONVOLUTIONS),
         ("decoder", "decoder", False, 12),
         ("piggyback", "mask", False, CONVOLUTIONS),
+        ("piggyback-ternary", "ternary mask", False, 2 * CONVOLUTIONS),
+        ("piggyback-affine", "mask", False, 2 * CONVOLUTIONS),
+        ("adapter", "adapter", False, CONVOLUTIONS - 4),
+        ("modulation", "modulation", False, 2 * CONVOLUTIONS),
+        ("bitdelta", "delta", False, 2 * CONVOLUTIONS),
+        ("lwf", "network", True, CONVOLUTIONS),
     ],
 )
 def test_what_is_stored(network: nn.Module, name: str, component: str, shared: bool, tensors: int) -> None:
@@ -116,8 +134,8 @@ def test_a_mask_is_stored_packed_under_the_name_of_its_layer(network: nn.Module)
     with torch.no_grad():
         first.score.view(-1)[[0, 9]] = 0.0
     mask = method.store(network)[0].tensors
-    assert list(mask) == [name for name, _ in trunk_layers(network)]
-    packed = mask["encoder.stages.0.0"]  # 2 × 3 × 3 × 3 = 54 weights
+    assert list(mask) == [f"{name}.mask" for name, _ in trunk_layers(network)]
+    packed = mask["encoder.stages.0.0.mask"]  # 2 × 3 × 3 × 3 = 54 weights
     assert packed.dtype == torch.uint8
     assert packed.tolist() == [0b01111111, 0b10111111, 255, 255, 255, 255, 0b11111100]
 
@@ -158,7 +176,7 @@ def test_a_stored_task_that_lacks_a_part_is_refused(network: nn.Module, name: st
 
 def test_a_layer_without_a_mask_is_refused(network: nn.Module) -> None:
     stored, method = stored_by("piggyback")
-    del stored["decoder.rises.0.up"]
+    del stored["decoder.rises.0.up.mask"]
     with pytest.raises(StorageError, match=r"decoder\.rises\.0\.up"):
         method.recall(network, base_of(network), stored)
 

@@ -149,8 +149,7 @@ def test_a_stored_task_says_where_it_comes_from(trained: Study) -> None:
             "colour",
         )
         assert provenance.settings == trained.settings.lesson(0, method, "colour").model_dump(mode="json")
-        needs_base = METHODS[method].starts_from == "base"
-        assert provenance.network_sha256 == (base.sha256 if needs_base else None)
+        assert provenance.network_sha256 == (base.sha256 if METHODS[method].adds_to_base else None)
 
 
 @pytest.mark.slow

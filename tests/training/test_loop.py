@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from palimpsest.errors import SettingsError, TrainingError
 from palimpsest.methods import METHODS, build_method
 from palimpsest.methods.base import Method, ParameterGroup, Start
-from palimpsest.methods.masks import binary_mask
+from palimpsest.methods.reparametrised import learned
 from palimpsest.methods.piggyback import Piggyback
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import batchnorm_layers, trunk_layers
@@ -181,10 +181,10 @@ def test_the_mask_is_made_of_the_scores_mean_before_they_come_to_rest(new_study:
     class Looking(Piggyback):
         def after_step(self, network: nn.Module, share: float) -> None:
             (_, layer), *_ = trunk_layers(network)
-            seen.append(binary_mask(layer).score.detach().clone())
+            seen.append(learned(layer).get_parameter("score").detach().clone())
             super().after_step(network, share)
             if share == 1:
-                seen.append(binary_mask(layer).score.detach().clone())
+                seen.append(learned(layer).get_parameter("score").detach().clone())
 
     method = Looking(MaskSettings(score_share=0.75, averaged=0.25))
     Toy(new_study(), tmp_path, method, steps=8).train()

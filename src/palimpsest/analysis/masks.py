@@ -24,15 +24,15 @@ def masks_of(stored: StoredTasks) -> dict[str, Mask]:
         for component in stored.file(task).components:
             if component.name == "mask":
                 found[task] = {
-                    layer: np.unpackbits(bits.numpy(), count=weights[layer]).astype(np.bool_)
-                    for layer, bits in component.tensors.items()
+                    layer: np.unpackbits(component.tensors[f"{layer}.mask"].numpy(), count=count).astype(np.bool_)
+                    for layer, count in weights.items()
                 }
     if not found:
         return {}
     ones: Mask = {layer: np.ones(count, np.bool_) for layer, count in weights.items()}
     return {
         stored.sequence[0]: ones,
-        **{task: {layer: found[task][layer] for layer in weights} for task in found},
+        **found,
     }
 
 

@@ -23,17 +23,33 @@ class Entry:
     starts_from: Literal["nothing", "base", "previous"]
     """``base``: the base network alone, so that all tasks can be learned side by side; ``previous``: the
     network as the task before left it (the stored tasks of all earlier ones are at hand)."""
-
-    def needs(self, before: list[str]) -> list[str]:
-        """The stored tasks that a task starts from, given those learned before it, the base's first."""
-        return {"nothing": [], "base": before[:1], "previous": before}[self.starts_from]
+    adds_to_base: bool = False
+    """Whether a stored task runs on the base network, and needs its file; otherwise it brings all it needs."""
+    first_lesson: bool = False
+    """Whether the method goes on with the base task too, from the base network, and stores it in its own way."""
 
 
 METHODS: dict[str, Entry] = {
     "scratch": Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing"),
     "fine-tune": Entry("palimpsest.methods.fine_tune:FineTune", starts_from="previous"),
-    "decoder": Entry("palimpsest.methods.decoder:Decoder", starts_from="base"),
-    "piggyback": Entry("palimpsest.methods.piggyback:Piggyback", starts_from="base"),
+    "decoder": Entry("palimpsest.methods.decoder:Decoder", starts_from="base", adds_to_base=True),
+    "piggyback": Entry("palimpsest.methods.piggyback:Piggyback", starts_from="base", adds_to_base=True),
+    "ewc": Entry("palimpsest.methods.ewc:Ewc", starts_from="previous", first_lesson=True),
+    "lwf": Entry("palimpsest.methods.lwf:Lwf", starts_from="previous"),
+    "packnet": Entry("palimpsest.methods.packnet:PackNet", starts_from="previous", first_lesson=True),
+    "batchnorm": Entry("palimpsest.methods.batchnorm:Batchnorm", starts_from="base", adds_to_base=True),
+    "adapter": Entry("palimpsest.methods.adapter:Adapter", starts_from="base", adds_to_base=True),
+    "modulation": Entry("palimpsest.methods.modulation:FilterModulation", starts_from="base", adds_to_base=True),
+    "bitdelta": Entry("palimpsest.methods.bitdelta:BitDelta", starts_from="base", adds_to_base=True),
+    "piggyback-ternary": Entry(
+        "palimpsest.methods.piggyback_ternary:PiggybackTernary", starts_from="base", adds_to_base=True
+    ),
+    "piggyback-affine": Entry(
+        "palimpsest.methods.piggyback_affine:PiggybackAffine", starts_from="base", adds_to_base=True
+    ),
+    "piggyback-gan": Entry(
+        "palimpsest.methods.piggyback_gan:PiggybackGan", starts_from="previous", adds_to_base=True
+    ),
 }
 
 

@@ -60,6 +60,11 @@ class Stored:
     task: Task
     components: tuple[Component, ...]
 
+    @property
+    def tensors(self) -> State:
+        """All tensors by their names, those that only further learning needs too."""
+        return {name: tensor for component in self.components for name, tensor in component.tensors.items()}
+
 
 @dataclass(frozen=True)
 class Start:
@@ -99,7 +104,7 @@ class Method(ABC):
 
     @abstractmethod
     def begin(self, start: Start) -> list[ParameterGroup]:
-        """Freeze, parametrize or extend ``start.network`` in place, and say what trains."""
+        """Freeze, parametrize or extend ``start.network`` in place, and say what trains, which may be nothing."""
 
     def penalty(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor | None:
         """What is added to the task's loss at every step."""
@@ -110,6 +115,10 @@ class Method(ABC):
 
     def after_training(self, network: nn.Module) -> None:
         """Called once when the last step is done, before the task is stored."""
+
+    def figures(self, network: nn.Module) -> dict[str, float]:
+        """What the method has to tell of the lesson, as how much room is left; kept with the stored task."""
+        return {}
 
     @abstractmethod
     def store(self, network: nn.Module) -> list[Component]:
@@ -125,11 +134,20 @@ class Method(ABC):
         Raises:
             StorageError: BatchNorm or head are incomplete, or a tensor does not fit the network.
         """
-        for component in task_components(network):
-            missing = sorted(set(component.tensors) - set(tensors))
-            if missing:
-                raise StorageError(f"the stored task lacks {missing[0]!r} ({component.name}): it is not whole")
+        require_task(network, tensors)
         load_into(network, {**base, **tensors})
+
+
+def require_task(network: nn.Module, tensors: State) -> None:
+    """Refuse a stored task that lacks something of BatchNorm or head.
+
+    Raises:
+        StorageError: names it.
+    """
+    for component in task_components(network):
+        missing = sorted(set(component.tensors) - set(tensors))
+        if missing:
+            raise StorageError(f"the stored task lacks {missing[0]!r} ({component.name}): it is not whole")
 
 
 def load_into(network: nn.Module, tensors: State) -> None:

@@ -2,9 +2,11 @@
 
 Idea: the simplest way to go on learning, and the one that forgets. Trained: every weight, starting from the
 task before. Stored: one network in all, which the next task replaces; BatchNorm and head are kept per task, so
-an earlier task is run with its own head on weights that have moved on. Forgets: yes, that is what it is here to
-show. Source: the study's second column.
+an earlier task is run with its own head on weights that have moved on. With BatchNorm ``shared`` it moves on too.
+Forgets: yes, that is what it is here to show. Source: the study's second column.
 """
+
+from dataclasses import replace
 
 from torch import nn
 
@@ -21,4 +23,7 @@ class FineTune(Method):
 
     def store(self, network: nn.Module) -> list[Component]:
         """The moving network, in place of the one stored before."""
-        return [Component("network", trunk_state(network), shared=True), *task_components(network)]
+        batchnorm, head = task_components(network)
+        if self.settings.batchnorm == "shared":
+            batchnorm = replace(batchnorm, shared=True)
+        return [Component("network", trunk_state(network), shared=True), batchnorm, head]

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from palimpsest.errors import StorageError
+from palimpsest.methods.reparametrised import LayerWeight
 from palimpsest.settings import MaskSettings
 
 Words = NDArray[np.int32]
@@ -51,8 +51,8 @@ class _Masked(torch.autograd.Function):
         return None, gradient, None
 
 
-class BinaryMask(nn.Module):
-    """Parametrization weight → weight · [score > threshold], with a score that can be trained."""
+class BinaryMask(LayerWeight):
+    """weight → weight · [score > threshold], with a score that can be trained."""
 
     mean: Tensor
     """Of the scores that were taken into it."""
@@ -76,6 +76,10 @@ class BinaryMask(nn.Module):
     def bits(self) -> Tensor:
         """The mask, bool in the shape of the weight."""
         return self.score.detach() > self.settings.threshold
+
+    def stored(self) -> dict[str, Tensor]:
+        """The mask, packed."""
+        return {"mask": pack(self.bits)}
 
     @torch.no_grad()
     def take(self) -> None:
@@ -102,17 +106,6 @@ def initial_scores(weight: Tensor, settings: MaskSettings) -> Tensor:
     magnitude = weight.abs()
     share = magnitude / magnitude.mean().clamp(min=torch.finfo(weight.dtype).tiny)
     return settings.threshold + room * share.clamp(min=1e-3)
-
-
-def mask_layer(layer: nn.Module, mask: nn.Module) -> None:
-    """Lay a mask that is learned over a layer's weight."""
-    parametrize.register_parametrization(layer, "weight", mask, unsafe=True)
-
-
-def binary_mask(layer: nn.Module) -> BinaryMask:
-    """The mask that a layer is learning."""
-    (mask,) = (module for module in layer.modules() if isinstance(module, BinaryMask))
-    return mask
 
 
 def pack(mask: Tensor) -> Tensor:

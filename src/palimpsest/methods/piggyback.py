@@ -8,61 +8,65 @@ Deliberately different: BatchNorm trains per task (there it is frozen or per dat
 the scores is a setting of its own, since at the original 1e-4 hardly a bit moves in a short training.
 """
 
-from torch import nn
+from collections.abc import Iterable, Iterator
 
-from palimpsest.errors import StorageError
-from palimpsest.methods.base import Component, Method, ParameterGroup, Start, State, task_components, task_group
-from palimpsest.methods.masks import BinaryMask, binary_mask, initial_scores, mask_layer, pack, write_masked
-from palimpsest.networks.trunk import freeze, trunk_layers
+import torch
+from torch import Tensor, nn
+
+from palimpsest.methods.base import ParameterGroup, Start
+from palimpsest.methods.masks import BinaryMask, initial_scores, unpack, write_masked
+from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored, learned
+from palimpsest.networks.trunk import Convolution
 
 
-class Piggyback(Method):
+class Piggyback(Reparametrised):
     """A binary mask over the base's frozen weights."""
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
-        """The scores train, with BatchNorm and head."""
-        freeze(start.network)
-        scores = []
-        for _, layer in trunk_layers(start.network):
-            mask = BinaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
-            mask_layer(layer, mask)
-            scores.append(mask.score)
+    component = "mask"
+    entries: tuple[str, ...] = ("mask",)
+
+    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+        """A mask that starts as all ones."""
+        return BinaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
+
+    def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
+        """The scores, with a pace of their own."""
+        return [self.score_group([module.get_parameter("score") for module in modules])]
+
+    def score_group(self, scores: list[nn.Parameter]) -> ParameterGroup:
+        """Scores with the settings that are theirs."""
         settings = self.settings
-        group = ParameterGroup(
+        return ParameterGroup(
             "scores",
             scores,
             settings.score_learning_rate,
             betas=(settings.score_beta1, settings.score_beta2),
             share=settings.score_share,
-            setting="method_settings.piggyback.score_learning_rate",
+            setting="score_learning_rate of the method's settings",
         )
-        return [group, task_group(start)]
 
     def after_step(self, network: nn.Module, share: float) -> None:
         """Average the scores over the last steps of their training, where the settings say so."""
         rest, averaged = self.settings.score_share, self.settings.averaged
         if not averaged or share <= rest - averaged:
             return
-        for _, layer in trunk_layers(network):
-            mask = binary_mask(layer)
+        for mask in self.masks(network):
             if share <= rest:
                 mask.take()
             if share >= rest and mask.taken:  # at a learning rate of zero they stay
                 mask.settle()
 
-    def store(self, network: nn.Module) -> list[Component]:
-        """The mask, one packed entry per layer under the layer's name."""
-        bits = {name: pack(binary_mask(layer).bits) for name, layer in trunk_layers(network)}
-        return [Component("mask", bits), *task_components(network)]
+    def masks(self, network: nn.Module) -> Iterator[BinaryMask]:
+        """The masks that a network is learning."""
+        for _, layer in self.layers(network):
+            mask = learned(layer)
+            assert isinstance(mask, BinaryMask)
+            yield mask
 
-    def recall(self, network: nn.Module, base: State, tensors: State) -> None:
-        """Write the base's weights through the stored mask."""
-        rest, layers = dict(tensors), []
-        for name, layer in trunk_layers(network):
-            if name not in rest:
-                raise StorageError(
-                    f"there is no mask for the layer {name!r}: the stored task is of another network"
-                )
-            layers.append((layer.weight, base[f"{name}.weight"], rest.pop(name)))
-        write_masked(layers)
-        super().recall(network, {}, rest)
+    def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
+        """The base's weight through the mask."""
+        return torch.where(unpack(stored["mask"], base.shape), base, 0.0)
+
+    def write(self, layers: Iterable[tuple[Convolution, Tensor, Stored]]) -> None:
+        """As `weight` says, at the speed of the memory."""
+        write_masked((layer.weight, base, stored["mask"]) for layer, base, stored in layers)

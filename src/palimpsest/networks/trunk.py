@@ -13,6 +13,11 @@ State = dict[str, Tensor]
 Convolution = nn.Conv2d | nn.ConvTranspose2d
 
 
+def output_channels(layer: Convolution) -> int:
+    """The dimension of a layer's weight that counts its output channels."""
+    return 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+
+
 def trunk_layers(network: nn.Module) -> Iterator[tuple[str, Convolution]]:
     """Every convolution outside the head with its name, in the order of the forward pass."""
     for name, module in network.named_modules():

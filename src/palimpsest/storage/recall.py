@@ -4,15 +4,16 @@ The files are only read and the base's tensors only copied: applying a task chan
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from torch import nn
 
+from palimpsest.course import Course
 from palimpsest.errors import StorageError
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE, build_method, entry_of
+from palimpsest.methods import BASE, build_method
 from palimpsest.methods.base import Method, State
 from palimpsest.networks import build_network
 from palimpsest.settings import AnyMethodSettings, NetworkSettings, Settings
@@ -30,6 +31,16 @@ class StoredTasks:
     method_settings: AnyMethodSettings | None
     sequence: Sequence[str]
 
+    @property
+    def course(self) -> Course:
+        """Which files these are."""
+        return Course(self.layout, self.seed, self.method, self.sequence)
+
+    @property
+    def base(self) -> "StoredTasks":
+        """The base network, as the method that made it stored it."""
+        return replace(self, method=BASE, method_settings=None)
+
     @classmethod
     def of(cls, settings: Settings, seed: int, method: str) -> "StoredTasks":
         """Where the settings put them."""
@@ -42,9 +53,8 @@ class StoredTasks:
         )
 
     def path(self, task: str) -> Path:
-        """The file of a task; the base network's for the first task, which every method shares."""
-        method = BASE if task == self.sequence[0] else self.method
-        return self.layout.stored(self.seed, method, task)
+        """The file of a task; the base network's for the first, unless the method takes that on too."""
+        return self.course.path(task)
 
     def file(self, task: str) -> TaskFile:
         """The file of a task, checked against the base network it needs.
@@ -61,7 +71,7 @@ class StoredTasks:
             raise unusable(path, f"expected {wanted}, found {told}")
         expected = found.provenance.network_sha256
         if expected is not None:
-            base = load(self.path(self.sequence[0]))
+            base = load(self.course.base)
             if base.sha256 != expected:
                 told = f"{base.sha256[:12]}… in {base.path}"
                 raise unusable(path, f"belongs to the base network {expected[:12]}…, found {told}")
@@ -85,7 +95,7 @@ class StoredTasks:
         """
         own = self.file(task)
         latest = self.file(after or task)
-        base = self.file(self.sequence[0]) if own.provenance.network_sha256 is not None else own
+        base = self.base.file(self.sequence[0]) if own.provenance.network_sha256 is not None else own
         for other in (base, latest):
             if other.network != own.network:
                 raise unusable(other.path, f"expected the network {own.network!r}, found {other.network!r}")
@@ -96,11 +106,6 @@ class StoredTasks:
             {} if base is own else {n: t for n, t in base.tensors().items() if not n.startswith("head.")},
             {**own.tensors(), **latest.tensors(shared=True)},
         )
-
-    def needed_files(self, task: str) -> list[Path]:
-        """The files that learning a task starts from."""
-        before = list(self.sequence[: list(self.sequence).index(task)])
-        return [self.path(name) for name in entry_of(self.method).needs(before)]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Pixels = NDArray[np.uint8]
 Batch = Mapping[str, Tensor]
@@ -70,6 +71,22 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """``loss``, the scalar to minimise, and its parts under the names of `metrics.csv`."""
+
+    def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """The negative log-likelihood of an answer that is drawn from what the network itself predicts.
+
+        The square of its gradient is, in the mean, the Fisher information. A kind whose loss is no likelihood
+        gives the loss itself.
+        """
+        return self.losses(prediction, batch)["loss"]
+
+    def distillation(self, found: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+        """How far a prediction is from another of the same task: a scalar, which distillation makes small.
+
+        The mean squared difference, unless the prediction is class scores, whose distributions are compared at a
+        ``temperature``.
+        """
+        return F.mse_loss(found, wanted)
 
     @abstractmethod
     def meter(self) -> Meter:

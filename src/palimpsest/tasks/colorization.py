@@ -8,7 +8,7 @@ from torch import Tensor
 from palimpsest.data.pictures import is_grey
 from palimpsest.settings import ColorizationSettings
 from palimpsest.tasks.base import Batch, Meter, Pixels, Task, to_pixels, unit
-from palimpsest.tasks.pictures import LOSSES, PictureMeter
+from palimpsest.tasks.pictures import LOSSES, PictureMeter, sampled_loss
 
 
 class ColorizationTask(Task):
@@ -53,6 +53,10 @@ class ColorizationTask(Task):
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Distance to the photograph."""
         return {"loss": self.distance(prediction, unit(batch["picture"]))}
+
+    def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Of a picture drawn around the prediction."""
+        return sampled_loss(prediction, self.truth(batch))
 
     def meter(self) -> Meter:
         """Means over pictures."""

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from palimpsest.settings import PairedSettings
 from palimpsest.tasks.base import Batch, Meter, Pixels, Task, to_pixels, unit
-from palimpsest.tasks.pictures import LOSSES, PictureMeter
+from palimpsest.tasks.pictures import LOSSES, PictureMeter, sampled_loss
 
 
 class PairedTask(Task):
@@ -26,6 +26,10 @@ class PairedTask(Task):
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Distance to the target."""
         return {"loss": self.distance(prediction, self.truth(batch))}
+
+    def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Of a picture drawn around the prediction."""
+        return sampled_loss(prediction, self.truth(batch))
 
     def meter(self) -> Meter:
         """Means over pictures."""

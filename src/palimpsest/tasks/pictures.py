@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,6 +12,17 @@ from palimpsest.metrics import pictures as metrics
 from palimpsest.tasks.base import Batch
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
+
+
+def sampled_loss(prediction: Tensor, truth: Tensor) -> Tensor:
+    """Gaussian: minus the log-likelihood of a picture drawn around the prediction, the sum over pixels.
+
+    Its variance is the mean squared error against the truth, the likeliest there is; constants are left out.
+    """
+    centre = prediction.detach()
+    variance = F.mse_loss(centre, truth).clamp(min=1e-6)
+    drawn = centre + variance.sqrt() * torch.randn_like(centre)
+    return 0.5 * (prediction - drawn).square().sum() / variance
 
 
 class PictureMeter:

@@ -34,6 +34,23 @@ class SegmentationTask(Task):
         counted = (target != IGNORED).sum().clamp(min=1)
         return {"loss": F.cross_entropy(prediction, target, ignore_index=IGNORED, reduction="sum") / counted}
 
+    def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """Categorical: a class for each pixel that counts, drawn by its score; the sum over pixels."""
+        counted = batch["target"] != IGNORED
+        scores = prediction.detach()
+        gumbel = -torch.empty_like(scores).exponential_().log()  # the largest sum is drawn by the classes' shares
+        drawn = (scores + gumbel).argmax(1)
+        return (F.cross_entropy(prediction, drawn, reduction="none") * counted).sum()
+
+    def distillation(self, found: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+        """Kullback-Leibler divergence of classes at a temperature, mean over pixels, times its square.
+
+        Source: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015.
+        """
+        now, before = ((scores / temperature).log_softmax(1) for scores in (found, wanted))
+        divergence = F.kl_div(now, before, reduction="none", log_target=True).sum(1).mean()
+        return temperature**2 * divergence
+
     def meter(self) -> Meter:
         """One confusion matrix over the split."""
         return ConfusionMeter(self.classes)

@@ -53,15 +53,20 @@ def learn(
             batches=lambda: passes(lesson, prepared),
         )
     )
-    train(fabric, network, method, groups, task, prepared, plan, on_epoch)
-    needs_base = entry_of(lesson.method).starts_from == "base"
+    if groups:
+        train(fabric, network, method, groups, task, prepared, plan, on_epoch)
+    else:  # nothing to learn, as where a method only looks at what the base network has learned
+        network.to(fabric.device)
+        task.to(fabric.device)
+    method.after_training(network)
+    adds_to_base = entry_of(lesson.method).adds_to_base
     provenance = Provenance(
         preset=stored.layout.scope,
         seed=lesson.seed,
         method=lesson.method,
         task=lesson.task_name,
         settings=lesson.model_dump(mode="json"),
-        network_sha256=stored.file(stored.sequence[0]).sha256 if needs_base else None,
+        network_sha256=stored.base.file(stored.sequence[0]).sha256 if adds_to_base else None,
         commit=code_version(),
         data_sha256=prepared.sha256,
     )
@@ -88,9 +93,14 @@ def starting_network(
         if lesson.base is not None and lesson.base.standardised:
             standardise(network)
         return network
-    names = list(earlier_tasks)
-    before = names[0] if starts_from == "base" else names[-1]
-    old = stored.network(build_task(before, earlier_tasks[before]))
+    if starts_from == "base" or not earlier_tasks:
+        before = stored.sequence[0]
+        old = stored.base.network(build_task(before, {lesson.task_name: lesson.task, **earlier_tasks}[before]))
+    else:
+        before = list(earlier_tasks)[-1]
+        old = stored.network(build_task(before, earlier_tasks[before]))
+    if before == lesson.task_name:  # the method goes on with the base task, and its head is learned already
+        return old
     old.head = build_network(lesson.network, task.head_channels).head
     return old
 

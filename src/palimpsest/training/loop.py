@@ -108,7 +108,8 @@ def train(
         output = model(task.inputs(batch).contiguous(memory_format=torch.channels_last))
         parts = task.losses(task.prediction(output, batch), batch)
         loss = parts["loss"]
-        penalty = method.penalty(network, output, batch)
+        with fabric.autocast():
+            penalty = method.penalty(network, output, batch)
         if penalty is not None:
             parts = {**parts, "penalty": penalty}
             loss = loss + penalty
@@ -134,7 +135,6 @@ def train(
                 on_epoch(progress.history)
             epoch = EpochMeans()
     bar.close()
-    method.after_training(network)
     return progress.history
 
 

@@ -1,0 +1,52 @@
+"""The way of one method through the sequence: which file each task leaves, and what a lesson starts from.
+
+The pipeline's graph and the lessons themselves ask here, so that both see the same files. Reads no file, and
+needs no PyTorch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from palimpsest.layout import Layout
+from palimpsest.methods import BASE, Entry, entry_of
+
+
+@dataclass(frozen=True)
+class Course:
+    """One method and seed."""
+
+    layout: Layout
+    seed: int | str
+    method: str
+    sequence: Sequence[str]
+
+    @property
+    def entry(self) -> Entry:
+        """What is entered of the method."""
+        return entry_of(self.method)
+
+    @property
+    def base(self) -> Path:
+        """The base network's file."""
+        return self.layout.stored(self.seed, BASE, self.sequence[0])
+
+    def path(self, task: str) -> Path:
+        """The file that a task leaves; the base network's for the first, unless the method takes that on too."""
+        if task == self.sequence[0] and not self.entry.first_lesson:
+            return self.base
+        return self.layout.stored(self.seed, self.method, task)
+
+    def files(self) -> list[Path]:
+        """All that the tasks need to run, in the order of the sequence."""
+        own = [self.path(task) for task in self.sequence]
+        return [self.base, *own] if self.entry.adds_to_base and self.base not in own else own
+
+    def before(self, task: str) -> list[str]:
+        """The tasks that are learned before one."""
+        return list(self.sequence[: list(self.sequence).index(task)])
+
+    def needed(self, task: str) -> list[Path]:
+        """The files that learning a task starts from."""
+        earlier = [self.path(name) for name in self.before(task)]
+        return {"nothing": [], "base": [self.base], "previous": earlier or [self.base]}[self.entry.starts_from]

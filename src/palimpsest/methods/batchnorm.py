@@ -1,0 +1,25 @@
+"""`batchnorm`: the base network with a BatchNorm and a head of the task's own: the honest cheap rival.
+
+Idea: scale and shift of each channel are enough to use the same filters for another task. Formula: γ · x̂ + β
+behind every convolution. Trained: BatchNorm and head, which every method here trains; this one trains nothing
+else. Stored: 62 KiB at the study's width. Forgets: nothing. Source: Bilen and Vedaldi, Universal
+representations, 2017; Mudrakarta et al., K For The Price Of 1, ICLR 2019.
+"""
+
+from torch import nn
+
+from palimpsest.methods.base import Component, Method, ParameterGroup, Start, task_components, task_group
+from palimpsest.networks.trunk import freeze
+
+
+class Batchnorm(Method):
+    """BatchNorm and head alone."""
+
+    def begin(self, start: Start) -> list[ParameterGroup]:
+        """BatchNorm and head train."""
+        freeze(start.network)
+        return [task_group(start)]
+
+    def store(self, network: nn.Module) -> list[Component]:
+        """BatchNorm and head."""
+        return task_components(network)

@@ -1,0 +1,128 @@
+"""`bitdelta`: one bit per weight, as a mask, but it adds to the base instead of taking away.
+
+Idea: of what fine-tuning changes, the direction matters, and its size per filter. Formula: w + scale · sign(δ),
+one scale per output channel; as a setting ternary, with 0 where |δ| is below a multiple of its channel's mean.
+Trained: δ, for a share of the steps as plain fine-tuning from the base, then through the quantisation
+(straight-through: the gradient of scale · sign(δ) goes to δ unchanged), with the scales; BatchNorm, head.
+Stored: one bit per weight (ternary: two, which entropy coding shortens) and the scales. Forgets: nothing.
+Source: Liu et al., BitDelta, NeurIPS 2024: there for language models and after training; the training through
+the quantisation is ours.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from palimpsest.methods.base import ParameterGroup, Start
+from palimpsest.methods.masks import pack, unpack
+from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored, learned
+from palimpsest.networks.trunk import Convolution, output_channels, trunk_layers
+from palimpsest.settings import BitDeltaSettings
+
+
+class _Quantised(torch.autograd.Function):
+    """scale · direction, where the direction of δ is −1, 0 or 1; δ receives the gradient unchanged."""
+
+    @staticmethod
+    def forward(ctx: Any, delta: Tensor, scale: Tensor, directions: Tensor) -> Tensor:
+        ctx.save_for_backward(scale, directions)
+        return scale * directions
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        scale, directions = ctx.saved_tensors
+        return gradient, (gradient * directions).sum_to_size(scale.shape), None
+
+
+class QuantisedDelta(LayerWeight):
+    """weight → weight + δ, and once `quantise` was called weight + scale · direction of δ."""
+
+    quantised: Tensor
+
+    def __init__(self, weight: Tensor, along: int, settings: BitDeltaSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.delta = nn.Parameter(torch.zeros_like(weight))
+        self.filter = [dimension for dimension in range(weight.ndim) if dimension != along]
+        self.scale = nn.Parameter(weight.sum(dim=self.filter, keepdim=True) * 0)
+        self.register_buffer("quantised", torch.zeros((), dtype=torch.bool, device=weight.device))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """(a, b, h, w); the same shape."""
+        if self.quantised:
+            added: Tensor = _Quantised.apply(self.delta, self.scale, self.directions())
+            return weight + added
+        return (
+            weight + self.delta + 0 * self.scale
+        )  # so that every parameter has a gradient, on several devices too
+
+    @torch.no_grad()
+    def directions(self) -> Tensor:
+        """−1 or 1 for each weight; with a threshold also 0."""
+        signs = torch.where(self.delta >= 0, 1.0, -1.0)
+        if not self.settings.threshold:
+            return signs
+        magnitude = self.delta.abs()
+        return signs * (magnitude > self.settings.threshold * magnitude.mean(dim=self.filter, keepdim=True))
+
+    @torch.no_grad()
+    def quantise(self) -> None:
+        """Put direction and scale in the place of δ; the scale is the mean magnitude of what is not zero."""
+        directions = self.directions()
+        taken = directions.abs().sum(dim=self.filter, keepdim=True).clamp(min=1)
+        self.scale.copy_((self.delta * directions).sum(dim=self.filter, keepdim=True) / taken)
+        self.quantised.fill_(True)
+
+    def stored(self) -> dict[str, Tensor]:
+        """Signs and scales, and where they count with a threshold."""
+        directions = self.directions()
+        ternary = {"taken": pack(directions != 0)} if self.settings.threshold else {}
+        return {"sign": pack(directions > 0), "scale": self.scale.detach(), **ternary}
+
+
+class BitDelta(Reparametrised):
+    """The base's weights plus a sign per weight, times a scale per channel."""
+
+    component = "delta"
+
+    @property
+    def entries(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Signs and scales, and where they count with a threshold."""
+        return ("sign", "scale", "taken") if self.settings.threshold else ("sign", "scale")
+
+    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+        """No change yet."""
+        return QuantisedDelta(layer.weight.detach(), output_channels(layer), self.settings)
+
+    def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
+        """Changes, at the pace of weights, and scales, at a slower one."""
+        rate = start.training.learning_rate
+        changes = [module.get_parameter("delta") for module in modules]
+        scales = [module.get_parameter("scale") for module in modules]
+        return [
+            ParameterGroup("changes", changes, rate),
+            ParameterGroup(
+                "scales",
+                scales,
+                self.settings.scale_learning_rate,
+                setting="method_settings.bitdelta.scale_learning_rate",
+            ),
+        ]
+
+    def after_step(self, network: nn.Module, share: float) -> None:
+        """Quantise once the share of plain fine-tuning is done."""
+        if share < self.settings.quantised_after:
+            return
+        for _, layer in trunk_layers(network):
+            delta = learned(layer)
+            assert isinstance(delta, QuantisedDelta)
+            if not delta.quantised:
+                delta.quantise()
+
+    def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
+        """The base's weight plus the stored change."""
+        directions = torch.where(unpack(stored["sign"], base.shape), 1.0, -1.0)
+        if self.settings.threshold:
+            directions = directions * unpack(stored["taken"], base.shape)
+        return base + stored["scale"] * directions

@@ -1,0 +1,74 @@
+"""`lwf`: learning without forgetting: on the new task's pictures the earlier heads shall answer as before.
+
+Idea: the old network's answers on new pictures stand in for the old pictures. Formula: the loss plus λ₀ times
+the mean over earlier tasks of the distance between its answer now and its answer before this task: KL
+divergence at temperature 2 for labels (times the temperature squared), squared distance for pictures. Trained:
+everything. Stored: one network; the old answers are computed anew at each step by a copy of the old network,
+and not stored. Forgets: less than `fine-tune`. Source: Li and Hoiem, ECCV 2016.
+Deliberately different: the earlier tasks' heads and BatchNorm stay as they are (there the old heads train
+along), so that each task keeps its own; at each step ``tasks_per_step`` of the earlier tasks are asked, in
+turn.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from palimpsest.methods.base import ParameterGroup, Start
+from palimpsest.methods.fine_tune import FineTune
+from palimpsest.networks.trunk import batchnorm_layers
+from palimpsest.tasks.base import Batch, Task
+
+TURN = "lwf_turn"
+"""A buffer of the network, so that an interrupted training asks the next task in turn."""
+
+
+class Lwf(FineTune):
+    """`fine-tune` with a penalty on answers of earlier tasks that change."""
+
+    def begin(self, start: Start) -> list[ParameterGroup]:
+        """Everything trains."""
+        self.teacher = copy.deepcopy(start.network).eval().requires_grad_(False)
+        own = ("head",) if self.settings.batchnorm == "shared" else ("batchnorm", "head")
+        self.earlier: list[tuple[Task, dict[str, Tensor]]] = [
+            (stored.task, {n: t for c in stored.components if c.name in own for n, t in c.tensors.items()})
+            for stored in start.earlier
+        ]
+        start.network.register_buffer(TURN, torch.zeros((), dtype=torch.long))
+        return super().begin(start)
+
+    def penalty(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor | None:
+        """λ₀ times the mean distance between the earlier tasks' answers now and before."""
+        turn = network.get_buffer(TURN)
+        first = int(turn)
+        number = min(self.settings.tasks_per_step, len(self.earlier))
+        turn += number
+        device = output.device
+        self.teacher.to(device)
+        terms = []
+        for place in range(first, first + number):
+            task, state = self.earlier[place % len(self.earlier)]
+            state = {name: tensor.to(device) for name, tensor in state.items()}
+            inputs = task.inputs(batch).contiguous(memory_format=torch.channels_last)
+            with torch.no_grad():
+                wanted = task.prediction(functional_call(self.teacher, state, (inputs,)), batch)
+            with resting(network, self.settings.batchnorm == "task"):
+                found = task.prediction(functional_call(network, state, (inputs,)), batch)
+            terms.append(task.distillation(found, wanted, self.settings.temperature))
+        total: Tensor = self.settings.weight * torch.stack(terms).mean()
+        return total
+
+
+@contextmanager
+def resting(network: nn.Module, rest: bool) -> Iterator[None]:
+    """With ``rest`` BatchNorm computes with the statistics it is given, and moves none."""
+    layers = [layer for _, layer in batchnorm_layers(network) if rest and layer.training]
+    for layer in layers:
+        layer.eval()
+    yield
+    for layer in layers:
+        layer.train()

@@ -1,0 +1,72 @@
+"""`modulation`: scale and shift of each filter, after the base's have been normalised (mFiLM).
+
+Idea: the style of a filter, its mean and its size, belongs to the task, its shape to the base. Formula: for the
+kernel w of each pair of channels γ · (w − mean(w)) / std(w) + β. Trained: γ and β of every pair of channels,
+BatchNorm, head. Stored: two numbers per pair of channels, 2/9 of a 3×3 convolution. Forgets: nothing. Source:
+Cong, Zhao, Li, Wang and Carin, GAN Memory with No Forgetting, NeurIPS 2020, equation 5.
+Deliberately different: convolutions have no biases here, so that there are none to modulate; γ and β start
+where the base is, at its kernels' own size and mean.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from palimpsest.methods.base import ParameterGroup, Start
+from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored, modules_group
+from palimpsest.networks.trunk import Convolution
+
+SMALLEST = 1e-6
+"""Where a kernel is flat its size counts as this."""
+
+
+class Modulation(LayerWeight):
+    """weight (a, b, h, w) → each kernel at the size and the mean that are learned for it."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        deviation, mean = kernel_moments(weight)
+        self.size = nn.Parameter(deviation)
+        self.mean = nn.Parameter(mean)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Any kernels; as many of the same shape."""
+        return modulated(weight, self.size, self.mean)
+
+    def stored(self) -> dict[str, Tensor]:
+        """Size and mean of each kernel, (a, b, 1, 1)."""
+        return {"size": self.size.detach(), "mean": self.mean.detach()}
+
+
+class FilterModulation(Reparametrised):
+    """The base's kernels, each at a size and a mean of the task's own."""
+
+    component = "modulation"
+    entries = ("size", "mean")
+
+    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+        """Size and mean as the base has them."""
+        return Modulation(layer.weight.detach())
+
+    def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
+        """Sizes and means."""
+        return [
+            modules_group(
+                "modulation", modules, self.settings.learning_rate, "learning_rate of the method's settings"
+            )
+        ]
+
+    def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
+        """The modulated kernels."""
+        return modulated(base, stored["size"], stored["mean"])
+
+
+def kernel_moments(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Standard deviation, `SMALLEST` at least, and mean of each kernel: (a, b, h, w) → (a, b, 1, 1) twice."""
+    variance, mean = torch.var_mean(weight, dim=(2, 3), correction=0, keepdim=True)
+    return variance.sqrt().clamp(min=SMALLEST), mean
+
+
+def modulated(weight: Tensor, size: Tensor, mean: Tensor) -> Tensor:
+    """Kernels brought to a size and a mean."""
+    own_size, own_mean = kernel_moments(weight)
+    return (weight - own_mean) / own_size * size + mean

@@ -1,0 +1,60 @@
+"""`piggyback-affine`: a mask whose layers are, in addition, an affine function of the base's weights.
+
+Idea: a mask can only take away; three scalars per layer let it also keep and shift what it masks. Formula: k₀·W
++ k₁·1 + k₂·(W ∘ M). Trained: scores and scalars of each layer, BatchNorm, head. Stored: one bit per weight and
+three numbers per layer. Forgets: nothing. Source: Mancini, Ricci, Caputo and Rota Bulò, Adding New Tasks to a
+Single Network with Weight Transformations using Binary Masks, ECCV Workshops 2018, equation 4.
+Deliberately different: the scores are trained as `piggyback` trains them here (there: a sigmoid's gradient),
+and the start is (0, 0, 1), a plain mask: from (1, 0, 0) no gradient reaches the scores.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from palimpsest.methods.base import ParameterGroup, Start
+from palimpsest.methods.masks import BinaryMask, initial_scores
+from palimpsest.methods.piggyback import Piggyback
+from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored
+from palimpsest.networks.trunk import Convolution
+from palimpsest.settings import AffineMaskSettings
+
+
+class AffineMask(BinaryMask):
+    """weight → k₀ · weight + k₁ + k₂ · masked weight."""
+
+    def __init__(self, score: Tensor, settings: AffineMaskSettings) -> None:
+        super().__init__(score, settings)
+        self.scalars = nn.Parameter(torch.tensor(settings.initial_scalars, dtype=score.dtype, device=score.device))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Any shape; the same shape."""
+        return affine(weight, super().forward(weight), self.scalars)
+
+    def stored(self) -> dict[str, Tensor]:
+        """The mask, packed, and the scalars."""
+        return {**super().stored(), "scalars": self.scalars.detach()}
+
+
+class PiggybackAffine(Piggyback):
+    """Masks with three scalars per layer."""
+
+    entries = ("mask", "scalars")
+    write = Reparametrised.write
+
+    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+        """A mask of ones, and the scalars of the settings."""
+        return AffineMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
+
+    def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
+        """The scores, and the scalars at the pace of weights."""
+        scalars = [module.get_parameter("scalars") for module in modules]
+        return [*super().groups(modules, start), ParameterGroup("scalars", scalars, start.training.learning_rate)]
+
+    def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
+        """The affine function of the base's weight and of what the mask leaves of it."""
+        return affine(base, super().weight(layer, base, stored), stored["scalars"])
+
+
+def affine(weight: Tensor, masked: Tensor, scalars: Tensor) -> Tensor:
+    """k₀ · weight + k₁ + k₂ · masked, in one order of operations while learned and when recalled."""
+    return scalars[0] * weight + scalars[1] + scalars[2] * masked

@@ -1,0 +1,96 @@
+"""`piggyback-gan`: filters that are combinations of all earlier filters, and a few that are new.
+
+Idea: a task's filters are mostly mixtures of those that are there already. Formula: of a layer's filters the
+share λ is learned freely, the others are linear combinations of the bank, which holds the base's filters and
+the free ones of all earlier tasks. Trained: free filters and coefficients, BatchNorm, head. Stored: both; the
+free filters join the bank. Forgets: nothing, since the bank only grows. Source: Zhai et al., Piggyback GAN,
+ECCV 2020, equations 2 to 4: the closest rival from image-conditioned generation.
+Deliberately different: the first task is the base, trained like any network (there it is the first bank too);
+filters are those of output channels, of transposed convolutions too, and start as the base's own.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from palimpsest.methods.base import Component, ParameterGroup, Start
+from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored, modules_group
+from palimpsest.networks.trunk import Convolution, output_channels
+
+BANK = "bank"
+"""The free filters of all tasks so far, each flat."""
+
+
+class MixedFilters(LayerWeight):
+    """The base's weight → free filters, then combinations of the base's filters and earlier free ones."""
+
+    earlier: Tensor
+
+    def __init__(self, filters: Tensor, earlier: Tensor, free: int, along: int) -> None:
+        super().__init__()
+        self.along = along
+        self.register_buffer("earlier", earlier)
+        self.free = nn.Parameter(filters[:free].clone())
+        own = torch.eye(len(filters), len(filters) + len(earlier), device=filters.device)
+        self.coefficients = nn.Parameter(own[free:].clone())
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """(a, b, h, w); the same shape."""
+        return mixed(weight, self.earlier, self.free, self.coefficients, self.along)
+
+    def stored(self) -> dict[str, Tensor]:
+        """The coefficients, and the bank with this task's free filters behind the earlier ones."""
+        return {
+            "coefficients": self.coefficients.detach(),
+            BANK: torch.cat([self.earlier, self.free.detach()]),
+        }
+
+
+class PiggybackGan(Reparametrised):
+    """New filters as combinations of old ones."""
+
+    component = "filters"
+    entries = ("coefficients", BANK)
+
+    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+        """Filters as the base has them."""
+        base, last = (start.earlier[place].tensors for place in (0, -1))
+        with torch.no_grad():  # the network is as the task before left it
+            layer.weight.copy_(base[f"{name}.weight"])
+        along = output_channels(layer)
+        filters = as_filters(layer.weight.detach(), along)
+        earlier = last.get(f"{name}.{BANK}", filters[:0]).to(filters.device)
+        return MixedFilters(filters, earlier, round(self.settings.free * len(filters)), along)
+
+    def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
+        """Free filters and coefficients."""
+        setting = "method_settings.piggyback-gan.learning_rate"
+        return [modules_group("filters", modules, self.settings.learning_rate, setting)]
+
+    def store(self, network: nn.Module) -> list[Component]:
+        """Coefficients, which are the task's, and the bank, which takes the place of the one stored before."""
+        mine, *rest = super().store(network)
+        bank = {name: tensor for name, tensor in mine.tensors.items() if name.endswith(f".{BANK}")}
+        own = {name: tensor for name, tensor in mine.tensors.items() if name not in bank}
+        return [Component("coefficients", own), Component(BANK, bank, shared=True), *rest]
+
+    def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
+        """The bank may have grown since: the task knows how much of it was there before its own filters."""
+        along = output_channels(layer)
+        coefficients, bank = (stored[key] for key in self.entries)
+        filters = base.shape[along]
+        earlier, free = coefficients.shape[1] - filters, filters - coefficients.shape[0]
+        return mixed(base, bank[:earlier], bank[earlier : earlier + free], coefficients, along)
+
+
+def as_filters(weight: Tensor, along: int) -> Tensor:
+    """Weight (a, b, h, w) → one flat filter for each channel along a dimension."""
+    return weight.transpose(0, along).flatten(1)
+
+
+def mixed(weight: Tensor, earlier: Tensor, free: Tensor, coefficients: Tensor, along: int) -> Tensor:
+    """Free filters, then combinations of the bank, in the shape of the weight; float32 also under autocast."""
+    with torch.autocast(weight.device.type, enabled=False):
+        bank = torch.cat([as_filters(weight, along), earlier])
+        filters = torch.cat([free, coefficients @ bank])
+    shape = weight.transpose(0, along).shape
+    return filters.view(shape).transpose(0, along).contiguous()

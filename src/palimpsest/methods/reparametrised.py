@@ -1,0 +1,126 @@
+"""Methods that leave the base's weights alone and compute the task's from them, layer by layer.
+
+While a task is learned a module lies over each layer's weight (a parametrization of PyTorch); what it learned
+is stored under the layer's name, and from the base's weight and what is stored the same weight is computed
+again, bit for bit. A network that runs a task is therefore the plain network, as fast as the base.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from palimpsest.errors import StorageError
+from palimpsest.methods.base import (
+    Component,
+    Method,
+    ParameterGroup,
+    Start,
+    State,
+    load_into,
+    require_task,
+    task_components,
+    task_group,
+)
+from palimpsest.networks.trunk import Convolution, freeze, trunk_layers
+
+Stored = Mapping[str, Tensor]
+"""What is stored of one layer, by what stands behind the layer's name."""
+
+
+class LayerWeight(nn.Module, ABC):
+    """How the weight of one layer follows from the base's while it is learned."""
+
+    @abstractmethod
+    def forward(self, weight: Tensor) -> Tensor:
+        """The base's weight → the task's, of the same shape."""
+
+    @abstractmethod
+    def stored(self) -> dict[str, Tensor]:
+        """What the task needs of this layer to run."""
+
+
+class Reparametrised(Method):
+    """Says of each layer how its weight is learned, and how it is computed from what is stored."""
+
+    component: ClassVar[str]
+    """What `sizes.csv` calls that which is stored."""
+    entries: tuple[str, ...]
+    """Names of the tensors that are stored of each layer."""
+
+    def begin(self, start: Start) -> list[ParameterGroup]:
+        """What lies over the weights trains, with BatchNorm and head."""
+        freeze(start.network)
+        modules = []
+        for name, layer in self.layers(start.network):
+            module = self.over(layer, name, start)
+            parametrize.register_parametrization(layer, "weight", module, unsafe=True)
+            modules.append(module)
+        return [*self.groups(modules, start), task_group(start)]
+
+    def layers(self, network: nn.Module) -> Iterator[tuple[str, Convolution]]:
+        """The layers whose weights become the task's; the others keep the base's."""
+        return trunk_layers(network)
+
+    @abstractmethod
+    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+        """What is laid over the weight of a layer."""
+
+    @abstractmethod
+    def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
+        """How what was laid over the weights trains."""
+
+    def store(self, network: nn.Module) -> list[Component]:
+        """What was learned, layer by layer."""
+        tensors = {
+            f"{name}.{key}": tensor
+            for name, layer in self.layers(network)
+            for key, tensor in learned(layer).stored().items()
+        }
+        return [Component(self.component, tensors), *task_components(network)]
+
+    @abstractmethod
+    def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
+        """A layer's weight for the task, from the base's and what is stored; bit for bit what was learned."""
+
+    def write(self, layers: Iterable[tuple[Convolution, Tensor, Stored]]) -> None:
+        """Put the task's weight into each layer, from the base's and what is stored."""
+        for layer, base, stored in layers:
+            layer.weight.copy_(self.weight(layer, base, stored))
+
+    @torch.no_grad()
+    def recall(self, network: nn.Module, base: State, tensors: State) -> None:
+        """Compute the weights that the task runs with; the base's are only read."""
+        require_task(network, tensors)
+        rest, layers = dict(tensors), []
+        kept = {f"{name}.weight": base[f"{name}.weight"] for name, _ in trunk_layers(network)}
+        for name, layer in self.layers(network):
+            for key in self.entries:
+                if f"{name}.{key}" not in rest:
+                    raise StorageError(
+                        f"there is no {key} for the layer {name!r}: the stored task is of another network"
+                    )
+            stored = {key: rest.pop(f"{name}.{key}") for key in self.entries}
+            layers.append((layer, kept.pop(f"{name}.weight"), stored))
+        load_into(network, {**kept, **rest})
+        self.write(layers)
+
+
+def learned(layer: nn.Module) -> LayerWeight:
+    """What lies over the weight of a layer while it is learned."""
+    (module,) = (module for module in layer.modules() if isinstance(module, LayerWeight))
+    return module
+
+
+def original(layer: nn.Module) -> nn.Parameter:
+    """The weight below what lies over it."""
+    return layer.get_parameter("parametrizations.weight.original")
+
+
+def modules_group(name: str, modules: Iterable[nn.Module], learning_rate: float, setting: str) -> ParameterGroup:
+    """All parameters of what lies over the weights as one group, without weight decay."""
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    return ParameterGroup(name, parameters, learning_rate, setting=setting)

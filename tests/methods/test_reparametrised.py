@@ -1,0 +1,79 @@
+"""What all methods have in common that compute a task's weights from the base's."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from palimpsest.methods import METHODS, build_method
+from palimpsest.methods.base import Component, Start, Stored
+from palimpsest.methods.reparametrised import Reparametrised, learned
+from palimpsest.networks import build_network
+from palimpsest.networks.trunk import trunk_layers
+from palimpsest.settings import MethodSettings, NetworkSettings, TrainingSettings
+
+NAMES = [name for name in METHODS if isinstance(build_method(name, MethodSettings().of(name)), Reparametrised)]
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in NAMES),
+    ("adapter", {"rank": 2}),
+    ("bitdelta", {"threshold": 0.7}),
+]
+
+
+def begun(name: str, changes: dict[str, Any]) -> tuple[Reparametrised, nn.Module, dict[str, Tensor]]:
+    """A method that has begun to learn, its network, and the base's tensors."""
+    torch.manual_seed(0)
+    network = build_network(NetworkSettings(width=4), 3)
+    base = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    settings = MethodSettings().of(name)
+    assert settings is not None
+    method = build_method(name, settings.model_copy(update=changes))
+    assert isinstance(method, Reparametrised)
+    earlier = (Stored(None, (Component("network", base),)),)  # type: ignore[arg-type]
+    method.begin(Start(network, None, TrainingSettings(), earlier))  # type: ignore[arg-type]
+    return method, network, base
+
+
+def stored(method: Reparametrised, network: nn.Module) -> dict[str, Tensor]:
+    return {name: t.clone() for component in method.store(network) for name, t in component.tensors.items()}
+
+
+@pytest.mark.parametrize(("name", "changes"), VARIANTS)
+def test_a_method_starts_at_the_base(name: str, changes: dict[str, Any]) -> None:
+    _, network, base = begun(name, changes)
+    for layer_name, layer in trunk_layers(network):
+        assert torch.allclose(layer.weight, base[f"{layer_name}.weight"], atol=1e-6), layer_name
+
+
+@pytest.mark.parametrize(("name", "changes"), VARIANTS)
+def test_what_is_recalled_is_what_was_learned_bit_for_bit(name: str, changes: dict[str, Any]) -> None:
+    method, network, base = begun(name, changes)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for _, layer in method.layers(network):
+            for parameter in learned(layer).parameters():
+                parameter += 0.02 * torch.randn_like(parameter)
+    method.after_step(network, 1.0)
+    with torch.autocast("cpu", torch.bfloat16):  # as a training computes
+        expected = {layer_name: layer.weight.detach().clone() for layer_name, layer in trunk_layers(network)}
+    moved = [n for n, _ in method.layers(network) if not torch.equal(expected[n], base[f"{n}.weight"])]
+    assert len(moved) == len(list(method.layers(network)))
+    other = build_network(NetworkSettings(width=4), 3)
+    untouched = {key: tensor.clone() for key, tensor in base.items()}
+    bodies = {key: tensor for key, tensor in base.items() if not key.startswith("head.")}
+    method.recall(other, bodies, stored(method, network))
+    for layer_name, layer in trunk_layers(other):
+        assert torch.equal(layer.weight.view(torch.int32), expected[layer_name].contiguous().view(torch.int32)), layer_name
+    assert all(torch.equal(base[key], untouched[key]) for key in base)
+
+
+@pytest.mark.parametrize(("name", "changes"), VARIANTS)
+def test_all_that_trains_has_a_gradient_from_the_first_step_on(name: str, changes: dict[str, Any]) -> None:
+    method, network, _ = begun(name, changes)
+    network(torch.rand(2, 3, 32, 32)).square().mean().backward()
+    for _, layer in method.layers(network):
+        for key, parameter in learned(layer).named_parameters():
+            assert parameter.grad is not None, key
+    weights = [p for n, p in network.named_parameters() if n.endswith("weight.original")]
+    assert weights and all(weight.grad is None for weight in weights)
