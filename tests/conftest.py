@@ -21,7 +21,7 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.job import SNAPSHOT
 from palimpsest.layout import Layout
 from palimpsest.liveness import PARENT
-from palimpsest.methods import BASE, METHODS
+from palimpsest.methods import BASE, BASES, METHODS
 from palimpsest.params import read, resolve
 from palimpsest.settings import Settings
 
@@ -196,8 +196,12 @@ class Study:
     def learn_all(self, method: str) -> None:
         """Train every task of a method; the base network only where it is missing."""
         first, *others = self.settings.sequence
-        if not self.layout.base(0, first).exists():
-            self.learn(BASE, first)
+        base = METHODS[method].base
+        if not self.stored(method).course.base.exists():
+            if base in BASES:
+                self.learn(base, first)
+            else:
+                self.learn_all(base)
         for task in self.settings.sequence if METHODS[method].first_lesson else others:
             self.learn(method, task)
 
@@ -215,7 +219,7 @@ class Study:
         lesson = self.settings.lesson(0, method, task)
         stored, built = self.stored(method), self.task(task)
         torch.manual_seed(seed_of(lesson))
-        network = starting_network(lesson, stored, earlier, built)
+        network = starting_network(lesson, stored, list(earlier), built)
         learner = build_method(method, lesson.method_settings)
         learner.begin(Start(network, built, lesson.training))
         change(network)

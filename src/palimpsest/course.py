@@ -5,11 +5,11 @@ needs no PyTorch.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE, Entry, entry_of
+from palimpsest.methods import Entry, entry_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,12 @@ class Course:
     @property
     def base(self) -> Path:
         """The base network's file."""
-        return self.layout.stored(self.seed, BASE, self.sequence[0])
+        return self.layout.stored(self.seed, self.entry.base, self.sequence[0])
+
+    def base_files(self) -> list[Path]:
+        """All files that the base network is in: what is added to one may itself be added to another."""
+        below = replace(self, method=self.entry.base)
+        return [*(below.base_files() if below.entry.adds_to_base else []), self.base]
 
     def path(self, task: str) -> Path:
         """The file that a task leaves; the base network's for the first, unless the method takes that on too."""
@@ -39,8 +44,8 @@ class Course:
 
     def files(self) -> list[Path]:
         """All that the tasks need to run, in the order of the sequence."""
-        own = [self.path(task) for task in self.sequence]
-        return [self.base, *own] if self.entry.adds_to_base and self.base not in own else own
+        below = self.base_files() if self.entry.adds_to_base else []
+        return list(dict.fromkeys([*below, *map(self.path, self.sequence)]))
 
     def before(self, task: str) -> list[str]:
         """The tasks that are learned before one."""
@@ -49,4 +54,5 @@ class Course:
     def needed(self, task: str) -> list[Path]:
         """The files that learning a task starts from."""
         earlier = [self.path(name) for name in self.before(task)]
-        return {"nothing": [], "base": [self.base], "previous": earlier or [self.base]}[self.entry.starts_from]
+        starts = {"nothing": [], "base": self.base_files(), "previous": earlier or self.base_files()}
+        return starts[self.entry.starts_from]

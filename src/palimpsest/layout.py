@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from palimpsest.methods import BASE
+from palimpsest.methods import BASE, BASES
 
 TRACKING_DATABASE = Path("mlflow.db")
 TRACKING_ARTIFACTS = Path("mlruns")
@@ -57,7 +57,7 @@ class Layout:
 
     def scope_of(self, method: str) -> str:
         """The scope in which a method's trainings lie: the preset's, for a base network that is no other."""
-        return self.preset if method == BASE and not self.own_base else self.scope
+        return self.preset if method in BASES and not self.own_base else self.scope
 
     def stored(self, seed: int | str, method: str, task: str) -> Path:
         """A stored task."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from palimpsest.errors import known, nearest
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE, METHODS
+from palimpsest.methods import AUTOENCODER, BASE, BASES, METHODS, entry_of
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -36,7 +36,10 @@ class Part(BaseModel):
 class NetworkSettings(Part):
     """The network of the sequence."""
 
-    name: Literal["unet"] = "unet"
+    name: Literal["unet", "resblock"] = "unet"
+    """`resblock` is the network of the methods that are called so, and of no others."""
+    blocks: Annotated[int, Field(ge=0)] = 0
+    """Residual blocks at each place of such a network; each method has its own number."""
     width: Annotated[int, Field(ge=1)] = 64
     """Channels of the first stage; the study's network has 64."""
     padding: Literal["zeros", "reflect", "replicate"] = "reflect"
@@ -192,6 +195,12 @@ class PairedSettings(TaskSettings):
     loss: Literal["l1", "l2"] = "l1"
 
 
+class ReconstructionSettings(TaskSettings):
+    """Photograph → the same: what the auto-encoder learns."""
+
+    kind: Literal["reconstruction"]
+
+
 class StyleSettings(TaskSettings):
     """Photograph → in the style of a painting."""
 
@@ -214,7 +223,8 @@ class StyleSettings(TaskSettings):
 
 
 AnyTask = Annotated[
-    SegmentationSettings | ColorizationSettings | PairedSettings | StyleSettings, Field(discriminator="kind")
+    SegmentationSettings | ColorizationSettings | PairedSettings | StyleSettings | ReconstructionSettings,
+    Field(discriminator="kind"),
 ]
 
 
@@ -361,6 +371,7 @@ class MethodSettings(Part):
     piggyback_ternary: MaskSettings = MaskSettings()
     piggyback_affine: AffineMaskSettings = AffineMaskSettings()
     piggyback_gan: PiggybackGanSettings = PiggybackGanSettings()
+    piggyback_resblock: MaskSettings = MaskSettings()
     bitdelta: BitDeltaSettings = BitDeltaSettings()
     adapter: AdapterSettings = AdapterSettings()
     modulation: ModulationSettings = ModulationSettings()
@@ -510,10 +521,12 @@ class Settings(Part):
     def lesson(self, seed: int, method: str, task: str) -> Lesson:
         """The cut that decides one training. The base network is the lesson of the method ``base``."""
         chosen = self.tasks[known(task, self.sequence, "task")]
-        known(method, [BASE, *self.methods], "method")
+        known(method, [*BASES, *self.methods, *(METHODS[name].base for name in self.methods)], "method")
         overrides = chosen.training.model_dump(exclude_none=True, exclude={"smallest_scale"})
         crops = chosen.training.model_dump(exclude_none=True, include={"smallest_scale"})
-        is_base = method == BASE
+        is_base = method in BASES
+        if method == AUTOENCODER:
+            chosen = ReconstructionSettings(kind="reconstruction", data=chosen.data)
         if is_base and self.base.steps is not None:
             overrides.setdefault("steps", self.base.steps)
         return Lesson(
@@ -522,11 +535,18 @@ class Settings(Part):
             method_settings=self.method_settings.of(method),
             task_name=task,
             task=without_training(chosen),
-            network=self.network,
-            base=self.base if is_base else None,
+            network=self.network_of(method),
+            base=self.base if method == BASE else None,
             pictures=self.pictures.crops.model_copy(update=crops),
             training=self.training.model_copy(update=overrides),
         )
+
+    def network_of(self, method: str) -> NetworkSettings:
+        """The network that a method works on."""
+        blocks = entry_of(method).blocks
+        if blocks is None:
+            return self.network
+        return self.network.model_copy(update={"name": "resblock", "blocks": blocks})
 
     def examination(self, seed: int, method: str) -> Examination:
         """The cut that decides the measuring of one method."""

@@ -21,10 +21,17 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+def network_of(name: str) -> nn.Module:
+    """A network of width 4 as the method works on."""
+    blocks = METHODS[name].blocks
+    kind = {} if blocks is None else {"name": "resblock", "blocks": blocks}
+    return build_network(NetworkSettings(width=4, **kind), 3)  # type: ignore[arg-type]
+
+
 def begun(name: str, changes: dict[str, Any]) -> tuple[Reparametrised, nn.Module, dict[str, Tensor]]:
     """A method that has begun to learn, its network, and the base's tensors."""
     torch.manual_seed(0)
-    network = build_network(NetworkSettings(width=4), 3)
+    network = network_of(name)
     base = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     settings = MethodSettings().of(name)
     assert settings is not None
@@ -53,18 +60,20 @@ def test_what_is_recalled_is_what_was_learned_bit_for_bit(name: str, changes: di
     with torch.no_grad():
         for _, layer in method.layers(network):
             for parameter in learned(layer).parameters():
-                parameter += 0.02 * torch.randn_like(parameter)
+                parameter.add_(0.02 * torch.randn_like(parameter))
     method.after_step(network, 1.0)
     with torch.autocast("cpu", torch.bfloat16):  # as a training computes
         expected = {layer_name: layer.weight.detach().clone() for layer_name, layer in trunk_layers(network)}
     moved = [n for n, _ in method.layers(network) if not torch.equal(expected[n], base[f"{n}.weight"])]
     assert len(moved) == len(list(method.layers(network)))
-    other = build_network(NetworkSettings(width=4), 3)
+    other = network_of(name)
     untouched = {key: tensor.clone() for key, tensor in base.items()}
     bodies = {key: tensor for key, tensor in base.items() if not key.startswith("head.")}
     method.recall(other, bodies, stored(method, network))
     for layer_name, layer in trunk_layers(other):
-        assert torch.equal(layer.weight.view(torch.int32), expected[layer_name].contiguous().view(torch.int32)), layer_name
+        assert torch.equal(layer.weight.view(torch.int32), expected[layer_name].contiguous().view(torch.int32)), (
+            layer_name
+        )
     assert all(torch.equal(base[key], untouched[key]) for key in base)
 
 

@@ -191,7 +191,7 @@ def started(study: Study, method: str, task: str) -> dict[str, torch.Tensor]:
     sequence = study.settings.sequence
     earlier = {name: study.settings.tasks[name] for name in sequence[: sequence.index(task)]}
     lesson = study.settings.lesson(0, method, task)
-    network = starting_network(lesson, study.stored(method), earlier, study.task(task))
+    network = starting_network(lesson, study.stored(method), list(earlier), study.task(task))
     return {
         name: tensor for name, tensor in network.state_dict().items() if not name.endswith("num_batches_tracked")
     }

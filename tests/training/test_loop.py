@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from palimpsest.errors import SettingsError, TrainingError
 from palimpsest.methods import METHODS, build_method
 from palimpsest.methods.base import Method, ParameterGroup, Start
-from palimpsest.methods.reparametrised import learned
 from palimpsest.methods.piggyback import Piggyback
+from palimpsest.methods.reparametrised import learned
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import batchnorm_layers, trunk_layers
 from palimpsest.settings import MaskSettings, NetworkSettings, PictureSettings, TrainingSettings

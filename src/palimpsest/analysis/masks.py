@@ -15,25 +15,24 @@ Mask = dict[str, NDArray[np.bool_]]
 
 def masks_of(stored: StoredTasks) -> dict[str, Mask]:
     """The masks of all tasks that have one, and a mask of ones for the base task; empty where none has."""
-    weights = {
-        name: layer.weight.numel()
-        for name, layer in trunk_layers(build_network(stored.file(stored.sequence[0]).network, head_channels=1))
-    }
     found: dict[str, Mask] = {}
     for task in stored.sequence[1:]:
-        for component in stored.file(task).components:
+        file = stored.file(task)
+        for component in file.components:
             if component.name == "mask":
+                weights = {
+                    name: layer.weight.numel()
+                    for name, layer in trunk_layers(build_network(file.network, head_channels=1))
+                    if f"{name}.mask" in component.tensors
+                }
                 found[task] = {
-                    layer: np.unpackbits(component.tensors[f"{layer}.mask"].numpy(), count=count).astype(np.bool_)
-                    for layer, count in weights.items()
+                    name: np.unpackbits(component.tensors[f"{name}.mask"].numpy(), count=count).astype(np.bool_)
+                    for name, count in weights.items()
                 }
     if not found:
         return {}
-    ones: Mask = {layer: np.ones(count, np.bool_) for layer, count in weights.items()}
-    return {
-        stored.sequence[0]: ones,
-        **found,
-    }
+    ones = {name: np.ones_like(bits) for name, bits in next(iter(found.values())).items()}
+    return {stored.sequence[0]: ones, **found}
 
 
 def zeros(masks: dict[str, Mask]) -> list[dict[str, object]]:

@@ -1,28 +1,33 @@
 """Bytes, read off the stored files."""
 
-from palimpsest.storage.recall import StoredTasks
+from palimpsest.storage.recall import StoredTasks, load
+from palimpsest.storage.task_file import TaskFile
 
 
 def size_rows(stored: StoredTasks) -> list[dict[str, object]]:
     """One row per component of each task's file: task, component, bytes, needed_to.
 
     A component that all tasks share counts once, with the task that wrote it last. What a file has beyond its
-    tensors counts as ``metadata``.
+    tensors counts as ``metadata``. A base network that is no task of the method's counts under the name of the
+    lesson that made it.
     """
     rows: list[dict[str, object]] = []
+    for path in stored.course.files():
+        if path not in map(stored.path, stored.sequence):
+            file = load(path)
+            rows += file_rows(file.provenance.method, file, set())
     last = stored.sequence[-1]
     shared = {component.name for component in stored.file(last).components if component.shared}
     for task in stored.sequence:
-        file = stored.file(task)
-        superseded = shared if task != last else set()
-        listed = 0
-        for component in file.components:
-            size = sum(tensor.nbytes for tensor in component.tensors.values())
-            listed += size
-            if component.name not in superseded:
-                rows.append(row(task, component.name, size, component.needed_to))
-        rows.append(row(task, "metadata", file.path.stat().st_size - listed, "run"))
+        rows += file_rows(task, stored.file(task), shared if task != last else set())
     return rows
+
+
+def file_rows(name: str, file: TaskFile, superseded: set[str]) -> list[dict[str, object]]:
+    """The components of one file, without those that a later task has superseded."""
+    sizes = {c.name: sum(tensor.nbytes for tensor in c.tensors.values()) for c in file.components}
+    rows = [row(name, c.name, sizes[c.name], c.needed_to) for c in file.components if c.name not in superseded]
+    return [*rows, row(name, "metadata", file.path.stat().st_size - sum(sizes.values()), "run")]
 
 
 def row(task: str, component: str, size: int, needed_to: str) -> dict[str, object]:

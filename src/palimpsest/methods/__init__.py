@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from palimpsest.methods.base import Method
 
 BASE = "base"
-"""The lesson that makes the network every method shares; stored once per seed."""
+"""The lesson that makes the network that methods share; stored once per seed."""
+AUTOENCODER = "autoencoder"
+"""The same for the residual networks: it learns to return its input."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,10 @@ class Entry:
     """Whether a stored task runs on the base network, and needs its file; otherwise it brings all it needs."""
     first_lesson: bool = False
     """Whether the method goes on with the base task too, from the base network, and stores it in its own way."""
+    base: str = BASE
+    """The lesson or method whose base task makes the base network."""
+    blocks: int | None = None
+    """Residual blocks at each place of a residual network; None for the network of the settings."""
 
 
 METHODS: dict[str, Entry] = {
@@ -50,12 +56,42 @@ METHODS: dict[str, Entry] = {
     "piggyback-gan": Entry(
         "palimpsest.methods.piggyback_gan:PiggybackGan", starts_from="previous", adds_to_base=True
     ),
+    "resblock6": Entry(
+        "palimpsest.methods.resblock:Resblock",
+        starts_from="base",
+        adds_to_base=True,
+        first_lesson=True,
+        base=AUTOENCODER,
+        blocks=6,
+    ),
+    "resblock9": Entry(
+        "palimpsest.methods.resblock:Resblock",
+        starts_from="base",
+        adds_to_base=True,
+        first_lesson=True,
+        base=AUTOENCODER,
+        blocks=9,
+    ),
+    "piggyback-resblock": Entry(
+        "palimpsest.methods.piggyback_resblock:PiggybackResblock",
+        starts_from="base",
+        adds_to_base=True,
+        base="resblock6",
+        blocks=6,
+    ),
 }
 
 
+BASES: dict[str, Entry] = {
+    BASE: Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing", first_lesson=True),
+    AUTOENCODER: Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing", first_lesson=True, blocks=0),
+}
+"""Lessons that no method is compared by, each of the base task: a whole network from random weights."""
+
+
 def entry_of(name: str) -> Entry:
-    """What is entered of a method; ``base`` trains a whole network from random weights, as `scratch` does."""
-    return METHODS["scratch" if name == BASE else name]
+    """What is entered of a method, or of a lesson that makes a base network."""
+    return BASES[name] if name in BASES else METHODS[name]
 
 
 def build_method(name: str, settings: Any) -> "Method":

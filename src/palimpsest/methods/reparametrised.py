@@ -25,7 +25,7 @@ from palimpsest.methods.base import (
     task_components,
     task_group,
 )
-from palimpsest.networks.trunk import Convolution, freeze, trunk_layers
+from palimpsest.networks.trunk import Convolution, freeze, trunk_layers, trunk_state
 
 Stored = Mapping[str, Tensor]
 """What is stored of one layer, by what stands behind the layer's name."""
@@ -96,7 +96,7 @@ class Reparametrised(Method):
         """Compute the weights that the task runs with; the base's are only read."""
         require_task(network, tensors)
         rest, layers = dict(tensors), []
-        kept = {f"{name}.weight": base[f"{name}.weight"] for name, _ in trunk_layers(network)}
+        kept = {name: base[name] for name in trunk_state(network)}
         for name, layer in self.layers(network):
             for key in self.entries:
                 if f"{name}.{key}" not in rest:

@@ -33,10 +33,14 @@ def batchnorm_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def trunk_state(network: nn.Module, part: str = "") -> State:
-    """The weights of the trunk's convolutions under their names; of one part, as ``decoder``, where given."""
-    return {
-        f"{name}.weight": module.weight.detach() for name, module in trunk_layers(network) if name.startswith(part)
-    }
+    """Weights and biases of the trunk's convolutions; of one part, as ``decoder``, where given."""
+    state = {}
+    for name, module in trunk_layers(network):
+        if name.startswith(part):
+            state[f"{name}.weight"] = module.weight.detach()
+            if module.bias is not None:
+                state[f"{name}.bias"] = module.bias.detach()
+    return state
 
 
 def batchnorm_state(network: nn.Module) -> State:

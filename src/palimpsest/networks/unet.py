@@ -102,11 +102,15 @@ class UNet(nn.Module):
 
 
 def start_as_nearest_neighbour(up: nn.ConvTranspose2d) -> None:
-    """Set a 2×2 transposed convolution of stride 2 to nearest-neighbour upsampling, plus a little noise.
+    """Set a 2×2 transposed convolution of stride 2 to nearest-neighbour upsampling, plus a little noise; where it
+    changes the number of channels, of a random mixture of them.
 
     From random weights the four phases of each output block start unrelated, and pictures keep a checkerboard
     of that grid to the end of training (Aitken et al. 2017 on sub-pixel convolutions).
     """
     with torch.no_grad():
         nn.init.normal_(up.weight, std=0.1 * up.in_channels**-0.5)
-        up.weight += torch.eye(up.in_channels)[:, :, None, None]
+        mixture = torch.eye(up.in_channels)
+        if up.in_channels != up.out_channels:
+            mixture = torch.randn(up.in_channels, up.out_channels) * (2 / up.in_channels) ** 0.5
+        up.weight += mixture[:, :, None, None]

@@ -3,17 +3,18 @@
 The files are only read and the base's tensors only copied: applying a task changes nothing that is stored.
 """
 
+from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from palimpsest.course import Course
 from palimpsest.errors import StorageError
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE, build_method
+from palimpsest.methods import build_method
 from palimpsest.methods.base import Method, State
 from palimpsest.networks import build_network
 from palimpsest.settings import AnyMethodSettings, NetworkSettings, Settings
@@ -38,8 +39,8 @@ class StoredTasks:
 
     @property
     def base(self) -> "StoredTasks":
-        """The base network, as the method that made it stored it."""
-        return replace(self, method=BASE, method_settings=None)
+        """The base network, as the lesson or method that made it stored it."""
+        return replace(self, method=self.course.entry.base, method_settings=None)
 
     @classmethod
     def of(cls, settings: Settings, seed: int, method: str) -> "StoredTasks":
@@ -56,12 +57,18 @@ class StoredTasks:
         """The file of a task; the base network's for the first, unless the method takes that on too."""
         return self.course.path(task)
 
+    def is_base(self, task: str) -> bool:
+        """Whether a task is the base network's, and not one that the method has stored in its own way."""
+        return task == self.sequence[0] and not self.course.entry.first_lesson
+
     def file(self, task: str) -> TaskFile:
         """The file of a task, checked against the base network it needs.
 
         Raises:
             StorageError: it is damaged, or belongs to another base network.
         """
+        if self.is_base(task):
+            return self.base.file(task)
         path = self.path(task)
         found = load(path)
         origin = found.provenance
@@ -76,6 +83,12 @@ class StoredTasks:
                 told = f"{base.sha256[:12]}… in {base.path}"
                 raise unusable(path, f"belongs to the base network {expected[:12]}…, found {told}")
         return found
+
+    def trunk(self) -> dict[str, Tensor]:
+        """What other tasks find of the first task's network: all but its head; what it is added to comes first."""
+        own = self.file(self.sequence[0])
+        below = self.base.trunk() if own.provenance.network_sha256 is not None else {}
+        return {**below, **{n: tensor for n, tensor in own.tensors().items() if not n.startswith("head.")}}
 
     def network(self, task: Task, after: str | None = None) -> nn.Module:
         """The network as it runs ``task`` once the task ``after`` has been learned (itself where not given)."""
@@ -95,16 +108,19 @@ class StoredTasks:
         """
         own = self.file(task)
         latest = self.file(after or task)
-        base = self.base.file(self.sequence[0]) if own.provenance.network_sha256 is not None else own
-        for other in (base, latest):
-            if other.network != own.network:
+        adds_to_base = own.provenance.network_sha256 is not None
+        for other in [latest, *([self.base.file(self.sequence[0])] if self.course.entry.adds_to_base else [])]:
+            if not fits(other.network, own.network):
                 raise unusable(other.path, f"expected the network {own.network!r}, found {other.network!r}")
+        names = {component.name for component in own.components}
+        shared = [c.tensors for c in latest.components if c.shared and c.needed_to == "run" and c.name in names]
+        owner = self.base if self.is_base(task) else self
         return Recollection(
             own.path,
             own.network,
-            build_method(own.provenance.method, self.method_settings),
-            {} if base is own else {n: t for n, t in base.tensors().items() if not n.startswith("head.")},
-            {**own.tensors(), **latest.tensors(shared=True)},
+            build_method(own.provenance.method, owner.method_settings),
+            owner.base.trunk() if adds_to_base else {},
+            {**own.tensors(), **ChainMap(*shared)},
         )
 
 
@@ -121,6 +137,18 @@ class Recollection:
     tensors: State
     """What is stored of the task."""
 
+    def build(self) -> nn.Module:
+        """A network that runs the task.
+
+        Raises:
+            StorageError: what is stored is not whole.
+        """
+        if "head.weight" not in self.tensors:
+            raise unusable(self.path, "the stored task lacks 'head.weight' (head): it is not whole")
+        network = build_network(self.network, len(self.tensors["head.weight"]))
+        self.apply(network)
+        return network.eval()
+
     def apply(self, network: nn.Module) -> None:
         """Make the network, of these settings and with a head of the task's width, run the task.
 
@@ -131,6 +159,11 @@ class Recollection:
             self.method.recall(network, self.base, self.tensors)
         except StorageError as error:
             raise unusable(self.path, str(error)) from error
+
+
+def fits(network: NetworkSettings, other: NetworkSettings) -> bool:
+    """Whether both have the same layers, but for blocks that one may have more than the other."""
+    return network.model_copy(update={"blocks": other.blocks}) == other
 
 
 def load(path: Path) -> TaskFile:

@@ -13,6 +13,7 @@ KINDS = {
     "colorization": "palimpsest.tasks.colorization:ColorizationTask",
     "style": "palimpsest.tasks.style:StyleTask",
     "paired": "palimpsest.tasks.paired:PairedTask",
+    "reconstruction": "palimpsest.tasks.reconstruction:ReconstructionTask",
 }
 """``module:class`` of each kind, imported when a task of that kind is built and not before."""
 

@@ -1,7 +1,7 @@
 """One lesson: a method takes on a task, from the stored tasks it starts from to the stored task it leaves."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -40,7 +40,7 @@ def learn(
     """
     task = build_task(lesson.task_name, lesson.task)
     torch.manual_seed(seed_of(lesson))
-    network = starting_network(lesson, stored, earlier_tasks, task)
+    network = starting_network(lesson, stored, list(earlier_tasks), task)
     method = build_method(lesson.method, lesson.method_settings)
     target = stored.layout.stored(lesson.seed, lesson.method, lesson.task_name)
     plan = Plan(lesson.training, lesson.pictures, seed_of(lesson), checkpoint_of(target), key)
@@ -81,10 +81,8 @@ def checkpoint_of(stored: Path) -> Path:
     return stored.with_suffix(".resume")
 
 
-def starting_network(
-    lesson: Lesson, stored: StoredTasks, earlier_tasks: dict[str, AnyTask], task: Task
-) -> nn.Module:
-    """The network a method starts from, with a fresh head for the task."""
+def starting_network(lesson: Lesson, stored: StoredTasks, earlier_tasks: Sequence[str], task: Task) -> nn.Module:
+    """The network a method starts from, with a fresh head, unless it has learned this very task already."""
     starts_from = entry_of(lesson.method).starts_from
     if starts_from == "nothing":
         network: nn.Module = build_network(lesson.network, task.head_channels)
@@ -94,15 +92,17 @@ def starting_network(
             standardise(network)
         return network
     if starts_from == "base" or not earlier_tasks:
-        before = stored.sequence[0]
-        old = stored.base.network(build_task(before, {lesson.task_name: lesson.task, **earlier_tasks}[before]))
+        before, name = stored.base, stored.sequence[0]
     else:
-        before = list(earlier_tasks)[-1]
-        old = stored.network(build_task(before, earlier_tasks[before]))
-    if before == lesson.task_name:  # the method goes on with the base task, and its head is learned already
-        return old
-    old.head = build_network(lesson.network, task.head_channels).head
-    return old
+        before, name = stored, earlier_tasks[-1]
+    old = before.recollection(name).build()
+    network = build_network(lesson.network, task.head_channels)
+    learned = before.file(name).provenance.settings.get("task") == lesson.task.model_dump(mode="json")
+    network.load_state_dict(
+        {key: tensor for key, tensor in old.state_dict().items() if learned or not key.startswith("head.")},
+        strict=False,
+    )
+    return network.eval()
 
 
 def earlier(lesson: Lesson, stored: StoredTasks, earlier_tasks: dict[str, AnyTask]) -> Iterator[Stored]:

@@ -1,0 +1,24 @@
+"""`piggyback-resblock`: masks over the residual blocks of the base task.
+
+Idea: what the study left as future work: both of its ideas at once. Formula: w ∘ [s > threshold] for the
+weights of the blocks that `resblock6` learned for the base task. Trained: their scores, and the head. Stored:
+one bit per weight of the blocks, 1/32 of what `resblock6` stores. Forgets: nothing. Source: the study's
+outlook; Mallya et al., ECCV 2018.
+Deliberately different from `piggyback`: the auto-encoder around the blocks is not masked, since it has to go on
+to encode pictures.
+"""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from palimpsest.methods.piggyback import Piggyback
+from palimpsest.networks.trunk import Convolution, trunk_layers
+
+
+class PiggybackResblock(Piggyback):
+    """Binary masks over residual blocks."""
+
+    def layers(self, network: nn.Module) -> Iterator[tuple[str, Convolution]]:
+        """The blocks' convolutions."""
+        return ((name, layer) for name, layer in trunk_layers(network) if name.startswith("blocks"))

@@ -1,0 +1,35 @@
+"""`resblock6`, `resblock9`: residual blocks of each task in the middle of an auto-encoder that all share.
+
+Idea: an auto-encoder knows pictures, and a task is what is done between its halves. Formula: x + f(x), N times
+at the deepest place and N times behind the first step up (`palimpsest.networks.resblock`). Trained: the task's
+blocks, from random weights, and its head; the auto-encoder learned to return the pictures of the base task, and
+is frozen. Stored: the blocks, 22.5 MiB for a pair at the study's width. Forgets: nothing. Source: the study's
+last two columns, after Johnson et al., ECCV 2016, pix2pix and CycleGAN.
+Deliberately different: each task has a 1×1 head behind the auto-encoder, as in every method here.
+"""
+
+from torch import nn
+
+from palimpsest.methods.base import (
+    Component,
+    Method,
+    ParameterGroup,
+    Start,
+    task_components,
+    task_group,
+    weight_group,
+)
+from palimpsest.networks.trunk import freeze, trunk_state
+
+
+class Resblock(Method):
+    """Blocks of the task's own."""
+
+    def begin(self, start: Start) -> list[ParameterGroup]:
+        """The blocks train, with the head."""
+        freeze(start.network)
+        return [weight_group(start, "blocks"), task_group(start)]
+
+    def store(self, network: nn.Module) -> list[Component]:
+        """The blocks."""
+        return [Component("blocks", trunk_state(network, "blocks")), *task_components(network)]

@@ -1,0 +1,94 @@
+"""The study's second network: an auto-encoder that all tasks share, with residual blocks of the task in its
+middle.
+
+Encoder: a 9×9 convolution and three of 3×3 and stride 2 (width 64: 64-128-256-512 channels); decoder: three 2×2
+transposed convolutions and a 9×9 to a picture. With biases and without normalisation, so that it can return its
+input: 8.66 MiB at width 64. Per task: N residual blocks at the narrowest place, 512 channels, and N at 256,
+behind the first transposed convolution, each of two 3×3 convolutions with instance normalisation, without
+biases: 22.5 MiB for a pair. The 1×1 head sees the decoder's last features and its picture. Source: the study,
+after Johnson et al., ECCV 2016.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from palimpsest.networks.unet import PaddingMode, start_as_nearest_neighbour
+
+
+class ResidualBlock(nn.Module):
+    """x + two 3×3 convolutions with instance normalisation: (N, C, H, W) → (N, C, H, W)."""
+
+    def __init__(self, channels: int, padding: PaddingMode) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode=padding, bias=False),
+            nn.InstanceNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1, padding_mode=padding, bias=False),
+            nn.InstanceNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input plus what the block makes of it."""
+        return x + self.layers(x)  # type: ignore[no-any-return]
+
+
+class Blocks(nn.Module):
+    """What a task adds: as many blocks at the deepest place as behind the first step up."""
+
+    def __init__(self, width: int, number: int, padding: PaddingMode) -> None:
+        super().__init__()
+        self.deep = nn.ModuleList(ResidualBlock(8 * width, padding) for _ in range(number))
+        self.rising = nn.ModuleList(ResidualBlock(4 * width, padding) for _ in range(number))
+
+
+class ResblockNetwork(nn.Module):
+    """Pictures (N, 3, H, W), float in [0, 1], H and W multiples of `stride` → (N, head_channels, H, W)."""
+
+    stride = 8
+
+    def __init__(self, width: int, head_channels: int, padding: PaddingMode = "reflect", blocks: int = 0) -> None:
+        super().__init__()
+        channels = [width * factor for factor in (1, 2, 4, 8)]
+        self.first = nn.Conv2d(3, width, 9, padding=4, padding_mode=padding)
+        self.down = nn.ModuleList(
+            nn.Conv2d(before, after, 3, stride=2, padding=1, padding_mode=padding)
+            for before, after in pairwise(channels)
+        )
+        self.blocks = Blocks(width, blocks, padding)
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(before, after, 2, stride=2) for before, after in pairwise(channels[::-1])
+        )
+        self.last = nn.Conv2d(width, 3, 9, padding=4, padding_mode=padding)
+        self.head_width = width + 3
+        self.head = nn.Conv2d(self.head_width, head_channels, 1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module is not self.head:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            elif isinstance(module, nn.ConvTranspose2d):
+                start_as_nearest_neighbour(module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raw output of the head; what it means is the task's matter."""
+        return self.decode(self.encode(x))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Pictures → (N, 8 width, H / 8, W / 8)."""
+        x = F.relu(self.first(2 * x - 1))
+        for layer in self.down:
+            x = F.relu(layer(x))
+        return x
+
+    def decode(self, x: Tensor) -> Tensor:
+        """The encoder's features, through the task's blocks → (N, head_channels, H, W)."""
+        for block in self.blocks.deep:
+            x = block(x)
+        x = F.relu(self.up[0](x))
+        for block in self.blocks.rising:
+            x = block(x)
+        for layer in self.up[1:]:
+            x = F.relu(layer(x))
+        return self.head(torch.cat([x, self.last(x)], dim=1))  # type: ignore[no-any-return]

@@ -1,0 +1,20 @@
+"""Photograph → the same photograph: what the auto-encoder of the residual networks learns."""
+
+from torch import Tensor
+
+from palimpsest.settings import PairedSettings, ReconstructionSettings
+from palimpsest.tasks.base import Batch, unit
+from palimpsest.tasks.paired import PairedTask
+
+
+class ReconstructionTask(PairedTask):
+    """L1 between the network's picture and its input."""
+
+    target = None  # type: ignore[assignment]
+
+    def __init__(self, name: str, settings: ReconstructionSettings) -> None:
+        super().__init__(name, PairedSettings(kind="paired", data=settings.data))
+
+    def truth(self, batch: Batch) -> Tensor:
+        """The input."""
+        return unit(batch["picture"])
