@@ -28,7 +28,7 @@ from palimpsest.settings import (
 )
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Task
-from palimpsest.training.loop import Plan, optimizer_of, start_fabric, train
+from palimpsest.training.loop import Plan, Subject, optimizer_of, start_fabric, train
 
 CLASSES = 6
 DEVICE = device_for("auto")
@@ -97,9 +97,10 @@ def ours(fabric: object, settings: TrainingSettings, prepared: Prepared, epochs:
     network = build_network(SMALL, CLASSES + 1)
     method, task = build_method("scratch", None), segmentation()
     groups = method.begin(Start(network, task, settings))
-    plan = Plan(settings, CropSettings(size=80, crop=CROP), 0, Path("bench.resume"), "key")
+    plan = Plan(settings, Path("bench.resume"), "key")
+    subject = Subject(task, prepared, CropSettings(size=80, crop=CROP), settings.batch_size, seed=0)
     plan.checkpoint.unlink(missing_ok=True)
-    train(fabric, network, method, groups, task, prepared, plan, epochs)  # type: ignore[arg-type]
+    train(fabric, network, method, groups, [subject], plan, epochs)  # type: ignore[arg-type]
 
 
 def bare(inputs: Tensor, labels: Tensor) -> None:

@@ -6,12 +6,13 @@ The method `base` makes the network that all methods share. An interrupted train
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
 
 from palimpsest import job, tracking
 from palimpsest.data.arrays import Prepared
 from palimpsest.errors import SettingsError
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE
+from palimpsest.methods import BASE, entry_of
 from palimpsest.provenance import code_version, digest, stage_sources
 from palimpsest.settings import Lesson, Settings
 from palimpsest.storage.recall import StoredTasks
@@ -25,27 +26,31 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     if options.method == BASE and layout.variant and not layout.own_base:
         raise SettingsError(f"the variant {layout.variant} stands on the base network of the study")
     code_version()  # kept from now on: the code may change while this trains
-    lesson = settings.lesson(options.seed, options.method, options.task)
+    names = settings.sequence if entry_of(options.method).together else [options.task]
+    lessons = [settings.lesson(options.seed, options.method, name) for name in names]
     before = settings.sequence[: settings.sequence.index(options.task)]
     stored = StoredTasks.of(settings, options.seed, options.method)
-    prepared = Prepared.open(layout.prepared(options.task))
-    key = training_key(lesson, prepared, stored)
+    prepared = {name: Prepared.open(layout.prepared(name)) for name in names}
+    key = training_key(lessons, prepared, stored)
     tags = tracking.training_tags(layout.scope, options.seed, options.method, options.task)
-    fabric = start_fabric(lesson.training)
-    with tracking.training_run(tags, key, lesson.model_dump(mode="json"), fabric.is_global_zero) as run:
+    fabric = start_fabric(lessons[0].training)
+    with tracking.training_run(tags, key, lessons[0].model_dump(mode="json"), fabric.is_global_zero) as run:
         earlier = {name: settings.tasks[name] for name in before}
-        path = learn(fabric, lesson, stored, earlier, prepared, key, run.epochs)
-        run.metrics(prepared.counts())
-        run.tags({"file": str(path), "sha256": load_task(path).sha256, "data_sha256": prepared.sha256})
+        path, *_ = learn(fabric, lessons, stored, earlier, prepared, key, run.epochs)
+        file, arrays = load_task(path), prepared[options.task]
+        run.metrics({**arrays.counts(), **file.provenance.figures})
+        run.tags({"file": str(path), "sha256": file.sha256, "data_sha256": arrays.sha256})
     if fabric.is_global_zero:  # and not before: Snakemake deletes what a failed job has stored
         checkpoint_of(path).unlink(missing_ok=True)
 
 
-def training_key(lesson: Lesson, prepared: Prepared, stored: StoredTasks) -> str:
+def training_key(lessons: Sequence[Lesson], prepared: Mapping[str, Prepared], stored: StoredTasks) -> str:
     """Identifies this training: its settings, its code and the content of every file it reads."""
-    inputs = [*lesson.files(), *stored.course.needed(lesson.task_name)]
-    code = stage_sources("train", [lesson.method], [lesson.task.kind])
-    return digest(lesson.digest() + prepared.sha256, [*inputs, *code])
+    told = "".join(lesson.digest() + prepared[lesson.task_name].sha256 for lesson in lessons)
+    files = [path for lesson in lessons for path in lesson.files()]
+    inputs = [*dict.fromkeys(files), *stored.course.needed(lessons[0].task_name)]
+    code = stage_sources("train", [lessons[0].method], sorted({lesson.task.kind for lesson in lessons}))
+    return digest(told, [*inputs, *code])
 
 
 if __name__ == "__main__":

@@ -187,9 +187,10 @@ class Study:
 
         sequence = self.settings.sequence
         earlier = {name: self.settings.tasks[name] for name in sequence[: sequence.index(task)]}
-        lesson = self.settings.lesson(0, method, task)
-        fabric = start_fabric(lesson.training)
-        path = learn(fabric, lesson, self.stored(method), earlier, self.prepared[task], key or self.key, note)
+        together = METHODS[method].together if method in METHODS else False
+        lessons = [self.settings.lesson(0, method, name) for name in (sequence if together else [task])]
+        fabric = start_fabric(lessons[0].training)
+        path, *_ = learn(fabric, lessons, self.stored(method), earlier, self.prepared, key or self.key, note)
         checkpoint_of(path).unlink(missing_ok=True)  # none where a method only looked at the base task
         return path
 
@@ -197,11 +198,14 @@ class Study:
         """Train every task of a method; the base network only where it is missing."""
         first, *others = self.settings.sequence
         base = METHODS[method].base
-        if not self.stored(method).course.base.exists():
+        if not METHODS[method].together and not self.stored(method).course.base.exists():
             if base in BASES:
                 self.learn(base, first)
             else:
                 self.learn_all(base)
+        if METHODS[method].together:
+            self.learn(method, first)
+            return
         for task in self.settings.sequence if METHODS[method].first_lesson else others:
             self.learn(method, task)
 

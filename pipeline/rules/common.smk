@@ -9,7 +9,7 @@ from palimpsest import job, liveness, machine
 from palimpsest.course import Course
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE, METHODS
+from palimpsest.methods import BASE, BASES, METHODS, entry_of
 from palimpsest.params import find_files, read, resolve
 from palimpsest.provenance import stage_sources
 from palimpsest.settings import FLOOR
@@ -37,16 +37,19 @@ def any_of(names):
     return "|".join(names) or "(?!)"
 
 
+LEARNED = dict.fromkeys([*SETTINGS.methods, *(METHODS[name].base for name in SETTINGS.methods)])
+"""The methods that are compared, and those that they stand on."""
+IN_TURN = [name for name in LEARNED if entry_of(name).starts_from == "previous"]
+TOGETHER = [name for name in LEARNED if entry_of(name).together]
+SIDE_BY_SIDE = [name for name in LEARNED if name not in (*BASES, *IN_TURN, *TOGETHER)]
+
+
 wildcard_constraints:
     seed="|".join(map(str, SETTINGS.seeds)),
-    method="|".join([BASE, *SETTINGS.methods]),
+    method="|".join([*BASES, *LEARNED]),
     task="|".join(SETTINGS.sequence),
     dataset="|".join(SETTINGS.datasets),
     variant=any_of(name for sweep in SWEEPS.values() for name in sweep),
-
-
-IN_TURN = [name for name in SETTINGS.methods if METHODS[name].starts_from == "previous"]
-SIDE_BY_SIDE = [name for name in SETTINGS.methods if name not in IN_TURN]
 
 
 def gpus():

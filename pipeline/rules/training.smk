@@ -38,7 +38,31 @@ use rule train as train_in_turn with:
 
 
 use rule train as train_base with:
-    # The network that all share; nearly everything waits for it.
+    # The networks that methods share; nearly everything waits for them.
     wildcard_constraints:
-        method=BASE,
+        method=any_of(BASES),
     priority: 2
+
+
+use rule train as train_together with:
+    # One lesson for all tasks.
+    input:
+        prepared=expand(rules.prepare.output, task=SETTINGS.sequence),
+        weights=perceptual_weights(SETTINGS.sequence),
+        painting=paintings(SETTINGS.sequence),
+        code=lambda wildcards: code("train", methods=[wildcards.method], tasks=SETTINGS.sequence),
+    output:
+        [LAYOUT.stored("{seed}", "{method}", task) for task in SETTINGS.sequence],
+    log:
+        LOGS / "train-{seed}-{method}.log",
+    wildcard_constraints:
+        method=any_of(TOGETHER),
+    params:
+        settings=lambda wildcards: "".join(
+            SETTINGS.lesson(int(wildcards.seed), wildcards.method, task).model_dump_json()
+            for task in SETTINGS.sequence
+        ),
+        variant="",
+    shell:
+        f"python -m pipeline.train --seed {{wildcards.seed}} --method {{wildcards.method}} --task {SETTINGS.base_task}"
+        " --log {log}"

@@ -17,7 +17,7 @@ from palimpsest.networks import build_network
 from palimpsest.networks.trunk import batchnorm_layers, trunk_layers
 from palimpsest.settings import MaskSettings, NetworkSettings, PictureSettings, TrainingSettings
 from palimpsest.tasks.base import Batch, Task
-from palimpsest.training.loop import Plan, clip, describe, schedule, start_fabric, train
+from palimpsest.training.loop import Plan, Subject, clip, describe, schedule, start_fabric, train
 
 Study = Any
 SMALL = {"steps": 6, "batch_size": 4, "steps_per_epoch": 2, "learning_rate": 0.01, "accelerator": "cpu"}
@@ -94,12 +94,13 @@ class Toy:
         self.network: nn.Module = build_network(NetworkSettings(width=2), 3)
         self.method = method or build_method("scratch", None)
         self.groups = self.method.begin(Start(self.network, self.task, settings))
-        self.plan = Plan(settings, PictureSettings(size=32, crop=32), 5, folder / "a.resume", "key")
-        self.prepared = study.prepared["shapes"]
+        self.plan = Plan(settings, folder / "a.resume", "key")
+        pictures = PictureSettings(size=32, crop=32)
+        self.subject = Subject(self.task, study.prepared["shapes"], pictures, settings.batch_size, seed=5)
 
     def train(self, fabric: Fabric | None = None, **options: Any) -> list[dict[str, float]]:
         fabric = fabric or start_fabric(self.plan.training)
-        return train(fabric, self.network, self.method, self.groups, self.task, self.prepared, self.plan, **options)
+        return train(fabric, self.network, self.method, self.groups, [self.subject], self.plan, **options)
 
 
 @pytest.mark.slow

@@ -29,6 +29,8 @@ class Entry:
     """Whether a stored task runs on the base network, and needs its file; otherwise it brings all it needs."""
     first_lesson: bool = False
     """Whether the method goes on with the base task too, from the base network, and stores it in its own way."""
+    together: bool = False
+    """Whether one lesson teaches all tasks at once."""
     base: str = BASE
     """The lesson or method whose base task makes the base network."""
     blocks: int | None = None
@@ -56,6 +58,7 @@ METHODS: dict[str, Entry] = {
     "piggyback-gan": Entry(
         "palimpsest.methods.piggyback_gan:PiggybackGan", starts_from="previous", adds_to_base=True
     ),
+    "joint": Entry("palimpsest.methods.joint:Joint", starts_from="nothing", first_lesson=True, together=True),
     "resblock6": Entry(
         "palimpsest.methods.resblock:Resblock",
         starts_from="base",

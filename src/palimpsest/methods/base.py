@@ -78,6 +78,8 @@ class Start:
     """The tasks learned before, oldest first; empty for methods that start from nothing or from the base."""
     batches: Callable[[], Iterator[Batch]] | None = None
     """Fresh passes over the training pictures of this task."""
+    together: Sequence[Task] = ()
+    """All tasks of a method that learns them at once, of which ``task`` is the first."""
 
 
 @dataclass
@@ -105,6 +107,9 @@ class Method(ABC):
     @abstractmethod
     def begin(self, start: Start) -> list[ParameterGroup]:
         """Freeze, parametrize or extend ``start.network`` in place, and say what trains, which may be nothing."""
+
+    def enter(self, network: nn.Module, task: str) -> None:
+        """Have the network run one of the tasks that are learned together."""
 
     def penalty(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor | None:
         """What is added to the task's loss at every step."""

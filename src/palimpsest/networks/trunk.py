@@ -21,7 +21,7 @@ def output_channels(layer: Convolution) -> int:
 def trunk_layers(network: nn.Module) -> Iterator[tuple[str, Convolution]]:
     """Every convolution outside the head with its name, in the order of the forward pass."""
     for name, module in network.named_modules():
-        if isinstance(module, Convolution) and module is not network.head:
+        if isinstance(module, Convolution) and not name.startswith("head"):
             yield name, module
 
 

@@ -3,7 +3,6 @@
 The files are only read and the base's tensors only copied: applying a task changes nothing that is stored.
 """
 
-from collections import ChainMap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -120,7 +119,7 @@ class StoredTasks:
             own.network,
             build_method(own.provenance.method, owner.method_settings),
             owner.base.trunk() if adds_to_base else {},
-            {**own.tensors(), **ChainMap(*shared)},
+            own.tensors() | {name: tensor for tensors in shared for name, tensor in tensors.items()},
         )
 
 

@@ -9,7 +9,7 @@ base network it needs.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from palimpsest.methods.base import Component
 from palimpsest.settings import NetworkSettings
 from palimpsest.storage.atomic import write_bytes
 
-FORMAT = "palimpsest task 1"
+FORMAT = "palimpsest task 2"
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Provenance:
     """Of the code, as `provenance.code_version` says it."""
     data_sha256: str = ""
     """Of the prepared arrays."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """What the method had to tell of the lesson."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
         "network_sha256": provenance.network_sha256 or "",
         "commit": provenance.commit,
         "data_sha256": provenance.data_sha256,
+        "figures": json.dumps(provenance.figures, sort_keys=True),
         "sha256": sha256,
         "components": json.dumps(
             [
@@ -173,6 +176,7 @@ def load_task(path: Path) -> TaskFile:
             network_sha256=metadata["network_sha256"] or None,
             commit=metadata.get("commit", ""),
             data_sha256=metadata.get("data_sha256", ""),
+            figures=json.loads(metadata["figures"]),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise unusable(path, f"its metadata is damaged ({error!r})") from error

@@ -11,10 +11,15 @@ from palimpsest.data.voc import palette
 from palimpsest.metrics.segmentation import IGNORED, confusion_matrix, intersection_over_union, mean_iou
 from palimpsest.settings import SegmentationSettings
 from palimpsest.tasks.base import Batch, Meter, Pixels, Task
+from palimpsest.tasks.painted import Colours, PatchDiscriminator
+from palimpsest.tasks.pictures import sampled_loss
 
 
 class SegmentationTask(Task):
-    """Class 0 is the background; label 255 counts neither in the loss nor in the metric."""
+    """Class 0 is the background; label 255 counts neither in the loss nor in the metric.
+
+    With another loss than cross-entropy the network gives the label map as a picture.
+    """
 
     target = "labels"
     working_scale = "trained"
@@ -22,20 +27,58 @@ class SegmentationTask(Task):
     def __init__(self, name: str, settings: SegmentationSettings) -> None:
         super().__init__(name, settings)
         self.classes = ["background", *settings.classes]
-        self.head_channels = len(self.classes)
+        self.painted = settings.loss != "cross-entropy"
+        self.head_channels = 3 if self.painted else len(self.classes)
+        self.l1_weight = settings.l1_weight
+        self.colours = Colours(len(self.classes))
+        self.squared = settings.loss == "l2"
+        self.discriminator = PatchDiscriminator() if settings.loss == "adversarial" else None
+        self.opponent = self.discriminator
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
-        """Class scores (N, classes, H, W)."""
-        return output.float()
+        """Class scores (N, classes, H, W), or the painted label map (N, 3, H, W) in [0, 1]."""
+        return output.float().sigmoid() if self.painted else output.float()
+
+    def scores(self, prediction: Tensor) -> Tensor:
+        """Class scores (N, classes, H, W) of either prediction."""
+        return self.colours.scores(prediction) if self.painted else prediction
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Mean cross-entropy over the pixels that count; zero where none does."""
+        """Mean over the pixels that count, zero where none does: cross-entropy, or the distance of colours.
+
+        Adversarial: what the discriminator doubts, beside the L1 distance.
+        """
         target = batch["target"].long()
-        counted = (target != IGNORED).sum().clamp(min=1)
-        return {"loss": F.cross_entropy(prediction, target, ignore_index=IGNORED, reduction="sum") / counted}
+        counted = target != IGNORED
+        number = counted.sum().clamp(min=1)
+        if not self.painted:
+            return {"loss": F.cross_entropy(prediction, target, ignore_index=IGNORED, reduction="sum") / number}
+        painted = self.colours.paint(target)
+        difference = prediction - painted
+        distance = difference.square() if self.squared else difference.abs()
+        loss = (distance.mean(1) * counted).sum() / number
+        if self.discriminator is None:
+            return {"loss": loss}
+        doubt = self.discriminator.doubt(self.inputs(batch), self.shown(prediction, painted, counted))
+        return {"loss": doubt + self.l1_weight * loss, "doubt": doubt, "l1": loss}
+
+    def opponent_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """The mistakes of the discriminator."""
+        assert self.discriminator is not None
+        target = batch["target"].long()
+        painted = self.colours.paint(target)
+        shown = self.shown(prediction, painted, target != IGNORED)
+        return self.discriminator.mistakes(self.inputs(batch), painted, shown)
+
+    @staticmethod
+    def shown(prediction: Tensor, painted: Tensor, counted: Tensor) -> Tensor:
+        """The prediction, with the truth where nothing counts, so that nothing can be told from that."""
+        return torch.where(counted[:, None], prediction, painted)
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Categorical: a class for each pixel that counts, drawn by its score; the sum over pixels."""
+        if self.painted:
+            return sampled_loss(prediction, self.colours.paint(batch["target"].long()))
         counted = batch["target"] != IGNORED
         scores = prediction.detach()
         gumbel = -torch.empty_like(scores).exponential_().log()  # the largest sum is drawn by the classes' shares
@@ -47,13 +90,15 @@ class SegmentationTask(Task):
 
         Source: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015.
         """
+        if self.painted:
+            return super().distillation(found, wanted, temperature)
         now, before = ((scores / temperature).log_softmax(1) for scores in (found, wanted))
         divergence = F.kl_div(now, before, reduction="none", log_target=True).sum(1).mean()
         return temperature**2 * divergence
 
     def meter(self) -> Meter:
         """One confusion matrix over the split."""
-        return ConfusionMeter(self.classes)
+        return ConfusionMeter(self.classes, self.scores)
 
     def floor(self, training_targets: Pixels | None) -> Callable[[Batch], Tensor]:
         """The most frequent class of the training pictures everywhere."""
@@ -63,6 +108,8 @@ class SegmentationTask(Task):
             counts += np.bincount(labels.reshape(-1), minlength=256)
         winner = int(counts[: len(self.classes)].argmax())
         scores = F.one_hot(torch.tensor(winner), len(self.classes)).float()[:, None, None]
+        if self.painted:
+            scores = self.colours.paint(torch.full((1, 1, 1), winner))[0]
 
         def answer(batch: Batch) -> Tensor:
             height, width = batch["picture"].shape[2:]
@@ -72,7 +119,7 @@ class SegmentationTask(Task):
 
     def paint(self, prediction: Tensor) -> Pixels:
         """Each class in its colour."""
-        return paint_labels(prediction.argmax(1).to(torch.uint8).cpu().numpy())
+        return paint_labels(self.scores(prediction).argmax(1).to(torch.uint8).cpu().numpy())
 
     def paint_target(self, batch: Batch) -> Pixels:
         """Each class in its colour, ignored pixels in the palette's pale cream."""
@@ -82,13 +129,14 @@ class SegmentationTask(Task):
 class ConfusionMeter:
     """Adds up a confusion matrix."""
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    def __init__(self, classes: Sequence[str], scores: Callable[[Tensor], Tensor]) -> None:
         self.classes = classes
+        self.scores = scores
         self.confusion = np.zeros((len(classes), len(classes)), np.int64)
 
     def update(self, prediction: Tensor, batch: Batch) -> None:
         """Count one batch."""
-        found = prediction.argmax(1).to(torch.uint8).cpu().numpy()
+        found = self.scores(prediction).argmax(1).to(torch.uint8).cpu().numpy()
         self.confusion += confusion_matrix(batch["target"].cpu().numpy(), found, len(self.classes))
 
     def compute(self) -> dict[str, float]:

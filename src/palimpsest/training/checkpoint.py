@@ -2,14 +2,16 @@
 
 import io
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from palimpsest.storage.atomic import write_bytes
+from palimpsest.training.opponent import Opponent
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +25,25 @@ class Progress:
     step: int = 0
     network: dict[str, Tensor] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
+    opponents: list[dict[str, Any]] = field(default_factory=list)
+    """Of the discriminators that learn beside the network; empty of a task without one."""
     history: list[dict[str, float]] = field(default_factory=list)
     """One entry per finished epoch."""
+
+    def take(self, network: nn.Module, optimizer: torch.optim.Optimizer, opponents: Sequence[Opponent]) -> None:
+        """Hold the state of all that learns."""
+        self.network = network.state_dict()
+        self.optimizer = optimizer.state_dict()
+        self.opponents = [opponent.state() for opponent in opponents]
+
+    def give_back(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, opponents: Sequence[Opponent]
+    ) -> None:
+        """Put all that learns into the state that is held."""
+        network.load_state_dict(self.network)
+        optimizer.load_state_dict(self.optimizer)
+        for opponent, state in zip(opponents, self.opponents, strict=True):
+            opponent.resume(state)
 
 
 def save_progress(path: Path, progress: Progress) -> None:

@@ -1,7 +1,7 @@
 """One lesson: a method takes on a task, from the stored tasks it starts from to the stored task it leaves."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,46 +21,66 @@ from palimpsest.storage.recall import StoredTasks
 from palimpsest.storage.task_file import Provenance, save_task
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Batch, Task
-from palimpsest.training.loop import EpochDone, Plan, train
+from palimpsest.training.loop import EpochDone, Plan, Subject, train
 
 
 def learn(
     fabric: Fabric,
-    lesson: Lesson,
+    lessons: Sequence[Lesson],
     stored: StoredTasks,
     earlier_tasks: dict[str, AnyTask],
-    prepared: Prepared,
+    prepared: Mapping[str, Prepared],
     key: str,
     on_epoch: EpochDone = lambda history: None,
-) -> Path:
-    """Train one method on one task and store what it leaves; returns the file.
+) -> list[Path]:
+    """Train one method on one task, or on several at once, and store what it leaves; returns the files.
 
     With several devices each runs this function, and the first alone writes. The checkpoint of the last step
-    stays, as `checkpoint_of` the file, until the caller has recorded the training.
+    stays, as `checkpoint_of` the first file, until the caller has recorded the training.
     """
-    task = build_task(lesson.task_name, lesson.task)
-    torch.manual_seed(seed_of(lesson))
-    network = starting_network(lesson, stored, list(earlier_tasks), task)
-    method = build_method(lesson.method, lesson.method_settings)
-    target = stored.layout.stored(lesson.seed, lesson.method, lesson.task_name)
-    plan = Plan(lesson.training, lesson.pictures, seed_of(lesson), checkpoint_of(target), key)
+    first = lessons[0]
+    subjects = [subject_of(lesson, prepared[lesson.task_name]) for lesson in lessons]
+    tasks = [subject.task for subject in subjects]
+    torch.manual_seed(seed_of(first))
+    network = starting_network(first, stored, list(earlier_tasks), tasks[0])
+    method = build_method(first.method, first.method_settings)
+    targets = [stored.layout.stored(lesson.seed, lesson.method, lesson.task_name) for lesson in lessons]
+    plan = Plan(first.training, checkpoint_of(targets[0]), key)
     groups = method.begin(
         Start(
             network,
-            task,
-            lesson.training,
-            earlier=tuple(earlier(lesson, stored, earlier_tasks)),
-            batches=lambda: passes(lesson, prepared),
+            tasks[0],
+            first.training,
+            earlier=tuple(earlier(first, stored, earlier_tasks)),
+            batches=lambda: passes(first, prepared[first.task_name]),
+            together=tasks,
         )
     )
     if groups:
-        train(fabric, network, method, groups, task, prepared, plan, on_epoch)
+        train(fabric, network, method, groups, subjects, plan, on_epoch)
     else:  # nothing to learn, as where a method only looks at what the base network has learned
         network.to(fabric.device)
-        task.to(fabric.device)
+        tasks[0].to(fabric.device)
     method.after_training(network)
+    if fabric.is_global_zero:
+        for lesson, target in zip(lessons, targets, strict=True):
+            method.enter(network, lesson.task_name)
+            origin = provenance(lesson, stored, prepared[lesson.task_name], method.figures(network))
+            save_task(target, method.store(network), origin)
+    fabric.barrier()
+    return targets
+
+
+def subject_of(lesson: Lesson, prepared: Prepared) -> Subject:
+    """What a lesson is about."""
+    task = build_task(lesson.task_name, lesson.task)
+    return Subject(task, prepared, lesson.pictures, lesson.training.batch_size, seed_of(lesson))
+
+
+def provenance(lesson: Lesson, stored: StoredTasks, prepared: Prepared, figures: Mapping[str, float]) -> Provenance:
+    """What the file of a lesson says of where it comes from."""
     adds_to_base = entry_of(lesson.method).adds_to_base
-    provenance = Provenance(
+    return Provenance(
         preset=stored.layout.scope,
         seed=lesson.seed,
         method=lesson.method,
@@ -69,11 +89,8 @@ def learn(
         network_sha256=stored.base.file(stored.sequence[0]).sha256 if adds_to_base else None,
         commit=code_version(),
         data_sha256=prepared.sha256,
+        figures=figures,
     )
-    if fabric.is_global_zero:
-        save_task(target, method.store(network), provenance)
-    fabric.barrier()
-    return target
 
 
 def checkpoint_of(stored: Path) -> Path:

@@ -8,7 +8,8 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -26,6 +27,7 @@ from palimpsest.networks.trunk import batchnorm_layers
 from palimpsest.settings import CropSettings, TrainingSettings
 from palimpsest.tasks.base import Task
 from palimpsest.training.checkpoint import Progress, load_progress, save_progress
+from palimpsest.training.opponent import Opponent
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +36,21 @@ EpochDone = Callable[[Sequence[dict[str, float]]], None]
 
 
 @dataclass(frozen=True)
+class Subject:
+    """A task, and what it is learned from."""
+
+    task: Task
+    prepared: Prepared
+    pictures: CropSettings
+    batch_size: int
+    seed: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to train with."""
 
     training: TrainingSettings
-    pictures: CropSettings
-    seed: int
     checkpoint: Path
     key: str
     """Identifies this training among all others; see `Progress.key`."""
@@ -67,12 +78,13 @@ def train(
     network: nn.Module,
     method: Method,
     groups: list[ParameterGroup],
-    task: Task,
-    prepared: Prepared,
+    subjects: Sequence[Subject],
     plan: Plan,
     on_epoch: EpochDone = lambda history: None,
 ) -> list[dict[str, float]]:
     """Train what the method named in ``groups``; returns the mean loss, its parts and images/s of each epoch.
+
+    Of several subjects each has the steps of the settings, and they take turns.
 
     Raises:
         TrainingError: loss or gradient is not finite; the last checkpoint stays.
@@ -81,38 +93,31 @@ def train(
     network.to(memory_format=torch.channels_last)
     optimizer = optimizer_of(groups)
     model, optimizer = fabric.setup(network, optimizer)
-    task = task.to(fabric.device)
-    progress = resumed(plan, network, optimizer)
+    tasks = [subject.task.to(fabric.device) for subject in subjects]
+    opponents = [Opponent(fabric, task) for task in tasks]
+    progress = resumed(plan, network, optimizer, opponents)
     if progress.step:
         on_epoch(progress.history)
-    batches = TrainingBatches(
-        prepared,
-        plan.pictures,
-        settings.batch_size,
-        settings.steps,
-        plan.seed,
-        fabric.global_rank,
-        fabric.world_size,
-    )
-    workers = 0 if fabric.device.type == "cpu" else 4
-    moving = round(settings.steps * (1 - settings.batchnorm_frozen))
+    steps = settings.steps * len(subjects)
+    loaders = loaders_of(fabric, subjects, settings.steps, progress.step)
+    moving = round(steps * (1 - settings.batchnorm_frozen))
     model.train()
-    bar = progress_bar(task.name, settings, progress.step, fabric.is_global_zero)
+    bar = progress_bar(subjects, settings.steps, progress.step, fabric.is_global_zero)
     epoch = EpochMeans()
-    for step, loaded in enumerate(training_loader(batches, progress.step, workers), start=progress.step):
-        for entry, group in zip(optimizer.param_groups, groups, strict=True):
-            entry["lr"] = group.learning_rate * schedule(step, settings.steps, settings.warmup, group.share)
+    for step in range(progress.step, steps):
+        place = step % len(subjects)
+        task = tasks[place]
+        method.enter(network, task.name)
+        loaded = next(loaders[place])
+        set_learning_rates(optimizer, groups, [schedule(step, steps, settings.warmup, g.share) for g in groups])
         if step >= moving:
             freeze_batchnorm(network)
         batch = {key: value.to(fabric.device, non_blocking=True) for key, value in loaded.items()}
         output = model(task.inputs(batch).contiguous(memory_format=torch.channels_last))
-        parts = task.losses(task.prediction(output, batch), batch)
-        loss = parts["loss"]
+        prediction = task.prediction(output, batch)
         with fabric.autocast():
             penalty = method.penalty(network, output, batch)
-        if penalty is not None:
-            parts = {**parts, "penalty": penalty}
-            loss = loss + penalty
+        loss, parts = with_penalty(task.losses(prediction, batch), penalty)
         told = over_devices(fabric, {**parts, "total": loss})
         total = finite(told.pop("total").item(), groups, step)
         fabric.backward(loss)
@@ -120,17 +125,17 @@ def train(
             clip(group, settings.gradient_clip, step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        method.after_step(network, (step + 1) / settings.steps)
-        epoch.add(told, settings.batch_size)
+        opponents[place].step(prediction, batch)
+        method.after_step(network, (step + 1) / steps)
+        epoch.add(told, subjects[place].batch_size)
         bar.set_postfix_str(f"loss {total:.4f}", refresh=False)
-        bar.update(settings.batch_size)
-        if (step + 1) % settings.steps_per_epoch == 0 or step + 1 == settings.steps:
+        bar.update(subjects[place].batch_size)
+        if (step + 1) % settings.steps_per_epoch == 0 or step + 1 == steps:
             progress.step = step + 1
             progress.history.append({"step": float(step + 1), **epoch.means()})
-            log.info(describe(progress.history[-1], settings.steps))
+            log.info(describe(progress.history[-1], steps))
             if fabric.is_global_zero:
-                progress.network = network.state_dict()
-                progress.optimizer = optimizer.state_dict()
+                progress.take(network, optimizer, opponents)
                 save_progress(plan.checkpoint, progress)
                 on_epoch(progress.history)
             epoch = EpochMeans()
@@ -138,14 +143,22 @@ def train(
     return progress.history
 
 
-def resumed(plan: Plan, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Put network and optimiser into the state of the last checkpoint, where there is one of this training."""
+def resumed(
+    plan: Plan, network: nn.Module, optimizer: torch.optim.Optimizer, opponents: Sequence[Opponent]
+) -> Progress:
+    """Put all that learns into the state of the last checkpoint, where there is one of this training."""
     progress = load_progress(plan.checkpoint, plan.key)
     if progress.step:
-        network.load_state_dict(progress.network)
-        optimizer.load_state_dict(progress.optimizer)
-        log.info("resumed at step %d of %d", progress.step, plan.training.steps)
+        progress.give_back(network, optimizer, opponents)
+        log.info("resumed at step %d", progress.step)
     return progress
+
+
+def with_penalty(parts: dict[str, Tensor], penalty: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    """What goes down: the task's loss, plus what the method adds; and all its parts."""
+    if penalty is None:
+        return parts["loss"], parts
+    return parts["loss"] + penalty, {**parts, "penalty": penalty}
 
 
 def over_devices(fabric: Fabric, parts: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -169,12 +182,38 @@ def finite(loss: float, groups: Sequence[ParameterGroup], step: int) -> float:
     return loss
 
 
-def progress_bar(name: str, settings: TrainingSettings, done: int, shown: bool) -> "tqdm[NoReturn]":
+def turns_taken(steps: int, place: int, subjects: int) -> int:
+    """How many of so many steps were those of the subject at a place, where all take turns."""
+    return (steps + subjects - 1 - place) // subjects
+
+
+def loaders_of(
+    fabric: Fabric, subjects: Sequence[Subject], steps: int, done: int
+) -> list[Iterator[dict[str, Tensor]]]:
+    """The batches of each subject that are left after so many steps of all; this device's part of each."""
+    loaders = []
+    for place, subject in enumerate(subjects):
+        batches = TrainingBatches(
+            subject.prepared,
+            subject.pictures,
+            subject.batch_size,
+            steps,
+            subject.seed,
+            fabric.global_rank,
+            fabric.world_size,
+        )
+        taken = turns_taken(done, place, len(subjects))
+        loaders.append(training_loader(batches, taken, workers=0 if fabric.device.type == "cpu" else 4))
+    return loaders
+
+
+def progress_bar(subjects: Sequence[Subject], steps: int, done: int, shown: bool) -> "tqdm[NoReturn]":
     """Pictures seen, their speed and the time left, on a terminal alone; ``done`` steps were taken before."""
+    turns = [turns_taken(done, place, len(subjects)) for place in range(len(subjects))]
     return tqdm(
-        total=settings.steps * settings.batch_size,
-        initial=done * settings.batch_size,
-        desc=name,
+        total=steps * sum(subject.batch_size for subject in subjects),
+        initial=sum(subject.batch_size * taken for subject, taken in zip(subjects, turns, strict=True)),
+        desc=" + ".join(subject.task.name for subject in subjects),
         unit=" images",
         disable=None if shown else True,
         leave=False,
@@ -195,6 +234,14 @@ def optimizer_of(groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
         for group in groups
     ]
     return torch.optim.AdamW(entries, fused=True)
+
+
+def set_learning_rates(
+    optimizer: torch.optim.Optimizer, groups: Sequence[ParameterGroup], shares: Sequence[float]
+) -> None:
+    """Let each group learn at a share of its peak."""
+    for entry, group, share in zip(optimizer.param_groups, groups, shares, strict=True):
+        entry["lr"] = group.learning_rate * share
 
 
 def schedule(step: int, steps: int, warmup: float, share: float = 1.0) -> float:
@@ -229,7 +276,7 @@ class EpochMeans:
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
-        self.steps = 0
+        self.steps: Counter[str] = Counter()
         self.images = 0
         self.begun = time.perf_counter()
 
@@ -237,14 +284,14 @@ class EpochMeans:
         """Add one step."""
         for name, value in parts.items():
             self.sums[name] = self.sums.get(name, torch.zeros((), device=value.device)) + value.detach()
-        self.steps += 1
+        self.steps.update(parts.keys())
         self.images += images
 
     def means(self) -> dict[str, float]:
         """Mean of each part of the loss, and ``images_per_second``."""
         seconds = time.perf_counter() - self.begun
         return {
-            **{name: float(value) / self.steps for name, value in self.sums.items()},
+            **{name: float(value) / self.steps[name] for name, value in self.sums.items()},
             "images_per_second": self.images / seconds,
         }
 

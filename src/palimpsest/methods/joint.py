@@ -1,0 +1,68 @@
+"""`joint`: one network that learns all tasks at once: what could be reached if they did not come in sequence.
+
+Idea: an upper bound, not a way to learn continually: a task that is added means that all is trained again.
+Formula: at each step the loss of one task, all tasks in turn. Trained: one network from random weights, and a
+BatchNorm and a head of each task, for as many steps as all tasks have by themselves. Stored: one network, with
+BatchNorm and head of each task. Forgets: does not apply. Source: common practice, as in Caruana, Multitask
+Learning, 1997.
+"""
+
+import copy
+
+from torch import Tensor, nn
+
+from palimpsest.methods.base import Component, Method, ParameterGroup, Start, weight_group
+from palimpsest.networks.trunk import batchnorm_layers, let_train, trunk_state
+
+
+class PerTask(nn.Module):
+    """A layer for each task; the one of the task at hand computes."""
+
+    def __init__(self, layers: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleDict(layers)
+        self.task = next(iter(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the layer of the task makes of it."""
+        return self.layers[self.task](x)  # type: ignore[no-any-return]
+
+
+class Joint(Method):
+    """All tasks at once."""
+
+    def begin(self, start: Start) -> list[ParameterGroup]:
+        """Everything trains."""
+        network, names = start.network, [task.name for task in start.together]
+        for name, layer in list(batchnorm_layers(network)):
+            network.set_submodule(name, PerTask({task: copy.deepcopy(layer) for task in names}))
+        width = network.get_parameter("head.weight").shape[1]
+        network.head = PerTask({task.name: nn.Conv2d(width, task.head_channels, 1) for task in start.together})
+        own = [p for layer in per_task(network).values() for p in layer.parameters()]
+        return [weight_group(start), ParameterGroup("task", let_train(own), start.training.learning_rate)]
+
+    def enter(self, network: nn.Module, task: str) -> None:
+        """Compute with the layers of a task from now on."""
+        for layer in per_task(network).values():
+            layer.task = task
+
+    def store(self, network: nn.Module) -> list[Component]:
+        """The network, and the layers of the task at hand."""
+        own = {
+            f"{name}.{key}": tensor.detach()
+            for name, layer in per_task(network).items()
+            for key, tensor in layer.layers[layer.task].state_dict().items()
+            if key != "num_batches_tracked"
+        }
+        head = {name: tensor for name, tensor in own.items() if name.startswith("head.")}
+        batchnorm = {name: tensor for name, tensor in own.items() if name not in head}
+        return [
+            Component("network", trunk_state(network), shared=True),
+            Component("batchnorm", batchnorm),
+            Component("head", head),
+        ]
+
+
+def per_task(network: nn.Module) -> dict[str, PerTask]:
+    """The layers that each task has for itself, by their names in the plain network."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, PerTask)}
