@@ -194,19 +194,19 @@ class Study:
         checkpoint_of(path).unlink(missing_ok=True)  # none where a method only looked at the base task
         return path
 
-    def learn_all(self, method: str) -> None:
-        """Train every task of a method; the base network only where it is missing."""
+    def learn_all(self, method: str, until: str | None = None) -> None:
+        """Train every task of a method, up to one which is left out; the base network only where it is missing."""
         first, *others = self.settings.sequence
-        base = METHODS[method].base
-        if not METHODS[method].together and not self.stored(method).course.base.exists():
-            if base in BASES:
-                self.learn(base, first)
+        entry = METHODS[method]
+        if not entry.together and not self.stored(method).course.base.exists():
+            if entry.base in BASES:
+                self.learn(entry.base, first)
             else:
-                self.learn_all(base)
-        if METHODS[method].together:
-            self.learn(method, first)
-            return
-        for task in self.settings.sequence if METHODS[method].first_lesson else others:
+                self.learn_all(entry.base)
+        tasks = [first] if entry.together else self.settings.sequence if entry.first_lesson else others
+        for task in tasks:
+            if task == until:
+                break
             self.learn(method, task)
 
     def store_untrained(self, method: str, task: str, change: Callable[[Any], None] = lambda network: None) -> None:

@@ -1,4 +1,5 @@
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -38,7 +39,8 @@ def begun(name: str, network: nn.Module) -> tuple[Method, list[Any]]:
     method = build_method(name, MethodSettings().of(name))
     base = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     earlier = () if METHODS.get(name) == METHODS["packnet"] else (Stored(None, (Component("network", base),)),)  # type: ignore[arg-type]
-    return method, method.begin(Start(network, None, TRAINING, earlier))  # type: ignore[arg-type]
+    together = [SimpleNamespace(name="only", head_channels=3)]
+    return method, method.begin(Start(network, None, TRAINING, earlier, together=together))  # type: ignore[arg-type]
 
 
 def part_of(name: str) -> str:
@@ -48,6 +50,8 @@ def part_of(name: str) -> str:
     if "parametrizations.weight.0." in name:
         return name.rpartition(".")[2]
     part = name.partition(".")[0]
+    if ".layers.only." in name and part != "head":
+        return "batchnorm"
     if part in ("encoder", "decoder") and (name.endswith(".bias") or name.split(".")[-2] in ("1", "4")):
         return "batchnorm"
     return f"{part} weights"
@@ -71,6 +75,7 @@ def part_of(name: str) -> str:
         ("adapter", {"point", "batchnorm", "head"}),
         ("modulation", {"size", "mean", "batchnorm", "head"}),
         ("bitdelta", {"delta", "scale", "batchnorm", "head"}),
+        ("joint", {"encoder weights", "decoder weights", "batchnorm", "head"}),
         ("resblock6", {"blocks weights", "head"}),
         ("resblock9", {"blocks weights", "head"}),
         ("piggyback-resblock", {"score", "head"}),

@@ -7,7 +7,7 @@ import torch
 
 from palimpsest.data.batches import TrainingBatches
 from palimpsest.errors import DataError
-from palimpsest.methods import BASE, METHODS
+from palimpsest.methods import AUTOENCODER, BASE, METHODS
 from palimpsest.storage.task_file import load_task
 from palimpsest.training.lesson import passes, seed_of, starting_network
 
@@ -37,11 +37,11 @@ def resume_files() -> list[Path]:
 def test_a_killed_training_goes_on_and_ends_with_the_same_tensors(
     new_study: Callable[..., Study], method: str, epochs: int
 ) -> None:
-    task = "shapes" if method == BASE else "halves"
+    task = "shapes" if method in (BASE, "joint") else "halves"
     killed, undisturbed = new_study(), new_study()
     if method != BASE:
         for study in (killed, undisturbed):
-            study.learn(BASE, "shapes")
+            study.learn_all(method, until=task)
     expected = load_task(undisturbed.learn(method, task))
     with pytest.raises(Killed):
         killed.learn(method, task, killed_after(epochs))
@@ -49,12 +49,13 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_tensors(
     told: list[int] = []
     found = load_task(killed.learn(method, task, lambda history: told.append(len(history))))
     assert found.sha256 == expected.sha256
-    assert told == [epochs, *range(epochs + 1, 4)]  # all that was before at once, then epoch by epoch
+    last = 9 if method == "joint" else 3
+    assert told == [epochs, *range(epochs + 1, last + 1)]  # all that was before at once, then epoch by epoch
     losses = [
         [(entry["step"], entry["loss"]) for entry in study.histories[method, task]]
         for study in (killed, undisturbed)
     ]
-    assert losses[0] == losses[1] and len(losses[0]) == 3
+    assert losses[0] == losses[1] and len(losses[0]) == last
     assert resume_files() == []
 
 
@@ -149,7 +150,9 @@ def test_a_stored_task_says_where_it_comes_from(trained: Study) -> None:
             "colour",
         )
         assert provenance.settings == trained.settings.lesson(0, method, "colour").model_dump(mode="json")
-        assert provenance.network_sha256 == (base.sha256 if METHODS[method].adds_to_base else None)
+        below = load_task(trained.stored(method).course.base)
+        assert provenance.network_sha256 == (below.sha256 if METHODS[method].adds_to_base else None)
+        assert (below.sha256 == base.sha256) == (METHODS[method].base == BASE)
 
 
 @pytest.mark.slow
@@ -159,7 +162,9 @@ def test_the_base_is_stored_once_and_no_method_changes_it(new_study: Callable[..
     for method in METHODS:
         study.learn_all(method)
     assert study.layout.base(0, "shapes").read_bytes() == before
-    assert [path.name for path in Path().rglob("shapes.safetensors")] == ["shapes.safetensors"]
+    own = {method for method, entry in METHODS.items() if entry.first_lesson}
+    found = {path.parent.name for path in Path().rglob("shapes.safetensors")}
+    assert found == {BASE, AUTOENCODER, *own}
 
 
 def test_every_method_sees_the_same_pictures_in_the_same_order(new_study: Callable[..., Study]) -> None:

@@ -61,7 +61,7 @@ def learn(
     else:  # nothing to learn, as where a method only looks at what the base network has learned
         network.to(fabric.device)
         tasks[0].to(fabric.device)
-    method.after_training(network)
+        method.after_training(network)
     if fabric.is_global_zero:
         for lesson, target in zip(lessons, targets, strict=True):
             method.enter(network, lesson.task_name)

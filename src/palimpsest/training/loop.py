@@ -121,8 +121,7 @@ def train(
         told = over_devices(fabric, {**parts, "total": loss})
         total = finite(told.pop("total").item(), groups, step)
         fabric.backward(loss)
-        for group in groups:
-            clip(group, settings.gradient_clip, step)
+        clip(groups, settings.gradient_clip, step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         opponents[place].step(prediction, batch)
@@ -140,6 +139,7 @@ def train(
                 on_epoch(progress.history)
             epoch = EpochMeans()
     bar.close()
+    method.after_training(network)
     return progress.history
 
 
@@ -261,14 +261,15 @@ def freeze_batchnorm(network: nn.Module) -> None:
         layer.eval()
 
 
-def clip(group: ParameterGroup, largest: float, step: int) -> None:
-    """Scale the gradient of a group down to a norm.
+def clip(groups: Sequence[ParameterGroup], largest: float, step: int) -> None:
+    """Scale the gradient of each group down to a norm.
 
-    Each group by itself: the scores' gradients are of another scale than BatchNorm's, and would decide alone.
+    Each by itself: the scores' gradients are of another scale than BatchNorm's, and would decide alone.
     """
-    norm = torch.nn.utils.clip_grad_norm_(group.parameters, largest)
-    if not torch.isfinite(norm):
-        raise TrainingError(f"step {step}: the gradient of {group.name} is not finite; lower {group.setting}")
+    for group in groups:
+        norm = torch.nn.utils.clip_grad_norm_(group.parameters, largest)
+        if not torch.isfinite(norm):
+            raise TrainingError(f"step {step}: the gradient of {group.name} is not finite; lower {group.setting}")
 
 
 class EpochMeans:
