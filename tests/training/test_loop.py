@@ -50,7 +50,7 @@ def test_a_gradient_is_scaled_down_to_the_largest_norm_group_by_group() -> None:
     large, small = (nn.Parameter(torch.zeros(2)) for _ in range(2))
     large.grad, small.grad = torch.tensor([30.0, 40.0]), torch.tensor([0.3, 0.4])
     for name, parameter in (("large", large), ("small", small)):
-        clip(ParameterGroup(name, [parameter], 0.1), 1.0, step=0)
+        clip([ParameterGroup(name, [parameter], 0.1)], 1.0, step=0)
     assert large.grad.tolist() == pytest.approx([0.6, 0.8], rel=1e-5)
     assert small.grad.tolist() == pytest.approx([0.3, 0.4])
 
@@ -59,7 +59,7 @@ def test_a_gradient_that_is_no_number_stops_the_training() -> None:
     parameter = nn.Parameter(torch.zeros(1))
     parameter.grad = torch.tensor([float("inf")])
     with pytest.raises(TrainingError, match=r"step 7: the gradient of scores is not finite"):
-        clip(ParameterGroup("scores", [parameter], 0.1), 1.0, step=7)
+        clip([ParameterGroup("scores", [parameter], 0.1)], 1.0, step=7)
 
 
 def test_an_epoch_is_one_line_of_the_log() -> None:

@@ -95,8 +95,10 @@ def train(
     model, optimizer = fabric.setup(network, optimizer)
     tasks = [subject.task.to(fabric.device) for subject in subjects]
     opponents = [Opponent(fabric, task) for task in tasks]
-    progress = resumed(plan, network, optimizer, opponents)
+    progress = load_progress(plan.checkpoint, plan.key)
     if progress.step:
+        progress.give_back(network, optimizer, opponents)
+        log.info("resumed at step %d", progress.step)
         on_epoch(progress.history)
     steps = settings.steps * len(subjects)
     loaders = loaders_of(fabric, subjects, settings.steps, progress.step)
@@ -108,11 +110,10 @@ def train(
         place = step % len(subjects)
         task = tasks[place]
         method.enter(network, task.name)
-        loaded = next(loaders[place])
         set_learning_rates(optimizer, groups, [schedule(step, steps, settings.warmup, g.share) for g in groups])
         if step >= moving:
             freeze_batchnorm(network)
-        batch = {key: value.to(fabric.device, non_blocking=True) for key, value in loaded.items()}
+        batch = {key: value.to(fabric.device, non_blocking=True) for key, value in next(loaders[place]).items()}
         output = model(task.inputs(batch).contiguous(memory_format=torch.channels_last))
         prediction = task.prediction(output, batch)
         with fabric.autocast():
@@ -141,17 +142,6 @@ def train(
     bar.close()
     method.after_training(network)
     return progress.history
-
-
-def resumed(
-    plan: Plan, network: nn.Module, optimizer: torch.optim.Optimizer, opponents: Sequence[Opponent]
-) -> Progress:
-    """Put all that learns into the state of the last checkpoint, where there is one of this training."""
-    progress = load_progress(plan.checkpoint, plan.key)
-    if progress.step:
-        progress.give_back(network, optimizer, opponents)
-        log.info("resumed at step %d", progress.step)
-    return progress
 
 
 def with_penalty(parts: dict[str, Tensor], penalty: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
