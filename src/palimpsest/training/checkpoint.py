@@ -40,6 +40,7 @@ class Progress:
         self, network: nn.Module, optimizer: torch.optim.Optimizer, opponents: Sequence[Opponent]
     ) -> None:
         """Put all that learns into the state that is held."""
+        log.info("resumed at step %d", self.step)
         network.load_state_dict(self.network)
         optimizer.load_state_dict(self.optimizer)
         for opponent, state in zip(opponents, self.opponents, strict=True):

@@ -26,7 +26,7 @@ from palimpsest.methods.base import Method, ParameterGroup
 from palimpsest.networks.trunk import batchnorm_layers
 from palimpsest.settings import CropSettings, TrainingSettings
 from palimpsest.tasks.base import Task
-from palimpsest.training.checkpoint import Progress, load_progress, save_progress
+from palimpsest.training.checkpoint import load_progress, save_progress
 from palimpsest.training.opponent import Opponent
 
 log = logging.getLogger(__name__)
@@ -98,14 +98,12 @@ def train(
     progress = load_progress(plan.checkpoint, plan.key)
     if progress.step:
         progress.give_back(network, optimizer, opponents)
-        log.info("resumed at step %d", progress.step)
         on_epoch(progress.history)
     steps = settings.steps * len(subjects)
     loaders = loaders_of(fabric, subjects, settings.steps, progress.step)
     moving = round(steps * (1 - settings.batchnorm_frozen))
     model.train()
-    bar = progress_bar(subjects, settings.steps, progress.step, fabric.is_global_zero)
-    epoch = EpochMeans()
+    bar, epoch = progress_bar(subjects, settings.steps, progress.step, fabric.is_global_zero), EpochMeans()
     for step in range(progress.step, steps):
         place = step % len(subjects)
         task = tasks[place]
@@ -134,8 +132,8 @@ def train(
             progress.step = step + 1
             progress.history.append({"step": float(step + 1), **epoch.means()})
             log.info(describe(progress.history[-1], steps))
+            progress.take(network, optimizer, opponents)
             if fabric.is_global_zero:
-                progress.take(network, optimizer, opponents)
                 save_progress(plan.checkpoint, progress)
                 on_epoch(progress.history)
             epoch = EpochMeans()
