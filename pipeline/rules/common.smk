@@ -77,6 +77,12 @@ def code(stage, methods=(), tasks=()):
     return stage_sources(stage, methods, [SETTINGS.tasks[name].kind for name in tasks])
 
 
+def code_of_training(wildcards):
+    """The source files that a training runs; what the auto-encoder learns is no task of the sequence."""
+    lesson = SETTINGS.lesson(int(wildcards.seed), wildcards.method, wildcards.task)
+    return stage_sources("train", [wildcards.method], [lesson.task.kind])
+
+
 def course(seed, method, settings=SETTINGS):
     """The way of a method through the sequence."""
     return Course(settings.layout, seed, method, settings.sequence)

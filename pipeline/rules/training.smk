@@ -9,7 +9,7 @@ rule train:
         weights=lambda wildcards: perceptual_weights([wildcards.task]),
         painting=lambda wildcards: paintings([wildcards.task]),
         encoder=encoder_weights,
-        code=lambda wildcards: code("train", methods=[wildcards.method], tasks=[wildcards.task]),
+        code=code_of_training,
     output:
         LAYOUT.stored("{seed}", "{method}", "{task}"),
     log:

@@ -461,6 +461,7 @@ class Settings(Part):
     """A folder in the native COCO / VOC layout, read in place of downloads."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     methods: Annotated[list[str], Field(min_length=1)]
+    """Names of methods; `all` stands for every one."""
     sequence: Annotated[list[Name], Field(min_length=1)]
     """The tasks in the order in which they are learned; the first makes the base network."""
     samples: Annotated[int, Field(ge=1)] = 6
@@ -481,6 +482,11 @@ class Settings(Part):
         if self.variant is None:
             return Layout(self.preset)
         return Layout(self.preset, self.variant.name, self.variant.own_base)
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _all_methods(cls, methods: object) -> object:
+        return list(METHODS) if methods in ("all", ["all"]) else methods
 
     @model_validator(mode="after")
     def _names_exist(self) -> typing.Self:
