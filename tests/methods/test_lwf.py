@@ -1,0 +1,114 @@
+"""Learning without forgetting: what is distilled, by hand."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from palimpsest.methods.base import Component, Start, Stored
+from palimpsest.methods.lwf import Lwf
+from palimpsest.settings import ColorizationSettings, LwfSettings, SegmentationSettings, TrainingSettings
+from palimpsest.tasks.colorization import ColorizationTask
+from palimpsest.tasks.segmentation import SegmentationTask
+
+
+def segmentation() -> SegmentationTask:
+    return SegmentationTask("any", SegmentationSettings(kind="segmentation", data="any", classes={"one": ["one"]}))
+
+
+def test_labels_are_distilled_by_the_divergence_at_a_temperature() -> None:
+    now = torch.tensor([0.0, 0.0]).view(1, 2, 1, 1)
+    before = torch.tensor([2 * math.log(3.0), 0.0]).view(1, 2, 1, 1)  # at temperature 2: shares of ¾ and ¼
+    expected = 4 * (0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5))
+    assert segmentation().distillation(now, before, 2.0).item() == pytest.approx(expected, rel=1e-6)
+    assert segmentation().distillation(before, before, 2.0).item() == pytest.approx(0, abs=1e-7)
+
+
+def test_pictures_are_distilled_by_their_squared_difference() -> None:
+    task = ColorizationTask("any", ColorizationSettings(kind="colorization", data="any"))
+    one, other = torch.full((2, 3, 4, 4), 0.5), torch.full((2, 3, 4, 4), 0.3)
+    assert task.distillation(one, other, 2.0).item() == pytest.approx(0.04)
+
+
+class Plain(nn.Module):
+    """A trunk of one weight and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Conv2d(1, 1, 1, bias=False)
+        self.norm = nn.BatchNorm2d(1)
+        self.head = nn.Conv2d(1, 1, 1, bias=False)
+        with torch.no_grad():
+            self.trunk.weight.fill_(2.0)
+            self.head.weight.fill_(5.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.trunk(x)))  # type: ignore[no-any-return]
+
+
+def earlier(head: float) -> Stored:
+    """A task that answers with the raw output of its own head; its BatchNorm leaves all as it is."""
+    task = SimpleNamespace(
+        name="earlier",
+        inputs=lambda batch: batch["picture"],
+        prediction=lambda output, batch: output,
+        distillation=lambda found, wanted, temperature: (found - wanted).square().mean(),
+    )
+    norm = {"weight": [1.0], "bias": [0.0], "running_mean": [0.0], "running_var": [1.0 - 1e-5]}
+    components = (
+        Component("batchnorm", {f"norm.{key}": torch.tensor(value) for key, value in norm.items()}),
+        Component("head", {"head.weight": torch.full((1, 1, 1, 1), head)}),
+    )
+    return Stored(task, components)  # type: ignore[arg-type]
+
+
+def penalty(method: Lwf, network: nn.Module, batch: dict[str, Any]) -> float:
+    found = method.penalty(network, torch.zeros(1), batch)
+    assert found is not None
+    return found.item()
+
+
+def test_the_earlier_heads_are_asked_in_turn_on_the_new_pictures() -> None:
+    network = Plain()
+    method = Lwf(LwfSettings(weight=10.0))
+    method.begin(Start(network, None, TrainingSettings(), (earlier(1.0), earlier(3.0))))  # type: ignore[arg-type]
+    network.train()
+    batch = {"picture": torch.full((1, 1, 2, 2), 1.0)}
+    statistics = {name: buffer.clone() for name, buffer in network.named_buffers() if name.startswith("norm")}
+    assert penalty(method, network, batch) == pytest.approx(0, abs=1e-9)
+    assert penalty(method, network, batch) == pytest.approx(0, abs=1e-9)
+    with torch.no_grad():
+        network.trunk.weight.fill_(2.5)  # the trunk moves by ½: answers move by ½ · head
+    assert penalty(method, network, batch) == pytest.approx(10 * (0.5 * 1) ** 2, rel=1e-5)
+    assert penalty(method, network, batch) == pytest.approx(10 * (0.5 * 3) ** 2, rel=1e-5)
+    assert penalty(method, network, batch) == pytest.approx(10 * (0.5 * 1) ** 2, rel=1e-5)
+    assert network.norm.training
+    assert all(torch.equal(network.get_buffer(name), before) for name, before in statistics.items())
+
+
+def test_several_may_be_asked_at_once() -> None:
+    network = Plain()
+    method = Lwf(LwfSettings(weight=1.0, tasks_per_step=5))
+    method.begin(Start(network, None, TrainingSettings(), (earlier(1.0), earlier(3.0))))  # type: ignore[arg-type]
+    with torch.no_grad():
+        network.trunk.weight.fill_(3.0)
+    batch = {"picture": torch.full((1, 1, 2, 2), 1.0)}
+    assert penalty(method, network, batch) == pytest.approx((1 + 9) / 2, rel=1e-5)
+
+
+def test_the_gradient_reaches_the_trunk_and_not_the_teacher() -> None:
+    network = Plain()
+    method = Lwf(LwfSettings())
+    method.begin(Start(network, None, TrainingSettings(), (earlier(1.0),)))  # type: ignore[arg-type]
+    with torch.no_grad():
+        network.trunk.weight.fill_(2.5)
+    found = method.penalty(network, torch.zeros(1), {"picture": torch.full((1, 1, 2, 2), 1.0)})
+    assert found is not None
+    found.backward()
+    assert network.trunk.weight.grad is not None and network.trunk.weight.grad.item() == pytest.approx(
+        1.0, rel=1e-4
+    )
+    assert all(p.grad is None for p in method.teacher.parameters())

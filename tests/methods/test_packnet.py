@@ -1,0 +1,108 @@
+"""PackNet: masks that are disjoint, a union that grows, and room that runs out."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from palimpsest.errors import TrainingError
+from palimpsest.methods.base import Component, Start, Stored
+from palimpsest.methods.packnet import PackNet, pack_numbers, packed_layers, unpack_numbers
+from palimpsest.methods.reparametrised import original
+from palimpsest.networks import build_network
+from palimpsest.networks.trunk import trunk_layers
+from palimpsest.settings import NetworkSettings, PackNetSettings, TrainingSettings
+
+
+def plain(components: list[Component]) -> nn.Module:
+    """The network that runs what was stored last."""
+    network = build_network(NetworkSettings(width=2), 3)
+    tensors = {name: tensor for component in components for name, tensor in component.tensors.items()}
+    PackNet(PackNetSettings()).recall(network, {}, tensors)
+    return network
+
+
+def learn(network: nn.Module, earlier: list[Component], keep: float) -> tuple[PackNet, list[Component]]:
+    """One task, whose training moves every free weight."""
+    method = PackNet(PackNetSettings(keep=keep))
+    before = (Stored(None, tuple(earlier)),) if earlier else ()  # type: ignore[arg-type]
+    method.begin(Start(network, None, TrainingSettings(), before))  # type: ignore[arg-type]
+    with torch.no_grad():
+        for _, layer in trunk_layers(network):
+            original(layer).add_(torch.randn_like(layer.weight))
+    method.after_step(network, 0.5)  # too early
+    assert all(packed.active.all() for _, _, packed in packed_layers(network))
+    method.after_step(network, 0.6)
+    return method, [
+        Component(c.name, {n: t.clone() for n, t in c.tensors.items()}, c.shared) for c in method.store(network)
+    ]
+
+
+def test_each_task_owns_weights_of_its_own_which_no_later_one_moves() -> None:
+    torch.manual_seed(0)
+    first, stored_first = learn(build_network(NetworkSettings(width=2), 3), [], keep=0.5)
+    second, stored_second = learn(plain(stored_first), stored_first, keep=0.5)
+    assert (first.number, second.number) == (1, 2)
+    owners = {}
+    for stored in (stored_first, stored_second):
+        tensors = {c.name: c.tensors for c in stored}
+        weights = tensors["network"]
+        owners[len(owners)] = {
+            name: unpack_numbers(tensors["owners"][f"{name}.owner"], weights[f"{name}.weight"].shape)
+            for name, _ in trunk_layers(build_network(NetworkSettings(width=2), 3))
+        }
+    before, after = ({c.name: c.tensors for c in stored}["network"] for stored in (stored_first, stored_second))
+    for name, owner in owners[1].items():
+        mine = owners[0][name] == 1
+        assert torch.equal(owner == 1, mine)  # what the first owns stays its own
+        assert not (mine & (owner == 2)).any() and (owner == 2).any()
+        free = int((~mine).sum())
+        assert int((owner == 2).sum()) == -(-free // 2)
+        weight = after[f"{name}.weight"]
+        assert torch.equal(weight[mine], before[f"{name}.weight"][mine])
+        assert not weight[owner == 0].any()
+
+
+def test_an_earlier_task_runs_without_the_weights_of_later_ones() -> None:
+    torch.manual_seed(0)
+    _, stored_first = learn(build_network(NetworkSettings(width=2), 3), [], keep=0.5)
+    alone = plain(stored_first)
+    _, stored_second = learn(plain(stored_first), stored_first, keep=0.5)
+    own = [c for c in stored_first if not c.shared]
+    shared = [c for c in stored_second if c.shared]
+    again = plain([*own, *shared])
+    for (name, one), (_, other) in zip(trunk_layers(alone), trunk_layers(again), strict=True):
+        assert torch.equal(one.weight, other.weight), name
+
+
+def test_the_room_that_is_left_is_told_and_where_there_is_none_the_setting_is_named() -> None:
+    torch.manual_seed(0)
+    half, stored = learn(build_network(NetworkSettings(width=2), 3), [], keep=0.5)
+    network = build_network(NetworkSettings(width=2), 3)
+    half.begin(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
+    assert half.figures(network) == {"free": 0.0}  # nothing is given back before it prunes
+    half.after_step(network, 1.0)
+    assert half.figures(network)["free"] == pytest.approx(0.5, abs=0.01)
+    _, stored = learn(build_network(NetworkSettings(width=2), 3), [], keep=1.0)
+    with pytest.raises(TrainingError, match=r"no weight is free for task 2: lower method_settings\.packnet\.keep"):
+        learn(plain(stored), stored, keep=1.0)
+
+
+def test_the_smallest_weights_are_given_back() -> None:
+    network = build_network(NetworkSettings(width=2), 3)
+    method = PackNet(PackNetSettings(keep=0.25))
+    method.begin(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
+    method.after_step(network, 1.0)
+    for _, layer, packed in packed_layers(network):
+        weight = original(layer).detach().abs()
+        assert weight[packed.active].min() >= weight[~packed.active].max()
+        assert torch.equal(layer.weight != 0, packed.active)
+
+
+@given(numbers=st.lists(st.integers(0, 9), min_size=1, max_size=40))
+def test_owners_are_packed_without_loss(numbers: list[int]) -> None:
+    tensor = torch.tensor(numbers, dtype=torch.uint8)
+    packed = pack_numbers(tensor)
+    assert packed.shape == (max(1, max(numbers).bit_length()), -(-len(numbers) // 8))
+    assert torch.equal(unpack_numbers(packed, tensor.shape), tensor)
