@@ -42,9 +42,6 @@ class Task(nn.Module, ABC):
     head_channels: int
     """Channels that the network has to give."""
 
-    opponent: nn.Module | None = None
-    """What learns beside the network, and against it: a discriminator. It is not stored."""
-
     def __init__(self, name: str, settings: Any) -> None:
         super().__init__()
         self.name = name
@@ -74,6 +71,11 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """``loss``, the scalar to minimise, and its parts under the names of `metrics.csv`."""
+
+    @property
+    def opponent(self) -> nn.Module | None:
+        """What learns beside the network, and against it: a discriminator. It is not stored."""
+        return None
 
     def opponent_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """What the opponent makes small, after each step of the network."""

@@ -33,7 +33,11 @@ class SegmentationTask(Task):
         self.colours = Colours(len(self.classes))
         self.squared = settings.loss == "l2"
         self.discriminator = PatchDiscriminator() if settings.loss == "adversarial" else None
-        self.opponent = self.discriminator
+
+    @property
+    def opponent(self) -> PatchDiscriminator | None:
+        """The discriminator of the adversarial loss."""
+        return self.discriminator
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
         """Class scores (N, classes, H, W), or the painted label map (N, 3, H, W) in [0, 1]."""
