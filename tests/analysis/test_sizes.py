@@ -91,6 +91,27 @@ def test_a_shared_network_counts_once_with_the_task_that_wrote_it_last(new_study
     assert sorted(sizes.loc[sizes["component"] == "batchnorm", "task"]) == ["colour", "halves", "shapes"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "below"), [("resblock6", ["autoencoder"]), ("piggyback-resblock", ["autoencoder"])]
+)
+def test_a_base_network_that_is_no_task_of_the_method_counts_too(
+    trained: Study, method: str, below: list[str]
+) -> None:
+    sizes = pd.DataFrame(size_rows(trained.stored(method)))
+    assert sizes["task"].unique().tolist() == [*below, *trained.settings.sequence]
+    assert sizes["bytes"].sum() == sum(path.stat().st_size for path in trained.stored(method).course.files())
+
+
+@pytest.mark.slow
+def test_what_only_further_learning_needs_is_told_apart(trained: Study) -> None:
+    sizes = pd.DataFrame(size_rows(trained.stored("ewc")))
+    (fisher,) = sizes[sizes["component"] == "fisher"].itertuples()
+    (network,) = sizes[sizes["component"] == "network"].itertuples()
+    assert (fisher.task, fisher.needed_to, fisher.bytes) == ("colour", "learn", network.bytes)
+    assert set(sizes[sizes["component"] != "fisher"]["needed_to"]) == {"run"}
+
+
 def test_the_study_counts_weights_that_run_and_rounds_each_task_before_it_adds() -> None:
     mib = 2**20
     sizes = pd.DataFrame(

@@ -1,0 +1,90 @@
+"""The study's residual networks: sizes, shapes, and what a task's blocks can do."""
+
+import pytest
+import torch
+from torch import nn
+
+from palimpsest.methods import METHODS, build_method
+from palimpsest.methods.base import Start
+from palimpsest.networks.resblock import ResblockNetwork, ResidualBlock
+from palimpsest.networks.trunk import trunk_state
+from palimpsest.settings import TrainingSettings
+
+MIB = 2**20
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_the_auto_encoder_and_a_pair_of_blocks_have_the_studys_sizes() -> None:
+    network = ResblockNetwork(64, 21, blocks=1)
+    pair = parameters(network.blocks)
+    shared = parameters(network) - pair - parameters(network.head)
+    assert round(4 * shared / MIB, 2) == 8.66
+    assert 4 * pair / MIB == 22.5
+
+
+@pytest.mark.parametrize(("method", "mib"), [("resblock6", 683.7), ("resblock9", 1021.2)])
+def test_five_tasks_have_the_studys_size(method: str, mib: float) -> None:
+    number = METHODS[method].blocks
+    assert number is not None
+    with torch.device("meta"):
+        network = ResblockNetwork(64, 21, blocks=number)
+        shared = trunk_state(ResblockNetwork(64, 3, blocks=0))
+    learner = build_method(method, None)
+    learner.begin(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
+    (blocks,) = (component for component in learner.store(network) if component.name == "blocks")
+    sizes = [sum(tensor.nbytes for tensor in part.values()) / MIB for part in (shared, blocks.tensors)]
+    assert round(round(sizes[0], 1) + 5 * round(sizes[1], 1), 1) == mib
+
+
+@pytest.mark.parametrize("blocks", [0, 2])
+@pytest.mark.parametrize("shape", [(32, 32), (24, 40)])
+def test_what_comes_out_has_the_size_of_what_goes_in(blocks: int, shape: tuple[int, int]) -> None:
+    network = ResblockNetwork(2, 5, blocks=blocks)
+    assert all(side % network.stride == 0 for side in shape)
+    assert network(torch.rand(2, 3, *shape)).shape == (2, 5, *shape)
+    assert network.encode(torch.rand(2, 3, *shape)).shape == (2, 16, shape[0] // 8, shape[1] // 8)
+
+
+def test_blocks_without_weights_leave_the_auto_encoder_as_it_is() -> None:
+    torch.manual_seed(0)
+    plain, network = ResblockNetwork(2, 5, blocks=0), ResblockNetwork(2, 5, blocks=3)
+    network.load_state_dict(plain.state_dict(), strict=False)
+    pictures = torch.rand(2, 3, 32, 32)
+    assert not torch.allclose(network(pictures), plain(pictures))
+    for parameter in network.blocks.parameters():
+        nn.init.zeros_(parameter)
+    assert torch.equal(network(pictures), plain(pictures))
+
+
+def test_a_block_adds_to_what_it_gets() -> None:
+    block = ResidualBlock(3, "reflect")
+    x = torch.randn(2, 3, 8, 8)
+    added = block(x) - x
+    assert added.mean((2, 3)).abs().max() < 1e-5  # instance normalisation
+    assert torch.allclose(added.std((2, 3), correction=0), torch.ones(2, 3), atol=1e-2)
+
+
+def test_steps_up_start_as_nearest_neighbours() -> None:
+    network = ResblockNetwork(4, 3)
+    pictures = torch.rand(1, 32, 4, 4)
+    with torch.no_grad():
+        risen = network.up[0](pictures)
+    blocks = risen.unfold(2, 2, 2).unfold(3, 2, 2)
+    within = blocks.std((4, 5)).mean()
+    assert within < 0.3 * risen.std()
+
+
+def test_the_auto_encoder_can_learn_to_return_its_input() -> None:
+    torch.manual_seed(0)
+    network = ResblockNetwork(8, 3)
+    pictures = torch.nn.functional.interpolate(torch.rand(8, 3, 4, 4), size=32, mode="bilinear")
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for _ in range(60):
+        loss = (network(pictures).sigmoid() - pictures).abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.5 * (pictures - pictures.mean()).abs().mean()
