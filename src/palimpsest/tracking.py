@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 from palimpsest.errors import StorageError, unwritten
 from palimpsest.layout import TRACKING_ARTIFACTS, TRACKING_DATABASE, Layout
 from palimpsest.liveness import one_at_a_time
-from palimpsest.methods import BASE
+from palimpsest.methods import entry_of
 from palimpsest.provenance import DIRTY, code_version
 from palimpsest.storage.atomic import replacing
 
@@ -251,14 +251,16 @@ def complete_runs(
 ) -> None:
     """Add to each training's run what was measured of it: metrics of all tasks learned so far, sizes, pictures.
 
-    The base network's run is completed by whichever method is measured first. What a run holds already, as
+    The base network's run is completed by whichever method is measured first; where all tasks were learned at once
+    there is one run. What a run holds already, as
     after a second measuring, is not logged again.
     """
     client = connect()
-    last = cells[-1].after
-    for task in dict.fromkeys(cell.after for cell in cells):
-        run_id = find_run(client, training_tags(layout.scope, seed, method, task)) or find_run(
-            client, training_tags(layout.scope_of(BASE), seed, BASE, task)
+    last, entry = cells[-1].after, entry_of(method)
+    for task in [last] if entry.together else dict.fromkeys(cell.after for cell in cells):
+        learned = cells[0].after if entry.together else task  # one lesson, under the first task's name
+        run_id = find_run(client, training_tags(layout.scope, seed, method, learned)) or find_run(
+            client, training_tags(layout.scope_of(entry.base), seed, entry.base, learned)
         )
         if run_id is None:
             continue
@@ -270,8 +272,9 @@ def complete_runs(
             for name, value in cell.measurement.metrics.items()
         }
         for size in tables["sizes"]:
-            if size["task"] == task:
-                values[f"bytes/{size['component']}"] = size["bytes"]
+            if size["task"] == task or entry.together:
+                name = f"bytes/{size['component']}"
+                values[name] = values.get(name, 0) + size["bytes"]
         values["bytes"] = sum(value for name, value in values.items() if name.startswith("bytes/"))
         for row in tables["zeros"]:
             if row["task"] == task:
