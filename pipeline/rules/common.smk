@@ -9,7 +9,7 @@ from palimpsest import job, liveness, machine
 from palimpsest.course import Course
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE, BASES, METHODS, entry_of
+from palimpsest.methods import BASE, BASES, entry_of
 from palimpsest.params import find_files, read, resolve
 from palimpsest.provenance import stage_sources
 from palimpsest.settings import FLOOR
@@ -37,8 +37,8 @@ def any_of(names):
     return "|".join(names) or "(?!)"
 
 
-LEARNED = dict.fromkeys([*SETTINGS.methods, *(METHODS[name].base for name in SETTINGS.methods)])
-"""The methods that are compared, and those that they stand on."""
+LEARNED = SETTINGS.learned
+"""The methods that are compared or composed, and those that they stand on."""
 IN_TURN = [name for name in LEARNED if entry_of(name).starts_from == "previous"]
 TOGETHER = [name for name in LEARNED if entry_of(name).together]
 SIDE_BY_SIDE = [name for name in LEARNED if name not in (*BASES, *IN_TURN, *TOGETHER)]
