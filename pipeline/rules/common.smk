@@ -1,6 +1,7 @@
 """Settings, paths and the few functions that the rules share."""
 
 import logging
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -50,6 +51,7 @@ wildcard_constraints:
     task="|".join(SETTINGS.sequence),
     dataset="|".join(SETTINGS.datasets),
     variant=any_of(name for sweep in SWEEPS.values() for name in sweep),
+    composition=any_of(map(re.escape, SETTINGS.composed)),
 
 
 def gpus():
@@ -111,6 +113,17 @@ def settings_of(wildcards):
 def of_variant(wildcards):
     """What tells a job which variant it is."""
     return f" --variant {wildcards.variant}" if "variant" in wildcards.keys() else ""
+
+
+def composition(wildcards):
+    """The cut of the settings that decides a composition."""
+    return SETTINGS.composition(wildcards.composition)
+
+
+def composed_files(wildcards):
+    """The stored tasks that a composition is made of."""
+    cut = composition(wildcards)
+    return course(cut.seed, cut.method).files(cut.sequence)
 
 
 def starting_points(wildcards):

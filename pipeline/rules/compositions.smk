@@ -1,19 +1,10 @@
 """Two tasks of a method on one picture: `snakemake compositions`, which `all` leaves out."""
 
-import re
-
-
-def composition(wildcards):
-    """The cut of the settings that decides a composition."""
-    return SETTINGS.composition(wildcards.composition)
-
 
 rule compose:
     """Compose two tasks in every way that is asked for, and measure and paint what comes out."""
     input:
-        tasks=lambda wildcards: course(composition(wildcards).seed, composition(wildcards).method).files(
-            composition(wildcards).sequence
-        ),
+        tasks=composed_files,
         prepared=lambda wildcards: expand(rules.prepare.output.info, task=composition(wildcards).sequence),
         weights=lambda wildcards: perceptual_weights(composition(wildcards).sequence),
         paintings=lambda wildcards: paintings(composition(wildcards).sequence),
@@ -26,8 +17,6 @@ rule compose:
         origin=LAYOUT.composition("{composition}") / "origin.json",
     log:
         LOGS / "compose-{composition}.log",
-    wildcard_constraints:
-        composition=any_of(map(re.escape, SETTINGS.composed)),
     threads: claim(SETTINGS.training.threads)
     resources:
         mem_mb=2000,
