@@ -12,6 +12,7 @@ include: "pipeline/rules/data.smk"
 include: "pipeline/rules/training.smk"
 include: "pipeline/rules/results.smk"
 include: "pipeline/rules/sweep.smk"
+include: "pipeline/rules/compositions.smk"
 
 
 rule all:

@@ -21,7 +21,7 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.job import SNAPSHOT
 from palimpsest.layout import Layout
 from palimpsest.liveness import PARENT
-from palimpsest.methods import BASE, BASES, METHODS
+from palimpsest.methods import BASES, METHODS
 from palimpsest.params import read, resolve
 from palimpsest.settings import Settings
 
@@ -213,7 +213,7 @@ class Study:
         """Store what a method leaves when it learns nothing, or what ``change`` does to the network."""
         import torch  # noqa: PLC0415
 
-        from palimpsest.methods import build_method  # noqa: PLC0415
+        from palimpsest.methods import build_method, entry_of  # noqa: PLC0415
         from palimpsest.methods.base import Start  # noqa: PLC0415
         from palimpsest.storage.task_file import Provenance, save_task  # noqa: PLC0415
         from palimpsest.training.lesson import seed_of, starting_network  # noqa: PLC0415
@@ -227,8 +227,7 @@ class Study:
         learner = build_method(method, lesson.method_settings)
         learner.begin(Start(network, built, lesson.training))
         change(network)
-        adds_to_base = method != BASE and METHODS[method].adds_to_base
-        base = stored.base.file(sequence[0]).sha256 if adds_to_base else None
+        base = stored.base.file(sequence[0]).sha256 if entry_of(method).adds_to_base else None
         path = self.layout.stored(0, method, task)
         settings = lesson.model_dump(mode="json")
         origin = Provenance(self.settings.preset, 0, method, task, settings, base, "c0ffee", "da7a")

@@ -12,6 +12,7 @@ from palimpsest.errors import StorageError
 from palimpsest.inspection import MISSING, NO_DATABASE, inspect
 from palimpsest.methods import BASE
 from palimpsest.provenance import origin
+from palimpsest.settings import CompositionSettings
 from palimpsest.storage.task_file import save_task
 
 Study = Any
@@ -106,6 +107,21 @@ def test_results_lead_back_to_what_they_were_measured_with(measured: Study) -> N
     layout.origin(0, "floor").write_text("{")
     with pytest.raises(StorageError, match=r"origin\.json: is damaged"):
         inspect(page)
+
+
+def test_a_composition_leads_back_to_its_two_tasks(measured: Study) -> None:
+    two = {"first": "halves", "second": "colour", "method": "piggyback", "ways": ["two-stage"]}
+    settings = measured.settings.model_copy(update={"compositions": [CompositionSettings(**two)]})
+    folder = measured.layout.composition("piggyback-halves+colour")
+    folder.mkdir(parents=True)
+    grid = folder / "grid.png"
+    grid.touch()
+    with pytest.raises(StorageError, match=r"origin\.json: does not say what was composed"):
+        inspect(grid)
+    (folder / "origin.json").write_text(origin(settings.composition(folder.name), {"colour": "da7a"}))
+    found = inspect(grid)
+    assert [training["task"] for training in found["measures"].values()] == ["halves", "colour"]
+    assert found["measured_with"][str(folder)]["data_sha256"] == {"colour": "da7a"}
 
 
 def test_results_that_an_earlier_study_left_are_refused(measured: Study) -> None:

@@ -1,4 +1,5 @@
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,67 @@ def test_a_class_whose_name_no_metric_can_carry_is_refused(params_yaml: Content)
     assert accepted.tasks["voc-seg"].classes["café table"] == ["dog"]
     with pytest.raises(SettingsError, match=r"tasks\.voc-seg\.classes.*cup & saucer"):
         resolve(params_yaml, nested("tasks/voc-seg/classes", {"cup & saucer": ["dog"]}))
+
+
+TWO = {"first": "style-gogh", "second": "style-munch", "method": "piggyback", "ways": ["blend"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"fist": "colorize"}, "compositions.0.fist: unknown setting; did you mean 'first'?"),
+        (
+            {"first": "style-gohg"},
+            "compositions.0.first: there is no task 'style-gohg'; did you mean 'style-gogh'?",
+        ),
+        ({"second": "colorise"}, "compositions.0.second: there is no task 'colorise'; did you mean 'colorize'?"),
+        (
+            {"method": "pigyback"},
+            "compositions.0.method: there is no method 'pigyback'; did you mean 'piggyback'?",
+        ),
+        ({"ways": []}, "compositions.0.ways: List should have at least 1 item"),
+        ({"ways": ["mixed"]}, "compositions.0.ways.0: Input should be 'two-stage', 'sequential', 'alternate'"),
+        (
+            {"ways": ["two-stage", "two-stage"]},
+            "compositions.0.ways: one stands twice in ['two-stage', 'two-stage']",
+        ),
+        ({"ways": ["sequential"]}, "compositions.0.ways: piggyback has no 'sequential'; it has two-stage, blend"),
+        (
+            {"method": "resblock6"},
+            "compositions.0.ways: resblock6 has no 'blend'; it has two-stage, sequential, alternate",
+        ),
+        ({"method": "decoder"}, "compositions.0.ways: decoder has no 'blend'; it has two-stage"),
+        ({"steps": 1}, "compositions.0.steps: Input should be greater than or equal to 2"),
+        (
+            {"second": "style-gogh"},
+            "compositions.0: first and second have to be two tasks, found style-gogh twice",
+        ),
+        (
+            {"first": "voc-seg", "ways": ["two-stage"]},
+            "compositions.0.first: voc-seg gives classes, and no picture that style-munch could go on with; make "
+            "it the second task, or give it a loss on pictures",
+        ),
+        (
+            {"first": "colorize"},
+            "compositions.0.ways: a blend lies between two tasks of one kind; colorize is of kind colorization and "
+            "style-munch of kind style",
+        ),
+    ],
+)
+def test_a_composition_that_cannot_be_made_is_refused(params_yaml: Content, changes: Content, told: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+        resolve(params_yaml, {"compositions": [{**TWO, **changes}]})
+
+
+def test_a_composition_that_stands_twice_is_refused(params_yaml: Content) -> None:
+    again = {**TWO, "ways": ["two-stage"]}
+    with pytest.raises(SettingsError, match=r"^compositions: one stands twice in \['piggyback-style-gogh"):
+        resolve(params_yaml, {"compositions": [TWO, again]})
+
+
+def test_a_label_map_that_is_painted_can_be_gone_on_with(params_yaml: Content) -> None:
+    made = {"first": "voc-seg", "second": "style-munch", "method": "piggyback-resblock", "ways": ["alternate"]}
+    resolve(params_yaml, {"compositions": [made], "tasks": {"voc-seg": {"loss": "l1"}}})
 
 
 def test_several_faults_are_all_told_at_once(params_yaml: Content) -> None:

@@ -154,3 +154,40 @@ def test_every_method_has_the_same_steps_for_a_task(content: Content) -> None:
 def test_a_lesson_depends_on_its_seed(content: Content) -> None:
     settings = resolve(content)
     assert settings.lesson(0, "scratch", "halves").digest() != settings.lesson(1, "scratch", "halves").digest()
+
+
+def test_no_job_but_its_own_depends_on_a_composition(params_yaml: Content) -> None:
+    before = resolve(params_yaml)
+    name = "piggyback-style-gogh+style-munch"
+    compositions = [{**made.model_dump(), "steps": 9} for made in before.compositions if made.name == name]
+    after = resolve(params_yaml, {"compositions": compositions})
+    assert before.composition(name).digest() != after.composition(name).digest()
+    assert before.digest() == after.digest() == resolve(params_yaml, {"compositions": []}).digest()
+    assert before.lesson(0, BASE, "coco-seg") == after.lesson(0, BASE, "coco-seg")
+    assert before.examination(0, "piggyback") == after.examination(0, "piggyback")
+
+
+def test_a_composition_depends_on_its_own_tasks_and_method_alone(params_yaml: Content) -> None:
+    def changed(path: str, value: object) -> set[str]:
+        before, after = resolve(params_yaml), resolve(params_yaml, nested(path, value))
+        return {name for name in before.composed if before.composition(name) != after.composition(name)}
+
+    masks, blocks = "piggyback-style-gogh+style-munch", "resblock6-colorize+style-gogh"
+    assert changed("tasks/style-munch/style_weight", 3.5) == {masks}
+    assert changed("tasks/colorize/loss", "l2") == {blocks}
+    assert changed("method_settings/piggyback/threshold", 4e-3) == {masks}
+    assert changed("samples", 2) == {masks, blocks}
+    assert changed("training/steps", 7) == changed("tasks/voc-seg/others", "ignored") == set()
+
+
+def test_compositions_of_tasks_that_are_not_learned_are_left_out(params_yaml: Content) -> None:
+    settings = resolve(params_yaml, {"sequence": ["coco-seg", "colorize", "style-gogh"]})
+    assert list(settings.composed) == ["resblock6-colorize+style-gogh"]
+    with pytest.raises(SettingsError, match="there is no composition 'piggyback-style-gogh"):
+        settings.composition("piggyback-style-gogh+style-munch")
+
+
+def test_what_a_composition_is_made_of_can_be_learned_without_being_compared(params_yaml: Content) -> None:
+    settings = resolve(params_yaml, {"methods": ["scratch"]})
+    assert settings.learned == ["scratch", "resblock6", "piggyback", BASE, "autoencoder"]
+    assert settings.lesson(0, "resblock6", "colorize").network.blocks == 6

@@ -1,6 +1,7 @@
 """Settings, paths and the few functions that the rules share."""
 
 import logging
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,7 @@ from palimpsest import job, liveness, machine
 from palimpsest.course import Course
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE, BASES, METHODS, entry_of
+from palimpsest.methods import BASE, BASES, entry_of
 from palimpsest.params import find_files, read, resolve
 from palimpsest.provenance import stage_sources
 from palimpsest.settings import FLOOR
@@ -37,8 +38,8 @@ def any_of(names):
     return "|".join(names) or "(?!)"
 
 
-LEARNED = dict.fromkeys([*SETTINGS.methods, *(METHODS[name].base for name in SETTINGS.methods)])
-"""The methods that are compared, and those that they stand on."""
+LEARNED = SETTINGS.learned
+"""The methods that are compared or composed, and those that they stand on."""
 IN_TURN = [name for name in LEARNED if entry_of(name).starts_from == "previous"]
 TOGETHER = [name for name in LEARNED if entry_of(name).together]
 SIDE_BY_SIDE = [name for name in LEARNED if name not in (*BASES, *IN_TURN, *TOGETHER)]
@@ -50,6 +51,7 @@ wildcard_constraints:
     task="|".join(SETTINGS.sequence),
     dataset="|".join(SETTINGS.datasets),
     variant=any_of(name for sweep in SWEEPS.values() for name in sweep),
+    composition=any_of(map(re.escape, SETTINGS.composed)),
 
 
 def gpus():
@@ -117,6 +119,17 @@ def settings_of(wildcards):
 def of_variant(wildcards):
     """What tells a job which variant it is."""
     return f" --variant {wildcards.variant}" if "variant" in wildcards.keys() else ""
+
+
+def composition(wildcards):
+    """The cut of the settings that decides a composition."""
+    return SETTINGS.composition(wildcards.composition)
+
+
+def composed_files(wildcards):
+    """The stored tasks that a composition is made of."""
+    cut = composition(wildcards)
+    return course(cut.seed, cut.method).files(cut.sequence)
 
 
 def starting_points(wildcards):

@@ -42,10 +42,10 @@ class Course:
             return self.base
         return self.layout.stored(self.seed, self.method, task)
 
-    def files(self) -> list[Path]:
-        """All that the tasks need to run, in the order of the sequence."""
+    def files(self, tasks: Sequence[str] = ()) -> list[Path]:
+        """All that these tasks need to run, or that all of the sequence need, in their order."""
         below = self.base_files() if self.entry.adds_to_base else []
-        return list(dict.fromkeys([*below, *map(self.path, self.sequence)]))
+        return list(dict.fromkeys([*below, *map(self.path, tasks or self.sequence)]))
 
     def before(self, task: str) -> list[str]:
         """The tasks that are learned before one."""

@@ -41,17 +41,38 @@ def inspect(path: Path) -> dict[str, Any]:
         raise StorageError(f"{path}: there is no such file")
     if path.suffix == ".safetensors":
         return {"file": str(path), **of_task(load_task(path))}
-    measured = measured_in(path)
-    origins = {layout.evaluation(seed, method): layout.origin(seed, method) for layout, seed, method, _ in measured}
+    measured, origins = composed_in(path) or measured_in(path)
     return {
         "file": str(path),
-        "measured_with": {str(folder): origin_of(origin) for folder, origin in origins.items()},
+        "measured_with": {str(origin.parent): origin_of(origin) for origin in origins},
         "measures": {str(found): of_task(load_task(found)) for found in dict.fromkeys(trainings(measured))},
     }
 
 
-def measured_in(path: Path) -> list[Measured]:
-    """What a file of results is about, by the rows of its preset's `metrics.csv`, of a sweep's by `sweep.csv`.
+def composed_in(path: Path) -> tuple[list[Measured], list[Path]] | None:
+    """The two tasks that a file of a composition is about, and the file that says so; None of any other file.
+
+    Raises:
+        StorageError: that file is missing or damaged.
+    """
+    place, results = path.resolve(), Path("results").resolve()
+    parts = place.relative_to(results).parts if place.is_relative_to(results) else ()
+    if len(parts) < 3 or parts[1] != "compositions":
+        return None
+    layout = Layout(parts[0])
+    origin = layout.composition(parts[2]) / "origin.json"
+    try:
+        cut = origin_of(origin)["settings"]
+        return [(layout, cut["seed"], cut["method"], task) for task in cut["sequence"]], [origin]
+    except (KeyError, TypeError) as error:
+        raise StorageError(
+            f"{origin}: does not say what was composed; `snakemake --cores all {origin}` makes it anew"
+        ) from error
+
+
+def measured_in(path: Path) -> tuple[list[Measured], list[Path]]:
+    """What a file of results is about, by the rows of its preset's `metrics.csv`, of a sweep's by `sweep.csv`; and
+    the files that say what it was measured with.
 
     Raises:
         StorageError: the file is no result, or that table is missing, or has no rows of this file.
@@ -80,7 +101,8 @@ def measured_in(path: Path) -> list[Measured]:
         measured = [row for row in measured if place.is_relative_to(row[0].evaluation(*row[1:3]).resolve())]
     if not measured:
         raise StorageError(f"{path}: {table} has no rows of it, so that it is left over from another study")
-    return measured
+    origins = dict.fromkeys(layout.origin(seed, method) for layout, seed, method, _ in measured)
+    return measured, list(origins)
 
 
 def trainings(measured: Iterable[Measured]) -> Iterator[Path]:

@@ -71,6 +71,10 @@ class Layout:
         """The folder of one method's measurements."""
         return self.results / "evaluation" / f"seed-{seed}" / method
 
+    def composition(self, name: str) -> Path:
+        """The folder of two tasks composed."""
+        return self.results / "compositions" / name
+
     def origin(self, seed: int | str, method: str) -> Path:
         """What these measurements were made with."""
         return self.evaluation(seed, method) / "origin.json"

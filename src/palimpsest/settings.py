@@ -9,7 +9,7 @@ import typing
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from palimpsest.errors import known, nearest
 from palimpsest.layout import Layout
@@ -162,6 +162,11 @@ class TaskSettings(Part):
     """At most so many pictures per split; all where nothing is said."""
     training: TrainingOverrides = TrainingOverrides()
 
+    @property
+    def gives_picture(self) -> bool:
+        """Whether the prediction is a picture, and not a score for each class."""
+        return True
+
     @field_validator("splits")
     @classmethod
     def _has_both(cls, splits: dict[str, str]) -> dict[str, str]:
@@ -181,6 +186,11 @@ class SegmentationSettings(TaskSettings):
     nearest class colour."""
     l1_weight: Annotated[float, Field(ge=0)] = 100.0
     """How much L1 counts beside the adversarial loss; pix2pix has 100."""
+
+    @property
+    def gives_picture(self) -> bool:
+        """With the losses of pictures."""
+        return self.loss != "cross-entropy"
 
 
 class ColorizationSettings(TaskSettings):
@@ -390,6 +400,63 @@ class MethodSettings(Part):
         return found
 
 
+class CompositionSettings(Part):
+    """Two tasks of one method on one picture (`palimpsest.composition`)."""
+
+    first: Name
+    """The task whose input is seen."""
+    second: Name
+    """The task that answers."""
+    method: str
+    ways: Annotated[list[Literal["two-stage", "sequential", "alternate", "blend"]], Field(min_length=1)]
+    """`two-stage`: one network after the other; `sequential`, `alternate`: one pass through the residual blocks of
+    both; `blend`: one network between both, for masks."""
+    steps: Annotated[int, Field(ge=2)] = 5
+    """How many networks a blend has, from the first task's to the second's."""
+    pictures: Annotated[int, Field(ge=1)] = 64
+    """Training pictures of each task on which a blend's BatchNorm is calibrated, rounded up to whole batches."""
+
+    @property
+    def name(self) -> str:
+        """What its folder is called."""
+        return f"{self.method}-{self.first}+{self.second}"
+
+    @field_validator("method")
+    @classmethod
+    def _is_known(cls, method: str) -> str:
+        if method not in METHODS:
+            raise ValueError(f"there is no method {method!r}{nearest(method, METHODS)}")
+        return method
+
+    @field_validator("ways")
+    @classmethod
+    def _are_possible(cls, ways: list[str], info: ValidationInfo) -> list[str]:
+        method = info.data.get("method")
+        possible = ways_of(method) if method else ways  # of an unknown one only that is told
+        for way in ways:
+            if way not in possible:
+                raise ValueError(f"{method} has no {way!r}; it has {', '.join(possible)}")
+        if len({*ways}) < len(ways):
+            raise ValueError(f"one stands twice in {ways}")
+        return ways
+
+    @model_validator(mode="after")
+    def _has_two_tasks(self) -> typing.Self:
+        if self.first == self.second:
+            raise ValueError(f"first and second have to be two tasks, found {self.first} twice")
+        return self
+
+
+def ways_of(method: str) -> list[str]:
+    """The ways in which two tasks of a method can be composed."""
+    entry = entry_of(method)
+    return [
+        "two-stage",
+        *(["sequential", "alternate"] if entry.blocks else []),
+        *(["blend"] if entry.masks else []),
+    ]
+
+
 def without_training(task: AnyTask) -> AnyTask:
     """A task without its overrides of the training, which a lesson has applied and nothing else needs."""
     return task.model_copy(update={"training": TrainingOverrides()})
@@ -445,6 +512,12 @@ class Examination(Part):
     samples: int
 
 
+class Composition(Examination):
+    """What composing two tasks of one method depends on; `sequence` are these two."""
+
+    composition: CompositionSettings
+
+
 class Variant(Part):
     """Which variant of a sweep these settings are."""
 
@@ -473,6 +546,8 @@ class Settings(Part):
     method_settings: MethodSettings = MethodSettings()
     datasets: dict[Name, DatasetSettings]
     tasks: dict[Name, AnyTask]
+    compositions: list[CompositionSettings] = Field(default=[], exclude=True)
+    """What `snakemake compositions` makes. Nothing else depends on it, so that no digest holds it."""
     variant: Variant | None = None
     """Set by `palimpsest.sweeps.vary`, and by nobody else."""
 
@@ -509,10 +584,45 @@ class Settings(Part):
                 raise ValueError(f"tasks.{name}.data: a task of kind {kind} cannot learn from {form} data")
         return self
 
+    @model_validator(mode="after")
+    def _compositions_fit_their_tasks(self) -> typing.Self:
+        names = [made.name for made in self.compositions]
+        if len({*names}) < len(names):
+            raise ValueError(f"compositions: one stands twice in {names}")
+        for number, made in enumerate(self.compositions):
+            for role, name in (("first", made.first), ("second", made.second)):
+                if name not in self.tasks:
+                    raise ValueError(
+                        f"compositions.{number}.{role}: there is no task {name!r}{nearest(name, self.tasks)}"
+                    )
+            first, second = self.tasks[made.first], self.tasks[made.second]
+            if not first.gives_picture:
+                raise ValueError(
+                    f"compositions.{number}.first: {made.first} gives classes, and no picture that {made.second} "
+                    "could go on with; make it the second task, or give it a loss on pictures"
+                )
+            if "blend" in made.ways and first.kind != second.kind:
+                raise ValueError(
+                    f"compositions.{number}.ways: a blend lies between two tasks of one kind; {made.first} is of "
+                    f"kind {first.kind} and {made.second} of kind {second.kind}"
+                )
+        return self
+
     @property
     def base_task(self) -> str:
         """The task that makes the base network."""
         return self.sequence[0]
+
+    @property
+    def learned(self) -> list[str]:
+        """The methods that are compared or composed, and those that they stand on."""
+        named = [*self.methods, *(made.method for made in self.compositions)]
+        return list(dict.fromkeys([*named, *(METHODS[name].base for name in named)]))
+
+    @property
+    def composed(self) -> dict[str, CompositionSettings]:
+        """The compositions by name, without those of tasks that the sequence does not have."""
+        return {made.name: made for made in self.compositions if {made.first, made.second} <= {*self.sequence}}
 
     def preparation(self, task: str) -> Preparation:
         """The cut that decides the prepared arrays of a task."""
@@ -532,7 +642,7 @@ class Settings(Part):
     def lesson(self, seed: int, method: str, task: str) -> Lesson:
         """The cut that decides one training. The base network is the lesson of the method ``base``."""
         chosen = self.tasks[known(task, self.sequence, "task")]
-        known(method, [*BASES, *self.methods, *(METHODS[name].base for name in self.methods)], "method")
+        known(method, [*BASES, *self.learned], "method")
         overrides = chosen.training.model_dump(exclude_none=True, exclude={"smallest_scale"})
         crops = chosen.training.model_dump(exclude_none=True, include={"smallest_scale"})
         is_base = method in BASES
@@ -571,6 +681,22 @@ class Settings(Part):
             threads=self.training.threads,
             accelerator=self.training.accelerator,
             samples=self.samples,
+        )
+
+    def composition(self, name: str) -> Composition:
+        """The cut that decides one composition, which is made of the first seed's networks."""
+        made = self.composed[known(name, self.composed, "composition")]
+        pair = [made.first, made.second]
+        return Composition(
+            seed=self.seeds[0],
+            method=made.method,
+            method_settings=self.method_settings.of(made.method),
+            sequence=pair,
+            tasks={task: without_training(self.tasks[task]) for task in pair},
+            threads=self.training.threads,
+            accelerator=self.training.accelerator,
+            samples=self.samples,
+            composition=made,
         )
 
 

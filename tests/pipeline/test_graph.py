@@ -65,7 +65,10 @@ DEPENDENTS = {
     "collect report": "analysis.accounting report report.summary",
     "report": "report.page report.study",
     # no results of the study come from these
-    "": "cli inspection report.bench report.grid report.readme report.sweep storage.resident translation",
+    "": (
+        "cli composition inspection report.bench report.grid report.readme report.sweep storage.resident"
+        " translation"
+    ),
 }
 
 
@@ -129,6 +132,45 @@ def test_every_entry_of_the_pipeline_concerns_its_own_rule_alone(jobs: list[Job]
     for job in jobs:
         entries = {file for file in job.code if file.startswith("pipeline/")}
         assert entries == {"pipeline/__init__.py", f"pipeline/{job.rule.split('_')[0]}.py"}
+
+
+COMPOSITIONS = [
+    {"first": "colorize", "second": "voc-seg", "method": "resblock6", "ways": ["two-stage"]},
+    {"first": "style-gogh", "second": "style-munch", "method": "piggyback", "ways": ["blend"]},
+]
+
+
+def test_a_composition_depends_on_its_two_tasks_and_all_else_on_no_composition(unmade: Study) -> None:
+    config = {"preset": "real", "compositions": COMPOSITIONS}
+    other = {"preset": "real", "compositions": [COMPOSITIONS[0], {**COMPOSITIONS[1], "steps": 9}]}
+    before, after, without, whole = unmade.graphs(
+        ("compositions", config), ("compositions", other), ("all", config), ("all", {"preset": "real"})
+    )
+    assert without == whole
+    assert {job.log for job in before if job not in after} == {
+        "logs/real/compose-piggyback-style-gogh+style-munch.log"
+    }
+    blocks, masks = (job for job in before if job.rule == "compose")
+    folder = "results/real/compositions"
+    for job, name in ((blocks, "resblock6-colorize+voc-seg"), (masks, "piggyback-style-gogh+style-munch")):
+        assert job.output == tuple(f"{folder}/{name}/{file}" for file in ("grid.png", "metrics.csv", "origin.json"))
+        assert {"pipeline/compose.py", "src/palimpsest/composition.py"} <= {*job.code}
+    models, arrays = "models/real/seed-0", "data/real/prepared"
+    assert {*blocks.input} - {*blocks.code} == {
+        f"{models}/autoencoder/coco-seg.safetensors",
+        *(f"{models}/resblock6/{task}.safetensors" for task in ("colorize", "voc-seg")),
+        *(f"{arrays}/{task}/info.json" for task in ("colorize", "voc-seg")),
+    }
+    assert {*masks.input} - {*masks.code} == {
+        f"{models}/base/coco-seg.safetensors",
+        *(f"{models}/piggyback/{task}.safetensors" for task in ("style-gogh", "style-munch")),
+        *(f"{arrays}/{task}/info.json" for task in ("style-gogh", "style-munch")),
+        *("styles/starry-night.jpg", "styles/the-scream.jpg", "data/real/raw/weights/squeezenet.pth"),
+    }
+    assert "src/palimpsest/methods/resblock.py" in {*blocks.code} - {*masks.code}
+    assert {"src/palimpsest/methods/piggyback.py", "src/palimpsest/tasks/style.py"} <= {*masks.code} - {
+        *blocks.code
+    }
 
 
 def names(entries: list[Any]) -> set[str]:

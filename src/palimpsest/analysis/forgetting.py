@@ -97,8 +97,11 @@ class Predictor:
 
     def __call__(self, batch: Batch) -> Tensor:
         """The prediction of one batch."""
-        inputs = self.task.inputs(batch).contiguous(memory_format=torch.channels_last)
-        return self.task.prediction(self.network(inputs), batch)
+        return self.task.prediction(self.network(self.inputs(batch)), batch)
+
+    def inputs(self, batch: Batch) -> Tensor:
+        """What the network sees of a batch, in the order of memory that convolutions are fast in."""
+        return self.task.inputs(batch).contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()

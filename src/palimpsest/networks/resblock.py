@@ -9,6 +9,7 @@ biases: 22.5 MiB for a pair. The 1×1 head sees the decoder's last features and 
 after Johnson et al., ECCV 2016.
 """
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 import torch
@@ -73,7 +74,7 @@ class ResblockNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw output of the head; what it means is the task's matter."""
-        return self.decode(self.encode(x))
+        return self.decode(self.encode(x), self.blocks.deep, self.blocks.rising)
 
     def encode(self, x: Tensor) -> Tensor:
         """Pictures → (N, 8 width, H / 8, W / 8)."""
@@ -82,12 +83,12 @@ class ResblockNetwork(nn.Module):
             x = F.relu(layer(x))
         return x
 
-    def decode(self, x: Tensor) -> Tensor:
-        """The encoder's features, through the task's blocks → (N, head_channels, H, W)."""
-        for block in self.blocks.deep:
+    def decode(self, x: Tensor, deep: Iterable[nn.Module], rising: Iterable[nn.Module]) -> Tensor:
+        """The encoder's features, through the blocks of one task or more → (N, head_channels, H, W)."""
+        for block in deep:
             x = block(x)
         x = F.relu(self.up[0](x))
-        for block in self.blocks.rising:
+        for block in rising:
             x = block(x)
         for layer in self.up[1:]:
             x = F.relu(layer(x))

@@ -1,16 +1,19 @@
-"""The README's picture: the same scenes under every task that one network has learned."""
+"""Pictures side by side, as the README's: the same scenes under every task that one network has learned."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from palimpsest.data.pictures import encoded
 from palimpsest.errors import DataError
 from palimpsest.storage.atomic import write_bytes
 
 GAP = 4  # pixels of white between pictures
+LINE = 14  # height of a title in pixels
+
+Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 
 def write_grid(
@@ -33,18 +36,31 @@ def write_grid(
     write_bytes(destination, encoded(picture, destination.suffix, optimize=True))
 
 
-def opened(path: Path, side: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def titled(columns: Sequence[tuple[str, Pixels]], side: int) -> Pixels:
+    """Columns of pictures uint8 (N, H, W, 3), scaled to ``side`` pixels, each under its title: uint8 (h, w, 3)."""
+    parts = []
+    for title, pictures in columns:
+        line = Image.new("RGB", (side, LINE), "white")
+        ImageDraw.Draw(line).text((0, 0), title, "black", font_size=LINE - 3)
+        parts.append(joined([np.array(line), *(scaled(Image.fromarray(one), side) for one in pictures)], axis=0))
+    return joined(parts, axis=1)
+
+
+def opened(path: Path, side: int) -> Pixels:
     """A sample as uint8 (side, side, 3)."""
     try:
         with Image.open(path) as picture:
-            return np.array(picture.convert("RGB").resize((side, side), Image.Resampling.LANCZOS))
+            return scaled(picture.convert("RGB"), side)
     except OSError as error:
         raise DataError(f"{path}: no such sample; run the preset first ({error})") from error
 
 
-def joined(
-    pictures: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]], axis: int
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def scaled(picture: Image.Image, side: int) -> Pixels:
+    """A picture as uint8 (side, side, 3)."""
+    return np.array(picture.resize((side, side), Image.Resampling.LANCZOS))
+
+
+def joined(pictures: Sequence[Pixels], axis: int) -> Pixels:
     """Pictures side by side or one above the other, with a white gap."""
     gap = np.full_like(pictures[0].take(range(GAP), axis), 255)
     parts = [part for picture in pictures for part in (gap, picture)][1:]

@@ -1,0 +1,33 @@
+"""Two tasks of a method on one picture: `snakemake compositions`, which `all` leaves out."""
+
+
+rule compose:
+    """Compose two tasks in every way that is asked for, and measure and paint what comes out."""
+    input:
+        tasks=composed_files,
+        prepared=lambda wildcards: expand(rules.prepare.output.info, task=composition(wildcards).sequence),
+        weights=lambda wildcards: perceptual_weights(composition(wildcards).sequence),
+        paintings=lambda wildcards: paintings(composition(wildcards).sequence),
+        code=lambda wildcards: code(
+            "compose", methods=[composition(wildcards).method], tasks=composition(wildcards).sequence
+        ),
+    output:
+        grid=LAYOUT.composition("{composition}") / "grid.png",
+        metrics=LAYOUT.composition("{composition}") / "metrics.csv",
+        origin=LAYOUT.composition("{composition}") / "origin.json",
+    log:
+        LOGS / "compose-{composition}.log",
+    threads: claim(SETTINGS.training.threads)
+    resources:
+        mem_mb=2000,
+        gpu=gpus(),
+    params:
+        settings=lambda wildcards: composition(wildcards).model_dump_json(),
+    shell:
+        "python -m pipeline.compose --composition {wildcards.composition} --log {log}"
+
+
+rule compositions:
+    """Every composition that the settings name."""
+    input:
+        expand(rules.compose.output, composition=SETTINGS.composed),
