@@ -9,7 +9,7 @@ use rule train as train_variant with:
     log:
         EACH.logs / "train-{seed}-{method}-{task}.log",
     wildcard_constraints:
-        method="|".join([BASE, *SETTINGS.methods]),
+        method="|".join([*BASES, *LEARNED]),
 
 
 use rule evaluate as evaluate_variant with:

@@ -24,10 +24,11 @@ rule train:
         settings=lambda wildcards: settings_of(wildcards)
         .lesson(int(wildcards.seed), wildcards.method, wildcards.task)
         .model_dump_json(),
+        task=lambda wildcards: wildcards.task,
         variant=of_variant,
     shell:
         "python -m pipeline.train --seed {wildcards.seed} --method {wildcards.method}"
-        " --task {wildcards.task}{params.variant} --log {log}"
+        " --task {params.task}{params.variant} --log {log}"
 
 
 use rule train as train_in_turn with:
@@ -62,7 +63,5 @@ use rule train as train_together with:
             SETTINGS.lesson(int(wildcards.seed), wildcards.method, task).model_dump_json()
             for task in SETTINGS.sequence
         ),
+        task=SETTINGS.base_task,
         variant="",
-    shell:
-        f"python -m pipeline.train --seed {{wildcards.seed}} --method {{wildcards.method}} --task {SETTINGS.base_task}"
-        " --log {log}"
