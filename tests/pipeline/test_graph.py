@@ -63,7 +63,7 @@ DEPENDENTS = {
     "evaluate floor": "analysis.forgetting",
     "evaluate": "analysis.masks analysis.sizes",
     "collect report": "analysis.accounting report report.summary",
-    "report": "report.page report.study",
+    "report": "report.page report.pictures report.stored report.study",
     # no results of the study come from these
     "": "cli inspection report.bench report.grid report.readme report.sweep storage.resident translation",
 }
