@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from palimpsest.report.page import Origin, render
+from palimpsest.report.tradeoff import SHOWN
 
 SEQUENCE = [("coco-seg", "segmentation"), ("colorize", "colorization"), ("style-gogh", "style")]
 METHODS = ["fine-tune", "piggyback"]
@@ -136,6 +137,17 @@ def results(tmp_path, metrics, sizes):
         [[0, "piggyback", "style-gogh", "colorize", 0.66, 0.625]],
         columns=["seed", "method", "task", "other", "similarity", "independent"],
     ).to_csv(folder / "analysis" / "similarity.csv", index=False)
+    pd.DataFrame(
+        [
+            ["fine-tune", 0.5, -0.7, 0.05, 2048.0, 0.0, 21.5, 640.2],
+            ["piggyback", 0.9, 0.0, -0.1, 4096.0, 0.0, 30, 700],
+        ],
+        columns=["method", *SHOWN],
+    ).to_csv(folder / "forgetting.csv", index=False)
+    pd.DataFrame(
+        [[0, "piggyback", "colorize", "free", 0.36], [0, "piggyback", "style-gogh", "spare", 1234.5]],
+        columns=["seed", "method", "task", "figure", "value"],
+    ).to_csv(folder / "figures.csv", index=False)
     return folder
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from palimpsest.errors import DataError
-from palimpsest.report.page import Origin, write_page
+from palimpsest.report.page import Origin, render, write_page
 from tests.report.conftest import read, save
 
 
@@ -51,11 +51,11 @@ def test_names_from_files_are_escaped(page):
 
 
 def test_what_is_missing_is_said_to_be_missing(results, page):
-    (results / "sizes.csv").unlink()
-    (results / "analysis" / "zeros.csv").unlink()
-    (results / "analysis" / "similarity.csv").unlink()
+    files = ("sizes.csv", "forgetting.csv", "figures.csv", "analysis/zeros.csv", "analysis/similarity.csv")
+    for file in files:
+        (results / file).unlink()
     html = page(methods=["fine-tune", "piggyback", "ewc"])
-    for file in ("sizes.csv", "analysis/zeros.csv", "analysis/similarity.csv"):
+    for file in files:
         assert f"<code>{file}</code> is missing" in html
     assert "Not measured: ewc." in html
     assert html.count("No sample pictures were found.") == 3
@@ -117,3 +117,57 @@ def test_a_value_that_is_no_number_is_refused_with_the_files_name(results, metri
     )
     with pytest.raises(DataError, match=r"metrics\.csv: not a readable table"):
         page()
+
+
+def test_many_methods_stand_below_one_another(results, metrics, page):
+    methods = ["fine-tune", *(f"piggyback-{number}" for number in range(6))]
+    copies = [metrics[metrics["method"] == "piggyback"].assign(method=name) for name in methods[1:]]
+    pd.concat([metrics, *copies]).to_csv(results / "metrics.csv", index=False)
+    assert ["task", "metric", "floor", *methods[:6]] in read(page(methods=methods[:6])).rows
+    rows = read(page(methods=methods)).rows
+    tasks = ["1 coco-seg segmentation", "2 colorize colorization", "3 style-gogh style"]
+    start = rows.index(["method", *(f"{task}, 8 pictures" for task in tasks)])
+    colour = ["SSIM ↑", "MSE ↓", "CIEDE2000 (ΔE) ↓", "colourfulness → 1"]
+    assert rows[start + 1] == ["mIoU (%) ↑", *colour, "total loss ↓", "SSIM to the photograph"]
+    assert rows[start + 2] == ["floor", "10.00", "0.9500", "600.00", "13.00", "0.000", "7.000", "1.0000"]
+    assert rows[start + 3] == ["fine-tune", "90.00", "0.9000", "180.00", "10.00", "0.600", "1.750", "0.4000"]
+    assert [row[0] for row in rows[start + 2 : start + 10]] == ["floor", *methods]
+
+
+def test_many_methods_of_an_unmeasured_task_have_a_dash(results, sequence, data):
+    html = render(results, data, [*sequence, ("edges", "paired")], [f"m{n}" for n in range(7)], Origin("mini"))
+    rows = read(html).rows
+    (start,) = [n for n, row in enumerate(rows) if "4 edges paired" in row]
+    assert rows[start + 1][-1] == "not measured" and rows[start + 2][-1] == "–"
+
+
+def test_the_forgetting_summary_is_a_table_and_a_figure_that_can_be_read_aloud(page):
+    html = page()
+    rows = read(html).rows
+    assert ["fine-tune ●", "50.0", "−70.0", "+5.0", "2.0", "0.0", "21.5", "640"] in rows
+    assert ["piggyback ●", "90.0", "0.0", "−10.0", "4.0", "0.0", "30.0", "700"] in rows
+    assert "On the Pareto front: fine-tune, piggyback." in html
+    assert "<title>piggyback: 90.0 %, 4 KiB</title>" in html
+    assert "which is not among" not in html and "Time and memory were not measured" not in html
+
+
+def test_deviations_stand_in_the_summary_and_as_bars(results, metrics, page):
+    table = pd.read_csv(results / "forgetting.csv")
+    for name in list(table)[1:]:
+        table[f"{name}_std"] = 0.02
+    table.to_csv(results / "forgetting.csv", index=False)
+    pd.concat([metrics, metrics.assign(seed=1)]).to_csv(results / "metrics.csv", index=False)
+    html = page()
+    assert html.count('class="deviation"') == 2
+    row = next(row for row in read(html).rows if row[0] == "piggyback ●")
+    assert row[1:3] == ["90.0 ± 2.0", "0.0 ± 2.0"]
+
+
+def test_a_summary_without_quality_and_records_says_why(results, page):
+    table = pd.read_csv(results / "forgetting.csv")
+    table[["relative_quality", "forward_transfer", "seconds", "peak_memory"]] = float("nan")
+    table.to_csv(results / "forgetting.csv", index=False)
+    html = page()
+    assert ["fine-tune", "–", "−70.0", "–", "2.0", "0.0", "–", "–"] in read(html).rows
+    assert "No figure of quality against bytes" in html and "Time and memory were not measured" in html
+    assert "relative to scratch, which is not among the methods of this run" in " ".join(html.split())

@@ -2,8 +2,9 @@
 
     write_page(Path("results/mini/report.html"), results=Path("results/mini"), data=Path("data/mini"), …)
 
-Its sections on sizes and masks are made in `stored`, those on pictures and data in `pictures`. What a file does
-not say, the page says is missing. The same files give the same page, byte for byte.
+Its sections on sizes and masks are made in `stored`, those on pictures and data in `pictures`, and the forgetting
+summary in `tradeoff`. What a file does not say, the page says is missing. The same files give the same page, byte
+for byte.
 """
 
 import math
@@ -18,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from palimpsest.errors import DataError
 from palimpsest.report import study
 from palimpsest.report.pictures import data_of, sample_pictures
-from palimpsest.report.stored import similarity_triangles, size_table, zero_charts
+from palimpsest.report.stored import lesson_figures, similarity_triangles, size_table, zero_charts
 from palimpsest.report.summary import (
     METRICS,
     Matrix,
@@ -30,10 +31,14 @@ from palimpsest.report.summary import (
     headlines,
     written,
 )
+from palimpsest.report.tradeoff import SHOWN, summary_table
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
 
 ARROWS = {"higher": "↑", "lower": "↓", "one": "→ 1", "": ""}
+
+MOST_COLUMNS = 6
+"""With more methods than that, as many as the study has, they stand below one another and metrics across."""
 
 Context = dict[str, Any]
 
@@ -90,10 +95,13 @@ def render(
         methods=learned,
         absent=[name for name in learned if not any(key[0] == name for key in matrix.values)],
         late=_late(matrix, learned),
+        many=len(learned) > MOST_COLUMNS,
         results=_results(matrix, learned),
         classes=_classes(matrix, learned),
         study=_study(),
         forgetting=[_forgetting(matrix, name) for name in learned if _measured(matrix, name)],
+        summary=summary_table(_table(results / "forgetting.csv"), learned),
+        figures=lesson_figures(_table(results / "figures.csv"), matrix, learned),
         sizes=size_table(_table(results / "sizes.csv"), matrix, learned),
         zeros=zero_charts(_table(results / "analysis" / "zeros.csv"), matrix, learned),
         similarity=similarity_triangles(_table(results / "analysis" / "similarity.csv"), matrix, learned),
@@ -258,8 +266,8 @@ def _table(path: Path) -> pd.DataFrame | None:
     """A table of results, names kept as text even where they read as numbers; None where there is no file."""
     if not path.is_file():
         return None
-    names = ["method", "task", "after", "metric", "checksum", "component", "needed_to", "layer", "other"]
-    numbers = ["value", "zeros", "similarity", "independent"]
+    names = ["method", "task", "after", "metric", "checksum", "component", "needed_to", "layer", "other", "figure"]
+    numbers = ["value", "zeros", "similarity", "independent", *SHOWN, *(f"{name}_std" for name in SHOWN)]
     kinds: dict[str, type] = {**dict.fromkeys(names, str), **dict.fromkeys(numbers, float)}
     empty = {number: ["", "nan", "NaN"] for number in numbers}
     try:

@@ -8,9 +8,12 @@ import pandas as pd
 
 from palimpsest.analysis.accounting import MIB, UNCOUNTED, bytes_needed
 from palimpsest.report import study
-from palimpsest.report.summary import Matrix
+from palimpsest.report.summary import REFERENCE, Matrix
 
 Context = dict[str, Any]
+
+FIGURES = {"free": ("weights that no task owns yet", "%", 100.0)}
+"""What methods tell of a lesson: how it is called here, in which unit, and times what; others stand as they are."""
 
 
 def size_table(sizes: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]) -> Context | None:
@@ -19,7 +22,7 @@ def size_table(sizes: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str
         return None
     run = sizes[sizes["needed_to"] == "run"]
     components = list(dict.fromkeys(run["component"]))
-    reference = bytes_needed(sizes, "run", "scratch", weights_only=True)
+    reference = bytes_needed(sizes, "run", REFERENCE, weights_only=True)
     rows = []
     for method in methods:
         own = run[run["method"] == method]
@@ -38,7 +41,7 @@ def size_table(sizes: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str
                 "weights": f"{weights / MIB:,.2f}",
                 "share": "" if math.isnan(reference) else f"{100 * weights / reference:.0f}",
                 "study": f"{study.SIZE_MIB[method]:,.1f}" if method in study.SIZE_MIB else "",
-                "study_share": f"{100 * study.SIZE_MIB[method] / study.SIZE_MIB['scratch']:.0f}"
+                "study_share": f"{100 * study.SIZE_MIB[method] / study.SIZE_MIB[REFERENCE]:.0f}"
                 if method in study.SIZE_MIB
                 else "",
             }
@@ -49,6 +52,30 @@ def size_table(sizes: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str
 def _kib(column: "pd.Series[int]", seeds: int) -> str:
     """A sum of bytes in KiB, mean over seeds; empty for none."""
     return f"{column.sum() / seeds / 1024:,.1f}" if len(column) else ""
+
+
+def lesson_figures(figures: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]) -> list[Context] | None:
+    """Per method and figure that it told of its lessons: the value after each task; None: not recorded."""
+    if figures is None:
+        return None
+    rows = []
+    for method in methods:
+        own = figures[figures["method"] == method]
+        for name in dict.fromkeys(own["figure"]):
+            label, unit, scale = FIGURES.get(name, (name, "", 1.0))
+            values = own[own["figure"] == name].groupby("task")["value"]
+            means, deviations = values.mean(), values.std()
+            cells = [
+                {
+                    "text": f"{scale * means[task]:,.4g}",
+                    "std": "" if math.isnan(deviations[task]) else f"{scale * deviations[task]:,.2g}",
+                }
+                if task in means.index
+                else None
+                for task, _ in matrix.sequence
+            ]
+            rows.append({"method": method, "label": label, "unit": unit, "cells": cells})
+    return rows
 
 
 def zero_charts(zeros: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]) -> list[Context] | None:
