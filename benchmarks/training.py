@@ -28,6 +28,7 @@ from palimpsest.settings import (
 )
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Task
+from palimpsest.training.cost import resident
 from palimpsest.training.loop import Plan, Subject, optimizer_of, start_fabric, train
 
 CLASSES = 6
@@ -171,14 +172,3 @@ def measure_peak(name: str) -> None:
         step()
     synchronise()
     print(torch.cuda.max_memory_allocated() if DEVICE.type == "cuda" else resident() - before)
-
-
-def resident() -> int:
-    """The largest resident set of this process so far, in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux counts into `ru_maxrss` what the process was before its exec: its parent, that is
-        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        return int(line.split()[1]) * 1024
-    import resource  # noqa: PLC0415 - there is none on Windows, where the other figures can be had
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -10,17 +10,19 @@ import pandas as pd
 from palimpsest import job
 from palimpsest.layout import Layout
 from palimpsest.report.summary import summarise, write_summary
+from palimpsest.report.transfer import forgetting_table
 from palimpsest.settings import FLOOR, Settings
 from palimpsest.storage.atomic import write_text
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write `metrics.csv`, `sizes.csv`, `analysis/*.csv` and `summary.json`."""
+    """Write `metrics.csv`, `sizes.csv`, `figures.csv`, `forgetting.csv`, `analysis/*.csv` and `summary.json`."""
     tables = {name: gather(settings, layout, name) for name in COLUMNS}
-    for name, table in tables.items():
-        folder = layout.results / "analysis" if name in ("zeros", "similarity") else layout.results
-        write_text(folder / f"{name}.csv", table.to_csv(index=False))
     sequence = [(name, settings.tasks[name].kind) for name in settings.sequence]
+    forgetting = forgetting_table(tables["metrics"], tables["growth"], tables["costs"], sequence, settings.methods)
+    for name, table in {**tables, "forgetting": forgetting}.items():
+        folder = layout.results / "analysis" if name in IN_DETAIL else layout.results
+        write_text(folder / f"{name}.csv", table.to_csv(index=False))
     summary = summarise(tables["metrics"], tables["sizes"], sequence, [FLOOR, *settings.methods])
     write_summary(layout.results / "summary.json", summary)
 
@@ -28,10 +30,15 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 COLUMNS = {
     "metrics": ["task", "after", "metric", "value", "images", "checksum"],
     "sizes": ["task", "component", "bytes", "needed_to"],
+    "growth": ["task", "needed_to", "bytes"],
+    "figures": ["task", "figure", "value"],
+    "costs": ["task", "seconds", "peak_memory"],
     "zeros": ["task", "layer", "weights", "zeros"],
     "similarity": ["task", "other", "similarity", "independent"],
 }
 """Of each table after seed and method; a table without rows, as of masks where no method has any, has them too."""
+IN_DETAIL = ("growth", "costs", "zeros", "similarity")
+"""The tables that lie below `analysis/`."""
 
 
 def gather(settings: Settings, layout: Layout, name: str) -> pd.DataFrame:

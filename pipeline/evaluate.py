@@ -9,8 +9,9 @@ import pandas as pd
 
 from palimpsest import job, tracking
 from palimpsest.analysis.forgetting import choose_device, forgetting_matrix, metric_rows
+from palimpsest.analysis.lessons import cost_rows, figure_rows
 from palimpsest.analysis.masks import masks_of, similarity, zeros
-from palimpsest.analysis.sizes import size_rows
+from palimpsest.analysis.sizes import growth_rows, size_rows
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.pictures import write_picture
 from palimpsest.layout import Layout
@@ -22,7 +23,7 @@ from palimpsest.tasks import build_task
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write the method's tables (`metrics`, `sizes`, `zeros`, `similarity`), `samples/` and `origin.json`."""
+    """Write the method's tables (those of `pipeline.collect`), `samples/` and `origin.json`."""
     code_version()  # kept from now on: the code may change while this measures
     examination = settings.examination(options.seed, options.method)
     stored = StoredTasks.of(settings, options.seed, options.method)
@@ -39,6 +40,9 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     tables = {
         "metrics": metric_rows(cells),
         "sizes": size_rows(stored),
+        "growth": growth_rows(stored),
+        "figures": figure_rows(stored),
+        "costs": cost_rows(stored),
         "zeros": zeros(masks),
         "similarity": similarity(masks),
     }

@@ -17,12 +17,13 @@ from palimpsest.provenance import code_version, digest, stage_sources
 from palimpsest.settings import Lesson, Settings
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.storage.task_file import load_task
+from palimpsest.training.cost import CostMeter, load_cost, save_cost
 from palimpsest.training.lesson import checkpoint_of, learn
 from palimpsest.training.loop import start_fabric
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Run one lesson inside one MLflow run."""
+    """Run one lesson inside one MLflow run, and keep a record of the time and memory that it takes."""
     if options.method == BASE and layout.variant and not layout.own_base:
         raise SettingsError(f"the variant {layout.variant} stands on the base network of the study")
     code_version()  # kept from now on: the code may change while this trains
@@ -33,12 +34,24 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     prepared = {name: Prepared.open(layout.prepared(name)) for name in names}
     key = training_key(lessons, prepared, stored)
     tags = tracking.training_tags(layout.scope, options.seed, options.method, options.task)
+    target = layout.stored(options.seed, options.method, names[0])
+    record = layout.cost(options.seed, options.method, names[0])
+    meter = CostMeter(key, load_cost(record) if checkpoint_of(target).exists() else None)
     fabric = start_fabric(lessons[0].training)
     with tracking.training_run(tags, key, lessons[0].model_dump(mode="json"), fabric.is_global_zero) as run:
+
+        def after_epoch(history: Sequence[dict[str, float]]) -> None:
+            run.epochs(history)
+            if fabric.is_global_zero:
+                save_cost(record, meter.cost())
+
         earlier = {name: settings.tasks[name] for name in before}
-        path, *_ = learn(fabric, lessons, stored, earlier, prepared, key, run.epochs)
+        path, *_ = learn(fabric, lessons, stored, earlier, prepared, key, after_epoch)
         file, arrays = load_task(path), prepared[options.task]
-        run.metrics({**arrays.counts(), **file.provenance.figures})
+        cost = meter.cost(file.sha256)
+        if fabric.is_global_zero:
+            save_cost(record, cost)
+        run.metrics({**arrays.counts(), **file.provenance.figures, **cost.figures()})
         run.tags({"file": str(path), "sha256": file.sha256, "data_sha256": arrays.sha256})
     if fabric.is_global_zero:  # and not before: Snakemake deletes what a failed job has stored
         checkpoint_of(path).unlink(missing_ok=True)

@@ -1,10 +1,12 @@
 """What README.md and docs/ claim."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.readme import tables
 
@@ -26,9 +28,27 @@ def test_the_tables_are_those_of_the_results(tmp_path: Path, monkeypatch: pytest
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(git("show", f":{path}"), "utf-8")
     monkeypatch.chdir(tmp_path)
-    expected = dict(tables(Path("results")))
+    params = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
+    expected = dict(tables(Path("results"), params))
     shown = {name: text for page in PAGES for name, text in MARKED.findall(page.read_text("utf-8"))}
     assert shown == dict.fromkeys(shown, "") | expected and "mini" in expected  # empty where there is no result
+
+
+def test_a_table_has_the_methods_that_its_preset_names_and_not_all_that_were_measured(tmp_path: Path) -> None:
+    summary = {name: {"task 1 a": {"miou": 1.0}} for name in ("floor", "scratch", "ewc", "lwf")}
+    for preset in ("mini", "real", "own"):
+        (tmp_path / preset).mkdir()
+        (tmp_path / preset / "summary.json").write_text(json.dumps(summary), "utf-8")
+    params = {
+        "defaults": {"methods": ["scratch"]},
+        "presets": {"mini": {}, "real": {"methods": ["lwf", "scratch"]}},
+    }
+    headers = {name: text.splitlines()[0] for name, text in tables(tmp_path, params)}
+    assert headers == {
+        "mini": "| task | metric | floor | scratch |",
+        "own": "| task | metric | floor | scratch |",
+        "real": "| task | metric | floor | scratch | lwf |",
+    }
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]))

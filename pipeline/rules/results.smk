@@ -12,6 +12,9 @@ rule evaluate:
     output:
         metrics=LAYOUT.evaluation("{seed}", "{method}") / "metrics.csv",
         sizes=LAYOUT.evaluation("{seed}", "{method}") / "sizes.csv",
+        growth=LAYOUT.evaluation("{seed}", "{method}") / "growth.csv",
+        figures=LAYOUT.evaluation("{seed}", "{method}") / "figures.csv",
+        costs=LAYOUT.evaluation("{seed}", "{method}") / "costs.csv",  # of records that are no input
         zeros=LAYOUT.evaluation("{seed}", "{method}") / "zeros.csv",
         similarity=LAYOUT.evaluation("{seed}", "{method}") / "similarity.csv",
         origin=LAYOUT.origin("{seed}", "{method}"),
@@ -64,6 +67,10 @@ rule collect:
     output:
         metrics=RESULTS / "metrics.csv",
         sizes=RESULTS / "sizes.csv",
+        forgetting=RESULTS / "forgetting.csv",
+        figures=RESULTS / "figures.csv",
+        growth=RESULTS / "analysis" / "growth.csv",
+        costs=RESULTS / "analysis" / "costs.csv",
         zeros=RESULTS / "analysis" / "zeros.csv",
         similarity=RESULTS / "analysis" / "similarity.csv",
         summary=RESULTS / "summary.json",

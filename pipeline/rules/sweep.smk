@@ -16,6 +16,9 @@ use rule evaluate as evaluate_variant with:
     output:
         metrics=EACH.evaluation("{seed}", "{method}") / "metrics.csv",
         sizes=EACH.evaluation("{seed}", "{method}") / "sizes.csv",
+        growth=EACH.evaluation("{seed}", "{method}") / "growth.csv",
+        figures=EACH.evaluation("{seed}", "{method}") / "figures.csv",
+        costs=EACH.evaluation("{seed}", "{method}") / "costs.csv",  # of records that are no input
         zeros=EACH.evaluation("{seed}", "{method}") / "zeros.csv",
         similarity=EACH.evaluation("{seed}", "{method}") / "similarity.csv",
         origin=EACH.origin("{seed}", "{method}"),

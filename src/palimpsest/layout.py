@@ -63,6 +63,10 @@ class Layout:
         """A stored task."""
         return Path("models") / self.scope_of(method) / f"seed-{seed}" / method / f"{task}.safetensors"
 
+    def cost(self, seed: int | str, method: str, task: str) -> Path:
+        """What the training of a task has taken of time and memory; lies beside its log."""
+        return Path("logs") / self.scope_of(method) / f"train-{seed}-{method}-{task}.json"
+
     def base(self, seed: int | str, base_task: str) -> Path:
         """The base network, stored once per seed and shared by every method that builds on it."""
         return self.stored(seed, BASE, base_task)

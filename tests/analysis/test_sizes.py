@@ -4,10 +4,13 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from palimpsest.analysis.accounting import MIB, UNCOUNTED, bytes_needed
-from palimpsest.analysis.sizes import size_rows
+from palimpsest.analysis.sizes import growth_rows, size_rows
 from palimpsest.methods import BASE
+from palimpsest.methods.base import Component
+from palimpsest.storage.task_file import save_task
 
 Study = Any
 
@@ -110,6 +113,38 @@ def test_what_only_further_learning_needs_is_told_apart(trained: Study) -> None:
     (network,) = sizes[sizes["component"] == "network"].itertuples()
     assert (fisher.task, fisher.needed_to, fisher.bytes) == ("colour", "learn", network.bytes)
     assert set(sizes[sizes["component"] != "fisher"]["needed_to"]) == {"run"}
+
+
+def growth(study: Study, method: str) -> dict[str, list[int]]:
+    """Bytes needed after each task, to run and to learn."""
+    rows = growth_rows(study.stored(method))
+    assert [row["task"] for row in rows[::2]] == study.settings.sequence
+    return {to: [row["bytes"] for row in rows if row["needed_to"] == to] for to in ("run", "learn")}
+
+
+@pytest.mark.parametrize("method", ["scratch", "piggyback"])
+def test_what_is_needed_grows_by_the_file_of_each_task(new_study: Callable[..., Study], method: str) -> None:
+    study = new_study()
+    sizes = table(study, method)
+    base, *added = [study.stored(method).path(task).stat().st_size for task in study.settings.sequence]
+    assert growth(study, method) == {"run": [base, base + added[0], base + sum(added)], "learn": [0, 0, 0]}
+    assert growth(study, method)["run"][-1] == bytes_needed(sizes, "run", method)
+
+
+def test_what_all_tasks_share_is_added_by_none(new_study: Callable[..., Study]) -> None:
+    study = new_study()
+    table(study, "fine-tune")
+    for task in study.settings.sequence[1:]:
+        file = study.stored("fine-tune").file(task)
+        fisher = Component("fisher", {"fisher": torch.zeros(100)}, shared=True, needed_to="learn")
+        save_task(file.path, [*file.components, fisher], file.provenance)
+    files = [study.stored("fine-tune").path(task).stat().st_size for task in study.settings.sequence]
+    (network,) = (c for c in study.stored("fine-tune").file("shapes").components if c.name == "network")
+    once = sum(tensor.nbytes for tensor in network.tensors.values())
+    assert growth(study, "fine-tune") == {
+        "run": [files[0], sum(files[:2]) - once - 400, sum(files) - 2 * once - 800],
+        "learn": [0, 400, 400],
+    }
 
 
 def test_the_study_counts_weights_that_run_and_rounds_each_task_before_it_adds() -> None:

@@ -183,10 +183,14 @@ def fewer(study: Study, steps: int = 12) -> None:
     study.write_params(params)
 
 
+CLOCKED = ("costs.csv", "forgetting.csv")
+"""Tables of which a part is time and memory that trainings took: no two runs take the same."""
+
+
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of everything that has to be the same, by path."""
     kinds = ("data/mini/prepared/**/*.npy", "models/**/*.safetensors", "results/**/*.csv", "results/**/*.json")
-    found = sorted(path for kind in kinds for path in folder.glob(kind))
+    found = sorted(path for kind in kinds for path in folder.glob(kind) if path.name not in CLOCKED)
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 

@@ -1,5 +1,6 @@
 """Tables of the preset from those of single methods."""
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from palimpsest.layout import Layout
 from palimpsest.params import resolve
 from palimpsest.report.page import Origin, render
+from pipeline import collect
 from pipeline.collect import gather
 
 
@@ -32,3 +34,34 @@ def test_a_run_without_masks_has_tables_of_masks_without_rows_and_a_report(
         table.to_csv(layout.results / "analysis" / f"{name}.csv", index=False)
     page = render(layout.results, Path("data"), [("shapes", "segmentation")], ["scratch"], Origin("tiny"))
     assert "No method of this run stores masks" in page
+
+
+def test_the_forgetting_summary_is_made_of_all_that_was_measured_and_lacks_what_was_not(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = resolve(content, {"methods": ["scratch", "piggyback"], "sequence": ["shapes", "halves"]})
+    layout = Layout(settings.preset)
+    for method, halves, stored in (("scratch", 80.0, 3000), ("piggyback", 60.0, 1100)):
+        folder = layout.evaluation(0, method)
+        folder.mkdir(parents=True)
+        cells = [("shapes", "shapes", 90.0), ("shapes", "halves", 90.0), ("halves", "halves", halves)]
+        metrics = pd.DataFrame(cells, columns=["task", "after", "value"])
+        metrics.assign(metric="miou", images=2, checksum="ab").to_csv(folder / "metrics.csv", index=False)
+        sizes = [{"task": "shapes", "component": "network", "bytes": stored, "needed_to": "run"}]
+        pd.DataFrame(sizes).to_csv(folder / "sizes.csv", index=False)
+        growth = [("shapes", "run", 1000), ("halves", "run", stored)]
+        pd.DataFrame(growth, columns=["task", "needed_to", "bytes"]).to_csv(folder / "growth.csv", index=False)
+        for name in ("zeros", "similarity", "figures"):
+            (folder / f"{name}.csv").write_text("\n")
+    costs = pd.DataFrame([("halves", 12.5, 700.0)], columns=["task", "seconds", "peak_memory"])
+    costs.to_csv(layout.evaluation(0, "scratch") / "costs.csv", index=False)
+    (layout.evaluation(0, "piggyback") / "costs.csv").write_text("\n")  # as where no record was found
+    collect.main(settings, layout, argparse.Namespace())
+    table = pd.read_csv(layout.results / "forgetting.csv", index_col="method")
+    assert table.loc["scratch"].tolist()[:4] == [1, 0, 0, 2000] and table.loc["scratch", "seconds"] == 12.5
+    assert table.loc["piggyback"].tolist()[:4] == [0.75, 0, -0.25, 100]
+    assert table.loc["piggyback", ["learn_bytes_per_added_task", "seconds", "peak_memory"]].isna().all()
+    assert list(pd.read_csv(layout.results / "figures.csv")) == ["seed", "method", "task", "figure", "value"]
+    assert len(pd.read_csv(layout.results / "analysis/growth.csv")) == 4
+    assert len(pd.read_csv(layout.results / "analysis/costs.csv")) == 1

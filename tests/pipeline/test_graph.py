@@ -53,17 +53,18 @@ DEPENDENTS = {
     "prepare[style] train evaluate floor": "networks networks.perceptual networks.unet",
     "train evaluate floor report": "provenance",
     "train evaluate floor": ("data.batches methods.base networks.trunk storage.recall storage.task_file"),
-    "train evaluate": "tracking",
-    "train": "networks.pretrained networks.standardised training training.checkpoint training.lesson training.loop",
+    "train evaluate": "tracking training training.cost",
+    "train": "networks.pretrained networks.standardised training.checkpoint training.lesson training.loop",
     "train[base] train[scratch] evaluate[scratch]": "methods.scratch",
     "train[fine-tune] evaluate[fine-tune]": "methods.fine_tune",
     "train[decoder] evaluate[decoder]": "methods.decoder",
     "train[piggyback] evaluate[piggyback]": "methods.masks methods.piggyback",
     "evaluate floor collect report": "analysis",
     "evaluate floor": "analysis.forgetting",
-    "evaluate": "analysis.masks analysis.sizes",
+    "evaluate": "analysis.lessons analysis.masks analysis.sizes",
     "collect report": "analysis.accounting report report.summary",
-    "report": "report.page report.study",
+    "collect": "report.transfer",
+    "report": "report.page report.pictures report.stored report.study report.tradeoff",
     # no results of the study come from these
     "": (
         "cli composition inspection report.bench report.grid report.readme report.sweep storage.resident"

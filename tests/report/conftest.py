@@ -1,5 +1,13 @@
+import json
+from html.parser import HTMLParser
+
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+
+from palimpsest.report.page import Origin, render
+from palimpsest.report.tradeoff import SHOWN
 
 SEQUENCE = [("coco-seg", "segmentation"), ("colorize", "colorization"), ("style-gogh", "style")]
 METHODS = ["fine-tune", "piggyback"]
@@ -61,3 +69,105 @@ def sizes():
         [0, "piggyback", "style-gogh", "metadata", 512, "run"],
     ]
     return pd.DataFrame(rows, columns=["seed", "method", "task", "component", "bytes", "needed_to"])
+
+
+class Reader(HTMLParser):
+    """The rows of cells, the attributes that fetch something, and the tags that were never closed."""
+
+    VOID = ("meta", "img", "br", "circle", "rect", "path", "line")
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.fetched, self.open, self.cell = [], [], [], None
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.fetched += [attributes[name] for name in ("src", "srcset", "data") if name in attributes]
+        if "href" in attributes and not attributes["href"].startswith("#"):
+            self.fetched.append(attributes["href"])
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.cell = ""
+        if tag == "br" and self.cell is not None:
+            self.cell += " "
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+        if tag in ("td", "th"):
+            self.rows[-1].append(" ".join(self.cell.split()))
+            self.cell = None
+
+    def handle_data(self, data):
+        if self.cell is not None:
+            self.cell += data
+
+
+def read(html):
+    reader = Reader()
+    reader.feed(html)
+    assert reader.open == []
+    return reader
+
+
+def save(results, method, what, *, seed=0, side=16):
+    path = results / "evaluation" / f"seed-{seed}" / method / "samples" / "coco-seg" / f"{what}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)).save(path)
+
+
+@pytest.fixture
+def results(tmp_path, metrics, sizes):
+    folder = tmp_path / "results" / "mini"
+    (folder / "analysis").mkdir(parents=True)
+    metrics.to_csv(folder / "metrics.csv", index=False)
+    sizes.to_csv(folder / "sizes.csv", index=False)
+    pd.DataFrame(
+        [
+            [0, "piggyback", "colorize", "encoder.0.weight", 100, 0.10],
+            [0, "piggyback", "colorize", "encoder.1.weight", 300, 0.30],
+            [0, "piggyback", "style-gogh", "encoder.0.weight", 100, 0.44],
+        ],
+        columns=["seed", "method", "task", "layer", "weights", "zeros"],
+    ).to_csv(folder / "analysis" / "zeros.csv", index=False)
+    pd.DataFrame(
+        [[0, "piggyback", "style-gogh", "colorize", 0.66, 0.625]],
+        columns=["seed", "method", "task", "other", "similarity", "independent"],
+    ).to_csv(folder / "analysis" / "similarity.csv", index=False)
+    pd.DataFrame(
+        [
+            ["fine-tune", 0.5, -0.7, 0.05, 2048.0, 0.0, 21.5, 640.2],
+            ["piggyback", 0.9, 0.0, -0.1, 4096.0, 0.0, 30, 700],
+        ],
+        columns=["method", *SHOWN],
+    ).to_csv(folder / "forgetting.csv", index=False)
+    pd.DataFrame(
+        [[0, "piggyback", "colorize", "free", 0.36], [0, "piggyback", "style-gogh", "spare", 1234.5]],
+        columns=["seed", "method", "task", "figure", "value"],
+    ).to_csv(folder / "figures.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data" / "mini"
+    task = folder / "prepared" / "coco-seg"
+    task.mkdir(parents=True)
+    counts = {
+        "val": {"pictures": 8},
+        "train": {"from": "train2017", "pictures": 1400, "refused": 2, "broken": 1},
+    }
+    left_out = [{"split": "train", "source": "a<b>.jpg", "kind": "broken", "reason": "truncated"}]
+    (task / "info.json").write_text(json.dumps({"splits": counts, "left_out": left_out, "size": 64}))
+    return folder
+
+
+@pytest.fixture
+def page(results, data, sequence, methods):
+    def make(origin=None, methods=methods):
+        return render(results, data, sequence, methods, origin or Origin("mini"))
+
+    return make

@@ -1,105 +1,11 @@
-import json
 import re
-from html.parser import HTMLParser
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from palimpsest.errors import DataError
 from palimpsest.report.page import Origin, render, write_page
-
-
-class Reader(HTMLParser):
-    """The rows of cells, the attributes that fetch something, and the tags that were never closed."""
-
-    VOID = ("meta", "img", "br", "circle", "rect", "path", "line")
-
-    def __init__(self):
-        super().__init__()
-        self.rows, self.fetched, self.open, self.cell = [], [], [], None
-
-    def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        self.fetched += [attributes[name] for name in ("src", "srcset", "data") if name in attributes]
-        if "href" in attributes and not attributes["href"].startswith("#"):
-            self.fetched.append(attributes["href"])
-        if tag not in self.VOID:
-            self.open.append(tag)
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.cell = ""
-        if tag == "br" and self.cell is not None:
-            self.cell += " "
-
-    def handle_endtag(self, tag):
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-        if tag in ("td", "th"):
-            self.rows[-1].append(" ".join(self.cell.split()))
-            self.cell = None
-
-    def handle_data(self, data):
-        if self.cell is not None:
-            self.cell += data
-
-
-@pytest.fixture
-def results(tmp_path, metrics, sizes):
-    folder = tmp_path / "results" / "mini"
-    (folder / "analysis").mkdir(parents=True)
-    metrics.to_csv(folder / "metrics.csv", index=False)
-    sizes.to_csv(folder / "sizes.csv", index=False)
-    pd.DataFrame(
-        [
-            [0, "piggyback", "colorize", "encoder.0.weight", 100, 0.10],
-            [0, "piggyback", "colorize", "encoder.1.weight", 300, 0.30],
-            [0, "piggyback", "style-gogh", "encoder.0.weight", 100, 0.44],
-        ],
-        columns=["seed", "method", "task", "layer", "weights", "zeros"],
-    ).to_csv(folder / "analysis" / "zeros.csv", index=False)
-    pd.DataFrame(
-        [[0, "piggyback", "style-gogh", "colorize", 0.66, 0.625]],
-        columns=["seed", "method", "task", "other", "similarity", "independent"],
-    ).to_csv(folder / "analysis" / "similarity.csv", index=False)
-    return folder
-
-
-@pytest.fixture
-def data(tmp_path):
-    folder = tmp_path / "data" / "mini"
-    task = folder / "prepared" / "coco-seg"
-    task.mkdir(parents=True)
-    counts = {
-        "val": {"pictures": 8},
-        "train": {"from": "train2017", "pictures": 1400, "refused": 2, "broken": 1},
-    }
-    left_out = [{"split": "train", "source": "a<b>.jpg", "kind": "broken", "reason": "truncated"}]
-    (task / "info.json").write_text(json.dumps({"splits": counts, "left_out": left_out, "size": 64}))
-    return folder
-
-
-def save(results, method, what, *, seed=0, side=16):
-    path = results / "evaluation" / f"seed-{seed}" / method / "samples" / "coco-seg" / f"{what}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)).save(path)
-
-
-def read(html):
-    reader = Reader()
-    reader.feed(html)
-    assert reader.open == []
-    return reader
-
-
-@pytest.fixture
-def page(results, data, sequence, methods):
-    def make(origin=None, methods=methods):
-        return render(results, data, sequence, methods, origin or Origin("mini"))
-
-    return make
+from tests.report.conftest import read, save
 
 
 def test_the_page_fetches_nothing_and_runs_nothing(results, page):
@@ -137,45 +43,6 @@ def test_the_forgetting_matrix_says_which_predictions_changed(page):
     assert re.search(r"every later one:\s+piggyback\.", html)
 
 
-def test_sizes_are_read_off_the_files(page):
-    rows = read(page()).rows
-    assert ["fine-tune", "4,096.0", "–", "1.0", "4.00", "3.00", "4.00", "–", "56.4", "20"] in rows
-    assert ["piggyback", "4,096.0", "128.5", "128.5", "4.25", "–", "4.25", "–", "63.6", "23"] in rows
-
-
-def test_zeros_and_similarity_stand_with_their_comparison(page):
-    html = page()
-    assert "encoder.1.weight, colorize: 30.00 %" in html
-    assert "25.0 % in all" in html  # (100 · 0.1 + 300 · 0.3) / 400
-    assert ["style-gogh", "0.6600 0.6250 · +3.5"] in read(html).rows
-
-
-def test_a_changed_method_is_shown_twice_and_an_unchanged_one_once(results, page):
-    for method in ("fine-tune", "piggyback"):
-        save(results, method, "after-coco-seg-0")
-        save(results, method, "after-style-gogh-0")
-    save(results, "floor", "input-0")
-    html = page()
-    assert re.findall(r'alt="coco-seg, sample 0: (.*?)"', html) == [
-        " input",
-        "fine-tune after coco-seg",
-        "fine-tune after style-gogh",
-        "piggyback after coco-seg",
-    ]
-    assert "Not found: target, floor." in html
-
-
-def test_samples_are_in_the_order_of_their_numbers(results, page):
-    for number in (10, 9, 2):
-        save(results, "floor", f"input-{number}")
-    assert re.findall(r"sample (\d+):", page()) == ["2", "9", "10"]
-
-
-def test_large_pictures_are_made_lighter(results, page):
-    save(results, "floor", "input-0", side=160)
-    assert read(page()).fetched[0].startswith("data:image/webp;base64,")
-
-
 def test_names_from_files_are_escaped(page):
     html = page(Origin("<b>mini</b>", commit="1234567"))
     assert "<b>mini</b>" not in html
@@ -183,27 +50,12 @@ def test_names_from_files_are_escaped(page):
     assert "a&lt;b&gt;.jpg" in html
 
 
-def test_left_out_files_are_counted_and_listed(page):
-    html = page()
-    rows = read(html).rows
-    start = rows.index(["coco-seg", "train", "1,400", "2", "1"])
-    assert rows[start + 1 : start + 3] == [["val", "8", "–", "–"], ["colorize", "not recorded"]]
-    assert "<code>a&lt;b&gt;.jpg</code> (train, broken): truncated" in html
-    assert "coco-seg: 1 left out" in html
-
-
-def test_a_plain_list_of_left_out_files_is_understood(data, page):
-    (data / "prepared" / "coco-seg" / "info.json").write_text('[{"file": "x.jpg", "reason": "empty"}]')
-    html = page()
-    assert "<code>x.jpg</code>: empty" in html
-
-
 def test_what_is_missing_is_said_to_be_missing(results, page):
-    (results / "sizes.csv").unlink()
-    (results / "analysis" / "zeros.csv").unlink()
-    (results / "analysis" / "similarity.csv").unlink()
+    files = ("sizes.csv", "forgetting.csv", "figures.csv", "analysis/zeros.csv", "analysis/similarity.csv")
+    for file in files:
+        (results / file).unlink()
     html = page(methods=["fine-tune", "piggyback", "ewc"])
-    for file in ("sizes.csv", "analysis/zeros.csv", "analysis/similarity.csv"):
+    for file in files:
         assert f"<code>{file}</code> is missing" in html
     assert "Not measured: ewc." in html
     assert html.count("No sample pictures were found.") == 3
@@ -238,12 +90,6 @@ def test_several_seeds_show_their_deviation(results, metrics, page):
     assert "over 2 seeds" in html
 
 
-def test_the_pictures_are_those_of_the_first_seed_that_has_any(results, metrics, page):
-    pd.concat([metrics, metrics.assign(seed=1)]).to_csv(results / "metrics.csv", index=False)
-    save(results, "floor", "input-0", seed=1)
-    assert "Seed 1." in page()
-
-
 def test_a_checksum_that_looks_like_a_number_stays_text(results, metrics, page):
     # read as numbers, 1e2 and 100.0 would be equal
     checksums = metrics["checksum"].replace({"a1": "1e2", "a2": "100.0"})
@@ -271,3 +117,57 @@ def test_a_value_that_is_no_number_is_refused_with_the_files_name(results, metri
     )
     with pytest.raises(DataError, match=r"metrics\.csv: not a readable table"):
         page()
+
+
+def test_many_methods_stand_below_one_another(results, metrics, page):
+    methods = ["fine-tune", *(f"piggyback-{number}" for number in range(6))]
+    copies = [metrics[metrics["method"] == "piggyback"].assign(method=name) for name in methods[1:]]
+    pd.concat([metrics, *copies]).to_csv(results / "metrics.csv", index=False)
+    assert ["task", "metric", "floor", *methods[:6]] in read(page(methods=methods[:6])).rows
+    rows = read(page(methods=methods)).rows
+    tasks = ["1 coco-seg segmentation", "2 colorize colorization", "3 style-gogh style"]
+    start = rows.index(["method", *(f"{task}, 8 pictures" for task in tasks)])
+    colour = ["SSIM ↑", "MSE ↓", "CIEDE2000 (ΔE) ↓", "colourfulness → 1"]
+    assert rows[start + 1] == ["mIoU (%) ↑", *colour, "total loss ↓", "SSIM to the photograph"]
+    assert rows[start + 2] == ["floor", "10.00", "0.9500", "600.00", "13.00", "0.000", "7.000", "1.0000"]
+    assert rows[start + 3] == ["fine-tune", "90.00", "0.9000", "180.00", "10.00", "0.600", "1.750", "0.4000"]
+    assert [row[0] for row in rows[start + 2 : start + 10]] == ["floor", *methods]
+
+
+def test_many_methods_of_an_unmeasured_task_have_a_dash(results, sequence, data):
+    html = render(results, data, [*sequence, ("edges", "paired")], [f"m{n}" for n in range(7)], Origin("mini"))
+    rows = read(html).rows
+    (start,) = [n for n, row in enumerate(rows) if "4 edges paired" in row]
+    assert rows[start + 1][-1] == "not measured" and rows[start + 2][-1] == "–"
+
+
+def test_the_forgetting_summary_is_a_table_and_a_figure_that_can_be_read_aloud(page):
+    html = page()
+    rows = read(html).rows
+    assert ["fine-tune ●", "50.0", "−70.0", "+5.0", "2.0", "0.0", "21.5", "640"] in rows
+    assert ["piggyback ●", "90.0", "0.0", "−10.0", "4.0", "0.0", "30.0", "700"] in rows
+    assert "On the Pareto front: fine-tune, piggyback." in html
+    assert "<title>piggyback: 90.0 %, 4 KiB</title>" in html
+    assert "which is not among" not in html and "Time and memory were not measured" not in html
+
+
+def test_deviations_stand_in_the_summary_and_as_bars(results, metrics, page):
+    table = pd.read_csv(results / "forgetting.csv")
+    for name in list(table)[1:]:
+        table[f"{name}_std"] = 0.02
+    table.to_csv(results / "forgetting.csv", index=False)
+    pd.concat([metrics, metrics.assign(seed=1)]).to_csv(results / "metrics.csv", index=False)
+    html = page()
+    assert html.count('class="deviation"') == 2
+    row = next(row for row in read(html).rows if row[0] == "piggyback ●")
+    assert row[1:3] == ["90.0 ± 2.0", "0.0 ± 2.0"]
+
+
+def test_a_summary_without_quality_and_records_says_why(results, page):
+    table = pd.read_csv(results / "forgetting.csv")
+    table[["relative_quality", "forward_transfer", "seconds", "peak_memory"]] = float("nan")
+    table.to_csv(results / "forgetting.csv", index=False)
+    html = page()
+    assert ["fine-tune", "–", "−70.0", "–", "2.0", "0.0", "–", "–"] in read(html).rows
+    assert "No figure of quality against bytes" in html and "Time and memory were not measured" in html
+    assert "relative to scratch, which is not among the methods of this run" in " ".join(html.split())

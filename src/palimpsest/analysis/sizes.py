@@ -1,5 +1,9 @@
 """Bytes, read off the stored files."""
 
+from dataclasses import replace
+
+import pandas as pd
+
 from palimpsest.storage.recall import StoredTasks, load
 from palimpsest.storage.task_file import TaskFile
 
@@ -20,6 +24,20 @@ def size_rows(stored: StoredTasks) -> list[dict[str, object]]:
     shared = {component.name for component in stored.file(last).components if component.shared}
     for task in stored.sequence:
         rows += file_rows(task, stored.file(task), shared if task != last else set())
+    return rows
+
+
+def growth_rows(stored: StoredTasks) -> list[dict[str, object]]:
+    """Bytes of all that is needed once a task has been learned, and only those before it: task, needed_to, bytes.
+
+    What each task adds is the difference to the task before, also where all tasks share a network.
+    """
+    rows: list[dict[str, object]] = []
+    for number, task in enumerate(stored.sequence, 1):
+        sizes = pd.DataFrame(size_rows(replace(stored, sequence=stored.sequence[:number])))
+        for needed_to in ("run", "learn"):
+            needed = int(sizes.loc[sizes["needed_to"] == needed_to, "bytes"].sum())
+            rows.append({"task": task, "needed_to": needed_to, "bytes": needed})
     return rows
 
 

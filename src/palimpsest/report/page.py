@@ -2,27 +2,24 @@
 
     write_page(Path("results/mini/report.html"), results=Path("results/mini"), data=Path("data/mini"), …)
 
-What a file does not say, the page says is missing. The same files give the same page, byte for byte.
+Its sections on sizes and masks are made in `stored`, those on pictures and data in `pictures`, and the forgetting
+summary in `tradeoff`. What a file does not say, the page says is missing. The same files give the same page, byte
+for byte.
 """
 
-import base64
-import io
-import json
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
 
-from palimpsest.analysis.accounting import MIB, UNCOUNTED, bytes_needed
 from palimpsest.errors import DataError
 from palimpsest.report import study
+from palimpsest.report.pictures import data_of, sample_pictures
+from palimpsest.report.stored import lesson_figures, similarity_triangles, size_table, zero_charts
 from palimpsest.report.summary import (
     METRICS,
     Matrix,
@@ -34,11 +31,14 @@ from palimpsest.report.summary import (
     headlines,
     written,
 )
+from palimpsest.report.tradeoff import SHOWN, summary_table
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
 
 ARROWS = {"higher": "↑", "lower": "↓", "one": "→ 1", "": ""}
-EMBEDDED_BYTES = 40_000  # a picture file above this is embedded as WebP of quality 90, so that the page stays light
+
+MOST_COLUMNS = 6
+"""With more methods than that, as many as the study has, they stand below one another and metrics across."""
 
 Context = dict[str, Any]
 
@@ -95,21 +95,20 @@ def render(
         methods=learned,
         absent=[name for name in learned if not any(key[0] == name for key in matrix.values)],
         late=_late(matrix, learned),
+        many=len(learned) > MOST_COLUMNS,
         results=_results(matrix, learned),
         classes=_classes(matrix, learned),
         study=_study(),
         forgetting=[_forgetting(matrix, name) for name in learned if _measured(matrix, name)],
-        sizes=_sizes(_table(results / "sizes.csv"), matrix, learned),
-        zeros=_zeros(_table(results / "analysis" / "zeros.csv"), matrix, learned),
-        similarity=_similarity(_table(results / "analysis" / "similarity.csv"), matrix, learned),
-        pictures=[_pictures(samples, matrix, learned, task) for task, _ in sequence],
-        data=[_data(data / "prepared" / task / "info.json", task) for task, _ in sequence],
+        summary=summary_table(_table(results / "forgetting.csv"), learned),
+        figures=lesson_figures(_table(results / "figures.csv"), matrix, learned),
+        sizes=size_table(_table(results / "sizes.csv"), matrix, learned),
+        zeros=zero_charts(_table(results / "analysis" / "zeros.csv"), matrix, learned),
+        similarity=similarity_triangles(_table(results / "analysis" / "similarity.csv"), matrix, learned),
+        pictures=[sample_pictures(samples, matrix, learned, task) for task, _ in sequence],
+        data=[data_of(data / "prepared" / task / "info.json", task) for task, _ in sequence],
         glossary=_glossary(matrix),
     )
-
-
-# ---------------------------------------------------------------------------------------------- what was
-# measured
 
 
 def _results(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
@@ -263,257 +262,12 @@ def _study() -> Context:
     }
 
 
-# ------------------------------------------------------------------------------------------------ sizes and
-# masks
-
-
-def _sizes(sizes: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]) -> Context | None:
-    """Bytes of each stored file, of each component and by the study's accounting; None: not recorded."""
-    if sizes is None:
-        return None
-    run = sizes[sizes["needed_to"] == "run"]
-    components = list(dict.fromkeys(run["component"]))
-    reference = bytes_needed(sizes, "run", "scratch", weights_only=True)
-    rows = []
-    for method in methods:
-        own = run[run["method"] == method]
-        weights = bytes_needed(sizes, "run", method, weights_only=True)
-        if math.isnan(weights):
-            continue
-        seeds = own["seed"].nunique()
-        later = bytes_needed(sizes, "learn", method)
-        rows.append(
-            {
-                "method": method,
-                "files": [_kib(own[own["task"] == task]["bytes"], seeds) for task, _ in matrix.sequence],
-                "components": [_kib(own[own["component"] == name]["bytes"], seeds) for name in components],
-                "run": f"{bytes_needed(sizes, 'run', method) / MIB:,.2f}",
-                "learn": f"{later / MIB:,.2f}" if later else "",
-                "weights": f"{weights / MIB:,.2f}",
-                "share": "" if math.isnan(reference) else f"{100 * weights / reference:.0f}",
-                "study": f"{study.SIZE_MIB[method]:,.1f}" if method in study.SIZE_MIB else "",
-                "study_share": f"{100 * study.SIZE_MIB[method] / study.SIZE_MIB['scratch']:.0f}"
-                if method in study.SIZE_MIB
-                else "",
-            }
-        )
-    return {"components": components, "uncounted": UNCOUNTED, "rows": rows}
-
-
-def _kib(column: "pd.Series[int]", seeds: int) -> str:
-    """A sum of bytes in KiB, mean over seeds; empty for none."""
-    return f"{column.sum() / seeds / 1024:,.1f}" if len(column) else ""
-
-
-def _zeros(zeros: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]) -> list[Context] | None:
-    """Per method with masks: a dot plot, layers down and share of zeros across; None: not recorded."""
-    if zeros is None:
-        return None
-    measured = zeros[zeros["method"].isin(methods)]
-    widest = 100 * float(measured["zeros"].max()) if len(measured) else 100
-    step = next((width for width in (2, 5, 10) if widest <= 6 * width), 20)
-    limit = step * max(1, math.ceil(widest / step))
-    charts = []
-    for method in methods:
-        own = measured[measured["method"] == method]
-        if own.empty:
-            continue
-        layers = list(dict.fromkeys(own["layer"]))
-        tasks = [task for task in _tasks(matrix, own["task"]) if task in set(own["task"])]
-        series = []
-        for number, task in enumerate(tasks):
-            of_task = own[own["task"] == task]
-            share = of_task.groupby("layer")["zeros"].mean()
-            points = [
-                {"row": layers.index(layer), "x": 100 * float(share[layer]), "layer": layer}
-                for layer in layers
-                if layer in share.index
-            ]
-            total = float((of_task["zeros"] * of_task["weights"]).sum() / of_task["weights"].sum())
-            series.append({"task": task, "number": number, "points": points, "total": f"{100 * total:.1f}"})
-        charts.append(
-            {
-                "method": method,
-                "layers": [{"name": layer, "short": layer.removesuffix(".weight")} for layer in layers],
-                "series": series,
-                "limit": limit,
-                "ticks": list(range(0, limit + 1, step)),
-            }
-        )
-    return charts
-
-
-def _similarity(similarity: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]) -> list[Context] | None:
-    """Per method: mask similarities beside their value under independence, the study's at the end."""
-    if similarity is None:
-        return None
-    names = _tasks(matrix, [*similarity["task"], *similarity["other"]])
-    triangles = []
-    for method in methods:
-        pairs: dict[tuple[str, str], tuple[float, float | None]] = {}
-        own = similarity[similarity["method"] == method]
-        for pair, rows in own.groupby(["task", "other"]):
-            earlier, later = sorted((str(name) for name in pair), key=names.index)
-            pairs[later, earlier] = (float(rows["similarity"].mean()), float(rows["independent"].mean()))
-        if pairs:
-            triangles.append(_triangle(method, names, pairs))
-    printed = {pair: (value, None) for pair, value in study.MASK_SIMILARITY.items()}
-    order = list(dict.fromkeys(name for pair in printed for name in reversed(pair)))
-    return [*triangles, _triangle("the study", order, printed)]
-
-
-def _tasks(matrix: Matrix, named: Iterable[str]) -> list[str]:
-    """The tasks in the order of learning, then those named that the sequence does not have."""
-    return list(dict.fromkeys([*(task for task, _ in matrix.sequence), *named]))
-
-
-def _triangle(
-    title: str, order: Sequence[str], pairs: Mapping[tuple[str, str], tuple[float, float | None]]
-) -> Context:
-    """Rows are the later task, columns the earlier; `points` is the difference to independence in points."""
-    columns = [name for name in order if any(earlier == name for _, earlier in pairs)]
-    rows = []
-    for later in order:
-        cells: list[Context | None] = []
-        for earlier in columns:
-            value, chance = pairs.get((later, earlier), (math.nan, None))
-            if math.isnan(value):
-                cells.append(None)
-                continue
-            points = 100 * (value - chance) if chance is not None and not math.isnan(chance) else None
-            cells.append(
-                {
-                    "text": f"{value:.4f}",
-                    "chance": f"{chance:.4f}" if points is not None else "",
-                    "points": f"{points:+.1f}".replace("-", "−") if points is not None else "",
-                    "strong": points is not None and abs(points) >= 1,
-                }
-            )
-        if any(cells):
-            rows.append({"task": later, "cells": cells})
-    return {"title": title, "columns": columns, "rows": rows}
-
-
-# ---------------------------------------------------------------------------------------------- pictures and
-# data
-
-
-def _pictures(samples: Mapping[int, Path], matrix: Matrix, methods: Sequence[str], task: str) -> Context:
-    """The sample pictures of a task from the first seed that has any: one row per sample.
-
-    Columns: input, target and floor, then each method right after learning and, unless its predictions are
-    known to be unchanged, after the last task.
-    """
-    columns: list[Context] = [
-        {"group": "", "title": what, "method": FLOOR, "what": what} for what in ("input", "target", "floor")
-    ]
-    for method in methods:
-        afters = matrix.afters(method, task)
-        if not afters:
-            continue
-        shown = [afters[0]]
-        if len(afters) > 1 and matrix.unchanged(method, task, afters[-1]) is not True:
-            shown.append(afters[-1])
-        columns += [
-            {"group": method, "title": f"after {after}", "method": method, "what": f"after-{after}"}
-            for after in shown
-        ]
-    found: list[dict[int, Path]] = []
-    seed = None
-    for seed in samples:
-        found = [_samples(samples[seed] / c["method"] / "samples" / task, c["what"]) for c in columns]
-        if any(found):
-            break
-    numbers = sorted({number for files in found for number in files})
-    missing = [f"{c['group']} {c['title']}".strip() for c, files in zip(columns, found, strict=False) if not files]
-    kept = [(column, files) for column, files in zip(columns, found, strict=False) if files]
-    return {
-        "task": task,
-        "seed": seed,
-        "columns": [column for column, _ in kept],
-        "groups": [(name, len(list(members))) for name, members in groupby(column["group"] for column, _ in kept)],
-        "rows": [
-            [
-                {
-                    "alt": f"{task}, sample {number}: {column['group']} {column['title']}",
-                    **_embedded(files[number]),
-                }
-                if number in files
-                else None
-                for column, files in kept
-            ]
-            for number in numbers
-        ],
-        "missing": missing,
-    }
-
-
-def _samples(folder: Path, what: str) -> dict[int, Path]:
-    """The files `<what>-<i>.png` of a folder by their number; none where there is no folder."""
-    name = re.compile(re.escape(what) + r"-(\d+)\.png")
-    matches = ((name.fullmatch(path.name), path) for path in (folder.iterdir() if folder.is_dir() else ()))
-    return {int(match[1]): path for match, path in matches if match}
-
-
-def _embedded(path: Path) -> Context:
-    """A picture as a data URI, and its size in pixels; large files become WebP. DataError if unreadable."""
-    content, kind = path.read_bytes(), "png"
-    try:
-        with Image.open(io.BytesIO(content)) as picture:
-            width, height = picture.size
-            if len(content) > EMBEDDED_BYTES:
-                smaller = io.BytesIO()
-                picture.convert("RGB").save(smaller, "WEBP", quality=90, method=4)
-                content, kind = smaller.getvalue(), "webp"
-    except OSError as error:
-        raise DataError(f"{path}: not a readable picture ({error})") from error
-    uri = f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
-    return {"uri": uri, "width": width, "height": height}
-
-
-def _data(path: Path, task: str) -> Context:
-    """The splits of a task's data with their counts, and what was left out; `known`: whether it is recorded.
-
-    Reads `splits` → {split: {"pictures": …, "refused": …, "broken": …}} and `left_out` → [{"split", "source"
-    or "file", "kind", "reason"}]; a bare list is taken for the latter.
-    """
-    context: Context = {"task": task, "known": path.is_file(), "splits": [], "left_out": []}
-    if not path.is_file():
-        return context
-    try:
-        info = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error})") from error
-    if isinstance(info, list):
-        info = {"left_out": info}
-    order = {"train": 0, "val": 1, "test": 2}  # the file is sorted by name
-    splits = sorted(info.get("splits", {}).items(), key=lambda split: order.get(split[0], len(order)))
-    context["splits"] = [
-        {"name": name, **{what: _count(split, what) for what in ("pictures", "refused", "broken")}}
-        for name, split in splits
-    ]
-    context["left_out"] = [
-        {
-            "file": entry.get("source", entry.get("file", "?")),
-            "what": ", ".join(entry[key] for key in ("split", "kind") if key in entry),
-            "reason": entry.get("reason", "no reason recorded"),
-        }
-        for entry in info.get("left_out", [])
-    ]
-    return context
-
-
-def _count(split: Mapping[str, Any], what: str) -> str:
-    """A count as shown."""
-    return f"{split[what]:,}" if what in split else "–"
-
-
 def _table(path: Path) -> pd.DataFrame | None:
     """A table of results, names kept as text even where they read as numbers; None where there is no file."""
     if not path.is_file():
         return None
-    names = ["method", "task", "after", "metric", "checksum", "component", "needed_to", "layer", "other"]
-    numbers = ["value", "zeros", "similarity", "independent"]
+    names = ["method", "task", "after", "metric", "checksum", "component", "needed_to", "layer", "other", "figure"]
+    numbers = ["value", "zeros", "similarity", "independent", *SHOWN, *(f"{name}_std" for name in SHOWN)]
     kinds: dict[str, type] = {**dict.fromkeys(names, str), **dict.fromkeys(numbers, float)}
     empty = {number: ["", "nan", "NaN"] for number in numbers}
     try:

@@ -74,6 +74,9 @@ METRICS = {
     ),
 }
 
+REFERENCE = "scratch"
+"""The method whose quality and size the others are relative to: a network of its own for each task."""
+
 # The metrics that head each kind of task. A kind that is not here shows every metric it was measured by.
 HEADLINES = {
     "segmentation": ("miou",),

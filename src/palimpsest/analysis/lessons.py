@@ -1,0 +1,31 @@
+"""What single lessons have to tell, and what they took of time and memory."""
+
+from palimpsest.storage.recall import StoredTasks
+from palimpsest.training.cost import load_cost
+
+
+def figure_rows(stored: StoredTasks) -> list[dict[str, object]]:
+    """One row per task and figure that the method told of its lesson: task, figure, value."""
+    return [
+        {"task": task, "figure": figure, "value": value}
+        for task in stored.sequence
+        for figure, value in stored.file(task).provenance.figures.items()
+    ]
+
+
+def cost_rows(stored: StoredTasks) -> list[dict[str, object]]:
+    """One row per task: task, seconds, peak_memory (MiB); none for a task of whose training there is no record.
+
+    A record that is not of the very training that left the stored task, as after an older state was checked out,
+    is not taken. One lesson that teaches all tasks counts for each in equal parts.
+    """
+    rows: list[dict[str, object]] = []
+    for task in stored.sequence:
+        owner = stored.base if stored.is_base(task) else stored
+        together = owner.course.entry.together
+        lesson = stored.sequence[0] if together else task
+        cost = load_cost(stored.layout.cost(stored.seed, owner.method, lesson))
+        if cost is not None and cost.sha256 == stored.file(lesson).sha256:
+            seconds = cost.seconds / (len(stored.sequence) if together else 1)
+            rows.append({"task": task, "seconds": seconds, "peak_memory": cost.peak_memory})
+    return rows

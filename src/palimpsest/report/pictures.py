@@ -1,0 +1,130 @@
+"""What the report shows of pictures: the samples of every task, embedded, and what the data were made of."""
+
+import base64
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from palimpsest.errors import DataError
+from palimpsest.report.summary import Matrix
+from palimpsest.settings import FLOOR
+
+EMBEDDED_BYTES = 40_000  # a picture file above this is embedded as WebP of quality 90, so that the page stays light
+
+Context = dict[str, Any]
+
+
+def sample_pictures(samples: Mapping[int, Path], matrix: Matrix, methods: Sequence[str], task: str) -> Context:
+    """The sample pictures of a task from the first seed that has any: one row per sample.
+
+    Columns: input, target and floor, then each method right after learning and, unless its predictions are
+    known to be unchanged, after the last task.
+    """
+    columns: list[Context] = [
+        {"group": "", "title": what, "method": FLOOR, "what": what} for what in ("input", "target", "floor")
+    ]
+    for method in methods:
+        afters = matrix.afters(method, task)
+        if not afters:
+            continue
+        shown = [afters[0]]
+        if len(afters) > 1 and matrix.unchanged(method, task, afters[-1]) is not True:
+            shown.append(afters[-1])
+        columns += [
+            {"group": method, "title": f"after {after}", "method": method, "what": f"after-{after}"}
+            for after in shown
+        ]
+    found: list[dict[int, Path]] = []
+    seed = None
+    for seed in samples:
+        found = [_samples(samples[seed] / c["method"] / "samples" / task, c["what"]) for c in columns]
+        if any(found):
+            break
+    numbers = sorted({number for files in found for number in files})
+    missing = [f"{c['group']} {c['title']}".strip() for c, files in zip(columns, found, strict=False) if not files]
+    kept = [(column, files) for column, files in zip(columns, found, strict=False) if files]
+    return {
+        "task": task,
+        "seed": seed,
+        "columns": [column for column, _ in kept],
+        "groups": [(name, len(list(members))) for name, members in groupby(column["group"] for column, _ in kept)],
+        "rows": [
+            [
+                {
+                    "alt": f"{task}, sample {number}: {column['group']} {column['title']}",
+                    **_embedded(files[number]),
+                }
+                if number in files
+                else None
+                for column, files in kept
+            ]
+            for number in numbers
+        ],
+        "missing": missing,
+    }
+
+
+def _samples(folder: Path, what: str) -> dict[int, Path]:
+    """The files `<what>-<i>.png` of a folder by their number; none where there is no folder."""
+    name = re.compile(re.escape(what) + r"-(\d+)\.png")
+    matches = ((name.fullmatch(path.name), path) for path in (folder.iterdir() if folder.is_dir() else ()))
+    return {int(match[1]): path for match, path in matches if match}
+
+
+def _embedded(path: Path) -> Context:
+    """A picture as a data URI, and its size in pixels; large files become WebP. DataError if unreadable."""
+    content, kind = path.read_bytes(), "png"
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            width, height = picture.size
+            if len(content) > EMBEDDED_BYTES:
+                smaller = io.BytesIO()
+                picture.convert("RGB").save(smaller, "WEBP", quality=90, method=4)
+                content, kind = smaller.getvalue(), "webp"
+    except OSError as error:
+        raise DataError(f"{path}: not a readable picture ({error})") from error
+    uri = f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+    return {"uri": uri, "width": width, "height": height}
+
+
+def data_of(path: Path, task: str) -> Context:
+    """The splits of a task's data with their counts, and what was left out; `known`: whether it is recorded.
+
+    Reads `splits` → {split: {"pictures": …, "refused": …, "broken": …}} and `left_out` → [{"split", "source"
+    or "file", "kind", "reason"}]; a bare list is taken for the latter.
+    """
+    context: Context = {"task": task, "known": path.is_file(), "splits": [], "left_out": []}
+    if not path.is_file():
+        return context
+    try:
+        info = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error})") from error
+    if isinstance(info, list):
+        info = {"left_out": info}
+    order = {"train": 0, "val": 1, "test": 2}  # the file is sorted by name
+    splits = sorted(info.get("splits", {}).items(), key=lambda split: order.get(split[0], len(order)))
+    context["splits"] = [
+        {"name": name, **{what: _count(split, what) for what in ("pictures", "refused", "broken")}}
+        for name, split in splits
+    ]
+    context["left_out"] = [
+        {
+            "file": entry.get("source", entry.get("file", "?")),
+            "what": ", ".join(entry[key] for key in ("split", "kind") if key in entry),
+            "reason": entry.get("reason", "no reason recorded"),
+        }
+        for entry in info.get("left_out", [])
+    ]
+    return context
+
+
+def _count(split: Mapping[str, Any], what: str) -> str:
+    """A count as shown."""
+    return f"{split[what]:,}" if what in split else "–"

@@ -1,0 +1,169 @@
+"""What the report shows of what methods store: sizes, and masks layer by layer and beside one another."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from palimpsest.analysis.accounting import MIB, UNCOUNTED, bytes_needed
+from palimpsest.report import study
+from palimpsest.report.summary import REFERENCE, Matrix
+
+Context = dict[str, Any]
+
+FIGURES = {"free": ("weights that no task owns yet", "%", 100.0)}
+"""What methods tell of a lesson: how it is called here, in which unit, and times what; others stand as they are."""
+
+
+def size_table(sizes: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]) -> Context | None:
+    """Bytes of each stored file, of each component and by the study's accounting; None: not recorded."""
+    if sizes is None:
+        return None
+    run = sizes[sizes["needed_to"] == "run"]
+    components = list(dict.fromkeys(run["component"]))
+    reference = bytes_needed(sizes, "run", REFERENCE, weights_only=True)
+    rows = []
+    for method in methods:
+        own = run[run["method"] == method]
+        weights = bytes_needed(sizes, "run", method, weights_only=True)
+        if math.isnan(weights):
+            continue
+        seeds = own["seed"].nunique()
+        later = bytes_needed(sizes, "learn", method)
+        rows.append(
+            {
+                "method": method,
+                "files": [_kib(own[own["task"] == task]["bytes"], seeds) for task, _ in matrix.sequence],
+                "components": [_kib(own[own["component"] == name]["bytes"], seeds) for name in components],
+                "run": f"{bytes_needed(sizes, 'run', method) / MIB:,.2f}",
+                "learn": f"{later / MIB:,.2f}" if later else "",
+                "weights": f"{weights / MIB:,.2f}",
+                "share": "" if math.isnan(reference) else f"{100 * weights / reference:.0f}",
+                "study": f"{study.SIZE_MIB[method]:,.1f}" if method in study.SIZE_MIB else "",
+                "study_share": f"{100 * study.SIZE_MIB[method] / study.SIZE_MIB[REFERENCE]:.0f}"
+                if method in study.SIZE_MIB
+                else "",
+            }
+        )
+    return {"components": components, "uncounted": UNCOUNTED, "rows": rows}
+
+
+def _kib(column: "pd.Series[int]", seeds: int) -> str:
+    """A sum of bytes in KiB, mean over seeds; empty for none."""
+    return f"{column.sum() / seeds / 1024:,.1f}" if len(column) else ""
+
+
+def lesson_figures(figures: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]) -> list[Context] | None:
+    """Per method and figure that it told of its lessons: the value after each task; None: not recorded."""
+    if figures is None:
+        return None
+    rows = []
+    for method in methods:
+        own = figures[figures["method"] == method]
+        for name in dict.fromkeys(own["figure"]):
+            label, unit, scale = FIGURES.get(name, (name, "", 1.0))
+            values = own[own["figure"] == name].groupby("task")["value"]
+            means, deviations = values.mean(), values.std()
+            cells = [
+                {
+                    "text": f"{scale * means[task]:,.4g}",
+                    "std": "" if math.isnan(deviations[task]) else f"{scale * deviations[task]:,.2g}",
+                }
+                if task in means.index
+                else None
+                for task, _ in matrix.sequence
+            ]
+            rows.append({"method": method, "label": label, "unit": unit, "cells": cells})
+    return rows
+
+
+def zero_charts(zeros: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]) -> list[Context] | None:
+    """Per method with masks: a dot plot, layers down and share of zeros across; None: not recorded."""
+    if zeros is None:
+        return None
+    measured = zeros[zeros["method"].isin(methods)]
+    widest = 100 * float(measured["zeros"].max()) if len(measured) else 100
+    step = next((width for width in (2, 5, 10) if widest <= 6 * width), 20)
+    limit = step * max(1, math.ceil(widest / step))
+    charts = []
+    for method in methods:
+        own = measured[measured["method"] == method]
+        if own.empty:
+            continue
+        layers = list(dict.fromkeys(own["layer"]))
+        tasks = [task for task in _tasks(matrix, own["task"]) if task in set(own["task"])]
+        series = []
+        for number, task in enumerate(tasks):
+            of_task = own[own["task"] == task]
+            share = of_task.groupby("layer")["zeros"].mean()
+            points = [
+                {"row": layers.index(layer), "x": 100 * float(share[layer]), "layer": layer}
+                for layer in layers
+                if layer in share.index
+            ]
+            total = float((of_task["zeros"] * of_task["weights"]).sum() / of_task["weights"].sum())
+            series.append({"task": task, "number": number, "points": points, "total": f"{100 * total:.1f}"})
+        charts.append(
+            {
+                "method": method,
+                "layers": [{"name": layer, "short": layer.removesuffix(".weight")} for layer in layers],
+                "series": series,
+                "limit": limit,
+                "ticks": list(range(0, limit + 1, step)),
+            }
+        )
+    return charts
+
+
+def similarity_triangles(
+    similarity: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]
+) -> list[Context] | None:
+    """Per method: mask similarities beside their value under independence, the study's at the end."""
+    if similarity is None:
+        return None
+    names = _tasks(matrix, [*similarity["task"], *similarity["other"]])
+    triangles = []
+    for method in methods:
+        pairs: dict[tuple[str, str], tuple[float, float | None]] = {}
+        own = similarity[similarity["method"] == method]
+        for pair, rows in own.groupby(["task", "other"]):
+            earlier, later = sorted((str(name) for name in pair), key=names.index)
+            pairs[later, earlier] = (float(rows["similarity"].mean()), float(rows["independent"].mean()))
+        if pairs:
+            triangles.append(_triangle(method, names, pairs))
+    printed = {pair: (value, None) for pair, value in study.MASK_SIMILARITY.items()}
+    order = list(dict.fromkeys(name for pair in printed for name in reversed(pair)))
+    return [*triangles, _triangle("the study", order, printed)]
+
+
+def _tasks(matrix: Matrix, named: Iterable[str]) -> list[str]:
+    """The tasks in the order of learning, then those named that the sequence does not have."""
+    return list(dict.fromkeys([*(task for task, _ in matrix.sequence), *named]))
+
+
+def _triangle(
+    title: str, order: Sequence[str], pairs: Mapping[tuple[str, str], tuple[float, float | None]]
+) -> Context:
+    """Rows are the later task, columns the earlier; `points` is the difference to independence in points."""
+    columns = [name for name in order if any(earlier == name for _, earlier in pairs)]
+    rows = []
+    for later in order:
+        cells: list[Context | None] = []
+        for earlier in columns:
+            value, chance = pairs.get((later, earlier), (math.nan, None))
+            if math.isnan(value):
+                cells.append(None)
+                continue
+            points = 100 * (value - chance) if chance is not None and not math.isnan(chance) else None
+            cells.append(
+                {
+                    "text": f"{value:.4f}",
+                    "chance": f"{chance:.4f}" if points is not None else "",
+                    "points": f"{points:+.1f}".replace("-", "−") if points is not None else "",
+                    "strong": points is not None and abs(points) >= 1,
+                }
+            )
+        if any(cells):
+            rows.append({"task": later, "cells": cells})
+    return {"title": title, "columns": columns, "rows": rows}

@@ -1,0 +1,62 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from palimpsest.analysis.lessons import cost_rows, figure_rows
+from palimpsest.methods import BASE
+from palimpsest.storage.task_file import load_task, save_task
+from palimpsest.training.cost import Cost, save_cost
+
+Study = Any
+
+
+def stored(study: Study, method: str) -> Any:
+    first, *others = study.settings.sequence
+    study.store_untrained(BASE, first)
+    for task in others:
+        study.store_untrained(method, task)
+    return study.stored(method)
+
+
+def record(study: Study, method: str, task: str, seconds: float, sha256: str | None = None) -> None:
+    sha256 = load_task(study.layout.stored(0, method, task)).sha256 if sha256 is None else sha256
+    save_cost(study.layout.cost(0, method, task), Cost("key", seconds, 10 * seconds, sha256))
+
+
+def test_there_is_a_row_for_every_figure_that_a_stored_task_tells(new_study: Callable[..., Study]) -> None:
+    study = new_study()
+    tasks = stored(study, "piggyback")
+    assert figure_rows(tasks) == []
+    file = load_task(tasks.path("halves"))
+    save_task(file.path, file.components, replace(file.provenance, figures={"free": 0.25, "spare": 3.0}))
+    assert figure_rows(tasks) == [
+        {"task": "halves", "figure": "free", "value": 0.25},
+        {"task": "halves", "figure": "spare", "value": 3.0},
+    ]
+
+
+def test_costs_are_those_of_the_trainings_that_left_the_files(new_study: Callable[..., Study]) -> None:
+    study = new_study()
+    tasks = stored(study, "piggyback")
+    assert cost_rows(tasks) == []
+    record(study, BASE, "shapes", 5.0)
+    record(study, "piggyback", "halves", 2.0, sha256="another")  # as after an older state was checked out
+    record(study, "piggyback", "colour", 3.0)
+    assert cost_rows(tasks) == [
+        {"task": "shapes", "seconds": 5.0, "peak_memory": 50.0},
+        {"task": "colour", "seconds": 3.0, "peak_memory": 30.0},
+    ]
+    record(study, "piggyback", "halves", 2.0, sha256="")  # as of a training that is under way
+    assert len(cost_rows(tasks)) == 2
+
+
+@pytest.mark.slow
+def test_one_lesson_for_all_tasks_counts_for_each_in_equal_parts(new_study: Callable[..., Study]) -> None:
+    study = new_study()
+    study.learn_all("joint")
+    record(study, "joint", "shapes", 6.0)
+    rows = cost_rows(study.stored("joint"))
+    assert [(row["task"], row["seconds"]) for row in rows] == [("shapes", 2.0), ("halves", 2.0), ("colour", 2.0)]
+    assert {row["peak_memory"] for row in rows} == {60.0}

@@ -1,0 +1,46 @@
+"""What a training took is recorded beside its log, over all its attempts."""
+
+import argparse
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from palimpsest import tracking
+from palimpsest.methods import BASE
+from palimpsest.storage.task_file import load_task
+from palimpsest.training.cost import load_cost, save_cost
+from pipeline import train
+from tests.conftest import Study
+
+pytestmark = pytest.mark.slow
+
+LESSON = argparse.Namespace(seed=0, method=BASE, task="shapes")
+
+
+def test_an_interrupted_training_goes_on_counting(on_its_own: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = on_its_own
+    told: list[dict[str, float]] = []
+    monkeypatch.setattr(tracking, "training_run", lambda *given: nullcontext(tracking.NoRun()))
+    monkeypatch.setattr(tracking.NoRun, "metrics", lambda self, values: told.append(values))
+
+    def interrupt(self: Any, history: Any) -> None:
+        if len(history) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tracking.NoRun, "epochs", interrupt)
+        train.main(study.settings, study.layout, LESSON)
+    place = study.layout.cost(0, BASE, "shapes")
+    begun = load_cost(place)
+    assert begun is not None and begun.seconds > 0 and begun.sha256 == ""
+    save_cost(place, replace(begun, seconds=1000.0))
+    train.main(study.settings, study.layout, LESSON)
+    done = load_cost(place)
+    assert done is not None and 1000 < done.seconds < 1100
+    assert done.sha256 == load_task(study.layout.base(0, "shapes")).sha256
+    assert told[-1]["seconds"] == done.seconds and told[-1]["peak_memory"] == done.peak_memory
+    train.main(study.settings, study.layout, LESSON)  # anew: nothing was interrupted
+    again = load_cost(place)
+    assert again is not None and again.seconds < 100

@@ -1,0 +1,52 @@
+import re
+
+import pandas as pd
+
+from tests.report.conftest import read, save
+
+
+def test_a_changed_method_is_shown_twice_and_an_unchanged_one_once(results, page):
+    for method in ("fine-tune", "piggyback"):
+        save(results, method, "after-coco-seg-0")
+        save(results, method, "after-style-gogh-0")
+    save(results, "floor", "input-0")
+    html = page()
+    assert re.findall(r'alt="coco-seg, sample 0: (.*?)"', html) == [
+        " input",
+        "fine-tune after coco-seg",
+        "fine-tune after style-gogh",
+        "piggyback after coco-seg",
+    ]
+    assert "Not found: target, floor." in html
+
+
+def test_samples_are_in_the_order_of_their_numbers(results, page):
+    for number in (10, 9, 2):
+        save(results, "floor", f"input-{number}")
+    assert re.findall(r"sample (\d+):", page()) == ["2", "9", "10"]
+
+
+def test_large_pictures_are_made_lighter(results, page):
+    save(results, "floor", "input-0", side=160)
+    assert read(page()).fetched[0].startswith("data:image/webp;base64,")
+
+
+def test_left_out_files_are_counted_and_listed(page):
+    html = page()
+    rows = read(html).rows
+    start = rows.index(["coco-seg", "train", "1,400", "2", "1"])
+    assert rows[start + 1 : start + 3] == [["val", "8", "–", "–"], ["colorize", "not recorded"]]
+    assert "<code>a&lt;b&gt;.jpg</code> (train, broken): truncated" in html
+    assert "coco-seg: 1 left out" in html
+
+
+def test_a_plain_list_of_left_out_files_is_understood(data, page):
+    (data / "prepared" / "coco-seg" / "info.json").write_text('[{"file": "x.jpg", "reason": "empty"}]')
+    html = page()
+    assert "<code>x.jpg</code>: empty" in html
+
+
+def test_the_pictures_are_those_of_the_first_seed_that_has_any(results, metrics, page):
+    pd.concat([metrics, metrics.assign(seed=1)]).to_csv(results / "metrics.csv", index=False)
+    save(results, "floor", "input-0", seed=1)
+    assert "Seed 1." in page()

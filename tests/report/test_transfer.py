@@ -1,0 +1,235 @@
+import math
+
+import pandas as pd
+import pytest
+
+from palimpsest.errors import DataError
+from palimpsest.report.summary import describe
+from palimpsest.report.transfer import forgetting_table, scored_tasks, times_as_good
+
+SEQUENCE = [("seg", "segmentation"), ("colour", "colorization")]
+METHODS = ["scratch", "fine-tune", "piggyback"]
+KEYS = {"seg": "miou", "colour": "ciede2000", "style": "total_loss"}
+
+
+def metric_table(*cells, seed=0):
+    rows = [[seed, method, task, after, KEYS[task], value] for method, task, after, value in cells]
+    return pd.DataFrame(rows, columns=["seed", "method", "task", "after", "metric", "value"])
+
+
+def growth_table(*rows, seed=0):
+    rows = [[seed, *row] for row in rows]
+    return pd.DataFrame(rows, columns=["seed", "method", "task", "needed_to", "bytes"])
+
+
+def cost_table(*rows, seed=0):
+    return pd.DataFrame(
+        [[seed, *row] for row in rows], columns=["seed", "method", "task", "seconds", "peak_memory"]
+    )
+
+
+@pytest.fixture
+def metrics():
+    return metric_table(
+        ("floor", "seg", "seg", 8.0),
+        ("scratch", "seg", "seg", 80.0),
+        ("scratch", "seg", "colour", 80.0),
+        ("scratch", "colour", "colour", 10.0),
+        ("fine-tune", "seg", "seg", 80.0),
+        ("fine-tune", "seg", "colour", 20.0),
+        ("fine-tune", "colour", "colour", 8.0),
+        ("piggyback", "seg", "seg", 80.0),
+        ("piggyback", "seg", "colour", 80.0),
+        ("piggyback", "colour", "colour", 12.5),
+    )
+
+
+@pytest.fixture
+def growth():
+    return growth_table(
+        ("scratch", "seg", "run", 1000),
+        ("scratch", "seg", "learn", 0),
+        ("scratch", "colour", "run", 2000),
+        ("scratch", "colour", "learn", 0),
+        ("fine-tune", "seg", "run", 1000),
+        ("fine-tune", "seg", "learn", 600),
+        ("fine-tune", "colour", "run", 1100),
+        ("fine-tune", "colour", "learn", 900),
+    )
+
+
+@pytest.fixture
+def costs():
+    return cost_table(
+        ("scratch", "seg", 50.0, 900.0),
+        ("scratch", "colour", 30.0, 700.0),
+        ("fine-tune", "colour", 31.0, 701.0),
+    )
+
+
+def row(table, method):
+    return table.set_index("method").loc[method].to_dict()
+
+
+def test_every_figure_of_two_tasks_and_three_methods_by_hand(metrics, growth, costs):
+    table = forgetting_table(metrics, growth, costs, SEQUENCE, ["floor", *METHODS, "never-run"])
+    assert table["method"].tolist() == METHODS
+    assert row(table, "scratch") == {
+        "relative_quality": 1.0,
+        "backward_transfer": 0.0,
+        "forward_transfer": 0.0,
+        "bytes_per_added_task": 1000.0,
+        "learn_bytes_per_added_task": 0.0,
+        "seconds": 30.0,
+        "peak_memory": 700.0,
+    }
+    assert row(table, "fine-tune") == pytest.approx(
+        {
+            "relative_quality": 10 / 8,  # a colour difference: 8 is 1.25 times as good as 10
+            "backward_transfer": 20 / 80 - 1,
+            "forward_transfer": 10 / 8 - 1,
+            "bytes_per_added_task": 100.0,
+            "learn_bytes_per_added_task": 300.0,
+            "seconds": 31.0,
+            "peak_memory": 701.0,
+        }
+    )
+    piggyback = row(table, "piggyback")
+    assert [piggyback[name] for name in table.columns[1:4]] == pytest.approx([0.8, 0.0, -0.2])
+    assert all(math.isnan(piggyback[name]) for name in table.columns[4:])  # neither stored nor timed
+
+
+def test_means_are_over_the_tasks_after_the_first_and_before_the_last():
+    sequence = [*SEQUENCE, ("style", "style")]
+    metrics = metric_table(
+        ("scratch", "seg", "seg", 80.0),
+        ("scratch", "colour", "colour", 10.0),
+        ("scratch", "style", "style", 2.0),
+        ("ewc", "seg", "seg", 60.0),  # counts for nothing but what is forgotten of it
+        ("ewc", "seg", "colour", 1.0),
+        ("ewc", "seg", "style", 30.0),
+        ("ewc", "colour", "colour", 8.0),
+        ("ewc", "colour", "style", 20.0),
+        ("ewc", "style", "style", 4.0),
+    )
+    growth = growth_table(("ewc", "seg", "run", 100), ("ewc", "colour", "run", 900), ("ewc", "style", "run", 160))
+    costs = cost_table(("ewc", "seg", 99.0, 999.0), ("ewc", "colour", 20.0, 300.0), ("ewc", "style", 40.0, 200.0))
+    found = row(forgetting_table(metrics, growth, costs, sequence, ["ewc"]), "ewc")
+    assert found["relative_quality"] == pytest.approx((10 / 20 + 2 / 4) / 2)
+    assert found["backward_transfer"] == pytest.approx(((30 / 60 - 1) + (8 / 20 - 1)) / 2)
+    assert found["forward_transfer"] == pytest.approx(((10 / 8 - 1) + (2 / 4 - 1)) / 2)
+    assert (found["bytes_per_added_task"], found["seconds"], found["peak_memory"]) == (30.0, 30.0, 300.0)
+
+
+def test_of_one_task_what_is_left_is_learned_times_kept():
+    sequence = [("seg", "segmentation"), ("colour", "colorization"), ("style", "style")]
+    cells = [
+        ("ewc", "colour", "colour", 8.0),
+        ("ewc", "colour", "style", 25.0),
+        ("scratch", "colour", "colour", 10.0),
+    ]
+    found = row(forgetting_table(metric_table(*cells), growth_table(), cost_table(), sequence, ["ewc"]), "ewc")
+    relative, backward, forward = (found[name] for name in list(found)[:3])
+    assert relative == pytest.approx(10 / 25) == pytest.approx((1 + forward) * (1 + backward))
+
+
+def test_without_scratch_what_is_relative_to_it_is_unknown_and_what_was_forgotten_is_not(metrics, growth, costs):
+    table = forgetting_table(metrics[metrics["method"] != "scratch"], growth, costs, SEQUENCE, METHODS)
+    found = row(table, "fine-tune")
+    assert math.isnan(found["relative_quality"]) and math.isnan(found["forward_transfer"])
+    assert (found["backward_transfer"], found["bytes_per_added_task"]) == (-0.75, 100.0)
+
+
+def test_without_records_time_and_memory_are_unknown(metrics, growth):
+    table = forgetting_table(metrics, growth, cost_table(), SEQUENCE, METHODS)
+    assert table[["seconds", "peak_memory"]].isna().all(axis=None)
+    assert table["relative_quality"].notna().all()
+
+
+def test_a_mean_over_fewer_tasks_is_no_mean(metrics):
+    sequence = [*SEQUENCE, ("style", "style")]
+    both = pd.concat(
+        [metrics, metric_table(("scratch", "style", "style", 2.0), ("fine-tune", "style", "style", 2.0))]
+    )
+    found = row(
+        forgetting_table(
+            both, growth_table(), cost_table(("fine-tune", "style", 9.0, 9.0)), sequence, ["fine-tune"]
+        ),
+        "fine-tune",
+    )
+    assert math.isnan(found["relative_quality"])  # colour was not measured after style
+    assert math.isnan(found["seconds"]) and math.isnan(found["peak_memory"])
+    assert found["forward_transfer"] == pytest.approx((10 / 8 - 1 + 0) / 2)
+
+
+def test_seeds_are_each_relative_to_their_own_scratch_and_have_a_deviation(metrics, growth, costs):
+    second = metrics.assign(seed=1, value=metrics["value"].mask(metrics["value"] == 10.0, 4.0))
+    table = forgetting_table(
+        pd.concat([metrics, second]), pd.concat([growth, growth.assign(seed=1)]), costs, SEQUENCE, METHODS
+    )
+    found = row(table, "fine-tune")
+    assert list(table)[1:5] == [
+        "relative_quality",
+        "relative_quality_std",
+        "backward_transfer",
+        "backward_transfer_std",
+    ]
+    assert found["relative_quality"] == pytest.approx((10 / 8 + 4 / 8) / 2)
+    assert found["relative_quality_std"] == pytest.approx(0.75 / math.sqrt(2))
+    assert (found["backward_transfer"], found["backward_transfer_std"]) == (-0.75, 0.0)
+    assert found["seconds"] == 31.0 and math.isnan(found["seconds_std"])  # one seed was timed
+
+
+def test_a_method_measured_after_the_last_task_alone_has_its_final_quality(metrics):
+    joint = metric_table(("joint", "seg", "colour", 70.0), ("joint", "colour", "colour", 20.0))
+    table = forgetting_table(pd.concat([metrics, joint]), growth_table(), cost_table(), SEQUENCE, ["joint"])
+    assert row(table, "joint")["relative_quality"] == 0.5
+    assert math.isnan(row(table, "joint")["backward_transfer"])
+
+
+def test_one_task_alone_has_no_summary_but_a_row(metrics):
+    only = metrics[metrics["task"] == metrics["after"]].query("task == 'seg'")
+    table = forgetting_table(only, growth_table(), cost_table(), SEQUENCE[:1], METHODS)
+    assert table["method"].tolist() == METHODS
+    assert table.drop(columns="method").isna().all(axis=None)
+
+
+def test_the_metric_that_speaks_for_a_task():
+    every = ["ssim", "mse", "ciede2000", "miou", "iou/sky", "total_loss", "content_loss", "psnr"]
+    table = pd.DataFrame([{"task": "t", "metric": name} for name in every])
+    for kind, name in {
+        "segmentation": "miou",
+        "colorization": "ciede2000",
+        "style": "total_loss",
+        "paired": "ssim",
+    }.items():
+        assert [scored.column for scored in scored_tasks(table, [("t", kind)])] == [name]
+    assert scored_tasks(table[table["metric"] == "psnr"], [("t", "own-kind")]) == []  # neither better nor worse
+    without = table[table["metric"] != "ciede2000"]
+    assert scored_tasks(without, [("t", "colorization")])[0].column == "ssim"
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "reference", "expected"),
+    [
+        ("miou", 30.0, 60.0, 0.5),
+        ("miou", 0.0, 60.0, 0.0),
+        ("total_loss", 4.0, 2.0, 0.5),
+        ("total_loss", 2.0, 2.0, 1.0),
+        ("total_loss", 0.0, 0.0, 1.0),
+    ],
+)
+def test_times_as_good(metric, value, reference, expected):
+    assert times_as_good(describe(metric), value, reference) == expected
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "reference"), [("miou", 1.0, 0.0), ("mse", 0.0, 1.0), ("mse", math.nan, 1)]
+)
+def test_what_cannot_be_divided_is_unknown(metric, value, reference):
+    assert math.isnan(times_as_good(describe(metric), value, reference))
+
+
+def test_a_table_without_its_columns_is_refused(metrics, growth, costs):
+    with pytest.raises(DataError, match=r"growth\.csv: column 'bytes' is missing"):
+        forgetting_table(metrics, growth.drop(columns="bytes"), costs, SEQUENCE, METHODS)
