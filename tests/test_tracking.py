@@ -57,6 +57,18 @@ def points(client: Any, run: Any, metric: str = "loss") -> list[tuple[int, float
     return sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, metric))
 
 
+def test_every_folder_has_a_database_of_its_own(
+    client: Any, made_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    shutil.copy(made_once, tmp_path / "other" / "mlflow.db")
+    monkeypatch.chdir(tmp_path / "other")
+    tracking.connect().create_experiment("only here")
+    assert tracking.connect().get_experiment_by_name("only here") is not None
+    monkeypatch.chdir(tmp_path)
+    assert tracking.connect().get_experiment_by_name("only here") is None
+
+
 def test_a_training_is_one_run_with_its_settings_curves_and_tags(client: Any) -> None:
     with training_run(TAGS, "key", {"network": {"width": 16}, "seed": 0}) as run:
         for done in (1, 2, 3):

@@ -136,9 +136,10 @@ def telling_of_the_database() -> Iterator[None]:
 def connect() -> Any:
     """A client of the project's own database, made when missing: of jobs that come first together, by one.
 
-    MLflow makes its tables in many steps, and cannot go on with a database that has but some of them.
+    MLflow makes its tables in many steps, and cannot go on with a database that has but some of them. It keeps a
+    database open under the name it was given, so that a relative one would mean the first folder for ever.
     """
-    mlflow.set_tracking_uri(f"sqlite:///{TRACKING_DATABASE}")
+    mlflow.set_tracking_uri(f"sqlite:///{TRACKING_DATABASE.absolute()}")
     if not TRACKING_DATABASE.exists():  # what is there is whole, and to look something up nothing is written
         with one_at_a_time(LOCK):
             make_database()

@@ -20,8 +20,6 @@ from palimpsest.errors import StorageError
 from palimpsest.methods.reparametrised import LayerWeight
 from palimpsest.settings import MaskSettings
 
-Words = NDArray[np.int32]
-
 SURROGATES: dict[str, Callable[[Tensor], Tensor]] = {
     "clipped": lambda distance: distance.abs() <= 1,
     "sigmoid": lambda distance: 4 * distance.sigmoid() * (-distance).sigmoid(),
@@ -130,12 +128,13 @@ def expect_bytes(bits: Tensor, shape: torch.Size) -> None:
         raise StorageError(f"expected a mask of {-(-shape.numel() // 8)} bytes, found {bits.numel()}")
 
 
-BLOCK = 2**16
-"""Weights that are masked at a time: their unpacked bits stay in the processor's cache."""
+BLOCK = 2**17
+"""Weights that a thread masks at a time: few enough for what is between to stay in the processor's cache."""
 
-SHARE = 4 * BLOCK
-"""Weights that a thread takes on at a time."""
+ALL_OR_NONE = -np.unpackbits(np.arange(256, dtype=np.uint8)).reshape(256, 8).astype(np.int32)
+"""For each byte of a packed mask eight words: all bits of a weight, as −1 has, or none."""
 
+Words = NDArray[np.int32]
 MaskedLayer = tuple[Tensor, Tensor, Tensor]
 """Where the masked weight goes, the weight, and its mask as `pack` made it."""
 
@@ -144,32 +143,30 @@ MaskedLayer = tuple[Tensor, Tensor, Tensor]
 def write_masked(layers: Iterable[MaskedLayer]) -> None:
     """Write weight · mask of each layer to where it goes, both contiguous.
 
-    On the CPU in hardly more time than copying the weights takes: PyTorch's own ways to select by a bool pass
+    On the CPU in little more time than copying the weights takes: PyTorch's own ways to select by a bool pass
     over the memory several times. What the mask leaves out is +0, as in training.
 
     Raises:
         StorageError: there are fewer or more bytes than the weights of a layer need.
     """
-    shares = []
+    blocks = []
     for out, weight, bits in layers:
         expect_bytes(bits, weight.shape)
         if out.device.type == "cpu":
             source, target = (tensor.detach().view(-1).numpy().view(np.int32) for tensor in (weight, out))
-            parts = [slice(start, start + SHARE) for start in range(0, target.size, SHARE)]
-            shares += [
-                (target[part], source[part], bits.numpy()[part.start // 8 : part.stop // 8]) for part in parts
-            ]
+            parts = [slice(start, start + BLOCK) for start in range(0, target.size, BLOCK)]
+            packed = bits.numpy()
+            blocks += [(target[part], source[part], packed[part.start // 8 : part.stop // 8]) for part in parts]
         else:
             out.copy_(torch.where(unpack(bits, weight.shape), weight, 0.0))
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:  # NumPy lets go of Python's lock
-        list(threads.map(write_share, shares))
+    number = torch.get_num_threads()
+    with ThreadPoolExecutor(number) as threads:  # NumPy lets go of Python's lock
+        list(threads.map(write_blocks, [blocks[first::number] for first in range(number)]))
 
 
-def write_share(share: tuple[Words, Words, NDArray[np.uint8]]) -> None:
+def write_blocks(blocks: Iterable[tuple[Words, Words, NDArray[np.uint8]]]) -> None:
     """Write weights through their mask, block by block; the words are the bits of float32."""
-    target, source, packed = share
-    for start in range(0, target.size, BLOCK):
-        block = slice(start, start + BLOCK)
-        ones = np.unpackbits(packed[start // 8 : (start + BLOCK) // 8], count=target[block].size).view(np.int8)
-        mask = np.negative(ones, out=ones).astype(np.int32)  # all bits of a weight, as -1 has, or none
-        np.bitwise_and(source[block], mask, out=target[block])
+    room = np.empty((BLOCK // 8, 8), np.int32)
+    for target, source, packed in blocks:
+        mask = np.take(ALL_OR_NONE, packed, axis=0, out=room[: packed.size], mode="clip")
+        np.bitwise_and(source, mask.reshape(-1)[: source.size], out=target)
