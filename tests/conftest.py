@@ -8,7 +8,7 @@ import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -210,29 +210,41 @@ class Study:
             self.learn(method, task)
 
     def store_untrained(self, method: str, task: str, change: Callable[[Any], None] = lambda network: None) -> None:
-        """Store what a method leaves when it learns nothing, or what ``change`` does to the network."""
+        """Store what a method leaves when it learns nothing, or what ``change`` does to the network.
+
+        What it starts from is stored in the same way where it is missing.
+        """
         import torch  # noqa: PLC0415
 
         from palimpsest.methods import build_method, entry_of  # noqa: PLC0415
         from palimpsest.methods.base import Start  # noqa: PLC0415
-        from palimpsest.storage.task_file import Provenance, save_task  # noqa: PLC0415
-        from palimpsest.training.lesson import seed_of, starting_network  # noqa: PLC0415
+        from palimpsest.storage.task_file import save_task  # noqa: PLC0415
+        from palimpsest.tasks import build_task  # noqa: PLC0415
+        from palimpsest.training.lesson import earlier, provenance, seed_of, starting_network  # noqa: PLC0415
 
-        sequence = self.settings.sequence
-        earlier = {name: self.settings.tasks[name] for name in sequence[: sequence.index(task)]}
+        sequence, stored = self.settings.sequence, self.stored(method)
+        for path in stored.course.needed(task):
+            if not path.exists():
+                self.store_untrained(path.parent.name, path.stem)
+        before = {name: self.settings.tasks[name] for name in sequence[: sequence.index(task)]}
         lesson = self.settings.lesson(0, method, task)
-        stored, built = self.stored(method), self.task(task)
+        built = build_task(task, lesson.task)
+        together = entry_of(method).together
+        tasks = [self.task(name) for name in sequence] if together else [built]
         torch.manual_seed(seed_of(lesson))
-        network = starting_network(lesson, stored, list(earlier), built)
+        network = starting_network(lesson, stored, list(before), built)
         learner = build_method(method, lesson.method_settings)
-        learner.begin(Start(network, built, lesson.training))
+        looked_back = tuple(earlier(lesson, stored, before))
+        learner.begin(Start(network, built, lesson.training, looked_back, together=tasks))
         change(network)
-        base = stored.base.file(sequence[0]).sha256 if entry_of(method).adds_to_base else None
-        path = self.layout.stored(0, method, task)
-        settings = lesson.model_dump(mode="json")
-        origin = Provenance(self.settings.preset, 0, method, task, settings, base, "c0ffee", "da7a")
-        save_task(path, learner.store(network), origin)
-        self.networks[method, task] = network
+        learner.after_step(network, 1.0)
+        for name in [one.name for one in tasks]:
+            learner.enter(network, name)
+            mine = self.settings.lesson(0, method, name)
+            any_data = next(iter(self.prepared.values()))
+            origin = replace(provenance(mine, stored, any_data, {}), commit="c0ffee", data_sha256="da7a")
+            save_task(self.layout.stored(0, method, name), learner.store(network), origin)
+            self.networks[method, name] = copy.deepcopy(network) if together else network
 
 
 NUMBER = itertools.count()

@@ -5,8 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from palimpsest.methods import BASE
-
 Study = Any
 NewStudy = Callable[..., Study]
 
@@ -20,7 +18,7 @@ def moved(seed: int) -> Callable[[nn.Module], None]:
             for name, parameter in network.named_parameters():
                 if parameter.requires_grad:
                     parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
-                if name.endswith(".bias"):
+                if name.endswith(".bias") and parameter.requires_grad:
                     parameter.add_(0.5)  # or the few units of so narrow a network may all be dead
             for name, buffer in network.named_buffers():
                 if name.endswith(("running_mean", "running_var")):
@@ -31,12 +29,13 @@ def moved(seed: int) -> Callable[[nn.Module], None]:
 
 @pytest.fixture
 def stored_study(new_study: NewStudy) -> NewStudy:
-    """A study with a base and the other two tasks of one method, all moved and none trained."""
+    """A study with all tasks of one method and what they stand on, all moved and none trained."""
 
     def make(method: str) -> Study:
         study = new_study()
-        for number, name in enumerate(study.settings.sequence):
-            study.store_untrained(BASE if number == 0 else method, name, moved(number))
+        for number, path in enumerate(study.stored(method).course.files()):
+            if not path.exists():  # one lesson may store all
+                study.store_untrained(path.parent.name, path.stem, moved(number))
         return study
 
     return make

@@ -107,7 +107,7 @@ def test_the_metadata_is_that_of_the_contract(stored: Path) -> None:
     header = json.loads(content[8 : 8 + length])
     metadata = header.pop("__metadata__")
     assert header["encoder.0"]["dtype"] == "U8" and header["encoder.0"]["shape"] == [2]
-    assert metadata["format"] == FORMAT == "palimpsest task 1"
+    assert metadata["format"] == FORMAT == "palimpsest task 2"
     assert (metadata["preset"], metadata["seed"], metadata["method"], metadata["task"]) == (
         "mini",
         "3",
@@ -258,13 +258,13 @@ def test_a_foreign_header_is_an_error(tmp_path: Path, header: dict[str, Any], me
         load_task(tmp_path / "foreign")
 
 
-@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"format": "palimpsest task 2"}])
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"format": "palimpsest task 9"}])
 def test_a_file_of_another_format_is_told_with_what_was_expected_and_found(
     tmp_path: Path, metadata: dict[str, str] | None
 ) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "a", metadata=metadata)
     found = metadata["format"] if metadata else None
-    with pytest.raises(StorageError, match=f"expected format 'palimpsest task 1', found {found!r}"):
+    with pytest.raises(StorageError, match=f"expected format 'palimpsest task 2', found {found!r}"):
         load_task(tmp_path / "a")
 
 
