@@ -317,7 +317,7 @@ def retrain_base() -> None:
         ),
         (
             lambda whole: safetensors.torch.save({"x": torch.zeros(1)}),
-            "expected format 'palimpsest task 1', found None",
+            "expected format 'palimpsest task 2', found None",
         ),
         (lambda whole: (2**60).to_bytes(8, "little") + whole[8:], "is not a whole safetensors file"),
         (lambda whole: retrain_base() or whole, r"belongs to the base network \w+…, found \w+… in .*classes"),

@@ -56,21 +56,30 @@ def test_imports_for_the_type_checker_alone_do_not_count() -> None:
     assert f"{SOURCE}/analysis/forgetting.py" not in sources(["palimpsest.tracking"])
 
 
+BUILT_ON = {
+    "ewc": ["fine-tune"],
+    "lwf": ["fine-tune"],
+    "piggyback-ternary": ["piggyback"],
+    "piggyback-affine": ["piggyback"],
+    "piggyback-resblock": ["piggyback"],
+}
+"""Methods whose code is that of another and a little more."""
+
+
 @pytest.mark.parametrize("method", [BASE, *METHODS])
-def test_a_training_depends_on_its_own_method_and_on_no_other(method: str) -> None:
+def test_a_training_depends_on_its_own_method_and_what_that_is_built_on(method: str) -> None:
     files = {name: file_of(entry.path.partition(":")[0]).as_posix() for name, entry in METHODS.items()}
     found = set(stage_sources("train", [method], ["segmentation"]))
     own = files["scratch" if method == BASE else method]
-    assert own in found
-    assert found & set(files.values()) == {own}
-    assert (f"{SOURCE}/methods/masks.py" in found) == (method == "piggyback")
+    assert found & set(files.values()) == {own, *(files[name] for name in BUILT_ON.get(method, ()))}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_training_depends_on_its_own_kind_of_task_and_on_no_other(kind: str) -> None:
     files = {name: file_of(path.partition(":")[0]).as_posix() for name, path in KINDS.items()}
     found = set(stage_sources("train", ["scratch"], [kind]))
-    assert found & set(files.values()) == {files[kind]}
+    also = {files["paired"]} if kind == "reconstruction" else set()  # which is a picture paired with itself
+    assert found & set(files.values()) == {files[kind], *also}
 
 
 def test_every_module_is_run_by_a_stage_of_the_pipeline_by_the_command_line_or_by_programs_of_ones_own() -> None:
