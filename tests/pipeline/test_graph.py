@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from palimpsest.methods import AUTOENCODER
 from tests.pipeline.conftest import ROOT, Job, Study
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
@@ -13,6 +14,7 @@ Stages = dict[str, list[Job]]
 
 EVERYTHING: dict[str, Any] = {
     "preset": "real",
+    "methods": "all",
     "datasets": {"edges": {"format": "paired", "source": "directory", "root": "edges"}},
     "tasks": {"edges": {"kind": "paired", "data": "edges"}},
     "sequence": ["coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch", "edges"],
@@ -30,6 +32,14 @@ CHANGES: dict[str, dict[str, Any]] = {
 KINDS = {"coco-seg": "segmentation", "voc-seg": "segmentation", "colorize": "colorization", "edges": "paired"}
 """The other tasks are styles."""
 
+MASKS = ("piggyback", "piggyback-ternary", "piggyback-affine", "piggyback-resblock")
+
+
+def of(*methods: str) -> str:
+    """Trainings and evaluations of these methods."""
+    return " ".join(f"{rule}[{method}]" for method in methods for rule in ("train", "evaluate"))
+
+
 DEPENDENTS = {
     # Rules, with a method or a kind of task in brackets where only those: modules of src/palimpsest.
     "raw weights prepare train evaluate floor collect report": (
@@ -40,25 +50,39 @@ DEPENDENTS = {
         "data.coco data.download data.generated data.manifest data.paired data.prepare data.scenes data.scenes.coco"
         " data.scenes.drawing data.scenes.voc data.sources"
     ),
-    "raw weights prepare train[segmentation] evaluate floor": "data.voc",
+    "raw weights prepare train[segmentation] train[joint] evaluate floor": "data.voc",
     "prepare train evaluate floor report": "tasks",
-    "prepare train evaluate floor": "metrics tasks.base",
-    "prepare[segmentation] train[segmentation] evaluate floor": "metrics.segmentation tasks.segmentation",
-    "prepare[colorization] train[colorization] evaluate floor": "tasks.colorization",
-    "prepare[paired] train[paired] evaluate floor": "tasks.paired",
-    "prepare[colorization] prepare[paired] train[colorization] train[paired] evaluate floor": "tasks.pictures",
-    "prepare[style] train[style] evaluate floor": "metrics.perceptual tasks.style",
-    "prepare[colorization] prepare[paired] prepare[style] train[colorization] train[paired] train[style]"
-    " evaluate floor": "metrics.pictures",
-    "prepare[style] train evaluate floor": "networks networks.perceptual networks.unet",
+    "prepare train evaluate floor": "metrics metrics.pictures tasks.base",
+    "prepare[segmentation] train[segmentation] train[joint] evaluate floor": (
+        "metrics.segmentation tasks.painted tasks.segmentation"
+    ),
+    "prepare[colorization] train[colorization] train[joint] evaluate floor": "tasks.colorization",
+    "prepare[paired] train[paired] train[reconstruction] train[joint] evaluate floor": "tasks.paired",
+    "prepare[segmentation] prepare[colorization] prepare[paired] train[segmentation] train[colorization]"
+    " train[paired] train[reconstruction] train[joint] evaluate floor": "tasks.pictures",
+    "train[reconstruction]": "tasks.reconstruction",
+    "prepare[style] train[style] train[joint] evaluate floor": "metrics.perceptual tasks.style",
+    "prepare[style] train evaluate floor": "networks networks.perceptual networks.resblock networks.unet",
     "train evaluate floor report": "provenance",
-    "train evaluate floor": ("data.batches methods.base networks.trunk storage.recall storage.task_file"),
+    "train evaluate floor": ("course data.batches methods.base networks.trunk storage.recall storage.task_file"),
     "train evaluate": "tracking training training.cost",
-    "train": "networks.pretrained networks.standardised training.checkpoint training.lesson training.loop",
-    "train[base] train[scratch] evaluate[scratch]": "methods.scratch",
-    "train[fine-tune] evaluate[fine-tune]": "methods.fine_tune",
-    "train[decoder] evaluate[decoder]": "methods.decoder",
-    "train[piggyback] evaluate[piggyback]": "methods.masks methods.piggyback",
+    "train": (
+        "networks.pretrained networks.standardised training.checkpoint training.lesson training.loop"
+        " training.opponent"
+    ),
+    "train[base] train[autoencoder] train[scratch] evaluate[scratch]": "methods.scratch",
+    **{of("ewc"): "methods.ewc", of("lwf"): "methods.lwf", of("fine-tune", "ewc", "lwf"): "methods.fine_tune"},
+    **{of("packnet"): "methods.packnet", of("joint"): "methods.joint"},
+    **{of("decoder"): "methods.decoder", of("resblock6", "resblock9"): "methods.resblock"},
+    **{of("batchnorm"): "methods.batchnorm", of("adapter"): "methods.adapter"},
+    **{of("modulation"): "methods.modulation", of("bitdelta"): "methods.bitdelta"},
+    of(*MASKS): "methods.piggyback",
+    of("piggyback-ternary"): "methods.piggyback_ternary",
+    of("piggyback-affine"): "methods.piggyback_affine",
+    of("piggyback-resblock"): "methods.piggyback_resblock",
+    of("piggyback-gan"): "methods.piggyback_gan",
+    of(*MASKS, "bitdelta", "packnet"): "methods.masks",
+    of(*MASKS, "bitdelta", "packnet", "piggyback-gan", "adapter", "modulation"): "methods.reparametrised",
     "evaluate floor collect report": "analysis",
     "evaluate floor": "analysis.forgetting",
     "evaluate": "analysis.lessons analysis.masks analysis.sizes",
@@ -78,6 +102,8 @@ def labels(job: Job) -> set[str]:
     rule = job.rule.split("_")[0]  # train_base and train_in_turn are trainings
     task = job.wildcards.get("task")
     kind = KINDS.get(task, "style") if task else None
+    if job.wildcards.get("method") == AUTOENCODER:
+        kind = "reconstruction"
     return {rule, f"{rule}[{job.wildcards.get('method')}]", f"{rule}[{kind}]"}
 
 
