@@ -217,12 +217,11 @@ def attempt(client: Any, tags: Tags, key: str, settings: Mapping[str, Any]) -> I
         yield run
         client.set_terminated(run_id, "FINISHED")
     except BaseException as error:
-        with suppress(
-            MlflowException, StorageError
-        ):  # on a full disk; a retry goes on with a run that is RUNNING too
-            open_run = find_run(client, tags, "RUNNING")  # interrupted while it begins it has no name here yet
-            if open_run:
-                client.set_terminated(open_run, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        with suppress(MlflowException, StorageError):  # a full disk; a retry goes on with a RUNNING run too
+            left_open = find_run(client, tags, "RUNNING")  # `run_id` is unknown where it was interrupted in `begin`
+            if left_open:
+                client.set_terminated(left_open, status)
         raise
 
 
