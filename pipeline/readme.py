@@ -9,16 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
 from palimpsest.params import read
 from palimpsest.report.bench import bench_table
 from palimpsest.report.grid import write_grid
 from palimpsest.report.readme import has_table, table, write_tables
-from palimpsest.report.sweep import sweep_table
+from palimpsest.report.sweep import load_sweep, sweep_table
 from palimpsest.settings import FLOOR
+from palimpsest.sweeps import measured_below
 
 SHOWN = ("coco-seg", "colorize", "style-gogh", "style-munch")
 
@@ -34,7 +33,7 @@ def main() -> None:
 
 
 def tables(results: Path, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every table that results can fill, by the name of its markers: `mini`, `mini-sweep`, `bench`.
+    """Every table that results can fill, by the name of its markers: `mini`, `mini-sweep-ewc`, `bench`.
 
     A preset's table has the methods that `params.yaml` names for it, be others measured too: a page has no room
     for all, which stand in the preset's report.
@@ -42,8 +41,8 @@ def tables(results: Path, params: Mapping[str, Any]) -> Iterator[tuple[str, str]
     for path in sorted(results.glob("*/summary.json")):
         summary, shown = json.loads(path.read_text("utf-8")), {FLOOR, *methods_of(params, path.parent.name)}
         yield path.parent.name, table({name: entry for name, entry in summary.items() if name in shown})
-    for path in sorted(results.glob("*/sweep.csv")):
-        yield f"{path.parent.name}-sweep", sweep_table(pd.read_csv(path))
+        for swept in measured_below(path.parent):
+            yield f"{path.parent.name}-sweep-{swept.stem}", sweep_table(load_sweep(swept))
     if (results / "bench.json").exists():
         yield "bench", bench_table(json.loads((results / "bench.json").read_text("utf-8")))
 

@@ -10,6 +10,7 @@ from palimpsest.layout import Layout
 from palimpsest.provenance import code_version
 from palimpsest.report.page import Origin, write_page
 from palimpsest.settings import Settings
+from palimpsest.sweeps import measured_below
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
@@ -21,6 +22,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         sequence=[(name, settings.tasks[name].kind) for name in settings.sequence],
         methods=settings.methods,
         origin=Origin(settings.preset, code_version(), settings.digest()),
+        sweeps=measured_below(layout.results),
     )
 
 

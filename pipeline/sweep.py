@@ -1,10 +1,9 @@
-"""Gather what was measured of every variant of the sweeps, and of every method as it is set.
+"""Gather what was measured of every variant of one method, and of the method as it is set.
 
-python -m pipeline.sweep
+python -m pipeline.sweep --method piggyback
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
@@ -12,34 +11,48 @@ from palimpsest import job
 from palimpsest.layout import Layout
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import write_text
-from palimpsest.sweeps import Variants, sweeps_of
+from palimpsest.sweeps import Variants, flat, sweeps_of
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write `sweep.csv`: variant (empty for a method as it is set), seed, method, task, metric, value."""
-    sweeps = sweeps_of(*job.handed(options.config))
-    table = pd.concat(measured(settings, sweeps), ignore_index=True)
-    write_text(layout.results / "sweep.csv", table.to_csv(index=False))
+    """Write what was measured, variant (empty for the method as it is set), seed, method, task, after, metric,
+    value, and what makes the variants: variant, setting, set_to.
+    """
+    variants = sweeps_of(*job.handed(options.config))[options.method]
+    measurements = [
+        measured(settings, options.method, name, seed) for name in ("", *variants) for seed in settings.seeds
+    ]
+    write_text(layout.sweep(options.method), pd.concat(measurements).to_csv(index=False))
+    write_text(layout.varied(options.method), set_to(settings, variants).to_csv(index=False))
 
 
-def measured(settings: Settings, sweeps: Mapping[str, Variants]) -> Iterator[pd.DataFrame]:
-    """Each task right after it was learned, and of masks the share of zeros as a metric `zeros`."""
-    variants = [("", method) for method in settings.methods]
-    variants += [(name, method) for method, sweep in sweeps.items() for name in sweep]
-    for variant, method in variants:
-        for seed in settings.seeds:
-            folder = Layout(settings.preset, variant).evaluation(seed, method)
-            metrics = pd.read_csv(folder / "metrics.csv")
-            rows = [metrics[metrics["task"] == metrics["after"]][["task", "metric", "value"]]]
-            if (folder / "zeros.csv").stat().st_size > 1:
-                zeros = pd.read_csv(folder / "zeros.csv")
-                whole = zeros[zeros["layer"] == "all"].rename(columns={"zeros": "value"})
-                rows.append(whole.assign(metric="zeros")[["task", "metric", "value"]])
-            yield pd.concat(rows).assign(variant=variant, seed=seed, method=method)[COLUMNS]
+def measured(settings: Settings, method: str, variant: str, seed: int) -> pd.DataFrame:
+    """Each task after each later one, single classes right after learning alone; of masks the share of zeros, too,
+    as a metric `zeros`.
+    """
+    folder = Layout(settings.preset, variant).evaluation(seed, method)
+    metrics = pd.read_csv(folder / "metrics.csv")
+    rows = [metrics[(metrics["task"] == metrics["after"]) | ~metrics["metric"].str.startswith("iou/")]]
+    if (folder / "zeros.csv").stat().st_size > 1:
+        zeros = pd.read_csv(folder / "zeros.csv")
+        whole = zeros[zeros["layer"] == "all"].rename(columns={"zeros": "value"})
+        rows.append(whole.assign(metric="zeros", after=whole["task"]))
+    return pd.concat(rows).assign(variant=variant, seed=seed, method=method)[COLUMNS]
 
 
-COLUMNS = ["variant", "seed", "method", "task", "metric", "value"]
+COLUMNS = ["variant", "seed", "method", "task", "after", "metric", "value"]
+
+
+def set_to(settings: Settings, variants: Variants) -> pd.DataFrame:
+    """What each variant sets, and under an empty name what the same settings are without any."""
+    changes: dict[str, dict[str, object]] = {name: flat(variant) for name, variant in variants.items()}
+    paths = dict.fromkeys(path for change in changes.values() for path in change)
+    usual = flat(settings.model_dump(mode="json", by_alias=True))
+    rows = [("", path, usual.get(path, "")) for path in paths] + [
+        (name, path, value) for name, change in changes.items() for path, value in change.items()
+    ]
+    return pd.DataFrame(rows, columns=["variant", "setting", "set_to"])
 
 
 if __name__ == "__main__":
-    job.run(main, __doc__)
+    job.run(main, __doc__, "method")

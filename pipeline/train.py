@@ -37,7 +37,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     target = layout.stored(options.seed, options.method, names[0])
     record = layout.cost(options.seed, options.method, names[0])
     meter = CostMeter(key, load_cost(record) if checkpoint_of(target).exists() else None)
-    fabric = start_fabric(lessons[0].training)
+    fabric = start_fabric(lessons[0].training, in_parts=len(lessons) > 1)
     with tracking.training_run(tags, key, lessons[0].model_dump(mode="json"), fabric.is_global_zero) as run:
 
         def after_epoch(history: Sequence[dict[str, float]]) -> None:

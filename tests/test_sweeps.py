@@ -5,7 +5,8 @@ import pytest
 
 from palimpsest.errors import SettingsError
 from palimpsest.params import resolve
-from palimpsest.sweeps import sweeps_of, vary
+from palimpsest.settings import Variant
+from palimpsest.sweeps import flat, sweeps_of, vary
 
 Content = dict[str, Any]
 
@@ -63,10 +64,14 @@ def test_a_sweep_that_cannot_be_read_is_refused_with_its_path(content: Content, 
     ("changes", "told"),
     [
         ({"base": {"step": 3}}, "base.step: unknown setting; did you mean 'steps'?"),
-        ({"pictures": {"size": 96}}, "changes pictures; a sweep compares network, base, training, method_settings"),
+        (
+            {"pictures": {"size": 96}},
+            "changes pictures; a sweep compares network, base, training, method_settings, losses",
+        ),
         ({"seeds": [1]}, "changes seeds;"),
         ({"methods": ["scratch"]}, "changes methods;"),
-        ({"tasks": {"colour": {"loss": "l2"}}}, "changes tasks;"),
+        ({"tasks": {"colour": {"output": "chroma"}}}, "changes tasks.colour;"),
+        ({"sequence": ["shapes", "colour"]}, "changes sequence;"),
         ({"training": {"threads": 2}}, "changes training.threads;"),
         ({"base": {"encoder_weights": "a.pth"}}, "changes base.encoder_weights;"),
     ],
@@ -76,10 +81,36 @@ def test_a_variant_that_cannot_be_compared_is_refused(content: Content, changes:
         vary(with_sweeps(content, a=changes), {}, "a")
 
 
-def test_sweeps_of_methods_that_are_not_run_are_left_out(content: Content) -> None:
+def test_a_variant_may_learn_by_another_loss_and_stop_earlier(content: Content) -> None:
+    changes = {"sequence": ["shapes", "halves"], "tasks": {"halves": {"loss": "l1"}}}
+    varied = vary(with_sweeps(content, painted=changes), {}, "painted")
+    assert varied.sequence == ["shapes", "halves"] == resolve(content).sequence[:2]
+    assert varied.lesson(0, "piggyback", "halves").task.model_dump()["loss"] == "l1"
+    assert varied.variant == Variant(name="painted", own_base=False)
+
+
+def test_another_loss_of_the_base_task_makes_another_base_network_but_no_other_auto_encoder(
+    content: Content,
+) -> None:
+    changes = {"tasks": {"shapes": {"loss": "l1"}}}
+    for method, own_base in (("piggyback", True), ("resblock6", False), ("piggyback-resblock", False)):
+        variant = vary({**content, "sweeps": {"tiny": {method: {"painted": changes}}}}, {}, "painted").variant
+        assert variant is not None
+        assert variant.own_base == own_base
+
+
+def test_sweeps_are_those_of_the_preset_whatever_methods_are_compared(content: Content) -> None:
     swept = with_sweeps(content, slower=SLOWER)
-    assert sweeps_of(swept, {}) == {"piggyback": {"slower": SLOWER}}
-    assert sweeps_of(swept, {"methods": ["scratch"]}) == {} == sweeps_of(content, {})
+    assert sweeps_of(swept, {}) == sweeps_of(swept, {"methods": ["scratch"]}) == {"piggyback": {"slower": SLOWER}}
+    assert sweeps_of(content, {}) == {}
+
+
+def test_what_a_variant_sets_is_told_by_path() -> None:
+    assert flat({"base": {"steps": 3}, "sequence": ["a"], "tasks": {"a": {"loss": "l1"}}}) == {
+        "base.steps": 3,
+        "sequence": ["a"],
+        "tasks.a.loss": "l1",
+    }
 
 
 def test_a_variant_that_is_not_there_is_named(content: Content) -> None:

@@ -10,11 +10,11 @@ from palimpsest import job, liveness, machine
 from palimpsest.course import Course
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE, BASES, entry_of
+from palimpsest.methods import BASE, BASES, METHODS
 from palimpsest.params import find_files, read, resolve
-from palimpsest.provenance import stage_sources
+from palimpsest.provenance import digest, stage_sources
 from palimpsest.settings import FLOOR
-from palimpsest.sweeps import sweeps_of, vary
+from palimpsest.sweeps import measured_below, sweeps_of, vary
 
 try:
     CONTENT = read(Path("params.yaml"))
@@ -38,16 +38,14 @@ def any_of(names):
     return "|".join(names) or "(?!)"
 
 
-LEARNED = SETTINGS.learned
-"""The methods that are compared or composed, and those that they stand on."""
-IN_TURN = [name for name in LEARNED if entry_of(name).starts_from == "previous"]
-TOGETHER = [name for name in LEARNED if entry_of(name).together]
-SIDE_BY_SIDE = [name for name in LEARNED if name not in (*BASES, *IN_TURN, *TOGETHER)]
+IN_TURN = [name for name, entry in METHODS.items() if entry.starts_from == "previous"]
+TOGETHER = [name for name, entry in METHODS.items() if entry.together]
+SIDE_BY_SIDE = [name for name in METHODS if name not in (*IN_TURN, *TOGETHER)]
 
 
 wildcard_constraints:
     seed="|".join(map(str, SETTINGS.seeds)),
-    method="|".join([*BASES, *LEARNED]),
+    method=any_of([*BASES, *METHODS]),
     task="|".join(SETTINGS.sequence),
     dataset="|".join(SETTINGS.datasets),
     variant=any_of(name for sweep in SWEEPS.values() for name in sweep),

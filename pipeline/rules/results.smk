@@ -104,5 +104,6 @@ rule report:
         mem_mb=1000,
     params:
         settings=SETTINGS.model_dump_json(),
+        sweeps=digest("", measured_below(RESULTS)),  # shown where they are, and no reason to make them
     shell:
         "python -m pipeline.report --log {log}"

@@ -9,7 +9,7 @@ use rule train as train_variant with:
     log:
         EACH.logs / "train-{seed}-{method}-{task}.log",
     wildcard_constraints:
-        method="|".join([*BASES, *LEARNED]),
+        method=any_of([*BASES, *METHODS]),
 
 
 use rule evaluate as evaluate_variant with:
@@ -27,27 +27,34 @@ use rule evaluate as evaluate_variant with:
         EACH.logs / "evaluate-{seed}-{method}.log",
 
 
-rule sweep:
-    """Measure every variant of every sweep, beside all methods as they are set."""
+rule compare:
+    """Every variant of one method beside the method as it is set."""
     input:
-        measured=rules.collect.input.measured,
+        measured=lambda wildcards: expand(rules.evaluate.output, seed=SETTINGS.seeds, method=wildcards.method),
         variants=lambda wildcards: [
-            varied(name).layout.evaluation(seed, method) / "metrics.csv"
-            for method, sweep in SWEEPS.items()
-            for name in sweep
+            varied(name).layout.evaluation(seed, wildcards.method) / "metrics.csv"
+            for name in SWEEPS[wildcards.method]
             for seed in SETTINGS.seeds
         ],
         code=code("sweep"),
     output:
-        RESULTS / "sweep.csv",
+        measured=LAYOUT.sweep("{method}"),
+        settings=LAYOUT.varied("{method}"),
     log:
-        LOGS / "sweep.log",
+        LOGS / "sweep-{method}.log",
+    wildcard_constraints:
+        method=any_of(SWEEPS),
     threads: claim(1)
     resources:
         mem_mb=1000,
     params:
-        methods=SETTINGS.methods,
         seeds=SETTINGS.seeds,
-        variants={method: list(sweep) for method, sweep in SWEEPS.items()},
+        variants=lambda wildcards: list(SWEEPS[wildcards.method]),
     shell:
-        "python -m pipeline.sweep --log {log}"
+        "python -m pipeline.sweep --method {wildcards.method} --log {log}"
+
+
+rule sweep:
+    """Every sweep of the preset; `snakemake results/mini/sweep/ewc.csv` makes a single one."""
+    input:
+        expand(rules.compare.output, method=SWEEPS),

@@ -6,7 +6,7 @@ database of the folder in which the task was trained. What is not recorded is sa
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 
 from palimpsest import tracking
+from palimpsest.course import Course
 from palimpsest.errors import StorageError
 from palimpsest.layout import SWEEP, TRACKING_DATABASE, Layout
-from palimpsest.methods import BASE
 from palimpsest.methods.base import Component
 from palimpsest.settings import FLOOR
 from palimpsest.storage.task_file import TaskFile, load_task
+from palimpsest.sweeps import measured_below
 
 MISSING = "not recorded"
 NO_DATABASE = f"unknown: there is no {TRACKING_DATABASE} here; it stays in the folder of the training"
@@ -71,11 +72,11 @@ def composed_in(path: Path) -> tuple[list[Measured], list[Path]] | None:
 
 
 def measured_in(path: Path) -> tuple[list[Measured], list[Path]]:
-    """What a file of results is about, by the rows of its preset's `metrics.csv`, of a sweep's by `sweep.csv`; and
-    the files that say what it was measured with.
+    """What a file of results is about, by the rows of the tables that hold it; and the files that say what it was
+    measured with.
 
     Raises:
-        StorageError: the file is no result, or that table is missing, or has no rows of this file.
+        StorageError: the file is no result, or no such table is there, or none has rows of this file.
     """
     try:
         preset, *below = path.resolve().relative_to(Path("results").resolve()).parts
@@ -83,26 +84,48 @@ def measured_in(path: Path) -> tuple[list[Measured], list[Path]]:
         raise StorageError(f"{path}: expected a file below models/ or results/ of this folder") from error
     if not below:
         raise StorageError(f"{path}: belongs to no preset, and there is no training behind it")
-    target = "sweep" if preset.endswith(SWEEP) or below == ["sweep.csv"] else "all"
-    preset = preset.removesuffix(SWEEP)
-    table = Layout(preset).results / ("sweep.csv" if target == "sweep" else "metrics.csv")
-    if not table.exists():
-        raise StorageError(
-            f"{path}: {table} is missing, which says what was measured; `snakemake --cores all {target}` makes it"
-        )
-    rows = pd.read_csv(table, dtype={"variant": str, "task": str}).fillna({"variant": ""})
-    columns = [name for name in ("variant", "seed", "method", "task") if name in rows]
-    measured: list[Measured] = [
-        (Layout(preset, *variant), seed, method, task)
-        for *variant, seed, method, task in rows[columns].drop_duplicates().itertuples(index=False, name=None)
-    ]
+    layout = Layout(preset.removesuffix(SWEEP))
+    tables = tables_of(path, layout, below, of_variant=preset.endswith(SWEEP))
+    measured = [row for table in tables for row in rows_of(table, layout)]
     place = path.resolve()
     if "evaluation" in below:
         measured = [row for row in measured if place.is_relative_to(row[0].evaluation(*row[1:3]).resolve())]
+    measured = list(dict.fromkeys(measured))
     if not measured:
-        raise StorageError(f"{path}: {table} has no rows of it, so that it is left over from another study")
+        told = ", ".join(map(str, tables))
+        raise StorageError(f"{path}: {told} has no rows of it, so that it is left over from another study")
     origins = dict.fromkeys(layout.origin(seed, method) for layout, seed, method, _ in measured)
     return measured, list(origins)
+
+
+def tables_of(path: Path, layout: Layout, below: Sequence[str], *, of_variant: bool) -> list[Path]:
+    """The tables that say what a file of results is about: of the preset, of a sweep, of both for what both hold.
+
+    Raises:
+        StorageError: none is there.
+    """
+    swept, whole = measured_below(layout.results), layout.results / "metrics.csv"
+    if of_variant:
+        tables, target = swept, "sweep"
+    elif below[0] == "sweep":
+        tables, target = [layout.sweep(path.stem.removesuffix("-settings"))], str(path)
+    else:
+        tables, target = [whole, *(swept if below[0] == "evaluation" else ())], "all"
+    found = [table for table in tables if table.exists()]
+    if not found:
+        missing = tables[0] if tables else layout.results / "sweep"
+        raise StorageError(
+            f"{path}: {missing} is missing, which says what was measured; `snakemake --cores all {target}` makes it"
+        )
+    return found
+
+
+def rows_of(table: Path, layout: Layout) -> Iterator[Measured]:
+    """What the rows of a table are about."""
+    rows = pd.read_csv(table, dtype={"variant": str, "task": str}).fillna({"variant": ""})
+    columns = [name for name in ("variant", "seed", "method", "task") if name in rows]
+    for *variant, seed, method, task in rows[columns].drop_duplicates().itertuples(index=False, name=None):
+        yield Layout(layout.preset, *variant), seed, method, task
 
 
 def trainings(measured: Iterable[Measured]) -> Iterator[Path]:
@@ -115,7 +138,7 @@ def trainings(measured: Iterable[Measured]) -> Iterator[Path]:
         if method == FLOOR:
             continue
         own = layout.stored(seed, method, task)
-        base = [replace(layout, own_base=has).stored(seed, BASE, task) for has in (True, False)]
+        base = [Course(replace(layout, own_base=has), seed, method, [task]).base for has in (True, False)]
         found = next((file for file in (own, *base) if file.exists()), None)
         if found is None:
             raise StorageError(f"{own}: was measured, and is gone; `snakemake --cores all {own}` makes it")

@@ -75,6 +75,14 @@ class Layout:
         """The folder of one method's measurements."""
         return self.results / "evaluation" / f"seed-{seed}" / method
 
+    def sweep(self, method: str) -> Path:
+        """What was measured of the variants of a method."""
+        return self.results / "sweep" / f"{method}.csv"
+
+    def varied(self, method: str) -> Path:
+        """What these variants change."""
+        return self.results / "sweep" / f"{method}-settings.csv"
+
     def composition(self, name: str) -> Path:
         """The folder of two tasks composed."""
         return self.results / "compositions" / name

@@ -614,12 +614,6 @@ class Settings(Part):
         return self.sequence[0]
 
     @property
-    def learned(self) -> list[str]:
-        """The methods that are compared or composed, and those that they stand on."""
-        named = [*self.methods, *(made.method for made in self.compositions)]
-        return list(dict.fromkeys([*named, *(METHODS[name].base for name in named)]))
-
-    @property
     def composed(self) -> dict[str, CompositionSettings]:
         """The compositions by name, without those of tasks that the sequence does not have."""
         return {made.name: made for made in self.compositions if {made.first, made.second} <= {*self.sequence}}
@@ -642,7 +636,7 @@ class Settings(Part):
     def lesson(self, seed: int, method: str, task: str) -> Lesson:
         """The cut that decides one training. The base network is the lesson of the method ``base``."""
         chosen = self.tasks[known(task, self.sequence, "task")]
-        known(method, [*BASES, *self.learned], "method")
+        known(method, [*BASES, *METHODS], "method")
         overrides = chosen.training.model_dump(exclude_none=True, exclude={"smallest_scale"})
         crops = chosen.training.model_dump(exclude_none=True, include={"smallest_scale"})
         is_base = method in BASES
@@ -671,7 +665,7 @@ class Settings(Part):
 
     def examination(self, seed: int, method: str) -> Examination:
         """The cut that decides the measuring of one method."""
-        known(method, [FLOOR, *self.methods], "method")
+        known(method, [FLOOR, *METHODS], "method")
         return Examination(
             seed=seed,
             method=method,

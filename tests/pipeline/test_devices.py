@@ -38,7 +38,8 @@ def start(
         Path(name).symlink_to(ROOT / name)
     content["defaults"]["training"] |= {"devices": 2, "batchnorm_frozen": 0.5}
     Path("params.yaml").write_text(yaml.safe_dump(content))
-    write_arrays(Layout("tiny").prepared("shapes"), prepared["shapes"])
+    for name, arrays in prepared.items():
+        write_arrays(Layout("tiny").prepared(name), arrays)
 
     def run(*options: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -78,6 +79,19 @@ def test_a_training_on_two_devices_ends_is_recorded_once_and_gives_the_same_byte
         assert Path("logs/train.log").read_text().count("step 6/6") == number
         stored.append(STORED.read_bytes())
         STORED.unlink()
+    assert stored[0] == stored[1]
+
+
+def test_tasks_that_are_learned_at_once_may_use_other_parameters_at_each_step(start: Start) -> None:
+    stored = []
+    for _ in (1, 2):
+        status, told = ended(start("--method", "joint"))
+        assert status == 0, told
+        files = sorted(Path("models").rglob("*.safetensors"))
+        assert len(files) == len(list(Path("data/tiny/prepared").iterdir()))
+        stored.append([path.read_bytes() for path in files])
+        for path in files:
+            path.unlink()
     assert stored[0] == stored[1]
 
 

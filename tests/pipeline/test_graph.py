@@ -86,14 +86,13 @@ DEPENDENTS = {
     "evaluate floor collect report": "analysis",
     "evaluate floor": "analysis.forgetting",
     "evaluate": "analysis.lessons analysis.masks analysis.sizes",
-    "collect report": "analysis.accounting report report.summary",
-    "collect": "report.transfer",
-    "report": "report.page report.pictures report.stored report.study report.tradeoff",
-    # no results of the study come from these
-    "": (
-        "cli composition inspection report.bench report.grid report.readme report.sweep storage.resident"
-        " translation"
+    "collect report": "analysis.accounting report report.summary report.transfer",
+    "report": (
+        "report.chart report.page report.pictures report.readme report.stored report.study report.sweep"
+        " report.tradeoff"
     ),
+    # no results of the study come from these
+    "": ("cli composition inspection report.bench report.grid storage.resident translation"),
 }
 
 

@@ -34,17 +34,40 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Study:
     return study
 
 
-def test_a_sweep_measures_every_task_of_its_variants_and_of_the_methods(swept: Study) -> None:
-    rows = pd.read_csv(swept.folder / "results/mini/sweep.csv").fillna({"variant": ""})
-    lines = set(rows[["variant", "method"]].itertuples(index=False, name=None))
-    assert lines == {("", "fine-tune"), ("", "piggyback"), *((name, "piggyback") for name in VARIANTS)}
-    for _, found in rows.groupby(["variant", "method"]):
+def test_a_sweep_measures_every_task_of_its_variants_and_of_the_method(swept: Study) -> None:
+    rows = pd.read_csv(swept.folder / "results/mini/sweep/piggyback.csv").fillna({"variant": ""})
+    assert set(rows.variant) == {"", *VARIANTS}
+    assert set(rows.method) == {"piggyback"}
+    for _, found in rows.groupby("variant"):
         assert set(found.task) == {"coco-seg", "colorize"}
     assert set(rows[rows.metric == "zeros"].task) == {"colorize"}
     folder = swept.folder / "results/mini/evaluation/seed-0/piggyback"
-    then = pd.read_csv(folder / "metrics.csv").query("task == after and metric == 'ssim'")
-    own = rows[(rows.method == "piggyback") & (rows.variant == "") & (rows.metric == "ssim")]
+    then = pd.read_csv(folder / "metrics.csv").query("metric == 'ssim'")
+    own = rows[(rows.variant == "") & (rows.metric == "ssim")]
     assert list(then.value) == list(own.value)
+
+
+def test_a_sweep_tells_what_its_variants_set(swept: Study) -> None:
+    rows = pd.read_csv(swept.folder / "results/mini/sweep/piggyback-settings.csv", keep_default_na=False)
+    usual = {"base.standardised": "False", "method_settings.piggyback.score_beta1": "0.5"}
+    assert set(rows.itertuples(index=False, name=None)) == {
+        *(("", setting, value) for setting, value in usual.items()),
+        ("standardised", "base.standardised", "True"),
+        ("momentum", "method_settings.piggyback.score_beta1", "0.9"),
+    }
+
+
+def test_the_report_shows_a_sweep_once_it_is_there(swept: Study) -> None:
+    swept.snakemake("all")
+    page = swept.folder / "results/mini/report.html"
+    assert "method_settings.piggyback.score_beta1 = 0.9" in page.read_text("utf-8")
+    assert "Nothing to be done" in swept.snakemake("all")
+    tables = swept.folder / "results/mini/sweep"
+    tables.rename(tables.with_name("away"))
+    told = swept.snakemake("-n", "all")
+    tables.with_name("away").rename(tables)
+    assert "rule report" in told
+    assert "rule compare" not in told
 
 
 def test_a_variant_has_a_base_network_of_its_own_only_where_what_it_changes_makes_another(swept: Study) -> None:
@@ -85,10 +108,10 @@ def test_an_impossible_variant_stops_its_sweep_and_nothing_else(swept: Study) ->
 
 
 def test_files_of_a_sweep_lead_back_to_the_trainings(swept: Study) -> None:
-    table = swept.run("palimpsest", "inspect", "results/mini/sweep.csv").stdout
+    table = swept.run("palimpsest", "inspect", "results/mini/sweep/piggyback.csv").stdout
     stored = {
         *(f"{SWEEP}/{path}" for path in swept_paths(swept)),
-        "models/mini/seed-0/fine-tune/colorize.safetensors",
+        "models/mini/seed-0/piggyback/colorize.safetensors",
     }
     assert all(f"{path}:" in table for path in stored)
     for name in VARIANTS:

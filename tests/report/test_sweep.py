@@ -1,33 +1,130 @@
 import pandas as pd
+import pytest
 
-from palimpsest.report.sweep import sweep_table
+from palimpsest.report.sweep import Sweep, kept_and_learned, losses, sweep_sections, sweep_table
+
+SEQUENCE = [("first", "segmentation"), ("second", "segmentation")]
 
 ROWS = [
-    # variant, seed, method, task, metric, value
-    *[("", seed, "scratch", "first", "miou", 90.0) for seed in (0, 1)],
-    *[("", seed, "scratch", "second", "miou", 80.0 + seed) for seed in (0, 1)],
-    *[("", seed, "scratch", "style", "total_loss", 0.2) for seed in (0, 1)],
-    *[("", seed, "scratch", "style", "ssim", 0.5) for seed in (0, 1)],
-    *[("slow", seed, "piggyback", "first", "miou", 90.0) for seed in (0, 1)],
-    *[("slow", seed, "piggyback", "second", "miou", 70.0 + 2 * seed) for seed in (0, 1)],
-    *[("slow", seed, "piggyback", "style", "total_loss", 0.25) for seed in (0, 1)],
-    *[("slow", seed, "piggyback", task, "zeros", 0.3) for task in ("second", "style") for seed in (0, 1)],
+    # variant, seed, task, after, metric, value
+    *[("", seed, "first", "first", "miou", 90.0) for seed in (0, 1)],
+    *[("", seed, "second", "second", "miou", 80.0 + seed) for seed in (0, 1)],
+    *[("slow", seed, "first", "first", "miou", 90.0) for seed in (0, 1)],
+    *[("slow", seed, "second", "second", "miou", 70.0 + 2 * seed) for seed in (0, 1)],
+    *[("slow", seed, "style", "style", "total_loss", 0.25) for seed in (0, 1)],
+    *[("slow", seed, "style", "style", "ssim", 0.25) for seed in (0, 1)],
+    *[("slow", seed, task, task, "zeros", 0.3) for task in ("second", "style") for seed in (0, 1)],
 ]
 
 
-def frame(rows: list[tuple[object, ...]]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["variant", "seed", "method", "task", "metric", "value"])
+def sweep(method: str, rows: list[tuple[object, ...]], settings: list[tuple[str, str, str]]) -> Sweep:
+    columns = ["variant", "seed", "task", "after", "metric", "value"]
+    measured = pd.DataFrame(rows, columns=columns).assign(method=method)
+    return Sweep(method, measured, pd.DataFrame(settings, columns=["variant", "setting", "set_to"]))
 
 
-def test_a_line_per_method_and_variant_with_means_and_deviations_over_the_seeds() -> None:
-    assert sweep_table(frame(ROWS)).splitlines() == [
+def test_a_line_per_variant_with_means_and_deviations_over_the_seeds() -> None:
+    assert sweep_table(sweep("piggyback", ROWS, [])).splitlines() == [
         "|  | `first` mIoU (%) ↑ | `second` mIoU (%) ↑ | `style` total loss ↓ | zeros (%) |",
         "| --- | ---: | ---: | ---: | ---: |",
-        "| **scratch** | 90.00 ± 0.00 | 80.50 ± 0.71 | 0.2000 ± 0.0000 | – |",
-        "| piggyback, `slow` | 90.00 ± 0.00 | 71.00 ± 1.41 | 0.2500 ± 0.0000 | 30 |",
+        "| **piggyback** | 90.00 ± 0.00 | 80.50 ± 0.71 | – | – |",
+        "| `slow` | 90.00 ± 0.00 | 71.00 ± 1.41 | 0.2500 ± 0.0000 | 30 |",
     ]
 
 
 def test_one_seed_has_no_deviation() -> None:
-    (*_, last) = sweep_table(frame([row for row in ROWS if row[1] == 0])).splitlines()
-    assert last == "| piggyback, `slow` | 90.00 | 70.00 | 0.2500 | 30 |"
+    (*_, last) = sweep_table(sweep("piggyback", [row for row in ROWS if row[1] == 0], [])).splitlines()
+    assert last == "| `slow` | 90.00 | 70.00 | 0.2500 | 30 |"
+
+
+def test_without_masks_there_is_no_column_of_zeros() -> None:
+    header, *_ = sweep_table(sweep("ewc", ROWS[:4], [])).splitlines()
+    assert header == "|  | `first` mIoU (%) ↑ | `second` mIoU (%) ↑ |"
+
+
+def learned(variant: str, first_after: float, second: float) -> list[tuple[object, ...]]:
+    return [
+        (variant, 0, "first", "first", "miou", 80.0),
+        (variant, 0, "first", "second", "miou", first_after),
+        (variant, 0, "second", "second", "miou", second),
+    ]
+
+
+PENALTY = sweep(
+    "ewc",
+    [
+        *learned("", 40.0, 45.0),
+        *learned("stiff", 60.0, 25.0),
+        *learned("loose", 20.0, 50.0),
+        *learned("bn", 8.0, 48.0),
+    ],
+    [
+        ("", "method_settings.ewc.weight", "10.0"),
+        ("", "method_settings.ewc.batchnorm", "task"),
+        ("stiff", "method_settings.ewc.weight", "100.0"),
+        ("loose", "method_settings.ewc.weight", "1.0"),
+        ("bn", "method_settings.ewc.batchnorm", "shared"),
+    ],
+)
+
+
+@pytest.fixture
+def metrics() -> pd.DataFrame:
+    """`scratch` reaches 50 in the second task and forgets nothing; `fine-tune` forgets."""
+    rows = [
+        *(("scratch", *row[1:]) for row in learned("", 80.0, 50.0)),
+        *(("fine-tune", *row[1:]) for row in learned("", 4.0, 55.0)),
+        ("ewc", 0, "first", "first", "miou", 1.0),  # of another seed's run, say: the sweep has its own
+    ]
+    return pd.DataFrame(rows, columns=["method", "seed", "task", "after", "metric", "value"])
+
+
+def test_what_forgets_stands_where_its_transfers_say_and_values_of_one_setting_are_joined(
+    metrics: pd.DataFrame,
+) -> None:
+    places, joined = kept_and_learned([PENALTY], metrics, SEQUENCE)
+    assert {name: (round(x, 9), round(y, 9)) for name, (x, y) in places.items()} == {
+        "fine-tune": (0.1, -0.95),
+        "ewc": (-0.1, -0.5),
+        "ewc 100.0": (-0.5, -0.25),
+        "ewc 1.0": (0.0, -0.75),
+        "bn": (-0.04, -0.9),
+    }
+    assert joined == [["ewc 1.0", "ewc", "ewc 100.0"]]
+
+
+def test_the_section_has_a_figure_only_of_what_forgets(metrics: pd.DataFrame) -> None:
+    found = sweep_sections([PENALTY], metrics, SEQUENCE)
+    assert found is not None
+    assert [point["name"] for point in found["kept"]["points"] if point["strong"]] == [
+        "ewc",
+        "ewc 100.0",
+        "ewc 1.0",
+    ]
+    assert found["tables"][0]["rows"][1]["changes"] == "method_settings.ewc.weight = 100.0"
+    assert found["losses"] == []
+    alone = metrics[metrics["method"] == "scratch"]
+    masks = sweep("piggyback", learned("", 80.0, 50.0), [])
+    nothing = sweep_sections([masks], alone, SEQUENCE)
+    assert nothing is not None
+    assert nothing["kept"] is None
+    assert sweep_sections([], metrics, SEQUENCE) is None
+
+
+def test_losses_stand_beside_those_of_the_study() -> None:
+    blocks = sweep(
+        "resblock6",
+        [*learned("", 80.0, 50.0), *learned("l1", 80.0, 7.5)],
+        [
+            ("", "tasks.first.loss", "cross-entropy"),
+            ("", "tasks.second.loss", "cross-entropy"),
+            ("", "sequence", "['first', 'second', 'style']"),
+            ("l1", "tasks.first.loss", "l1"),
+            ("l1", "tasks.second.loss", "l1"),
+            ("l1", "sequence", "['first', 'second']"),
+        ],
+    )
+    found = {row["loss"]: (row["study"], row["own"]) for row in losses([blocks, PENALTY], ["first", "second"])}
+    assert found["L1"] == ("7.11", ["80.00", "7.50"])
+    assert found["cross-entropy"] == ("52.55", ["80.00", "50.00"])
+    assert found["adversarial, 9 blocks"] == ("9.54", ["–", "–"])

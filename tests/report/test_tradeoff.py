@@ -7,22 +7,8 @@ import pytest
 
 from palimpsest.errors import DataError
 from palimpsest.methods import METHODS
-from palimpsest.report.tradeoff import (
-    PLOT,
-    SHOWN,
-    SYMBOL,
-    Box,
-    Point,
-    byte_ticks,
-    chart,
-    crosses,
-    number,
-    pareto_front,
-    placed,
-    share_ticks,
-    size,
-    summary_table,
-)
+from palimpsest.report.chart import PLOT, SYMBOL, Box, Point, crosses, placed, share_ticks
+from palimpsest.report.tradeoff import SHOWN, byte_ticks, chart, number, pareto_front, size, summary_table
 
 
 @pytest.mark.parametrize(
@@ -126,9 +112,9 @@ def test_the_axes_hold_every_point_and_a_network_per_task():
     assert [tick["text"] for tick in drawn["y_ticks"]] == ["90", "92", "94", "96", "98", "100"]
     a, b = drawn["points"]
     assert (a["x"], b["x"]) == (PLOT.left, PLOT.right)
-    assert drawn["alone"] == PLOT.top
+    assert drawn["level"] == PLOT.top
     assert a["low"] == a["y"] == a["high"] and b["low"] > b["y"] > b["high"]
-    assert drawn["path"] == f"M{a['x']} {a['y']}H{b['x']}V{b['y']}H{PLOT.right}"
+    assert drawn["paths"] == [f"M{a['x']} {a['y']}H{b['x']}V{b['y']}H{PLOT.right}"]
     assert b["says"] == "b: 97.0 %, 1 MiB"
 
 

@@ -4,22 +4,32 @@ A method is said in few words: what it starts from (the table in `palimpsest.met
 added to the loss, what happens between steps and after training, and what has to be stored, to run the task
 and to go on learning. How the methods of the field map onto these words:
 
-=================  ============  ==============================  ===========================  ==================
-method             starts from   `begin`: what trains            while and after training     `store`
-=================  ============  ==============================  ===========================  ==================
-scratch            nothing       everything                                                   network
-fine-tune          previous      everything                                                   network (shared)
-decoder            base          decoder                                                      decoder
-piggyback          base          scores over frozen weights                                   mask
-ewc                previous      everything                      `penalty`; `after_training`  network (shared),
-                                                                 estimates the Fisher         fisher (to learn)
-lwf                previous      everything                      `penalty`: earlier tasks'    network (shared)
-                                                                 answers on the new pictures
-packnet            previous      weights still free              `after_step` prunes at a     network, owner of
-                                                                 share of the steps           each weight (shared)
-adapter, low rank  base          added modules                                                adapter
-bitdelta           base          everything, then signs+scales   `after_step` quantises       signs, scales
-=================  ============  ==============================  ===========================  ==================
+==================  ==========  ============================  ===========================  ========================
+method              from        `begin`: what trains          while and after training     `store`
+==================  ==========  ============================  ===========================  ========================
+scratch             nothing     everything                                                 network
+joint               nothing     everything, own layers of     `enter` takes up the next    network (shared)
+                                each task                     task at each step
+fine-tune           previous    everything                                                 network (shared)
+ewc                 previous    everything                    `penalty`; `after_training`  network (shared),
+                                                              estimates the Fisher         fisher (to learn)
+lwf                 previous    everything                    `penalty`: earlier tasks'    network (shared)
+                                                              answers on the new pictures
+packnet             previous    weights still free            `after_step` prunes at a     network, owner of
+                                                              share of the steps           each weight (shared)
+decoder             base        decoder                                                    decoder
+batchnorm           base        nothing else                                               nothing else
+resblock6, 9        base        residual blocks                                            blocks
+piggyback, ternary  base        scores over frozen weights    `after_step` may average     mask
+piggyback-affine    base        scores, scalars                                            mask, scalars
+piggyback-resblock  base        scores over frozen blocks                                  mask
+piggyback-gan       previous    free filters, coefficients                                 coefficients, free
+                                of all others                                              filters (shared)
+adapter, low rank   base        convolutions beside the                                    adapter
+                                base's
+modulation          base        size and mean of each kernel                               modulation
+bitdelta            base        changes, then signs, scales   `after_step` quantises       signs, scales
+==================  ==========  ============================  ===========================  ========================
 
 BatchNorm and the 1×1 head belong to the task in every method: they always train and are always stored.
 """

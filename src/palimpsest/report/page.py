@@ -31,6 +31,7 @@ from palimpsest.report.summary import (
     headlines,
     written,
 )
+from palimpsest.report.sweep import load_sweep, sweep_sections
 from palimpsest.report.tradeoff import SHOWN, summary_table
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
@@ -61,18 +62,24 @@ def write_page(
     sequence: Sequence[tuple[str, str]],
     methods: Sequence[str],
     origin: Origin,
+    sweeps: Sequence[Path] = (),
 ) -> None:
     """Write the report of one preset.
 
     results: `results/<preset>`, of which only `metrics.csv` must be there. data: `data/<preset>`. sequence:
-    (task, kind) in the order of learning. methods: in the order of their columns. Raises DataError for a
-    file of results that is unreadable or contradicts itself.
+    (task, kind) in the order of learning. methods: in the order of their columns. sweeps: the tables of
+    `snakemake sweep`. Raises DataError for a file of results that is unreadable or contradicts itself.
     """
-    write_text(destination, render(results, data, sequence, methods, origin))
+    write_text(destination, render(results, data, sequence, methods, origin, sweeps))
 
 
 def render(
-    results: Path, data: Path, sequence: Sequence[tuple[str, str]], methods: Sequence[str], origin: Origin
+    results: Path,
+    data: Path,
+    sequence: Sequence[tuple[str, str]],
+    methods: Sequence[str],
+    origin: Origin,
+    sweeps: Sequence[Path] = (),
 ) -> str:
     """The page as text; see `write_page`."""
     metrics = _table(results / "metrics.csv")
@@ -103,6 +110,7 @@ def render(
         summary=summary_table(_table(results / "forgetting.csv"), learned),
         figures=lesson_figures(_table(results / "figures.csv"), matrix, learned),
         sizes=size_table(_table(results / "sizes.csv"), matrix, learned),
+        sweeps=sweep_sections([load_sweep(path) for path in sweeps], metrics, sequence),
         zeros=zero_charts(_table(results / "analysis" / "zeros.csv"), matrix, learned),
         similarity=similarity_triangles(_table(results / "analysis" / "similarity.csv"), matrix, learned),
         pictures=[sample_pictures(samples, matrix, learned, task) for task, _ in sequence],
@@ -258,7 +266,7 @@ def _study() -> Context:
         "methods": study.METHODS,
         "rows": rows,
         "sizes": [f"{study.SIZE_MIB[method]:,.1f}" for method in study.METHODS],
-        "losses": study.RESBLOCK_SEGMENTATION,
+        "losses": [(loss.name, f"{loss.miou:.2f}") for loss in study.RESBLOCK_SEGMENTATION],
     }
 
 

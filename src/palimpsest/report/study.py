@@ -62,11 +62,20 @@ MASK_SIMILARITY = {
     ("style-munch", "style-gogh"): 0.5210,
 }
 
-# Pascal VOC by the residual-block network, mIoU in per cent, by the loss that trained it.
-RESBLOCK_SEGMENTATION = {
-    "L1": 7.11,
-    "L2": 4.49,
-    "adversarial, 6 blocks": 4.26,
-    "adversarial, 9 blocks": 9.54,
-    "cross-entropy": 52.55,
-}
+
+class Loss(NamedTuple):
+    """How the residual-block network segments Pascal VOC, by the loss that trained it."""
+
+    name: str
+    method: str  # as far as the study says
+    loss: str
+    miou: float  # per cent
+
+
+RESBLOCK_SEGMENTATION = (
+    Loss("L1", "resblock6", "l1", 7.11),
+    Loss("L2", "resblock6", "l2", 4.49),
+    Loss("adversarial, 6 blocks", "resblock6", "adversarial", 4.26),
+    Loss("adversarial, 9 blocks", "resblock9", "adversarial", 9.54),
+    Loss("cross-entropy", "resblock6", "cross-entropy", 52.55),
+)

@@ -1,49 +1,281 @@
-"""The table of a sweep: every variant beside the methods as they are set."""
+"""What sweeps have found: their tables, what methods that forget trade for it, and losses beside the study's.
+
+The files come from `snakemake sweep`; a report shows those that are there.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from palimpsest.errors import DataError
+from palimpsest.report import study
+from palimpsest.report.chart import HEIGHT, PLOT, WIDTH, Box, Point, leader, placed, share_ticks
 from palimpsest.report.readme import ARROWS, markdown
 from palimpsest.report.summary import describe, written
+from palimpsest.report.transfer import forgetting_table
 
 SHOWN = ("miou", "ssim", "ciede2000", "total_loss")
 """The metrics that compare variants, of each task those that it has; a style's SSIM has no better or worse."""
 
+LOSS = re.compile(r"tasks\.[^.]+\.loss")
+"""A setting that says by which loss a task is learned."""
 
-def sweep_table(rows: pd.DataFrame) -> str:
-    """Markdown from `sweep.csv`: a line per method and variant, means over the seeds ± their standard deviation.
+Context = dict[str, Any]
+
+
+class Sweep(NamedTuple):
+    """The variants of one method."""
+
+    method: str
+    measured: pd.DataFrame
+    """variant (empty: the method as it is set), seed, method, task, after, metric, value."""
+    settings: pd.DataFrame
+    """variant, setting, set_to."""
+
+    @property
+    def variants(self) -> list[str]:
+        """Their names, with the empty one in front."""
+        return list(dict.fromkeys(self.measured["variant"]))
+
+    def set_to(self, variant: str) -> dict[str, str]:
+        """What a variant changes; for the empty one, the usual values of all that any changes."""
+        own = self.settings[self.settings["variant"] == variant]
+        return dict(zip(own["setting"], own["set_to"], strict=True))
+
+
+def load_sweep(path: Path) -> Sweep:
+    """What was measured of the variants of one method, from both of its files.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    measured = read(path, ["variant", "seed", "method", "task", "after", "metric", "value"])
+    settings = read(path.with_stem(f"{path.stem}-settings"), ["variant", "setting", "set_to"])
+    return Sweep(path.stem, measured, settings)
+
+
+def read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A table with these columns, of text but for seeds and values."""
+    kinds = {name: {"seed": int, "value": float}.get(name, str) for name in columns}
+    try:
+        return pd.read_csv(path, dtype=kinds, keep_default_na=False, usecols=columns)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: not a readable table ({error})") from error
+
+
+def sweep_table(sweep: Sweep) -> str:
+    """Markdown: a line per variant, means over the seeds ± their standard deviation.
 
     The base task's figure says which base network a line stands on: a variant that changes the training has its
     own. `zeros` is the mean of all tasks' masks.
     """
-    measured = rows.fillna({"variant": ""})
-    styles = set(measured.loc[measured["metric"] == "total_loss", "task"])
+    header, lines = sweep_cells(sweep)
+    titles = ["", *(f"`{task}` {label}" if task else label for task, label in header)]
+    named = [[f"`{variant}`" if variant else f"**{sweep.method}**", *cells] for variant, cells in lines]
+    return markdown([titles, ["---", *["---:"] * len(header)], *named])
+
+
+def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, list[str]]]]:
+    """Task and metric of each column, and variant and cells of each line; each task right after it was learned."""
+    rows = sweep.measured[sweep.measured["task"] == sweep.measured["after"]]
+    styles = set(rows.loc[rows["metric"] == "total_loss", "task"])
     columns = [
         (task, metric)
-        for task in dict.fromkeys(measured["task"])
+        for task in dict.fromkeys(rows["task"])
         for metric in SHOWN
-        if ((measured["task"] == task) & (measured["metric"] == metric)).any()
-        and not (metric == "ssim" and task in styles)
+        if ((rows["task"] == task) & (rows["metric"] == metric)).any() and not (metric == "ssim" and task in styles)
     ]
-    header = ["", *(f"`{task}` {_label(metric)}" for task, metric in columns), "zeros (%)"]
-    lines = [header, ["---", *["---:"] * (len(columns) + 1)]]
-    for variant, method in dict.fromkeys(measured[["variant", "method"]].itertuples(index=False, name=None)):
-        own = measured[(measured["variant"] == variant) & (measured["method"] == method)]
-        cells = [_cell(own[(own["task"] == task) & (own["metric"] == metric)], metric) for task, metric in columns]
-        zeros = own.loc[own["metric"] == "zeros", "value"]
-        name = f"{method}, `{variant}`" if variant else f"**{method}**"
-        lines.append([name, *cells, f"{100 * zeros.mean():.0f}" if len(zeros) else "–"])
-    return markdown(lines)
+    masks = "zeros" in set(rows["metric"])
+    lines = []
+    for variant in sweep.variants:
+        own = rows[rows["variant"] == variant]
+        cells = [cell(own[(own["task"] == task) & (own["metric"] == metric)], metric) for task, metric in columns]
+        if masks:
+            zeros = own.loc[own["metric"] == "zeros", "value"]
+            cells.append(f"{100 * zeros.mean():.0f}" if len(zeros) else "–")
+        lines.append((variant, cells))
+    return [(task, label(metric)) for task, metric in columns] + [("", "zeros (%)")] * masks, lines
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
+    """A metric with its unit and which way is better."""
     metric = describe(name)
     unit = f" ({metric.unit})" if metric.unit else ""
     return f"{metric.label}{unit}{ARROWS[metric.better]}"
 
 
-def _cell(values: pd.DataFrame, name: str) -> str:
-    """Mean of the seeds, and ± their standard deviation where there are several."""
+def cell(values: pd.DataFrame, name: str) -> str:
+    """Mean of the seeds, and ± their standard deviation where there are several; a dash where nothing is."""
+    if values.empty:
+        return "–"
     metric, found = describe(name), values["value"]
     mean = float(found.mean())
     beside = f" ± {written(metric, float(found.std()), mean)}" if len(found) > 1 else ""
     return written(metric, mean) + beside
+
+
+def sweep_sections(
+    sweeps: Sequence[Sweep], metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
+) -> Context | None:
+    """What the report shows of sweeps; None where there are none.
+
+    `tables` has one for each method; `kept` is the figure of earlier tasks kept against new tasks learned, by the
+    variants and methods that forget; `losses` are those of residual blocks beside the study's, mIoU by `tasks`.
+    """
+    if not sweeps:
+        return None
+    segmentations = [task for task, kind in sequence if kind == "segmentation"]
+    return {
+        "tables": [table(sweep) for sweep in sweeps],
+        "kept": kept_chart(*kept_and_learned(sweeps, metrics, sequence)),
+        "tasks": segmentations,
+        "losses": losses(sweeps, segmentations),
+    }
+
+
+def table(sweep: Sweep) -> Context:
+    """The table of one method, with what each variant changes."""
+    header, lines = sweep_cells(sweep)
+    rows = []
+    for variant, cells in lines:
+        changes = [f"{setting} = {value}" for setting, value in sweep.set_to(variant).items()] if variant else []
+        rows.append({"variant": variant or "as it is set", "changes": ", ".join(changes), "cells": cells})
+    return {"method": sweep.method, "header": header, "rows": rows}
+
+
+Transfer = tuple[float, float]
+"""Forward and backward transfer, as `report.transfer` defines them."""
+
+
+def kept_and_learned(
+    sweeps: Sequence[Sweep], metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
+) -> tuple[dict[str, Transfer], list[list[str]]]:
+    """Forward and backward transfer of what forgets, by a name to be shown; and which of them are joined by a line.
+
+    Joined are the variants of a method that change one and the same number, with the method as it is set.
+    """
+    names: dict[tuple[str, str], str] = {}
+    joined = []
+    for sweep in sweeps:
+        series: dict[str, list[tuple[float, str]]] = {}
+        for variant in sweep.variants:
+            changes = sweep.set_to(variant)
+            name = variant
+            for setting, value in changes.items() if len(changes) == 1 or not variant else ():
+                if number(value):
+                    name = f"{sweep.method} {value}" if variant else sweep.method
+                    series.setdefault(setting, []).append((float(value), name))
+            names[sweep.method, variant] = name or sweep.method
+        joined += [[name for _, name in sorted(line)] for line in series.values() if len(line) > 2]
+    swept = [sweep.measured for sweep in sweeps]
+    known = {sweep.method for sweep in sweeps}
+    rest = metrics[~metrics["method"].isin(known)].assign(variant="")
+    rows = pd.concat([rest, *swept])
+    keys = zip(rows["method"], rows["variant"], strict=True)
+    rows = rows.assign(method=[names.get(key, key[0]) for key in keys])
+    found = forgetting_table(
+        rows, pd.DataFrame(columns=GROWTH), pd.DataFrame(columns=COSTS), sequence, dict.fromkeys(rows["method"])
+    )
+    forgetful = {
+        str(row.method): (float(row.forward_transfer), float(row.backward_transfer))
+        for row in found.itertuples(index=False)
+        if math.isfinite(row.forward_transfer) and math.isfinite(row.backward_transfer) and row.backward_transfer
+    }
+    lines = [[name for name in line if name in forgetful] for line in joined]
+    return forgetful, [line for line in lines if len(line) > 1]
+
+
+GROWTH = ["seed", "method", "task", "needed_to", "bytes"]
+COSTS = ["seed", "method", "task", "seconds", "peak_memory"]
+
+
+def number(text: str) -> bool:
+    """Whether it reads as one."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def kept_chart(places: Mapping[str, Transfer], joined: Sequence[Sequence[str]]) -> Context | None:
+    """The figure of (forward, backward) transfer, in per cent; None of nothing."""
+    if not places:
+        return None
+    x_ticks = share_ticks([learned for learned, _ in places.values()])
+    y_ticks = share_ticks([0.0, *(kept for _, kept in places.values())])
+
+    def across(learned: float) -> float:
+        low, high = x_ticks[0], x_ticks[-1]
+        return round(PLOT.left + (PLOT.right - PLOT.left) * (100 * learned - low) / (high - low), 1)
+
+    def down(kept: float) -> float:
+        low, high = y_ticks[0], y_ticks[-1]
+        return round(PLOT.bottom - (PLOT.bottom - PLOT.top) * (100 * kept - low) / (high - low), 1)
+
+    points = {name: Point(across(learned), down(kept)) for name, (learned, kept) in places.items()}
+    level = down(0.0)
+    labels = placed(points, [Box(PLOT.left, level - 1, PLOT.right, level + 1)])
+    return {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "edges": PLOT._asdict(),
+        "says": "Backward transfer against forward transfer, of what forgets.",
+        "x_title": "new tasks learned: forward transfer (%)",
+        "y_title": "earlier tasks kept: backward transfer (%)",
+        "x_ticks": [{"x": across(tick / 100), "text": f"{tick:+d}".replace("-", "−")} for tick in x_ticks],
+        "y_ticks": [{"y": down(tick / 100), "text": str(tick).replace("-", "−")} for tick in y_ticks],
+        "level": level,
+        "paths": ["M" + "L".join(f"{points[name].x} {points[name].y}" for name in line) for line in joined],
+        "points": [
+            {
+                "name": name,
+                "strong": any(name in line for line in joined),
+                "x": point.x,
+                "y": point.y,
+                "low": point.y,
+                "high": point.y,
+                "says": f"{name}: forward {100 * places[name][0]:+.1f} %, backward {100 * places[name][1]:+.1f} %",
+                "label": {"x": labels[name].left, "y": round(labels[name].bottom - 3, 1)},
+                "leader": leader(point, labels[name]),
+            }
+            for name, point in points.items()
+        ],
+    }
+
+
+def losses(sweeps: Sequence[Sweep], tasks: Sequence[str]) -> list[Context]:
+    """The mIoU of residual blocks by the loss that trained them, the study's beside ours of each task.
+
+    Nothing where none of these losses was swept.
+    """
+    found = {
+        (sweep.method, loss): {task: segmented(sweep, variant, task) for task in tasks}
+        for sweep in sweeps
+        for variant, loss in losses_of(sweep)
+    }
+    rows = []
+    for name, method, loss, miou in study.RESBLOCK_SEGMENTATION:
+        own = found.get((method, loss), {})
+        rows.append(
+            {"loss": name, "method": method, "study": f"{miou:.2f}", "own": [own.get(task, "–") for task in tasks]}
+        )
+    return rows if any(set(row["own"]) - {"–"} for row in rows) else []
+
+
+def losses_of(sweep: Sweep) -> Iterator[tuple[str, str]]:
+    """The variants that set the losses of tasks, and to what."""
+    for variant in sweep.variants:
+        chosen = {value for setting, value in sweep.set_to(variant).items() if LOSS.fullmatch(setting)}
+        if len(chosen) == 1:
+            yield variant, chosen.pop()
+
+
+def segmented(sweep: Sweep, variant: str, task: str) -> str:
+    """The mIoU of a task right after it was learned."""
+    rows = sweep.measured
+    own = rows[(rows["variant"] == variant) & (rows["task"] == task) & (rows["after"] == task)]
+    return cell(own[own["metric"] == "miou"], "miou")

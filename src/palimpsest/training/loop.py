@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -56,8 +57,8 @@ class Plan:
     """Identifies this training among all others; see `Progress.key`."""
 
 
-def start_fabric(training: TrainingSettings) -> Fabric:
-    """Devices, precision and threads as the settings say.
+def start_fabric(training: TrainingSettings, *, in_parts: bool = False) -> Fabric:
+    """Devices, precision and threads as the settings say; ``in_parts``: not every step uses every parameter.
 
     Raises:
         SettingsError: the devices cannot have equal parts of a batch.
@@ -67,7 +68,12 @@ def start_fabric(training: TrainingSettings) -> Fabric:
             f"training.devices: {training.devices} devices cannot share a batch of {training.batch_size} pictures"
             " equally; see training.batch_size"
         )
-    fabric = Fabric(accelerator=training.accelerator, devices=training.devices, precision=training.precision)
+    fabric = Fabric(
+        accelerator=training.accelerator,
+        devices=training.devices,
+        precision=training.precision,
+        strategy=DDPStrategy(find_unused_parameters=True) if in_parts and training.devices > 1 else "auto",
+    )
     fabric.launch()
     torch.set_num_threads(training.threads)  # after the launch, which shares out all cores among the devices
     return fabric
