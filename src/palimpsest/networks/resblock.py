@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from palimpsest.networks.unet import PaddingMode, start_as_nearest_neighbour
+from palimpsest.networks.padded import PaddedConvolution, PaddingMode
+from palimpsest.networks.unet import start_as_nearest_neighbour
 
 
 class ResidualBlock(nn.Module):
@@ -25,10 +26,10 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, padding: PaddingMode) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, padding_mode=padding, bias=False),
+            PaddedConvolution(channels, channels, 3, padding, bias=False),
             nn.InstanceNorm2d(channels),
             nn.ReLU(inplace=True),
-            nn.Conv2d(channels, channels, 3, padding=1, padding_mode=padding, bias=False),
+            PaddedConvolution(channels, channels, 3, padding, bias=False),
             nn.InstanceNorm2d(channels),
         )
 
@@ -54,16 +55,15 @@ class ResblockNetwork(nn.Module):
     def __init__(self, width: int, head_channels: int, padding: PaddingMode = "reflect", blocks: int = 0) -> None:
         super().__init__()
         channels = [width * factor for factor in (1, 2, 4, 8)]
-        self.first = nn.Conv2d(3, width, 9, padding=4, padding_mode=padding)
+        self.first = PaddedConvolution(3, width, 9, padding)
         self.down = nn.ModuleList(
-            nn.Conv2d(before, after, 3, stride=2, padding=1, padding_mode=padding)
-            for before, after in pairwise(channels)
+            PaddedConvolution(before, after, 3, padding, stride=2) for before, after in pairwise(channels)
         )
         self.blocks = Blocks(width, blocks, padding)
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(before, after, 2, stride=2) for before, after in pairwise(channels[::-1])
         )
-        self.last = nn.Conv2d(width, 3, 9, padding=4, padding_mode=padding)
+        self.last = PaddedConvolution(width, 3, 9, padding)
         self.head_width = width + 3
         self.head = nn.Conv2d(self.head_width, head_channels, 1)
         for module in self.modules():

@@ -5,13 +5,11 @@ At width 64 and 21 classes it has 14,785,301 parameters (56.40 MiB), 20.51 MiB o
 Source: the study (Matsumoto and Yanai, ACPR 2019), after Ronneberger et al., MICCAI 2015.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-PaddingMode = Literal["zeros", "reflect", "replicate"]
+from palimpsest.networks.padded import PaddedConvolution, PaddingMode
 
 
 class Stage(nn.Sequential):
@@ -19,10 +17,10 @@ class Stage(nn.Sequential):
 
     def __init__(self, channels_in: int, channels_out: int, padding: PaddingMode) -> None:
         super().__init__(
-            nn.Conv2d(channels_in, channels_out, 3, padding=1, padding_mode=padding, bias=False),
+            PaddedConvolution(channels_in, channels_out, 3, padding, bias=False),
             nn.BatchNorm2d(channels_out),
             nn.ReLU(inplace=True),
-            nn.Conv2d(channels_out, channels_out, 3, padding=1, padding_mode=padding, bias=False),
+            PaddedConvolution(channels_out, channels_out, 3, padding, bias=False),
             nn.BatchNorm2d(channels_out),
             nn.ReLU(inplace=True),
         )
