@@ -116,7 +116,7 @@ def measured_below(results: Path) -> list[Path]:
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Nested settings as one: `{"base": {"steps": 3}}` → `{"base.steps": 3}`."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in settings.items():
         inner = flat(value) if isinstance(value, Mapping) else {"": value}
         found |= {f"{key}.{rest}".rstrip("."): leaf for rest, leaf in inner.items()}

@@ -62,7 +62,9 @@ DEPENDENTS = {
     " train[paired] train[reconstruction] train[joint] evaluate floor": "tasks.pictures",
     "train[reconstruction]": "tasks.reconstruction",
     "prepare[style] train[style] train[joint] evaluate floor": "metrics.perceptual tasks.style",
-    "prepare[style] train evaluate floor": "networks networks.padded networks.perceptual networks.resblock networks.unet",
+    "prepare[style] train evaluate floor": (
+        "networks networks.padded networks.perceptual networks.resblock networks.unet"
+    ),
     "train evaluate floor report": "provenance",
     "train evaluate floor": ("course data.batches methods.base networks.trunk storage.recall storage.task_file"),
     "train evaluate": "tracking training training.cost",

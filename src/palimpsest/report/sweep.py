@@ -58,9 +58,9 @@ def load_sweep(path: Path) -> Sweep:
     return Sweep(path.stem, measured, settings)
 
 
-def read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def read(path: Path, columns: list[str]) -> pd.DataFrame:
     """A table with these columns, of text but for seeds and values."""
-    kinds = {name: {"seed": int, "value": float}.get(name, str) for name in columns}
+    kinds: dict[str, type] = {name: {"seed": int, "value": float}.get(name, str) for name in columns}
     try:
         return pd.read_csv(path, dtype=kinds, keep_default_na=False, usecols=columns)
     except (ValueError, OSError) as error:
@@ -180,10 +180,14 @@ def kept_and_learned(
     found = forgetting_table(
         rows, pd.DataFrame(columns=GROWTH), pd.DataFrame(columns=COSTS), sequence, dict.fromkeys(rows["method"])
     )
+    transfers = {
+        str(row["method"]): (float(row["forward_transfer"]), float(row["backward_transfer"]))
+        for row in found.to_dict("records")
+    }
     forgetful = {
-        str(row.method): (float(row.forward_transfer), float(row.backward_transfer))
-        for row in found.itertuples(index=False)
-        if math.isfinite(row.forward_transfer) and math.isfinite(row.backward_transfer) and row.backward_transfer
+        name: (learned, kept)
+        for name, (learned, kept) in transfers.items()
+        if math.isfinite(learned) and math.isfinite(kept) and kept
     }
     lines = [[name for name in line if name in forgetful] for line in joined]
     return forgetful, [line for line in lines if len(line) > 1]

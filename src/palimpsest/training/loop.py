@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 from tqdm import tqdm
 
