@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
 from palimpsest.params import read
 from palimpsest.report.bench import bench_table
 from palimpsest.report.grid import write_grid
-from palimpsest.report.readme import has_table, table, write_tables
+from palimpsest.report.readme import has_table, methods_table, table, write_tables
 from palimpsest.report.sweep import load_sweep, sweep_table
 from palimpsest.settings import FLOOR
 from palimpsest.sweeps import measured_below
@@ -24,7 +26,7 @@ SHOWN = ("coco-seg", "colorize", "style-gogh", "style-munch")
 
 def main() -> None:
     """Replace what stands between the markers, and the picture where `mini` has been run."""
-    found = dict(tables(Path("results"), read(Path("params.yaml"))))
+    found = dict(tables(Path("results"), Path("docs/results"), read(Path("params.yaml"))))
     for document in (Path("README.md"), *sorted(Path("docs").glob("*.md"))):
         write_tables(document, {name: text for name, text in found.items() if has_table(document, name)})
     evaluation = Layout("mini").evaluation(0, "piggyback").parent
@@ -32,17 +34,22 @@ def main() -> None:
         write_grid(Path("docs/translations.png"), evaluation, "piggyback", SHOWN, rows=3, side=160)
 
 
-def tables(results: Path, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Every table that results can fill, by the name of its markers: `mini`, `mini-sweep-ewc`, `bench`.
 
     A preset's table has the methods that `params.yaml` names for it, be others measured too: a page has no room
-    for all, which stand in the preset's report.
+    for all. They stand in `mini-methods`, of runs that take longer than `make run` and are kept in ``longer``.
     """
-    for path in sorted(results.glob("*/summary.json")):
-        summary, shown = json.loads(path.read_text("utf-8")), {FLOOR, *methods_of(params, path.parent.name)}
-        yield path.parent.name, table({name: entry for name, entry in summary.items() if name in shown})
-        for swept in measured_below(path.parent):
-            yield f"{path.parent.name}-sweep-{swept.stem}", sweep_table(load_sweep(swept))
+    places = {path.parent.name: path for path in (*longer.glob("*/summary.json"), *results.glob("*/summary.json"))}
+    for name, path in sorted(places.items()):
+        summary, shown = json.loads(path.read_text("utf-8")), {FLOOR, *methods_of(params, name)}
+        yield name, table({method: entry for method, entry in summary.items() if method in shown})
+    for path in sorted(longer.glob("*/summary.json")):
+        forgetting = pd.read_csv(path.with_name("forgetting.csv"))
+        yield f"{path.parent.name}-methods", methods_table(json.loads(path.read_text("utf-8")), forgetting)
+    for folder in sorted(results.glob("*/sweep")):
+        for swept in measured_below(folder.parent):
+            yield f"{folder.parent.name}-sweep-{swept.stem}", sweep_table(load_sweep(swept))
     if (results / "bench.json").exists():
         yield "bench", bench_table(json.loads((results / "bench.json").read_text("utf-8")))
 

@@ -1,7 +1,10 @@
+import math
+
+import pandas as pd
 import pytest
 
 from palimpsest.errors import DataError
-from palimpsest.report.readme import has_table, table, write_tables
+from palimpsest.report.readme import SUMMED_UP, has_table, methods_table, table, write_tables
 from palimpsest.report.summary import summarise
 
 TEXT = "# Title\n\n<!-- table:mini -->\nold\n<!-- /table:mini -->\n\nprose | of | its | own\n"
@@ -39,6 +42,25 @@ def test_deviations_stand_beside_the_means():
         "m": {"task 1 a": {"miou": 2, "miou_std": 0.5}},
     }
     assert table(summary).splitlines()[2] == "| 1 `a` | mIoU (%) ↑ | 1.00 ± 0.00 | 2.00 ± 0.50 |"
+
+
+def test_many_methods_stand_below_one_another(summary):
+    forgetting = pd.DataFrame(
+        [
+            ["fine-tune", 0.05, -0.9, 0.01, 0.0, 0.0, 30.0, 900.0],
+            ["piggyback", 0.95, 0.0, -0.05, 2048.0, 0.0, math.nan, math.nan],
+        ],
+        columns=["method", *SUMMED_UP],
+    )
+    assert methods_table(summary, forgetting).splitlines() == [
+        "|  | `coco-seg` mIoU (%) ↑ | `colorize` SSIM ↑ | `colorize` CIEDE2000 (ΔE) ↓ | `style-gogh` total loss ↓ "
+        "| final quality (%) | backward transfer (%) | forward transfer (%) | KiB a task, to run | to learn on "
+        "| s a task | peak MiB | bit-identical |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| `floor` | 10.00 | 0.9500 | 13.00 | 7.000 | – | – | – | – | – | – | – | – |",
+        "| `fine-tune` | 90.00 | 0.9000 | 10.00 | **1.750** | 5.0 | −90.0 | +1.0 | 0.0 | 0.0 | 30.0 | 900 | no |",
+        "| `piggyback` | 90.00 | 0.9000 | 10.00 | 2.000 | 95.0 | 0.0 | −5.0 | 2.0 | 0.0 | – | – | yes |",
+    ]
 
 
 def test_only_what_stands_between_the_markers_is_replaced(tmp_path, summary):

@@ -5,9 +5,12 @@
 <!-- /table:mini -->
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from palimpsest.analysis.accounting import MIB
 from palimpsest.errors import DataError
@@ -18,6 +21,7 @@ from palimpsest.report.summary import (
     forgetting_metrics,
     written,
 )
+from palimpsest.report.tradeoff import SHOWN, number
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
 
@@ -49,9 +53,9 @@ def table(summary: Summary) -> str:
     tasks = sorted({key for entry in summary.values() for key in entry if key.startswith("task ")}, key=_number)
     names = [key.split(" ", 2)[2] for key in tasks]
     rows = [["task", "metric", *methods], ["---", "---", *["---:"] * len(methods)]]
-    for number, (key, name) in enumerate(zip(tasks, names, strict=True), 1):
+    for place, (key, name) in enumerate(zip(tasks, names, strict=True), 1):
         cells = {method: summary[method].get(key, {}) for method in methods}
-        rows += _rows(f"{number} {_code(name)}", cells, _metrics(cells.values()))
+        rows += _rows(f"{place} {_code(name)}", cells, _metrics(cells.values()))
     for position, name in enumerate(names):
         cells = {method: summary[method].get(tasks[position], {}) for method in methods}
         measured = _metrics(cells.values())
@@ -69,6 +73,52 @@ def table(summary: Summary) -> str:
         if set(values) != {"–"}:
             rows.append([label, unit, *values])
     return markdown(rows)
+
+
+def methods_table(summary: Summary, forgetting: pd.DataFrame) -> str:
+    """A summary and the forgetting summary as a Markdown table of many methods: methods down, figures across."""
+    methods = list(summary)
+    found = {str(row["method"]): row for row in forgetting.to_dict("records")}
+    columns: list[tuple[str, list[str]]] = []
+    for key in sorted({key for entry in summary.values() for key in entry if key.startswith("task ")}, key=_number):
+        cells = {method: summary[method].get(key, {}) for method in methods}
+        kind = _kind(_metrics(cells.values()))
+        for name in (name for name in IN_SHORT if name in _metrics(cells.values())):
+            if kind == "style" and name != "total_loss":
+                continue
+            ((_, title, *values),) = _rows("", cells, [name])
+            columns.append((f"{_code(key.split(' ', 2)[2])} {title}", values))
+    for figure, title in SUMMED_UP.items():
+        cells_of = [_figure(found.get(method, {}), figure) for method in methods]
+        columns.append((title, cells_of))
+    verdicts = {True: "yes", False: "no", None: "–"}
+    columns.append(("bit-identical", [verdicts[summary[method].get("bit_identical")] for method in methods]))
+    header = ["", *(title for title, _ in columns)]
+    rows = [[_code(method), *(values[place] for _, values in columns)] for place, method in enumerate(methods)]
+    return markdown([header, ["---", *["---:"] * len(columns)], *rows])
+
+
+IN_SHORT = ("miou", "ssim", "ciede2000", "total_loss")
+"""The metrics of a task that a table of many methods has room for."""
+
+SUMMED_UP = {
+    "relative_quality": "final quality (%)",
+    "backward_transfer": "backward transfer (%)",
+    "forward_transfer": "forward transfer (%)",
+    "bytes_per_added_task": "KiB a task, to run",
+    "learn_bytes_per_added_task": "to learn on",
+    "seconds": "s a task",
+    "peak_memory": "peak MiB",
+}
+"""Of `forgetting.csv`, and what a table calls them."""
+
+
+def _figure(row: Mapping[Any, Any], figure: str) -> str:
+    """A figure of the forgetting summary, with ± its standard deviation over the seeds; a dash where it is none."""
+    scale, digits, signed = SHOWN[figure]
+    value, deviation = (scale * float(row.get(name, math.nan)) for name in (figure, f"{figure}_std"))
+    beside = f" ± {number(deviation, digits)}" if math.isfinite(deviation) else ""
+    return (number(value, digits, signed) + beside) or "–"
 
 
 def markdown(rows: Iterable[Iterable[str]]) -> str:
