@@ -301,7 +301,7 @@ class MovingSettings(Part):
 class EwcSettings(MovingSettings):
     """Elastic weight consolidation (Kirkpatrick et al. 2017; online: Schwarz et al. 2018)."""
 
-    weight: Annotated[float, Field(ge=0)] = 1.0
+    weight: Annotated[float, Field(ge=0)] = 10.0
     """λ, the stiffness of the spring that holds each weight."""
     decay: Scale = 1.0
     """γ, what is left of the earlier tasks' Fisher information when one is added."""
