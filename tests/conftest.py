@@ -26,6 +26,7 @@ from palimpsest.params import read, resolve
 from palimpsest.settings import Settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when PyTorch is imported: tests run side by side
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 32
