@@ -10,8 +10,9 @@ from benchmarks.training import DEVICE, segmentation
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, build_method
 from palimpsest.methods.base import Start
+from palimpsest.methods.settings import MaskSettings
 from palimpsest.networks import build_network
-from palimpsest.settings import MaskSettings, NetworkSettings, TrainingSettings
+from palimpsest.settings import NetworkSettings, TrainingSettings
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.storage.resident import ResidentTasks
 from palimpsest.storage.task_file import Provenance, save_task

@@ -18,14 +18,9 @@ from palimpsest.analysis.forgetting import device_for
 from palimpsest.data.arrays import Prepared
 from palimpsest.methods import build_method
 from palimpsest.methods.base import Start
+from palimpsest.methods.settings import MaskSettings
 from palimpsest.networks import build_network
-from palimpsest.settings import (
-    CropSettings,
-    MaskSettings,
-    NetworkSettings,
-    SegmentationSettings,
-    TrainingSettings,
-)
+from palimpsest.settings import CropSettings, NetworkSettings, SegmentationSettings, TrainingSettings
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Task
 from palimpsest.training.cost import resident

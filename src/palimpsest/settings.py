@@ -4,33 +4,17 @@
 single job may depend on: the pipeline reruns the job when that cut changes, so nothing else may reach its output.
 """
 
-import hashlib
 import typing
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from palimpsest.errors import known, nearest
 from palimpsest.layout import Layout
 from palimpsest.methods import AUTOENCODER, BASE, BASES, METHODS, entry_of
-
-Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Scale = Annotated[float, Field(gt=0, le=1)]
-ClassName = Annotated[str, Field(pattern=r"^[\w .:/-]+$")]
-"""What MLflow takes as part of a metric's name."""
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")]
-
-
-class Part(BaseModel):
-    """A group of settings: unknown names are refused, values cannot be changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    def digest(self) -> str:
-        """SHA-256 of the values, in hexadecimal."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+from palimpsest.methods.settings import AnyMethodSettings, MethodSettings
+from palimpsest.schema import ClassName, Name, Part, Positive, Scale, Share
 
 
 class NetworkSettings(Part):
@@ -241,163 +225,6 @@ AnyTask = Annotated[
     SegmentationSettings | ColorizationSettings | PairedSettings | StyleSettings | ReconstructionSettings,
     Field(discriminator="kind"),
 ]
-
-
-class MaskSettings(Part):
-    """One-bit masks (Mallya et al. 2018). The defaults that differ from the original code say what it has."""
-
-    score_learning_rate: Positive = 3e-3
-    """Original: 1e-4."""
-    score_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Adam's momentum of scores. At its usual 0.9 (original) scores run on past the threshold, and bits that were
-    right are lost."""
-    score_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
-    """How long Adam remembers the squared gradients of scores. At its usual 0.999 (original) the large gradients
-    of the first steps hold back the scores through all of a short training."""
-    score_share: Scale = 1.0
-    """The scores come to rest after this share of the steps, and BatchNorm and head train on under a mask that
-    stands still."""
-    averaged: Share = 0.0
-    """The mask is made of the scores' mean over this share of the steps, the last before they come to rest."""
-    initial_score: float = 1e-2
-    threshold: float = 5e-3
-    start: Literal["constant", "proportional"] = "proportional"
-    """Where scores begin. `constant` (original): all at `initial_score`. `proportional`: that far above the
-    threshold on average, each in proportion to its weight's magnitude within the layer, so that what hardly
-    matters is the first to go."""
-    surrogate: Literal["identity", "clipped", "sigmoid"] = "identity"
-    """What stands in for the step's derivative: 1 (original); 1 near the threshold and 0 beyond; a bump around the
-    threshold. Both of the latter are as wide as `initial_score` lies above it."""
-    weight_factor: bool = True
-    """Whether a score's gradient is scaled by its weight's magnitude (original), or takes its sign alone."""
-
-    @model_validator(mode="after")
-    def _starts_open(self) -> typing.Self:
-        if self.initial_score <= self.threshold:
-            raise ValueError("initial_score must lie above threshold: the mask has to start as all ones")
-        if self.averaged and not self.averaged <= self.score_share < 1:
-            raise ValueError(
-                "averaged has to be at most score_share, and score_share below 1: scores are averaged while they "
-                "train, and BatchNorm has to get used to the mask that is made of their mean"
-            )
-        return self
-
-
-class AffineMaskSettings(MaskSettings):
-    """Masks with three scalars per layer (Mancini et al. 2018)."""
-
-    initial_scalars: tuple[float, float, float] = (0.0, 0.0, 1.0)
-    """k₀ of the weight, k₁ of ones, k₂ of the masked weight. From (1, 0, 0) no mask would be learned."""
-
-
-class MovingSettings(Part):
-    """One network that is trained on and on."""
-
-    batchnorm: Literal["task", "shared"] = "task"
-    """Whether each task keeps a BatchNorm of its own, or it moves on with the network. Shared, forgetting looks
-    worse, as in most published figures."""
-
-
-class EwcSettings(MovingSettings):
-    """Elastic weight consolidation (Kirkpatrick et al. 2017; online: Schwarz et al. 2018)."""
-
-    weight: Annotated[float, Field(ge=0)] = 10.0
-    """λ, the stiffness of the spring that holds each weight."""
-    decay: Scale = 1.0
-    """γ, what is left of the earlier tasks' Fisher information when one is added."""
-    pictures: Annotated[int, Field(ge=1)] = 64
-    """Training pictures from which the Fisher information is estimated."""
-
-
-class LwfSettings(MovingSettings):
-    """Learning without forgetting (Li & Hoiem 2016)."""
-
-    weight: Annotated[float, Field(ge=0)] = 1.0
-    """λ₀, how much the earlier tasks' answers count."""
-    temperature: Positive = 2.0
-    """Of class scores, before they are compared."""
-    tasks_per_step: Annotated[int, Field(ge=1)] = 1
-    """How many of the earlier tasks are asked at each step, in turn."""
-
-
-class PackNetSettings(Part):
-    """Packing tasks into one network (Mallya & Lazebnik 2018)."""
-
-    keep: Scale = 0.4
-    """Share of the free weights that a task keeps; the original keeps between a quarter and a half."""
-    pruned_after: Share = 0.6
-    """Share of the steps after which the task prunes, and trains on with what it keeps."""
-
-
-class AdapterSettings(Part):
-    """Parallel convolutions (Rebuffi et al. 2018)."""
-
-    rank: Annotated[int, Field(ge=0)] = 0
-    """0: 1×1 convolutions; otherwise convolutions of the layer's size and of this rank."""
-    learning_rate: Positive = 1e-3
-
-
-class ModulationSettings(Part):
-    """Filters modulated (Cong et al. 2020)."""
-
-    learning_rate: Positive = 1e-3
-
-
-class BitDeltaSettings(Part):
-    """One bit of change per weight (after Liu et al. 2024)."""
-
-    quantised_after: Share = 0.6
-    """Share of the steps of plain fine-tuning; the rest trains through the quantisation."""
-    threshold: Annotated[float, Field(ge=0)] = 0.0
-    """0: −1 or 1. Otherwise 0 too, where the change is below this multiple of its channel's mean: 0.7 is as good as
-    plain fine-tuning, higher values save bits."""
-    scale_learning_rate: Positive = 1e-4
-
-
-class PiggybackGanSettings(Part):
-    """Filters made of filters (Zhai et al. 2020)."""
-
-    free: Share = 0.25
-    """λ, the share of each layer's filters that is learned freely."""
-    learning_rate: Positive = 1e-3
-
-
-AnyMethodSettings = (
-    AffineMaskSettings
-    | MaskSettings
-    | EwcSettings
-    | LwfSettings
-    | MovingSettings
-    | PackNetSettings
-    | AdapterSettings
-    | ModulationSettings
-    | BitDeltaSettings
-    | PiggybackGanSettings
-)
-
-
-class MethodSettings(Part):
-    """Settings of single methods, each under the method's name."""
-
-    model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"))
-
-    fine_tune: MovingSettings = MovingSettings()
-    piggyback: MaskSettings = MaskSettings()
-    piggyback_ternary: MaskSettings = MaskSettings()
-    piggyback_affine: AffineMaskSettings = AffineMaskSettings()
-    piggyback_gan: PiggybackGanSettings = PiggybackGanSettings()
-    piggyback_resblock: MaskSettings = MaskSettings()
-    bitdelta: BitDeltaSettings = BitDeltaSettings()
-    adapter: AdapterSettings = AdapterSettings()
-    modulation: ModulationSettings = ModulationSettings()
-    packnet: PackNetSettings = PackNetSettings()
-    ewc: EwcSettings = EwcSettings()
-    lwf: LwfSettings = LwfSettings()
-
-    def of(self, method: str) -> AnyMethodSettings | None:
-        """The settings of one method; None where it has none."""
-        found: AnyMethodSettings | None = getattr(self, method.replace("-", "_"), None)
-        return found
 
 
 class CompositionSettings(Part):

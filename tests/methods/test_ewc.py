@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from palimpsest.methods.base import Component, Start, Stored
 from palimpsest.methods.ewc import Ewc, fisher_information
-from palimpsest.settings import EwcSettings, SegmentationSettings, TrainingSettings
+from palimpsest.methods.settings import EwcSettings
+from palimpsest.settings import SegmentationSettings, TrainingSettings
 from palimpsest.tasks.pictures import sampled_loss
 from palimpsest.tasks.segmentation import SegmentationTask
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from palimpsest.methods.base import Component, Start, Stored
 from palimpsest.methods.lwf import Lwf
-from palimpsest.settings import ColorizationSettings, LwfSettings, SegmentationSettings, TrainingSettings
+from palimpsest.methods.settings import LwfSettings
+from palimpsest.settings import ColorizationSettings, SegmentationSettings, TrainingSettings
 from palimpsest.tasks.colorization import ColorizationTask
 from palimpsest.tasks.segmentation import SegmentationTask
 

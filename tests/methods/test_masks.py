@@ -19,7 +19,7 @@ from palimpsest.methods.masks import (
     write_masked,
 )
 from palimpsest.methods.reparametrised import learned
-from palimpsest.settings import MaskSettings
+from palimpsest.methods.settings import MaskSettings
 
 SCORES = torch.tensor([[0.004, 0.006], [0.005, 1.0]])
 WEIGHTS = torch.tensor([[2.0, -3.0], [5.0, 0.5]])

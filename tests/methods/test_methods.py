@@ -11,9 +11,10 @@ from palimpsest.errors import StorageError
 from palimpsest.methods import BASE, METHODS, build_method, entry_of
 from palimpsest.methods.base import Component, Method, Start, Stored
 from palimpsest.methods.masks import BinaryMask
+from palimpsest.methods.settings import MaskSettings, MethodSettings
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
-from palimpsest.settings import MaskSettings, MethodSettings, NetworkSettings, TrainingSettings
+from palimpsest.settings import NetworkSettings, TrainingSettings
 
 Study = Any
 TRAINING = TrainingSettings(learning_rate=0.01, weight_decay=0.02)

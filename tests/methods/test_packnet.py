@@ -10,9 +10,10 @@ from palimpsest.errors import TrainingError
 from palimpsest.methods.base import Component, Start, Stored
 from palimpsest.methods.packnet import PackNet, pack_numbers, packed_layers, unpack_numbers
 from palimpsest.methods.reparametrised import original
+from palimpsest.methods.settings import PackNetSettings
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
-from palimpsest.settings import NetworkSettings, PackNetSettings, TrainingSettings
+from palimpsest.settings import NetworkSettings, TrainingSettings
 
 
 def plain(components: list[Component]) -> nn.Module:

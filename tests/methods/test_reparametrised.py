@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from palimpsest.methods import METHODS, build_method
 from palimpsest.methods.base import Component, Start, Stored
 from palimpsest.methods.reparametrised import Reparametrised, learned
+from palimpsest.methods.settings import MethodSettings
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
-from palimpsest.settings import MethodSettings, NetworkSettings, TrainingSettings
+from palimpsest.settings import NetworkSettings, TrainingSettings
 
 NAMES = [name for name in METHODS if isinstance(build_method(name, MethodSettings().of(name)), Reparametrised)]
 VARIANTS: list[tuple[str, dict[str, Any]]] = [

@@ -15,7 +15,7 @@ from palimpsest.methods.piggyback_affine import AffineMask
 from palimpsest.methods.piggyback_gan import MixedFilters, as_filters
 from palimpsest.methods.piggyback_ternary import TernaryMask
 from palimpsest.methods.reparametrised import Reparametrised
-from palimpsest.settings import AffineMaskSettings, BitDeltaSettings, MaskSettings, MethodSettings
+from palimpsest.methods.settings import AffineMaskSettings, BitDeltaSettings, MaskSettings, MethodSettings
 
 LAYER = nn.Conv2d(3, 4, 3)
 BASE = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))

@@ -43,7 +43,8 @@ def of(*methods: str) -> str:
 DEPENDENTS = {
     # Rules, with a method or a kind of task in brackets where only those: modules of src/palimpsest.
     "raw weights prepare train evaluate floor collect report": (
-        ". errors job layout liveness machine methods params settings storage storage.atomic sweeps"
+        ". errors job layout liveness machine methods methods.settings params schema settings storage storage.atomic"
+        " sweeps"
     ),
     "raw weights prepare train evaluate floor": "data data.arrays data.pictures",
     "raw weights prepare": (

@@ -13,9 +13,10 @@ from palimpsest.methods import METHODS, build_method
 from palimpsest.methods.base import Method, ParameterGroup, Start
 from palimpsest.methods.piggyback import Piggyback
 from palimpsest.methods.reparametrised import learned
+from palimpsest.methods.settings import MaskSettings
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import batchnorm_layers, trunk_layers
-from palimpsest.settings import MaskSettings, NetworkSettings, PictureSettings, TrainingSettings
+from palimpsest.settings import NetworkSettings, PictureSettings, TrainingSettings
 from palimpsest.tasks.base import Batch, Task
 from palimpsest.training.loop import Plan, Subject, clip, describe, schedule, start_fabric, train
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from palimpsest.methods.base import ParameterGroup, Start
 from palimpsest.methods.masks import pack, unpack
 from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored, learned
+from palimpsest.methods.settings import BitDeltaSettings
 from palimpsest.networks.trunk import Convolution, output_channels, trunk_layers
-from palimpsest.settings import BitDeltaSettings
 
 
 class _Quantised(torch.autograd.Function):

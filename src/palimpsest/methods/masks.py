@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from palimpsest.errors import StorageError
 from palimpsest.methods.reparametrised import LayerWeight
-from palimpsest.settings import MaskSettings
+from palimpsest.methods.settings import MaskSettings
 
 SURROGATES: dict[str, Callable[[Tensor], Tensor]] = {
     "clipped": lambda distance: distance.abs() <= 1,

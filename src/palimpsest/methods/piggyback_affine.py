@@ -15,8 +15,8 @@ from palimpsest.methods.base import ParameterGroup, Start
 from palimpsest.methods.masks import BinaryMask, initial_scores
 from palimpsest.methods.piggyback import Piggyback
 from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored
+from palimpsest.methods.settings import AffineMaskSettings
 from palimpsest.networks.trunk import Convolution
-from palimpsest.settings import AffineMaskSettings
 
 
 class AffineMask(BinaryMask):

@@ -15,8 +15,9 @@ from palimpsest.errors import StorageError
 from palimpsest.layout import Layout
 from palimpsest.methods import build_method
 from palimpsest.methods.base import Method, State
+from palimpsest.methods.settings import AnyMethodSettings
 from palimpsest.networks import build_network
-from palimpsest.settings import AnyMethodSettings, NetworkSettings, Settings
+from palimpsest.settings import NetworkSettings, Settings
 from palimpsest.storage.task_file import TaskFile, load_task, unusable
 from palimpsest.tasks.base import Task
 
