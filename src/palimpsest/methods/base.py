@@ -125,6 +125,10 @@ class Method(ABC):
         """What is added to the task's loss at every step."""
         return None
 
+    def objective(self, loss: Tensor) -> Tensor:
+        """What is made small at a step, of the task's loss and penalty together."""
+        return loss
+
     def after_step(self, network: nn.Module, share: float) -> None:
         """Called after each step; ``share`` of all steps is done (1.0 after the last)."""
 

@@ -1,7 +1,9 @@
 """`joint`: one network that learns all tasks at once: what could be reached if they did not come in sequence.
 
 Idea: an upper bound, not a way to learn continually: a task that is added means that all is trained again.
-Formula: at each step the loss of one task, all tasks in turn. Trained: one network from random weights, and a
+Formula: at each step the logarithm of one task's loss, all tasks in turn; their sum is small where the losses'
+geometric mean is, whatever their units (Chennupati et al., MultiNet++, CVPR Workshops 2019): a plain sum leaves
+colour, whose loss is small in numbers, to the end. Trained: one network from random weights, and a
 BatchNorm and a head of each task, for as many steps as all tasks have by themselves. Stored: one network, with
 BatchNorm and head of each task. Forgets: does not apply. Source: common practice, as in Caruana, Multitask
 Learning, 1997.
@@ -13,6 +15,10 @@ from torch import Tensor, nn
 
 from palimpsest.methods.base import Component, Method, ParameterGroup, Start, weight_group
 from palimpsest.networks.trunk import batchnorm_layers, let_train, trunk_state
+
+
+SMALLEST = 1e-4
+"""A loss below counts as nothing left to learn."""
 
 
 class PerTask(nn.Module):
@@ -45,6 +51,10 @@ class Joint(Method):
         """Compute with the layers of a task from now on."""
         for layer in per_task(network).values():
             layer.task = task
+
+    def objective(self, loss: Tensor) -> Tensor:
+        """As much for a task whose loss is small in numbers as for any other."""
+        return loss.clamp(min=SMALLEST).log()
 
     def store(self, network: nn.Module) -> list[Component]:
         """The network, and the layers of the task at hand."""

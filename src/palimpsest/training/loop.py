@@ -125,7 +125,7 @@ def train(
         loss, parts = with_penalty(task.losses(prediction, batch), penalty)
         told = over_devices(fabric, {**parts, "total": loss})
         total = finite(told.pop("total").item(), groups, step)
-        fabric.backward(loss)
+        fabric.backward(method.objective(loss))
         clip(groups, settings.gradient_clip, step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
