@@ -368,6 +368,8 @@ class Settings(Part):
     """Pictures of each task that the report shows."""
     network: NetworkSettings = NetworkSettings()
     base: BaseSettings = BaseSettings()
+    autoencoder: TrainingOverrides = TrainingOverrides()
+    """How the training of the residual networks' auto-encoder differs from that of the base task."""
     pictures: PictureSettings = PictureSettings()
     training: TrainingSettings = TrainingSettings()
     method_settings: MethodSettings = MethodSettings()
@@ -469,7 +471,10 @@ class Settings(Part):
         is_base = method in BASES
         if method == AUTOENCODER:
             chosen = ReconstructionSettings(kind="reconstruction", data=chosen.data)
-        if is_base and self.base.steps is not None:
+        if method == AUTOENCODER:
+            overrides |= self.autoencoder.model_dump(exclude_none=True, exclude={"smallest_scale"})
+            crops |= self.autoencoder.model_dump(exclude_none=True, include={"smallest_scale"})
+        elif is_base and self.base.steps is not None:
             overrides.setdefault("steps", self.base.steps)
         return Lesson(
             seed=seed,

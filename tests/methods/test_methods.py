@@ -53,7 +53,7 @@ def part_of(name: str) -> str:
     part = name.partition(".")[0]
     if ".layers.only." in name and part != "head":
         return "batchnorm"
-    if part in ("encoder", "decoder") and (name.endswith(".bias") or name.split(".")[-2] in ("1", "4")):
+    if part in ("encoder", "decoder", "blocks") and (name.endswith(".bias") or name.split(".")[-2] in ("1", "4")):
         return "batchnorm"
     return f"{part} weights"
 
@@ -77,9 +77,9 @@ def part_of(name: str) -> str:
         ("modulation", {"size", "mean", "batchnorm", "head"}),
         ("bitdelta", {"delta", "scale", "batchnorm", "head"}),
         ("joint", {"encoder weights", "decoder weights", "batchnorm", "head"}),
-        ("resblock6", {"blocks weights", "head"}),
-        ("resblock9", {"blocks weights", "head"}),
-        ("piggyback-resblock", {"score", "head"}),
+        ("resblock6", {"blocks weights", "batchnorm", "head"}),
+        ("resblock9", {"blocks weights", "batchnorm", "head"}),
+        ("piggyback-resblock", {"score", "batchnorm", "head"}),
     ],
 )
 def test_what_trains_and_what_does_not(network: nn.Module, name: str, trained: set[str]) -> None:

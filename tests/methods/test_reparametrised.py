@@ -35,8 +35,7 @@ def begun(name: str, changes: dict[str, Any]) -> tuple[Reparametrised, nn.Module
     network = network_of(name)
     base = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     settings = MethodSettings().of(name)
-    assert settings is not None
-    method = build_method(name, settings.model_copy(update=changes))
+    method = build_method(name, settings.model_copy(update=changes) if settings else None)
     assert isinstance(method, Reparametrised)
     earlier = (Stored(None, (Component("network", base),)),)  # type: ignore[arg-type]
     method.begin(Start(network, None, TrainingSettings(), earlier))  # type: ignore[arg-type]

@@ -24,8 +24,7 @@ BASE = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
 def recalled(name: str, stored: dict[str, Tensor], base: Tensor = BASE, **changes: Any) -> Tensor:
     """A weight as a method makes it of the base's and of what is stored."""
     settings = MethodSettings().of(name)
-    assert settings is not None
-    method = build_method(name, settings.model_copy(update=changes))
+    method = build_method(name, settings.model_copy(update=changes) if settings else None)
     assert isinstance(method, Reparametrised)
     return method.weight(LAYER, base, stored)
 

@@ -43,8 +43,8 @@ def of(*methods: str) -> str:
 DEPENDENTS = {
     # Rules, with a method or a kind of task in brackets where only those: modules of src/palimpsest.
     "raw weights prepare train evaluate floor collect report": (
-        ". errors job layout liveness machine methods methods.settings params schema settings storage storage.atomic"
-        " sweeps"
+        ". errors job layout liveness machine methods methods.settings params schema settings storage"
+        " storage.atomic sweeps"
     ),
     "raw weights prepare train evaluate floor": "data data.arrays data.pictures",
     "raw weights prepare": (
@@ -64,7 +64,7 @@ DEPENDENTS = {
     "train[reconstruction]": "tasks.reconstruction",
     "prepare[style] train[style] train[joint] evaluate floor": "metrics.perceptual tasks.style",
     "prepare[style] train evaluate floor": (
-        "networks networks.padded networks.perceptual networks.resblock networks.unet"
+        "networks networks.padded networks.perceptual networks.resblock networks.unet networks.wavelets"
     ),
     "train evaluate floor report": "provenance",
     "train evaluate floor": ("course data.batches methods.base networks.trunk storage.recall storage.task_file"),

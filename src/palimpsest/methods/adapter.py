@@ -75,11 +75,7 @@ class Adapter(Reparametrised):
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
         """The adapters."""
-        return [
-            modules_group(
-                "adapters", modules, self.settings.learning_rate, "learning_rate of the method's settings"
-            )
-        ]
+        return [modules_group("adapters", modules, start)]
 
     def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
         """The sum of both convolutions' weights."""

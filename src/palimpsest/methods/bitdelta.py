@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from palimpsest.methods.base import ParameterGroup, Start
 from palimpsest.methods.masks import pack, unpack
-from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored, learned
+from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored, learned, modules_group
 from palimpsest.methods.settings import BitDeltaSettings
 from palimpsest.networks.trunk import Convolution, output_channels, trunk_layers
 
@@ -96,19 +96,8 @@ class BitDelta(Reparametrised):
         return QuantisedDelta(layer.weight.detach(), output_channels(layer), self.settings)
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
-        """Changes, at the pace of weights, and scales, at a slower one."""
-        rate = start.training.learning_rate
-        changes = [module.get_parameter("delta") for module in modules]
-        scales = [module.get_parameter("scale") for module in modules]
-        return [
-            ParameterGroup("changes", changes, rate),
-            ParameterGroup(
-                "scales",
-                scales,
-                self.settings.scale_learning_rate,
-                setting="method_settings.bitdelta.scale_learning_rate",
-            ),
-        ]
+        """Changes and scales, at the pace of weights."""
+        return [modules_group("changes", modules, start)]
 
     def after_step(self, network: nn.Module, share: float) -> None:
         """Quantise once the share of plain fine-tuning is done."""

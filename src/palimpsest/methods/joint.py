@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from palimpsest.methods.base import Component, Method, ParameterGroup, Start, weight_group
 from palimpsest.networks.trunk import batchnorm_layers, let_train, trunk_state
 
-
 SMALLEST = 1e-4
 """A loss below counts as nothing left to learn."""
 

@@ -49,11 +49,7 @@ class FilterModulation(Reparametrised):
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
         """Sizes and means."""
-        return [
-            modules_group(
-                "modulation", modules, self.settings.learning_rate, "learning_rate of the method's settings"
-            )
-        ]
+        return [modules_group("modulation", modules, start)]
 
     def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
         """The modulated kernels."""

@@ -63,8 +63,7 @@ class PiggybackGan(Reparametrised):
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
         """Free filters and coefficients."""
-        setting = "method_settings.piggyback-gan.learning_rate"
-        return [modules_group("filters", modules, self.settings.learning_rate, setting)]
+        return [modules_group("filters", modules, start)]
 
     def store(self, network: nn.Module) -> list[Component]:
         """Coefficients, which are the task's, and the bank, which takes the place of the one stored before."""

@@ -120,7 +120,7 @@ def original(layer: nn.Module) -> nn.Parameter:
     return layer.get_parameter("parametrizations.weight.original")
 
 
-def modules_group(name: str, modules: Iterable[nn.Module], learning_rate: float, setting: str) -> ParameterGroup:
-    """All parameters of what lies over the weights as one group, without weight decay."""
+def modules_group(name: str, modules: Iterable[nn.Module], start: Start) -> ParameterGroup:
+    """All parameters of what lies over the weights as one group: at the pace of weights, without weight decay."""
     parameters = [parameter for module in modules for parameter in module.parameters()]
-    return ParameterGroup(name, parameters, learning_rate, setting=setting)
+    return ParameterGroup(name, parameters, start.training.learning_rate)

@@ -102,13 +102,6 @@ class AdapterSettings(Part):
 
     rank: Annotated[int, Field(ge=0)] = 0
     """0: 1×1 convolutions; otherwise convolutions of the layer's size and of this rank."""
-    learning_rate: Positive = 1e-3
-
-
-class ModulationSettings(Part):
-    """Filters modulated (Cong et al. 2020)."""
-
-    learning_rate: Positive = 1e-3
 
 
 class BitDeltaSettings(Part):
@@ -119,7 +112,6 @@ class BitDeltaSettings(Part):
     threshold: Annotated[float, Field(ge=0)] = 0.0
     """0: −1 or 1. Otherwise 0 too, where the change is below this multiple of its channel's mean: 0.7 is as good as
     plain fine-tuning, higher values save bits."""
-    scale_learning_rate: Positive = 1e-4
 
 
 class PiggybackGanSettings(Part):
@@ -127,7 +119,6 @@ class PiggybackGanSettings(Part):
 
     free: Share = 0.25
     """λ, the share of each layer's filters that is learned freely."""
-    learning_rate: Positive = 1e-3
 
 
 AnyMethodSettings = (
@@ -138,7 +129,6 @@ AnyMethodSettings = (
     | MovingSettings
     | PackNetSettings
     | AdapterSettings
-    | ModulationSettings
     | BitDeltaSettings
     | PiggybackGanSettings
 )
@@ -157,7 +147,6 @@ class MethodSettings(Part):
     piggyback_resblock: MaskSettings = MaskSettings()
     bitdelta: BitDeltaSettings = BitDeltaSettings()
     adapter: AdapterSettings = AdapterSettings()
-    modulation: ModulationSettings = ModulationSettings()
     packnet: PackNetSettings = PackNetSettings()
     ewc: EwcSettings = EwcSettings()
     lwf: LwfSettings = LwfSettings()

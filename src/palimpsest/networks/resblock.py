@@ -3,10 +3,14 @@ middle.
 
 Encoder: a 9×9 convolution and three of 3×3 and stride 2 (width 64: 64-128-256-512 channels); decoder: three 2×2
 transposed convolutions and a 9×9 to a picture. With biases and without normalisation, so that it can return its
-input: 8.66 MiB at width 64. Per task: N residual blocks at the narrowest place, 512 channels, and N at 256,
-behind the first transposed convolution, each of two 3×3 convolutions with instance normalisation, without
-biases: 22.5 MiB for a pair. The 1×1 head sees the decoder's last features and its picture. Source: the study,
-after Johnson et al., ECCV 2016.
+input, which it does from the start (`palimpsest.networks.wavelets`): 8.66 MiB at width 64. Per task: N residual
+blocks at the narrowest place, 512 channels, and N at 256, behind the first transposed convolution, each of two 3×3
+convolutions with instance normalisation, without biases: 22.5 MiB for a pair. The 1×1 head sees the decoder's last
+features and its picture. Source: the study, after Johnson et al., ECCV 2016.
+
+What comes out of instance normalisation has the size that its own scale says: without one a block could not be
+quiet, and twelve of them would drown what the frozen decoder has to return. The scale is learned and starts at
+zero, so that a task begins as the auto-encoder (Goyal et al., Accurate, Large Minibatch SGD, 2017).
 """
 
 from collections.abc import Iterable
@@ -17,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from palimpsest.networks.padded import PaddedConvolution, PaddingMode
-from palimpsest.networks.unet import start_as_nearest_neighbour
+from palimpsest.networks.wavelets import start_as_wavelets
 
 
 class ResidualBlock(nn.Module):
@@ -27,11 +31,13 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(
             PaddedConvolution(channels, channels, 3, padding, bias=False),
-            nn.InstanceNorm2d(channels),
+            nn.InstanceNorm2d(channels, affine=True),
             nn.ReLU(inplace=True),
             PaddedConvolution(channels, channels, 3, padding, bias=False),
-            nn.InstanceNorm2d(channels),
+            nn.InstanceNorm2d(channels, affine=True),
         )
+        scale = self.layers[-1].get_parameter("weight")
+        nn.init.zeros_(scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """The input plus what the block makes of it."""
@@ -56,21 +62,18 @@ class ResblockNetwork(nn.Module):
         super().__init__()
         channels = [width * factor for factor in (1, 2, 4, 8)]
         self.first = PaddedConvolution(3, width, 9, padding)
-        self.down = nn.ModuleList(
-            PaddedConvolution(before, after, 3, padding, stride=2) for before, after in pairwise(channels)
-        )
+        down = [PaddedConvolution(before, after, 3, padding, stride=2) for before, after in pairwise(channels)]
+        self.down = nn.ModuleList(down)
         self.blocks = Blocks(width, blocks, padding)
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(before, after, 2, stride=2) for before, after in pairwise(channels[::-1])
-        )
+        up = [nn.ConvTranspose2d(before, after, 2, stride=2) for before, after in pairwise(channels[::-1])]
+        self.up = nn.ModuleList(up)
         self.last = PaddedConvolution(width, 3, 9, padding)
         self.head_width = width + 3
         self.head = nn.Conv2d(self.head_width, head_channels, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module is not self.head:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            elif isinstance(module, nn.ConvTranspose2d):
-                start_as_nearest_neighbour(module)
+        start_as_wavelets(self.first, down, up, self.last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw output of the head; what it means is the task's matter."""

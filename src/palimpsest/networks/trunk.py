@@ -26,9 +26,9 @@ def trunk_layers(network: nn.Module) -> Iterator[tuple[str, Convolution]]:
 
 
 def batchnorm_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Every BatchNorm layer with its name."""
+    """Every BatchNorm layer with its name, and the instance normalisation that has its place in a network."""
     for name, module in network.named_modules():
-        if isinstance(module, _BatchNorm):
+        if isinstance(module, _BatchNorm | nn.InstanceNorm2d):
             yield name, module
 
 
