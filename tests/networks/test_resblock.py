@@ -79,14 +79,23 @@ def test_the_auto_encoder_starts_by_returning_its_input_as_far_as_it_has_channel
     assert (returned - pictures).abs().mean() < most
 
 
-def test_the_auto_encoder_can_learn_to_return_its_input() -> None:
+def test_a_head_of_pictures_starts_with_the_input() -> None:
+    torch.manual_seed(0)
+    pictures = torch.nn.functional.interpolate(torch.rand(2, 3, 8, 8), scale_factor=4, mode="bilinear")
+    returned = ResblockNetwork(64, 3, blocks=2)(pictures).sigmoid()
+    assert (returned - pictures).abs().mean() < 0.1
+
+
+def test_the_auto_encoder_learns_to_return_its_input_better() -> None:
     torch.manual_seed(0)
     network = ResblockNetwork(8, 3)
     pictures = torch.nn.functional.interpolate(torch.rand(8, 3, 4, 4), size=32, mode="bilinear")
-    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    losses = []
     for _ in range(60):
         loss = (network(pictures).sigmoid() - pictures).abs().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.5 * (pictures - pictures.mean()).abs().mean()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]

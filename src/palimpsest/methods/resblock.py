@@ -5,7 +5,9 @@ at the deepest place and N times behind the first step up (`palimpsest.networks.
 blocks, from random weights, and its head; the auto-encoder learned to return the pictures of the base task, and
 is frozen. Stored: the blocks, 22.5 MiB for a pair at the study's width. Forgets: nothing. Source: the study's
 last two columns, after Johnson et al., ECCV 2016, pix2pix and CycleGAN.
-Deliberately different: each task has a 1×1 head behind the auto-encoder, as in every method here.
+Deliberately different: the auto-encoder starts as a wavelet transform, and blocks have a scale that starts at
+zero, so that a task begins by returning its input; it has a 1×1 head behind the auto-encoder, as in every method
+here.
 """
 
 from torch import nn
