@@ -191,3 +191,10 @@ def test_every_method_can_be_learned_whether_it_is_compared_or_not(params_yaml: 
     settings = resolve(params_yaml, {"methods": ["scratch"]})
     assert settings.lesson(0, "resblock6", "colorize").network.blocks == 6
     assert settings.examination(0, "resblock6").method == "resblock6"
+
+
+def test_the_width_of_residual_networks_changes_theirs_alone(params_yaml: Content) -> None:
+    changed = changed_by(params_yaml, "network/resblock_width", 8)
+    residual = [method for method, entry in METHODS.items() if entry.blocks is not None]
+    assert {job.split()[1] for job in changed} == {*residual}
+    assert resolve(params_yaml, nested("network/resblock_width", 8)).network_of("resblock6").width == 8

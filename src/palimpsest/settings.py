@@ -26,6 +26,8 @@ class NetworkSettings(Part):
     """Residual blocks at each place of such a network; each method has its own number."""
     width: Annotated[int, Field(ge=1)] = 64
     """Channels of the first stage; the study's network has 64."""
+    resblock_width: Annotated[int, Field(ge=1)] | None = None
+    """The same of the residual networks, where it differs: at equal width they take twice the time, or thrice."""
     padding: Literal["zeros", "reflect", "replicate"] = "reflect"
 
 
@@ -490,10 +492,11 @@ class Settings(Part):
 
     def network_of(self, method: str) -> NetworkSettings:
         """The network that a method works on."""
-        blocks = entry_of(method).blocks
+        blocks, network = entry_of(method).blocks, self.network.model_copy(update={"resblock_width": None})
         if blocks is None:
-            return self.network
-        return self.network.model_copy(update={"name": "resblock", "blocks": blocks})
+            return network
+        width = self.network.resblock_width or network.width
+        return network.model_copy(update={"name": "resblock", "blocks": blocks, "width": width})
 
     def examination(self, seed: int, method: str) -> Examination:
         """The cut that decides the measuring of one method."""
