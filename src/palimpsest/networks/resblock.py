@@ -6,7 +6,7 @@ transposed convolutions and a 9×9 to a picture. With biases and without normali
 input, which it does from the start (`palimpsest.networks.wavelets`): 8.66 MiB at width 64. Per task: N residual
 blocks at the narrowest place, 512 channels, and N at 256, behind the first transposed convolution, each of two 3×3
 convolutions with instance normalisation, without biases: 22.5 MiB for a pair. The 1×1 head sees the decoder's last
-features and its picture. Source: the study, after Johnson et al., ECCV 2016.
+features and its picture, `LOUDNESS` times. Source: the study, after Johnson et al., ECCV 2016.
 
 What comes out of instance normalisation has the size that its own scale says: without one a block could not be
 quiet, and twelve of them would drown what the frozen decoder has to return. The scale is learned and starts at
@@ -74,8 +74,7 @@ class ResblockNetwork(nn.Module):
             if isinstance(module, nn.Conv2d) and module is not self.head:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         start_as_wavelets(self.first, down, up, self.last)
-        if head_channels == 3:
-            pass_on_the_picture(self.head)
+        start_quiet(self.head)
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw output of the head; what it means is the task's matter."""
@@ -97,17 +96,22 @@ class ResblockNetwork(nn.Module):
             x = block(x)
         for layer in self.up[1:]:
             x = F.relu(layer(x))
-        return self.head(torch.cat([x, self.last(x)], dim=1))  # type: ignore[no-any-return]
+        return self.head(LOUDNESS * torch.cat([x, self.last(x)], dim=1))  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
-def pass_on_the_picture(head: nn.Conv2d) -> None:
-    """Start a head that gives pictures with the decoder's own, which lies in [-1, 1]; a sigmoid follows."""
+def start_quiet(head: nn.Conv2d) -> None:
+    """Start a head with little of the features; one that gives pictures with the decoder's own, in [-1, 1]."""
     nn.init.normal_(head.weight, std=SMALL)
-    head.weight[:, -3:, 0, 0] = STEEPNESS * torch.eye(3)
+    if head.out_channels == 3:  # a sigmoid follows
+        head.weight[:, -3:, 0, 0] += STEEPNESS / LOUDNESS * torch.eye(3)
     assert head.bias is not None
     nn.init.zeros_(head.bias)
 
 
-STEEPNESS, SMALL = 2.3, 0.02
+LOUDNESS = 16
+"""What the head gets its features times. No normalisation stands before it, and most features vary by a few
+hundredths: without this the head grows too slowly to the weights that class scores need."""
+
+STEEPNESS, SMALL = 2.3, 2e-3
 """Where sigmoid(STEEPNESS · p) is nearest to (p + 1) / 2; and how little of the features a head starts with."""
