@@ -194,7 +194,7 @@ def test_every_method_can_be_learned_whether_it_is_compared_or_not(params_yaml: 
 
 
 def test_the_width_of_residual_networks_changes_theirs_alone(params_yaml: Content) -> None:
-    changed = changed_by(params_yaml, "network/resblock_width", 8)
+    changed = changed_by(params_yaml, "network/resblock_width", 24)
     residual = [method for method, entry in METHODS.items() if entry.blocks is not None]
     assert {job.split()[1] for job in changed} == {*residual}
-    assert resolve(params_yaml, nested("network/resblock_width", 8)).network_of("resblock6").width == 8
+    assert resolve(params_yaml, nested("network/resblock_width", 24)).network_of("resblock6").width == 24

@@ -470,13 +470,11 @@ class Settings(Part):
         known(method, [*BASES, *METHODS], "method")
         overrides = chosen.training.model_dump(exclude_none=True, exclude={"smallest_scale"})
         crops = chosen.training.model_dump(exclude_none=True, include={"smallest_scale"})
-        is_base = method in BASES
         if method == AUTOENCODER:
             chosen = ReconstructionSettings(kind="reconstruction", data=chosen.data)
-        if method == AUTOENCODER:
             overrides |= self.autoencoder.model_dump(exclude_none=True, exclude={"smallest_scale"})
             crops |= self.autoencoder.model_dump(exclude_none=True, include={"smallest_scale"})
-        elif is_base and self.base.steps is not None:
+        elif (method == BASE or (task == self.base_task and entry_of(method).together)) and self.base.steps:
             overrides.setdefault("steps", self.base.steps)
         return Lesson(
             seed=seed,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.methods.base import Component, Start, Stored
-from palimpsest.methods.ewc import Ewc, fisher_information
+from palimpsest.methods.ewc import Ewc, fisher_information, normalised
 from palimpsest.methods.settings import EwcSettings
 from palimpsest.settings import SegmentationSettings, TrainingSettings
 from palimpsest.tasks.pictures import sampled_loss
@@ -91,7 +91,14 @@ def test_the_fisher_information_of_later_tasks_is_added_to_what_is_left_of_the_e
     method.after_training(network)
     (fisher,) = [c for c in method.store(network) if c.name == "fisher"]
     assert (fisher.shared, fisher.needed_to) == (True, "learn")
-    assert fisher.tensors["trunk.weight.fisher"].flatten().tolist() == pytest.approx([2 + 1, 1 + 4])
+    assert fisher.tensors["trunk.weight.fisher"].flatten().tolist() == pytest.approx([2 + 1 / 2.5, 1 + 4 / 2.5])
+
+
+def test_each_task_counts_alike_whatever_the_unit_of_its_likelihood() -> None:
+    small, large = {"w": torch.tensor([1e-6, 3e-6])}, {"w": torch.tensor([1e3, 3e3])}
+    assert torch.allclose(normalised(small)["w"], torch.tensor([0.5, 1.5]))
+    assert torch.allclose(normalised(large)["w"], normalised(small)["w"])
+    assert torch.equal(normalised({"w": torch.zeros(2)})["w"], torch.zeros(2))
 
 
 def test_on_the_base_task_nothing_trains_and_its_information_is_stored() -> None:
@@ -100,7 +107,7 @@ def test_on_the_base_task_nothing_trains_and_its_information_is_stored() -> None
     assert method.begin(start(network, batches=lambda: iter([pictures((1.0, 2.0))]))) == []
     method.after_training(network)
     stored = {c.name: c.tensors for c in method.store(network)}
-    assert stored["fisher"]["trunk.weight.fisher"].flatten().tolist() == [1.0, 4.0]
+    assert stored["fisher"]["trunk.weight.fisher"].flatten().tolist() == pytest.approx([1 / 2.5, 4 / 2.5])
     assert stored["network"]["trunk.weight"].flatten().tolist() == [1.0, 0.0]
     assert not any(p.requires_grad for p in network.parameters())
 

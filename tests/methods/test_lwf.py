@@ -28,10 +28,14 @@ def test_labels_are_distilled_by_the_divergence_at_a_temperature() -> None:
     assert segmentation().distillation(before, before, 2.0).item() == pytest.approx(0, abs=1e-7)
 
 
-def test_pictures_are_distilled_by_their_squared_difference() -> None:
+def test_pictures_are_distilled_by_their_squared_difference_as_a_share_of_their_variance() -> None:
     task = ColorizationTask("any", ColorizationSettings(kind="colorization", data="any"))
-    one, other = torch.full((2, 3, 4, 4), 0.5), torch.full((2, 3, 4, 4), 0.3)
-    assert task.distillation(one, other, 2.0).item() == pytest.approx(0.04)
+    wanted = torch.tensor([0.2, 0.4, 0.6, 0.8]).view(1, 1, 2, 2)
+    variance = (0.3**2 + 0.1**2 + 0.1**2 + 0.3**2) / 3
+    assert task.distillation(wanted + 0.1, wanted, 2.0).item() == pytest.approx(0.01 / variance)
+    assert task.distillation(wanted / 10 + 0.01, wanted / 10, 2.0).item() == pytest.approx(0.01 / variance)
+    flat = torch.full((1, 1, 2, 2), 0.5)
+    assert math.isfinite(task.distillation(flat + 0.1, flat, 2.0).item())
 
 
 class Plain(nn.Module):
@@ -113,3 +117,22 @@ def test_the_gradient_reaches_the_trunk_and_not_the_teacher() -> None:
         1.0, rel=1e-4
     )
     assert all(p.grad is None for p in method.teacher.parameters())
+
+
+def test_a_shared_batchnorm_answers_by_the_batch_and_moves_no_statistics() -> None:
+    network = Plain()
+    method = Lwf(LwfSettings(weight=10.0, batchnorm="shared"))
+    method.begin(Start(network, None, TrainingSettings(), (earlier(1.0),)))  # type: ignore[arg-type]
+    network.train()
+    batch = {"picture": torch.tensor([1.0, 3.0, 3.0, 5.0]).view(1, 1, 2, 2)}
+    statistics = {name: buffer.clone() for name, buffer in network.named_buffers() if "running" in name}
+    assert penalty(method, network, batch) == pytest.approx(0, abs=1e-9)  # nothing has moved, so nothing is to pay
+    with torch.no_grad():
+        network.norm.bias.fill_(0.5)
+    assert penalty(method, network, batch) == pytest.approx(10 * 0.5**2, rel=1e-5)
+    assert all(torch.equal(network.get_buffer(name), before) for name, before in statistics.items())
+    assert network.norm.momentum == 0.1
+    network.norm.eval()  # as in the last steps of a training
+    network.norm.bias.data.fill_(0.0)
+    assert penalty(method, network, batch) == pytest.approx(0, abs=1e-9)
+    assert not network.norm.training

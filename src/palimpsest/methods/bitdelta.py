@@ -4,7 +4,8 @@ Idea: of what fine-tuning changes, the direction matters, and its size per filte
 one scale per output channel; as a setting ternary, with 0 where |δ| is below a multiple of its channel's mean.
 Trained: δ, for a share of the steps as plain fine-tuning from the base, then through the quantisation
 (straight-through: the gradient of scale · sign(δ) goes to δ unchanged), with the scales; BatchNorm, head.
-Stored: one bit per weight (ternary: two, which entropy coding shortens) and the scales. Forgets: nothing.
+Stored: one bit per weight and the scales; ternary one bit more for each weight that is not zero, so that zeros
+save bits. Forgets: nothing.
 Source: Liu et al., BitDelta, NeurIPS 2024: there for language models and after training; the training through
 the quantisation is ours.
 """
@@ -44,8 +45,8 @@ class QuantisedDelta(LayerWeight):
         super().__init__()
         self.settings = settings
         self.delta = nn.Parameter(torch.zeros_like(weight))
-        self.filter = [dimension for dimension in range(weight.ndim) if dimension != along]
-        self.scale = nn.Parameter(weight.sum(dim=self.filter, keepdim=True) * 0)
+        self.within = [dimension for dimension in range(weight.ndim) if dimension != along]
+        self.scale = nn.Parameter(torch.zeros_like(weight.sum(dim=self.within, keepdim=True)))
         self.register_buffer("quantised", torch.zeros((), dtype=torch.bool, device=weight.device))
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -53,9 +54,8 @@ class QuantisedDelta(LayerWeight):
         if self.quantised:
             added: Tensor = _Quantised.apply(self.delta, self.scale, self.directions())
             return weight + added
-        return (
-            weight + self.delta + 0 * self.scale
-        )  # so that every parameter has a gradient, on several devices too
+        # the scale is there so that every parameter has a gradient, which several devices wait for
+        return weight + self.delta + 0 * self.scale
 
     @torch.no_grad()
     def directions(self) -> Tensor:
@@ -64,21 +64,22 @@ class QuantisedDelta(LayerWeight):
         if not self.settings.threshold:
             return signs
         magnitude = self.delta.abs()
-        return signs * (magnitude > self.settings.threshold * magnitude.mean(dim=self.filter, keepdim=True))
+        return signs * (magnitude > self.settings.threshold * magnitude.mean(dim=self.within, keepdim=True))
 
     @torch.no_grad()
     def quantise(self) -> None:
         """Put direction and scale in the place of δ; the scale is the mean magnitude of what is not zero."""
         directions = self.directions()
-        taken = directions.abs().sum(dim=self.filter, keepdim=True).clamp(min=1)
-        self.scale.copy_((self.delta * directions).sum(dim=self.filter, keepdim=True) / taken)
+        taken = directions.abs().sum(dim=self.within, keepdim=True).clamp(min=1)
+        self.scale.copy_((self.delta * directions).sum(dim=self.within, keepdim=True) / taken)
         self.quantised.fill_(True)
 
     def stored(self) -> dict[str, Tensor]:
-        """Signs and scales, and where they count with a threshold."""
+        """Scales, signs of what is not zero, and with a threshold where that is."""
         directions = self.directions()
-        ternary = {"taken": pack(directions != 0)} if self.settings.threshold else {}
-        return {"sign": pack(directions > 0), "scale": self.scale.detach(), **ternary}
+        taken = directions != 0
+        ternary = {"taken": pack(taken)} if self.settings.threshold else {}
+        return {"sign": pack(directions[taken] > 0), "scale": self.scale.detach(), **ternary}
 
 
 class BitDelta(Reparametrised):
@@ -111,7 +112,8 @@ class BitDelta(Reparametrised):
 
     def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
         """The base's weight plus the stored change."""
-        directions = torch.where(unpack(stored["sign"], base.shape), 1.0, -1.0)
-        if self.settings.threshold:
-            directions = directions * unpack(stored["taken"], base.shape)
+        everywhere = torch.ones_like(base, dtype=torch.bool)
+        taken = unpack(stored["taken"], base.shape) if self.settings.threshold else everywhere
+        signs = torch.where(unpack(stored["sign"], torch.Size([int(taken.sum())])), 1.0, -1.0)
+        directions = torch.zeros_like(base).masked_scatter(taken, signs)
         return base + stored["scale"] * directions

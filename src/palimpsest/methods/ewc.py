@@ -2,9 +2,10 @@
 
 Idea: what a task knows is in those weights whose change would change its likelihood. Formula: the loss plus λ/2
 · Σ F (θ − θ*)², with θ* the weights as the task before left them and F the diagonal of the Fisher information
-of all earlier tasks in one matrix, F ← γ·F + F_task (online EWC). F is estimated at the end of each task from
-its own likelihood: categorical for labels, Gaussian for pictures, both with answers drawn from the network's
-own distribution; for styles, which have no likelihood, from the gradient of their loss. Trained: everything.
+of all earlier tasks in one matrix, F ← γ·F + F_task / mean(F_task) (online EWC, where each task counts alike,
+be its likelihood a sum over many pixels or a mean). F_task is estimated at the end of each task from its
+own likelihood: categorical for labels, Gaussian for pictures, both with answers drawn from the network's own
+distribution; for styles, which have no likelihood, from the gradient of their loss. Trained: everything.
 Stored: one network, and F to go on learning. Forgets: less than `fine-tune`. Source: Kirkpatrick et al., PNAS
 2017; Schwarz et al., Progress & Compress, ICML 2018.
 Deliberately different: BatchNorm belongs to each task, unless the settings say that it is shared and held by
@@ -30,6 +31,7 @@ class Ewc(FineTune):
     def begin(self, start: Start) -> list[ParameterGroup]:
         """Everything trains; on the base task nothing does, for that is learned already."""
         self.start = start
+        self.place = torch.device("cpu")
         self.anchor = {name: p.detach().clone() for name, p in self.held(start.network).items()}
         self.fisher: dict[str, Tensor] = {}
         if not start.earlier:
@@ -49,16 +51,21 @@ class Ewc(FineTune):
 
     def penalty(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor | None:
         """λ/2 · Σ F (θ − θ*)²."""
+        if self.place != output.device:  # which is not known before the training begins
+            self.place = output.device
+            self.fisher, self.anchor = (
+                {name: tensor.to(self.place) for name, tensor in tensors.items()}
+                for tensors in (self.fisher, self.anchor)
+            )
         terms = [
-            (self.fisher[name].to(p.device) * (p - self.anchor[name].to(p.device)).square()).sum()
-            for name, p in self.held(network).items()
+            (self.fisher[name] * (p - self.anchor[name]).square()).sum() for name, p in self.held(network).items()
         ]
         total: Tensor = 0.5 * self.settings.weight * torch.stack(terms).sum()
         return total
 
     def after_training(self, network: nn.Module) -> None:
         """Add this task's Fisher information to that of the earlier ones."""
-        found = fisher_information(network, self.held(network), self.start, self.settings.pictures)
+        found = normalised(fisher_information(network, self.held(network), self.start, self.settings.pictures))
         decay = self.settings.decay
         self.fisher = {
             name: decay * self.fisher[name].to(value.device) + value if self.fisher else value
@@ -69,6 +76,12 @@ class Ewc(FineTune):
         """The moving network; the Fisher information to go on learning."""
         fisher = {f"{name}.{FISHER}": tensor for name, tensor in self.fisher.items()}
         return [*super().store(network), Component(FISHER, fisher, shared=True, needed_to="learn")]
+
+
+def normalised(fisher: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same with a mean of 1 over all weights; all zero where it is."""
+    mean = torch.cat([values.flatten() for values in fisher.values()]).mean()
+    return {name: values / mean.clamp(min=torch.finfo(mean.dtype).tiny) for name, values in fisher.items()}
 
 
 def fisher_information(

@@ -4,9 +4,9 @@ Idea: an upper bound, not a way to learn continually: a task that is added means
 Formula: at each step the logarithm of one task's loss, all tasks in turn; their sum is small where the losses'
 geometric mean is, whatever their units (Chennupati et al., MultiNet++, CVPR Workshops 2019): a plain sum leaves
 colour, whose loss is small in numbers, to the end. Trained: one network from random weights, and a
-BatchNorm and a head of each task, for as many steps as all tasks have by themselves. Stored: one network, with
-BatchNorm and head of each task. Forgets: does not apply. Source: common practice, as in Caruana, Multitask
-Learning, 1997.
+BatchNorm and a head of each task, for as many steps as all tasks have by themselves, the base task those of the
+base network; the learning rate is the first task's. Stored: one network, with BatchNorm and head of each task.
+Forgets: does not apply. Source: common practice, as in Caruana, Multitask Learning, 1997.
 """
 
 import copy

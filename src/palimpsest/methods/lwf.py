@@ -2,12 +2,14 @@
 
 Idea: the old network's answers on new pictures stand in for the old pictures. Formula: the loss plus λ₀ times
 the mean over earlier tasks of the distance between its answer now and its answer before this task: KL
-divergence at temperature 2 for labels (times the temperature squared), squared distance for pictures. Trained:
-everything. Stored: one network; the old answers are computed anew at each step by a copy of the old network,
-and not stored. Forgets: less than `fine-tune`. Source: Li and Hoiem, ECCV 2016.
-Deliberately different: the earlier tasks' heads and BatchNorm stay as they are (there the old heads train
-along), so that each task keeps its own; at each step ``tasks_per_step`` of the earlier tasks are asked, in
-turn.
+divergence at temperature 2 for labels (times the temperature squared); for pictures the squared distance, as a
+share of the old answers' variance. Trained: everything. Stored: one network; the old answers are computed anew
+at each step by a copy of the old network, and not stored. Forgets: less than `fine-tune`. Source: Li and
+Hoiem, ECCV 2016.
+Deliberately different: a mean over the earlier tasks, not a sum, of which ``tasks_per_step`` are asked at each
+step, in turn; earlier tasks' heads and BatchNorm stay as they are (there the old heads train along), so that
+each task keeps its own; no steps in which the new head trains alone. A shared BatchNorm answers for earlier
+tasks by the statistics of the batch, now and before, and those answers move no running statistics.
 """
 
 import copy
@@ -33,7 +35,8 @@ class Lwf(FineTune):
     def begin(self, start: Start) -> list[ParameterGroup]:
         """Everything trains."""
         self.teacher = copy.deepcopy(start.network).eval().requires_grad_(False)
-        own = ("head",) if self.settings.batchnorm == "shared" else ("batchnorm", "head")
+        self.shared = self.settings.batchnorm == "shared"
+        own = ("head",) if self.shared else ("batchnorm", "head")
         self.earlier: list[tuple[Task, dict[str, Tensor]]] = [
             (stored.task, {n: t for c in stored.components if c.name in own for n, t in c.tensors.items()})
             for stored in start.earlier
@@ -54,21 +57,32 @@ class Lwf(FineTune):
             task, state = self.earlier[place % len(self.earlier)]
             state = {name: tensor.to(device) for name, tensor in state.items()}
             inputs = task.inputs(batch).contiguous(memory_format=torch.channels_last)
-            with torch.no_grad():
+            for layer, moving in batchnorm_pairs(self.teacher, network):
+                layer.train(self.shared and moving.training)
+            with torch.no_grad(), resting(self.teacher, self.shared):
                 wanted = task.prediction(functional_call(self.teacher, state, (inputs,)), batch)
-            with resting(network, self.settings.batchnorm == "task"):
+            with resting(network, self.shared):
                 found = task.prediction(functional_call(network, state, (inputs,)), batch)
             terms.append(task.distillation(found, wanted, self.settings.temperature))
         total: Tensor = self.settings.weight * torch.stack(terms).mean()
         return total
 
 
+def batchnorm_pairs(one: nn.Module, other: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
+    """The BatchNorm layers of two networks alike, in pairs."""
+    pairs = zip(batchnorm_layers(one), batchnorm_layers(other), strict=True)
+    return ((layer, same) for (_, layer), (_, same) in pairs)
+
+
 @contextmanager
-def resting(network: nn.Module, rest: bool) -> Iterator[None]:
-    """With ``rest`` BatchNorm computes with the statistics it is given, and moves none."""
-    layers = [layer for _, layer in batchnorm_layers(network) if rest and layer.training]
+def resting(network: nn.Module, batch_statistics: bool) -> Iterator[None]:
+    """BatchNorm moves no running statistics; it computes with them, or with those of the batch."""
+    layers = [layer for _, layer in batchnorm_layers(network) if layer.training]
+    momenta = [layer.momentum for layer in layers]
     for layer in layers:
-        layer.eval()
+        layer.train(batch_statistics)
+        layer.momentum = 0.0
     yield
-    for layer in layers:
+    for layer, momentum in zip(layers, momenta, strict=True):
         layer.train()
+        layer.momentum = momentum

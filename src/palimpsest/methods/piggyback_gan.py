@@ -12,9 +12,9 @@ filters are those of output channels, of transposed convolutions too, and start 
 import torch
 from torch import Tensor, nn
 
-from palimpsest.methods.base import Component, ParameterGroup, Start
+from palimpsest.methods.base import Component, ParameterGroup, Start, load_into
 from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored, modules_group
-from palimpsest.networks.trunk import Convolution, output_channels
+from palimpsest.networks.trunk import Convolution, batchnorm_state, output_channels, trunk_state
 
 BANK = "bank"
 """The free filters of all tasks so far, each flat."""
@@ -51,11 +51,15 @@ class PiggybackGan(Reparametrised):
     component = "filters"
     entries = ("coefficients", BANK)
 
+    def begin(self, start: Start) -> list[ParameterGroup]:
+        """From the base, weights and BatchNorm; the network that is given is as the task before left it."""
+        network, base = start.network, start.earlier[0].tensors
+        load_into(network, {name: base[name] for name in (*trunk_state(network), *batchnorm_state(network))})
+        return super().begin(start)
+
     def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
         """Filters as the base has them."""
-        base, last = (start.earlier[place].tensors for place in (0, -1))
-        with torch.no_grad():  # the network is as the task before left it
-            layer.weight.copy_(base[f"{name}.weight"])
+        last = start.earlier[-1].tensors
         along = output_channels(layer)
         filters = as_filters(layer.weight.detach(), along)
         earlier = last.get(f"{name}.{BANK}", filters[:0]).to(filters.device)

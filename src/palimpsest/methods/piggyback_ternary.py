@@ -3,7 +3,9 @@
 Idea: the sign of a weight is worth as much as its presence. Formula: w ∘ ([s > t] − [s < −t]), the scores s
 trained straight-through, as with `piggyback`. Trained: one score per weight, BatchNorm, head. Stored: two bits
 per weight, one for "taken or turned round", one for "turned round". Forgets: nothing. Source: Mallya et al.,
-ECCV 2018, section 5.4 (ternary masks, found there as good as binary ones).
+ECCV 2018, where ternary masks are found as good as binary ones.
+Deliberately different: as with `piggyback`, scores start in proportion to the weights' magnitudes, and all of
+them above the threshold, so that a task begins as the base.
 """
 
 from typing import Any

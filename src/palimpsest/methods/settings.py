@@ -11,8 +11,9 @@ from pydantic import ConfigDict, Field, model_validator
 from palimpsest.schema import Part, Positive, Scale, Share
 
 
-class MaskSettings(Part):
-    """One-bit masks (Mallya et al. 2018). The defaults that differ from the original code say what it has."""
+class ScoreSettings(Part):
+    """Masks that are learned by scores (Mallya et al. 2018). Defaults that differ from the original code say what
+    it has."""
 
     score_learning_rate: Positive = 3e-3
     """Original: 1e-4."""
@@ -33,11 +34,6 @@ class MaskSettings(Part):
     """Where scores begin. `constant` (original): all at `initial_score`. `proportional`: that far above the
     threshold on average, each in proportion to its weight's magnitude within the layer, so that what hardly
     matters is the first to go."""
-    surrogate: Literal["identity", "clipped", "sigmoid"] = "identity"
-    """What stands in for the step's derivative: 1 (original); 1 near the threshold and 0 beyond; a bump around the
-    threshold. Both of the latter are as wide as `initial_score` lies above it."""
-    weight_factor: bool = True
-    """Whether a score's gradient is scaled by its weight's magnitude (original), or takes its sign alone."""
 
     @model_validator(mode="after")
     def _starts_open(self) -> typing.Self:
@@ -49,6 +45,16 @@ class MaskSettings(Part):
                 "train, and BatchNorm has to get used to the mask that is made of their mean"
             )
         return self
+
+
+class MaskSettings(ScoreSettings):
+    """One-bit masks (Mallya et al. 2018)."""
+
+    surrogate: Literal["identity", "clipped", "sigmoid"] = "identity"
+    """What stands in for the step's derivative: 1 (original); 1 near the threshold and 0 beyond; a bump around the
+    threshold. Both of the latter are as wide as `initial_score` lies above it."""
+    weight_factor: bool = True
+    """Whether a score's gradient is scaled by its weight's magnitude (original), or takes its sign alone."""
 
 
 class AffineMaskSettings(MaskSettings):
@@ -69,8 +75,8 @@ class MovingSettings(Part):
 class EwcSettings(MovingSettings):
     """Elastic weight consolidation (Kirkpatrick et al. 2017; online: Schwarz et al. 2018)."""
 
-    weight: Annotated[float, Field(ge=0)] = 10.0
-    """λ, the stiffness of the spring that holds each weight."""
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """λ, the stiffness of the springs; each earlier task's Fisher information is 1 in the mean."""
     decay: Scale = 1.0
     """γ, what is left of the earlier tasks' Fisher information when one is added."""
     pictures: Annotated[int, Field(ge=1)] = 64
@@ -110,8 +116,8 @@ class BitDeltaSettings(Part):
     quantised_after: Share = 0.6
     """Share of the steps of plain fine-tuning; the rest trains through the quantisation."""
     threshold: Annotated[float, Field(ge=0)] = 0.0
-    """0: −1 or 1. Otherwise 0 too, where the change is below this multiple of its channel's mean: 0.7 is as good as
-    plain fine-tuning, higher values save bits."""
+    """0: −1 or 1. Otherwise 0 too, where the change is below this multiple of its channel's mean; a zero takes one
+    bit, what is not zero two."""
 
 
 class PiggybackGanSettings(Part):
@@ -124,6 +130,7 @@ class PiggybackGanSettings(Part):
 AnyMethodSettings = (
     AffineMaskSettings
     | MaskSettings
+    | ScoreSettings
     | EwcSettings
     | LwfSettings
     | MovingSettings
@@ -141,7 +148,7 @@ class MethodSettings(Part):
 
     fine_tune: MovingSettings = MovingSettings()
     piggyback: MaskSettings = MaskSettings()
-    piggyback_ternary: MaskSettings = MaskSettings()
+    piggyback_ternary: ScoreSettings = ScoreSettings()
     piggyback_affine: AffineMaskSettings = AffineMaskSettings()
     piggyback_gan: PiggybackGanSettings = PiggybackGanSettings()
     piggyback_resblock: MaskSettings = MaskSettings()

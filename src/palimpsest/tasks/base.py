@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+SMALLEST_VARIANCE = 1e-6
+"""Of pictures in [0, 1], below which they count as all alike."""
+
 Pixels = NDArray[np.uint8]
 Batch = Mapping[str, Tensor]
 """``picture``: uint8 (N, 3, H, W) RGB; ``target``, where the kind has one: uint8 (N, H, W) class labels or
@@ -92,10 +95,10 @@ class Task(nn.Module, ABC):
     def distillation(self, found: Tensor, wanted: Tensor, temperature: float) -> Tensor:
         """How far a prediction is from another of the same task: a scalar, which distillation makes small.
 
-        The mean squared difference, unless the prediction is class scores, whose distributions are compared at a
-        ``temperature``.
+        The squared difference, as a share of the variance of what is wanted, so that it has no unit; class scores
+        are compared as distributions, at a ``temperature``.
         """
-        return F.mse_loss(found, wanted)
+        return F.mse_loss(found, wanted) / wanted.var().clamp(min=SMALLEST_VARIANCE)
 
     @abstractmethod
     def meter(self) -> Meter:

@@ -9,20 +9,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from palimpsest.metrics import pictures as metrics
-from palimpsest.tasks.base import Batch
+from palimpsest.tasks.base import SMALLEST_VARIANCE, Batch
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
 
 
-def sampled_loss(prediction: Tensor, truth: Tensor) -> Tensor:
+def sampled_loss(prediction: Tensor, truth: Tensor, counted: Tensor | None = None) -> Tensor:
     """Gaussian: minus the log-likelihood of a picture drawn around the prediction, the sum over pixels.
 
     Its variance is the mean squared error against the truth, the likeliest there is; constants are left out.
+    Where ``counted`` (N, H, W) is given, the other pixels are left out of both.
     """
     centre = prediction.detach()
-    variance = F.mse_loss(centre, truth).clamp(min=1e-6)
+    places = torch.ones_like(centre) if counted is None else counted[:, None].expand_as(centre).float()
+    variance = ((centre - truth).square() * places).sum() / places.sum().clamp(min=1)
+    variance = variance.clamp(min=SMALLEST_VARIANCE)
     drawn = centre + variance.sqrt() * torch.randn_like(centre)
-    return 0.5 * (prediction - drawn).square().sum() / variance
+    return 0.5 * ((prediction - drawn).square() * places).sum() / variance
 
 
 class PictureMeter:

@@ -1,4 +1,7 @@
-"""Photograph → class per pixel: cross-entropy, measured by mean intersection over union."""
+"""Photograph → class per pixel, measured by mean intersection over union.
+
+Learned by cross-entropy; or as a picture, painted with a colour for each class, by the losses of pictures.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -81,9 +84,9 @@ class SegmentationTask(Task):
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Categorical: a class for each pixel that counts, drawn by its score; the sum over pixels."""
-        if self.painted:
-            return sampled_loss(prediction, self.colours.paint(batch["target"].long()))
         counted = batch["target"] != IGNORED
+        if self.painted:
+            return sampled_loss(prediction, self.colours.paint(batch["target"].long()), counted)
         scores = prediction.detach()
         gumbel = -torch.empty_like(scores).exponential_().log()  # the largest sum is drawn by the classes' shares
         drawn = (scores + gumbel).argmax(1)

@@ -73,8 +73,8 @@ def learn(
 
 def subject_of(lesson: Lesson, prepared: Prepared) -> Subject:
     """What a lesson is about."""
-    task = build_task(lesson.task_name, lesson.task)
-    return Subject(task, prepared, lesson.pictures, lesson.training.batch_size, seed_of(lesson))
+    task, training = build_task(lesson.task_name, lesson.task), lesson.training
+    return Subject(task, prepared, lesson.pictures, training.batch_size, training.steps, seed_of(lesson))
 
 
 def provenance(lesson: Lesson, stored: StoredTasks, prepared: Prepared, figures: Mapping[str, float]) -> Provenance:

@@ -1,7 +1,8 @@
 """The training loop: one method learns one task.
 
 AdamW with linear warm-up and cosine decay, the last state is kept (not the best on the validation split, which
-then would no longer be a test of anything). Every task has the same number of steps under every method.
+then would no longer be a test of anything). A task has the same number of steps under every method, but that the
+base task has those of the base network in it and in `joint`.
 """
 
 import logging
@@ -44,6 +45,7 @@ class Subject:
     prepared: Prepared
     pictures: CropSettings
     batch_size: int
+    steps: int
     seed: int
 
 
@@ -90,7 +92,8 @@ def train(
 ) -> list[dict[str, float]]:
     """Train what the method named in ``groups``; returns the mean loss, its parts and images/s of each epoch.
 
-    Of several subjects each has the steps of the settings, and they take turns.
+    Several subjects take turns, each for as many steps as it has; what else the settings say of the training is
+    the same for all.
 
     Raises:
         TrainingError: loss or gradient is not finite; the last checkpoint stays.
@@ -105,13 +108,14 @@ def train(
     if progress.step:
         progress.give_back(network, optimizer, opponents)
         on_epoch(progress.history)
-    steps = settings.steps * len(subjects)
-    loaders = loaders_of(fabric, subjects, settings.steps, progress.step)
+    turns = turns_of([subject.steps for subject in subjects])
+    steps = len(turns)
+    loaders = loaders_of(fabric, subjects, turns[: progress.step])
     moving = round(steps * (1 - settings.batchnorm_frozen))
     model.train()
-    bar, epoch = progress_bar(subjects, settings.steps, progress.step, fabric.is_global_zero), EpochMeans()
+    bar, epoch = progress_bar(subjects, turns[: progress.step], fabric.is_global_zero), EpochMeans()
     for step in range(progress.step, steps):
-        place = step % len(subjects)
+        place = turns[step]
         task = tasks[place]
         method.enter(network, task.name)
         set_learning_rates(optimizer, groups, [schedule(step, steps, settings.warmup, g.share) for g in groups])
@@ -176,37 +180,36 @@ def finite(loss: float, groups: Sequence[ParameterGroup], step: int) -> float:
     return loss
 
 
-def turns_taken(steps: int, place: int, subjects: int) -> int:
-    """How many of so many steps were those of the subject at a place, where all take turns."""
-    return (steps + subjects - 1 - place) // subjects
+def turns_of(steps: Sequence[int]) -> list[int]:
+    """Whose turn it is at each step, where several have so many steps: all end together, in even turns."""
+    return [place for _, place in sorted(((k + 0.5) / n, place) for place, n in enumerate(steps) for k in range(n))]
 
 
 def loaders_of(
-    fabric: Fabric, subjects: Sequence[Subject], steps: int, done: int
+    fabric: Fabric, subjects: Sequence[Subject], done: Sequence[int]
 ) -> list[Iterator[dict[str, Tensor]]]:
-    """The batches of each subject that are left after so many steps of all; this device's part of each."""
+    """The batches of each subject that are left after so many turns; this device's part of each."""
     loaders = []
     for place, subject in enumerate(subjects):
         batches = TrainingBatches(
             subject.prepared,
             subject.pictures,
             subject.batch_size,
-            steps,
+            subject.steps,
             subject.seed,
             fabric.global_rank,
             fabric.world_size,
         )
-        taken = turns_taken(done, place, len(subjects))
-        loaders.append(training_loader(batches, taken, workers=0 if fabric.device.type == "cpu" else 4))
+        workers = 0 if fabric.device.type == "cpu" else 4
+        loaders.append(training_loader(batches, done.count(place), workers))
     return loaders
 
 
-def progress_bar(subjects: Sequence[Subject], steps: int, done: int, shown: bool) -> "tqdm[NoReturn]":
-    """Pictures seen, their speed and the time left, on a terminal alone; ``done`` steps were taken before."""
-    turns = [turns_taken(done, place, len(subjects)) for place in range(len(subjects))]
+def progress_bar(subjects: Sequence[Subject], done: Sequence[int], shown: bool) -> "tqdm[NoReturn]":
+    """Pictures seen, their speed and the time left, on a terminal alone; ``done`` turns were taken before."""
     return tqdm(
-        total=steps * sum(subject.batch_size for subject in subjects),
-        initial=sum(subject.batch_size * taken for subject, taken in zip(subjects, turns, strict=True)),
+        total=sum(subject.batch_size * subject.steps for subject in subjects),
+        initial=sum(subjects[place].batch_size for place in done),
         desc=" + ".join(subject.task.name for subject in subjects),
         unit=" images",
         disable=None if shown else True,
