@@ -10,7 +10,7 @@ from palimpsest import job, liveness, machine
 from palimpsest.course import Course
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE, BASES, METHODS
+from palimpsest.methods import BASE, BASES, METHODS, entry_of
 from palimpsest.params import find_files, read, resolve
 from palimpsest.provenance import digest, stage_sources
 from palimpsest.settings import FLOOR
@@ -81,6 +81,11 @@ def code_of_training(wildcards):
     """The source files that a training runs; what the auto-encoder learns is no task of the sequence."""
     lesson = SETTINGS.lesson(int(wildcards.seed), wildcards.method, wildcards.task)
     return stage_sources("train", [wildcards.method], [lesson.task.kind])
+
+
+def entry(wildcards):
+    """What the table of methods says of a method."""
+    return str(entry_of(wildcards.method))
 
 
 def course(seed, method, settings=SETTINGS):

@@ -29,6 +29,7 @@ rule evaluate:
         settings=lambda wildcards: settings_of(wildcards)
         .examination(int(wildcards.seed), wildcards.method)
         .model_dump_json(),
+        entry=entry,
         variant=of_variant,
     shell:
         "python -m pipeline.evaluate --seed {wildcards.seed} --method {wildcards.method}{params.variant}"

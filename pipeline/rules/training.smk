@@ -2,7 +2,7 @@
 
 
 rule train:
-    """One method learns one task, all tasks side by side."""
+    """One method learns one task; here the methods whose tasks do not wait for one another."""
     input:
         start=starting_points,
         prepared=rules.prepare.output,
@@ -24,6 +24,7 @@ rule train:
         settings=lambda wildcards: settings_of(wildcards)
         .lesson(int(wildcards.seed), wildcards.method, wildcards.task)
         .model_dump_json(),
+        entry=entry,
         task=lambda wildcards: wildcards.task,
         variant=of_variant,
     shell:
@@ -63,5 +64,6 @@ use rule train as train_together with:
             SETTINGS.lesson(int(wildcards.seed), wildcards.method, task).model_dump_json()
             for task in SETTINGS.sequence
         ),
+        entry=entry,
         task=SETTINGS.base_task,
         variant="",

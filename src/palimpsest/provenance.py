@@ -20,6 +20,9 @@ from palimpsest.tasks import KINDS
 PACKAGES = {"palimpsest": Path("src"), "pipeline": Path()}
 CODE = ("Snakefile", "pipeline", "requirements.lock", "src", "styles")
 """What decides results beside the settings, which every result names itself."""
+TABLES = {"palimpsest.methods", "palimpsest.methods.settings", "palimpsest.tasks"}
+"""Where methods, their settings and the kinds of tasks are entered. What they say of a job stands among its
+parameters; the other jobs shall not run anew because something is entered that does not concern them."""
 DIRTY = "-dirty"
 """Stands behind a commit from which the code differed."""
 
@@ -55,7 +58,7 @@ def sources(modules: Iterable[str]) -> list[str]:
     """The files of these modules and of all that they import, relative to the repository's root, sorted.
 
     A module's packages are imported before it, and with them what they import. What is imported by name at run
-    time, as a method or a kind of task, has to be named here.
+    time, as a method or a kind of task, has to be named here; the tables of these are left out.
     """
     graph = import_graph()
     closure: set[str] = set()
@@ -64,7 +67,7 @@ def sources(modules: Iterable[str]) -> list[str]:
         closure |= added
         found = {name for module in added for name in graph.find_upstream_modules(module)}
         added = {package for module in closure | found for package in with_packages(module)} - closure
-    return sorted({str(file_of(name)) for name in closure})
+    return sorted({str(file_of(name)) for name in closure - TABLES})
 
 
 def with_packages(module: str) -> list[str]:

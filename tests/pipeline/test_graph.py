@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from palimpsest.methods import AUTOENCODER
-from tests.pipeline.conftest import ROOT, Job, Study
+from tests.methods.test_documented import BLOCKS
+from tests.pipeline.conftest import ROOT, Job, Study, copied
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
 Stages = dict[str, list[Job]]
@@ -43,7 +44,7 @@ def of(*methods: str) -> str:
 DEPENDENTS = {
     # Rules, with a method or a kind of task in brackets where only those: modules of src/palimpsest.
     "raw weights prepare train evaluate floor collect report": (
-        ". errors job layout liveness machine methods methods.settings params schema settings storage"
+        ". errors job layout liveness machine params schema settings storage"
         " storage.atomic sweeps"
     ),
     "raw weights prepare train evaluate floor": "data data.arrays data.pictures",
@@ -52,7 +53,6 @@ DEPENDENTS = {
         " data.scenes.drawing data.scenes.voc data.sources"
     ),
     "raw weights prepare train[segmentation] train[joint] evaluate floor": "data.voc",
-    "prepare train evaluate floor report": "tasks",
     "prepare train evaluate floor": "metrics metrics.pictures tasks.base",
     "prepare[segmentation] train[segmentation] train[joint] evaluate floor": (
         "metrics.segmentation tasks.painted tasks.segmentation"
@@ -94,8 +94,11 @@ DEPENDENTS = {
         "report.chart report.page report.pictures report.readme report.stored report.study report.sweep"
         " report.tradeoff"
     ),
-    # no results of the study come from these
-    "": ("cli composition inspection report.bench report.grid storage.resident translation"),
+    # no results of the study come from these, or what they say of a job stands among its parameters
+    "": (
+        "cli composition inspection methods methods.settings report.bench report.grid storage.resident tasks"
+        " translation"
+    ),
 }
 
 
@@ -161,6 +164,23 @@ def test_every_entry_of_the_pipeline_concerns_its_own_rule_alone(jobs: list[Job]
     for job in jobs:
         entries = {file for file in job.code if file.startswith("pipeline/")}
         assert entries == {"pipeline/__init__.py", f"pipeline/{job.rule.split('_')[0]}.py"}
+
+
+def test_a_method_that_is_entered_concerns_its_own_jobs_and_the_tables_alone(tmp_path: Path) -> None:
+    study = copied(tmp_path / "study")
+    methods = study.folder / "src/palimpsest/methods"
+    code, entry = BLOCKS
+    chosen = ["scratch", "piggyback"]
+    (before,) = study.graphs(("all", {"methods": chosen}))
+    (methods / "gain.py").write_text(code, "utf-8")
+    table = (methods / "__init__.py").read_text("utf-8")
+    first = 'METHODS: dict[str, Entry] = {\n'
+    (methods / "__init__.py").write_text(table.replace(first, first + entry), "utf-8")
+    (after,) = study.graphs(("all", {"methods": [*chosen, "gain"]}))
+    assert "src/palimpsest/methods/__init__.py" not in {file for job in after for file in job.code}
+    new = [job for job in after if job not in before]
+    assert {job.rule for job in new if job.wildcards.get("method") != "gain"} == {"collect", "report"}
+    assert len(new) == 2 + 4 + 1  # the tables and the page, four trainings, one evaluation
 
 
 COMPOSITIONS = [
