@@ -7,7 +7,7 @@ import pytest
 
 from palimpsest import provenance
 from palimpsest.methods import BASE, METHODS
-from palimpsest.provenance import digest, file_of, git, sources, stage_sources
+from palimpsest.provenance import TABLES, digest, file_of, git, sources, stage_sources
 from palimpsest.tasks import KINDS
 
 SOURCE = "src/palimpsest"
@@ -86,6 +86,7 @@ def test_every_module_is_run_by_a_stage_of_the_pipeline_by_the_command_line_or_b
     stages = [path.stem for path in Path("pipeline").glob("*.py") if path.stem != "__init__"]
     reached = {name for stage in stages for name in stage_sources(stage, METHODS, KINDS)}
     reached |= set(sources(["palimpsest.cli", "palimpsest.machine", "palimpsest.storage.resident"]))
+    reached |= {file_of(table).as_posix() for table in TABLES}
     assert {path.as_posix() for path in Path(SOURCE).rglob("*.py")} - reached == set()
 
 

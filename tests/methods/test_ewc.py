@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from palimpsest.methods.base import Component, Start, Stored
+from palimpsest.methods.base import Component, EarlierTask, Start
 from palimpsest.methods.ewc import Ewc, fisher_information, normalised
 from palimpsest.methods.settings import EwcSettings
 from palimpsest.settings import SegmentationSettings, TrainingSettings
@@ -55,7 +55,7 @@ def start(network: nn.Module, fisher: tuple[float, float] | None = None, **more:
     if fisher is not None:
         tensor = torch.tensor(fisher).view(1, 2, 1, 1)
         components.append(Component("fisher", {"trunk.weight.fisher": tensor}, needed_to="learn"))
-    earlier = (Stored(None, tuple(components)),) if fisher is not None else ()  # type: ignore[arg-type]
+    earlier = (EarlierTask(None, tuple(components)),) if fisher is not None else ()  # type: ignore[arg-type]
     return Start(network, Squares(), TRAINING, earlier, **more)  # type: ignore[arg-type]
 
 

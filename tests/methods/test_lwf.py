@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from palimpsest.methods.base import Component, Start, Stored
+from palimpsest.methods.base import Component, EarlierTask, Start
 from palimpsest.methods.lwf import Lwf
 from palimpsest.methods.settings import LwfSettings
 from palimpsest.settings import ColorizationSettings, SegmentationSettings, TrainingSettings
@@ -54,7 +54,7 @@ class Plain(nn.Module):
         return self.head(self.norm(self.trunk(x)))  # type: ignore[no-any-return]
 
 
-def earlier(head: float) -> Stored:
+def earlier(head: float) -> EarlierTask:
     """A task that answers with the raw output of its own head; its BatchNorm leaves all as it is."""
     task = SimpleNamespace(
         name="earlier",
@@ -67,7 +67,7 @@ def earlier(head: float) -> Stored:
         Component("batchnorm", {f"norm.{key}": torch.tensor(value) for key, value in norm.items()}),
         Component("head", {"head.weight": torch.full((1, 1, 1, 1), head)}),
     )
-    return Stored(task, components)  # type: ignore[arg-type]
+    return EarlierTask(task, components)  # type: ignore[arg-type]
 
 
 def penalty(method: Lwf, network: nn.Module, batch: dict[str, Any]) -> float:

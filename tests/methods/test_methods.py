@@ -9,7 +9,7 @@ from torch import nn
 from palimpsest.analysis.masks import masks_of, zeros
 from palimpsest.errors import StorageError
 from palimpsest.methods import BASE, METHODS, build_method, entry_of
-from palimpsest.methods.base import Component, Method, Start, Stored
+from palimpsest.methods.base import Component, EarlierTask, Method, Start
 from palimpsest.methods.masks import BinaryMask
 from palimpsest.methods.settings import MaskSettings, MethodSettings
 from palimpsest.networks import build_network
@@ -39,7 +39,7 @@ def network(request: pytest.FixtureRequest) -> nn.Module:
 def begun(name: str, network: nn.Module) -> tuple[Method, list[Any]]:
     method = build_method(name, MethodSettings().of(name))
     base = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    earlier = () if METHODS.get(name) == METHODS["packnet"] else (Stored(None, (Component("network", base),)),)  # type: ignore[arg-type]
+    earlier = () if METHODS.get(name) == METHODS["packnet"] else (EarlierTask(None, (Component("network", base),)),)  # type: ignore[arg-type]
     together = [SimpleNamespace(name="only", head_channels=3)]
     return method, method.begin(Start(network, None, TRAINING, earlier, together=together))  # type: ignore[arg-type]
 

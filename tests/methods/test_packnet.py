@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from palimpsest.errors import TrainingError
-from palimpsest.methods.base import Component, Start, Stored
+from palimpsest.methods.base import Component, EarlierTask, Start
 from palimpsest.methods.packnet import PackNet, pack_numbers, packed_layers, unpack_numbers
 from palimpsest.methods.reparametrised import original
 from palimpsest.methods.settings import PackNetSettings
@@ -27,7 +27,7 @@ def plain(components: list[Component]) -> nn.Module:
 def learn(network: nn.Module, earlier: list[Component], keep: float) -> tuple[PackNet, list[Component]]:
     """One task, whose training moves every free weight."""
     method = PackNet(PackNetSettings(keep=keep))
-    before = (Stored(None, tuple(earlier)),) if earlier else ()  # type: ignore[arg-type]
+    before = (EarlierTask(None, tuple(earlier)),) if earlier else ()  # type: ignore[arg-type]
     method.begin(Start(network, None, TrainingSettings(), before))  # type: ignore[arg-type]
     with torch.no_grad():
         for _, layer in trunk_layers(network):

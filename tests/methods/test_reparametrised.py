@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.methods import METHODS, build_method
-from palimpsest.methods.base import Component, Start, Stored
+from palimpsest.methods.base import Component, EarlierTask, Start
 from palimpsest.methods.reparametrised import Reparametrised, learned
 from palimpsest.methods.settings import MethodSettings
 from palimpsest.networks import build_network
@@ -37,7 +37,7 @@ def begun(name: str, changes: dict[str, Any]) -> tuple[Reparametrised, nn.Module
     settings = MethodSettings().of(name)
     method = build_method(name, settings.model_copy(update=changes) if settings else None)
     assert isinstance(method, Reparametrised)
-    earlier = (Stored(None, (Component("network", base),)),)  # type: ignore[arg-type]
+    earlier = (EarlierTask(None, (Component("network", base),)),)  # type: ignore[arg-type]
     method.begin(Start(network, None, TrainingSettings(), earlier))  # type: ignore[arg-type]
     return method, network, base
 

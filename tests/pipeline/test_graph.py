@@ -44,8 +44,7 @@ def of(*methods: str) -> str:
 DEPENDENTS = {
     # Rules, with a method or a kind of task in brackets where only those: modules of src/palimpsest.
     "raw weights prepare train evaluate floor collect report": (
-        ". errors job layout liveness machine params schema settings storage"
-        " storage.atomic sweeps"
+        ". errors job layout liveness machine params schema settings storage storage.atomic sweeps"
     ),
     "raw weights prepare train evaluate floor": "data data.arrays data.pictures",
     "raw weights prepare": (
@@ -55,7 +54,7 @@ DEPENDENTS = {
     "raw weights prepare train[segmentation] train[joint] evaluate floor": "data.voc",
     "prepare train evaluate floor": "metrics metrics.pictures tasks.base",
     "prepare[segmentation] train[segmentation] train[joint] evaluate floor": (
-        "metrics.segmentation tasks.painted tasks.segmentation"
+        "metrics.segmentation networks.discriminator tasks.painted tasks.segmentation"
     ),
     "prepare[colorization] train[colorization] train[joint] evaluate floor": "tasks.colorization",
     "prepare[paired] train[paired] train[reconstruction] train[joint] evaluate floor": "tasks.paired",
@@ -64,14 +63,14 @@ DEPENDENTS = {
     "train[reconstruction]": "tasks.reconstruction",
     "prepare[style] train[style] train[joint] evaluate floor": "metrics.perceptual tasks.style",
     "prepare[style] train evaluate floor": (
-        "networks networks.padded networks.perceptual networks.resblock networks.unet networks.wavelets"
+        "networks networks.convolution networks.perceptual networks.resblock networks.unet networks.wavelets"
     ),
     "train evaluate floor report": "provenance",
     "train evaluate floor": ("course data.batches methods.base networks.trunk storage.recall storage.task_file"),
     "train evaluate": "tracking training training.cost",
     "train": (
         "networks.pretrained networks.standardised training.checkpoint training.lesson training.loop"
-        " training.opponent"
+        " training.adversary"
     ),
     "train[base] train[autoencoder] train[scratch] evaluate[scratch]": "methods.scratch",
     **{of("ewc"): "methods.ewc", of("lwf"): "methods.lwf", of("fine-tune", "ewc", "lwf"): "methods.fine_tune"},
@@ -174,7 +173,7 @@ def test_a_method_that_is_entered_concerns_its_own_jobs_and_the_tables_alone(tmp
     (before,) = study.graphs(("all", {"methods": chosen}))
     (methods / "gain.py").write_text(code, "utf-8")
     table = (methods / "__init__.py").read_text("utf-8")
-    first = 'METHODS: dict[str, Entry] = {\n'
+    first = "METHODS: dict[str, Entry] = {\n"
     (methods / "__init__.py").write_text(table.replace(first, first + entry), "utf-8")
     (after,) = study.graphs(("all", {"methods": [*chosen, "gain"]}))
     assert "src/palimpsest/methods/__init__.py" not in {file for job in after for file in job.code}

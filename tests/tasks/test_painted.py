@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from palimpsest.networks.discriminator import PatchDiscriminator
 from palimpsest.settings import SegmentationSettings
-from palimpsest.tasks.painted import Colours, PatchDiscriminator
+from palimpsest.tasks.painted import Colours
 from palimpsest.tasks.segmentation import SegmentationTask
 
 
@@ -36,7 +37,7 @@ def test_the_truth_painted_scores_full_marks_and_has_no_loss(loss: str) -> None:
     meter.update(truth, batch)
     assert meter.compute()["miou"] == 100
     parts = segmentation.losses(truth, batch)
-    assert parts["l1" if loss == "adversarial" else "loss"].item() == 0
+    assert parts["l1_loss" if loss == "adversarial" else "loss"].item() == 0
     assert (segmentation.paint(truth)[target != 255] == segmentation.paint_target(batch)[target != 255]).all()
 
 
@@ -59,19 +60,19 @@ def test_the_discriminator_learns_to_tell_and_knows_nothing_of_pixels_that_do_no
     pictures = torch.randint(0, 256, (4, 3, 32, 32), generator=generator, dtype=torch.uint8)
     batch = {"picture": pictures, "target": target}
     found = torch.rand(4, 3, 32, 32, generator=generator)
-    assert segmentation.opponent is not None
-    optimizer = torch.optim.Adam(segmentation.opponent.parameters(), lr=1e-3)
+    assert segmentation.discriminator is not None
+    optimizer = torch.optim.Adam(segmentation.discriminator.parameters(), lr=1e-3)
     losses = []
     for _ in range(30):
-        loss = segmentation.opponent_loss(found, batch)
+        loss = segmentation.discriminator_loss(found, batch)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.item())
     assert losses[0] == pytest.approx(0.69, abs=0.3) and losses[-1] < 0.3
     batch["target"] = torch.full_like(target, 255)
-    blind = segmentation.opponent_loss(found, batch).item()
-    other = segmentation.opponent_loss(1 - found, batch).item()
+    blind = segmentation.discriminator_loss(found, batch).item()
+    other = segmentation.discriminator_loss(1 - found, batch).item()
     assert blind == other
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from palimpsest.methods.base import ParameterGroup, Start
-from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored, modules_group
+from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, modules_group
 from palimpsest.networks.trunk import Convolution, trunk_layers
 
 
@@ -77,7 +77,7 @@ class Adapter(Reparametrised):
         """The adapters."""
         return [modules_group("adapters", modules, start)]
 
-    def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
+    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
         """The sum of both convolutions' weights."""
         if self.settings.rank:
             return with_product(base, stored["mixture"], stored["filters"])

@@ -64,7 +64,7 @@ class Component:
 
 
 @dataclass(frozen=True)
-class Stored:
+class EarlierTask:
     """An earlier task: what was stored of it, and what it measures."""
 
     task: Task
@@ -84,7 +84,7 @@ class Start:
     """As the method's start says (random, the base, or as the task before left it), with a fresh head."""
     task: Task
     training: TrainingSettings
-    earlier: Sequence[Stored] = ()
+    earlier: Sequence[EarlierTask] = ()
     """The tasks learned before, oldest first; empty for methods that start from nothing or from the base."""
     batches: Callable[[], Iterator[Batch]] | None = None
     """Fresh passes over the training pictures of this task."""

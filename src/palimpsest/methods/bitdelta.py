@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from palimpsest.methods.base import ParameterGroup, Start
 from palimpsest.methods.masks import pack, unpack
-from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored, learned, modules_group
+from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, learned, modules_group
 from palimpsest.methods.settings import BitDeltaSettings
 from palimpsest.networks.trunk import Convolution, output_channels, trunk_layers
 
@@ -110,7 +110,7 @@ class BitDelta(Reparametrised):
             if not delta.quantised:
                 delta.quantise()
 
-    def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
+    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
         """The base's weight plus the stored change."""
         everywhere = torch.ones_like(base, dtype=torch.bool)
         taken = unpack(stored["taken"], base.shape) if self.settings.threshold else everywhere

@@ -77,12 +77,11 @@ def batchnorm_pairs(one: nn.Module, other: nn.Module) -> Iterator[tuple[nn.Modul
 @contextmanager
 def resting(network: nn.Module, batch_statistics: bool) -> Iterator[None]:
     """BatchNorm moves no running statistics; it computes with them, or with those of the batch."""
-    layers = [layer for _, layer in batchnorm_layers(network) if layer.training]
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
+    momenta = {layer: layer.momentum for _, layer in batchnorm_layers(network) if layer.training}
+    for layer in momenta:
         layer.train(batch_statistics)
         layer.momentum = 0.0
     yield
-    for layer, momentum in zip(layers, momenta, strict=True):
+    for layer, momentum in momenta.items():
         layer.train()
         layer.momentum = momentum

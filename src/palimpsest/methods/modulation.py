@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.methods.base import ParameterGroup, Start
-from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored, modules_group
+from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, modules_group
 from palimpsest.networks.trunk import Convolution
 
 SMALLEST = 1e-6
@@ -51,7 +51,7 @@ class FilterModulation(Reparametrised):
         """Sizes and means."""
         return [modules_group("modulation", modules, start)]
 
-    def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
+    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
         """The modulated kernels."""
         return modulated(base, stored["size"], stored["mean"])
 

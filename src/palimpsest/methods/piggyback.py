@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from palimpsest.methods.base import ParameterGroup, Start
 from palimpsest.methods.masks import BinaryMask, initial_scores, unpack, write_masked
-from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored, learned
+from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, learned
 from palimpsest.networks.trunk import Convolution
 
 
@@ -63,10 +63,10 @@ class Piggyback(Reparametrised):
             assert isinstance(mask, BinaryMask)
             yield mask
 
-    def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
+    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
         """The base's weight through the mask."""
         return torch.where(unpack(stored["mask"], base.shape), base, 0.0)
 
-    def write(self, layers: Iterable[tuple[Convolution, Tensor, Stored]]) -> None:
+    def write(self, layers: Iterable[tuple[Convolution, Tensor, LayerTensors]]) -> None:
         """As `weight` says, at the speed of the memory."""
         write_masked((layer.weight, base, stored["mask"]) for layer, base, stored in layers)

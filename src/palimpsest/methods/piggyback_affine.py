@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from palimpsest.methods.base import ParameterGroup, Start
 from palimpsest.methods.masks import BinaryMask, initial_scores
 from palimpsest.methods.piggyback import Piggyback
-from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored
+from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised
 from palimpsest.methods.settings import AffineMaskSettings
 from palimpsest.networks.trunk import Convolution
 
@@ -50,7 +50,7 @@ class PiggybackAffine(Piggyback):
         scalars = [module.get_parameter("scalars") for module in modules]
         return [*super().groups(modules, start), ParameterGroup("scalars", scalars, start.training.learning_rate)]
 
-    def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
+    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
         """The affine function of the base's weight and of what the mask leaves of it."""
         return affine(base, super().weight(layer, base, stored), stored["scalars"])
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.methods.base import Component, ParameterGroup, Start, load_into
-from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored, modules_group
+from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, modules_group
 from palimpsest.networks.trunk import Convolution, batchnorm_state, output_channels, trunk_state
 
 BANK = "bank"
@@ -76,7 +76,7 @@ class PiggybackGan(Reparametrised):
         own = {name: tensor for name, tensor in mine.tensors.items() if name not in bank}
         return [Component("coefficients", own), Component(BANK, bank, shared=True), *rest]
 
-    def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
+    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
         """The bank may have grown since: the task knows how much of it was there before its own filters."""
         along = output_channels(layer)
         coefficients, bank = (stored[key] for key in self.entries)

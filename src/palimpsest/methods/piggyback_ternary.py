@@ -16,7 +16,7 @@ from torch import Tensor
 from palimpsest.methods.base import Start
 from palimpsest.methods.masks import BinaryMask, initial_scores, pack, unpack
 from palimpsest.methods.piggyback import Piggyback
-from palimpsest.methods.reparametrised import LayerWeight, Reparametrised, Stored
+from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised
 from palimpsest.networks.trunk import Convolution
 
 
@@ -59,7 +59,7 @@ class PiggybackTernary(Piggyback):
         """A mask that starts as all ones."""
         return TernaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
 
-    def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
+    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
         """The base's weight, turned round or left out where the mask says so."""
         taken, turned = (unpack(stored[key], base.shape) for key in self.entries)
         return torch.where(taken, torch.where(turned, -base, base), 0.0)

@@ -27,7 +27,7 @@ from palimpsest.methods.base import (
 )
 from palimpsest.networks.trunk import Convolution, freeze, trunk_layers, trunk_state
 
-Stored = Mapping[str, Tensor]
+LayerTensors = Mapping[str, Tensor]
 """What is stored of one layer, by what stands behind the layer's name."""
 
 
@@ -83,10 +83,10 @@ class Reparametrised(Method):
         return [Component(self.component, tensors), *task_components(network)]
 
     @abstractmethod
-    def weight(self, layer: Convolution, base: Tensor, stored: Stored) -> Tensor:
+    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
         """A layer's weight for the task, from the base's and what is stored; bit for bit what was learned."""
 
-    def write(self, layers: Iterable[tuple[Convolution, Tensor, Stored]]) -> None:
+    def write(self, layers: Iterable[tuple[Convolution, Tensor, LayerTensors]]) -> None:
         """Put the task's weight into each layer, from the base's and what is stored."""
         for layer, base, stored in layers:
             layer.weight.copy_(self.weight(layer, base, stored))

@@ -64,7 +64,7 @@ class AffineMaskSettings(MaskSettings):
     """k₀ of the weight, k₁ of ones, k₂ of the masked weight. From (1, 0, 0) no mask would be learned."""
 
 
-class MovingSettings(Part):
+class FineTuneSettings(Part):
     """One network that is trained on and on."""
 
     batchnorm: Literal["task", "shared"] = "task"
@@ -72,7 +72,7 @@ class MovingSettings(Part):
     worse, as in most published figures."""
 
 
-class EwcSettings(MovingSettings):
+class EwcSettings(FineTuneSettings):
     """Elastic weight consolidation (Kirkpatrick et al. 2017; online: Schwarz et al. 2018)."""
 
     weight: Annotated[float, Field(ge=0)] = 1.0
@@ -83,7 +83,7 @@ class EwcSettings(MovingSettings):
     """Training pictures from which the Fisher information is estimated."""
 
 
-class LwfSettings(MovingSettings):
+class LwfSettings(FineTuneSettings):
     """Learning without forgetting (Li & Hoiem 2016)."""
 
     weight: Annotated[float, Field(ge=0)] = 1.0
@@ -133,7 +133,7 @@ AnyMethodSettings = (
     | ScoreSettings
     | EwcSettings
     | LwfSettings
-    | MovingSettings
+    | FineTuneSettings
     | PackNetSettings
     | AdapterSettings
     | BitDeltaSettings
@@ -146,7 +146,7 @@ class MethodSettings(Part):
 
     model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"))
 
-    fine_tune: MovingSettings = MovingSettings()
+    fine_tune: FineTuneSettings = FineTuneSettings()
     piggyback: MaskSettings = MaskSettings()
     piggyback_ternary: ScoreSettings = ScoreSettings()
     piggyback_affine: AffineMaskSettings = AffineMaskSettings()

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from palimpsest.networks.padded import PaddedConvolution, PaddingMode
+from palimpsest.networks.convolution import PaddedConvolution, PaddingMode
 from palimpsest.networks.wavelets import start_as_wavelets
 
 

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 State = dict[str, Tensor]
 Convolution = nn.Conv2d | nn.ConvTranspose2d
+Normalisation = _BatchNorm | nn.InstanceNorm2d
 
 
 def output_channels(layer: Convolution) -> int:
@@ -25,10 +26,10 @@ def trunk_layers(network: nn.Module) -> Iterator[tuple[str, Convolution]]:
             yield name, module
 
 
-def batchnorm_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def batchnorm_layers(network: nn.Module) -> Iterator[tuple[str, Normalisation]]:
     """Every BatchNorm layer with its name, and the instance normalisation that has its place in a network."""
     for name, module in network.named_modules():
-        if isinstance(module, _BatchNorm | nn.InstanceNorm2d):
+        if isinstance(module, Normalisation):
             yield name, module
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from palimpsest.networks.padded import PaddedConvolution, PaddingMode
+from palimpsest.networks.convolution import PaddedConvolution, PaddingMode
 
 
 class Stage(nn.Sequential):

@@ -45,9 +45,13 @@ class Task(nn.Module, ABC):
     head_channels: int
     """Channels that the network has to give."""
 
+    discriminator: nn.Module | None
+    """What learns beside the network, and against it, where a task has an adversarial loss. It is not stored."""
+
     def __init__(self, name: str, settings: Any) -> None:
         super().__init__()
         self.name = name
+        self.discriminator = None
 
     @staticmethod
     def refuse(picture: Pixels) -> str | None:
@@ -75,14 +79,9 @@ class Task(nn.Module, ABC):
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """``loss``, the scalar to minimise, and its parts under the names of `metrics.csv`."""
 
-    @property
-    def opponent(self) -> nn.Module | None:
-        """What learns beside the network, and against it: a discriminator. It is not stored."""
-        return None
-
-    def opponent_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """What the opponent makes small, after each step of the network."""
-        raise NotImplementedError(f"{self.name} has no opponent")
+    def discriminator_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """What the discriminator makes small, after each step of the network."""
+        raise NotImplementedError(f"{self.name} has no discriminator")
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """The negative log-likelihood of an answer that is drawn from what the network itself predicts.

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from palimpsest.data.voc import palette
 from palimpsest.metrics.segmentation import IGNORED, confusion_matrix, intersection_over_union, mean_iou
+from palimpsest.networks.discriminator import PatchDiscriminator
 from palimpsest.settings import SegmentationSettings
 from palimpsest.tasks.base import Batch, Meter, Pixels, Task
-from palimpsest.tasks.painted import Colours, PatchDiscriminator
+from palimpsest.tasks.painted import Colours
 from palimpsest.tasks.pictures import sampled_loss
 
 
@@ -26,6 +27,7 @@ class SegmentationTask(Task):
 
     target = "labels"
     working_scale = "trained"
+    discriminator: PatchDiscriminator | None
 
     def __init__(self, name: str, settings: SegmentationSettings) -> None:
         super().__init__(name, settings)
@@ -36,11 +38,6 @@ class SegmentationTask(Task):
         self.colours = Colours(len(self.classes))
         self.squared = settings.loss == "l2"
         self.discriminator = PatchDiscriminator() if settings.loss == "adversarial" else None
-
-    @property
-    def opponent(self) -> PatchDiscriminator | None:
-        """The discriminator of the adversarial loss."""
-        return self.discriminator
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
         """Class scores (N, classes, H, W), or the painted label map (N, 3, H, W) in [0, 1]."""
@@ -53,7 +50,7 @@ class SegmentationTask(Task):
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Mean over the pixels that count, zero where none does: cross-entropy, or the distance of colours.
 
-        Adversarial: what the discriminator doubts, beside the L1 distance.
+        Adversarial: what the discriminator does not take for true, beside the L1 distance.
         """
         target = batch["target"].long()
         counted = target != IGNORED
@@ -66,16 +63,16 @@ class SegmentationTask(Task):
         loss = (distance.mean(1) * counted).sum() / number
         if self.discriminator is None:
             return {"loss": loss}
-        doubt = self.discriminator.doubt(self.inputs(batch), self.shown(prediction, painted, counted))
-        return {"loss": doubt + self.l1_weight * loss, "doubt": doubt, "l1": loss}
+        fooled = self.discriminator.adversarial_loss(self.inputs(batch), self.shown(prediction, painted, counted))
+        return {"loss": fooled + self.l1_weight * loss, "adversarial_loss": fooled, "l1_loss": loss}
 
-    def opponent_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """The mistakes of the discriminator."""
+    def discriminator_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """How far the discriminator is from telling the label map from the prediction."""
         assert self.discriminator is not None
         target = batch["target"].long()
         painted = self.colours.paint(target)
         shown = self.shown(prediction, painted, target != IGNORED)
-        return self.discriminator.mistakes(self.inputs(batch), painted, shown)
+        return self.discriminator.loss(self.inputs(batch), painted, shown)
 
     @staticmethod
     def shown(prediction: Tensor, painted: Tensor, counted: Tensor) -> Tensor:

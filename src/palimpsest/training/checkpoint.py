@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.storage.atomic import write_bytes
-from palimpsest.training.opponent import Opponent
+from palimpsest.training.adversary import Adversary
 
 log = logging.getLogger(__name__)
 
@@ -25,26 +25,26 @@ class Progress:
     step: int = 0
     network: dict[str, Tensor] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
-    opponents: list[dict[str, Any]] = field(default_factory=list)
+    adversaries: list[dict[str, Any]] = field(default_factory=list)
     """Of the discriminators that learn beside the network; empty of a task without one."""
     history: list[dict[str, float]] = field(default_factory=list)
     """One entry per finished epoch."""
 
-    def take(self, network: nn.Module, optimizer: torch.optim.Optimizer, opponents: Sequence[Opponent]) -> None:
+    def take(self, network: nn.Module, optimizer: torch.optim.Optimizer, adversaries: Sequence[Adversary]) -> None:
         """Hold the state of all that learns."""
         self.network = network.state_dict()
         self.optimizer = optimizer.state_dict()
-        self.opponents = [opponent.state() for opponent in opponents]
+        self.adversaries = [adversary.state() for adversary in adversaries]
 
     def give_back(
-        self, network: nn.Module, optimizer: torch.optim.Optimizer, opponents: Sequence[Opponent]
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, adversaries: Sequence[Adversary]
     ) -> None:
         """Put all that learns into the state that is held."""
         log.info("resumed at step %d", self.step)
         network.load_state_dict(self.network)
         optimizer.load_state_dict(self.optimizer)
-        for opponent, state in zip(opponents, self.opponents, strict=True):
-            opponent.resume(state)
+        for adversary, state in zip(adversaries, self.adversaries, strict=True):
+            adversary.resume(state)
 
 
 def save_progress(path: Path, progress: Progress) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import TrainingBatches
 from palimpsest.methods import build_method, entry_of
-from palimpsest.methods.base import Start, Stored
+from palimpsest.methods.base import EarlierTask, Start
 from palimpsest.networks import build_network
 from palimpsest.networks.pretrained import load_encoder
 from palimpsest.networks.standardised import standardise
@@ -122,11 +122,11 @@ def starting_network(lesson: Lesson, stored: StoredTasks, earlier_tasks: Sequenc
     return network.eval()
 
 
-def earlier(lesson: Lesson, stored: StoredTasks, earlier_tasks: dict[str, AnyTask]) -> Iterator[Stored]:
+def earlier(lesson: Lesson, stored: StoredTasks, earlier_tasks: dict[str, AnyTask]) -> Iterator[EarlierTask]:
     """What a method that starts from the task before may look back on."""
     if entry_of(lesson.method).starts_from == "previous":
         for name, settings in earlier_tasks.items():
-            yield Stored(build_task(name, settings), stored.file(name).components)
+            yield EarlierTask(build_task(name, settings), stored.file(name).components)
 
 
 def passes(lesson: Lesson, prepared: Prepared) -> Iterator[Batch]:

@@ -28,8 +28,8 @@ from palimpsest.methods.base import Method, ParameterGroup
 from palimpsest.networks.trunk import batchnorm_layers
 from palimpsest.settings import CropSettings, TrainingSettings
 from palimpsest.tasks.base import Task
+from palimpsest.training.adversary import Adversary
 from palimpsest.training.checkpoint import load_progress, save_progress
-from palimpsest.training.opponent import Opponent
 
 log = logging.getLogger(__name__)
 
@@ -103,15 +103,14 @@ def train(
     optimizer = optimizer_of(groups)
     model, optimizer = fabric.setup(network, optimizer)
     tasks = [subject.task.to(fabric.device) for subject in subjects]
-    opponents = [Opponent(fabric, task) for task in tasks]
+    adversaries = [Adversary(fabric, task) for task in tasks]
     progress = load_progress(plan.checkpoint, plan.key)
     if progress.step:
-        progress.give_back(network, optimizer, opponents)
+        progress.give_back(network, optimizer, adversaries)
         on_epoch(progress.history)
     turns = turns_of([subject.steps for subject in subjects])
     steps = len(turns)
     loaders = loaders_of(fabric, subjects, turns[: progress.step])
-    moving = round(steps * (1 - settings.batchnorm_frozen))
     model.train()
     bar, epoch = progress_bar(subjects, turns[: progress.step], fabric.is_global_zero), EpochMeans()
     for step in range(progress.step, steps):
@@ -119,7 +118,7 @@ def train(
         task = tasks[place]
         method.enter(network, task.name)
         set_learning_rates(optimizer, groups, [schedule(step, steps, settings.warmup, g.share) for g in groups])
-        if step >= moving:
+        if step >= round(steps * (1 - settings.batchnorm_frozen)):
             freeze_batchnorm(network)
         batch = {key: value.to(fabric.device, non_blocking=True) for key, value in next(loaders[place]).items()}
         output = model(task.inputs(batch).contiguous(memory_format=torch.channels_last))
@@ -133,7 +132,7 @@ def train(
         clip(groups, settings.gradient_clip, step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        opponents[place].step(prediction, batch)
+        adversaries[place].step(prediction, batch)
         method.after_step(network, (step + 1) / steps)
         epoch.add(told, subjects[place].batch_size)
         bar.set_postfix_str(f"loss {total:.4f}", refresh=False)
@@ -142,7 +141,7 @@ def train(
             progress.step = step + 1
             progress.history.append({"step": float(step + 1), **epoch.means()})
             log.info(describe(progress.history[-1], steps))
-            progress.take(network, optimizer, opponents)
+            progress.take(network, optimizer, adversaries)
             if fabric.is_global_zero:
                 save_progress(plan.checkpoint, progress)
                 on_epoch(progress.history)

@@ -12,13 +12,13 @@ LEARNING_RATE, BETAS = 2e-4, (0.5, 0.999)
 """Of Adam, as in pix2pix."""
 
 
-class Opponent:
+class Adversary:
     """Takes a step after each step of the network; does nothing where the task has none."""
 
     def __init__(self, fabric: Fabric, task: Task) -> None:
         self.fabric = fabric
         self.task = task
-        self.module: nn.Module | None = task.opponent
+        self.module: nn.Module | None = task.discriminator
         if self.module is not None:
             self.module.requires_grad_(False)  # while the network learns
             self.optimizer = torch.optim.Adam(self.module.parameters(), lr=LEARNING_RATE, betas=BETAS)
@@ -29,7 +29,7 @@ class Opponent:
             return
         self.module.requires_grad_(True)
         with self.fabric.autocast():
-            loss = self.task.opponent_loss(prediction.detach(), batch)
+            loss = self.task.discriminator_loss(prediction.detach(), batch)
         loss.backward()  # type: ignore[no-untyped-call]
         for parameter in self.module.parameters():
             assert parameter.grad is not None

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from palimpsest.networks.padded import PaddedConvolution, PaddingMode
+from palimpsest.networks.convolution import PaddedConvolution, PaddingMode
 
 
 @pytest.mark.parametrize("padding", ["zeros", "reflect", "replicate"])
