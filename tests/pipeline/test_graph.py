@@ -44,8 +44,7 @@ def of(*methods: str) -> str:
 DEPENDENTS = {
     # Rules, with a method or a kind of task in brackets where only those: modules of src/palimpsest.
     "raw weights prepare train evaluate floor collect report": (
-        ". errors job layout liveness machine params schema settings storage"
-        " storage.atomic sweeps"
+        ". errors job layout liveness machine params schema settings storage storage.atomic sweeps"
     ),
     "raw weights prepare train evaluate floor": "data data.arrays data.pictures",
     "raw weights prepare": (
@@ -53,7 +52,8 @@ DEPENDENTS = {
         " data.scenes.drawing data.scenes.voc data.sources"
     ),
     "raw weights prepare train[segmentation] train[joint] evaluate floor": "data.voc",
-    "prepare train evaluate floor": "metrics metrics.pictures tasks.base",
+    "prepare train evaluate floor": "metrics.pictures tasks.base",
+    "prepare train evaluate floor collect report": "metrics",
     "prepare[segmentation] train[segmentation] train[joint] evaluate floor": (
         "metrics.segmentation tasks.painted tasks.segmentation"
     ),
@@ -89,7 +89,9 @@ DEPENDENTS = {
     "evaluate floor collect report": "analysis",
     "evaluate floor": "analysis.forgetting",
     "evaluate": "analysis.lessons analysis.masks analysis.sizes",
-    "collect report": "analysis.accounting report report.summary report.transfer",
+    "collect report": (
+        "analysis.accounting analysis.tables analysis.transfer metrics.described report report.summary"
+    ),
     "report": (
         "report.chart report.page report.pictures report.readme report.stored report.study report.sweep"
         " report.tradeoff"
@@ -174,7 +176,7 @@ def test_a_method_that_is_entered_concerns_its_own_jobs_and_the_tables_alone(tmp
     (before,) = study.graphs(("all", {"methods": chosen}))
     (methods / "gain.py").write_text(code, "utf-8")
     table = (methods / "__init__.py").read_text("utf-8")
-    first = 'METHODS: dict[str, Entry] = {\n'
+    first = "METHODS: dict[str, Entry] = {\n"
     (methods / "__init__.py").write_text(table.replace(first, first + entry), "utf-8")
     (after,) = study.graphs(("all", {"methods": [*chosen, "gain"]}))
     assert "src/palimpsest/methods/__init__.py" not in {file for job in after for file in job.code}

@@ -14,13 +14,7 @@ import pandas as pd
 
 from palimpsest.analysis.accounting import MIB
 from palimpsest.errors import DataError
-from palimpsest.report.summary import (
-    Metric,
-    badness,
-    describe,
-    forgetting_metrics,
-    written,
-)
+from palimpsest.metrics.described import Metric, badness, describe, forgetting_metrics, written
 from palimpsest.report.tradeoff import SHOWN, number
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text

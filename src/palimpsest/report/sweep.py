@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from palimpsest.analysis.transfer import forgetting_table
 from palimpsest.errors import DataError
+from palimpsest.metrics.described import describe, written
 from palimpsest.report import study
 from palimpsest.report.chart import HEIGHT, PLOT, WIDTH, Box, Point, leader, placed, share_ticks
 from palimpsest.report.readme import ARROWS, markdown
-from palimpsest.report.summary import describe, written
-from palimpsest.report.transfer import forgetting_table
 
 SHOWN = ("miou", "ssim", "ciede2000", "total_loss")
 """The metrics that compare variants, of each task those that it has; a style's SSIM has no better or worse."""
@@ -148,7 +148,7 @@ def table(sweep: Sweep) -> Context:
 
 
 Transfer = tuple[float, float]
-"""Forward and backward transfer, as `report.transfer` defines them."""
+"""Forward and backward transfer, as `analysis.transfer` defines them."""
 
 
 def kept_and_learned(

@@ -10,7 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from palimpsest.analysis.accounting import MIB, require_columns
+from palimpsest.analysis.accounting import MIB
+from palimpsest.analysis.tables import require_columns
+from palimpsest.analysis.transfer import REFERENCE
 from palimpsest.report.chart import (
     HEIGHT,
     PLOT,
@@ -22,7 +24,6 @@ from palimpsest.report.chart import (
     share_ticks,
     steps_around,
 )
-from palimpsest.report.summary import REFERENCE
 
 Context = dict[str, Any]
 

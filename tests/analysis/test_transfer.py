@@ -3,9 +3,9 @@ import math
 import pandas as pd
 import pytest
 
+from palimpsest.analysis.transfer import forgetting_table, scored_tasks, times_as_good
 from palimpsest.errors import DataError
-from palimpsest.report.summary import describe
-from palimpsest.report.transfer import forgetting_table, scored_tasks, times_as_good
+from palimpsest.metrics.described import describe
 
 SEQUENCE = [("seg", "segmentation"), ("colour", "colorization")]
 METHODS = ["scratch", "fine-tune", "piggyback"]

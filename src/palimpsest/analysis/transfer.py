@@ -23,16 +23,18 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from palimpsest.analysis.accounting import require_columns
-from palimpsest.report.summary import REFERENCE, Metric, describe, forgetting_metrics
+from palimpsest.analysis.tables import columns_of, require_columns
+from palimpsest.metrics.described import Metric, describe, forgetting_metrics
 from palimpsest.settings import FLOOR
+
+REFERENCE = "scratch"
+"""The method whose quality and size the others are relative to: a network of its own for each task."""
 
 KEY_METRICS = {
     "segmentation": "miou",
     "colorization": "ciede2000",  # a grey copy has a high SSIM already
     "style": "total_loss",
     "paired": "ssim",
-    "classification": "accuracy",
 }
 """The one metric that speaks for a task of each kind."""
 
@@ -79,8 +81,8 @@ def forgetting_table(
         DataError: a table lacks a column.
     """
     require_columns(metrics, ["seed", "method", "task", "after", "metric", "value"], "metrics.csv")
-    require_columns(growth, ["seed", "method", "task", "needed_to", "bytes"], "growth.csv")
-    require_columns(costs, ["seed", "method", "task", "seconds", "peak_memory"], "costs.csv")
+    require_columns(growth, columns_of("growth"), "growth.csv")
+    require_columns(costs, columns_of("costs"), "costs.csv")
     tasks = [task for task, _ in sequence]
     values = by_key(metrics, ["seed", "method", "task", "after", "metric"], "value")
     needed = by_key(growth, ["seed", "method", "task", "needed_to"], "bytes")
