@@ -5,15 +5,17 @@ learning, NIPS 2017, adapted to metrics of different units. Let R(k, i) be the h
 k was learned, S(i) that of `scratch` for task i, and a ⊘ b how many times as good a is as b: a ÷ b of what should
 be high, b ÷ a of what should be low. With K tasks, the first of which makes the network that methods start from,
 
-- relative quality is the mean of R(K, i) ⊘ S(i) over i = 2 … K: 1 is as good as a network of its own for each task;
-- backward transfer is the mean of R(K, i) ⊘ R(i, i) − 1 over i = 1 … K − 1: 0 is nothing forgotten, −1 is all;
+- relative quality is the mean of R(K, i) ⊘ S(i) over i = 1 … K: 1 is as good as a network of its own for each task.
+  A method that keeps the network of the first task, which is that of `scratch`, has exactly 1 there;
+- backward transfer is the mean of R(K, i) ⊘ R(i, i) − 1 over i = 1 … K − 1: 0 is nothing forgotten; towards −1
+  the more is. Nothing gets there: of mIoU is left what needs no learning, and no error or loss is high enough;
 - forward transfer is the mean of R(i, i) ⊘ S(i) − 1 over i = 2 … K: what a task gains, when it has just been
   learned, over starting from nothing. (The original measures a task before it is learned, for which a task's own
   head would have to be there.)
 
 They divide where the original subtracts, since points of mIoU and of a loss cannot be averaged. Backward transfer
-divides by R(i, i) and not by S(i), so that it needs no other method and has −1 at its end. Of each single task
-relative quality = (1 + forward transfer) · (1 + backward transfer).
+divides by R(i, i) and not by S(i), so that it needs no other method. Of each single task relative quality =
+(1 + forward transfer) · (1 + backward transfer).
 """
 
 import math
@@ -130,8 +132,8 @@ def qualities(
         alone = values.get((seed, REFERENCE, task, task, name), math.nan)
         learned = values.get((seed, method, task, task, name), math.nan)
         last = values.get((seed, method, task, tasks[-1], name), math.nan)
+        final.append(times_as_good(metric, last, alone))
         if task != tasks[0]:
-            final.append(times_as_good(metric, last, alone))
             forward.append(times_as_good(metric, learned, alone) - 1)
         if task != tasks[-1]:
             backward.append(times_as_good(metric, last, learned) - 1)
