@@ -79,7 +79,7 @@ def test_every_figure_of_two_tasks_and_three_methods_by_hand(metrics, growth, co
         "backward_transfer": 0.0,
         "forward_transfer": 0.0,
         "bytes_per_added_task": 1000.0,
-        "learn_bytes_per_added_task": 0.0,
+        "learn_bytes": 0.0,
         "seconds": 30.0,
         "peak_memory": 700.0,
     }
@@ -89,7 +89,7 @@ def test_every_figure_of_two_tasks_and_three_methods_by_hand(metrics, growth, co
             "backward_transfer": 20 / 80 - 1,
             "forward_transfer": 10 / 8 - 1,
             "bytes_per_added_task": 100.0,
-            "learn_bytes_per_added_task": 300.0,
+            "learn_bytes": 900.0,
             "seconds": 31.0,
             "peak_memory": 701.0,
         }
@@ -135,6 +135,14 @@ def test_no_error_is_so_high_that_all_is_forgotten(error):
     cells = [("lwf", "colour", "colour", 5.0), ("lwf", "colour", "seg", error)]
     found = row(forgetting_table(metric_table(*cells), growth_table(), cost_table(), sequence, ["lwf"]), "lwf")
     assert -1 < found["backward_transfer"] == pytest.approx(5 / error - 1)
+
+
+def test_what_is_shared_from_the_first_task_on_counts_to_learn_on_and_not_per_task(metrics):
+    fisher = [("fine-tune", task, "learn", 800) for task in ("seg", "colour")]
+    network = [("fine-tune", task, "run", 1000) for task in ("seg", "colour")]
+    growth = growth_table(*fisher, *network)
+    found = row(forgetting_table(metrics, growth, cost_table(), SEQUENCE, METHODS), "fine-tune")
+    assert (found["bytes_per_added_task"], found["learn_bytes"]) == (0.0, 800.0)
 
 
 def test_of_one_task_what_is_left_is_learned_times_kept():

@@ -45,7 +45,7 @@ FIGURES = (
     "backward_transfer",
     "forward_transfer",
     "bytes_per_added_task",
-    "learn_bytes_per_added_task",
+    "learn_bytes",
     "seconds",
     "peak_memory",
 )
@@ -75,9 +75,10 @@ def forgetting_table(
 
     metrics: the rows of `metrics.csv`. growth, costs: those of `analysis/growth.csv` and `analysis/costs.csv`,
     which may be empty. sequence: (task, kind) in the order of learning. Bytes, seconds and memory (MiB) are those
-    of the tasks from the second on: bytes and seconds their mean, memory the most. A figure of a seed is NaN where
-    anything that it is made of was not measured, and stays out of the mean; a task whose kind has no metric that
-    can be better or worse stays out of all figures of quality. Relative figures are NaN without `scratch`.
+    of the tasks from the second on: bytes and seconds their mean, memory the most. `learn_bytes` are no mean, but
+    all that going on after the last task needs beside what is needed to run. A figure of a seed is NaN where
+    anything that it is made of was not measured, and stays out of the mean; a task whose kind has no metric that can
+    be better or worse stays out of all figures of quality. Relative figures are NaN without `scratch`.
 
     Raises:
         DataError: a table lacks a column.
@@ -99,8 +100,8 @@ def forgetting_table(
         found = [
             {
                 **qualities(values, scored, tasks, seed, method),
-                "bytes_per_added_task": added(needed, tasks, seed, method, "run"),
-                "learn_bytes_per_added_task": added(needed, tasks, seed, method, "learn"),
+                "bytes_per_added_task": added(needed, tasks, seed, method),
+                "learn_bytes": needed.get((seed, method, tasks[-1], "learn"), math.nan),
                 "seconds": mean([seconds.get((seed, method, task), math.nan) for task in tasks[1:]]),
                 "peak_memory": most([memory.get((seed, method, task), math.nan) for task in tasks[1:]]),
             }
@@ -155,12 +156,12 @@ def times_as_good(metric: Metric, value: float, reference: float) -> float:
     return above / below if below else math.nan
 
 
-def added(needed: Values, tasks: Sequence[str], seed: int, method: str, needed_to: str) -> float:
-    """Bytes per task after the first: by how much more is needed in the end than after the first; NaN for one task.
+def added(needed: Values, tasks: Sequence[str], seed: int, method: str) -> float:
+    """Bytes to run per task after the first: how much more the last one needs than the first; NaN for one task.
 
     What all tasks share, and later ones overwrite, thus counts for none of them.
     """
-    first, last = (needed.get((seed, method, task, needed_to), math.nan) for task in (tasks[0], tasks[-1]))
+    first, last = (needed.get((seed, method, task, "run"), math.nan) for task in (tasks[0], tasks[-1]))
     return (last - first) / (len(tasks) - 1) if len(tasks) > 1 else math.nan
 
 

@@ -100,7 +100,7 @@ SUMMED_UP = {
     "backward_transfer": "backward transfer (%)",
     "forward_transfer": "forward transfer (%)",
     "bytes_per_added_task": "KiB a task, to run",
-    "learn_bytes_per_added_task": "to learn on",
+    "learn_bytes": "KiB in all, to learn on",
     "seconds": "s a task",
     "peak_memory": "peak MiB",
 }

@@ -32,7 +32,7 @@ SHOWN = {
     "backward_transfer": (100, 1, True),
     "forward_transfer": (100, 1, True),
     "bytes_per_added_task": (1 / 1024, 1, False),  # KiB
-    "learn_bytes_per_added_task": (1 / 1024, 1, False),
+    "learn_bytes": (1 / 1024, 1, False),
     "seconds": (1, 1, False),
     "peak_memory": (1, 0, False),
 }
