@@ -3,7 +3,7 @@ import math
 import pandas as pd
 import pytest
 
-from palimpsest.analysis.transfer import forgetting_table, scored_tasks, times_as_good
+from palimpsest.analysis.transfer import forgetting_table, quality_figures, scored_tasks, times_as_good
 from palimpsest.errors import DataError
 from palimpsest.metrics.described import describe
 
@@ -202,6 +202,18 @@ def test_seeds_are_each_relative_to_their_own_scratch_and_have_a_deviation(metri
     assert found["relative_quality_std"] == pytest.approx(0.75 / 2 / math.sqrt(2))
     assert (found["backward_transfer"], found["backward_transfer_std"]) == (-0.75, 0.0)
     assert found["seconds"] == 31.0 and math.isnan(found["seconds_std"])  # one seed was timed
+
+
+def test_quality_alone_needs_neither_bytes_nor_costs(metrics):
+    second = metrics.assign(seed=1, value=metrics["value"].mask(metrics["value"] == 10.0, 4.0))
+    found = quality_figures(pd.concat([second, metrics]), SEQUENCE)
+    assert set(found) == set(METHODS)
+    assert found["fine-tune"] == {
+        0: pytest.approx({"relative_quality": 0.75, "backward_transfer": -0.75, "forward_transfer": 0.25}),
+        1: pytest.approx({"relative_quality": 0.375, "backward_transfer": -0.75, "forward_transfer": -0.5}),
+    }
+    with pytest.raises(DataError, match=r"metrics\.csv: column 'after' is missing"):
+        quality_figures(metrics.drop(columns="after"), SEQUENCE)
 
 
 def test_a_method_measured_after_the_last_task_alone_has_its_final_quality(metrics):

@@ -1,6 +1,6 @@
 import pytest
 
-from palimpsest.metrics.described import describe, forgetting_metrics, headlines, rounded, written
+from palimpsest.metrics.described import describe, forgetting_metrics, headlines, in_short, rounded, titled, written
 
 
 def test_headlines_of_each_kind():
@@ -35,3 +35,21 @@ def test_a_rounded_value_reads_like_the_value_itself(name, value, text):
 def test_a_deviation_has_the_digits_of_its_mean():
     assert written(describe("total_loss"), 0.0213, beside=2.5) == "0.021"
     assert rounded(describe("total_loss"), 412.71, beside=413_833.0) == 413
+
+
+def test_metrics_of_tables_with_little_room():
+    every = ["total_loss", "ssim", "mse", "iou/sky", "miou", "ciede2000"]
+    assert in_short(every) == ["miou", "ciede2000", "total_loss"]  # with a style's loss, its SSIM means nothing
+    assert in_short(every[1:]) == ["miou", "ssim", "ciede2000"]
+    assert in_short(["psnr"]) == []
+
+
+def test_a_metric_with_its_unit_and_which_way_is_better():
+    names = ["miou", "ssim", "ciede2000", "colourfulness", "psnr"]
+    assert [titled(describe(name)) for name in names] == [
+        "mIoU (%) ↑",
+        "SSIM ↑",
+        "CIEDE2000 (ΔE) ↓",
+        "colourfulness → 1",
+        "psnr",
+    ]

@@ -77,40 +77,58 @@ def forgetting_table(
     which may be empty. sequence: (task, kind) in the order of learning. Bytes, seconds and memory (MiB) are those
     of the tasks from the second on: bytes and seconds their mean, memory the most. `learn_bytes` are no mean, but
     all that going on after the last task needs beside what is needed to run. A figure of a seed is NaN where
-    anything that it is made of was not measured, and stays out of the mean; a task whose kind has no metric that can
-    be better or worse stays out of all figures of quality. Relative figures are NaN without `scratch`.
+    anything that it is made of was not measured, and stays out of the mean; figures of quality are those of
+    `quality_figures`.
 
     Raises:
         DataError: a table lacks a column.
     """
-    require_columns(metrics, ["seed", "method", "task", "after", "metric", "value"], "metrics.csv")
+    quality = quality_figures(metrics, sequence)
     require_columns(growth, columns_of("growth"), "growth.csv")
     require_columns(costs, columns_of("costs"), "costs.csv")
     tasks = [task for task, _ in sequence]
-    values = by_key(metrics, ["seed", "method", "task", "after", "metric"], "value")
     needed = by_key(growth, ["seed", "method", "task", "needed_to"], "bytes")
     seconds, memory = (by_key(costs, ["seed", "method", "task"], name) for name in ("seconds", "peak_memory"))
-    scored = scored_tasks(metrics, sequence)
-    seeds = sorted({int(seed) for seed in metrics["seed"]})
-    measured = set(metrics["method"]) - {FLOOR}
     rows: list[dict[str, object]] = []
     for method in methods:
-        if method not in measured:
+        if method not in quality:
             continue
         found = [
             {
-                **qualities(values, scored, tasks, seed, method),
+                **of_quality,
                 "bytes_per_added_task": added(needed, tasks, seed, method),
                 "learn_bytes": needed.get((seed, method, tasks[-1], "learn"), math.nan),
                 "seconds": mean([seconds.get((seed, method, task), math.nan) for task in tasks[1:]]),
                 "peak_memory": most([memory.get((seed, method, task), math.nan) for task in tasks[1:]]),
             }
-            for seed in seeds
+            for seed, of_quality in quality[method].items()
         ]
         rows.append({"method": method, **over_seeds(found)})
-    spread = len(seeds) > 1
+    spread = metrics["seed"].nunique() > 1
     columns = [name for figure in FIGURES for name in ([figure, f"{figure}_std"] if spread else [figure])]
     return pd.DataFrame(rows, columns=["method", *columns])
+
+
+def quality_figures(
+    metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
+) -> dict[str, dict[int, dict[str, float]]]:
+    """The three figures of quality of every measured method and seed, as the module defines them.
+
+    They are NaN where a task was not measured, relative ones without `scratch`; a task whose kind has no metric
+    that can be better or worse stays out of them.
+
+    Raises:
+        DataError: the table lacks a column.
+    """
+    require_columns(metrics, ["seed", "method", "task", "after", "metric", "value"], "metrics.csv")
+    values = by_key(metrics, ["seed", "method", "task", "after", "metric"], "value")
+    scored, tasks = scored_tasks(metrics, sequence), [task for task, _ in sequence]
+    seeds = sorted({int(seed) for seed in metrics["seed"]})
+    return {
+        method: {seed: qualities(values, scored, tasks, seed, method) for seed in seeds}
+        for method in dict.fromkeys(metrics["method"])
+        if method != FLOOR
+    }
 
 
 def scored_tasks(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]) -> list[Scored]:
@@ -127,7 +145,7 @@ def scored_tasks(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]) -> 
 def qualities(
     values: Values, scored: Sequence[Scored], tasks: Sequence[str], seed: int, method: str
 ) -> dict[str, float]:
-    """The three figures of quality of one method and seed, as the module defines them."""
+    """Those of one method and seed."""
     final, backward, forward = [], [], []
     for task, metric, name in scored:
         alone = values.get((seed, REFERENCE, task, task, name), math.nan)
@@ -184,7 +202,7 @@ def most(values: Sequence[float]) -> float:
 def over_seeds(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Mean and, as `<figure>_std`, sample standard deviation of each figure over the seeds that have it."""
     row = {}
-    for figure in FIGURES:
+    for figure in found[0]:
         values = [of_seed[figure] for of_seed in found if math.isfinite(of_seed[figure])]
         row[figure] = mean(values)
         row[f"{figure}_std"] = statistics.stdev(values) if len(values) > 1 else math.nan

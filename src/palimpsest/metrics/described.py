@@ -71,6 +71,13 @@ HEADLINES = {
 }
 
 
+IN_SHORT = ("miou", "ssim", "ciede2000", "total_loss")
+"""The metrics of a task that a table of many methods or variants has room for."""
+
+ARROWS = {"higher": "↑", "lower": "↓", "one": "→ 1", "": ""}
+"""What stands for which way is better."""
+
+
 def describe(name: str, kind: str = "") -> Metric:
     """The description of any metric name, known or not, for a task of this kind."""
     if name == "ssim" and kind == "style":
@@ -88,6 +95,18 @@ def headlines(kind: str, measured: Iterable[str]) -> list[str]:
     present = dict.fromkeys(measured)
     wanted = HEADLINES.get(kind) or [name for name in present if "/" not in name]
     return [name for name in wanted if name in present]
+
+
+def in_short(measured: Iterable[str]) -> list[str]:
+    """Those of a task that stand in tables with little room; a style's SSIM, neither better nor worse, does not."""
+    present = set(measured)
+    return [name for name in IN_SHORT if name in present and not (name == "ssim" and "total_loss" in present)]
+
+
+def titled(metric: Metric) -> str:
+    """A metric with its unit and which way is better: `mIoU (%) ↑`."""
+    unit = f" ({metric.unit})" if metric.unit else ""
+    return f"{metric.label}{unit} {ARROWS[metric.better]}".rstrip()
 
 
 def forgetting_metrics(kind: str, measured: Iterable[str]) -> list[str]:

@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from palimpsest.errors import DataError
 from palimpsest.metrics.described import (
+    ARROWS,
     METRICS,
     Metric,
     badness,
@@ -34,8 +35,6 @@ from palimpsest.report.sweep import load_sweep, sweep_sections
 from palimpsest.report.tradeoff import SHOWN, summary_table
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
-
-ARROWS = {"higher": "↑", "lower": "↓", "one": "→ 1", "": ""}
 
 MOST_COLUMNS = 6
 """With more methods than that, as many as the study has, they stand below one another and metrics across."""
