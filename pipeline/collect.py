@@ -8,9 +8,10 @@ import argparse
 import pandas as pd
 
 from palimpsest import job
+from palimpsest.analysis.tables import COLUMNS, columns_of
+from palimpsest.analysis.transfer import forgetting_table
 from palimpsest.layout import Layout
 from palimpsest.report.summary import summarise, write_summary
-from palimpsest.report.transfer import forgetting_table
 from palimpsest.settings import FLOOR, Settings
 from palimpsest.storage.atomic import write_text
 
@@ -27,16 +28,6 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     write_summary(layout.results / "summary.json", summary)
 
 
-COLUMNS = {
-    "metrics": ["task", "after", "metric", "value", "images", "checksum"],
-    "sizes": ["task", "component", "bytes", "needed_to"],
-    "growth": ["task", "needed_to", "bytes"],
-    "figures": ["task", "figure", "value"],
-    "costs": ["task", "seconds", "peak_memory"],
-    "zeros": ["task", "layer", "weights", "zeros"],
-    "similarity": ["task", "other", "similarity", "independent"],
-}
-"""Of each table after seed and method; a table without rows, as of masks where no method has any, has them too."""
 IN_DETAIL = ("growth", "costs", "zeros", "similarity")
 """The tables that lie below `analysis/`."""
 
@@ -52,9 +43,7 @@ def gather(settings: Settings, layout: Layout, name: str) -> pd.DataFrame:
                 part.insert(0, "method", method)
                 part.insert(0, "seed", seed)
                 parts.append(part)
-    return (
-        pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["seed", "method", *COLUMNS[name]])
-    )
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns_of(name))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pandas as pd
 
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
-from palimpsest.params import read
+from palimpsest.params import read, resolve
 from palimpsest.report.bench import bench_table
 from palimpsest.report.grid import write_grid
 from palimpsest.report.readme import has_table, methods_table, table, write_tables
@@ -55,9 +55,10 @@ def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[t
 
 
 def methods_of(params: Mapping[str, Any], preset: str) -> Sequence[str]:
-    """The methods that `params.yaml` names for a preset."""
-    named = params["presets"].get(preset, {}).get("methods", params["defaults"]["methods"])
-    return [str(name) for name in named]
+    """The methods that `params.yaml` names for a preset; for one that it does not have, those of the defaults."""
+    known = preset in params["presets"]
+    chosen = {"preset": preset} if known else {"methods": params["defaults"]["methods"]}
+    return resolve(params, {**chosen, "data_root": None}).methods
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -34,21 +35,31 @@ def test_the_tables_are_those_of_the_results(tmp_path: Path, monkeypatch: pytest
     assert shown == dict.fromkeys(shown, "") | expected and "mini" in expected  # empty where there is no result
 
 
-def test_a_table_has_the_methods_that_its_preset_names_and_not_all_that_were_measured(tmp_path: Path) -> None:
-    summary = {name: {"task 1 a": {"miou": 1.0}} for name in ("floor", "scratch", "ewc", "lwf")}
-    for preset in ("mini", "real", "own"):
+def test_a_table_has_the_methods_that_its_preset_names_and_not_all_that_were_measured(
+    tmp_path: Path, params_yaml: dict[str, Any]
+) -> None:
+    measured = ("floor", "scratch", "ewc", "lwf")
+    summary = {name: {"task 1 a": {"miou": 1.0}} for name in measured}
+    for preset in ("mini", "real", "paper", "own"):
         (tmp_path / preset).mkdir()
         (tmp_path / preset / "summary.json").write_text(json.dumps(summary), "utf-8")
-    params = {
-        "defaults": {"methods": ["scratch"]},
-        "presets": {"mini": {}, "real": {"methods": ["lwf", "scratch"]}},
+    params_yaml["data_root"] = "/pictures"  # which mini has no use for
+    params_yaml["defaults"]["methods"] = ["scratch"]
+    params_yaml["presets"]["real"]["methods"] = ["lwf", "scratch"]
+    params_yaml["presets"]["paper"]["methods"] = "all"
+
+    def headers() -> dict[str, list[str]]:
+        found = tables(tmp_path, tmp_path / "longer", params_yaml)
+        return {name: text.splitlines()[0].strip("| ").split(" | ")[2:] for name, text in found}
+
+    assert headers() == {
+        "mini": ["floor", "scratch"],
+        "own": ["floor", "scratch"],
+        "paper": [*measured],
+        "real": ["floor", "scratch", "lwf"],
     }
-    headers = {name: text.splitlines()[0] for name, text in tables(tmp_path, tmp_path / "longer", params)}
-    assert headers == {
-        "mini": "| task | metric | floor | scratch |",
-        "own": "| task | metric | floor | scratch |",
-        "real": "| task | metric | floor | scratch | lwf |",
-    }
+    params_yaml["defaults"]["methods"] = ["all"]
+    assert headers()["own"] == headers()["mini"] == [*measured]
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]))

@@ -51,6 +51,8 @@ def test_the_forgetting_summary_is_made_of_all_that_was_measured_and_lacks_what_
         sizes = [{"task": "shapes", "component": "network", "bytes": stored, "needed_to": "run"}]
         pd.DataFrame(sizes).to_csv(folder / "sizes.csv", index=False)
         growth = [("shapes", "run", 1000), ("halves", "run", stored)]
+        if method == "scratch":
+            growth += [("shapes", "learn", 500), ("halves", "learn", 700)]
         pd.DataFrame(growth, columns=["task", "needed_to", "bytes"]).to_csv(folder / "growth.csv", index=False)
         for name in ("zeros", "similarity", "figures"):
             (folder / f"{name}.csv").write_text("\n")
@@ -59,9 +61,9 @@ def test_the_forgetting_summary_is_made_of_all_that_was_measured_and_lacks_what_
     (layout.evaluation(0, "piggyback") / "costs.csv").write_text("\n")  # as where no record was found
     collect.main(settings, layout, argparse.Namespace())
     table = pd.read_csv(layout.results / "forgetting.csv", index_col="method")
-    assert table.loc["scratch"].tolist()[:4] == [1, 0, 0, 2000] and table.loc["scratch", "seconds"] == 12.5
-    assert table.loc["piggyback"].tolist()[:4] == [0.75, 0, -0.25, 100]
-    assert table.loc["piggyback", ["learn_bytes_per_added_task", "seconds", "peak_memory"]].isna().all()
+    assert table.loc["scratch"].tolist()[:5] == [1, 0, 0, 2000, 700] and table.loc["scratch", "seconds"] == 12.5
+    assert table.loc["piggyback"].tolist()[:4] == [(1 + 0.75) / 2, 0, -0.25, 100]
+    assert table.loc["piggyback", ["learn_bytes", "seconds", "peak_memory"]].isna().all()
     assert list(pd.read_csv(layout.results / "figures.csv")) == ["seed", "method", "task", "figure", "value"]
-    assert len(pd.read_csv(layout.results / "analysis/growth.csv")) == 4
+    assert len(pd.read_csv(layout.results / "analysis/growth.csv")) == 6
     assert len(pd.read_csv(layout.results / "analysis/costs.csv")) == 1

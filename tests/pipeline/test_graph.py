@@ -52,7 +52,8 @@ DEPENDENTS = {
         " data.scenes.drawing data.scenes.voc data.sources"
     ),
     "raw weights prepare train[segmentation] train[joint] evaluate floor": "data.voc",
-    "prepare train evaluate floor": "metrics metrics.pictures tasks.base",
+    "prepare train evaluate floor": "metrics.pictures tasks.base",
+    "prepare train evaluate floor collect report": "metrics",
     "prepare[segmentation] train[segmentation] train[joint] evaluate floor": (
         "metrics.segmentation networks.discriminator tasks.painted tasks.segmentation"
     ),
@@ -88,7 +89,9 @@ DEPENDENTS = {
     "evaluate floor collect report": "analysis",
     "evaluate floor": "analysis.forgetting",
     "evaluate": "analysis.lessons analysis.masks analysis.sizes",
-    "collect report": "analysis.accounting report report.summary report.transfer",
+    "collect report": (
+        "analysis.accounting analysis.tables analysis.transfer metrics.described report report.summary"
+    ),
     "report": (
         "report.chart report.page report.pictures report.readme report.stored report.study report.sweep"
         " report.tradeoff"

@@ -139,7 +139,7 @@ def results(tmp_path, metrics, sizes):
     ).to_csv(folder / "analysis" / "similarity.csv", index=False)
     pd.DataFrame(
         [
-            ["fine-tune", 0.5, -0.7, 0.05, 2048.0, 0.0, 21.5, 640.2],
+            ["fine-tune", 0.5, -0.7, 0.05, 2048.0, 1536.0, 21.5, 640.2],
             ["piggyback", 0.9, 0.0, -0.1, 4096.0, 0.0, 30, 700],
         ],
         columns=["method", *SHOWN],

@@ -144,7 +144,9 @@ def test_many_methods_of_an_unmeasured_task_have_a_dash(results, sequence, data)
 def test_the_forgetting_summary_is_a_table_and_a_figure_that_can_be_read_aloud(page):
     html = page()
     rows = read(html).rows
-    assert ["fine-tune ●", "50.0", "−70.0", "+5.0", "2.0", "0.0", "21.5", "640"] in rows
+    start = rows.index(["method", "quality (%)", "stored (KiB)", "training of an added task"])
+    assert rows[start + 1][3:5] == ["to run, per added task ↓", "to learn on, in all ↓"]
+    assert ["fine-tune ●", "50.0", "−70.0", "+5.0", "2.0", "1.5", "21.5", "640"] in rows
     assert ["piggyback ●", "90.0", "0.0", "−10.0", "4.0", "0.0", "30.0", "700"] in rows
     assert "On the Pareto front: fine-tune, piggyback." in html
     assert "<title>piggyback: 90.0 %, 4 KiB</title>" in html
@@ -168,6 +170,6 @@ def test_a_summary_without_quality_and_records_says_why(results, page):
     table[["relative_quality", "forward_transfer", "seconds", "peak_memory"]] = float("nan")
     table.to_csv(results / "forgetting.csv", index=False)
     html = page()
-    assert ["fine-tune", "–", "−70.0", "–", "2.0", "0.0", "–", "–"] in read(html).rows
+    assert ["fine-tune", "–", "−70.0", "–", "2.0", "1.5", "–", "–"] in read(html).rows
     assert "No figure of quality against bytes" in html and "Time and memory were not measured" in html
     assert "relative to scratch, which is not among the methods of this run" in " ".join(html.split())

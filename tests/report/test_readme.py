@@ -47,18 +47,18 @@ def test_deviations_stand_beside_the_means():
 def test_many_methods_stand_below_one_another(summary):
     forgetting = pd.DataFrame(
         [
-            ["fine-tune", 0.05, -0.9, 0.01, 0.0, 0.0, 30.0, 900.0],
+            ["fine-tune", 0.05, -0.9, 0.01, 0.0, 1024.0, 30.0, 900.0],
             ["piggyback", 0.95, 0.0, -0.05, 2048.0, 0.0, math.nan, math.nan],
         ],
         columns=["method", *SUMMED_UP],
     )
     assert methods_table(summary, forgetting).splitlines() == [
         "|  | `coco-seg` mIoU (%) ↑ | `colorize` SSIM ↑ | `colorize` CIEDE2000 (ΔE) ↓ | `style-gogh` total loss ↓ "
-        "| final quality (%) | backward transfer (%) | forward transfer (%) | KiB a task, to run | to learn on "
-        "| s a task | peak MiB | bit-identical |",
+        "| final quality (%) | backward transfer (%) | forward transfer (%) | KiB a task, to run "
+        "| KiB in all, to learn on | s a task | peak MiB | bit-identical |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         "| `floor` | 10.00 | 0.9500 | 13.00 | 7.000 | – | – | – | – | – | – | – | – |",
-        "| `fine-tune` | 90.00 | 0.9000 | 10.00 | **1.750** | 5.0 | −90.0 | +1.0 | 0.0 | 0.0 | 30.0 | 900 | no |",
+        "| `fine-tune` | 90.00 | 0.9000 | 10.00 | **1.750** | 5.0 | −90.0 | +1.0 | 0.0 | 1.0 | 30.0 | 900 | no |",
         "| `piggyback` | 90.00 | 0.9000 | 10.00 | 2.000 | 95.0 | 0.0 | −5.0 | 2.0 | 0.0 | – | – | yes |",
     ]
 

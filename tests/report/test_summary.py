@@ -4,16 +4,7 @@ import pandas as pd
 import pytest
 
 from palimpsest.errors import DataError
-from palimpsest.report.summary import (
-    describe,
-    forgetting_matrix,
-    forgetting_metrics,
-    headlines,
-    rounded,
-    summarise,
-    write_summary,
-    written,
-)
+from palimpsest.report.summary import forgetting_matrix, summarise, write_summary
 
 
 def test_the_table_has_the_shape_of_the_study(metrics, sizes, sequence, methods):
@@ -107,37 +98,3 @@ def test_contradictions_in_the_file_are_refused(metrics, sequence):
     odd = metrics.assign(checksum=metrics["checksum"].mask(metrics["metric"] == "mse", "other"))
     with pytest.raises(DataError, match="two checksums for one cell: 0, floor, colorize, colorize"):
         forgetting_matrix(odd, sequence)
-
-
-def test_headlines_of_each_kind():
-    every = ["ssim", "mse", "iou/sky", "miou", "total_loss", "content_loss", "ciede2000", "colourfulness"]
-    assert headlines("segmentation", every) == ["miou"]
-    assert headlines("colorization", every) == ["ssim", "mse", "ciede2000", "colourfulness"]
-    assert headlines("style", every) == ["total_loss", "ssim"]
-    assert headlines("paired", ["mse"]) == ["mse"]
-    assert headlines("own-kind", ["iou/sky", "psnr"]) == ["psnr"]
-    assert forgetting_metrics("style", every) == ["total_loss"]
-    assert forgetting_metrics("colorization", every) == ["ssim", "mse"]
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "text"),
-    [
-        ("miou", 95.0, "95.00"),
-        ("ssim", 0.91384, "0.9138"),
-        ("mse", 1234.5, "1,234.50"),
-        ("total_loss", 413833.2, "413,833"),
-        ("total_loss", 2.16845, "2.168"),
-        ("total_loss", 0.069, "0.06900"),
-        ("total_loss", 0.0, "0.000"),
-    ],
-)
-def test_a_rounded_value_reads_like_the_value_itself(name, value, text):
-    metric = describe(name)
-    assert written(metric, value) == text
-    assert written(metric, rounded(metric, value)) == text
-
-
-def test_a_deviation_has_the_digits_of_its_mean():
-    assert written(describe("total_loss"), 0.0213, beside=2.5) == "0.021"
-    assert rounded(describe("total_loss"), 412.71, beside=413_833.0) == 413

@@ -114,7 +114,7 @@ def test_the_axes_hold_every_point_and_a_network_per_task():
     assert (a["x"], b["x"]) == (PLOT.left, PLOT.right)
     assert drawn["level"] == PLOT.top
     assert a["low"] == a["y"] == a["high"] and b["low"] > b["y"] > b["high"]
-    assert drawn["paths"] == [f"M{a['x']} {a['y']}H{b['x']}V{b['y']}H{PLOT.right}"]
+    assert drawn["paths"] == [f"M{a['x']} {a['y']}L{b['x']} {a['y']}L{b['x']} {b['y']}L732.0 {b['y']}"]
     assert b["says"] == "b: 97.0 %, 1 MiB"
 
 

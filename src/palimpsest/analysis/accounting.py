@@ -1,12 +1,11 @@
 """Sizes added up, by file and as the study counts; from `sizes.csv` alone, so that it needs no PyTorch."""
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import pandas as pd
 
-from palimpsest.errors import DataError
+from palimpsest.analysis.tables import columns_of, require_columns
 
 MIB = 2**20
 UNCOUNTED = ("batchnorm", "head", "metadata")
@@ -31,17 +30,5 @@ def bytes_needed(
 
 def rows_of(sizes: pd.DataFrame, method: str) -> pd.DataFrame:
     """The rows of one method in `sizes.csv`."""
-    require_columns(sizes, ["seed", "method", "task", "component", "bytes", "needed_to"], "sizes.csv")
+    require_columns(sizes, columns_of("sizes"), "sizes.csv")
     return sizes[sizes["method"] == method]
-
-
-def require_columns(table: pd.DataFrame, columns: Sequence[str], file: str) -> None:
-    """Check that a table of results has its columns.
-
-    Raises:
-        DataError: names the first that is missing, and those that are there.
-    """
-    for column in columns:
-        if column not in table.columns:
-            found = ", ".join(map(str, table.columns))
-            raise DataError(f"{file}: column {column!r} is missing; found {found}")

@@ -5,12 +5,16 @@ Laid out in pixels from the upper left corner, and drawn by the template.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 WIDTH, HEIGHT = 760, 460
 CHARACTER, LINE = 6.0, 13.0  # an average letter of a label is at most so wide, and a line so high
 ROUNDS = 3  # in which labels look for their places
 SYMBOL = 6.0  # half the side of the square that a symbol keeps free
+
+
+Context = dict[str, Any]
 
 
 class Point(NamedTuple):
@@ -52,6 +56,100 @@ class Box(NamedTuple):
 
 PLOT = Box(58, 14, 732, 408)
 """What the axes enclose."""
+
+
+class Axis(NamedTuple):
+    """What one direction of a figure shows."""
+
+    title: str
+    ticks: Mapping[float, str]
+    """The values that are marked, in ascending order, and how each is written; the axis ends with the last."""
+    logarithmic: bool = False
+
+    def share(self, value: float) -> float:
+        """How far along the axis a value stands: 0 at its first tick, 1 at its last."""
+        scale = math.log2 if self.logarithmic else float
+        at, low, high = (scale(number) for number in (value, min(self.ticks), max(self.ticks)))
+        return (at - low) / (high - low)
+
+
+class Mark(NamedTuple):
+    """A point of a figure, in the values of its axes."""
+
+    x: float
+    y: float
+    says: str
+    """What is told of it where there is room for a sentence."""
+    strong: bool
+    deviation: float = 0.0
+    """Of y: how far its bar reaches up and down."""
+
+
+def scatter(
+    marks: Mapping[str, Mark],
+    across: Axis,
+    up: Axis,
+    *,
+    says: str,
+    level: float,
+    lines: Sequence[Sequence[tuple[float, float]]],
+) -> Context:
+    """A figure of marks by their names, as the template draws it.
+
+    says: the figure in a sentence. level: the value of y that is drawn through. lines: the corners of each.
+    """
+
+    def right(x: float) -> float:
+        return round(PLOT.left + (PLOT.right - PLOT.left) * across.share(x), 1)
+
+    def down(y: float) -> float:
+        return round(PLOT.bottom - (PLOT.bottom - PLOT.top) * up.share(y), 1)
+
+    points = {name: Point(right(mark.x), down(mark.y)) for name, mark in marks.items()}
+    drawn = [[Point(right(x), down(y)) for x, y in line] for line in lines]
+    through = Box(PLOT.left, down(level) - 1, PLOT.right, down(level) + 1)
+    labels = placed(points, [*(box for line in drawn for box in straight(line)), through])
+    return {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "edges": PLOT._asdict(),
+        "says": says,
+        "x_title": across.title,
+        "y_title": up.title,
+        "x_ticks": [{"x": right(tick), "text": text} for tick, text in across.ticks.items()],
+        "y_ticks": [{"y": down(tick), "text": text} for tick, text in up.ticks.items()],
+        "level": down(level),
+        "paths": ["M" + "L".join(f"{point.x} {point.y}" for point in line) for line in drawn],
+        "points": [
+            {
+                "name": name,
+                "strong": mark.strong,
+                "x": points[name].x,
+                "y": points[name].y,
+                "low": down(mark.y - mark.deviation),
+                "high": down(mark.y + mark.deviation),
+                "says": mark.says,
+                "label": {"x": labels[name].left, "y": round(labels[name].bottom - 3, 1)},
+                "leader": leader(points[name], labels[name]),
+            }
+            for name, mark in marks.items()
+        ],
+    }
+
+
+def straight(line: Sequence[Point]) -> Iterator[Box]:
+    """The level and upright parts of a line as rectangles, for labels to keep clear of."""
+    for one, other in pairwise(line):
+        if one.y == other.y:
+            yield Box(min(one.x, other.x), one.y - 1, max(one.x, other.x), one.y + 1)
+        elif one.x == other.x:
+            yield Box(one.x - 1, min(one.y, other.y), one.x + 1, max(one.y, other.y))
+
+
+def share_axis(title: str, values: Sequence[float], signed: bool = False) -> Axis:
+    """An axis in per cent around all values."""
+    form = "+d" if signed else "d"
+    return Axis(title, {tick / 100: f"{tick:{form}}".replace("-", "−") for tick in share_ticks(values)})
 
 
 def share_ticks(values: Sequence[float]) -> list[int]:

@@ -17,26 +17,24 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from palimpsest.errors import DataError
-from palimpsest.report import study
-from palimpsest.report.pictures import data_of, sample_pictures
-from palimpsest.report.stored import lesson_figures, similarity_triangles, size_table, zero_charts
-from palimpsest.report.summary import (
+from palimpsest.metrics.described import (
+    ARROWS,
     METRICS,
-    Matrix,
     Metric,
     badness,
     describe,
-    forgetting_matrix,
     forgetting_metrics,
     headlines,
     written,
 )
+from palimpsest.report import study
+from palimpsest.report.pictures import data_of, sample_pictures
+from palimpsest.report.stored import lesson_figures, similarity_triangles, size_table, zero_charts
+from palimpsest.report.summary import Matrix, forgetting_matrix
 from palimpsest.report.sweep import load_sweep, sweep_sections
 from palimpsest.report.tradeoff import SHOWN, summary_table
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
-
-ARROWS = {"higher": "↑", "lower": "↓", "one": "→ 1", "": ""}
 
 MOST_COLUMNS = 6
 """With more methods than that, as many as the study has, they stand below one another and metrics across."""

@@ -14,20 +14,12 @@ import pandas as pd
 
 from palimpsest.analysis.accounting import MIB
 from palimpsest.errors import DataError
-from palimpsest.report.summary import (
-    Metric,
-    badness,
-    describe,
-    forgetting_metrics,
-    written,
-)
+from palimpsest.metrics.described import Metric, badness, describe, forgetting_metrics, in_short, titled, written
 from palimpsest.report.tradeoff import SHOWN, number
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
 
 Summary = Mapping[str, Any]
-
-ARROWS = {"higher": " ↑", "lower": " ↓", "one": " → 1", "": ""}
 
 
 def write_tables(document: Path, tables: Mapping[str, str]) -> None:
@@ -82,10 +74,7 @@ def methods_table(summary: Summary, forgetting: pd.DataFrame) -> str:
     columns: list[tuple[str, list[str]]] = []
     for key in sorted({key for entry in summary.values() for key in entry if key.startswith("task ")}, key=_number):
         cells = {method: summary[method].get(key, {}) for method in methods}
-        kind = _kind(_metrics(cells.values()))
-        for name in (name for name in IN_SHORT if name in _metrics(cells.values())):
-            if kind == "style" and name != "total_loss":
-                continue
+        for name in in_short(_metrics(cells.values())):
             ((_, title, *values),) = _rows("", cells, [name])
             columns.append((f"{_code(key.split(' ', 2)[2])} {title}", values))
     for figure, title in SUMMED_UP.items():
@@ -98,15 +87,12 @@ def methods_table(summary: Summary, forgetting: pd.DataFrame) -> str:
     return markdown([header, ["---", *["---:"] * len(columns)], *rows])
 
 
-IN_SHORT = ("miou", "ssim", "ciede2000", "total_loss")
-"""The metrics of a task that a table of many methods has room for."""
-
 SUMMED_UP = {
     "relative_quality": "final quality (%)",
     "backward_transfer": "backward transfer (%)",
     "forward_transfer": "forward transfer (%)",
     "bytes_per_added_task": "KiB a task, to run",
-    "learn_bytes_per_added_task": "to learn on",
+    "learn_bytes": "KiB in all, to learn on",
     "seconds": "s a task",
     "peak_memory": "peak MiB",
 }
@@ -132,11 +118,10 @@ def _rows(label: str, cells: Mapping[str, Mapping[str, float]], names: Iterable[
     kind = _kind(_metrics(cells.values()))
     for name in names:
         metric = describe(name, kind)
-        unit = f" ({metric.unit})" if metric.unit else ""
         values = [_written(metric, name, cell) for cell in cells.values()]
         best = _best(metric, name, cells)
         shown = [f"**{v}**" if m in best else v for m, v in zip(cells, values, strict=True)]
-        rows.append([label, f"{metric.label}{unit}{ARROWS[metric.better]}", *shown])
+        rows.append([label, titled(metric), *shown])
         label = ""
     return rows
 

@@ -7,8 +7,9 @@ from typing import Any
 import pandas as pd
 
 from palimpsest.analysis.accounting import MIB, UNCOUNTED, bytes_needed
+from palimpsest.analysis.transfer import REFERENCE
 from palimpsest.report import study
-from palimpsest.report.summary import REFERENCE, Matrix
+from palimpsest.report.summary import Matrix
 
 Context = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""The study's table from `metrics.csv` and `sizes.csv`: which metrics stand in it, in which order and digits.
+"""The study's table from `metrics.csv` and `sizes.csv`.
 
 summarise(metrics, sizes, sequence, methods) → {method: {"task 1 coco-seg": {"miou": …}, …}}
 """
@@ -6,135 +6,19 @@ summarise(metrics, sizes, sequence, methods) → {method: {"task 1 coco-seg": {"
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import pandas as pd
 
-from palimpsest.analysis.accounting import MIB, bytes_needed, require_columns
+from palimpsest.analysis.accounting import MIB, bytes_needed
+from palimpsest.analysis.tables import columns_of, require_columns
 from palimpsest.errors import DataError
+from palimpsest.metrics.described import describe, headlines, rounded
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
-
-
-class Metric(NamedTuple):
-    """How a metric is written and read. `better`: what is better; "one" is nearest to 1, "" is neither."""
-
-    label: str
-    unit: str
-    better: Literal["higher", "lower", "one", ""]
-    digits: int | None  # decimals; None for four significant digits, where the scale is not known beforehand
-    meaning: str
-
-
-METRICS = {
-    "miou": Metric(
-        "mIoU",
-        "%",
-        "higher",
-        2,
-        "mean intersection over union: pixels on which prediction and truth agree about a class, divided by "
-        "those that either gives to it; one confusion matrix over the whole split, mean over the classes in "
-        "the truth",
-    ),
-    "accuracy": Metric("accuracy", "%", "higher", 2, "share of pictures whose class is predicted rightly"),
-    "ssim": Metric(
-        "SSIM",
-        "",
-        "higher",
-        4,
-        "structural similarity to the target, 1 for equal pictures (Wang et al. 2004; Gaussian window, "
-        "σ = 1.5). A grey copy of a colour photograph already scores high. For a style it is the similarity "
-        "to the photograph, and neither high nor low is better: the untouched photograph scores 1",
-    ),
-    "mse": Metric("MSE", "", "lower", 2, "mean squared error over pixels and channels, on the 0–255 scale"),
-    "ciede2000": Metric(
-        "CIEDE2000",
-        "ΔE",
-        "lower",
-        2,
-        "perceived colour difference, mean over pixels; about 1 is where a trained eye begins to see one",
-    ),
-    "colourfulness": Metric(
-        "colourfulness",
-        "",
-        "one",
-        3,
-        "Hasler & Süsstrunk's colourfulness as a share of the truth's: 0 is grey, 1 is like the truth",
-    ),
-    "total_loss": Metric(
-        "total loss",
-        "",
-        "lower",
-        None,
-        "content, style, smoothness and grid losses with the weights of the settings; comparable only under the "
-        "same settings and perceptual network",
-    ),
-}
-
-REFERENCE = "scratch"
-"""The method whose quality and size the others are relative to: a network of its own for each task."""
-
-# The metrics that head each kind of task. A kind that is not here shows every metric it was measured by.
-HEADLINES = {
-    "segmentation": ("miou",),
-    "colorization": ("ssim", "mse", "ciede2000", "colourfulness"),
-    "style": ("total_loss", "ssim"),
-    "paired": ("ssim", "mse"),
-    "classification": ("accuracy",),
-}
-
-
-def describe(name: str, kind: str = "") -> Metric:
-    """The description of any metric name, known or not, for a task of this kind."""
-    if name == "ssim" and kind == "style":
-        return METRICS["ssim"]._replace(label="SSIM to the photograph", better="")
-    if name.startswith("iou/"):
-        label = f"IoU {name.removeprefix('iou/')}"
-        return Metric(label, "%", "higher", 2, "intersection over union of one class")
-    if name.endswith("_loss") and name not in METRICS:
-        return Metric(name.replace("_", " "), "", "lower", None, "one part of the total loss")
-    return METRICS.get(name, Metric(name, "", "", None, "as the task defines it"))
-
-
-def headlines(kind: str, measured: Iterable[str]) -> list[str]:
-    """The metrics of a task that stand in the tables, in their order; only those that were measured."""
-    present = dict.fromkeys(measured)
-    wanted = HEADLINES.get(kind) or [name for name in present if "/" not in name]
-    return [name for name in wanted if name in present]
-
-
-def forgetting_metrics(kind: str, measured: Iterable[str]) -> list[str]:
-    """The at most two headline metrics that say whether a task was forgotten."""
-    directed = [name for name in headlines(kind, measured) if describe(name, kind).better in ("higher", "lower")]
-    return directed[:2]
-
-
-def badness(metric: Metric, value: float) -> float | None:
-    """A number that is the smaller the better the value is; None where no value is better than another."""
-    return {"higher": -value, "lower": value, "one": abs(value - 1), "": None}[metric.better]
-
-
-def decimals(metric: Metric, value: float) -> int:
-    """How many decimals a value is shown with; four significant digits where the metric has no say."""
-    if metric.digits is not None:
-        return metric.digits
-    return min(6, max(0, 3 - math.floor(math.log10(abs(value))))) if value else 3
-
-
-def rounded(metric: Metric, value: float, beside: float | None = None) -> float:
-    """A value with just the digits that the tables show, so that a table made of it shows the same.
-
-    beside: the mean, where the value is its standard deviation; it is written with the digits of the mean.
-    """
-    return round(value, decimals(metric, value if beside is None else beside))
-
-
-def written(metric: Metric, value: float, beside: float | None = None) -> str:
-    """A value as the tables show it: `95.10`, `0.9138`, `413,833`; `beside` as for `rounded`."""
-    return f"{value:,.{decimals(metric, value if beside is None else beside)}f}"
 
 
 @dataclass(frozen=True)
@@ -196,7 +80,7 @@ def forgetting_matrix(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
 
     Raises DataError for a missing column, a row that stands there twice, and a task outside the sequence.
     """
-    columns = ["seed", "method", "task", "after", "metric", "value", "images", "checksum"]
+    columns = columns_of("metrics")
     require_columns(metrics, columns, "metrics.csv")
     names = [task for task, _ in sequence]
     unknown = sorted((set(metrics["task"]) | set(metrics["after"])) - set(names))

@@ -11,15 +11,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from palimpsest.analysis.transfer import over_seeds, quality_figures
 from palimpsest.errors import DataError
+from palimpsest.metrics.described import describe, in_short, titled, written
 from palimpsest.report import study
-from palimpsest.report.chart import HEIGHT, PLOT, WIDTH, Box, Point, leader, placed, share_ticks
-from palimpsest.report.readme import ARROWS, markdown
-from palimpsest.report.summary import describe, written
-from palimpsest.report.transfer import forgetting_table
-
-SHOWN = ("miou", "ssim", "ciede2000", "total_loss")
-"""The metrics that compare variants, of each task those that it has; a style's SSIM has no better or worse."""
+from palimpsest.report.chart import Mark, scatter, share_axis
+from palimpsest.report.readme import markdown
 
 LOSS = re.compile(r"tasks\.[^.]+\.loss")
 """A setting that says by which loss a task is learned."""
@@ -82,13 +79,8 @@ def sweep_table(sweep: Sweep) -> str:
 def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, list[str]]]]:
     """Task and metric of each column, and variant and cells of each line; each task right after it was learned."""
     rows = sweep.measured[sweep.measured["task"] == sweep.measured["after"]]
-    styles = set(rows.loc[rows["metric"] == "total_loss", "task"])
-    columns = [
-        (task, metric)
-        for task in dict.fromkeys(rows["task"])
-        for metric in SHOWN
-        if ((rows["task"] == task) & (rows["metric"] == metric)).any() and not (metric == "ssim" and task in styles)
-    ]
+    measured = rows.groupby("task", sort=False)["metric"]
+    columns = [(str(task), name) for task, names in measured for name in in_short(names)]
     masks = "zeros" in set(rows["metric"])
     lines = []
     for variant in sweep.variants:
@@ -98,14 +90,7 @@ def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, li
             zeros = own.loc[own["metric"] == "zeros", "value"]
             cells.append(f"{100 * zeros.mean():.0f}" if len(zeros) else "–")
         lines.append((variant, cells))
-    return [(task, label(metric)) for task, metric in columns] + [("", "zeros (%)")] * masks, lines
-
-
-def label(name: str) -> str:
-    """A metric with its unit and which way is better."""
-    metric = describe(name)
-    unit = f" ({metric.unit})" if metric.unit else ""
-    return f"{metric.label}{unit}{ARROWS[metric.better]}"
+    return [(task, titled(describe(metric))) for task, metric in columns] + [("", "zeros (%)")] * masks, lines
 
 
 def cell(values: pd.DataFrame, name: str) -> str:
@@ -148,7 +133,7 @@ def table(sweep: Sweep) -> Context:
 
 
 Transfer = tuple[float, float]
-"""Forward and backward transfer, as `report.transfer` defines them."""
+"""Forward and backward transfer, as `analysis.transfer` defines them."""
 
 
 def kept_and_learned(
@@ -166,7 +151,7 @@ def kept_and_learned(
             changes = sweep.set_to(variant)
             name = variant
             for setting, value in changes.items() if len(changes) == 1 or not variant else ():
-                if number(value):
+                if is_number(value):
                     name = f"{sweep.method} {value}" if variant else sweep.method
                     series.setdefault(setting, []).append((float(value), name))
             names[sweep.method, variant] = name or sweep.method
@@ -177,13 +162,10 @@ def kept_and_learned(
     rows = pd.concat([rest, *swept])
     keys = zip(rows["method"], rows["variant"], strict=True)
     rows = rows.assign(method=[names.get(key, key[0]) for key in keys])
-    found = forgetting_table(
-        rows, pd.DataFrame(columns=GROWTH), pd.DataFrame(columns=COSTS), sequence, dict.fromkeys(rows["method"])
-    )
-    transfers = {
-        str(row["method"]): (float(row["forward_transfer"]), float(row["backward_transfer"]))
-        for row in found.to_dict("records")
-    }
+    transfers = {}
+    for method, of_seeds in quality_figures(rows, sequence).items():
+        mean = over_seeds([*of_seeds.values()])
+        transfers[method] = (mean["forward_transfer"], mean["backward_transfer"])
     forgetful = {
         name: (learned, kept)
         for name, (learned, kept) in transfers.items()
@@ -193,11 +175,7 @@ def kept_and_learned(
     return forgetful, [line for line in lines if len(line) > 1]
 
 
-GROWTH = ["seed", "method", "task", "needed_to", "bytes"]
-COSTS = ["seed", "method", "task", "seconds", "peak_memory"]
-
-
-def number(text: str) -> bool:
+def is_number(text: str) -> bool:
     """Whether it reads as one."""
     try:
         return math.isfinite(float(text))
@@ -209,46 +187,24 @@ def kept_chart(places: Mapping[str, Transfer], joined: Sequence[Sequence[str]]) 
     """The figure of (forward, backward) transfer, in per cent; None of nothing."""
     if not places:
         return None
-    x_ticks = share_ticks([learned for learned, _ in places.values()])
-    y_ticks = share_ticks([0.0, *(kept for _, kept in places.values())])
-
-    def across(learned: float) -> float:
-        low, high = x_ticks[0], x_ticks[-1]
-        return round(PLOT.left + (PLOT.right - PLOT.left) * (100 * learned - low) / (high - low), 1)
-
-    def down(kept: float) -> float:
-        low, high = y_ticks[0], y_ticks[-1]
-        return round(PLOT.bottom - (PLOT.bottom - PLOT.top) * (100 * kept - low) / (high - low), 1)
-
-    points = {name: Point(across(learned), down(kept)) for name, (learned, kept) in places.items()}
-    level = down(0.0)
-    labels = placed(points, [Box(PLOT.left, level - 1, PLOT.right, level + 1)])
-    return {
-        "width": WIDTH,
-        "height": HEIGHT,
-        "edges": PLOT._asdict(),
-        "says": "Backward transfer against forward transfer, of what forgets.",
-        "x_title": "new tasks learned: forward transfer (%)",
-        "y_title": "earlier tasks kept: backward transfer (%)",
-        "x_ticks": [{"x": across(tick / 100), "text": f"{tick:+d}".replace("-", "−")} for tick in x_ticks],
-        "y_ticks": [{"y": down(tick / 100), "text": str(tick).replace("-", "−")} for tick in y_ticks],
-        "level": level,
-        "paths": ["M" + "L".join(f"{points[name].x} {points[name].y}" for name in line) for line in joined],
-        "points": [
-            {
-                "name": name,
-                "strong": any(name in line for line in joined),
-                "x": point.x,
-                "y": point.y,
-                "low": point.y,
-                "high": point.y,
-                "says": f"{name}: forward {100 * places[name][0]:+.1f} %, backward {100 * places[name][1]:+.1f} %",
-                "label": {"x": labels[name].left, "y": round(labels[name].bottom - 3, 1)},
-                "leader": leader(point, labels[name]),
-            }
-            for name, point in points.items()
-        ],
-    }
+    return scatter(
+        {
+            name: Mark(
+                learned,
+                kept,
+                f"{name}: forward {100 * learned:+.1f} %, backward {100 * kept:+.1f} %",
+                strong=any(name in line for line in joined),
+            )
+            for name, (learned, kept) in places.items()
+        },
+        share_axis(
+            "new tasks learned: forward transfer (%)", [learned for learned, _ in places.values()], signed=True
+        ),
+        share_axis("earlier tasks kept: backward transfer (%)", [0.0, *(kept for _, kept in places.values())]),
+        says="Backward transfer against forward transfer, of what forgets.",
+        level=0.0,
+        lines=[[places[name] for name in line] for line in joined],
+    )
 
 
 def losses(sweeps: Sequence[Sweep], tasks: Sequence[str]) -> list[Context]:

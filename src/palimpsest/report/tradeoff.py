@@ -10,19 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from palimpsest.analysis.accounting import MIB, require_columns
-from palimpsest.report.chart import (
-    HEIGHT,
-    PLOT,
-    WIDTH,
-    Box,
-    Point,
-    leader,
-    placed,
-    share_ticks,
-    steps_around,
-)
-from palimpsest.report.summary import REFERENCE
+from palimpsest.analysis.accounting import MIB
+from palimpsest.analysis.tables import require_columns
+from palimpsest.analysis.transfer import REFERENCE
+from palimpsest.report.chart import Axis, Mark, scatter, share_axis, steps_around
 
 Context = dict[str, Any]
 
@@ -31,7 +22,7 @@ SHOWN = {
     "backward_transfer": (100, 1, True),
     "forward_transfer": (100, 1, True),
     "bytes_per_added_task": (1 / 1024, 1, False),  # KiB
-    "learn_bytes_per_added_task": (1 / 1024, 1, False),
+    "learn_bytes": (1 / 1024, 1, False),
     "seconds": (1, 1, False),
     "peak_memory": (1, 0, False),
 }
@@ -103,51 +94,34 @@ def pareto_front(places: Mapping[str, tuple[float, float]]) -> list[str]:
 
 def chart(places: Mapping[str, tuple[float, float]], spread: Mapping[str, float], front: Sequence[str]) -> Context:
     """The figure of (bytes, quality): x logarithmic, y linear; at least one place, all finite, bytes above zero."""
-    ends = {name: spread[name] if math.isfinite(spread[name]) else 0.0 for name in places}
-    x_ticks = byte_ticks([cost for cost, _ in places.values()])
-    reach = [quality + sign * ends[name] for name, (_, quality) in places.items() for sign in (-1, 1)]
-    room = (max(1.0, *reach) - min(1.0, *reach)) / 20  # for what stands beside the outermost
-    y_ticks = share_ticks([1.0, *(end + sign * room for end in reach for sign in (-1, 1))])
-
-    def across(cost: float) -> float:
-        low, high = math.log2(x_ticks[0]), math.log2(x_ticks[-1])
-        return round(PLOT.left + (PLOT.right - PLOT.left) * (math.log2(cost) - low) / (high - low), 1)
-
-    def down(quality: float) -> float:
-        low, high = y_ticks[0], y_ticks[-1]
-        return round(PLOT.bottom - (PLOT.bottom - PLOT.top) * (100 * quality - low) / (high - low), 1)
-
-    points = {name: Point(across(cost), down(quality)) for name, (cost, quality) in places.items()}
-    steps = [points[name] for name in front]
-    alone = down(1.0)
-    labels = placed(points, [*staircase(steps), Box(PLOT.left, alone - 1, PLOT.right, alone + 1)])
-    return {
-        "width": WIDTH,
-        "height": HEIGHT,
-        "edges": PLOT._asdict(),
-        "says": f"Final quality in per cent of {REFERENCE} against bytes per added task. "
-        f"On the Pareto front: {', '.join(front)}.",
-        "x_title": "bytes per added task, needed to run (logarithmic)",
-        "y_title": f"final quality (% of {REFERENCE})",
-        "x_ticks": [{"x": across(tick), "text": size(tick)} for tick in x_ticks],
-        "y_ticks": [{"y": down(tick / 100), "text": str(tick)} for tick in y_ticks],
-        "level": alone,
-        "paths": [f"M{steps[0].x} {steps[0].y}" + "".join(f"H{p.x}V{p.y}" for p in steps[1:]) + f"H{PLOT.right}"],
-        "points": [
-            {
-                "name": name,
-                "strong": name in front,
-                "x": point.x,
-                "y": point.y,
-                "low": down(places[name][1] - ends[name]),
-                "high": down(places[name][1] + ends[name]),
-                "says": f"{name}: {100 * places[name][1]:.1f} %, {size(places[name][0])}",
-                "label": {"x": labels[name].left, "y": round(labels[name].bottom - 3, 1)},
-                "leader": leader(point, labels[name]),
-            }
-            for name, point in points.items()
-        ],
+    marks = {
+        name: Mark(
+            cost,
+            quality,
+            f"{name}: {100 * quality:.1f} %, {size(cost)}",
+            strong=name in front,
+            deviation=spread[name] if math.isfinite(spread[name]) else 0.0,
+        )
+        for name, (cost, quality) in places.items()
     }
+    ticks = byte_ticks([cost for cost, _ in places.values()])
+    reach = [mark.y + sign * mark.deviation for mark in marks.values() for sign in (-1, 1)]
+    room = (max(1.0, *reach) - min(1.0, *reach)) / 20  # for what stands beside the outermost
+    return scatter(
+        marks,
+        Axis(
+            "bytes per added task, needed to run (logarithmic)",
+            {tick: size(tick) for tick in ticks},
+            logarithmic=True,
+        ),
+        share_axis(
+            f"final quality (% of {REFERENCE})", [1.0, *(end + sign * room for end in reach for sign in (-1, 1))]
+        ),
+        says=f"Final quality in per cent of {REFERENCE} against bytes per added task. "
+        f"On the Pareto front: {', '.join(front)}.",
+        level=1.0,
+        lines=[[*staircase([places[name] for name in front], ticks[-1])]],
+    )
 
 
 def byte_ticks(values: Sequence[float]) -> list[float]:
@@ -164,9 +138,10 @@ def size(count: float) -> str:
     return f"{value:,.{0 if value >= 100 else 1}f}".removesuffix(".0") + f" {name}"
 
 
-def staircase(steps: Sequence[Point]) -> Iterator[Box]:
-    """The lines of the front as rectangles: what lies below and to the right of it is dominated."""
-    for one, other in pairwise(steps):
-        yield Box(one.x, one.y - 1, other.x, one.y + 1)
-        yield Box(other.x - 1, other.y, other.x + 1, one.y)
-    yield Box(steps[-1].x, steps[-1].y - 1, PLOT.right, steps[-1].y + 1)
+def staircase(front: Sequence[tuple[float, float]], end: float) -> Iterator[tuple[float, float]]:
+    """The corners of the line of a front: what lies below and to the right of it is dominated."""
+    yield front[0]
+    for (_, quality), (cost, better) in pairwise(front):
+        yield cost, quality
+        yield cost, better
+    yield end, front[-1][1]

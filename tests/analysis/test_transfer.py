@@ -3,9 +3,9 @@ import math
 import pandas as pd
 import pytest
 
+from palimpsest.analysis.transfer import forgetting_table, quality_figures, scored_tasks, times_as_good
 from palimpsest.errors import DataError
-from palimpsest.report.summary import describe
-from palimpsest.report.transfer import forgetting_table, scored_tasks, times_as_good
+from palimpsest.metrics.described import describe
 
 SEQUENCE = [("seg", "segmentation"), ("colour", "colorization")]
 METHODS = ["scratch", "fine-tune", "piggyback"]
@@ -79,33 +79,33 @@ def test_every_figure_of_two_tasks_and_three_methods_by_hand(metrics, growth, co
         "backward_transfer": 0.0,
         "forward_transfer": 0.0,
         "bytes_per_added_task": 1000.0,
-        "learn_bytes_per_added_task": 0.0,
+        "learn_bytes": 0.0,
         "seconds": 30.0,
         "peak_memory": 700.0,
     }
     assert row(table, "fine-tune") == pytest.approx(
         {
-            "relative_quality": 10 / 8,  # a colour difference: 8 is 1.25 times as good as 10
+            "relative_quality": (20 / 80 + 10 / 8) / 2,  # a colour difference: 8 is 1.25 times as good as 10
             "backward_transfer": 20 / 80 - 1,
             "forward_transfer": 10 / 8 - 1,
             "bytes_per_added_task": 100.0,
-            "learn_bytes_per_added_task": 300.0,
+            "learn_bytes": 900.0,
             "seconds": 31.0,
             "peak_memory": 701.0,
         }
     )
     piggyback = row(table, "piggyback")
-    assert [piggyback[name] for name in table.columns[1:4]] == pytest.approx([0.8, 0.0, -0.2])
+    assert [piggyback[name] for name in table.columns[1:4]] == pytest.approx([(1 + 0.8) / 2, 0.0, -0.2])
     assert all(math.isnan(piggyback[name]) for name in table.columns[4:])  # neither stored nor timed
 
 
-def test_means_are_over_the_tasks_after_the_first_and_before_the_last():
+def test_which_tasks_each_mean_is_over():
     sequence = [*SEQUENCE, ("style", "style")]
     metrics = metric_table(
         ("scratch", "seg", "seg", 80.0),
         ("scratch", "colour", "colour", 10.0),
         ("scratch", "style", "style", 2.0),
-        ("ewc", "seg", "seg", 60.0),  # counts for nothing but what is forgotten of it
+        ("ewc", "seg", "seg", 60.0),  # of the first task, so no forward transfer
         ("ewc", "seg", "colour", 1.0),
         ("ewc", "seg", "style", 30.0),
         ("ewc", "colour", "colour", 8.0),
@@ -115,10 +115,34 @@ def test_means_are_over_the_tasks_after_the_first_and_before_the_last():
     growth = growth_table(("ewc", "seg", "run", 100), ("ewc", "colour", "run", 900), ("ewc", "style", "run", 160))
     costs = cost_table(("ewc", "seg", 99.0, 999.0), ("ewc", "colour", 20.0, 300.0), ("ewc", "style", 40.0, 200.0))
     found = row(forgetting_table(metrics, growth, costs, sequence, ["ewc"]), "ewc")
-    assert found["relative_quality"] == pytest.approx((10 / 20 + 2 / 4) / 2)
+    assert found["relative_quality"] == pytest.approx((30 / 80 + 10 / 20 + 2 / 4) / 3)
     assert found["backward_transfer"] == pytest.approx(((30 / 60 - 1) + (8 / 20 - 1)) / 2)
     assert found["forward_transfer"] == pytest.approx(((10 / 8 - 1) + (2 / 4 - 1)) / 2)
     assert (found["bytes_per_added_task"], found["seconds"], found["peak_memory"]) == (30.0, 30.0, 300.0)
+
+
+def test_the_task_that_all_stand_on_counts_for_final_quality_as_much_as_any_other(metrics):
+    kept = row(forgetting_table(metrics, growth_table(), cost_table(), SEQUENCE, ["fine-tune"]), "fine-tune")
+    lost = metrics.assign(value=metrics["value"].mask(metrics["value"] == 20.0, 0.0))
+    gone = row(forgetting_table(lost, growth_table(), cost_table(), SEQUENCE, ["fine-tune"]), "fine-tune")
+    assert kept["relative_quality"] - gone["relative_quality"] == pytest.approx(20 / 80 / 2)
+    assert (gone["backward_transfer"], gone["forward_transfer"]) == (-1.0, kept["forward_transfer"])
+
+
+@pytest.mark.parametrize("error", [10.0, 1e3, 1e6])
+def test_no_error_is_so_high_that_all_is_forgotten(error):
+    sequence = [("colour", "colorization"), ("seg", "segmentation")]
+    cells = [("lwf", "colour", "colour", 5.0), ("lwf", "colour", "seg", error)]
+    found = row(forgetting_table(metric_table(*cells), growth_table(), cost_table(), sequence, ["lwf"]), "lwf")
+    assert -1 < found["backward_transfer"] == pytest.approx(5 / error - 1)
+
+
+def test_what_is_shared_from_the_first_task_on_counts_to_learn_on_and_not_per_task(metrics):
+    fisher = [("fine-tune", task, "learn", 800) for task in ("seg", "colour")]
+    network = [("fine-tune", task, "run", 1000) for task in ("seg", "colour")]
+    growth = growth_table(*fisher, *network)
+    found = row(forgetting_table(metrics, growth, cost_table(), SEQUENCE, METHODS), "fine-tune")
+    assert (found["bytes_per_added_task"], found["learn_bytes"]) == (0.0, 800.0)
 
 
 def test_of_one_task_what_is_left_is_learned_times_kept():
@@ -157,7 +181,7 @@ def test_a_mean_over_fewer_tasks_is_no_mean(metrics):
         ),
         "fine-tune",
     )
-    assert math.isnan(found["relative_quality"])  # colour was not measured after style
+    assert math.isnan(found["relative_quality"])  # seg and colour were not measured after style
     assert math.isnan(found["seconds"]) and math.isnan(found["peak_memory"])
     assert found["forward_transfer"] == pytest.approx((10 / 8 - 1 + 0) / 2)
 
@@ -174,24 +198,37 @@ def test_seeds_are_each_relative_to_their_own_scratch_and_have_a_deviation(metri
         "backward_transfer",
         "backward_transfer_std",
     ]
-    assert found["relative_quality"] == pytest.approx((10 / 8 + 4 / 8) / 2)
-    assert found["relative_quality_std"] == pytest.approx(0.75 / math.sqrt(2))
+    assert found["relative_quality"] == pytest.approx((20 / 80 + (10 / 8 + 4 / 8) / 2) / 2)
+    assert found["relative_quality_std"] == pytest.approx(0.75 / 2 / math.sqrt(2))
     assert (found["backward_transfer"], found["backward_transfer_std"]) == (-0.75, 0.0)
     assert found["seconds"] == 31.0 and math.isnan(found["seconds_std"])  # one seed was timed
+
+
+def test_quality_alone_needs_neither_bytes_nor_costs(metrics):
+    second = metrics.assign(seed=1, value=metrics["value"].mask(metrics["value"] == 10.0, 4.0))
+    found = quality_figures(pd.concat([second, metrics]), SEQUENCE)
+    assert set(found) == set(METHODS)
+    assert found["fine-tune"] == {
+        0: pytest.approx({"relative_quality": 0.75, "backward_transfer": -0.75, "forward_transfer": 0.25}),
+        1: pytest.approx({"relative_quality": 0.375, "backward_transfer": -0.75, "forward_transfer": -0.5}),
+    }
+    with pytest.raises(DataError, match=r"metrics\.csv: column 'after' is missing"):
+        quality_figures(metrics.drop(columns="after"), SEQUENCE)
 
 
 def test_a_method_measured_after_the_last_task_alone_has_its_final_quality(metrics):
     joint = metric_table(("joint", "seg", "colour", 70.0), ("joint", "colour", "colour", 20.0))
     table = forgetting_table(pd.concat([metrics, joint]), growth_table(), cost_table(), SEQUENCE, ["joint"])
-    assert row(table, "joint")["relative_quality"] == 0.5
+    assert row(table, "joint")["relative_quality"] == pytest.approx((70 / 80 + 10 / 20) / 2)
     assert math.isnan(row(table, "joint")["backward_transfer"])
 
 
-def test_one_task_alone_has_no_summary_but_a_row(metrics):
+def test_one_task_alone_has_a_final_quality_and_neither_transfer(metrics):
     only = metrics[metrics["task"] == metrics["after"]].query("task == 'seg'")
     table = forgetting_table(only, growth_table(), cost_table(), SEQUENCE[:1], METHODS)
     assert table["method"].tolist() == METHODS
-    assert table.drop(columns="method").isna().all(axis=None)
+    assert table["relative_quality"].tolist() == [1.0, 1.0, 1.0]
+    assert table.drop(columns=["method", "relative_quality"]).isna().all(axis=None)
 
 
 def test_the_metric_that_speaks_for_a_task():

@@ -1,0 +1,55 @@
+import pytest
+
+from palimpsest.metrics.described import describe, forgetting_metrics, headlines, in_short, rounded, titled, written
+
+
+def test_headlines_of_each_kind():
+    every = ["ssim", "mse", "iou/sky", "miou", "total_loss", "content_loss", "ciede2000", "colourfulness"]
+    assert headlines("segmentation", every) == ["miou"]
+    assert headlines("colorization", every) == ["ssim", "mse", "ciede2000", "colourfulness"]
+    assert headlines("style", every) == ["total_loss", "ssim"]
+    assert headlines("paired", ["mse"]) == ["mse"]
+    assert headlines("own-kind", ["iou/sky", "psnr"]) == ["psnr"]
+    assert forgetting_metrics("style", every) == ["total_loss"]
+    assert forgetting_metrics("colorization", every) == ["ssim", "mse"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("miou", 95.0, "95.00"),
+        ("ssim", 0.91384, "0.9138"),
+        ("mse", 1234.5, "1,234.50"),
+        ("total_loss", 413833.2, "413,833"),
+        ("total_loss", 2.16845, "2.168"),
+        ("total_loss", 0.069, "0.06900"),
+        ("total_loss", 0.0, "0.000"),
+    ],
+)
+def test_a_rounded_value_reads_like_the_value_itself(name, value, text):
+    metric = describe(name)
+    assert written(metric, value) == text
+    assert written(metric, rounded(metric, value)) == text
+
+
+def test_a_deviation_has_the_digits_of_its_mean():
+    assert written(describe("total_loss"), 0.0213, beside=2.5) == "0.021"
+    assert rounded(describe("total_loss"), 412.71, beside=413_833.0) == 413
+
+
+def test_metrics_of_tables_with_little_room():
+    every = ["total_loss", "ssim", "mse", "iou/sky", "miou", "ciede2000"]
+    assert in_short(every) == ["miou", "ciede2000", "total_loss"]  # with a style's loss, its SSIM means nothing
+    assert in_short(every[1:]) == ["miou", "ssim", "ciede2000"]
+    assert in_short(["psnr"]) == []
+
+
+def test_a_metric_with_its_unit_and_which_way_is_better():
+    names = ["miou", "ssim", "ciede2000", "colourfulness", "psnr"]
+    assert [titled(describe(name)) for name in names] == [
+        "mIoU (%) ↑",
+        "SSIM ↑",
+        "CIEDE2000 (ΔE) ↓",
+        "colourfulness → 1",
+        "psnr",
+    ]
