@@ -5,17 +5,25 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from palimpsest.analysis.forgetting import forgetting_matrix
-from palimpsest.methods import METHODS, Entry
+from palimpsest.methods import METHODS, Entry, build_method
+from palimpsest.methods.base import Component, EarlierTask, Start
+from palimpsest.methods.settings import MethodSettings
+from palimpsest.networks import build_network
+from palimpsest.networks.trunk import batchnorm_state, trunk_state
+from palimpsest.settings import NetworkSettings, TrainingSettings
 from tests.conftest import ROOT
 
 Study = Any
 NAME = "palimpsest.methods.gain"
+ROW = re.compile(r"^\| `([\w-]+)` \|[^|]*\| ([\d.]+) \| ([^|]+) \| ([^|]+) \|", re.MULTILINE)
+ROWS = {name: rest for name, *rest in ROW.findall((ROOT / "docs/methods.md").read_text("utf-8"))}
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/methods.md").read_text("utf-8"), re.DOTALL)
 
 
@@ -42,3 +50,33 @@ def test_the_method_of_the_documents_learns_and_does_not_forget(
     cells = list(forgetting_matrix(study.stored("gain"), study.tasks(), study.prepared, torch.device("cpu"), 1))
     for task in study.settings.sequence:
         assert len({cell.measurement.checksum for cell in cells if cell.task == task}) == 1
+
+
+def test_the_table_has_every_method_and_says_which_forget() -> None:
+    assert ROWS.keys() == METHODS.keys()
+    forgetful = {"fine-tune": "**yes**", "ewc": "less", "lwf": "less", "joint": "–"}
+    assert {name: forgets for name, (_, _, forgets) in ROWS.items() if forgets != "no"} == forgetful
+    starts = {"nothing": "nothing", "previous": "the task before"}
+    for name, entry in METHODS.items():
+        assert ROWS[name][1] == starts.get(entry.starts_from, ROWS[name][1]) or name == "piggyback-gan"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_a_task_takes_as_many_bytes_as_the_table_says(method: str) -> None:
+    entry = METHODS[method]
+    blocks = {} if entry.blocks is None else {"name": "resblock", "blocks": entry.blocks}
+    network = build_network(NetworkSettings(width=64, **blocks), head_channels=21)  # type: ignore[arg-type]
+    base = Component("network", {**trunk_state(network), **batchnorm_state(network)})
+    earlier = (EarlierTask(None, (base,)),) if entry.starts_from == "previous" and method != "packnet" else ()  # type: ignore[arg-type]
+    learner = build_method(method, MethodSettings().of(method))
+    task = SimpleNamespace(name="task", head_channels=21)
+    learner.begin(Start(network, task, TrainingSettings(), earlier, together=(task,)))  # type: ignore[arg-type]
+    grown = ("bank", "owners")  # shared by all tasks, and larger by each
+    counted = [
+        component
+        for component in learner.store(network)
+        if component.name in grown or not (component.shared or component.name in ("batchnorm", "head"))
+    ]
+    stored = sum(tensor.nbytes for component in counted for tensor in component.tensors.values())
+    assert float(ROWS[method][0]) == round(stored / 2**20, 2)
