@@ -282,7 +282,7 @@ def ways_of(method: str) -> list[str]:
     return [
         "two-stage",
         *(["sequential", "alternate"] if entry.blocks else []),
-        *(["blend"] if entry.masks else []),
+        *(["blend"] if entry.can_blend else []),
     ]
 
 
