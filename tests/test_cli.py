@@ -218,6 +218,20 @@ def test_a_picture_that_no_memory_holds_does_not_stop_the_others(
     assert [path.name for path in Path("out").iterdir()] == ["small-painted.png"]
 
 
+def test_a_picture_that_a_network_cannot_see_whole_is_named_with_its_size(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from palimpsest import translation  # noqa: PLC0415
+    from palimpsest.networks.unet import UNet  # noqa: PLC0415
+
+    monkeypatch.setattr(UNet, "reach", None)
+    monkeypatch.setattr(translation, "free_memory", lambda: 2 * UNet.bytes_per_pixel * 32 * 100)
+    pictures = [picture("large.png", 32, 200), picture("small.png", 32, 32)]
+    assert cli.main(["translate", "--task", "painted", *pictures, "-o", "out"]) == 1
+    assert only_line(capsys).startswith("error: large.png: 32×200 pixels would take about 0.0 GiB of memory")
+    assert [path.name for path in Path("out").iterdir()] == ["small-painted.png"]
+
+
 def test_a_result_that_cannot_be_written_leaves_nothing_behind(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

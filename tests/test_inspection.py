@@ -1,16 +1,23 @@
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from torch import nn
 
 from palimpsest import tracking
 from palimpsest.cli import main
 from palimpsest.errors import StorageError
 from palimpsest.inspection import MISSING, NO_DATABASE, inspect
-from palimpsest.methods import BASE
+from palimpsest.methods import BASE, METHODS
+from palimpsest.methods.bitdelta import QuantisedDelta
+from palimpsest.methods.masks import BinaryMask
+from palimpsest.networks import build_network
+from palimpsest.networks.trunk import trunk_layers
 from palimpsest.provenance import origin
 from palimpsest.settings import CompositionSettings
 from palimpsest.storage.task_file import save_task
@@ -172,14 +179,62 @@ def test_the_command_prints_yaml(study: Study, capsys: pytest.CaptureFixture[str
     assert found["components"].keys() == {"decoder", "batchnorm", "head"}
 
 
-def test_of_a_mask_the_bits_that_are_kept_are_counted(study: Study) -> None:
-    stored = study.stored("piggyback").file("halves")
-    (mask,) = (part for part in stored.components if part.name == "mask")
-    told = inspect(stored.path)["components"]["mask"]
-    assert told["bytes"] == sum(bits.numel() for bits in mask.tensors.values())
-    for layer, bits in mask.tensors.items():
-        ones = sum(bin(byte).count("1") for byte in bits.tolist())
-        assert told["ones"][layer] == f"{ones} in {8 * bits.numel()} bits"
+KEPT = {"piggyback": "mask", "piggyback-affine": "mask", "piggyback-ternary": "taken", "piggyback-resblock": "mask"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_every_method_stores_is_told_part_by_part(new_study: Callable[..., Study], method: str) -> None:
+    study = new_study()
+
+    def close_one(network: nn.Module) -> None:
+        for module in network.modules():
+            if isinstance(module, BinaryMask):
+                with torch.no_grad():
+                    module.score.view(-1)[0] = 0
+
+    study.store_untrained(method, "shapes" if METHODS[method].together else "halves", close_one)
+    stored = study.stored(method).file("halves")
+    told = inspect(stored.path)["components"]
+    assert list(told) == [part.name for part in stored.components]
+    assert sum(part["tensors"] for part in told.values()) == sum(len(part.tensors) for part in stored.components)
+    assert sum(part["bytes"] for part in told.values()) == sum(
+        tensor.nbytes for part in stored.components for tensor in part.tensors.values()
+    )
+    assert {name for name, part in told.items() if "ones" in part} == ({"mask"} if method in KEPT else set())
+    if method in KEPT:
+        layers = dict(trunk_layers(build_network(stored.network, 1)))
+        masked = {name: layer.weight.numel() for name, layer in layers.items() if name in told["mask"]["ones"]}
+        assert len(masked) == (24 if method == "piggyback-resblock" else len(layers))
+        assert told["mask"]["ones"] == {
+            layer: f"{weights - 1} in {8 * stored.tensors()[f'{layer}.{KEPT[method]}'].numel()} bits"
+            for layer, weights in masked.items()
+        }
+
+
+def test_changes_that_are_not_zero_are_counted_too(new_study: Callable[..., Study]) -> None:
+    study = new_study(method_settings={"bitdelta": {"threshold": 0.7}})
+
+    def change_two(network: nn.Module) -> None:
+        for module in network.modules():
+            if isinstance(module, QuantisedDelta):
+                with torch.no_grad():
+                    module.delta.view(-1)[:2] = 1
+
+    study.store_untrained("bitdelta", "halves", change_two)
+    told = inspect(study.stored("bitdelta").path("halves"))["components"]["delta"]["ones"]
+    assert told["encoder.stages.0.0"] == "2 in 56 bits"  # 2 × 3 × 3 × 3 weights
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_what_every_method_has_learned_can_be_inspected(
+    trained: Study, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [str(trained.stored(method).path(task)) for task in trained.settings.sequence]
+    assert main(["inspect", *paths]) == 0
+    found = list(yaml.safe_load_all(capsys.readouterr().out))
+    assert [one["task"] for one in found] == trained.settings.sequence
+    assert all("head" in one["components"] for one in found)
 
 
 def test_of_several_files_the_good_ones_are_told(study: Study, capsys: pytest.CaptureFixture[str]) -> None:

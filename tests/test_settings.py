@@ -6,7 +6,7 @@ import pytest
 from palimpsest.errors import SettingsError
 from palimpsest.methods import BASE, METHODS
 from palimpsest.params import resolve
-from palimpsest.settings import FLOOR, Settings
+from palimpsest.settings import FLOOR, NetworkSettings, Settings
 from tests.conftest import nested
 
 Content = dict[str, Any]
@@ -191,6 +191,22 @@ def test_every_method_can_be_learned_whether_it_is_compared_or_not(params_yaml: 
     settings = resolve(params_yaml, {"methods": ["scratch"]})
     assert settings.lesson(0, "resblock6", "colorize").network.blocks == 6
     assert settings.examination(0, "resblock6").method == "resblock6"
+
+
+@pytest.mark.parametrize("network", [{"name": "resblock"}, {"name": "unet"}, {"blocks": 3}])
+def test_the_kind_of_network_is_refused_with_the_methods_to_choose(content: Content, network: Content) -> None:
+    told = r": .* are resblock6, resblock9, piggyback-resblock: name them under methods$"
+    with pytest.raises(SettingsError, match=rf"^network\.{next(iter(network))}{told}"):
+        resolve(content, {"network": {"width": 3, **network}})
+
+
+def test_the_kind_of_network_is_set_for_each_method(content: Content) -> None:
+    settings = resolve(content, {"network": {"width": 3}})
+    kinds = {name: (built.name, built.blocks) for name in METHODS for built in [settings.network_of(name)]}
+    residual = {"resblock6": 6, "resblock9": 9, "piggyback-resblock": 6}
+    assert kinds == {name: ("resblock", residual[name]) if name in residual else ("unet", 0) for name in METHODS}
+    lesson = settings.lesson(0, "resblock9", "halves").model_dump(mode="json")
+    assert NetworkSettings.model_validate(lesson["network"]) == settings.network_of("resblock9")
 
 
 def test_the_width_of_residual_networks_changes_theirs_alone(params_yaml: Content) -> None:

@@ -3,7 +3,9 @@ from typing import Any
 
 import pytest
 
+from palimpsest.course import Course
 from palimpsest.errors import SettingsError
+from palimpsest.methods import AUTOENCODER, BASE
 from palimpsest.params import resolve
 from palimpsest.settings import Variant
 from palimpsest.sweeps import flat, sweeps_of, vary
@@ -29,7 +31,12 @@ def test_a_variant_is_the_settings_with_its_own_laid_over(content: Content) -> N
 
 @pytest.mark.parametrize(
     ("changes", "own_base"),
-    [(SLOWER, False), ({"base": {"steps": 9}}, True), ({"network": {"padding": "zeros"}}, True)],
+    [
+        (SLOWER, False),
+        ({"base": {"steps": 9}}, True),
+        ({"network": {"padding": "zeros"}}, True),
+        ({"autoencoder": {"steps": 9}}, False),
+    ],
 )
 def test_a_variant_has_a_base_network_of_its_own_where_what_it_changes_makes_another(
     content: Content, changes: Content, own_base: bool
@@ -38,11 +45,35 @@ def test_a_variant_has_a_base_network_of_its_own_where_what_it_changes_makes_ano
     assert str(layout.stored(0, "piggyback", "colour")) == (
         "models/tiny.sweep/other/seed-0/piggyback/colour.safetensors"
     )
-    assert str(layout.base(0, "shapes")) == (
+    assert str(layout.stored(0, BASE, "shapes")) == (
         f"models/{'tiny.sweep/other' if own_base else 'tiny'}/seed-0/base/shapes.safetensors"
     )
     assert str(layout.evaluation(0, "piggyback")) == "results/tiny.sweep/other/evaluation/seed-0/piggyback"
     assert layout.prepared("colour") == resolve(content).layout.prepared("colour")
+
+
+@pytest.mark.parametrize("method", ["resblock6", "resblock9", "piggyback-resblock"])
+@pytest.mark.parametrize(
+    ("changes", "own_base"),
+    [
+        ({"autoencoder": {"steps": 9}}, True),
+        ({"network": {"resblock_width": 3}}, True),
+        ({"base": {"steps": 9}}, False),
+    ],
+)
+def test_a_variant_has_an_auto_encoder_of_its_own_where_what_it_changes_makes_another(
+    content: Content, method: str, changes: Content, own_base: bool
+) -> None:
+    varied = vary({**content, "sweeps": {"tiny": {method: {"other": changes}}}}, {}, "other")
+    steps = changes.get("autoencoder", {}).get("steps", 6)
+    assert varied.lesson(0, AUTOENCODER, "shapes").training.steps == steps
+    stored = varied.layout.stored(0, AUTOENCODER, "shapes")
+    assert str(stored) == (
+        f"models/{'tiny.sweep/other' if own_base else 'tiny'}/seed-0/autoencoder/shapes.safetensors"
+    )
+    course = Course(varied.layout, 0, method, varied.sequence)
+    assert course.base_files()[0] == stored
+    assert all("tiny.sweep/other" in str(path) for path in course.files() if path != stored)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +84,10 @@ def test_a_variant_has_a_base_network_of_its_own_where_what_it_changes_makes_ano
         ({"piggyback": {"a/b": {}}}, "sweeps.tiny.piggyback: 'a/b' is no name"),
         ({"piggyback": {"a": 3}}, "sweeps.tiny.piggyback.a: has to be a mapping of settings, found 3"),
         ({"piggyback": [3]}, "sweeps.tiny.piggyback: has to be a mapping of settings, found [3]"),
+        (
+            {"piggyback": {"a": {}}, "joint": {"b": {}}},
+            "sweeps.tiny.joint: joint learns all tasks in one training, and a sweep trains them one by one",
+        ),
     ],
 )
 def test_a_sweep_that_cannot_be_read_is_refused_with_its_path(content: Content, sweep: Content, told: str) -> None:
@@ -66,7 +101,7 @@ def test_a_sweep_that_cannot_be_read_is_refused_with_its_path(content: Content, 
         ({"base": {"step": 3}}, "base.step: unknown setting; did you mean 'steps'?"),
         (
             {"pictures": {"size": 96}},
-            "changes pictures; a sweep compares network, base, training, method_settings, losses",
+            "changes pictures; a sweep compares network, base, autoencoder, training, method_settings, losses",
         ),
         ({"seeds": [1]}, "changes seeds;"),
         ({"methods": ["scratch"]}, "changes methods;"),

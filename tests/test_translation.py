@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,18 @@ from torch.nn import functional as F
 from palimpsest import translation
 from palimpsest.analysis.forgetting import Predictor
 from palimpsest.data.voc import palette
+from palimpsest.errors import DataError
+from palimpsest.networks.resblock import ResblockNetwork
+from palimpsest.networks.trunk import batchnorm_layers
 from palimpsest.networks.unet import UNet
 from palimpsest.settings import ColorizationSettings, PairedSettings, SegmentationSettings
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Task
 from palimpsest.tasks.colorization import chroma, luminance, with_chroma, within_gamut
 from palimpsest.translation import (
-    MARGIN,
-    STRIDE,
     Translator,
+    expect_room,
+    free_memory,
     output_paths,
     resampled,
     to_stride,
@@ -27,6 +31,7 @@ from palimpsest.translation import (
     working_size,
 )
 
+STRIDE, REACH = UNet.stride, UNet.reach
 SIZE = 32
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -49,7 +54,17 @@ def network(head_channels: int, width: int = 2) -> UNet:
     return built.eval()
 
 
-def translator(task: Task, window: int = 512, built: nn.Module | None = None) -> Translator:
+def residual(head_channels: int, width: int = 2) -> ResblockNetwork:
+    """Untrained, but with blocks that do something."""
+    torch.manual_seed(0)
+    built = ResblockNetwork(width, head_channels, blocks=2)
+    for _, module in batchnorm_layers(built.blocks):
+        if isinstance(module.weight, Tensor):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    return built.eval()
+
+
+def translator(task: Task, window: int | None = 512, built: nn.Module | None = None) -> Translator:
     return Translator(Predictor(built or network(task.head_channels), task), SIZE, window, torch.device("cpu"))
 
 
@@ -71,8 +86,11 @@ def noise(height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(height * width).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-class Ramp(nn.Module):
+class Ramp(UNet):
     """Scores of four classes that depend on the place alone, so that the right answer can be written down."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 4)
 
     def forward(self, x: Tensor) -> Tensor:
         across = torch.linspace(-1, 1, x.shape[3])
@@ -116,25 +134,82 @@ def test_the_margin_is_all_that_the_network_sees_and_not_much_more() -> None:
         with torch.no_grad():
             return float((built(changed) - built(picture))[..., seen].abs().max())
 
-    assert change_at(MARGIN + 1) == 0
-    assert max(change_at(distance) for distance in range(MARGIN - STRIDE + 1, MARGIN + 1)) > 0
+    assert change_at(REACH + 1) == 0
+    assert max(change_at(distance) for distance in range(REACH - STRIDE + 1, REACH + 1)) > 0
 
 
 def test_windows_grow_as_networks_shrink() -> None:
-    sides = [window_side(width) for width in (16, 64, 4096)]
-    assert sides == [1168, 576, 256]
-    assert all(side % STRIDE == 0 for side in sides)
+    with torch.device("meta"):
+        sides = [window_side(UNet(width, 1)) for width in (16, 64)]
+    assert sides == [1168, 576]
+
+
+def test_windows_are_larger_than_what_lies_around_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translation, "WINDOW_BYTES", 1)
+    assert window_side(network(1)) == 256
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("shape", [(328, 488), (331, 490)])
+def test_a_residual_network_sees_a_picture_whole_however_large(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(translation, "WINDOW_BYTES", 1)  # a U-Net would see 256 pixels at once
+    photograph, task = noise(*shape), filter_task()
+    photograph[:, :200] //= 8  # so that windows would be normalised differently
+    built = residual(task.head_channels)
+    found = translator(task, window_side(built), built).predict(photograph)
+    down, right = (-side % 8 for side in shape)
+    picture = torch.from_numpy(np.pad(photograph, ((0, down), (0, right), (0, 0)), mode="reflect"))
+    whole = Predictor(built, task)({"picture": picture.permute(2, 0, 1)[None]})[..., : shape[0], : shape[1]]
+    assert torch.equal(found, whole)
+    assert (translator(task, 256, built).predict(photograph) - whole).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 17), (1, 700), (480, 640)])
+@pytest.mark.parametrize("make", [filter_task, class_task])
+def test_a_residual_network_gives_results_of_the_pictures_size(
+    make: Callable[[], Task], shape: tuple[int, int]
+) -> None:
+    task = make()
+    assert translator(task, None, residual(task.head_channels))(noise(*shape)).shape == (*shape, 3)
+
+
+def test_a_photograph_that_memory_does_not_do_for_is_refused_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = filter_task()
+    run = translator(task, None, residual(task.head_channels, width=4))
+    needed = 4 * ResblockNetwork.bytes_per_pixel * 40 * 30
+    monkeypatch.setattr(translation, "free_memory", lambda: needed)
+    assert run(noise(30, 40)).shape == (30, 40, 3)
+    monkeypatch.setattr(translation, "free_memory", lambda: needed - 1)
+    with pytest.raises(DataError, match=r"^cat\.jpg: 40×30 pixels would take .* smaller .* or choose a method"):
+        run(noise(30, 40), "cat.jpg")
+    assert translator(task)(noise(30, 40)).shape == (30, 40, 3)  # windows do with little
+
+
+def test_what_could_be_done_is_told_in_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = filter_task()
+    monkeypatch.setattr(translation, "free_memory", lambda: 2**30)
+    with pytest.raises(DataError) as error:
+        expect_room(residual(task.head_channels, width=4), np.zeros((3000, 4000, 3), np.uint8), "a.png")
+    per_pixel = 4 * ResblockNetwork.bytes_per_pixel
+    assert f"about {12e6 * per_pixel / 2**30:.1f} GiB of memory, of which 1.0 GiB are free" in str(error.value)
+    assert f"of up to {2**30 / per_pixel / 1e6:.1f} megapixels" in str(error.value)
+
+
+def test_the_systems_memory_is_asked_for() -> None:
+    assert 2**20 < free_memory() < 2**50
 
 
 @pytest.mark.parametrize("length", range(32, 1200, 16))
 def test_windows_keep_everything_once_and_see_what_it_depends_on(length: int) -> None:
-    spans = windows_of(length, 256)
+    spans = windows_of(length, 256, REACH)
     kept = [place for span in spans for place in range(length)[span.kept]]
     assert kept == list(range(length))
     for span in spans:
         assert span.seen.stop - span.seen.start == min(length, 256)
-        assert span.seen.start == 0 or span.kept.start - span.seen.start >= MARGIN
-        assert span.seen.stop == length or span.seen.stop - span.kept.stop >= MARGIN
+        assert span.seen.start == 0 or span.kept.start - span.seen.start >= REACH
+        assert span.seen.stop == length or span.seen.stop - span.kept.stop >= REACH
         assert span.seen.start % STRIDE == span.kept.start % STRIDE == 0
 
 
@@ -191,11 +266,13 @@ def test_colour_out_of_reach_is_weakened_and_not_clipped() -> None:
 
 def test_a_picture_is_continued_by_reflection_however_small() -> None:
     row = np.array([[[1] * 3, [2] * 3, [3] * 3]], np.uint8)
-    padded = to_stride(row)
+    padded = to_stride(row, STRIDE)
     assert padded.shape == (32, 32, 3)
     assert padded[0, :9, 0].tolist() == [1, 2, 3, 2, 1, 2, 3, 2, 1]
     assert (padded == padded[:1]).all()
-    assert to_stride(noise(33, 48)).shape == (48, 48, 3)
+    assert to_stride(noise(33, 48), STRIDE).shape == (48, 48, 3)
+    assert to_stride(noise(33, 48), ResblockNetwork.stride).shape == (40, 48, 3)
+    assert to_stride(noise(1, 9), ResblockNetwork.stride).shape == (16, 16, 3)
 
 
 def test_the_shorter_side_is_brought_to_the_size_of_training() -> None:

@@ -175,7 +175,7 @@ def translate(options: argparse.Namespace) -> int:
     paths = translation.output_paths(options.pictures, options.task, options.output)
     for photograph, path in zip(options.pictures, paths, strict=True):
         try:
-            write_picture(path, translator(read_picture(photograph)))
+            write_picture(path, translator(read_picture(photograph), photograph))
         except PalimpsestError as error:
             if no_space(error):  # the others would not fit either
                 raise

@@ -178,15 +178,15 @@ def of_task(stored: TaskFile) -> dict[str, Any]:
 
 
 def of_component(part: Component) -> dict[str, Any]:
-    """Bytes and tensors of a component; of bits also the share that is kept, layer by layer."""
+    """Bytes and tensors of a component; where bits say which weights take part also how many do, layer by layer."""
     about: dict[str, Any] = {
         "bytes": sum(tensor.nbytes for tensor in part.tensors.values()),
         "tensors": len(part.tensors),
         "needed_to": part.needed_to,
     }
-    if part.name == "mask":
-        ones = {layer: int(np.bitwise_count(bits.numpy()).sum()) for layer, bits in part.tensors.items()}
-        about["ones"] = {layer: f"{ones[layer]} in {8 * part.tensors[layer].numel()} bits" for layer in ones}
+    if part.kept:
+        ones = {layer: int(np.bitwise_count(bits.numpy()).sum()) for layer, bits in part.kept.items()}
+        about["ones"] = {layer: f"{ones[layer]} in {8 * bits.numel()} bits" for layer, bits in part.kept.items()}
     return about
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from palimpsest.methods import BASE, BASES
+from palimpsest.methods import BASES
 
 TRACKING_DATABASE = Path("mlflow.db")
 TRACKING_ARTIFACTS = Path("mlruns")
@@ -66,10 +66,6 @@ class Layout:
     def cost(self, seed: int | str, method: str, task: str) -> Path:
         """What the training of a task has taken of time and memory; lies beside its log."""
         return Path("logs") / self.scope_of(method) / f"train-{seed}-{method}-{task}.json"
-
-    def base(self, seed: int | str, base_task: str) -> Path:
-        """The base network, stored once per seed and shared by every method that builds on it."""
-        return self.stored(seed, BASE, base_task)
 
     def evaluation(self, seed: int | str, method: str) -> Path:
         """The folder of one method's measurements."""

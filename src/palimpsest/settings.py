@@ -21,7 +21,8 @@ class NetworkSettings(Part):
     """The network of the sequence."""
 
     name: Literal["unet", "resblock"] = "unet"
-    """`resblock` is the network of the methods that are called so, and of no others."""
+    """`resblock` is the network of the methods that are called so, and of no others. Set by `Settings.network_of`,
+    and refused in the user's settings, as `blocks` is."""
     blocks: Annotated[int, Field(ge=0)] = 0
     """Residual blocks at each place of such a network; each method has its own number."""
     width: Annotated[int, Field(ge=1)] = 64
@@ -282,7 +283,7 @@ def ways_of(method: str) -> list[str]:
     return [
         "two-stage",
         *(["sequential", "alternate"] if entry.blocks else []),
-        *(["blend"] if entry.masks else []),
+        *(["blend"] if entry.can_blend else []),
     ]
 
 
@@ -413,6 +414,17 @@ class Settings(Part):
             form, kind = self.datasets[data].format, self.tasks[name].kind
             if (kind == "paired" and form != "paired") or (kind == "segmentation" and form == "paired"):
                 raise ValueError(f"tasks.{name}.data: a task of kind {kind} cannot learn from {form} data")
+        return self
+
+    @model_validator(mode="after")
+    def _kind_of_network_is_the_methods(self) -> typing.Self:
+        residual = ", ".join(name for name, entry in METHODS.items() if entry.blocks is not None)
+        for name in ("name", "blocks"):
+            if name in self.network.model_fields_set:
+                raise ValueError(
+                    f"network.{name}: is set by the method, so leave it out; methods with residual blocks are "
+                    f"{residual}: name them under methods"
+                )
         return self
 
     @model_validator(mode="after")

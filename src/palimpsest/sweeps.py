@@ -5,8 +5,9 @@
         piggyback:         # the method
           momentum-0.9: { method_settings: { piggyback: { score_beta1: 0.9 } } }
 
-A variant is what a preset's settings become with others laid over; `snakemake sweep` trains and measures it. A
-shorter sequence saves time where its first tasks say enough.
+A variant is what a preset's settings become with others laid over; `snakemake sweep` trains and measures it. Its
+name is its folder's, and unique across the methods of a preset. A shorter sequence saves time where its first tasks
+say enough.
 """
 
 import re
@@ -23,7 +24,7 @@ Variants = dict[str, Mapping[str, Any]]
 """What is laid over, by the variant's name."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
-COMPARED = ("network", "base", "training", "method_settings")
+COMPARED = ("network", "base", "autoencoder", "training", "method_settings")
 """What a variant may change, beside the loss of its tasks and the length of the sequence: all else decides what is
 learned or measured, and figures could not be compared."""
 PLACES = {"base": ("encoder_weights",), "training": ("threads", "accelerator", "devices")}
@@ -34,7 +35,7 @@ def sweeps_of(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
     """The variants of the chosen preset, by method.
 
     Raises:
-        SettingsError: a method or a name is impossible, or a name stands twice.
+        SettingsError: a method or a name is impossible, a name stands twice, or a method cannot be swept.
     """
     main = resolve(content, overrides)
     chosen = mapping(laid_over(content, overrides).get("sweeps") or {}, "sweeps").get(main.preset) or {}
@@ -42,6 +43,11 @@ def sweeps_of(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
     names: set[str] = set()
     for method, sweep in mapping(chosen, f"sweeps.{main.preset}").items():
         known(method, METHODS, f"method of sweeps.{main.preset}:")
+        if METHODS[method].together:
+            raise SettingsError(
+                f"sweeps.{main.preset}.{method}: {method} learns all tasks in one training, and a sweep trains "
+                "them one by one; sweep another method"
+            )
         for name, changes in mapping(sweep, f"sweeps.{main.preset}.{method}").items():
             mapping(changes, f"sweeps.{main.preset}.{method}.{name}")
             if not NAME.fullmatch(str(name)):

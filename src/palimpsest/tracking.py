@@ -18,6 +18,7 @@ from palimpsest.errors import StorageError, unwritten
 from palimpsest.layout import TRACKING_ARTIFACTS, TRACKING_DATABASE, Layout
 from palimpsest.liveness import one_at_a_time
 from palimpsest.methods import entry_of
+from palimpsest.methods.base import MASK
 from palimpsest.provenance import DIRTY, code_version
 from palimpsest.storage.atomic import replacing
 
@@ -280,7 +281,7 @@ def complete_runs(
             if row["task"] == task:
                 values[f"zeros/{row['layer']}"] = row["zeros"]
                 if row["layer"] == "all":
-                    values["bits_per_weight"] = 8 * values["bytes/mask"] / row["weights"]
+                    values["bits_per_weight"] = 8 * values[f"bytes/{MASK}"] / row["weights"]
         known = client.get_run(run_id).data.metrics
         changed = {name: value for name, value in values.items() if known.get(name) != value}
         if not changed:

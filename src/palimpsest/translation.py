@@ -2,9 +2,10 @@
 
 What a task was trained on decides at which scale its network sees a photograph. Objects have to be as large as
 they were in training for segmentation and colorization: the photograph is scaled, and the answer enlarged. A
-style or a filter acts on the photograph's own pixels. Either way the network runs in windows that overlap by
+style or a filter acts on the photograph's own pixels. Either way the U-Net runs in windows that overlap by
 more than it can see, of which only the middle is kept: no seams, and no more memory for a larger picture than
-its prediction takes.
+its prediction takes. A residual network normalises by the whole picture and runs on all of it at once; what would
+not fit into memory is refused.
 """
 
 import math
@@ -15,6 +16,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from PIL import Image
 from pydantic import BaseModel, ValidationError
@@ -24,30 +26,16 @@ from tqdm import tqdm
 
 from palimpsest.analysis.forgetting import Predictor, device_for
 from palimpsest.data.pictures import Pixels
-from palimpsest.errors import StorageError
+from palimpsest.errors import DataError, StorageError
 from palimpsest.methods import METHODS
+from palimpsest.networks import Network
 from palimpsest.settings import AnyTask, NetworkSettings, Settings
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Batch
 
-STRIDE = 16
-"""Sides of what the network sees are multiples of this."""
-
-SMALLEST = 2 * STRIDE
-"""The least side the network can see: padding by reflection needs two pixels at the coarsest level."""
-
-MARGIN = 96
-"""How far outside a window that starts on the grid of `STRIDE` the network can look, in pixels.
-
-For the U-Net 94: two 3×3 convolutions at each of the scales 1, 2, 4, 8, 16, 8, 4, 2, 1 and poolings between.
-"""
-
 WINDOW_BYTES = 3 * 2**28
 """What one window may take: with PyTorch itself, a photograph of 12 megapixels stays below 2 GB."""
-
-BYTES_PER_PIXEL = 36
-"""The U-Net's peak memory per pixel of a window and channel of its first stage; measured: 33 to 39."""
 
 LONGEST = 16
 """A photograph is enlarged for its task up to a longer side of so many times the size of training, no further:
@@ -64,25 +52,39 @@ class Translator:
     predictor: Predictor
     size: int
     """Shorter side in training, in pixels."""
-    window: int
-    """Side of what the network sees at once, in pixels: a multiple of `STRIDE`, larger than twice `MARGIN`."""
+    window: int | None
+    """Side of what the network sees at once, in pixels: a multiple of its stride, larger than twice its reach.
+    None: the whole picture."""
     device: torch.device
 
+    @property
+    def network(self) -> Network:
+        """What runs the task."""
+        network = self.predictor.network
+        assert isinstance(network, Network)
+        return network
+
     @torch.inference_mode()
-    def __call__(self, photograph: Pixels) -> Pixels:
-        """Uint8 (H, W, 3) RGB → uint8 (H, W, 3) RGB."""
-        task = self.predictor.task
+    def __call__(self, photograph: Pixels, name: Path | str = "the photograph") -> Pixels:
+        """Uint8 (H, W, 3) RGB → uint8 (H, W, 3) RGB. ``name`` is what an error calls the photograph.
+
+        Raises:
+            DataError: the network has to see it whole, and memory does not do for that.
+        """
         height, width = photograph.shape[:2]
-        if task.working_scale == "own":
-            return self.finish(self.predict(photograph), photograph)
-        working = scaled(photograph, *working_size(height, width, self.size))
+        working = photograph
+        if self.predictor.task.working_scale != "own":
+            working = scaled(photograph, *working_size(height, width, self.size))
+        if self.window is None and self.device.type == "cpu":  # PyTorch tells of a GPU's memory by itself
+            expect_room(self.network, working, name)
         return self.finish(self.predict(working), photograph)
 
     def predict(self, photograph: Pixels) -> Tensor:
         """The task's prediction (1, C, H, W) on the CPU, for uint8 (H, W, 3) at the working scale."""
         height, width = photograph.shape[:2]
-        padded = to_stride(photograph)
-        spans = [windows_of(length, self.window) for length in padded.shape[:2]]
+        padded = to_stride(photograph, self.network.stride)
+        side, margin = self.window or max(padded.shape[:2]), self.network.reach or 0
+        spans = [windows_of(length, side, margin) for length in padded.shape[:2]]
         places = list(product(*spans))
         whole: Tensor | None = None
         for rows, columns in tqdm(places, unit=" windows", disable=None if len(places) > 1 else True, leave=False):
@@ -173,7 +175,7 @@ def load(settings: Settings, seed: int, method: str, name: str) -> Translator:
     return Translator(
         Predictor(network.to(device), task.to(device)),
         size=trained.pictures.size,
-        window=window_side(trained.network.width),
+        window=window_side(network),
         device=device,
     )
 
@@ -234,32 +236,58 @@ def resampled(prediction: Tensor, height: int, width: int) -> Tensor:
     return F.interpolate(prediction, (height, width), mode="bilinear", align_corners=False, antialias=True)
 
 
-def to_stride(photograph: Pixels) -> Pixels:
-    """A picture continued by reflection at its right and lower border to what the network can take.
+def to_stride(photograph: Pixels, stride: int) -> Pixels:
+    """A picture continued by reflection at its right and lower border to what a network of this stride can take.
 
-    As often as needed: NumPy's `reflect` goes back and forth in a picture smaller than what it has to fill, and
-    repeats a single pixel.
+    To no less than twice the stride: padding by reflection needs two pixels at the coarsest level. As often as
+    needed: NumPy's `reflect` goes back and forth in a picture smaller than what it has to fill, and repeats a
+    single pixel.
     """
-    down, right = (max(SMALLEST, math.ceil(side / STRIDE) * STRIDE) - side for side in photograph.shape[:2])
+    down, right = (max(2, math.ceil(side / stride)) * stride - side for side in photograph.shape[:2])
     return np.pad(photograph, ((0, down), (0, right), (0, 0)), mode="reflect")
 
 
-def window_side(width: int) -> int:
-    """The side of windows that take about `WINDOW_BYTES` in a network of this width."""
-    side = math.isqrt(WINDOW_BYTES // (BYTES_PER_PIXEL * width)) // STRIDE * STRIDE
-    return max(2 * MARGIN + 4 * STRIDE, side)
+def expect_room(network: Network, photograph: Pixels, name: Path | str) -> None:
+    """Refuse a photograph, uint8 (H, W, 3) at the working scale, that the network cannot see whole.
+
+    Raises:
+        DataError: its size, what it would take, what is free, and what can be done.
+    """
+    height, width = photograph.shape[:2]
+    per_pixel, free = network.bytes_per_pixel * network.width, free_memory()
+    needed = height * width * per_pixel
+    if needed > free:
+        raise DataError(
+            f"{name}: {width}×{height} pixels would take about {needed / 2**30:.1f} GiB of memory, of which "
+            f"{free / 2**30:.1f} GiB are free: residual networks see a photograph whole. Give a smaller one, of up "
+            f"to {free / per_pixel / 1e6:.1f} megapixels, or choose a method without residual blocks"
+        )
 
 
-def windows_of(length: int, side: int) -> list[Span]:
-    """Windows along a length, both multiples of `STRIDE`: what they keep covers it once.
+def free_memory() -> int:
+    """Bytes that the system can still give."""
+    return int(psutil.virtual_memory().available)
 
-    Around what is kept lies `MARGIN`, or the border of the picture. All windows are equally long, since CPU
+
+def window_side(network: Network) -> int | None:
+    """The side of windows that take about `WINDOW_BYTES`; None for a network that cannot be run in windows."""
+    if network.reach is None:
+        return None
+    stride = network.stride
+    side = math.isqrt(WINDOW_BYTES // (network.bytes_per_pixel * network.width)) // stride * stride
+    return max(2 * network.reach + 4 * stride, side)
+
+
+def windows_of(length: int, side: int, margin: int) -> list[Span]:
+    """Windows along a length, both multiples of the network's stride: what they keep covers it once.
+
+    Around what is kept lies the margin, or the border of the picture. All windows are equally long, since CPU
     libraries keep buffers for every size that they have met.
     """
     side = min(side, length)
-    steps = math.ceil((length - side) / (side - 2 * MARGIN)) if length > side else 0
-    starts = [min(step * (side - 2 * MARGIN), length - side) for step in range(steps + 1)]
-    cuts = [0, *(start + MARGIN for start in starts[1:]), length]
+    steps = math.ceil((length - side) / (side - 2 * margin)) if length > side else 0
+    starts = [min(step * (side - 2 * margin), length - side) for step in range(steps + 1)]
+    cuts = [0, *(start + margin for start in starts[1:]), length]
     return [
         Span(slice(start, start + side), slice(first, end))
         for start, first, end in zip(starts, cuts, cuts[1:], strict=False)

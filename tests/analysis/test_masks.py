@@ -72,8 +72,9 @@ def test_the_bits_of_all_layers_come_in_the_order_of_the_network() -> None:
     assert flat(mask(b="10", a="011")).tolist() == [True, False, False, True, True]
 
 
+@pytest.mark.parametrize("method", ["piggyback", "piggyback-affine", "piggyback-ternary"])
 def test_the_masks_are_those_that_the_files_hold_beside_ones_for_the_base(
-    new_study: Callable[..., Study],
+    new_study: Callable[..., Study], method: str
 ) -> None:
     study = new_study()
     study.store_untrained(BASE, "shapes")
@@ -82,23 +83,26 @@ def test_the_masks_are_those_that_the_files_hold_beside_ones_for_the_base(
         for number, module in enumerate(m for m in network.modules() if isinstance(m, BinaryMask)):
             with torch.no_grad():
                 module.score.view(-1)[: number + 1] = 0
+                module.score.view(-1)[-1] *= -1  # a weight that a ternary mask turns round
 
-    study.store_untrained("piggyback", "halves", close_some)
-    study.store_untrained("piggyback", "colour")
-    found = masks_of(study.stored("piggyback"))
+    study.store_untrained(method, "halves", close_some)
+    study.store_untrained(method, "colour")
+    found = masks_of(study.stored(method))
     layers = dict(trunk_layers(study.networks[BASE, "shapes"]))
     assert list(found) == ["shapes", "halves", "colour"]
     for task, bits in found.items():
         assert list(bits) == list(layers)
         for number, (name, layer) in enumerate(layers.items()):
-            closed = number + 1 if task == "halves" else 0
-            assert bits[name].size == layer.weight.numel()
-            assert not bits[name][:closed].any() and bits[name][closed:].all()
+            expected = np.ones(layer.weight.numel(), dtype=np.bool_)
+            if task == "halves":
+                expected[: number + 1] = False
+                expected[-1] &= method == "piggyback-ternary"
+            assert np.array_equal(bits[name], expected)
 
 
-@pytest.mark.parametrize("method", ["scratch", "decoder", "fine-tune"])
+@pytest.mark.parametrize("method", ["scratch", "decoder", "fine-tune", "packnet", "bitdelta"])
 def test_a_method_without_masks_has_none(new_study: Callable[..., Study], method: str) -> None:
-    study = new_study()
+    study = new_study(method_settings={"bitdelta": {"threshold": 0.7}})  # where a change is zero no weight is
     study.store_untrained(BASE, "shapes")
     for task in ("halves", "colour"):
         study.store_untrained(method, task)

@@ -128,8 +128,7 @@ def test_the_mask_starts_with_all_weights_and_the_score_and_threshold_of_the_set
         ("fine-tune", "network", True, CONVOLUTIONS),
         ("decoder", "decoder", False, 12),
         ("piggyback", "mask", False, CONVOLUTIONS),
-        ("piggyback-ternary", "ternary mask", False, 2 * CONVOLUTIONS),
-        ("piggyback-affine", "mask", False, 2 * CONVOLUTIONS),
+        ("piggyback-ternary", "mask", False, 2 * CONVOLUTIONS),
         ("adapter", "adapter", False, CONVOLUTIONS - 4),
         ("modulation", "modulation", False, 2 * CONVOLUTIONS),
         ("bitdelta", "delta", False, 2 * CONVOLUTIONS),
@@ -145,6 +144,16 @@ def test_what_is_stored(network: nn.Module, name: str, component: str, shared: b
     assert len(stored["batchnorm"].tensors) == 4 * BATCHNORMS
     assert set(stored["head"].tensors) == {"head.weight", "head.bias"}
     assert all(c.needed_to == "run" for c in stored.values())
+
+
+def test_scalars_are_a_component_beside_the_masks(network: nn.Module) -> None:
+    method, _ = begun("piggyback-affine", network)
+    stored = {c.name: c for c in method.store(network)}
+    assert list(stored) == ["mask", "scalars", "batchnorm", "head"]
+    layers = [name for name, _ in trunk_layers(network)]
+    assert list(stored["mask"].tensors) == [f"{name}.mask" for name in layers]
+    assert list(stored["scalars"].tensors) == [f"{name}.scalars" for name in layers]
+    assert not stored["mask"].shared and not stored["scalars"].shared
 
 
 def test_a_mask_is_stored_packed_under_the_name_of_its_layer(network: nn.Module) -> None:

@@ -57,7 +57,8 @@ def run(stage: ModuleType, study: Study, work: str, **options: Any) -> None:
 def test_a_stored_task_names_the_commit_that_its_training_started_from(committed: Study) -> None:
     started = git("rev-parse", "HEAD")
     run(train, committed, "start_fabric", method=BASE, task="shapes")
-    assert load_task(committed.layout.base(0, "shapes")).provenance.commit == started != git("rev-parse", "HEAD")
+    stored = load_task(committed.layout.stored(0, BASE, "shapes"))
+    assert stored.provenance.commit == started != git("rev-parse", "HEAD")
 
 
 @pytest.mark.parametrize("method", ["floor", "scratch"])

@@ -39,7 +39,7 @@ def test_an_interrupted_training_goes_on_counting(on_its_own: Study, monkeypatch
     train.main(study.settings, study.layout, LESSON)
     done = load_cost(place)
     assert done is not None and 1000 < done.seconds < 1100
-    assert done.sha256 == load_task(study.layout.base(0, "shapes")).sha256
+    assert done.sha256 == load_task(study.layout.stored(0, BASE, "shapes")).sha256
     assert told[-1]["seconds"] == done.seconds and told[-1]["peak_memory"] == done.peak_memory
     train.main(study.settings, study.layout, LESSON)  # anew: nothing was interrupted
     again = load_cost(place)

@@ -15,11 +15,12 @@ import yaml
 
 from palimpsest.data.arrays import Prepared
 from palimpsest.layout import Layout
+from palimpsest.methods import BASE
 from tests.pipeline.conftest import ROOT, Study, write_arrays
 
 pytestmark = pytest.mark.slow
 
-STORED = Layout("tiny").base(0, "shapes")
+STORED = Layout("tiny").stored(0, BASE, "shapes")
 RESUME = STORED.with_suffix(".resume")
 COMMAND = ("-m", "pipeline.train", "--seed", "0", "--method", "base", "--task", "shapes", "--log", "logs/train.log")
 SECONDS = 120

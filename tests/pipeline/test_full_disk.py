@@ -13,6 +13,7 @@ import pytest
 
 from palimpsest import tracking
 from palimpsest.errors import StorageError
+from palimpsest.methods import BASE
 from palimpsest.storage.task_file import load_task
 from pipeline import train
 from tests.conftest import Study as SmallStudy
@@ -122,7 +123,7 @@ def test_a_training_that_cannot_be_recorded_is_not_trained_again(
     # By its whole name: MLflow keeps a database open by the name it was opened with, in later tests too.
     monkeypatch.setattr(tracking, "TRACKING_DATABASE", Path("mlflow.db").absolute())
     tracking.connect()
-    stored = study.layout.base(0, "shapes")
+    stored = study.layout.stored(0, BASE, "shapes")
     options = argparse.Namespace(seed=0, method="base", task="shapes")
     tags, disk = tracking.Run.tags, ExitStack()
 

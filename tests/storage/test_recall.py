@@ -94,7 +94,7 @@ def test_fine_tune_runs_an_earlier_task_on_the_later_weights_with_its_own_batchn
 def test_the_first_task_is_the_base_network_unless_a_method_goes_on_with_it(new_study: NewStudy) -> None:
     study = new_study()
     paths = {study.stored(name).path("shapes") for name, entry in METHODS.items() if not entry.first_lesson}
-    assert paths == {study.layout.base(0, "shapes"), study.layout.stored(0, "resblock6", "shapes")}
+    assert paths == {study.layout.stored(0, BASE, "shapes"), study.layout.stored(0, "resblock6", "shapes")}
     assert study.stored("decoder").path("halves").parts[-2:] == ("decoder", "halves.safetensors")
 
 
@@ -115,7 +115,7 @@ def test_a_task_on_another_base_network_is_refused_with_what_was_expected_and_fo
     other.store_untrained(BASE, "shapes", moved(77))
     theirs = other.stored(method)
     shutil.copy(mine.stored(method).path("halves"), theirs.path("halves"))
-    expected, found = (load_task(study.layout.base(0, "shapes")).sha256[:12] for study in (mine, other))
+    expected, found = (load_task(study.layout.stored(0, BASE, "shapes")).sha256[:12] for study in (mine, other))
     with pytest.raises(StorageError, match=rf"belongs to the base network {expected}…, found {found}…"):
         theirs.network(other.task("halves"))
 
@@ -126,9 +126,9 @@ def test_a_task_runs_on_the_network_it_was_learned_on_whatever_the_settings_say_
 ) -> None:
     then, now = new_study(), new_study(network=other)
     then.store_untrained(BASE, "shapes", moved(1))
-    path = now.layout.base(0, "shapes")
+    path = now.layout.stored(0, BASE, "shapes")
     path.parent.mkdir(parents=True)
-    shutil.copy(then.layout.base(0, "shapes"), path)
+    shutil.copy(then.layout.stored(0, BASE, "shapes"), path)
     recalled = now.stored("scratch").network(now.task("shapes"))
     assert torch.equal(output(recalled), output(then.networks[BASE, "shapes"]))
 
@@ -174,7 +174,7 @@ def test_the_file_of_another_task_under_this_name_is_refused(new_study: NewStudy
 
 def test_a_missing_base_is_named(stored_study: NewStudy) -> None:
     study = stored_study("piggyback")
-    study.layout.base(0, "shapes").unlink()
+    study.layout.stored(0, BASE, "shapes").unlink()
     with pytest.raises(StorageError, match=r"base/shapes\.safetensors"):
         study.stored("piggyback").network(study.task("halves"))
 

@@ -139,7 +139,7 @@ def test_a_damaged_checkpoint_is_not_taken(new_study: Callable[..., Study]) -> N
 
 @pytest.mark.slow
 def test_a_stored_task_says_where_it_comes_from(trained: Study) -> None:
-    base = load_task(trained.layout.base(0, "shapes"))
+    base = load_task(trained.layout.stored(0, BASE, "shapes"))
     assert base.provenance.network_sha256 is None
     assert (base.provenance.method, base.provenance.task, base.provenance.seed) == (BASE, "shapes", 0)
     for method in METHODS:
@@ -161,7 +161,7 @@ def test_the_base_is_stored_once_and_no_method_changes_it(new_study: Callable[..
     before = study.learn(BASE, "shapes").read_bytes()
     for method in METHODS:
         study.learn_all(method)
-    assert study.layout.base(0, "shapes").read_bytes() == before
+    assert study.layout.stored(0, BASE, "shapes").read_bytes() == before
     own = {method for method, entry in METHODS.items() if entry.first_lesson}
     found = {path.parent.name for path in Path().rglob("shapes.safetensors")}
     assert found == {BASE, AUTOENCODER, *own}
@@ -210,7 +210,7 @@ def started(study: Study, method: str, task: str) -> dict[str, torch.Tensor]:
 def test_a_method_starts_from_where_the_table_says_with_a_fresh_head(
     trained: Study, method: str, before: str
 ) -> None:
-    folder = trained.layout.base(0, "shapes").parents[1]
+    folder = trained.layout.stored(0, BASE, "shapes").parents[1]
     stored = load_task(folder / f"{before}.safetensors").tensors()
     found = started(trained, method, "colour")
     assert found["head.weight"].shape == (3, 2, 1, 1)

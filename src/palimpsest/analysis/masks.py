@@ -5,12 +5,13 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from palimpsest.methods.base import MASK
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
 from palimpsest.storage.recall import StoredTasks
 
 Mask = dict[str, NDArray[np.bool_]]
-"""Flat bits by layer."""
+"""Flat bits by layer; of ternary masks, too, whether a weight takes part."""
 
 
 def masks_of(stored: StoredTasks) -> dict[str, Mask]:
@@ -19,15 +20,12 @@ def masks_of(stored: StoredTasks) -> dict[str, Mask]:
     for task in stored.sequence[1:]:
         file = stored.file(task)
         for component in file.components:
-            if component.name == "mask":
-                weights = {
-                    name: layer.weight.numel()
-                    for name, layer in trunk_layers(build_network(file.network, head_channels=1))
-                    if f"{name}.mask" in component.tensors
-                }
+            if component.name == MASK:
+                kept = component.kept
                 found[task] = {
-                    name: np.unpackbits(component.tensors[f"{name}.mask"].numpy(), count=count).astype(np.bool_)
-                    for name, count in weights.items()
+                    name: np.unpackbits(kept[name].numpy(), count=layer.weight.numel()).astype(np.bool_)
+                    for name, layer in trunk_layers(build_network(file.network, head_channels=1))
+                    if name in kept
                 }
     if not found:
         return {}

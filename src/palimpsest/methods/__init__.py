@@ -35,15 +35,17 @@ class Entry:
     """The lesson or method whose base task makes the base network."""
     blocks: int | None = None
     """Residual blocks at each place of a residual network; None for the network of the settings."""
-    masks: bool = False
-    """Whether the weights of a task are those of the base under a mask, so that two tasks can be blended."""
+    can_blend: bool = False
+    """Whether two tasks can be blended, since the weights of each are those of the base under a mask."""
 
 
 METHODS: dict[str, Entry] = {
     "scratch": Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing"),
     "fine-tune": Entry("palimpsest.methods.fine_tune:FineTune", starts_from="previous"),
     "decoder": Entry("palimpsest.methods.decoder:Decoder", starts_from="base", adds_to_base=True),
-    "piggyback": Entry("palimpsest.methods.piggyback:Piggyback", starts_from="base", adds_to_base=True, masks=True),
+    "piggyback": Entry(
+        "palimpsest.methods.piggyback:Piggyback", starts_from="base", adds_to_base=True, can_blend=True
+    ),
     "ewc": Entry("palimpsest.methods.ewc:Ewc", starts_from="previous", first_lesson=True),
     "lwf": Entry("palimpsest.methods.lwf:Lwf", starts_from="previous"),
     "packnet": Entry("palimpsest.methods.packnet:PackNet", starts_from="previous", first_lesson=True),
@@ -52,7 +54,10 @@ METHODS: dict[str, Entry] = {
     "modulation": Entry("palimpsest.methods.modulation:FilterModulation", starts_from="base", adds_to_base=True),
     "bitdelta": Entry("palimpsest.methods.bitdelta:BitDelta", starts_from="base", adds_to_base=True),
     "piggyback-ternary": Entry(
-        "palimpsest.methods.piggyback_ternary:PiggybackTernary", starts_from="base", adds_to_base=True, masks=True
+        "palimpsest.methods.piggyback_ternary:PiggybackTernary",
+        starts_from="base",
+        adds_to_base=True,
+        can_blend=True,
     ),
     "piggyback-affine": Entry(
         "palimpsest.methods.piggyback_affine:PiggybackAffine", starts_from="base", adds_to_base=True
@@ -83,7 +88,7 @@ METHODS: dict[str, Entry] = {
         adds_to_base=True,
         base="resblock6",
         blocks=6,
-        masks=True,
+        can_blend=True,
     ),
 }
 

@@ -51,6 +51,12 @@ State = Mapping[str, Tensor]
 """Tensors by their names in the network."""
 
 
+MASK = "mask"
+"""The component of methods that say which of the base's weights take part; see `Component.kept`."""
+KEPT = ("mask", "taken")
+"""What stands behind a layer's name where that is said, one bit for each of its weights."""
+
+
 @dataclass(frozen=True)
 class Component:
     """One part of what a task leaves behind, under the names of the network's layers."""
@@ -61,6 +67,12 @@ class Component:
     """One for all tasks: what a later task stores takes its place."""
     needed_to: Literal["run", "learn"] = "run"
     """``learn``: only further learning needs it, as a Fisher matrix."""
+
+    @property
+    def kept(self) -> State:
+        """By layer, the packed bits that say which of its weights take part; nothing where there are none."""
+        split = {name: name.rpartition(".") for name in self.tensors}
+        return {layer: self.tensors[name] for name, (layer, _, key) in split.items() if key in KEPT}
 
 
 @dataclass(frozen=True)
@@ -122,7 +134,7 @@ class Method(ABC):
         """Have the network run one of the tasks that are learned together."""
 
     def penalty(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor | None:
-        """What is added to the task's loss at every step."""
+        """What is added to the task's loss at every step, as a share of that loss; None for nothing."""
         return None
 
     def objective(self, loss: Tensor) -> Tensor:

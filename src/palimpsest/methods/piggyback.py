@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from palimpsest.methods.base import ParameterGroup, Start
+from palimpsest.methods.base import MASK, ParameterGroup, Start
 from palimpsest.methods.masks import BinaryMask, initial_scores, unpack, write_masked
 from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, learned
 from palimpsest.networks.trunk import Convolution
@@ -22,7 +22,7 @@ from palimpsest.networks.trunk import Convolution
 class Piggyback(Reparametrised):
     """A binary mask over the base's frozen weights."""
 
-    component = "mask"
+    component = MASK
     entries: tuple[str, ...] = ("mask",)
 
     def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:

@@ -11,7 +11,7 @@ and the start is (0, 0, 1), a plain mask: from (1, 0, 0) no gradient reaches the
 import torch
 from torch import Tensor, nn
 
-from palimpsest.methods.base import ParameterGroup, Start
+from palimpsest.methods.base import MASK, Component, ParameterGroup, Start
 from palimpsest.methods.masks import BinaryMask, initial_scores
 from palimpsest.methods.piggyback import Piggyback
 from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised
@@ -49,6 +49,13 @@ class PiggybackAffine(Piggyback):
         """The scores, and the scalars at the pace of weights."""
         scalars = [module.get_parameter("scalars") for module in modules]
         return [*super().groups(modules, start), ParameterGroup("scalars", scalars, start.training.learning_rate)]
+
+    def store(self, network: nn.Module) -> list[Component]:
+        """The masks, and the scalars as a component of their own."""
+        mine, *rest = super().store(network)
+        scalars = {name: tensor for name, tensor in mine.tensors.items() if name.endswith(".scalars")}
+        masks = {name: tensor for name, tensor in mine.tensors.items() if name not in scalars}
+        return [Component(MASK, masks), Component("scalars", scalars), *rest]
 
     def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
         """The affine function of the base's weight and of what the mask leaves of it."""

@@ -51,7 +51,6 @@ class TernaryMask(BinaryMask):
 class PiggybackTernary(Piggyback):
     """Ternary masks over the base's frozen weights."""
 
-    component = "ternary mask"
     entries = ("taken", "turned")
     write = Reparametrised.write
 

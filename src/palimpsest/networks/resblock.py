@@ -58,9 +58,15 @@ class ResblockNetwork(nn.Module):
     """Pictures (N, 3, H, W), float in [0, 1], H and W multiples of `stride` → (N, head_channels, H, W)."""
 
     stride = 8
+    reach: None = None
+    """It cannot be run in windows: instance normalisation looks at the whole picture, however far it goes on."""
+    bytes_per_pixel = 26
+    """Peak memory per pixel and channel of the first layer when it is applied; measured on the CPU by the peak of
+    a fresh process's resident memory: 15 to 26 at widths from 8 to 64 with 6 and 9 blocks."""
 
     def __init__(self, width: int, head_channels: int, padding: PaddingMode = "reflect", blocks: int = 0) -> None:
         super().__init__()
+        self.width = width
         channels = [width * factor for factor in (1, 2, 4, 8)]
         self.first = PaddedConvolution(3, width, 9, padding)
         down = [PaddedConvolution(before, after, 3, padding, stride=2) for before, after in pairwise(channels)]

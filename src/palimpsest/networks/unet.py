@@ -79,9 +79,17 @@ class UNet(nn.Module):
     """Pictures (N, 3, H, W), float in [0, 1], H and W multiples of `stride` → (N, head_channels, H, W)."""
 
     stride = 16
+    reach = 96
+    """How far outside a window that starts on the grid of `stride` the network can look, in pixels.
+
+    94 of them: two 3×3 convolutions at each of the scales 1, 2, 4, 8, 16, 8, 4, 2, 1 and poolings between.
+    """
+    bytes_per_pixel = 36
+    """Peak memory per pixel and channel of the first stage when it is applied; measured: 33 to 39."""
 
     def __init__(self, width: int, head_channels: int, padding: PaddingMode = "reflect") -> None:
         super().__init__()
+        self.width = width
         encoder_channels = [width * factor for factor in (1, 2, 4, 8, 8)]
         decoder_channels = [width * factor for factor in (4, 2, 1, 1)]
         self.encoder = Encoder(encoder_channels, padding)

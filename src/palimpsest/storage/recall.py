@@ -16,7 +16,7 @@ from palimpsest.layout import Layout
 from palimpsest.methods import build_method
 from palimpsest.methods.base import Method, State
 from palimpsest.methods.settings import AnyMethodSettings
-from palimpsest.networks import build_network
+from palimpsest.networks import Network, build_network
 from palimpsest.settings import NetworkSettings, Settings
 from palimpsest.storage.task_file import TaskFile, load_task, unusable
 from palimpsest.tasks.base import Task
@@ -90,7 +90,7 @@ class StoredTasks:
         below = self.base.trunk() if own.provenance.network_sha256 is not None else {}
         return {**below, **{n: tensor for n, tensor in own.tensors().items() if not n.startswith("head.")}}
 
-    def network(self, task: Task, after: str | None = None) -> nn.Module:
+    def network(self, task: Task, after: str | None = None) -> Network:
         """The network as it runs ``task`` once the task ``after`` has been learned (itself where not given)."""
         recollection = self.recollection(task.name, after)
         network = build_network(recollection.network, task.head_channels)

@@ -152,10 +152,14 @@ def train(
 
 
 def with_penalty(parts: dict[str, Tensor], penalty: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-    """What goes down: the task's loss, plus what the method adds; and all its parts."""
+    """What goes down: the task's loss, plus what the method adds; and all its parts.
+
+    What a method adds counts in units of the task's loss: that of colour is a tenth of that of classes, and would
+    weigh a tenth as much against the same penalty.
+    """
     if penalty is None:
         return parts["loss"], parts
-    return parts["loss"] + penalty, {**parts, "penalty": penalty}
+    return parts["loss"] + parts["loss"].detach() * penalty, {**parts, "penalty": penalty}
 
 
 def over_devices(fabric: Fabric, parts: dict[str, Tensor]) -> dict[str, Tensor]:
