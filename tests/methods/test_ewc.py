@@ -63,10 +63,10 @@ def test_the_penalty_is_half_lambda_times_fisher_times_the_squared_way() -> None
     network = TwoWeights((1.0, -2.0))
     method = Ewc(EwcSettings(weight=10.0))
     method.begin(start(network, fisher=(3.0, 0.5)))
-    assert method.penalty(network, torch.zeros(1), {}) == 0
+    assert method.penalty(network, {}, torch.ones(())) == 0
     with torch.no_grad():
         network.trunk.weight += torch.tensor([0.2, -0.4]).view(1, 2, 1, 1)
-    penalty = method.penalty(network, torch.zeros(1), {})
+    penalty = method.penalty(network, {}, torch.ones(()))
     assert penalty is not None
     assert penalty.item() == pytest.approx(10 / 2 * (3 * 0.2**2 + 0.5 * 0.4**2))
     penalty.backward()

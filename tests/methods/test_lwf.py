@@ -71,7 +71,7 @@ def earlier(head: float) -> EarlierTask:
 
 
 def penalty(method: Lwf, network: nn.Module, batch: dict[str, Any]) -> float:
-    found = method.penalty(network, torch.zeros(1), batch)
+    found = method.penalty(network, batch, torch.ones(()))
     assert found is not None
     return found.item()
 
@@ -106,11 +106,11 @@ def test_several_may_be_asked_at_once() -> None:
 
 def test_the_gradient_reaches_the_trunk_and_not_the_teacher() -> None:
     network = Plain()
-    method = Lwf(LwfSettings())
+    method = Lwf(LwfSettings(weight=2.0))
     method.begin(Start(network, None, TrainingSettings(), (earlier(1.0),)))  # type: ignore[arg-type]
     with torch.no_grad():
         network.trunk.weight.fill_(2.5)
-    found = method.penalty(network, torch.zeros(1), {"picture": torch.full((1, 1, 2, 2), 1.0)})
+    found = method.penalty(network, {"picture": torch.full((1, 1, 2, 2), 1.0)}, torch.tensor(0.5))
     assert found is not None
     found.backward()
     assert network.trunk.weight.grad is not None and network.trunk.weight.grad.item() == pytest.approx(

@@ -224,8 +224,8 @@ class Watching(Method):
     def begin(self, start: Start) -> list[ParameterGroup]:
         return self.scratch.begin(start)
 
-    def penalty(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor:
-        assert output.shape[1] == 3 and batch["picture"].dtype == torch.uint8
+    def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor:
+        assert not loss.requires_grad and loss > 0 and batch["picture"].dtype == torch.uint8
         return torch.tensor(100.0)
 
     def after_step(self, network: nn.Module, share: float) -> None:

@@ -133,8 +133,8 @@ class Method(ABC):
     def enter(self, network: nn.Module, task: str) -> None:
         """Have the network run one of the tasks that are learned together."""
 
-    def penalty(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor | None:
-        """What is added to the task's loss at every step, as a share of that loss; None for nothing."""
+    def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor | None:
+        """What is added to the task's loss at every step, which is given without its gradient; None for nothing."""
         return None
 
     def objective(self, loss: Tensor) -> Tensor:

@@ -49,10 +49,10 @@ class Ewc(FineTune):
         ]
         return {f"{name}.{key}": p for name, layer in layers for key, p in layer.named_parameters(recurse=False)}
 
-    def penalty(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor | None:
+    def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor | None:
         """λ/2 · Σ F (θ − θ*)²."""
-        if self.place != output.device:  # which is not known before the training begins
-            self.place = output.device
+        if self.place != loss.device:  # which is not known before the training begins
+            self.place = loss.device
             self.fisher, self.anchor = (
                 {name: tensor.to(self.place) for name, tensor in tensors.items()}
                 for tensors in (self.fisher, self.anchor)

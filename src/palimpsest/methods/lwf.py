@@ -3,7 +3,8 @@
 Idea: the old network's answers on new pictures stand in for the old pictures. Formula: the loss plus λ₀ times
 the mean over earlier tasks of the distance between its answer now and its answer before this task: KL
 divergence at temperature 2 for labels (times the temperature squared); for pictures the squared distance, as a
-share of the old answers' variance. Trained: everything. Stored: one network; the old answers are computed anew
+share of the old answers' variance; both in units of the new task's loss at the step, since that of colour is a
+tenth of that of classes. Trained: everything. Stored: one network; the old answers are computed anew
 at each step by a copy of the old network, and not stored. Forgets: less than `fine-tune`. Source: Li and
 Hoiem, ECCV 2016.
 Deliberately different: a mean over the earlier tasks, not a sum, of which ``tasks_per_step`` are asked at each
@@ -44,13 +45,13 @@ class Lwf(FineTune):
         start.network.register_buffer(TURN, torch.zeros((), dtype=torch.long))
         return super().begin(start)
 
-    def penalty(self, network: nn.Module, output: Tensor, batch: Batch) -> Tensor | None:
-        """λ₀ times the mean distance between the earlier tasks' answers now and before."""
+    def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor | None:
+        """λ₀ times the mean distance between the earlier tasks' answers now and before, in units of the loss."""
         turn = network.get_buffer(TURN)
         first = int(turn)
         number = min(self.settings.tasks_per_step, len(self.earlier))
         turn += number
-        device = output.device
+        device = loss.device
         self.teacher.to(device)
         terms = []
         for place in range(first, first + number):
@@ -64,7 +65,7 @@ class Lwf(FineTune):
             with resting(network, self.shared):
                 found = task.prediction(functional_call(network, state, (inputs,)), batch)
             terms.append(task.distillation(found, wanted, self.settings.temperature))
-        total: Tensor = self.settings.weight * torch.stack(terms).mean()
+        total: Tensor = self.settings.weight * loss * torch.stack(terms).mean()
         return total
 
 

@@ -86,8 +86,8 @@ class EwcSettings(FineTuneSettings):
 class LwfSettings(FineTuneSettings):
     """Learning without forgetting (Li & Hoiem 2016)."""
 
-    weight: Annotated[float, Field(ge=0)] = 1.0
-    """λ₀, how much the earlier tasks' answers count."""
+    weight: Annotated[float, Field(ge=0)] = 10.0
+    """λ₀, how much the earlier tasks' answers count, in units of the new task's loss."""
     temperature: Positive = 2.0
     """Of class scores, before they are compared."""
     tasks_per_step: Annotated[int, Field(ge=1)] = 1

@@ -123,9 +123,10 @@ def train(
         batch = {key: value.to(fabric.device, non_blocking=True) for key, value in next(loaders[place]).items()}
         output = model(task.inputs(batch).contiguous(memory_format=torch.channels_last))
         prediction = task.prediction(output, batch)
+        parts = task.losses(prediction, batch)
         with fabric.autocast():
-            penalty = method.penalty(network, output, batch)
-        loss, parts = with_penalty(task.losses(prediction, batch), penalty)
+            penalty = method.penalty(network, batch, parts["loss"].detach())
+        loss, parts = with_penalty(parts, penalty)
         told = over_devices(fabric, {**parts, "total": loss})
         total = finite(told.pop("total").item(), groups, step)
         fabric.backward(method.objective(loss))
@@ -152,14 +153,10 @@ def train(
 
 
 def with_penalty(parts: dict[str, Tensor], penalty: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-    """What goes down: the task's loss, plus what the method adds; and all its parts.
-
-    What a method adds counts in units of the task's loss: that of colour is a tenth of that of classes, and would
-    weigh a tenth as much against the same penalty.
-    """
+    """What goes down: the task's loss, plus what the method adds; and all its parts."""
     if penalty is None:
         return parts["loss"], parts
-    return parts["loss"] + parts["loss"].detach() * penalty, {**parts, "penalty": penalty}
+    return parts["loss"] + penalty, {**parts, "penalty": penalty}
 
 
 def over_devices(fabric: Fabric, parts: dict[str, Tensor]) -> dict[str, Tensor]:
