@@ -94,7 +94,7 @@ def ours(fabric: object, settings: TrainingSettings, prepared: Prepared, epochs:
     method, task = build_method("scratch", None), segmentation()
     groups = method.begin(Start(network, task, settings))
     plan = Plan(settings, Path("bench.resume"), "key")
-    subject = Subject(task, prepared, CropSettings(size=80, crop=CROP), settings.batch_size, seed=0)
+    subject = Subject(task, prepared, CropSettings(size=80, crop=CROP), settings.batch_size, settings.steps, seed=0)
     plan.checkpoint.unlink(missing_ok=True)
     train(fabric, network, method, groups, [subject], plan, epochs)  # type: ignore[arg-type]
 
