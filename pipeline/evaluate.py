@@ -9,7 +9,7 @@ import pandas as pd
 
 from palimpsest import job, tracking
 from palimpsest.analysis.forgetting import choose_device, forgetting_matrix, metric_rows
-from palimpsest.analysis.lessons import cost_rows, figure_rows
+from palimpsest.analysis.lessons import cost_rows, diagnostic_rows
 from palimpsest.analysis.masks import masks_of, similarity, zeros
 from palimpsest.analysis.sizes import growth_rows, size_rows
 from palimpsest.data.arrays import Prepared
@@ -41,7 +41,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         "metrics": metric_rows(cells),
         "sizes": size_rows(stored),
         "growth": growth_rows(stored),
-        "figures": figure_rows(stored),
+        "diagnostics": diagnostic_rows(stored),
         "costs": cost_rows(stored),
         "zeros": zeros(masks),
         "similarity": similarity(masks),

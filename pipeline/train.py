@@ -51,7 +51,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         cost = meter.cost(file.sha256)
         if fabric.is_global_zero:
             save_cost(record, cost)
-        run.metrics({**arrays.counts(), **file.provenance.figures, **cost.figures()})
+        run.metrics({**arrays.counts(), **file.provenance.diagnostics, **cost.figures()})
         run.tags({"file": str(path), "sha256": file.sha256, "data_sha256": arrays.sha256})
     if fabric.is_global_zero:  # and not before: Snakemake deletes what a failed job has stored
         checkpoint_of(path).unlink(missing_ok=True)

@@ -204,7 +204,7 @@ class Study:
                 self.learn(entry.base, first)
             else:
                 self.learn_all(entry.base)
-        tasks = [first] if entry.together else self.settings.sequence if entry.first_lesson else others
+        tasks = [first] if entry.together else self.settings.sequence if entry.learns_base_task else others
         for task in tasks:
             if task == until:
                 break

@@ -13,7 +13,7 @@ rule evaluate:
         metrics=LAYOUT.evaluation("{seed}", "{method}") / "metrics.csv",
         sizes=LAYOUT.evaluation("{seed}", "{method}") / "sizes.csv",
         growth=LAYOUT.evaluation("{seed}", "{method}") / "growth.csv",
-        figures=LAYOUT.evaluation("{seed}", "{method}") / "figures.csv",
+        diagnostics=LAYOUT.evaluation("{seed}", "{method}") / "diagnostics.csv",
         costs=LAYOUT.evaluation("{seed}", "{method}") / "costs.csv",  # of records that are no input
         zeros=LAYOUT.evaluation("{seed}", "{method}") / "zeros.csv",
         similarity=LAYOUT.evaluation("{seed}", "{method}") / "similarity.csv",
@@ -69,7 +69,7 @@ rule collect:
         metrics=RESULTS / "metrics.csv",
         sizes=RESULTS / "sizes.csv",
         forgetting=RESULTS / "forgetting.csv",
-        figures=RESULTS / "figures.csv",
+        diagnostics=RESULTS / "diagnostics.csv",
         growth=RESULTS / "analysis" / "growth.csv",
         costs=RESULTS / "analysis" / "costs.csv",
         zeros=RESULTS / "analysis" / "zeros.csv",

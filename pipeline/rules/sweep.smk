@@ -17,7 +17,7 @@ use rule evaluate as evaluate_variant with:
         metrics=EACH.evaluation("{seed}", "{method}") / "metrics.csv",
         sizes=EACH.evaluation("{seed}", "{method}") / "sizes.csv",
         growth=EACH.evaluation("{seed}", "{method}") / "growth.csv",
-        figures=EACH.evaluation("{seed}", "{method}") / "figures.csv",
+        diagnostics=EACH.evaluation("{seed}", "{method}") / "diagnostics.csv",
         costs=EACH.evaluation("{seed}", "{method}") / "costs.csv",  # of records that are no input
         zeros=EACH.evaluation("{seed}", "{method}") / "zeros.csv",
         similarity=EACH.evaluation("{seed}", "{method}") / "similarity.csv",

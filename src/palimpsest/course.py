@@ -38,7 +38,7 @@ class Course:
 
     def path(self, task: str) -> Path:
         """The file that a task leaves; the base network's for the first, unless the method takes that on too."""
-        if task == self.sequence[0] and not self.entry.first_lesson:
+        if task == self.sequence[0] and not self.entry.learns_base_task:
             return self.base
         return self.layout.stored(self.seed, self.method, task)
 

@@ -14,10 +14,10 @@ from palimpsest.errors import known, nearest
 from palimpsest.layout import Layout
 from palimpsest.methods import AUTOENCODER, BASE, BASES, METHODS, entry_of
 from palimpsest.methods.settings import AnyMethodSettings, MethodSettings
-from palimpsest.schema import ClassName, Name, Part, Positive, Scale, Share
+from palimpsest.schema import ClassName, Name, Positive, PositiveShare, SettingsGroup, Share
 
 
-class NetworkSettings(Part):
+class NetworkSettings(SettingsGroup):
     """The network of the sequence."""
 
     name: Literal["unet", "resblock"] = "unet"
@@ -32,7 +32,7 @@ class NetworkSettings(Part):
     padding: Literal["zeros", "reflect", "replicate"] = "reflect"
 
 
-class BaseSettings(Part):
+class BaseSettings(SettingsGroup):
     """How the base network comes to be."""
 
     encoder_weights: Path | None = None
@@ -43,14 +43,14 @@ class BaseSettings(Part):
     """Weight standardisation (Qiao et al. 2019): every filter of the base has mean zero and variance 1 / fan-in."""
 
 
-class CropSettings(Part):
+class CropSettings(SettingsGroup):
     """Sizes of pictures, in pixels."""
 
     size: Annotated[int, Field(ge=32, multiple_of=16)] = 80
     """Prepared pictures are squares of this side, and are evaluated whole."""
     crop: Annotated[int, Field(ge=32, multiple_of=16)] = 64
     """Side of the random crops that train."""
-    smallest_scale: Scale = 0.75
+    smallest_scale: PositiveShare = 0.75
     """A training crop shows between this share and the whole of the prepared picture's side."""
 
     @model_validator(mode="after")
@@ -72,7 +72,7 @@ class PictureSettings(CropSettings):
         return CropSettings(size=self.size, crop=self.crop, smallest_scale=self.smallest_scale)
 
 
-class TrainingSettings(Part):
+class TrainingSettings(SettingsGroup):
     """How every training runs."""
 
     steps: Annotated[int, Field(ge=1)] = 300
@@ -98,18 +98,18 @@ class TrainingSettings(Part):
     devices: Annotated[int, Field(ge=1)] = 1
 
 
-class TrainingOverrides(Part):
+class TrainingOverrides(SettingsGroup):
     """What a single task may set otherwise, for every method alike."""
 
     steps: Annotated[int, Field(ge=1)] | None = None
     batch_size: Annotated[int, Field(ge=1)] | None = None
     learning_rate: Positive | None = None
-    smallest_scale: Scale | None = None
+    smallest_scale: PositiveShare | None = None
     """Of `pictures`. A style, which is applied to photographs of any size, has to know smooth ones: small crops,
     enlarged, are what a large photograph looks like."""
 
 
-class DatasetSettings(Part):
+class DatasetSettings(SettingsGroup):
     """Where pictures come from."""
 
     format: Literal["coco", "voc", "paired"]
@@ -138,7 +138,7 @@ class DatasetSettings(Part):
         return self
 
 
-class TaskSettings(Part):
+class TaskSettings(SettingsGroup):
     """What every kind of task has."""
 
     data: Name
@@ -230,7 +230,7 @@ AnyTask = Annotated[
 ]
 
 
-class CompositionSettings(Part):
+class CompositionSettings(SettingsGroup):
     """Two tasks of one method on one picture (`palimpsest.composition`)."""
 
     first: Name
@@ -292,7 +292,7 @@ def without_training(task: AnyTask) -> AnyTask:
     return task.model_copy(update={"training": TrainingOverrides()})
 
 
-class Preparation(Part):
+class Preparation(SettingsGroup):
     """What the prepared arrays of one task depend on."""
 
     dataset: DatasetSettings
@@ -306,7 +306,7 @@ class Preparation(Part):
     others: Literal["background", "ignored"] | None
 
 
-class Lesson(Part):
+class Lesson(SettingsGroup):
     """What one training depends on: one method learns one task."""
 
     seed: int
@@ -329,7 +329,7 @@ class Lesson(Part):
         return [path for path in named if path is not None]
 
 
-class Examination(Part):
+class Examination(SettingsGroup):
     """What measuring one method on all its tasks depends on."""
 
     seed: int
@@ -348,7 +348,7 @@ class Composition(Examination):
     composition: CompositionSettings
 
 
-class Variant(Part):
+class Variant(SettingsGroup):
     """Which variant of a sweep these settings are."""
 
     name: str
@@ -356,7 +356,7 @@ class Variant(Part):
     """Whether what it changes makes another base network."""
 
 
-class Settings(Part):
+class Settings(SettingsGroup):
     """All settings of one preset."""
 
     preset: Name

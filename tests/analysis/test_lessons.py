@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from palimpsest.analysis.lessons import cost_rows, figure_rows
+from palimpsest.analysis.lessons import cost_rows, diagnostic_rows
 from palimpsest.methods import BASE
 from palimpsest.storage.task_file import load_task, save_task
 from palimpsest.training.cost import Cost, save_cost
@@ -25,15 +25,15 @@ def record(study: Study, method: str, task: str, seconds: float, sha256: str | N
     save_cost(study.layout.cost(0, method, task), Cost("key", seconds, 10 * seconds, sha256))
 
 
-def test_there_is_a_row_for_every_figure_that_a_stored_task_tells(new_study: Callable[..., Study]) -> None:
+def test_there_is_a_row_for_every_diagnostic_of_a_stored_task(new_study: Callable[..., Study]) -> None:
     study = new_study()
     tasks = stored(study, "piggyback")
-    assert figure_rows(tasks) == []
+    assert diagnostic_rows(tasks) == []
     file = load_task(tasks.path("halves"))
-    save_task(file.path, file.components, replace(file.provenance, figures={"free": 0.25, "spare": 3.0}))
-    assert figure_rows(tasks) == [
-        {"task": "halves", "figure": "free", "value": 0.25},
-        {"task": "halves", "figure": "spare", "value": 3.0},
+    save_task(file.path, file.components, replace(file.provenance, diagnostics={"free": 0.25, "spare": 3.0}))
+    assert diagnostic_rows(tasks) == [
+        {"task": "halves", "name": "free", "value": 0.25},
+        {"task": "halves", "name": "spare", "value": 3.0},
     ]
 
 

@@ -54,7 +54,7 @@ def test_the_forgetting_summary_is_made_of_all_that_was_measured_and_lacks_what_
         if method == "scratch":
             growth += [("shapes", "learn", 500), ("halves", "learn", 700)]
         pd.DataFrame(growth, columns=["task", "needed_to", "bytes"]).to_csv(folder / "growth.csv", index=False)
-        for name in ("zeros", "similarity", "figures"):
+        for name in ("zeros", "similarity", "diagnostics"):
             (folder / f"{name}.csv").write_text("\n")
     costs = pd.DataFrame([("halves", 12.5, 700.0)], columns=["task", "seconds", "peak_memory"])
     costs.to_csv(layout.evaluation(0, "scratch") / "costs.csv", index=False)
@@ -64,6 +64,6 @@ def test_the_forgetting_summary_is_made_of_all_that_was_measured_and_lacks_what_
     assert table.loc["scratch"].tolist()[:5] == [1, 0, 0, 2000, 700] and table.loc["scratch", "seconds"] == 12.5
     assert table.loc["piggyback"].tolist()[:4] == [(1 + 0.75) / 2, 0, -0.25, 100]
     assert table.loc["piggyback", ["learn_bytes", "seconds", "peak_memory"]].isna().all()
-    assert list(pd.read_csv(layout.results / "figures.csv")) == ["seed", "method", "task", "figure", "value"]
+    assert list(pd.read_csv(layout.results / "diagnostics.csv")) == ["seed", "method", "task", "name", "value"]
     assert len(pd.read_csv(layout.results / "analysis/growth.csv")) == 6
     assert len(pd.read_csv(layout.results / "analysis/costs.csv")) == 1

@@ -167,11 +167,11 @@ def stored(paths: set[str]) -> set[str]:
 def measured(methods: list[str]) -> set[str]:
     """What measuring these methods and the floor makes, and the tables and the page of all."""
     evaluation = "results/mini/evaluation/seed-0"
-    written = ("metrics", "sizes", "growth", "figures", "costs", "zeros", "similarity")
+    written = ("metrics", "sizes", "growth", "diagnostics", "costs", "zeros", "similarity")
     files = (*(f"{table}.csv" for table in written), "origin.json", "samples")
     of_floor = {f"{evaluation}/floor/{file}" for file in ("metrics.csv", "origin.json", "samples")}
     in_detail = ("growth", "costs", "zeros", "similarity")
-    tables = ("metrics.csv", "sizes.csv", "figures.csv", "forgetting.csv", "summary.json")
+    tables = ("metrics.csv", "sizes.csv", "diagnostics.csv", "forgetting.csv", "summary.json")
     tables += tuple(f"analysis/{table}.csv" for table in in_detail)
     return {
         *(f"{evaluation}/{method}/{file}" for method in methods for file in files),

@@ -146,8 +146,8 @@ def results(tmp_path, metrics, sizes):
     ).to_csv(folder / "forgetting.csv", index=False)
     pd.DataFrame(
         [[0, "piggyback", "colorize", "free", 0.36], [0, "piggyback", "style-gogh", "spare", 1234.5]],
-        columns=["seed", "method", "task", "figure", "value"],
-    ).to_csv(folder / "figures.csv", index=False)
+        columns=["seed", "method", "task", "name", "value"],
+    ).to_csv(folder / "diagnostics.csv", index=False)
     return folder
 
 

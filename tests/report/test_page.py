@@ -51,7 +51,7 @@ def test_names_from_files_are_escaped(page):
 
 
 def test_what_is_missing_is_said_to_be_missing(results, page):
-    files = ("sizes.csv", "forgetting.csv", "figures.csv", "analysis/zeros.csv", "analysis/similarity.csv")
+    files = ("sizes.csv", "forgetting.csv", "diagnostics.csv", "analysis/zeros.csv", "analysis/similarity.csv")
     for file in files:
         (results / file).unlink()
     html = page(methods=["fine-tune", "piggyback", "ewc"])

@@ -24,8 +24,8 @@ def test_what_methods_tell_of_their_lessons_stands_task_by_task(page):
 
 def test_what_methods_tell_is_a_mean_over_the_seeds(results, page):
     rows = [[seed, "piggyback", "colorize", "free", value] for seed, value in ((0, 0.3), (1, 0.4))]
-    columns = ["seed", "method", "task", "figure", "value"]
-    pd.DataFrame(rows, columns=columns).to_csv(results / "figures.csv", index=False)
+    columns = ["seed", "method", "task", "name", "value"]
+    pd.DataFrame(rows, columns=columns).to_csv(results / "diagnostics.csv", index=False)
     assert ["piggyback", "weights that no task owns yet (%)", "–", "35 ± 7.1", "–"] in read(page()).rows
-    pd.DataFrame(columns=columns).to_csv(results / "figures.csv", index=False)
-    assert "No method of this run has anything to tell." in page()
+    pd.DataFrame(columns=columns).to_csv(results / "diagnostics.csv", index=False)
+    assert "No method of this run has any." in page()

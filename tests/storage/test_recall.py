@@ -93,7 +93,7 @@ def test_fine_tune_runs_an_earlier_task_on_the_later_weights_with_its_own_batchn
 
 def test_the_first_task_is_the_base_network_unless_a_method_goes_on_with_it(new_study: NewStudy) -> None:
     study = new_study()
-    paths = {study.stored(name).path("shapes") for name, entry in METHODS.items() if not entry.first_lesson}
+    paths = {study.stored(name).path("shapes") for name, entry in METHODS.items() if not entry.learns_base_task}
     assert paths == {study.layout.stored(0, BASE, "shapes"), study.layout.stored(0, "resblock6", "shapes")}
     assert study.stored("decoder").path("halves").parts[-2:] == ("decoder", "halves.safetensors")
 

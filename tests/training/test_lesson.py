@@ -162,7 +162,7 @@ def test_the_base_is_stored_once_and_no_method_changes_it(new_study: Callable[..
     for method in METHODS:
         study.learn_all(method)
     assert study.layout.stored(0, BASE, "shapes").read_bytes() == before
-    own = {method for method, entry in METHODS.items() if entry.first_lesson}
+    own = {method for method, entry in METHODS.items() if entry.learns_base_task}
     found = {path.parent.name for path in Path().rglob("shapes.safetensors")}
     assert found == {BASE, AUTOENCODER, *own}
 

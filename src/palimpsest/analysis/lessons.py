@@ -4,12 +4,12 @@ from palimpsest.storage.recall import StoredTasks
 from palimpsest.training.cost import load_cost
 
 
-def figure_rows(stored: StoredTasks) -> list[dict[str, object]]:
-    """One row per task and figure that the method told of its lesson: task, figure, value."""
+def diagnostic_rows(stored: StoredTasks) -> list[dict[str, object]]:
+    """One row per task and diagnostic of its lesson: task, name, value."""
     return [
-        {"task": task, "figure": figure, "value": value}
+        {"task": task, "name": name, "value": value}
         for task in stored.sequence
-        for figure, value in stored.file(task).provenance.figures.items()
+        for name, value in stored.file(task).provenance.diagnostics.items()
     ]
 
 

@@ -10,7 +10,7 @@ COLUMNS = {
     "metrics": ["task", "after", "metric", "value", "images", "checksum"],
     "sizes": ["task", "component", "bytes", "needed_to"],
     "growth": ["task", "needed_to", "bytes"],
-    "figures": ["task", "figure", "value"],
+    "diagnostics": ["task", "name", "value"],
     "costs": ["task", "seconds", "peak_memory"],
     "zeros": ["task", "layer", "weights", "zeros"],
     "similarity": ["task", "other", "similarity", "independent"],

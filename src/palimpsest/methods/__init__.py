@@ -27,8 +27,9 @@ class Entry:
     network as the task before left it (the stored tasks of all earlier ones are at hand)."""
     adds_to_base: bool = False
     """Whether a stored task runs on the base network, and needs its file; otherwise it brings all it needs."""
-    first_lesson: bool = False
-    """Whether the method goes on with the base task too, from the base network, and stores it in its own way."""
+    learns_base_task: bool = False
+    """Whether the method has a lesson for the base task too, and stores it in its own way; otherwise the base
+    network's file is what it has of that task."""
     together: bool = False
     """Whether one lesson teaches all tasks at once."""
     base: str = BASE
@@ -42,35 +43,35 @@ class Entry:
 METHODS: dict[str, Entry] = {
     "scratch": Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing"),
     "fine-tune": Entry("palimpsest.methods.fine_tune:FineTune", starts_from="previous"),
-    "decoder": Entry("palimpsest.methods.decoder:Decoder", starts_from="base", adds_to_base=True),
-    "piggyback": Entry(
-        "palimpsest.methods.piggyback:Piggyback", starts_from="base", adds_to_base=True, can_blend=True
-    ),
-    "ewc": Entry("palimpsest.methods.ewc:Ewc", starts_from="previous", first_lesson=True),
+    "ewc": Entry("palimpsest.methods.ewc:Ewc", starts_from="previous", learns_base_task=True),
     "lwf": Entry("palimpsest.methods.lwf:Lwf", starts_from="previous"),
-    "packnet": Entry("palimpsest.methods.packnet:PackNet", starts_from="previous", first_lesson=True),
+    "packnet": Entry("palimpsest.methods.packnet:PackNet", starts_from="previous", learns_base_task=True),
+    "decoder": Entry("palimpsest.methods.decoder:Decoder", starts_from="base", adds_to_base=True),
     "batchnorm": Entry("palimpsest.methods.batchnorm:Batchnorm", starts_from="base", adds_to_base=True),
     "adapter": Entry("palimpsest.methods.adapter:Adapter", starts_from="base", adds_to_base=True),
     "modulation": Entry("palimpsest.methods.modulation:FilterModulation", starts_from="base", adds_to_base=True),
     "bitdelta": Entry("palimpsest.methods.bitdelta:BitDelta", starts_from="base", adds_to_base=True),
+    "piggyback": Entry(
+        "palimpsest.methods.piggyback:Piggyback", starts_from="base", adds_to_base=True, can_blend=True
+    ),
+    "piggyback-affine": Entry(
+        "palimpsest.methods.piggyback_affine:PiggybackAffine", starts_from="base", adds_to_base=True
+    ),
     "piggyback-ternary": Entry(
         "palimpsest.methods.piggyback_ternary:PiggybackTernary",
         starts_from="base",
         adds_to_base=True,
         can_blend=True,
     ),
-    "piggyback-affine": Entry(
-        "palimpsest.methods.piggyback_affine:PiggybackAffine", starts_from="base", adds_to_base=True
-    ),
     "piggyback-gan": Entry(
         "palimpsest.methods.piggyback_gan:PiggybackGan", starts_from="previous", adds_to_base=True
     ),
-    "joint": Entry("palimpsest.methods.joint:Joint", starts_from="nothing", first_lesson=True, together=True),
+    "joint": Entry("palimpsest.methods.joint:Joint", starts_from="nothing", learns_base_task=True, together=True),
     "resblock6": Entry(
         "palimpsest.methods.resblock:Resblock",
         starts_from="base",
         adds_to_base=True,
-        first_lesson=True,
+        learns_base_task=True,
         base=AUTOENCODER,
         blocks=6,
     ),
@@ -78,7 +79,7 @@ METHODS: dict[str, Entry] = {
         "palimpsest.methods.resblock:Resblock",
         starts_from="base",
         adds_to_base=True,
-        first_lesson=True,
+        learns_base_task=True,
         base=AUTOENCODER,
         blocks=9,
     ),
@@ -94,8 +95,10 @@ METHODS: dict[str, Entry] = {
 
 
 BASES: dict[str, Entry] = {
-    BASE: Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing", first_lesson=True),
-    AUTOENCODER: Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing", first_lesson=True, blocks=0),
+    BASE: Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing", learns_base_task=True),
+    AUTOENCODER: Entry(
+        "palimpsest.methods.scratch:Scratch", starts_from="nothing", learns_base_task=True, blocks=0
+    ),
 }
 """Lessons that no method is compared by, each of the base task: a whole network from random weights."""
 

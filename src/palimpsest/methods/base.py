@@ -8,27 +8,29 @@ and to go on learning. How the methods of the field map onto these words:
 method              from        `begin`: what trains          while and after training     `store`
 ==================  ==========  ============================  ===========================  ========================
 scratch             nothing     everything                                                 network
-joint               nothing     everything, own layers of     `enter` takes up the next    network (shared)
-                                each task                     task at each step
 fine-tune           previous    everything                                                 network (shared)
 ewc                 previous    everything                    `penalty`; `after_training`  network (shared),
                                                               estimates the Fisher         fisher (to learn)
 lwf                 previous    everything                    `penalty`: earlier tasks'    network (shared)
                                                               answers on the new pictures
 packnet             previous    weights still free            `after_step` prunes at a     network, owner of
-                                                              share of the steps           each weight (shared)
+                                                              share of the steps;          each weight (shared)
+                                                              `diagnostics`: what is free
 decoder             base        decoder                                                    decoder
 batchnorm           base        nothing else                                               nothing else
-resblock6, 9        base        residual blocks                                            blocks
-piggyback, ternary  base        scores over frozen weights    `after_step` may average     mask
-piggyback-affine    base        scores, scalars                                            mask, scalars
-piggyback-resblock  base        scores over frozen blocks                                  mask
-piggyback-gan       previous    free filters, coefficients                                 coefficients, free
-                                of all others                                              filters (shared)
 adapter, low rank   base        convolutions beside the                                    adapter
                                 base's
 modulation          base        size and mean of each kernel                               modulation
 bitdelta            base        changes, then signs, scales   `after_step` quantises       signs, scales
+piggyback, ternary  base        scores over frozen weights    `after_step` may average     mask
+piggyback-affine    base        scores, scalars                                            mask, scalars
+piggyback-gan       previous    free filters, coefficients                                 coefficients, free
+                                of all others                                              filters (shared)
+joint               nothing     everything, own layers of     `enter` takes up the next    network (shared)
+                                each task                     task, `objective` its
+                                                              logarithm
+resblock6, 9        base        residual blocks                                            blocks
+piggyback-resblock  base        scores over frozen blocks                                  mask
 ==================  ==========  ============================  ===========================  ========================
 
 BatchNorm and the 1×1 head belong to the task in every method: they always train and are always stored.
@@ -147,8 +149,8 @@ class Method(ABC):
     def after_training(self, network: nn.Module) -> None:
         """Called once when the last step is done, before the task is stored."""
 
-    def figures(self, network: nn.Module) -> dict[str, float]:
-        """What the method has to tell of the lesson, as how much room is left; kept with the stored task."""
+    def diagnostics(self, network: nn.Module) -> dict[str, float]:
+        """Numbers that say how the lesson went, as how much room is left; kept with the stored task."""
         return {}
 
     @abstractmethod

@@ -121,7 +121,7 @@ class PackNet(Method):
             *task_components(network),
         ]
 
-    def figures(self, network: nn.Module) -> dict[str, float]:
+    def diagnostics(self, network: nn.Module) -> dict[str, float]:
         """``free``: the share of weights that no task owns."""
         owners = torch.cat([packed.owned(self.number).flatten() for _, _, packed in packed_layers(network)])
         return {"free": float((owners == 0).float().mean())}

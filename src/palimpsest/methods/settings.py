@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from palimpsest.schema import Part, Positive, Scale, Share
+from palimpsest.schema import Positive, PositiveShare, SettingsGroup, Share
 
 
-class ScoreSettings(Part):
+class ScoreSettings(SettingsGroup):
     """Masks that are learned by scores (Mallya et al. 2018). Defaults that differ from the original code say what
     it has."""
 
@@ -23,7 +23,7 @@ class ScoreSettings(Part):
     score_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
     """How long Adam remembers the squared gradients of scores. At its usual 0.999 (original) the large gradients
     of the first steps hold back the scores through all of a short training."""
-    score_share: Scale = 1.0
+    score_share: PositiveShare = 1.0
     """The scores come to rest after this share of the steps, and BatchNorm and head train on under a mask that
     stands still."""
     averaged: Share = 0.0
@@ -64,7 +64,7 @@ class AffineMaskSettings(MaskSettings):
     """k₀ of the weight, k₁ of ones, k₂ of the masked weight. From (1, 0, 0) no mask would be learned."""
 
 
-class FineTuneSettings(Part):
+class FineTuneSettings(SettingsGroup):
     """One network that is trained on and on."""
 
     batchnorm: Literal["task", "shared"] = "task"
@@ -77,7 +77,7 @@ class EwcSettings(FineTuneSettings):
 
     weight: Annotated[float, Field(ge=0)] = 1.0
     """λ, the stiffness of the springs; each earlier task's Fisher information is 1 in the mean."""
-    decay: Scale = 1.0
+    decay: PositiveShare = 1.0
     """γ, what is left of the earlier tasks' Fisher information when one is added."""
     pictures: Annotated[int, Field(ge=1)] = 64
     """Training pictures from which the Fisher information is estimated."""
@@ -94,23 +94,23 @@ class LwfSettings(FineTuneSettings):
     """How many of the earlier tasks are asked at each step, in turn."""
 
 
-class PackNetSettings(Part):
+class PackNetSettings(SettingsGroup):
     """Packing tasks into one network (Mallya & Lazebnik 2018)."""
 
-    keep: Scale = 0.4
+    keep: PositiveShare = 0.4
     """Share of the free weights that a task keeps; the original keeps between a quarter and a half."""
     pruned_after: Share = 0.6
     """Share of the steps after which the task prunes, and trains on with what it keeps."""
 
 
-class AdapterSettings(Part):
+class AdapterSettings(SettingsGroup):
     """Parallel convolutions (Rebuffi et al. 2018)."""
 
     rank: Annotated[int, Field(ge=0)] = 0
     """0: 1×1 convolutions; otherwise convolutions of the layer's size and of this rank."""
 
 
-class BitDeltaSettings(Part):
+class BitDeltaSettings(SettingsGroup):
     """One bit of change per weight (after Liu et al. 2024)."""
 
     quantised_after: Share = 0.6
@@ -120,7 +120,7 @@ class BitDeltaSettings(Part):
     bit, what is not zero two."""
 
 
-class PiggybackGanSettings(Part):
+class PiggybackGanSettings(SettingsGroup):
     """Filters made of filters (Zhai et al. 2020)."""
 
     free: Share = 0.25
@@ -141,7 +141,7 @@ AnyMethodSettings = (
 )
 
 
-class MethodSettings(Part):
+class MethodSettings(SettingsGroup):
     """Settings of single methods, each under the method's name."""
 
     model_config = ConfigDict(alias_generator=lambda name: name.replace("_", "-"))

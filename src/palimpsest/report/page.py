@@ -29,7 +29,7 @@ from palimpsest.metrics.described import (
 )
 from palimpsest.report import study
 from palimpsest.report.pictures import data_of, sample_pictures
-from palimpsest.report.stored import lesson_figures, similarity_triangles, size_table, zero_charts
+from palimpsest.report.stored import diagnostics_table, similarity_triangles, size_table, zero_charts
 from palimpsest.report.summary import Matrix, forgetting_matrix
 from palimpsest.report.sweep import load_sweep, sweep_sections
 from palimpsest.report.tradeoff import SHOWN, summary_table
@@ -106,7 +106,7 @@ def render(
         study=_study(),
         forgetting=[_forgetting(matrix, name) for name in learned if _measured(matrix, name)],
         summary=summary_table(_table(results / "forgetting.csv"), learned),
-        figures=lesson_figures(_table(results / "figures.csv"), matrix, learned),
+        diagnostics=diagnostics_table(_table(results / "diagnostics.csv"), matrix, learned),
         sizes=size_table(_table(results / "sizes.csv"), matrix, learned),
         sweeps=sweep_sections([load_sweep(path) for path in sweeps], metrics, sequence),
         zeros=zero_charts(_table(results / "analysis" / "zeros.csv"), matrix, learned),
@@ -272,7 +272,7 @@ def _table(path: Path) -> pd.DataFrame | None:
     """A table of results, names kept as text even where they read as numbers; None where there is no file."""
     if not path.is_file():
         return None
-    names = ["method", "task", "after", "metric", "checksum", "component", "needed_to", "layer", "other", "figure"]
+    names = ["method", "task", "after", "metric", "checksum", "component", "needed_to", "layer", "other", "name"]
     numbers = ["value", "zeros", "similarity", "independent", *SHOWN, *(f"{name}_std" for name in SHOWN)]
     kinds: dict[str, type] = {**dict.fromkeys(names, str), **dict.fromkeys(numbers, float)}
     empty = {number: ["", "nan", "NaN"] for number in numbers}

@@ -13,7 +13,7 @@ from palimpsest.report.summary import Matrix
 
 Context = dict[str, Any]
 
-FIGURES = {"free": ("weights that no task owns yet", "%", 100.0)}
+DIAGNOSTICS = {"free": ("weights that no task owns yet", "%", 100.0)}
 """What methods tell of a lesson: how it is called here, in which unit, and times what; others stand as they are."""
 
 
@@ -55,16 +55,18 @@ def _kib(column: "pd.Series[int]", seeds: int) -> str:
     return f"{column.sum() / seeds / 1024:,.1f}" if len(column) else ""
 
 
-def lesson_figures(figures: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]) -> list[Context] | None:
-    """Per method and figure that it told of its lessons: the value after each task; None: not recorded."""
-    if figures is None:
+def diagnostics_table(
+    diagnostics: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]
+) -> list[Context] | None:
+    """Per method and diagnostic of its lessons: the value after each task; None: not recorded."""
+    if diagnostics is None:
         return None
     rows = []
     for method in methods:
-        own = figures[figures["method"] == method]
-        for name in dict.fromkeys(own["figure"]):
-            label, unit, scale = FIGURES.get(name, (name, "", 1.0))
-            values = own[own["figure"] == name].groupby("task")["value"]
+        own = diagnostics[diagnostics["method"] == method]
+        for name in dict.fromkeys(own["name"]):
+            label, unit, scale = DIAGNOSTICS.get(name, (name, "", 1.0))
+            values = own[own["name"] == name].groupby("task")["value"]
             means, deviations = values.mean(), values.std()
             cells = [
                 {

@@ -59,7 +59,7 @@ class StoredTasks:
 
     def is_base(self, task: str) -> bool:
         """Whether a task is the base network's, and not one that the method has stored in its own way."""
-        return task == self.sequence[0] and not self.course.entry.first_lesson
+        return task == self.sequence[0] and not self.course.entry.learns_base_task
 
     def file(self, task: str) -> TaskFile:
         """The file of a task, checked against the base network it needs.

@@ -43,7 +43,7 @@ class Provenance:
     """Of the code, as `provenance.code_version` says it."""
     data_sha256: str = ""
     """Of the prepared arrays."""
-    figures: Mapping[str, float] = field(default_factory=dict)
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
     """What the method had to tell of the lesson."""
 
 
@@ -108,7 +108,7 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
         "network_sha256": provenance.network_sha256 or "",
         "commit": provenance.commit,
         "data_sha256": provenance.data_sha256,
-        "figures": json.dumps(provenance.figures, sort_keys=True),
+        "diagnostics": json.dumps(provenance.diagnostics, sort_keys=True),
         "sha256": sha256,
         "components": json.dumps(
             [
@@ -176,7 +176,7 @@ def load_task(path: Path) -> TaskFile:
             network_sha256=metadata["network_sha256"] or None,
             commit=metadata.get("commit", ""),
             data_sha256=metadata.get("data_sha256", ""),
-            figures=json.loads(metadata["figures"]),
+            diagnostics=json.loads(metadata["diagnostics"]),
         )
     except (KeyError, ValueError, TypeError) as error:
         raise unusable(path, f"its metadata is damaged ({error!r})") from error

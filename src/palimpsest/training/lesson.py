@@ -65,7 +65,7 @@ def learn(
     if fabric.is_global_zero:
         for lesson, target in zip(lessons, targets, strict=True):
             method.enter(network, lesson.task_name)
-            origin = provenance(lesson, stored, prepared[lesson.task_name], method.figures(network))
+            origin = provenance(lesson, stored, prepared[lesson.task_name], method.diagnostics(network))
             save_task(target, method.store(network), origin)
     fabric.barrier()
     return targets
@@ -77,7 +77,9 @@ def subject_of(lesson: Lesson, prepared: Prepared) -> Subject:
     return Subject(task, prepared, lesson.pictures, training.batch_size, training.steps, seed_of(lesson))
 
 
-def provenance(lesson: Lesson, stored: StoredTasks, prepared: Prepared, figures: Mapping[str, float]) -> Provenance:
+def provenance(
+    lesson: Lesson, stored: StoredTasks, prepared: Prepared, diagnostics: Mapping[str, float]
+) -> Provenance:
     """What the file of a lesson says of where it comes from."""
     adds_to_base = entry_of(lesson.method).adds_to_base
     return Provenance(
@@ -89,7 +91,7 @@ def provenance(lesson: Lesson, stored: StoredTasks, prepared: Prepared, figures:
         network_sha256=stored.base.file(stored.sequence[0]).sha256 if adds_to_base else None,
         commit=code_version(),
         data_sha256=prepared.sha256,
-        figures=figures,
+        diagnostics=diagnostics,
     )
 
 
