@@ -17,7 +17,7 @@ from palimpsest.storage.atomic import write_text
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write `metrics.csv`, `sizes.csv`, `diagnostics.csv`, `forgetting.csv`, `analysis/*.csv` and `summary.json`."""
+    """Write the preset's tables, `forgetting.csv` and `summary.json`."""
     tables = {name: gather(settings, layout, name) for name in COLUMNS}
     sequence = [(name, settings.tasks[name].kind) for name in settings.sequence]
     forgetting = forgetting_table(tables["metrics"], tables["growth"], tables["costs"], sequence, settings.methods)

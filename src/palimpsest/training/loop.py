@@ -27,7 +27,7 @@ from palimpsest.errors import SettingsError, TrainingError
 from palimpsest.methods.base import Method, ParameterGroup
 from palimpsest.networks.trunk import batchnorm_layers
 from palimpsest.settings import CropSettings, TrainingSettings
-from palimpsest.tasks.base import Task
+from palimpsest.tasks.base import Batch, Task
 from palimpsest.training.adversary import Adversary
 from palimpsest.training.checkpoint import load_progress, save_progress
 
@@ -123,10 +123,7 @@ def train(
         batch = {key: value.to(fabric.device, non_blocking=True) for key, value in next(loaders[place]).items()}
         output = model(task.inputs(batch).contiguous(memory_format=torch.channels_last))
         prediction = task.prediction(output, batch)
-        parts = task.losses(prediction, batch)
-        with fabric.autocast():
-            penalty = method.penalty(network, batch, parts["loss"].detach())
-        loss, parts = with_penalty(parts, penalty)
+        loss, parts = penalised(fabric, network, method, task.losses(prediction, batch), batch)
         told = over_devices(fabric, {**parts, "total": loss})
         total = finite(told.pop("total").item(), groups, step)
         fabric.backward(method.objective(loss))
@@ -152,8 +149,12 @@ def train(
     return progress.history
 
 
-def with_penalty(parts: dict[str, Tensor], penalty: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+def penalised(
+    fabric: Fabric, network: nn.Module, method: Method, parts: dict[str, Tensor], batch: Batch
+) -> tuple[Tensor, dict[str, Tensor]]:
     """What goes down: the task's loss, plus what the method adds; and all its parts."""
+    with fabric.autocast():
+        penalty = method.penalty(network, batch, parts["loss"].detach())
     if penalty is None:
         return parts["loss"], parts
     return parts["loss"] + penalty, {**parts, "penalty": penalty}
