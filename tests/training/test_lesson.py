@@ -60,6 +60,21 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_tensors(
 
 
 @pytest.mark.slow
+def test_a_discriminator_goes_on_where_it_was(new_study: Callable[..., Study]) -> None:
+    found = []
+    for epochs in ([], [1], [2]):
+        study = new_study(tasks={"halves": {"loss": "adversarial"}})
+        study.learn(BASE, "shapes")
+        for number in epochs:
+            with pytest.raises(Killed):
+                study.learn("scratch", "halves", killed_after(number))
+        found.append(load_task(study.learn("scratch", "halves")).sha256)
+        history = study.histories["scratch", "halves"]
+        assert all({"adversarial_loss", "l1_loss"} <= entry.keys() for entry in history)
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.slow
 def test_a_training_killed_while_it_averages_scores_ends_with_the_same_mask(
     new_study: Callable[..., Study],
 ) -> None:

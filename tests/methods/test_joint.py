@@ -1,0 +1,66 @@
+"""All tasks at once: whose layers compute, and what is made small."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from palimpsest.methods.base import Start
+from palimpsest.methods.joint import SMALLEST, Joint
+from palimpsest.settings import TrainingSettings
+
+
+class Plain(nn.Module):
+    """A trunk of one weight, BatchNorm and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Conv2d(1, 2, 1, bias=False)
+        self.norm = nn.BatchNorm2d(2)
+        self.head = nn.Conv2d(2, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.trunk(x)))  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def begun() -> tuple[Joint, Any]:
+    torch.manual_seed(0)
+    network, method = Plain(), Joint(None)
+    tasks = [SimpleNamespace(name="labels", head_channels=5), SimpleNamespace(name="colour", head_channels=3)]
+    method.begin(Start(network, tasks[0], TrainingSettings(), together=tasks))  # type: ignore[arg-type]
+    return method, network.train()
+
+
+def test_a_task_computes_with_its_own_layers_and_moves_no_statistics_of_another(begun: tuple[Joint, Any]) -> None:
+    method, network = begun
+    method.enter(network, "labels")
+    assert network(torch.rand(2, 1, 4, 4)).shape[1] == 5
+    before = {name: tensor.clone() for c in method.store(network) for name, tensor in c.tensors.items()}
+    method.enter(network, "colour")
+    assert network(torch.rand(2, 1, 4, 4)).shape[1] == 3
+    colour = {name: tensor.clone() for c in method.store(network) for name, tensor in c.tensors.items()}
+    method.enter(network, "labels")
+    after = {name: tensor for c in method.store(network) for name, tensor in c.tensors.items()}
+    assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
+    assert not torch.equal(colour["norm.running_mean"], after["norm.running_mean"])
+    assert torch.equal(colour["trunk.weight"], after["trunk.weight"])
+
+
+def test_what_is_made_small_is_the_logarithm_so_that_no_task_counts_more_for_its_unit(
+    begun: tuple[Joint, Any],
+) -> None:
+    method, _ = begun
+    weight = torch.tensor(2.0, requires_grad=True)
+    gradients = []
+    for unit in (1.0, 0.1):
+        found = method.objective(unit * weight)
+        assert found.item() == pytest.approx(math.log(2 * unit))
+        (gradient,) = torch.autograd.grad(found, weight)
+        gradients.append(gradient.item())
+    assert gradients == pytest.approx([0.5, 0.5])
+    (nothing,) = torch.autograd.grad(method.objective(SMALLEST / 4 * weight), weight)
+    assert nothing == 0
