@@ -33,6 +33,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 KINDS = {"coco-seg": "segmentation", "voc-seg": "segmentation", "colorize": "colorization", "edges": "paired"}
 """The other tasks are styles."""
 
+RESIDUAL = ("resblock6", "resblock9")
 MASKS = ("piggyback", "piggyback-ternary", "piggyback-affine", "piggyback-resblock")
 
 
@@ -76,7 +77,7 @@ DEPENDENTS = {
     "train[base] train[autoencoder] train[scratch] evaluate[scratch]": "methods.scratch",
     **{of("ewc"): "methods.ewc", of("lwf"): "methods.lwf", of("fine-tune", "ewc", "lwf"): "methods.fine_tune"},
     **{of("packnet"): "methods.packnet", of("joint"): "methods.joint"},
-    **{of("decoder"): "methods.decoder", of("resblock6", "resblock9"): "methods.resblock"},
+    **{of("decoder", *RESIDUAL): "methods.decoder", of(*RESIDUAL): "methods.resblock"},
     **{of("batchnorm"): "methods.batchnorm", of("adapter"): "methods.adapter"},
     **{of("modulation"): "methods.modulation", of("bitdelta"): "methods.bitdelta"},
     of(*MASKS): "methods.piggyback",

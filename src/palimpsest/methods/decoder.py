@@ -1,6 +1,7 @@
 """`decoder`: a decoder per task on an encoder that is frozen after the first.
 
-Idea: the encoder's features serve many tasks. Trained: the decoder's convolutions, starting from the base's.
+Idea: the encoder's features serve many tasks. Formula: W of the encoder is the base's, W of the decoder the
+task's. Trained: the decoder's convolutions, starting from the base's.
 Stored: the decoder, 20.51 of 56.40 MiB at the study's width. Forgets: nothing. Source: the study's third column.
 Deliberately as in every method here, the BatchNorm layers of the frozen encoder belong to the task.
 """
@@ -20,13 +21,16 @@ from palimpsest.networks.trunk import freeze, trunk_state
 
 
 class Decoder(Method):
-    """The decoder from the base's; the encoder's convolutions stay frozen."""
+    """One part of the network is the task's own."""
+
+    part = "decoder"
+    """What the names of its layers begin with."""
 
     def begin(self, start: Start) -> list[ParameterGroup]:
-        """The decoder's convolutions train, with BatchNorm and head."""
+        """The part trains, with BatchNorm and head; the rest is frozen."""
         freeze(start.network)
-        return [weight_group(start, "decoder"), task_group(start)]
+        return [weight_group(start, self.part), task_group(start)]
 
     def store(self, network: nn.Module) -> list[Component]:
-        """The decoder."""
-        return [Component("decoder", trunk_state(network, "decoder")), *task_components(network)]
+        """The part."""
+        return [Component(self.part, trunk_state(network, self.part)), *task_components(network)]

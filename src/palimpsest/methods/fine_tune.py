@@ -1,9 +1,10 @@
 """`fine-tune`: one network that is trained on and on, and overwrites what it knew.
 
-Idea: the simplest way to go on learning, and the one that forgets. Trained: every weight, starting from the
-task before. Stored: one network in all, which the next task replaces; BatchNorm and head are kept per task, so
-an earlier task is run with its own head on weights that have moved on. With BatchNorm ``shared`` it moves on too.
-Forgets: yes, that is what it is here to show. Source: the study's second column.
+Idea: the simplest way to go on learning, and the one that forgets. Formula: W of task k is where the training of
+task k ends that starts from W of task k − 1. Trained: every weight. Stored: one network in all, which the next
+task replaces, and a head per task. Forgets: yes, that is what it is here to show. Source: the study's second
+column. Deliberately different from most published code: BatchNorm is kept per task, so that an earlier task is
+run with its own on weights that have moved on; with the setting ``shared`` it moves on too.
 """
 
 from dataclasses import replace

@@ -3,7 +3,7 @@
 While a task is learned each weight w has a real-valued score s, and the layer computes with w · [s > threshold].
 The step function has no useful derivative, so its gradient is passed on unchanged (straight-through): with g
 the gradient of the masked weight, the score receives g · w. Stored is one bit per weight.
-Source: Mallya, Davis and Lazebnik, Piggyback, ECCV 2018, equations 2 to 4.
+Source: Mallya, Davis and Lazebnik, Piggyback, ECCV 2018.
 Settings replace the unchanged gradient by another surrogate (Bengio et al. 2013; Yin et al. 2019).
 """
 

@@ -3,7 +3,7 @@
 Idea: a mask can only take away; three scalars per layer let it also keep and shift what it masks. Formula: k₀·W
 + k₁·1 + k₂·(W ∘ M). Trained: scores and scalars of each layer, BatchNorm, head. Stored: one bit per weight and
 three numbers per layer. Forgets: nothing. Source: Mancini, Ricci, Caputo and Rota Bulò, Adding New Tasks to a
-Single Network with Weight Transformations using Binary Masks, ECCV Workshops 2018, equation 4.
+Single Network with Weight Transformations using Binary Masks, ECCV Workshops 2018.
 Deliberately different: the scores are trained as `piggyback` trains them here (there: a sigmoid's gradient),
 and the start is (0, 0, 1), a plain mask: from (1, 0, 0) no gradient reaches the scores.
 """

@@ -4,7 +4,7 @@ Idea: a task's filters are mostly mixtures of those that are there already. Form
 share λ is learned freely, the others are linear combinations of the bank, which holds the base's filters and
 the free ones of all earlier tasks. Trained: free filters and coefficients, BatchNorm, head. Stored: both; the
 free filters join the bank. Forgets: nothing, since the bank only grows. Source: Zhai et al., Piggyback GAN,
-ECCV 2020, equations 2 to 4: the closest rival from image-conditioned generation.
+ECCV 2020: the closest rival from image-conditioned generation.
 Deliberately different: the first task is the base, trained like any network (there it is the first bank too);
 filters are those of output channels, of transposed convolutions too, and start as the base's own.
 """

@@ -10,28 +10,10 @@ zero, so that a task begins by returning its input; it has a 1×1 head behind th
 here.
 """
 
-from torch import nn
-
-from palimpsest.methods.base import (
-    Component,
-    Method,
-    ParameterGroup,
-    Start,
-    task_components,
-    task_group,
-    weight_group,
-)
-from palimpsest.networks.trunk import freeze, trunk_state
+from palimpsest.methods.decoder import Decoder
 
 
-class Resblock(Method):
-    """Blocks of the task's own."""
+class Resblock(Decoder):
+    """Residual blocks are the task's own, as a decoder is elsewhere."""
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
-        """The blocks train, with the head."""
-        freeze(start.network)
-        return [weight_group(start, "blocks"), task_group(start)]
-
-    def store(self, network: nn.Module) -> list[Component]:
-        """The blocks."""
-        return [Component("blocks", trunk_state(network, "blocks")), *task_components(network)]
+    part = "blocks"

@@ -1,8 +1,8 @@
 """`scratch`: a network of its own for every task.
 
-Idea: what one network per task achieves; the yardstick, not a way to learn continually. Trained: every weight,
-from random ones. Stored: the whole network, per task. Forgets: nothing, since nothing is shared. Source: the
-study's first column. The base network is trained in the same way.
+Idea: what one network per task achieves; the yardstick, not a way to learn continually. Formula: a W of its own
+for each task. Trained: every weight, from random ones. Stored: the whole network, per task. Forgets: nothing,
+since nothing is shared. Source: the study's first column. The base network is trained in the same way.
 """
 
 from torch import nn
