@@ -45,9 +45,9 @@ def run(stage: ModuleType, study: Study, work: str, **options: Any) -> None:
     """Run a stage, and commit something when it comes to its work."""
     at_work = getattr(stage, work)
 
-    def late(*given: Any) -> Any:
+    def late(*given: Any, **named: Any) -> Any:
         commit("second.py")
-        return at_work(*given)
+        return at_work(*given, **named)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, work, late)

@@ -56,7 +56,7 @@ DEPENDENTS = {
     "prepare train evaluate floor": "metrics.pictures tasks.base",
     "prepare train evaluate floor collect report": "metrics",
     "prepare[segmentation] train[segmentation] train[joint] evaluate floor": (
-        "metrics.segmentation networks.discriminator tasks.painted tasks.segmentation"
+        "metrics.segmentation tasks.discriminator tasks.painted tasks.segmentation"
     ),
     "prepare[colorization] train[colorization] train[joint] evaluate floor": "tasks.colorization",
     "prepare[paired] train[paired] train[reconstruction] train[joint] evaluate floor": "tasks.paired",

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from palimpsest.networks.discriminator import PatchDiscriminator
 from palimpsest.settings import SegmentationSettings
+from palimpsest.tasks.discriminator import PatchDiscriminator
 from palimpsest.tasks.painted import Colours
 from palimpsest.tasks.segmentation import SegmentationTask
 
