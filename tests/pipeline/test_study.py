@@ -18,8 +18,18 @@ from tests.pipeline.conftest import Job, Study
 pytestmark = pytest.mark.slow
 
 SEQUENCE = ["coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch"]
-METHODS = ["scratch", "fine-tune", "decoder", "piggyback"]
+RESIDUAL = ["resblock6", "resblock9"]
+METHODS = ["scratch", "fine-tune", "decoder", "piggyback", *RESIDUAL]
 MODELS = "models/mini/seed-0"
+BASES = {"base/coco-seg", "autoencoder/coco-seg"}
+
+
+def lessons(method: str) -> set[str]:
+    """What a method learns, as method/task: residual networks the base task too."""
+    return {f"{method}/{task}" for task in (SEQUENCE if method in RESIDUAL else SEQUENCE[1:])}
+
+
+LEARNED = BASES.union(*map(lessons, METHODS))
 
 
 def test_a_second_run_has_nothing_to_do(finished: Study) -> None:
@@ -44,7 +54,7 @@ def test_every_cell_of_the_forgetting_matrix_is_measured(finished: Study) -> Non
 def test_only_fine_tune_changes_the_predictions_of_earlier_tasks(finished: Study) -> None:
     metrics = pd.read_csv(finished.folder / "results/mini/metrics.csv")
     checksums = metrics.groupby(["method", "task"]).checksum.nunique()
-    for method in ("scratch", "decoder", "piggyback"):
+    for method in set(METHODS) - {"fine-tune"}:
         assert (checksums[method] == 1).all()
     assert (checksums["fine-tune"][SEQUENCE[:-1]] == [5, 4, 3, 2]).all()
 
@@ -57,10 +67,9 @@ def test_sizes_are_those_of_the_files(finished: Study) -> None:
     assert own.set_index("component")["bytes"]["mask"] == sum(bits.numel() for bits in mask.tensors.values())
 
 
-def test_the_base_network_is_stored_once(finished: Study) -> None:
+def test_the_base_networks_are_stored_once(finished: Study) -> None:
     files = {str(path.relative_to(finished.folder / MODELS)) for path in (finished.folder / MODELS).rglob("*.*")}
-    learned = {f"{method}/{task}.safetensors" for method in METHODS for task in SEQUENCE[1:]}
-    assert files == {"base/coco-seg.safetensors", *learned}
+    assert files == {f"{lesson}.safetensors" for lesson in LEARNED}
 
 
 def test_the_summary_has_the_shape_of_the_studys_table(finished: Study) -> None:
@@ -78,7 +87,7 @@ def test_the_report_stands_alone(finished: Study) -> None:
 
 def test_every_training_is_a_finished_run_with_curves_and_final_figures(finished: Study) -> None:
     client, found = finished.tracked()
-    assert len(found) == 1 + len(METHODS) * len(SEQUENCE[1:])
+    assert len(found) == len(LEARNED)
     assert {run.info.status for run in found} == {"FINISHED"}
     (run,) = [r for r in found if (r.data.tags["method"], r.data.tags["task"]) == ("piggyback", "colorize")]
     assert [m.step for m in client.get_metric_history(run.info.run_id, "loss")] == [2, 4]
@@ -123,7 +132,7 @@ def test_every_file_leads_back_to_settings_seed_commit_data_and_run(
                 assert (measuring["commit"], measuring["data_sha256"]) == (commit, data)
                 assert measuring["settings"]["sequence"] == SEQUENCE
     assert len(inspected["results/mini/report.html"]["measured_with"]) == 1 + len(METHODS)
-    assert len(inspected["results/mini/report.html"]["measures"]) == 1 + len(METHODS) * len(SEQUENCE[1:])
+    assert len(inspected["results/mini/report.html"]["measures"]) == len(LEARNED)
 
 
 def test_every_run_leads_to_its_file_and_back(finished: Study, inspected: dict[str, dict[str, Any]]) -> None:
@@ -190,7 +199,7 @@ def test_one_styles_weight_concerns_that_styles_trainings_what_measures_them_and
 
 def test_what_starts_from_the_task_before_is_trained_again_with_it(finished: Study) -> None:
     planned = finished.planned("--config", "tasks={colorize: {loss: l2}}")
-    others = {f"{method}/colorize" for method in ("scratch", "decoder", "piggyback")}
+    others = {f"{method}/colorize" for method in METHODS}
     assert stored(planned) == others | {f"fine-tune/{task}" for task in SEQUENCE[2:]}
 
 
@@ -243,8 +252,8 @@ def test_a_task_of_the_users_own_is_learned_and_stands_in_every_table(finished: 
 @pytest.mark.parametrize(
     ("module", "again"),
     [
-        ("methods/piggyback.py", {f"piggyback/{task}" for task in SEQUENCE[1:]}),
-        ("methods/decoder.py", {f"decoder/{task}" for task in SEQUENCE[1:]}),
+        ("methods/piggyback.py", lessons("piggyback")),
+        ("methods/resblock.py", lessons("resblock6") | lessons("resblock9")),
         ("report/page.py", set()),
         ("metrics/perceptual.py", {f"{m}/{task}" for m in METHODS for task in ("style-gogh", "style-munch")}),
     ],
