@@ -133,8 +133,8 @@ def test_every_file_leads_back_to_settings_seed_commit_data_and_run(
                 assert (measuring["commit"], measuring["data_sha256"]) == (commit, data)
                 assert measuring["settings"]["sequence"] == SEQUENCE
     assert len(inspected["results/mini/report.html"]["measured_with"]) == 1 + len(METHODS)
-    measured = LEARNED - {"autoencoder/coco-seg"}  # which is no task
-    assert set(inspected["results/mini/report.html"]["measures"]) == {f"{MODELS}/{m}.safetensors" for m in measured}
+    shown = LEARNED - {"autoencoder/coco-seg"}  # which is no task
+    assert set(inspected["results/mini/report.html"]["measures"]) == {f"{MODELS}/{m}.safetensors" for m in shown}
 
 
 def test_every_run_leads_to_its_file_and_back(finished: Study, inspected: dict[str, dict[str, Any]]) -> None:

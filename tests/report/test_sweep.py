@@ -68,6 +68,17 @@ PENALTY = sweep(
 )
 
 
+def test_what_is_forgotten_stands_in_the_table_too() -> None:
+    assert sweep_table(PENALTY).splitlines() == [
+        "|  | `first` mIoU (%) ↑ | `second` mIoU (%) ↑ | `first` mIoU (%) ↑ in the end |",
+        "| --- | ---: | ---: | ---: |",
+        "| **ewc** | 80.00 | 45.00 | 40.00 |",
+        "| `stiff` | 80.00 | 25.00 | 60.00 |",
+        "| `loose` | 80.00 | 50.00 | 20.00 |",
+        "| `bn` | 80.00 | 48.00 | 8.00 |",
+    ]
+
+
 @pytest.fixture
 def metrics() -> pd.DataFrame:
     """`scratch` reaches 50 in the second task and forgets nothing; `fine-tune` forgets."""

@@ -77,20 +77,44 @@ def sweep_table(sweep: Sweep) -> str:
 
 
 def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, list[str]]]]:
-    """Task and metric of each column, and variant and cells of each line; each task right after it was learned."""
-    rows = sweep.measured[sweep.measured["task"] == sweep.measured["after"]]
-    measured = rows.groupby("task", sort=False)["metric"]
-    columns = [(str(task), name) for task, names in measured for name in in_short(names)]
-    masks = "zeros" in set(rows["metric"])
+    """Task and metric of each column, and variant and cells of each line.
+
+    Each task right after it was learned; behind them, of tasks that any variant forgets, after the last task.
+    """
+    learned, final = rows_learned(sweep), rows_in_the_end(sweep)
+    named = learned.groupby("task", sort=False)["metric"]
+    columns = [(str(task), name) for task, names in named for name in in_short(names)]
+    key = ["variant", "seed", "task", "metric"]
+    both = learned.merge(final, on=key, suffixes=("", "_final"))
+    moved = set(both.loc[both["value"] != both["value_final"], "task"])
+    forgotten = [(task, metric) for task, metric in dict(columns).items() if task in moved]
+    masks = "zeros" in set(learned["metric"])
     lines = []
     for variant in sweep.variants:
-        own = rows[rows["variant"] == variant]
-        cells = [cell(own[(own["task"] == task) & (own["metric"] == metric)], metric) for task, metric in columns]
+        cells = [
+            cell(rows[(rows["variant"] == variant) & (rows["task"] == task) & (rows["metric"] == metric)], metric)
+            for rows, chosen in ((learned, columns), (final, forgotten))
+            for task, metric in chosen
+        ]
         if masks:
-            zeros = own.loc[own["metric"] == "zeros", "value"]
+            zeros = learned.loc[(learned["variant"] == variant) & (learned["metric"] == "zeros"), "value"]
             cells.append(f"{100 * zeros.mean():.0f}" if len(zeros) else "–")
         lines.append((variant, cells))
-    return [(task, titled(describe(metric))) for task, metric in columns] + [("", "zeros (%)")] * masks, lines
+    header = [(task, titled(describe(metric))) for task, metric in columns]
+    header += [(task, f"{titled(describe(metric))} in the end") for task, metric in forgotten]
+    return header + [("", "zeros (%)")] * masks, lines
+
+
+def rows_learned(sweep: Sweep) -> pd.DataFrame:
+    """The measurements of each task right after it was learned."""
+    return sweep.measured[sweep.measured["task"] == sweep.measured["after"]]
+
+
+def rows_in_the_end(sweep: Sweep) -> pd.DataFrame:
+    """The measurements of each task after the last that the variant learns; none where that is a single one."""
+    rows = sweep.measured
+    last = rows.groupby("variant")["after"].transform("last")
+    return rows[(rows["after"] == last) & (rows["task"] != last)]
 
 
 def cell(values: pd.DataFrame, name: str) -> str:
