@@ -62,6 +62,8 @@ BUILT_ON = {
     "piggyback-ternary": ["piggyback"],
     "piggyback-affine": ["piggyback"],
     "piggyback-resblock": ["piggyback"],
+    "resblock6": ["decoder"],
+    "resblock9": ["decoder"],
 }
 """Methods whose code is that of another and a little more."""
 
