@@ -53,13 +53,13 @@ class Lwf(FineTune):
         turn += number
         device = loss.device
         self.teacher.to(device)
+        for layer, moving in batchnorm_pairs(self.teacher, network):
+            layer.train(self.shared and moving.training)
         terms = []
         for place in range(first, first + number):
             task, state = self.earlier[place % len(self.earlier)]
             state = {name: tensor.to(device) for name, tensor in state.items()}
             inputs = task.inputs(batch).contiguous(memory_format=torch.channels_last)
-            for layer, moving in batchnorm_pairs(self.teacher, network):
-                layer.train(self.shared and moving.training)
             with torch.no_grad(), resting(self.teacher, self.shared):
                 wanted = task.prediction(functional_call(self.teacher, state, (inputs,)), batch)
             with resting(network, self.shared):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from palimpsest.methods.base import MASK, Component, ParameterGroup, Start
 from palimpsest.methods.masks import BinaryMask, initial_scores
 from palimpsest.methods.piggyback import Piggyback
-from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised
+from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, parted
 from palimpsest.methods.settings import AffineMaskSettings
 from palimpsest.networks.trunk import Convolution
 
@@ -53,8 +53,7 @@ class PiggybackAffine(Piggyback):
     def store(self, network: nn.Module) -> list[Component]:
         """The masks, and the scalars as a component of their own."""
         mine, *rest = super().store(network)
-        scalars = {name: tensor for name, tensor in mine.tensors.items() if name.endswith(".scalars")}
-        masks = {name: tensor for name, tensor in mine.tensors.items() if name not in scalars}
+        masks, scalars = parted(mine.tensors, "scalars")
         return [Component(MASK, masks), Component("scalars", scalars), *rest]
 
     def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.methods.base import Component, ParameterGroup, Start, load_into
-from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, modules_group
+from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, modules_group, parted
 from palimpsest.networks.trunk import Convolution, batchnorm_state, output_channels, trunk_state
 
 BANK = "bank"
@@ -72,8 +72,7 @@ class PiggybackGan(Reparametrised):
     def store(self, network: nn.Module) -> list[Component]:
         """Coefficients, which are the task's, and the bank, which takes the place of the one stored before."""
         mine, *rest = super().store(network)
-        bank = {name: tensor for name, tensor in mine.tensors.items() if name.endswith(f".{BANK}")}
-        own = {name: tensor for name, tensor in mine.tensors.items() if name not in bank}
+        own, bank = parted(mine.tensors, BANK)
         return [Component("coefficients", own), Component(BANK, bank, shared=True), *rest]
 
     def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:

@@ -109,6 +109,12 @@ class Reparametrised(Method):
         self.write(layers)
 
 
+def parted(tensors: State, entry: str) -> tuple[State, State]:
+    """Tensors that are stored of layers, without those of one entry, and those alone."""
+    own = {name: tensor for name, tensor in tensors.items() if name.endswith(f".{entry}")}
+    return {name: tensor for name, tensor in tensors.items() if name not in own}, own
+
+
 def learned(layer: nn.Module) -> LayerWeight:
     """What lies over the weight of a layer while it is learned."""
     (module,) = (module for module in layer.modules() if isinstance(module, LayerWeight))
