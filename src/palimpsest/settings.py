@@ -480,14 +480,13 @@ class Settings(SettingsGroup):
         """The cut that decides one training. The base network is the lesson of the method ``base``."""
         chosen = self.tasks[known(task, self.sequence, "task")]
         known(method, [*BASES, *METHODS], "method")
-        overrides = chosen.training.model_dump(exclude_none=True, exclude={"smallest_scale"})
-        crops = chosen.training.model_dump(exclude_none=True, include={"smallest_scale"})
+        overrides = chosen.training.model_dump(exclude_none=True)
         if method == AUTOENCODER:
             chosen = ReconstructionSettings(kind="reconstruction", data=chosen.data)
-            overrides |= self.autoencoder.model_dump(exclude_none=True, exclude={"smallest_scale"})
-            crops |= self.autoencoder.model_dump(exclude_none=True, include={"smallest_scale"})
+            overrides |= self.autoencoder.model_dump(exclude_none=True)
         elif (method == BASE or (task == self.base_task and entry_of(method).together)) and self.base.steps:
             overrides.setdefault("steps", self.base.steps)
+        crops = {key: overrides.pop(key) for key in ("smallest_scale",) if key in overrides}
         return Lesson(
             seed=seed,
             method=method,
