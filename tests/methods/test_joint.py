@@ -1,6 +1,5 @@
-"""All tasks at once: whose layers compute, and what is made small."""
+"""All tasks at once: whose layers compute."""
 
-import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.methods.base import Start
-from palimpsest.methods.joint import SMALLEST, Joint
+from palimpsest.methods.joint import Joint
 from palimpsest.settings import TrainingSettings
 
 
@@ -48,19 +47,3 @@ def test_a_task_computes_with_its_own_layers_and_moves_no_statistics_of_another(
     assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
     assert not torch.equal(colour["norm.running_mean"], after["norm.running_mean"])
     assert torch.equal(colour["trunk.weight"], after["trunk.weight"])
-
-
-def test_what_is_made_small_is_the_logarithm_so_that_no_task_counts_more_for_its_unit(
-    begun: tuple[Joint, Any],
-) -> None:
-    method, _ = begun
-    weight = torch.tensor(2.0, requires_grad=True)
-    gradients = []
-    for unit in (1.0, 0.1):
-        found = method.objective(unit * weight)
-        assert found.item() == pytest.approx(math.log(2 * unit))
-        (gradient,) = torch.autograd.grad(found, weight)
-        gradients.append(gradient.item())
-    assert gradients == pytest.approx([0.5, 0.5])
-    (nothing,) = torch.autograd.grad(method.objective(SMALLEST / 4 * weight), weight)
-    assert nothing == 0

@@ -11,15 +11,17 @@ from palimpsest.training.checkpoint import Progress, load_progress, save_progres
 def progress() -> Progress:
     weights = torch.arange(24.0).reshape(2, 3, 2, 2).contiguous(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(3))], lr=0.1)
-    return Progress("mine", 4, {"w": weights}, optimizer.state_dict(), [{"step": 2.0, "loss": 1.5}])
+    adversary = {"optimizer": optimizer.state_dict()}
+    history = [{"step": 2.0, "loss": 1.5}]
+    return Progress("mine", 4, {"w": weights}, [optimizer.state_dict()] * 2, [adversary], history)
 
 
 def test_a_checkpoint_gives_back_what_was_saved(tmp_path: Path) -> None:
     before = progress()
     save_progress(tmp_path / "a.resume", before)
     found = load_progress(tmp_path / "a.resume", "mine")
-    assert (found.key, found.step, found.history) == ("mine", 4, before.history)
-    assert found.optimizer == before.optimizer
+    assert (found.key, found.step, found.history) == ("mine", 4, [{"step": 2.0, "loss": 1.5}])
+    assert found.optimizers == before.optimizers and found.adversaries == before.adversaries
     assert torch.equal(found.network["w"], before.network["w"])
     assert found.network["w"].is_contiguous(memory_format=torch.channels_last)
     assert [path.name for path in tmp_path.iterdir()] == ["a.resume"]

@@ -1,4 +1,7 @@
+import copy
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
@@ -100,9 +103,11 @@ class Toy:
         arrays = study.prepared["shapes"]
         self.subject = Subject(self.task, arrays, pictures, settings.batch_size, settings.steps, seed=5)
 
-    def train(self, fabric: Fabric | None = None, **options: Any) -> list[dict[str, float]]:
-        fabric = fabric or start_fabric(self.plan.training)
-        return train(fabric, self.network, self.method, self.groups, [self.subject], self.plan, **options)
+    def train(
+        self, fabric: Fabric | None = None, beside: Sequence[Subject] = (), **options: Any
+    ) -> list[dict[str, float]]:
+        fabric, subjects = fabric or start_fabric(self.plan.training), [self.subject, *beside]
+        return train(fabric, self.network, self.method, self.groups, subjects, self.plan, **options)
 
 
 def test_several_subjects_take_even_turns_and_end_together() -> None:
@@ -110,6 +115,21 @@ def test_several_subjects_take_even_turns_and_end_together() -> None:
     assert turns_of([2, 2, 2]) == [0, 1, 2, 0, 1, 2]
     assert turns_of([4, 2]) == [0, 1, 0, 0, 1, 0]
     assert [turns_of([500, 300, 200]).count(place) for place in range(3)] == [500, 300, 200]
+
+
+@pytest.mark.slow
+def test_subjects_that_take_turns_do_not_learn_less_for_the_unit_of_their_loss(
+    new_study: Any, tmp_path: Path
+) -> None:
+    def learned_beside(unit: float) -> Tensor:
+        toy = Toy(new_study(), tmp_path / str(unit), steps=1, precision="32-true", gradient_clip=1e6)
+        task = copy.copy(toy.task)
+        task.losses = lambda *given: {"loss": unit * toy.task.losses(*given)["loss"]}  # type: ignore[method-assign]
+        toy.train(beside=[replace(toy.subject, task=task, seed=6)])
+        return torch.cat([parameter.detach().flatten() for parameter in toy.network.parameters()])
+
+    apart = (learned_beside(1 / 16) - learned_beside(1)).abs()
+    assert apart.quantile(0.99) < 0.01 * SMALL["learning_rate"]  # a few gradients are about Adam's epsilon
 
 
 @pytest.mark.slow

@@ -27,8 +27,7 @@ piggyback-affine    base        scores, scalars                                 
 piggyback-gan       previous    free filters, coefficients                                 coefficients, free
                                 of all others                                              filters (shared)
 joint               nothing     everything, own layers of     `enter` takes up the next    network (shared)
-                                each task                     task, `objective` its
-                                                              logarithm
+                                each task                     task
 resblock6, 9        base        residual blocks                                            blocks
 piggyback-resblock  base        scores over frozen blocks                                  mask
 ==================  ==========  ============================  ===========================  ========================
@@ -138,10 +137,6 @@ class Method(ABC):
     def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor | None:
         """What is added to the task's loss at every step, which is given without its gradient; None for nothing."""
         return None
-
-    def objective(self, loss: Tensor) -> Tensor:
-        """What is made small at a step, of the task's loss and penalty together."""
-        return loss
 
     def after_step(self, network: nn.Module, share: float) -> None:
         """Called after each step; ``share`` of all steps is done (1.0 after the last)."""

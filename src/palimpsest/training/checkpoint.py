@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from palimpsest.storage.atomic import write_bytes
 from palimpsest.training.adversary import Adversary
@@ -24,25 +25,27 @@ class Progress:
     """Digest of settings, inputs and code: a checkpoint of another training is not taken."""
     step: int = 0
     network: dict[str, Tensor] = field(default_factory=dict)
-    optimizer: dict[str, Any] = field(default_factory=dict)
+    optimizers: list[dict[str, Any]] = field(default_factory=list)
+    """One for each task that is learned at once."""
     adversaries: list[dict[str, Any]] = field(default_factory=list)
     """Of the discriminators that learn beside the network; empty of a task without one."""
     history: list[dict[str, float]] = field(default_factory=list)
     """One entry per finished epoch."""
 
-    def take(self, network: nn.Module, optimizer: torch.optim.Optimizer, adversaries: Sequence[Adversary]) -> None:
+    def take(self, network: nn.Module, optimizers: Sequence[Optimizer], adversaries: Sequence[Adversary]) -> None:
         """Hold the state of all that learns."""
         self.network = network.state_dict()
-        self.optimizer = optimizer.state_dict()
+        self.optimizers = [optimizer.state_dict() for optimizer in optimizers]
         self.adversaries = [adversary.state() for adversary in adversaries]
 
     def give_back(
-        self, network: nn.Module, optimizer: torch.optim.Optimizer, adversaries: Sequence[Adversary]
+        self, network: nn.Module, optimizers: Sequence[Optimizer], adversaries: Sequence[Adversary]
     ) -> None:
         """Put all that learns into the state that is held."""
         log.info("resumed at step %d", self.step)
         network.load_state_dict(self.network)
-        optimizer.load_state_dict(self.optimizer)
+        for optimizer, held in zip(optimizers, self.optimizers, strict=True):
+            optimizer.load_state_dict(held)
         for adversary, state in zip(adversaries, self.adversaries, strict=True):
             adversary.resume(state)
 

@@ -92,21 +92,21 @@ def train(
 ) -> list[dict[str, float]]:
     """Train what the method named in ``groups``; returns the mean loss, its parts and images/s of each epoch.
 
-    Several subjects take turns, each for as many steps as it has; what else the settings say of the training is
-    the same for all.
+    Several subjects take turns, each for as many steps as it has and with an optimizer of its own, since Adam's
+    steps are as large for a small gradient as for a large one if it sees no others (Yang et al., AdaTask, AAAI
+    2023); what else the settings say of the training is the same for all.
 
     Raises:
         TrainingError: loss or gradient is not finite; the last checkpoint stays.
     """
     settings = plan.training
     network.to(memory_format=torch.channels_last)
-    optimizer = optimizer_of(groups)
-    model, optimizer = fabric.setup(network, optimizer)
+    model, *optimizers = fabric.setup(network, *(optimizer_of(groups) for _ in subjects))
     tasks = [subject.task.to(fabric.device) for subject in subjects]
     adversaries = [Adversary(fabric, task) for task in tasks]
     progress = load_progress(plan.checkpoint, plan.key)
     if progress.step:
-        progress.give_back(network, optimizer, adversaries)
+        progress.give_back(network, optimizers, adversaries)
         on_epoch(progress.history)
     turns = turns_of([subject.steps for subject in subjects])
     steps = len(turns)
@@ -115,7 +115,7 @@ def train(
     bar, epoch = progress_bar(subjects, turns[: progress.step], fabric.is_global_zero), EpochMeans()
     for step in range(progress.step, steps):
         place = turns[step]
-        task = tasks[place]
+        task, optimizer = tasks[place], optimizers[place]
         method.enter(network, task.name)
         set_learning_rates(optimizer, groups, [schedule(step, steps, settings.warmup, g.share) for g in groups])
         if step >= round(steps * (1 - settings.batchnorm_frozen)):
@@ -126,7 +126,7 @@ def train(
         loss, parts = penalised(fabric, network, method, task.losses(prediction, batch), batch)
         told = over_devices(fabric, {**parts, "total": loss})
         total = finite(told.pop("total").item(), groups, step)
-        fabric.backward(method.objective(loss))
+        fabric.backward(loss)
         clip(groups, settings.gradient_clip, step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -139,7 +139,7 @@ def train(
             progress.step = step + 1
             progress.history.append({"step": float(step + 1), **epoch.means()})
             log.info(describe(progress.history[-1], steps))
-            progress.take(network, optimizer, adversaries)
+            progress.take(network, optimizers, adversaries)
             if fabric.is_global_zero:
                 save_progress(plan.checkpoint, progress)
                 on_epoch(progress.history)
