@@ -18,8 +18,8 @@ from palimpsest.methods.base import Component, Method, ParameterGroup, Start, we
 from palimpsest.networks.trunk import batchnorm_layers, let_train, trunk_state
 
 BETAS = (0.5, 0.999)
-"""Of AdamW. Between a task's steps all others move the weights: its mean of gradients is out of date sooner than that
-of a task by itself, which 0.9 suits (docs/tuning.md)."""
+"""Of AdamW. Between a task's steps all others move the weights: its mean of gradients is out of date sooner than
+that of a task by itself, which 0.9 suits (docs/tuning.md)."""
 
 
 class PerTask(nn.Module):
