@@ -23,6 +23,7 @@ from palimpsest.storage.atomic import write_text
 RESULTS = Path("results/bench.json")
 BENCHMARKS = {
     "loop_vs_bare": "training",
+    "bfloat16_vs_float32": "training",
     "masked_vs_finetune_step": "training",
     "masked_vs_finetune_memory": "training",
     "switch_vs_memcpy": "storage",

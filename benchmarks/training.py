@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.ratios import Ratio, paired, spread, synchronise
-from palimpsest.analysis.forgetting import device_for
 from palimpsest.data.arrays import Prepared
+from palimpsest.devices import device_for, has_bfloat16
 from palimpsest.methods import build_method
 from palimpsest.methods.base import Start
 from palimpsest.methods.settings import MaskSettings
@@ -107,7 +108,7 @@ def bare(inputs: Tensor, labels: Tensor) -> None:
     for step in range(STEPS):
         rows = torch.arange(step * BATCH, (step + 1) * BATCH) % len(inputs)
         pictures = inputs[rows].contiguous(memory_format=torch.channels_last)
-        with torch.autocast(DEVICE.type, torch.bfloat16):
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=has_bfloat16(DEVICE)):
             output = network(pictures)
         loss = F.cross_entropy(output.float(), labels[rows])
         optimizer.zero_grad(set_to_none=True)
@@ -115,23 +116,34 @@ def bare(inputs: Tensor, labels: Tensor) -> None:
         optimizer.step()
 
 
-FULL = {"width": 64, "batch_size": 4, "side": 128}
+@dataclass(frozen=True)
+class Step:
+    """How large a training step is."""
+
+    width: int
+    batch_size: int
+    side: int
+
+
+FULL = Step(width=64, batch_size=4, side=128)
 """The study's width; a batch that two cores can bear."""
+MINI = Step(width=SMALL.width, batch_size=BATCH, side=CROP)
 
 
-def step_of(name: str, width: int, batch_size: int, side: int) -> Callable[[], None]:
-    """One training step of a method, ready to be repeated."""
+def step_of(name: str, size: Step, bfloat16: bool = has_bfloat16(DEVICE)) -> Callable[[], None]:
+    """One training step of a method, ready to be repeated; in float32 where not in bfloat16."""
     torch.manual_seed(0)
-    network: nn.Module = build_network(NetworkSettings(width=width), CLASSES + 1)
+    network: nn.Module = build_network(NetworkSettings(width=size.width), CLASSES + 1)
     network.to(DEVICE).to(memory_format=torch.channels_last).train()
     method = build_method(name, MaskSettings())
     groups = method.begin(Start(network, segmentation(), TrainingSettings()))
     optimizer = optimizer_of(groups)
-    pictures = torch.rand(batch_size, 3, side, side, device=DEVICE).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(0, CLASSES + 1, (batch_size, side, side), device=DEVICE)
+    shape = (size.batch_size, size.side, size.side)
+    pictures = torch.rand(shape[0], 3, *shape[1:], device=DEVICE).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, CLASSES + 1, shape, device=DEVICE)
 
     def step() -> None:
-        with torch.autocast(DEVICE.type, torch.bfloat16):
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=bfloat16):
             output = network(pictures)
         torch.autograd.backward(F.cross_entropy(output.float(), labels))
         optimizer.step()
@@ -142,8 +154,14 @@ def step_of(name: str, width: int, batch_size: int, side: int) -> Callable[[], N
 
 def masked_vs_finetune_step(rounds: int) -> Ratio:
     """Time of a step of masks ÷ of a step of all weights."""
-    masked, plain = (step_of(name, **FULL) for name in ("piggyback", "fine-tune"))
+    masked, plain = (step_of(name, FULL) for name in ("piggyback", "fine-tune"))
     return paired(masked, plain, rounds, "time ÷ time of a fine-tune step, width 64")
+
+
+def bfloat16_vs_float32(rounds: int) -> Ratio:
+    """Time of a step of `mini` in bfloat16 ÷ in float32, of which `training.precision: auto` takes the faster."""
+    mixed, single = (step_of("fine-tune", MINI, bfloat16=chosen) for chosen in (True, False))
+    return paired(mixed, single, rounds, "time ÷ time of a step in float32, width 16")
 
 
 def masked_vs_finetune_memory(rounds: int) -> Ratio:
@@ -162,7 +180,7 @@ def peak(name: str) -> float:
 def measure_peak(name: str) -> None:
     """Print the bytes that three steps need at most, beyond what PyTorch takes for itself."""
     before = resident()
-    step = step_of(name, **FULL)
+    step = step_of(name, FULL)
     for _ in range(3):
         step()
     synchronise()

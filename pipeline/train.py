@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from palimpsest import job, tracking
 from palimpsest.data.arrays import Prepared
+from palimpsest.devices import precision_for
 from palimpsest.errors import SettingsError
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, entry_of
@@ -28,7 +29,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         raise SettingsError(f"the variant {layout.variant} stands on the base network of the study")
     code_version()  # kept from now on: the code may change while this trains
     names = settings.sequence if entry_of(options.method).together else [options.task]
-    lessons = [settings.lesson(options.seed, options.method, name) for name in names]
+    lessons = [on_this_machine(settings.lesson(options.seed, options.method, name)) for name in names]
     before = settings.sequence[: settings.sequence.index(options.task)]
     stored = StoredTasks.of(settings, options.seed, options.method)
     prepared = {name: Prepared.open(layout.prepared(name)) for name in names}
@@ -55,6 +56,12 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         run.tags({"file": str(path), "sha256": file.sha256, "data_sha256": arrays.sha256})
     if fabric.is_global_zero:  # and not before: Snakemake deletes what a failed job has stored
         checkpoint_of(path).unlink(missing_ok=True)
+
+
+def on_this_machine(lesson: Lesson) -> Lesson:
+    """A lesson as it is given here: what identifies the training, MLflow and the stored task name its precision."""
+    training = lesson.training.model_copy(update={"precision": precision_for(lesson.training)})
+    return lesson.model_copy(update={"training": training})
 
 
 def training_key(lessons: Sequence[Lesson], prepared: Mapping[str, Prepared], stored: StoredTasks) -> str:

@@ -91,7 +91,9 @@ class TrainingSettings(SettingsGroup):
     and what it learned is lost when it is applied."""
     steps_per_epoch: Annotated[int, Field(ge=1)] = 50
     """Steps between two lines of the log, two points of the curves and two checkpoints."""
-    precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    """`auto`: bfloat16 where the device has instructions for it; elsewhere, where bfloat16 takes ten times as long,
+    float32. A stored task says which it was."""
     threads: Annotated[int, Field(ge=1)] = 1
     """CPU threads of one training. Results are bit-identical only for the same number."""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"

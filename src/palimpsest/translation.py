@@ -24,8 +24,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from palimpsest.analysis.forgetting import Predictor, device_for
+from palimpsest.analysis.forgetting import Predictor
 from palimpsest.data.pictures import Pixels
+from palimpsest.devices import device_for
 from palimpsest.errors import DataError, StorageError
 from palimpsest.methods import METHODS
 from palimpsest.networks import Network

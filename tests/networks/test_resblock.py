@@ -6,7 +6,7 @@ from torch import nn
 
 from palimpsest.methods import METHODS, build_method
 from palimpsest.methods.base import Start
-from palimpsest.networks.resblock import LOUDNESS, ResblockNetwork, ResidualBlock
+from palimpsest.networks.resblock import LOUDNESS, InstanceNorm, ResblockNetwork, ResidualBlock
 from palimpsest.networks.trunk import trunk_state
 from palimpsest.settings import TrainingSettings
 
@@ -66,6 +66,36 @@ def test_a_block_adds_what_its_scale_says() -> None:
     added = block(x) - x
     assert added.mean((2, 3)).abs().max() < 1e-5  # instance normalisation
     assert torch.allclose(added.std((2, 3), correction=0), torch.full((2, 3), 0.5), atol=1e-2)
+
+
+def test_rounding_errors_of_a_flat_channel_are_not_made_a_pattern() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(2, 2, 8, 8)
+    x[0, 1] = 1 + 1e-6 * torch.rand(8, 8)
+    found, plain = InstanceNorm(2)(x), nn.InstanceNorm2d(2)(x)
+    assert found[0, 1].abs().max() < 1e-3
+    assert torch.equal(found[:, 0], plain[:, 0]) and torch.equal(found[1], plain[1])
+
+
+def gradient(network: ResblockNetwork, pictures: torch.Tensor) -> float:
+    network.zero_grad()
+    network(pictures).square().mean().backward()
+    gradients = [parameter.grad for parameter in network.blocks.parameters()]
+    return torch.stack([part.norm() for part in gradients if part is not None]).norm().item()
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_flat_picture_does_not_hide_the_others_of_its_batch(precision: torch.dtype) -> None:
+    torch.manual_seed(0)
+    network = ResblockNetwork(8, 5, blocks=9)
+    for name, parameter in network.blocks.named_parameters():
+        if name.endswith("layers.4.weight"):
+            nn.init.normal_(parameter, std=0.3)
+    varied = torch.rand(4, 3, 32, 32)
+    white = torch.cat([torch.ones(1, 3, 32, 32), varied[1:]])
+    with torch.autocast("cpu", precision, enabled=precision is torch.bfloat16):
+        expected, found = gradient(network, varied), gradient(network, white)
+    assert expected / 3 < found < 3 * expected
 
 
 @pytest.mark.parametrize(("width", "most"), [(64, 1e-6), (16, 0.03), (2, 0.15), (1, 0.2)])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
+from palimpsest.devices import device_for
 from palimpsest.settings import Examination
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.tasks.base import Batch, Pixels, Task
@@ -81,11 +82,6 @@ def choose_device(examination: Examination) -> torch.device:
     """Where to measure, as the settings say; also sets the number of CPU threads."""
     torch.set_num_threads(examination.threads)
     return device_for(examination.accelerator)
-
-
-def device_for(accelerator: str) -> torch.device:
-    """The device of an accelerator setting: a CUDA card where there is one, unless ``cpu`` is asked for."""
-    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 class Predictor:

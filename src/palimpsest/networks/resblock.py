@@ -25,6 +25,20 @@ from palimpsest.networks.convolution import PaddedConvolution, PaddingMode
 from palimpsest.networks.wavelets import start_as_wavelets
 
 
+class InstanceNorm(nn.InstanceNorm2d):
+    """Instance normalisation under which a channel that does not vary stays flat.
+
+    Where a variance is below ε it is that of rounding errors, as under a white sky that fills the picture. Some
+    norms on, each with a slope of 1 / √ε, they would be a pattern of full size, and their gradient would overflow,
+    or hide all other pictures of the batch when it is clipped.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, C, H, W)."""
+        variance, mean = torch.var_mean(x.detach(), dim=(2, 3), correction=0, keepdim=True)
+        return super().forward(torch.where(variance > self.eps, x, mean))
+
+
 class ResidualBlock(nn.Module):
     """x + two 3×3 convolutions with instance normalisation: (N, C, H, W) → (N, C, H, W)."""
 
@@ -32,10 +46,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(
             PaddedConvolution(channels, channels, 3, padding, bias=False),
-            nn.InstanceNorm2d(channels),
+            InstanceNorm(channels),
             nn.ReLU(inplace=True),
             PaddedConvolution(channels, channels, 3, padding, bias=False),
-            nn.InstanceNorm2d(channels, affine=True),
+            InstanceNorm(channels, affine=True),
         )
         scale = self.layers[-1].get_parameter("weight")
         nn.init.zeros_(scale)

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import TrainingBatches, training_loader
+from palimpsest.devices import device_for, precision_for
 from palimpsest.errors import SettingsError, TrainingError
 from palimpsest.methods.base import Method, ParameterGroup
 from palimpsest.networks.trunk import batchnorm_layers
@@ -71,9 +72,9 @@ def start_fabric(training: TrainingSettings, *, in_parts: bool = False) -> Fabri
             " equally; see training.batch_size"
         )
     fabric = Fabric(
-        accelerator=training.accelerator,
+        accelerator=device_for(training.accelerator).type,
         devices=training.devices,
-        precision=training.precision,
+        precision=precision_for(training),
         strategy=DDPStrategy(find_unused_parameters=True) if in_parts and training.devices > 1 else "auto",
     )
     fabric.launch()

@@ -1,0 +1,31 @@
+"""The device that computes, and the precision in which it does so fast."""
+
+from typing import Literal
+
+import torch
+
+from palimpsest.settings import TrainingSettings
+
+BFLOAT16 = ("amx_bf16", "avx512_bf16")
+"""Instruction sets of a CPU, by PyTorch's names. Without them its convolutions fall back on code that takes ten
+times as long as in float32. What ARM's ``bf16`` is worth has not been measured, so that it does not count."""
+
+
+def device_for(accelerator: str) -> torch.device:
+    """The device of an accelerator setting: a CUDA card where there is one, unless ``cpu`` is asked for."""
+    return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for bfloat16, or only imitates it."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in BFLOAT16)
+
+
+def precision_for(training: TrainingSettings) -> Literal["32-true", "bf16-mixed"]:
+    """The precision of a training on this machine."""
+    if training.precision != "auto":
+        return training.precision
+    return "bf16-mixed" if has_bfloat16(device_for(training.accelerator)) else "32-true"
