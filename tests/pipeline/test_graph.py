@@ -68,7 +68,9 @@ DEPENDENTS = {
         "networks networks.convolution networks.perceptual networks.resblock networks.unet networks.wavelets"
     ),
     "train evaluate floor report": "provenance",
-    "train evaluate floor": ("course data.batches methods.base networks.trunk storage.recall storage.task_file"),
+    "train evaluate floor": (
+        "course data.batches devices methods.base networks.trunk storage.recall storage.task_file"
+    ),
     "train evaluate": "tracking training training.cost",
     "train": (
         "networks.pretrained networks.standardised training.checkpoint training.lesson training.loop"
