@@ -79,7 +79,9 @@ class TrainingSettings(SettingsGroup):
     """Optimiser steps of each task, the same for every method."""
     batch_size: Annotated[int, Field(ge=1)] = 16
     learning_rate: Positive = 1e-3
-    """Of weights, BatchNorm and head (AdamW, linear warm-up, cosine to zero)."""
+    """Of weights (AdamW, linear warm-up, cosine to zero)."""
+    task_pace: Positive = 1.0
+    """How many times as fast BatchNorm and head learn: over weights that do not move they have a long way to go."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     warmup: Share = 0.05
     """Share of the steps with a rising learning rate."""

@@ -11,13 +11,13 @@ from palimpsest.errors import StorageError
 from palimpsest.methods import BASE, METHODS, build_method, entry_of
 from palimpsest.methods.base import Component, EarlierTask, Method, Start
 from palimpsest.methods.masks import BinaryMask
-from palimpsest.methods.settings import MaskSettings, MethodSettings
+from palimpsest.methods.settings import AdapterSettings, MaskSettings, MethodSettings
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
 from palimpsest.settings import NetworkSettings, TrainingSettings
 
 Study = Any
-TRAINING = TrainingSettings(learning_rate=0.01, weight_decay=0.02)
+TRAINING = TrainingSettings(learning_rate=0.01, weight_decay=0.02, task_pace=3.0)
 
 CONVOLUTIONS = 22  # 10 in the encoder; 4 × (1 up, 2 others) in the decoder
 BATCHNORMS = 18
@@ -102,11 +102,15 @@ def test_every_method_is_tested_for_what_it_trains() -> None:
 def test_each_group_has_the_settings_that_are_its_own(network: nn.Module) -> None:
     _, (weights, task) = begun("scratch", network)
     assert (weights.learning_rate, weights.weight_decay) == (0.01, 0.02)
-    assert (task.learning_rate, task.weight_decay) == (0.01, 0.0)
+    assert (task.learning_rate, task.weight_decay) == (pytest.approx(0.03), 0.0)
     assert (len(weights.parameters), len(task.parameters)) == (CONVOLUTIONS, 2 * BATCHNORMS + 2)
     _, (scores, task) = begun("piggyback", build_network(NetworkSettings(width=2), 3))
     assert (scores.learning_rate, scores.weight_decay) == (3e-3, 0.0)
+    assert task.learning_rate == pytest.approx(0.03)
     assert (len(scores.parameters), len(task.parameters)) == (CONVOLUTIONS, 2 * BATCHNORMS + 2)
+    learner = build_method("adapter", AdapterSettings(pace=5.0))
+    adapters, task = learner.begin(Start(build_network(NetworkSettings(width=2), 3), None, TRAINING))  # type: ignore[arg-type]
+    assert (adapters.learning_rate, task.learning_rate) == (pytest.approx(0.05), pytest.approx(0.03))
 
 
 def test_the_mask_starts_with_all_weights_and_the_score_and_threshold_of_the_settings(network: nn.Module) -> None:

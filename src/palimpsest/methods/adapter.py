@@ -75,7 +75,7 @@ class Adapter(Reparametrised):
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
         """The adapters."""
-        return [modules_group("adapters", modules, start)]
+        return [modules_group("adapters", modules, start, self.settings.pace)]
 
     def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
         """The sum of both convolutions' weights."""

@@ -36,7 +36,7 @@ BatchNorm and the 1×1 head belong to the task in every method: they always trai
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -203,9 +203,10 @@ def task_components(network: nn.Module) -> list[Component]:
     ]
 
 
-def task_group(start: Start) -> ParameterGroup:
-    """BatchNorm and head, which train in every method."""
-    return ParameterGroup("task", let_train(task_parameters(start.network)), start.training.learning_rate)
+def task_group(start: Start, parameters: Iterable[nn.Parameter] | None = None) -> ParameterGroup:
+    """BatchNorm and head, which train in every method, at a pace of their own; those of several tasks, if given."""
+    own = let_train(task_parameters(start.network) if parameters is None else parameters)
+    return ParameterGroup("task", own, start.training.learning_rate * start.training.task_pace)
 
 
 def everything(start: Start) -> list[ParameterGroup]:

@@ -8,6 +8,8 @@ Deliberately different: tasks are learned one by one on the base network, not al
 statistics.
 """
 
+from dataclasses import replace
+
 from torch import nn
 
 from palimpsest.methods.base import Component, Method, ParameterGroup, Start, task_components, task_group
@@ -20,7 +22,8 @@ class Batchnorm(Method):
     def begin(self, start: Start) -> list[ParameterGroup]:
         """BatchNorm and head train."""
         freeze(start.network)
-        return [task_group(start)]
+        group = task_group(start)
+        return [replace(group, learning_rate=group.learning_rate * self.settings.pace)]
 
     def store(self, network: nn.Module) -> list[Component]:
         """BatchNorm and head."""

@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from palimpsest.methods.base import Component, Method, ParameterGroup, Start, weight_group
-from palimpsest.networks.trunk import batchnorm_layers, let_train, trunk_state
+from palimpsest.methods.base import Component, Method, ParameterGroup, Start, task_group, weight_group
+from palimpsest.networks.trunk import batchnorm_layers, trunk_state
 
 BETAS = (0.5, 0.999)
 """Of AdamW. Between a task's steps all others move the weights: its mean of gradients is out of date sooner than
@@ -46,10 +46,7 @@ class Joint(Method):
         width = network.get_parameter("head.weight").shape[1]
         network.head = PerTask({task.name: nn.Conv2d(width, task.head_channels, 1) for task in start.together})
         own = [p for layer in per_task(network).values() for p in layer.parameters()]
-        return [
-            replace(group, betas=BETAS)
-            for group in (weight_group(start), ParameterGroup("task", let_train(own), start.training.learning_rate))
-        ]
+        return [replace(group, betas=BETAS) for group in (weight_group(start), task_group(start, own))]
 
     def enter(self, network: nn.Module, task: str) -> None:
         """Compute with the layers of a task from now on."""

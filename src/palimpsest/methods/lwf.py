@@ -7,10 +7,10 @@ share of the old answers' variance; both in units of the new task's loss at the 
 tenth of that of classes. Trained: everything. Stored: one network; the old answers are computed anew
 at each step by a copy of the old network, and not stored. Forgets: less than `fine-tune`. Source: Li and
 Hoiem, ECCV 2016.
-Deliberately different: a mean over the earlier tasks, not a sum, of which ``tasks_per_step`` are asked at each
-step, in turn; earlier tasks' heads and BatchNorm stay as they are (there the old heads train along), so that
-each task keeps its own; no steps in which the new head trains alone. A shared BatchNorm answers for earlier
-tasks by the statistics of the batch, now and before, and those answers move no running statistics.
+Deliberately different: a mean over the earlier tasks, not a sum; earlier tasks' heads and BatchNorm stay as they
+are (there the old heads train along), so that each task keeps its own; no steps in which the new head trains
+alone. A shared BatchNorm answers for earlier tasks by the statistics of the batch, now and before, and those
+answers move no running statistics.
 """
 
 import copy
@@ -26,9 +26,6 @@ from palimpsest.methods.fine_tune import FineTune
 from palimpsest.networks.trunk import batchnorm_layers
 from palimpsest.tasks.base import Batch, Task
 
-TURN = "lwf_turn"
-"""A buffer of the network, so that an interrupted training asks the next task in turn."""
-
 
 class Lwf(FineTune):
     """`fine-tune` with a penalty on answers of earlier tasks that change."""
@@ -42,23 +39,17 @@ class Lwf(FineTune):
             (stored.task, {n: t for c in stored.components if c.name in own for n, t in c.tensors.items()})
             for stored in start.earlier
         ]
-        start.network.register_buffer(TURN, torch.zeros((), dtype=torch.long))
         return super().begin(start)
 
     def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor | None:
         """λ₀ times the mean distance between the earlier tasks' answers now and before, in units of the loss."""
-        turn = network.get_buffer(TURN)
-        first = int(turn)
-        number = min(self.settings.tasks_per_step, len(self.earlier))
-        turn += number
         device = loss.device
         self.teacher.to(device)
         for layer, moving in batchnorm_pairs(self.teacher, network):
             layer.train(self.shared and moving.training)
         terms = []
-        for place in range(first, first + number):
-            task, state = self.earlier[place % len(self.earlier)]
-            state = {name: tensor.to(device) for name, tensor in state.items()}
+        for task, kept in self.earlier:
+            state = {name: tensor.to(device) for name, tensor in kept.items()}
             inputs = task.inputs(batch).contiguous(memory_format=torch.channels_last)
             with torch.no_grad(), resting(self.teacher, self.shared):
                 wanted = task.prediction(functional_call(self.teacher, state, (inputs,)), batch)

@@ -126,7 +126,7 @@ def original(layer: nn.Module) -> nn.Parameter:
     return layer.get_parameter("parametrizations.weight.original")
 
 
-def modules_group(name: str, modules: Iterable[nn.Module], start: Start) -> ParameterGroup:
-    """All parameters of what lies over the weights as one group: at the pace of weights, without weight decay."""
+def modules_group(name: str, modules: Iterable[nn.Module], start: Start, pace: float = 1.0) -> ParameterGroup:
+    """All parameters of what lies over the weights as one group: ``pace`` times that of weights, without decay."""
     parameters = [parameter for module in modules for parameter in module.parameters()]
-    return ParameterGroup(name, parameters, start.training.learning_rate)
+    return ParameterGroup(name, parameters, start.training.learning_rate * pace)

@@ -90,8 +90,6 @@ class LwfSettings(FineTuneSettings):
     """λ₀, how much the earlier tasks' answers count, in units of the new task's loss."""
     temperature: Positive = 2.0
     """Of class scores, before they are compared."""
-    tasks_per_step: Annotated[int, Field(ge=1)] = 1
-    """How many of the earlier tasks are asked at each step, in turn."""
 
 
 class PackNetSettings(SettingsGroup):
@@ -103,11 +101,20 @@ class PackNetSettings(SettingsGroup):
     """Share of the steps after which the task prunes, and trains on with what it keeps."""
 
 
+class BatchnormSettings(SettingsGroup):
+    """BatchNorm and head alone (Bilen & Vedaldi 2017)."""
+
+    pace: Positive = 1.0
+    """How many times as fast they learn as they do beside weights (`training.task_pace`)."""
+
+
 class AdapterSettings(SettingsGroup):
     """Parallel convolutions (Rebuffi et al. 2018)."""
 
     rank: Annotated[int, Field(ge=0)] = 0
     """0: 1×1 convolutions; otherwise convolutions of the layer's size and of this rank."""
+    pace: Positive = 1.0
+    """How many times as fast as weights they learn."""
 
 
 class BitDeltaSettings(SettingsGroup):
@@ -135,6 +142,7 @@ AnyMethodSettings = (
     | LwfSettings
     | FineTuneSettings
     | PackNetSettings
+    | BatchnormSettings
     | AdapterSettings
     | BitDeltaSettings
     | PiggybackGanSettings
@@ -153,6 +161,7 @@ class MethodSettings(SettingsGroup):
     piggyback_gan: PiggybackGanSettings = PiggybackGanSettings()
     piggyback_resblock: MaskSettings = MaskSettings()
     bitdelta: BitDeltaSettings = BitDeltaSettings()
+    batchnorm: BatchnormSettings = BatchnormSettings()
     adapter: AdapterSettings = AdapterSettings()
     packnet: PackNetSettings = PackNetSettings()
     ewc: EwcSettings = EwcSettings()
