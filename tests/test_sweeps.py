@@ -157,7 +157,7 @@ def test_every_variant_of_the_repository_resolves(params_yaml: Content) -> None:
     for preset in params_yaml["sweeps"]:
         over = {"preset": preset}
         for sweep in sweeps_of(params_yaml, over).values():
-            for name in sweep:
+            for name, changes in sweep.items():
                 varied = vary(params_yaml, over, name)
                 assert varied.variant is not None
-                assert varied.variant.own_base == name.startswith(("base-", "batchnorm-", "gradient-"))
+                assert varied.variant.own_base == bool({"base", "network", "training"} & {*changes})
