@@ -12,7 +12,9 @@ import pytest
 import yaml
 
 from palimpsest.data.pictures import write_picture
+from palimpsest.devices import precision_for
 from palimpsest.provenance import TABLES, file_of
+from palimpsest.settings import TrainingSettings
 from palimpsest.storage.task_file import load_task
 from tests.pipeline.conftest import Job, Study
 
@@ -126,6 +128,7 @@ def test_every_file_leads_back_to_settings_seed_commit_data_and_run(
             assert (training["seed"], training["commit"]) == (0, commit)
             assert training["data_sha256"] == data[training["task"]]
             assert training["settings"]["task_name"] == training["task"]
+            assert training["settings"]["training"]["precision"] == precision_for(TrainingSettings())
             assert len(training["mlflow_run"]) == 32
         if file.startswith("results/"):
             assert told["measured_with"]
