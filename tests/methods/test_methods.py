@@ -11,7 +11,7 @@ from palimpsest.errors import StorageError
 from palimpsest.methods import BASE, METHODS, build_method, entry_of
 from palimpsest.methods.base import Component, EarlierTask, Method, Start
 from palimpsest.methods.masks import BinaryMask
-from palimpsest.methods.settings import AdapterSettings, MaskSettings, MethodSettings
+from palimpsest.methods.settings import AdapterSettings, BatchnormSettings, MaskSettings, MethodSettings
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
 from palimpsest.settings import NetworkSettings, TrainingSettings
@@ -111,6 +111,9 @@ def test_each_group_has_the_settings_that_are_its_own(network: nn.Module) -> Non
     learner = build_method("adapter", AdapterSettings(pace=5.0))
     adapters, task = learner.begin(Start(build_network(NetworkSettings(width=2), 3), None, TRAINING))  # type: ignore[arg-type]
     assert (adapters.learning_rate, task.learning_rate) == (pytest.approx(0.05), pytest.approx(0.03))
+    learner = build_method("batchnorm", BatchnormSettings(pace=2.0))
+    (task,) = learner.begin(Start(build_network(NetworkSettings(width=2), 3), None, TRAINING))  # type: ignore[arg-type]
+    assert task.learning_rate == pytest.approx(0.06)
 
 
 def test_the_mask_starts_with_all_weights_and_the_score_and_threshold_of_the_settings(network: nn.Module) -> None:
