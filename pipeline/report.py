@@ -7,6 +7,7 @@ import argparse
 
 from palimpsest import job
 from palimpsest.layout import Layout
+from palimpsest.methods import entry_of
 from palimpsest.provenance import code_version
 from palimpsest.report.page import Origin, write_page
 from palimpsest.settings import Settings
@@ -23,7 +24,20 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         methods=settings.methods,
         origin=Origin(settings.preset, code_version(), settings.digest()),
         sweeps=measured_below(layout.results),
+        apart=apart(settings),
     )
+
+
+def apart(settings: Settings) -> dict[str, str]:
+    """The methods whose bytes and quality do not compare with those of the others, and why."""
+    found = {}
+    for method in settings.methods:
+        width = settings.network_of(method).width
+        if entry_of(method).together:
+            found[method] = "learns all tasks at once"
+        elif width != settings.network.width:
+            found[method] = f"of width {width} instead of {settings.network.width}"
+    return found
 
 
 if __name__ == "__main__":

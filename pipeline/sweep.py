@@ -27,8 +27,10 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 
 def measured(settings: Settings, method: str, variant: str, seed: int) -> pd.DataFrame:
-    """Each task after each later one, single classes right after learning alone; of masks the share of zeros, too,
-    as a metric `zeros`.
+    """Each task after each later one, single classes right after learning alone.
+
+    As metrics of each task that is added stand beside them `bytes`, what it adds to all that is needed to run, and
+    of masks `zeros`, their share.
     """
     folder = Layout(settings.preset, variant).evaluation(seed, method)
     metrics = pd.read_csv(folder / "metrics.csv")
@@ -37,6 +39,9 @@ def measured(settings: Settings, method: str, variant: str, seed: int) -> pd.Dat
         zeros = pd.read_csv(folder / "zeros.csv")
         whole = zeros[zeros["layer"] == "all"].rename(columns={"zeros": "value"})
         rows.append(whole.assign(metric="zeros", after=whole["task"]))
+    growth = pd.read_csv(folder / "growth.csv")
+    run = growth[growth["needed_to"] == "run"]
+    rows.append(run.assign(metric="bytes", after=run["task"], value=run["bytes"].diff()).dropna())
     return pd.concat(rows).assign(variant=variant, seed=seed, method=method)[COLUMNS]
 
 

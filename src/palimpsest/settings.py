@@ -446,7 +446,7 @@ class Settings(SettingsGroup):
             if not first.gives_picture:
                 raise ValueError(
                     f"compositions.{number}.first: {made.first} gives classes, and no picture that {made.second} "
-                    "could go on with; make it the second task, or give it a loss on pictures"
+                    "could go on with or be blended with; make it the second task, or give it a loss on pictures"
                 )
             if "blend" in made.ways and first.kind != second.kind:
                 raise ValueError(

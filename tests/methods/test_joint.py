@@ -29,7 +29,8 @@ class Plain(nn.Module):
 def begun() -> tuple[Joint, Any]:
     torch.manual_seed(0)
     network, method = Plain(), Joint(None)
-    tasks = [SimpleNamespace(name="labels", head_channels=5), SimpleNamespace(name="colour", head_channels=3)]
+    # a task may have the name of something that a module has
+    tasks = [SimpleNamespace(name=name, head_channels=count) for name, count in (("labels", 5), ("train", 3))]
     method.begin(Start(network, tasks[0], TrainingSettings(), together=tasks))  # type: ignore[arg-type]
     return method, network.train()
 
@@ -39,7 +40,7 @@ def test_a_task_computes_with_its_own_layers_and_moves_no_statistics_of_another(
     method.enter(network, "labels")
     assert network(torch.rand(2, 1, 4, 4)).shape[1] == 5
     before = {name: tensor.clone() for c in method.store(network) for name, tensor in c.tensors.items()}
-    method.enter(network, "colour")
+    method.enter(network, "train")
     assert network(torch.rand(2, 1, 4, 4)).shape[1] == 3
     colour = {name: tensor.clone() for c in method.store(network) for name, tensor in c.tensors.items()}
     method.enter(network, "labels")

@@ -60,7 +60,7 @@ def earlier(head: float) -> EarlierTask:
         name="earlier",
         inputs=lambda batch: batch["picture"],
         prediction=lambda output, batch: output,
-        distillation=lambda found, wanted, temperature: (found - wanted).square().mean(),
+        distillation=lambda found, wanted, temperature: (found - wanted).square().mean() * temperature / 2,
     )
     norm = {"weight": [1.0], "bias": [0.0], "running_mean": [0.0], "running_var": [1.0 - 1e-5]}
     components = (
@@ -86,7 +86,11 @@ def test_all_earlier_heads_are_asked_on_the_new_pictures() -> None:
     assert penalty(method, network, batch) == pytest.approx(0, abs=1e-9)
     with torch.no_grad():
         network.trunk.weight.fill_(2.5)  # the trunk moves by ½: answers move by ½ · head
-    assert penalty(method, network, batch) == pytest.approx(10 * (0.5**2 * 1 + 0.5**2 * 3**2) / 2, rel=1e-5)
+    expected = 10 * (0.5**2 * 1 + 0.5**2 * 3**2) / 2
+    assert penalty(method, network, batch) == pytest.approx(expected, rel=1e-5)
+    warmer = Lwf(LwfSettings(weight=10.0, temperature=4.0))
+    warmer.begin(Start(Plain(), None, TrainingSettings(), (earlier(1.0), earlier(3.0))))  # type: ignore[arg-type]
+    assert penalty(warmer, network, batch) == pytest.approx(2 * expected, rel=1e-5)
     assert network.norm.training
     assert all(torch.equal(network.get_buffer(name), before) for name, before in statistics.items())
 

@@ -53,6 +53,20 @@ def test_a_method_starts_at_the_base(name: str, changes: dict[str, Any]) -> None
         assert torch.allclose(layer.weight, base[f"{layer_name}.weight"], atol=1e-6), layer_name
 
 
+def test_changes_are_plain_until_their_share_of_the_steps_is_done() -> None:
+    method, network, base = begun("bitdelta", {"quantised_after": 0.6})
+    deltas = {name: learned(layer) for name, layer in trunk_layers(network)}
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for delta in deltas.values():
+            delta.delta.normal_(std=0.01)  # type: ignore[union-attr]
+    for share, plain in ((0.5, True), (0.6, False), (0.7, False)):
+        method.after_step(network, share)
+        for name, layer in trunk_layers(network):
+            changes = (layer.weight - base[f"{name}.weight"]).detach()
+            assert torch.allclose(changes, deltas[name].delta, atol=1e-6) is plain  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(("name", "changes"), VARIANTS)
 def test_what_is_recalled_is_what_was_learned_bit_for_bit(name: str, changes: dict[str, Any]) -> None:
     method, network, base = begun(name, changes)

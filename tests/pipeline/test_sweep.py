@@ -40,7 +40,9 @@ def test_a_sweep_measures_every_task_of_its_variants_and_of_the_method(swept: St
     assert set(rows.method) == {"piggyback"}
     for _, found in rows.groupby("variant"):
         assert set(found.task) == {"coco-seg", "colorize"}
-    assert set(rows[rows.metric == "zeros"].task) == {"colorize"}
+    for name in ("zeros", "bytes"):
+        added = rows[rows.metric == name]
+        assert set(added.task) == {"colorize"} and (added.value > 0).all()
     folder = swept.folder / "results/mini/evaluation/seed-0/piggyback"
     then = pd.read_csv(folder / "metrics.csv").query("metric == 'ssim'")
     own = rows[(rows.variant == "") & (rows.metric == "ssim")]

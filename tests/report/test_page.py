@@ -1,4 +1,5 @@
 import re
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -151,6 +152,72 @@ def test_the_forgetting_summary_is_a_table_and_a_figure_that_can_be_read_aloud(p
     assert "On the Pareto front: fine-tune, piggyback." in html
     assert "<title>piggyback: 90.0 %, 4 KiB</title>" in html
     assert "which is not among" not in html and "Time and memory were not measured" not in html
+
+
+def test_methods_apart_are_shown_and_dominate_nobody(results, data, sequence, methods):
+    table = pd.read_csv(results / "forgetting.csv")
+    best = {**table.iloc[1], "method": "joint", "relative_quality": 1.2, "bytes_per_added_task": 1.0}
+    pd.concat([table, pd.DataFrame([best])]).to_csv(results / "forgetting.csv", index=False)
+    render_apart = partial(render, results, data, sequence, [*methods, "joint"], Origin("mini"))
+    assert "On the Pareto front: joint." in render_apart()
+    html = render_apart(apart={"joint": "learns all tasks at once"})
+    assert "On the Pareto front: fine-tune, piggyback." in html
+    assert "<title>joint: 120.0 %, 1 B</title>" in html
+    assert "no part of the front: joint (learns all tasks at once)." in " ".join(html.split())
+    alone = render_apart(apart=dict.fromkeys([*methods, "joint"], "of another width"))
+    assert "On the Pareto front: none." in alone
+    read(alone)
+
+
+def variant(name, miou_left, total_loss):
+    """Three tasks learned, and what is left of the first and of colour after the last."""
+    return [
+        (name, "coco-seg", "coco-seg", "miou", 90.0),
+        (name, "coco-seg", "style-gogh", "miou", miou_left),
+        (name, "colorize", "colorize", "ciede2000", 10.0),
+        (name, "colorize", "style-gogh", "ciede2000", 12.5),
+        (name, "style-gogh", "style-gogh", "total_loss", total_loss),
+    ]
+
+
+SWEPT = {
+    "ewc": (
+        [*variant("", 45.0, 2.0), *variant("stiff", 81.0, 4.0), *variant("loose", 9.0, 1.0)],
+        [
+            ("", "method_settings.ewc.weight", "1.0"),
+            ("stiff", "method_settings.ewc.weight", "10.0"),
+            ("loose", "method_settings.ewc.weight", "0.1"),
+        ],
+    ),
+    "resblock6": (
+        [("", "coco-seg", "coco-seg", "miou", 80.0), ("l2", "coco-seg", "coco-seg", "miou", 30.0)],
+        [("", "tasks.coco-seg.loss", "cross-entropy"), ("l2", "tasks.coco-seg.loss", "l2")],
+    ),
+}
+
+
+def test_sweeps_are_tables_a_figure_of_what_forgets_and_losses_beside_the_studys(
+    tmp_path, results, metrics, data, sequence, methods
+):
+    scratch = metrics[metrics["method"] == "piggyback"].assign(method="scratch")
+    pd.concat([metrics, scratch]).to_csv(results / "metrics.csv", index=False)
+    files = []
+    for method, (rows, settings) in SWEPT.items():
+        table = pd.DataFrame(rows, columns=["variant", "task", "after", "metric", "value"])
+        table.assign(seed=0, method=method).to_csv(tmp_path / f"{method}.csv", index=False)
+        pd.DataFrame(settings, columns=["variant", "setting", "set_to"]).to_csv(
+            tmp_path / f"{method}-settings.csv", index=False
+        )
+        files.append(tmp_path / f"{method}.csv")
+    html = render(results, data, sequence, methods, Origin("mini"), files)
+    rows = read(html).rows
+    assert ["stiff", "90.00", "10.00", "4.000", "81.00", "12.50", "method_settings.ewc.weight = 10.0"] in rows
+    assert "<title>stiff: forward -25.0 %, backward -15.0 %</title>" in html  # 1 and 1/2; 0.9 and 0.8
+    joined = re.search(r'"Backward transfer against.*?</svg>', html, re.DOTALL)
+    assert joined and joined[0].count('class="joined"') == 1 and joined[0].count('class="best"') == 3
+    assert ["L2", "mIoU ↑", "4.49", "30.00"] in rows
+    assert ["cross-entropy", "mIoU ↑", "52.55", "80.00"] in rows
+    assert ["L1", "mIoU ↑", "7.11", "–"] in rows
 
 
 def test_deviations_stand_in_the_summary_and_as_bars(results, metrics, page):

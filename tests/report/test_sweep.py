@@ -37,6 +37,15 @@ def test_one_seed_has_no_deviation() -> None:
     assert last == "| `slow` | 90.00 | 70.00 | 0.2500 | 30 |"
 
 
+def test_bytes_stand_there_where_variants_differ() -> None:
+    bytes_of = [("", 0, task, task, "bytes", size) for task, size in (("second", 2048.0), ("style", 4096.0))]
+    same = [("slow", *row[1:]) for row in bytes_of]
+    assert sweep_table(sweep("bitdelta", [*ROWS, *bytes_of, *same], [])) == sweep_table(sweep("bitdelta", ROWS, []))
+    less = [("slow", *row[1:5], 1024.0) for row in bytes_of]
+    header, _, usual, slow = sweep_table(sweep("bitdelta", [*ROWS, *bytes_of, *less], [])).splitlines()
+    assert [line.split(" | ")[-1] for line in (header, usual, slow)] == ["KiB a task |", "3.0 |", "1.0 |"]
+
+
 def test_without_masks_there_is_no_column_of_zeros() -> None:
     header, *_ = sweep_table(sweep("ewc", ROWS[:4], [])).splitlines()
     assert header == "|  | `first` mIoU (%) ↑ | `second` mIoU (%) ↑ |"
@@ -57,13 +66,16 @@ PENALTY = sweep(
         *learned("stiff", 60.0, 25.0),
         *learned("loose", 20.0, 50.0),
         *learned("bn", 8.0, 48.0),
+        *learned("pace", 16.0, 40.0),
     ],
     [
         ("", "method_settings.ewc.weight", "10.0"),
         ("", "method_settings.ewc.batchnorm", "task"),
+        ("", "training.task_pace", "4.0"),
         ("stiff", "method_settings.ewc.weight", "100.0"),
         ("loose", "method_settings.ewc.weight", "1.0"),
         ("bn", "method_settings.ewc.batchnorm", "shared"),
+        ("pace", "training.task_pace", "1.0"),  # the same number as a weight, of which there is a line
     ],
 )
 
@@ -76,6 +88,7 @@ def test_what_is_forgotten_stands_in_the_table_too() -> None:
         "| `stiff` | 80.00 | 25.00 | 60.00 |",
         "| `loose` | 80.00 | 50.00 | 20.00 |",
         "| `bn` | 80.00 | 48.00 | 8.00 |",
+        "| `pace` | 80.00 | 40.00 | 16.00 |",
     ]
 
 
@@ -97,11 +110,12 @@ def test_what_forgets_stands_where_its_transfers_say_and_values_of_one_setting_a
     assert {name: (round(x, 9), round(y, 9)) for name, (x, y) in places.items()} == {
         "fine-tune": (0.1, -0.95),
         "ewc": (-0.1, -0.5),
-        "ewc 100.0": (-0.5, -0.25),
-        "ewc 1.0": (0.0, -0.75),
+        "stiff": (-0.5, -0.25),
+        "loose": (0.0, -0.75),
         "bn": (-0.04, -0.9),
+        "pace": (-0.2, -0.8),
     }
-    assert joined == [["ewc 1.0", "ewc", "ewc 100.0"]]
+    assert joined == [["loose", "ewc", "stiff"]]
 
 
 def test_the_section_has_a_figure_only_of_what_forgets(metrics: pd.DataFrame) -> None:
@@ -109,8 +123,8 @@ def test_the_section_has_a_figure_only_of_what_forgets(metrics: pd.DataFrame) ->
     assert found is not None
     assert [point["name"] for point in found["kept"]["points"] if point["strong"]] == [
         "ewc",
-        "ewc 100.0",
-        "ewc 1.0",
+        "stiff",
+        "loose",
     ]
     assert found["tables"][0]["rows"][1]["changes"] == "method_settings.ewc.weight = 100.0"
     assert found["losses"] == []

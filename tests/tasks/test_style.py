@@ -59,6 +59,16 @@ def test_parts_sum_to_the_loss(painting: Path):
     assert losses["loss"].item() == pytest.approx(sum(losses[name].item() for name in PARTS))
 
 
+def test_what_estimates_fisher_information_is_the_loss_itself_since_it_is_no_likelihood(painting: Path):
+    task = StyleTask("style-gogh", settings(painting))
+    batch, prediction = a_batch(), a_prediction().requires_grad_()
+    sampled = task.sampled_loss(prediction, batch)
+    loss = task.losses(prediction, batch)["loss"]
+    assert sampled.item() == loss.item() > 0
+    (gradient,) = torch.autograd.grad(sampled, prediction)
+    assert torch.equal(gradient, torch.autograd.grad(loss, prediction)[0]) and gradient.abs().sum() > 0
+
+
 def test_each_part_grows_with_its_own_weight_and_no_other(painting: Path):
     once = StyleTask("style-gogh", settings(painting)).losses(a_prediction(), a_batch())
     for part in KINDS:

@@ -1,6 +1,6 @@
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -265,6 +265,35 @@ def test_a_method_is_asked_at_every_step_and_once_at_the_end(new_study: Any, tmp
     assert isinstance(toy.method, Watching)
     assert toy.method.shares == [0.25, 0.5, 0.75, 1.0] and toy.method.done == 1
     assert all(entry["penalty"] == 100 and 0 < entry["loss"] < 5 for entry in history)
+
+
+class Holding(Watching):
+    """Trains everything, on a spring to where it was."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def begin(self, start: Start) -> list[ParameterGroup]:
+        self.anchor = [p.detach().clone() for p in start.network.parameters()]
+        return super().begin(start)
+
+    def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor:
+        return self.weight * torch.stack([square.sum() for square in self.squares(network)]).sum()
+
+    def squares(self, network: nn.Module) -> Iterator[Tensor]:
+        return ((p - at).square() for p, at in zip(network.parameters(), self.anchor, strict=True))
+
+
+@pytest.mark.slow
+def test_a_penalty_leads_the_training_too(new_study: Any, tmp_path: Path) -> None:
+    moved = {}
+    for weight in (0.0, 1e4):
+        method = Holding(weight)
+        toy = Toy(new_study(), tmp_path / str(weight), method, steps=12)
+        toy.train()
+        moved[weight] = sum(square.sum().item() for square in method.squares(toy.network))
+    assert 0 < moved[1e4] < moved[0.0] / 4
 
 
 @pytest.mark.slow

@@ -17,15 +17,13 @@ def cost_rows(stored: StoredTasks) -> list[dict[str, object]]:
     """One row per task: task, seconds, peak_memory (MiB); none for a task of whose training there is no record.
 
     A record that is not of the very training that left the stored task, as after an older state was checked out,
-    is not taken. One lesson that teaches all tasks counts for each in equal parts.
+    is not taken. One lesson that teaches all tasks counts for each as a whole: who adds a task repeats it.
     """
     rows: list[dict[str, object]] = []
     for task in stored.sequence:
         owner = stored.base if stored.is_base(task) else stored
-        together = owner.course.entry.together
-        lesson = stored.sequence[0] if together else task
+        lesson = stored.sequence[0] if owner.course.entry.together else task
         cost = load_cost(stored.layout.cost(stored.seed, owner.method, lesson))
         if cost is not None and cost.sha256 == stored.file(lesson).sha256:
-            seconds = cost.seconds / (len(stored.sequence) if together else 1)
-            rows.append({"task": task, "seconds": seconds, "peak_memory": cost.peak_memory})
+            rows.append({"task": task, "seconds": cost.seconds, "peak_memory": cost.peak_memory})
     return rows

@@ -7,6 +7,8 @@ Trained: one network from random weights, and a BatchNorm and a head of each tas
 have by themselves, the base task those of the base network; the learning rate is the first task's. Stored: one
 network, with BatchNorm and head of each task.
 Forgets: does not apply. Source: common practice, as in Caruana, Multitask Learning, 1997.
+Deliberately different: BatchNorm and head are each task's own, as in the methods that learn in sequence; no
+weights balance the losses.
 """
 
 import copy
@@ -27,12 +29,18 @@ class PerTask(nn.Module):
 
     def __init__(self, layers: dict[str, nn.Module]) -> None:
         super().__init__()
-        self.layers = nn.ModuleDict(layers)
+        self.places = {task: place for place, task in enumerate(layers)}  # a ModuleDict bears not every name
+        self.layers = nn.ModuleList(layers.values())
         self.task = next(iter(layers))
+
+    @property
+    def layer(self) -> nn.Module:
+        """That of the task at hand."""
+        return self.layers[self.places[self.task]]
 
     def forward(self, x: Tensor) -> Tensor:
         """What the layer of the task makes of it."""
-        return self.layers[self.task](x)  # type: ignore[no-any-return]
+        return self.layer(x)  # type: ignore[no-any-return]
 
 
 class Joint(Method):
@@ -58,7 +66,7 @@ class Joint(Method):
         own = {
             f"{name}.{key}": tensor.detach()
             for name, layer in per_task(network).items()
-            for key, tensor in layer.layers[layer.task].state_dict().items()
+            for key, tensor in layer.layer.state_dict().items()
             if key != "num_batches_tracked"
         }
         head = {name: tensor for name, tensor in own.items() if name.startswith("head.")}

@@ -2,15 +2,15 @@
 
 Idea: the old network's answers on new pictures stand in for the old pictures. Formula: the loss plus λ₀ times
 the mean over earlier tasks of the distance between its answer now and its answer before this task: KL
-divergence at temperature 2 for labels (times the temperature squared); for pictures the squared distance, as a
-share of the old answers' variance; both in units of the new task's loss at the step, since that of colour is a
-tenth of that of classes. Trained: everything. Stored: one network; the old answers are computed anew
-at each step by a copy of the old network, and not stored. Forgets: less than `fine-tune`. Source: Li and
-Hoiem, ECCV 2016.
-Deliberately different: a mean over the earlier tasks, not a sum; earlier tasks' heads and BatchNorm stay as they
-are (there the old heads train along), so that each task keeps its own; no steps in which the new head trains
-alone. A shared BatchNorm answers for earlier tasks by the statistics of the batch, now and before, and those
-answers move no running statistics.
+divergence at temperature 2 for labels (times the temperature squared); for pictures the squared distance.
+Trained: everything. Stored: one network; the old answers are computed anew at each step by a copy of the old
+network, and not stored. Forgets: less than `fine-tune`. Source: Li and Hoiem, ECCV 2016.
+Deliberately different: a distance of pictures is a share of the old answers' variance, and all distances count in
+units of the new task's loss at the step, since that of colour is a tenth of that of classes: what holds the
+earlier answers weakens with that loss. A mean over the earlier tasks, not a sum; earlier tasks' heads and BatchNorm
+stay as they are (there the old heads train along), so that each task keeps its own; no steps in which the new head
+trains alone. A shared BatchNorm answers for earlier tasks by the statistics of the batch, now and before, and
+those answers move no running statistics.
 """
 
 import copy

@@ -1,9 +1,9 @@
 """`piggyback-resblock`: masks over the residual blocks of the base task.
 
 Idea: what the study left as future work: both of its ideas at once. Formula: w ∘ [s > threshold] for the
-weights of the blocks that `resblock6` learned for the base task. Trained: their scores, and the head. Stored:
-one bit per weight of the blocks, 1/32 of what `resblock6` stores. Forgets: nothing. Source: the study's
-outlook; Mallya et al., ECCV 2018.
+weights of the blocks that `resblock6` learned for the base task. Trained: their scores, the scale and shift at the
+end of each block, and the head. Stored: one bit per weight of the blocks, 1/32 of what `resblock6` stores; scales,
+shifts and head. Forgets: nothing. Source: the study's outlook; Mallya et al., ECCV 2018.
 Deliberately different from `piggyback`: the auto-encoder around the blocks is not masked, since it has to go on
 to encode pictures.
 """

@@ -2,7 +2,8 @@
 
 Idea: what one network per task achieves; the yardstick, not a way to learn continually. Formula: a W of its own
 for each task. Trained: every weight, from random ones. Stored: the whole network, per task. Forgets: nothing,
-since nothing is shared. Source: the study's first column. The base network is trained in the same way.
+since nothing is shared. Source: the study's first column. Deliberately different: nothing. The base network is
+trained in the same way, for steps of its own (`base.steps`).
 """
 
 from torch import nn

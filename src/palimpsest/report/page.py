@@ -61,14 +61,16 @@ def write_page(
     methods: Sequence[str],
     origin: Origin,
     sweeps: Sequence[Path] = (),
+    apart: Mapping[str, str] | None = None,
 ) -> None:
     """Write the report of one preset.
 
     results: `results/<preset>`, of which only `metrics.csv` must be there. data: `data/<preset>`. sequence:
     (task, kind) in the order of learning. methods: in the order of their columns. sweeps: the tables of
-    `snakemake sweep`. Raises DataError for a file of results that is unreadable or contradicts itself.
+    `snakemake sweep`. apart: methods that do not compare with the others, and why. Raises DataError for a file of
+    results that is unreadable or contradicts itself.
     """
-    write_text(destination, render(results, data, sequence, methods, origin, sweeps))
+    write_text(destination, render(results, data, sequence, methods, origin, sweeps, apart))
 
 
 def render(
@@ -78,6 +80,7 @@ def render(
     methods: Sequence[str],
     origin: Origin,
     sweeps: Sequence[Path] = (),
+    apart: Mapping[str, str] | None = None,
 ) -> str:
     """The page as text; see `write_page`."""
     metrics = _table(results / "metrics.csv")
@@ -105,7 +108,7 @@ def render(
         classes=_classes(matrix, learned),
         study=_study(),
         forgetting=[_forgetting(matrix, name) for name in learned if _measured(matrix, name)],
-        summary=summary_table(_table(results / "forgetting.csv"), learned),
+        summary=summary_table(_table(results / "forgetting.csv"), learned, apart),
         diagnostics=diagnostics_table(_table(results / "diagnostics.csv"), matrix, learned),
         sizes=size_table(_table(results / "sizes.csv"), matrix, learned),
         sweeps=sweep_sections([load_sweep(path) for path in sweeps], metrics, sequence),

@@ -68,15 +68,26 @@ def table(summary: Summary) -> str:
 
 
 def methods_table(summary: Summary, forgetting: pd.DataFrame) -> str:
-    """A summary and the forgetting summary as a Markdown table of many methods: methods down, figures across."""
+    """A summary and the forgetting summary as a Markdown table of many methods: methods down, figures across.
+
+    What is left of the base task after the next one stands beside them: what one task does to another of its kind.
+    """
     methods = list(summary)
     found = {str(row["method"]): row for row in forgetting.to_dict("records")}
     columns: list[tuple[str, list[str]]] = []
-    for key in sorted({key for entry in summary.values() for key in entry if key.startswith("task ")}, key=_number):
-        cells = {method: summary[method].get(key, {}) for method in methods}
+    tasks = sorted({key for entry in summary.values() for key in entry if key.startswith("task ")}, key=_number)
+    names = [key.split(" ", 2)[2] for key in tasks]
+    parts = [
+        (_code(name), {m: summary[m].get(key, {}) for m in methods}) for key, name in zip(tasks, names, strict=True)
+    ]
+    if len(names) > 1:
+        first, second = names[:2]
+        left = {m: summary[m].get("forgetting", {}).get(f"{first} after {second}", {}) for m in methods}
+        parts.append((f"{_code(first)} after {_code(second)}", left))
+    for label, cells in parts:
         for name in in_short(_metrics(cells.values())):
             ((_, title, *values),) = _rows("", cells, [name])
-            columns.append((f"{_code(key.split(' ', 2)[2])} {title}", values))
+            columns.append((f"{label} {title}", values))
     for figure, title in SUMMED_UP.items():
         cells_of = [_figure(found.get(method, {}), figure) for method in methods]
         columns.append((title, cells_of))

@@ -17,6 +17,11 @@ from palimpsest.metrics.described import describe, in_short, titled, written
 from palimpsest.report import study
 from palimpsest.report.chart import Mark, scatter, share_axis
 from palimpsest.report.readme import markdown
+from palimpsest.report.tradeoff import number
+
+ADDED = {"zeros": ("zeros (%)", 100.0, 0), "bytes": ("KiB a task", 1 / 1024, 1)}
+"""What is told of the tasks that a method adds: how a table calls it, times what it stands there, with how many
+decimals."""
 
 LOSS = re.compile(r"tasks\.[^.]+\.loss")
 """A setting that says by which loss a task is learned."""
@@ -68,7 +73,7 @@ def sweep_table(sweep: Sweep) -> str:
     """Markdown: a line per variant, means over the seeds ± their standard deviation.
 
     The base task's figure says which base network a line stands on: a variant that changes the training has its
-    own. `zeros` is the mean of all tasks' masks.
+    own. What tasks add (`ADDED`) is a mean over them.
     """
     header, lines = sweep_cells(sweep)
     titles = ["", *(f"`{task}` {label}" if task else label for task, label in header)]
@@ -79,7 +84,8 @@ def sweep_table(sweep: Sweep) -> str:
 def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, list[str]]]]:
     """Task and metric of each column, and variant and cells of each line.
 
-    Each task right after it was learned; behind them, of tasks that any variant forgets, after the last task.
+    Each task right after it was learned; behind them, of tasks that any variant forgets, after the last task; and
+    what tasks add, of bytes only where variants differ.
     """
     learned, final = rows_learned(sweep), rows_in_the_end(sweep)
     named = learned.groupby("task", sort=False)["metric"]
@@ -88,7 +94,8 @@ def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, li
     both = learned.merge(final, on=key, suffixes=("", "_final"))
     moved = set(both.loc[both["value"] != both["value_final"], "task"])
     forgotten = [(task, metric) for task, metric in dict(columns).items() if task in moved]
-    masks = "zeros" in set(learned["metric"])
+    header = [(task, titled(describe(metric))) for task, metric in columns]
+    header += [(task, f"{titled(describe(metric))} in the end") for task, metric in forgotten]
     lines = []
     for variant in sweep.variants:
         cells = [
@@ -96,13 +103,15 @@ def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, li
             for rows, chosen in ((learned, columns), (final, forgotten))
             for task, metric in chosen
         ]
-        if masks:
-            zeros = learned.loc[(learned["variant"] == variant) & (learned["metric"] == "zeros"), "value"]
-            cells.append(f"{100 * zeros.mean():.0f}" if len(zeros) else "–")
         lines.append((variant, cells))
-    header = [(task, titled(describe(metric))) for task, metric in columns]
-    header += [(task, f"{titled(describe(metric))} in the end") for task, metric in forgotten]
-    return header + [("", "zeros (%)")] * masks, lines
+    for name, (title, scale, digits) in ADDED.items():
+        means = learned[learned["metric"] == name].groupby("variant")["value"].mean()
+        shown = [number(scale * means.get(variant, math.nan), digits) or "–" for variant in sweep.variants]
+        if len(means) and (name != "bytes" or len({*shown}) > 1):
+            header.append(("", title))
+            for (_, cells), text in zip(lines, shown, strict=True):
+                cells.append(text)
+    return header, lines
 
 
 def rows_learned(sweep: Sweep) -> pd.DataFrame:
@@ -163,29 +172,16 @@ Transfer = tuple[float, float]
 def kept_and_learned(
     sweeps: Sequence[Sweep], metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
 ) -> tuple[dict[str, Transfer], list[list[str]]]:
-    """Forward and backward transfer of what forgets, by a name to be shown; and which of them are joined by a line.
+    """Forward and backward transfer of each variant and method that forgets; and which are joined by a line.
 
-    Joined are the variants of a method that change one and the same number, with the method as it is set.
+    Joined are at least two variants of a method that change one and the same number, with the method as it is set.
     """
-    names: dict[tuple[str, str], str] = {}
-    joined = []
-    for sweep in sweeps:
-        series: dict[str, list[tuple[float, str]]] = {}
-        for variant in sweep.variants:
-            changes = sweep.set_to(variant)
-            name = variant
-            for setting, value in changes.items() if len(changes) == 1 or not variant else ():
-                if is_number(value):
-                    name = f"{sweep.method} {value}" if variant else sweep.method
-                    series.setdefault(setting, []).append((float(value), name))
-            names[sweep.method, variant] = name or sweep.method
-        joined += [[name for _, name in sorted(line)] for line in series.values() if len(line) > 2]
+    joined = [line for sweep in sweeps for line in series(sweep)]
     swept = [sweep.measured for sweep in sweeps]
     known = {sweep.method for sweep in sweeps}
     rest = metrics[~metrics["method"].isin(known)].assign(variant="")
     rows = pd.concat([rest, *swept])
-    keys = zip(rows["method"], rows["variant"], strict=True)
-    rows = rows.assign(method=[names.get(key, key[0]) for key in keys])
+    rows = rows.assign(method=rows["variant"].where(rows["variant"] != "", rows["method"]))
     transfers = {}
     for method, of_seeds in quality_figures(rows, sequence).items():
         mean = over_seeds([*of_seeds.values()])
@@ -197,6 +193,17 @@ def kept_and_learned(
     }
     lines = [[name for name in line if name in forgetful] for line in joined]
     return forgetful, [line for line in lines if len(line) > 1]
+
+
+def series(sweep: Sweep) -> list[list[str]]:
+    """Of each number that at least two variants change, and nothing else: they and the method, by its value."""
+    found: dict[str, list[tuple[float, str]]] = {}
+    for variant in sweep.variants:
+        changes = sweep.set_to(variant)
+        for setting, value in changes.items() if len(changes) == 1 or not variant else ():
+            if is_number(value):
+                found.setdefault(setting, []).append((float(value), variant or sweep.method))
+    return [[name for _, name in sorted(line)] for line in found.values() if len(line) > 2]
 
 
 def is_number(text: str) -> bool:

@@ -29,11 +29,14 @@ SHOWN = {
 """How the table shows each column of `forgetting.csv`: times what, with how many decimals, with a plus or not."""
 
 
-def summary_table(forgetting: pd.DataFrame | None, methods: Sequence[str]) -> Context | None:
+def summary_table(
+    forgetting: pd.DataFrame | None, methods: Sequence[str], apart: Mapping[str, str] | None = None
+) -> Context | None:
     """The forgetting summary with a row per method, and the figure of it; None: not recorded.
 
-    `front` are the methods that no other one dominates; `missing` says of `reference` and `costs` whether they are
-    what makes cells empty.
+    apart: methods that do not compare with the others, and why; they are shown, and take no part in the front.
+    `front` are the methods that no other one dominates; `apart` says for each reason of whom it is true; `missing`
+    says of `reference` and `costs` whether they are what makes cells empty.
     """
     if forgetting is None:
         return None
@@ -49,12 +52,14 @@ def summary_table(forgetting: pd.DataFrame | None, methods: Sequence[str]) -> Co
         return any(math.isfinite(found[method][figure]) for method in shown)
 
     drawn = {m: place for m, place in places.items() if all(map(math.isfinite, place)) and place[0] > 0}
-    front = pareto_front(drawn)
+    reasons = {method: why for method, why in (apart or {}).items() if method in drawn}
+    front = pareto_front({method: place for method, place in drawn.items() if method not in reasons})
     spread = {method: float(found[method].get("relative_quality_std", math.nan)) for method in drawn}
     return {
         "reference": REFERENCE,
         "rows": [{"method": m, "front": m in front, "cells": [*cells(found[m])]} for m in shown],
         "front": front,
+        "apart": {why: [m for m in reasons if reasons[m] == why] for why in dict.fromkeys(reasons.values())},
         "left_out": [method for method in shown if method not in drawn],
         "missing": {
             "reference": REFERENCE not in shown and not known("relative_quality"),
@@ -118,9 +123,9 @@ def chart(places: Mapping[str, tuple[float, float]], spread: Mapping[str, float]
             f"final quality (% of {REFERENCE})", [1.0, *(end + sign * room for end in reach for sign in (-1, 1))]
         ),
         says=f"Final quality in per cent of {REFERENCE} against bytes per added task. "
-        f"On the Pareto front: {', '.join(front)}.",
+        f"On the Pareto front: {', '.join(front) or 'none'}.",
         level=1.0,
-        lines=[[*staircase([places[name] for name in front], ticks[-1])]],
+        lines=[[*staircase([places[name] for name in front], ticks[-1])]] if front else [],
     )
 
 
