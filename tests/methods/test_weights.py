@@ -50,6 +50,17 @@ def test_an_adapter_is_a_convolution_beside_the_bases() -> None:
 def test_changes_with_scales_of_zero_are_the_base_bit_for_bit() -> None:
     stored = {"sign": pack(torch.rand(4, 3, 3, 3) > 0.5), "scale": torch.zeros(4, 1, 1, 1)}
     assert same_bits(recalled("bitdelta", stored), BASE)
+    taken = torch.rand(4, 3, 3, 3) > 0.5
+    some = {**stored, "taken": pack(taken), "sign": pack(torch.rand(int(taken.sum())) > 0.5)}
+    assert same_bits(recalled("bitdelta", some, threshold=0.7), BASE)
+    for settings in (BitDeltaSettings(), BitDeltaSettings(threshold=0.7)):
+        delta = QuantisedDelta(BASE, 0, settings)
+        with torch.no_grad():
+            delta.delta.normal_()
+        delta.quantise()
+        with torch.no_grad():
+            delta.scale.zero_()
+        assert same_bits(delta(BASE), BASE)
 
 
 def test_a_change_becomes_its_sign_times_the_mean_magnitude_of_its_channel() -> None:

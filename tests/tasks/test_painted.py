@@ -25,6 +25,12 @@ def test_a_painted_label_map_is_read_back_without_loss() -> None:
     assert (colours.scores(noisy).argmax(1) == labels).float().mean() > 0.7
 
 
+def test_no_two_of_as_many_classes_as_a_label_can_name_have_one_colour() -> None:
+    labels = torch.arange(255).view(1, 15, 17)
+    colours = Colours(255)
+    assert torch.equal(colours.scores(colours.paint(labels)).argmax(1), labels)
+
+
 @pytest.mark.parametrize("loss", ["l1", "l2", "adversarial"])
 def test_the_truth_painted_scores_full_marks_and_has_no_loss(loss: str) -> None:
     segmentation = task(loss)
