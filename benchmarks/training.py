@@ -125,8 +125,8 @@ class Step:
     side: int
 
 
-FULL = Step(width=64, batch_size=4, side=128)
-"""The study's width; a batch that two cores can bear."""
+FULL = Step(width=64, batch_size=16, side=256) if DEVICE.type == "cuda" else Step(width=64, batch_size=4, side=128)
+"""The study's width; its batch on a GPU, and elsewhere one that two cores can bear."""
 MINI = Step(width=SMALL.width, batch_size=BATCH, side=CROP)
 
 

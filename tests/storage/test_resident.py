@@ -1,12 +1,15 @@
+import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from palimpsest.methods import METHODS
 from palimpsest.storage.resident import ResidentTasks
+from tests.conftest import ROOT
 
 Study = Any
 NewStudy = Callable[..., Study]
@@ -46,3 +49,16 @@ def test_the_base_is_in_memory_once_and_every_task_adds_its_bits(stored_study: N
     masks = [tensor for tensor in halves.tensors.values() if tensor.dtype == torch.uint8]
     weights = sum(tensor.numel() for name, tensor in halves.base.items() if tensor.ndim == 4)
     assert sum(mask.numel() for mask in masks) == pytest.approx(weights / 8, abs=len(masks))
+
+
+def test_the_example_of_the_documents_paints_every_task(
+    stored_study: NewStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = stored_study("piggyback")
+    monkeypatch.setattr("palimpsest.params.read", lambda path: {})
+    monkeypatch.setattr("palimpsest.params.resolve", lambda params: study.settings)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/design.md").read_text("utf-8"), re.DOTALL)
+    painted: list[tuple[str, Any]] = []
+    exec(code + "    seen.append((task.name, painted))\n", {"seen": painted})
+    assert [name for name, _ in painted] == study.settings.sequence
+    assert {(picture.shape, picture.dtype) for _, picture in painted} == {((1, 96, 96, 3), np.dtype("uint8"))}

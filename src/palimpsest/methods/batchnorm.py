@@ -2,7 +2,7 @@
 
 Idea: scale and shift of each channel are enough to use the same filters for another task. Formula: γ · x̂ + β
 behind every convolution. Trained: BatchNorm and head, which every method here trains; this one trains nothing
-else. Stored: 62 KiB at the study's width. Forgets: nothing. Source: Bilen and Vedaldi, Universal
+else. Stored: 62 KiB at the study's width, and the head. Forgets: nothing. Source: Bilen and Vedaldi, Universal
 representations, 2017; Mudrakarta et al., K For The Price Of 1, ICLR 2019.
 Deliberately different: tasks are learned one by one on the base network, not all together, and start from its
 statistics.

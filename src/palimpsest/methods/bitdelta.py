@@ -6,8 +6,9 @@ Trained: δ, for a share of the steps as plain fine-tuning from the base, then t
 (straight-through: the gradient of scale · sign(δ) goes to δ unchanged), with the scales; BatchNorm, head.
 Stored: one bit per weight and the scales; ternary one bit more for each weight that is not zero, so that zeros
 save bits. Forgets: nothing.
-Source: Liu et al., BitDelta, NeurIPS 2024: there for language models and after training; the training through
-the quantisation is ours.
+Source: Liu et al., BitDelta, NeurIPS 2024; the ternary rule: Li and Liu, Ternary Weight Networks, 2016.
+Deliberately different: a scale for each output channel (there one for each matrix of a language model); signs and
+scales train on through the quantisation (there signs are those after training, and scales alone are distilled).
 """
 
 from typing import Any

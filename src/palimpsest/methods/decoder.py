@@ -1,9 +1,9 @@
 """`decoder`: a decoder per task on an encoder that is frozen after the first.
 
 Idea: the encoder's features serve many tasks. Formula: W of the encoder is the base's, W of the decoder the
-task's. Trained: the decoder's convolutions, starting from the base's.
-Stored: the decoder, 20.51 of 56.40 MiB at the study's width. Forgets: nothing. Source: the study's third column.
-Deliberately as in every method here, the BatchNorm layers of the frozen encoder belong to the task.
+task's. Trained: the decoder's convolutions, starting from the base's, BatchNorm and head. Stored: the decoder,
+20.50 of 56.37 MiB at the study's width. Forgets: nothing. Source: the study's third column.
+Deliberately different: the frozen encoder's BatchNorm belongs to the task too, as in every method here.
 """
 
 from torch import nn

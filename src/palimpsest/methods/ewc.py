@@ -9,8 +9,8 @@ Stored: one network, and F to go on learning. Forgets: less than `fine-tune`. So
 2017; Schwarz et al., Progress & Compress, ICML 2018.
 Deliberately different: F_task is divided by its mean over all weights, so that each task counts alike, be its
 likelihood a sum over many pixels or a mean. BatchNorm belongs to each task, unless the settings say that it is
-shared and held by the same spring. The base network's Fisher is estimated as a first lesson in which nothing
-trains.
+shared: its scale and shift are then held by the same spring, and its running statistics move freely. The base
+network's Fisher is estimated as a first lesson in which nothing trains.
 """
 
 from itertools import islice

@@ -2,7 +2,8 @@
 
 Idea: the old network's answers on new pictures stand in for the old pictures. Formula: the loss plus λ₀ times
 the mean over earlier tasks of the distance between its answer now and its answer before this task: KL
-divergence at temperature 2 for labels (times the temperature squared); for pictures the squared distance.
+divergence at temperature 2 for labels, times the temperature squared (there a cross-entropy without that
+factor: the same gradient but for its size); for pictures the squared distance.
 Trained: everything. Stored: one network; the old answers are computed anew at each step by a copy of the old
 network, and not stored. Forgets: less than `fine-tune`. Source: Li and Hoiem, ECCV 2016.
 Deliberately different: a distance of pictures is a share of the old answers' variance, and all distances count in

@@ -1,9 +1,10 @@
-"""`modulation`: scale and shift of each filter, after the base's have been normalised (mFiLM).
+"""`modulation`: scale and shift of each kernel, after the base's have been normalised (mFiLM).
 
-Idea: the style of a filter, its mean and its size, belongs to the task, its shape to the base. Formula: for the
+Idea: the style of a kernel, its mean and its size, belongs to the task, its shape to the base. Formula: for the
 kernel w of each pair of channels γ · (w − mean(w)) / std(w) + β. Trained: γ and β of every pair of channels,
 BatchNorm, head. Stored: two numbers per pair of channels, 2/9 of a 3×3 convolution and half of a transposed one
-of 2×2. Forgets: nothing. Source: Cong, Zhao, Li, Wang and Carin, GAN Memory with No Forgetting, NeurIPS 2020.
+of 2×2. Forgets: nothing. Source: Cong, Zhao, Li, Wang and Carin, GAN Memory with No Forgetting, NeurIPS 2020,
+where mFiLM is for matrices and mAdaFM, which this is, for convolutions.
 Deliberately different: convolutions have no biases here, so that there are none to modulate; γ and β start
 where the base is, at its kernels' own size and mean.
 """

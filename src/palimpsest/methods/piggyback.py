@@ -4,8 +4,9 @@ Idea: a task is the choice of which of the base's weights take part. Formula: w 
 trained straight-through (`palimpsest.methods.masks`). Trained: one score per convolution weight, BatchNorm,
 head. Stored: one bit per weight, 1.76 MiB at the study's width instead of 56.40. Forgets: nothing, since no
 weight ever changes. Source: Mallya et al., ECCV 2018; the study's fourth column.
-Deliberately different: BatchNorm trains per task (there it is frozen or per data set), and the learning rate of
-the scores is a setting of its own, since at the original 1e-4 hardly a bit moves in a short training.
+Deliberately different, for trainings that are short: BatchNorm trains per task (there it is frozen or per data
+set); scores start in proportion to the weights' magnitudes (there all alike), at a higher rate (there 1e-4, at
+which hardly a bit moves), and their Adam forgets sooner; `ScoreSettings` has the original's value of each.
 """
 
 from collections.abc import Iterable, Iterator

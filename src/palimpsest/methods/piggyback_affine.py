@@ -5,7 +5,7 @@ Idea: a mask can only take away; three scalars per layer let it also keep and sh
 three numbers per layer. Forgets: nothing. Source: Mancini, Ricci, Caputo and Rota Bulò, Adding New Tasks to a
 Single Network with Weight Transformations using Binary Masks, ECCV Workshops 2018.
 Deliberately different: the scores are trained as `piggyback` trains them here (there: a sigmoid's gradient),
-and the start is (0, 0, 1), a plain mask: from (1, 0, 0) no gradient reaches the scores.
+and the start is (0, 0, 1), a plain mask: from (1, 0, 0) the scores' gradient is zero until k₂ has left zero.
 """
 
 import torch

@@ -4,8 +4,8 @@ Idea: the sign of a weight is worth as much as its presence. Formula: w ∘ ([s 
 trained straight-through, as with `piggyback`. Trained: one score per weight, BatchNorm, head. Stored: two bits
 per weight, one for "taken or turned round", one for "turned round". Forgets: nothing. Source: Mallya et al.,
 ECCV 2018, where ternary masks are found as good as binary ones.
-Deliberately different: as with `piggyback`, scores start in proportion to the weights' magnitudes, and all of
-them above the threshold, so that a task begins as the base.
+Deliberately different: as `piggyback` says of itself; and a weight is turned round below −t (the original code:
+below 0), so that it is left out on a way twice as long.
 """
 
 from typing import Any

@@ -6,8 +6,8 @@ blocks, from random weights, and its head; the auto-encoder learned to return th
 is frozen. Stored: the blocks, 22.5 MiB for a pair at the study's width. Forgets: nothing. Source: the study's
 last two columns, after Johnson et al., ECCV 2016, pix2pix and CycleGAN.
 Deliberately different: the auto-encoder starts as a wavelet transform, and blocks have a scale that starts at
-zero, so that a task begins by returning its input; it has a 1×1 head behind the auto-encoder, as in every method
-here.
+zero, so that a task whose answer is a picture begins by returning its input; it has a 1×1 head behind the
+auto-encoder, as in every method here.
 """
 
 from palimpsest.methods.decoder import Decoder
