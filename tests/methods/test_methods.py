@@ -67,7 +67,7 @@ def part_of(name: str) -> str:
         ("decoder", {"decoder weights", "batchnorm", "head"}),
         ("piggyback", {"score", "batchnorm", "head"}),
         ("piggyback-ternary", {"score", "batchnorm", "head"}),
-        ("piggyback-affine", {"score", "scalars", "batchnorm", "head"}),
+        ("piggyback-affine", {"score", "learned", "batchnorm", "head"}),
         ("piggyback-gan", {"free", "coefficients", "batchnorm", "head"}),
         ("ewc", {"encoder weights", "decoder weights", "batchnorm", "head"}),
         ("lwf", {"encoder weights", "decoder weights", "batchnorm", "head"}),

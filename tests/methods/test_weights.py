@@ -103,13 +103,23 @@ def test_affine_masks_with_one_zero_zero_are_the_base_bit_for_bit() -> None:
     stored = {"mask": pack(torch.rand(4, 3, 3, 3) > 0.5), "scalars": torch.tensor([1.0, 0.0, 0.0])}
     assert same_bits(recalled("piggyback-affine", stored), BASE)
     settings = AffineMaskSettings(initial_scalars=(1.0, 0.0, 0.0))
-    assert same_bits(AffineMask(torch.zeros_like(BASE), settings)(BASE), BASE)
+    assert same_bits(AffineMask(BASE, settings)(BASE), BASE)
 
 
 def test_an_affine_mask_keeps_shifts_and_adds_what_is_masked() -> None:
     weight, mask = torch.tensor([[2.0, -4.0]]), torch.tensor([[True, False]])
     stored = {"mask": pack(mask), "scalars": torch.tensor([0.5, 0.1, 3.0])}
     assert recalled("piggyback-affine", stored, weight).tolist() == [[pytest.approx(7.1), pytest.approx(-1.9)]]
+
+
+def test_an_affine_mask_learns_its_shift_in_units_of_the_weights() -> None:
+    small = 0.01 * BASE
+    mask = AffineMask(small, AffineMaskSettings(initial_scalars=(0.5, 0.25, 1.0)))
+    assert mask.scalars.tolist() == pytest.approx([0.5, 0.25, 1.0])
+    with torch.no_grad():
+        mask.learned += 1.0  # as far as Adam goes for each of them
+    assert mask.stored()["scalars"].tolist() == pytest.approx([1.5, 0.25 + float(small.std()), 2.0])
+    assert AffineMask(torch.zeros(2, 2), AffineMaskSettings()).scalars.tolist() == [0.0, 0.0, 1.0]
 
 
 def test_a_ternary_mask_takes_leaves_out_and_turns_round_in_two_bits() -> None:

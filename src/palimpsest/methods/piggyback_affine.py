@@ -5,7 +5,8 @@ Idea: a mask can only take away; three scalars per layer let it also keep and sh
 three numbers per layer. Forgets: nothing. Source: Mancini, Ricci, Caputo and Rota Bulò, Adding New Tasks to a
 Single Network with Weight Transformations using Binary Masks, ECCV Workshops 2018.
 Deliberately different: the scores are trained as `piggyback` trains them here (there: a sigmoid's gradient),
-and the start is (0, 0, 1), a plain mask: from (1, 0, 0) the scores' gradient is zero until k₂ has left zero.
+the start is (0, 0, 1), a plain mask: from (1, 0, 0) the scores' gradient is zero until k₂ has left zero; and k₁ is
+learned in units of the standard deviation of its layer's weights.
 """
 
 import torch
@@ -18,13 +19,27 @@ from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparam
 from palimpsest.methods.settings import AffineMaskSettings
 from palimpsest.networks.trunk import Convolution
 
+SMALLEST = 1e-6
+"""Where all weights are alike their deviation counts as this."""
+
 
 class AffineMask(BinaryMask):
     """weight → k₀ · weight + k₁ + k₂ · masked weight."""
 
-    def __init__(self, score: Tensor, settings: AffineMaskSettings) -> None:
-        super().__init__(score, settings)
-        self.scalars = nn.Parameter(torch.tensor(settings.initial_scalars, dtype=score.dtype, device=score.device))
+    units: Tensor
+
+    def __init__(self, weight: Tensor, settings: AffineMaskSettings) -> None:
+        super().__init__(initial_scores(weight, settings), settings)
+        # in its own unit k₁ would soon be as large as the weights: Adam moves all three by as much
+        deviation = weight.std().clamp(min=SMALLEST)
+        one = torch.ones_like(deviation)
+        self.register_buffer("units", torch.stack([one, deviation, one]))
+        self.learned = nn.Parameter(weight.new_tensor(settings.initial_scalars) / self.units)
+
+    @property
+    def scalars(self) -> Tensor:
+        """k₀, k₁ and k₂."""
+        return self.learned * self.units
 
     def forward(self, weight: Tensor) -> Tensor:
         """Any shape; the same shape."""
@@ -43,11 +58,11 @@ class PiggybackAffine(Piggyback):
 
     def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
         """A mask of ones, and the scalars of the settings."""
-        return AffineMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
+        return AffineMask(layer.weight.detach(), self.settings)
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
         """The scores, and the scalars at the pace of weights."""
-        scalars = [module.get_parameter("scalars") for module in modules]
+        scalars = [module.get_parameter("learned") for module in modules]
         return [*super().groups(modules, start), ParameterGroup("scalars", scalars, start.training.learning_rate)]
 
     def store(self, network: nn.Module) -> list[Component]:
