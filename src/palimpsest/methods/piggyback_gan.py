@@ -5,8 +5,8 @@ share λ is learned freely, the others are linear combinations of the bank, whic
 the free ones of all earlier tasks. Trained: free filters and coefficients, BatchNorm, head. Stored: both; the
 free filters join the bank. Forgets: nothing, since the bank only grows. Source: Zhai et al., Piggyback GAN,
 ECCV 2020: the closest rival from image-conditioned generation.
-Deliberately different: any task and its loss (there adversarial alone); BatchNorm of the task; mixtures start as
-the base's own filters, and so do the free ones.
+Deliberately different: any task and its loss (there those of conditional GANs); BatchNorm of the task; mixtures
+start as the base's own filters, and so do the free ones.
 """
 
 import torch

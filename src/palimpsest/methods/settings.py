@@ -61,8 +61,8 @@ class AffineMaskSettings(MaskSettings):
     """Masks with three scalars per layer (Mancini et al. 2018)."""
 
     initial_scalars: tuple[float, float, float] = (0.0, 0.0, 1.0)
-    """k₀ of the weight, k₁ of ones, k₂ of the masked weight. At k₂ = 0 the mask has no
-    gradient yet."""
+    """k₀ of the weight, k₁ of ones, k₂ of the masked weight. With k₂ = 0 the mask has no
+    gradient until k₂ moves."""
 
 
 class FineTuneSettings(SettingsGroup):
