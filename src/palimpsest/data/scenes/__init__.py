@@ -1,1 +1,0 @@
-"""Composed, textured scenes in two families: the pictures of the generated data sets."""

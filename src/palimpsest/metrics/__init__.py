@@ -1,1 +1,0 @@
-"""What is measured: pure functions of arrays, one number each."""
