@@ -234,9 +234,10 @@ def test_learning_a_later_task_moves_no_batchnorm_and_no_head_of_an_earlier_one(
     tasks = trained.settings.sequence
     for number, name in enumerate(tasks):
         own = stored.file(name).tensors(shared=False)
-        kept = [key for key in own if "running" in key or key.startswith("head.") or key.endswith(".bias")]
+        scales = [key for key in own if key.endswith(".weight") and own[key].ndim == 1]
+        kept = scales + [key for key in own if "running" in key or key.startswith("head.") or key.endswith(".bias")]
         blocks = METHODS[method].blocks
-        assert len(kept) == (3 * BATCHNORMS if blocks is None else 2 * blocks) + 2
+        assert len(kept) == 4 * (BATCHNORMS if blocks is None else blocks) + 2
         for after in tasks[number:]:
             state = stored.network(trained.task(name), after).state_dict()
             assert all(torch.equal(state[key], own[key]) for key in kept)

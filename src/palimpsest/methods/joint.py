@@ -1,6 +1,6 @@
 """`joint`: one network that learns all tasks at once: what could be reached if they did not come in sequence.
 
-Idea: an upper bound, not a way to learn continually: a task that is added means that all is trained again.
+Idea: meant as an upper bound, no way to learn continually: a task that is added means that all is trained again.
 Formula: at each step one task's loss goes down, all tasks in turn, and each with Adam's means of its own, whose
 steps are as large for colour, whose loss is small in numbers, as for classes (Yang et al., AdaTask, AAAI 2023).
 Trained: one network from random weights, and a BatchNorm and a head of each task, for as many steps as all tasks

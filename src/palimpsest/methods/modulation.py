@@ -4,7 +4,8 @@ Idea: the style of a kernel, its mean and its size, belongs to the task, its sha
 kernel w of each pair of channels γ · (w − mean(w)) / std(w) + β. Trained: γ and β of every pair of channels,
 BatchNorm, head. Stored: two numbers per pair of channels, 2/9 of a 3×3 convolution and half of a transposed one
 of 2×2. Forgets: nothing. Source: Cong, Zhao, Li, Wang and Carin, GAN Memory with No Forgetting, NeurIPS 2020,
-where mFiLM is for matrices and mAdaFM, which this is, for convolutions.
+whose mFiLM has a pair of numbers for each row of a matrix and, as mAdaFM, for each kernel of a convolution, as here
+(BatchNorm would take out again what scales a whole filter).
 Deliberately different: convolutions have no biases here, so that there are none to modulate; γ and β start
 where the base is, at its kernels' own size and mean.
 """
