@@ -1,16 +1,15 @@
 """`ewc`: elastic weight consolidation: weights that earlier tasks depend on are held back by a spring.
 
-Idea: what a task knows is in those weights whose change would change its likelihood. Formula: the loss plus λ/2
-· Σ F (θ − θ*)², with θ* the weights as the task before left them and F the diagonal of the Fisher information
-of all earlier tasks in one matrix, F ← γ·F + F_task (online EWC). F_task is estimated at the end of each task
-from its own likelihood: categorical for labels, Gaussian for pictures, both with answers drawn from the network's
-own distribution; for styles, which have no likelihood, from the gradient of their loss. Trained: everything.
-Stored: one network, and F to go on learning. Forgets: less than `fine-tune`. Source: Kirkpatrick et al., PNAS
-2017; Schwarz et al., Progress & Compress, ICML 2018.
-Deliberately different: F_task is divided by its mean over all weights, so that each task counts alike, be its
-likelihood a sum over many pixels or a mean. BatchNorm belongs to each task, unless the settings say that it is
-shared: its scale and shift are then held by the same spring, and its running statistics move freely. The base
-network's Fisher is estimated as a first lesson in which nothing trains.
+Idea: what a task knows is in those weights whose change would change its likelihood. Formula: the loss + λ/2 ·
+Σ F (θ − θ*)², θ* the weights as the task before left them, F the diagonal of the Fisher information of all earlier
+tasks in one matrix, F ← γ·F + F_task (online EWC). F_task is estimated at the end of each task from its own
+likelihood: categorical for labels, Gaussian for pictures, both with answers drawn from the network's own
+distribution; for styles, which have none, from the gradient of their loss. Trained: everything. Stored: one
+network, and F to go on learning. Forgets: less than `fine-tune`. Source: Kirkpatrick et al., PNAS 2017; Schwarz et
+al., Progress & Compress, ICML 2018. Deliberately different: F_task is divided by its mean over all weights, so
+that each task counts alike, be its likelihood a sum over many pixels or a mean. BatchNorm belongs to each task,
+unless the settings say that it is shared: its scale and shift are then held by the same spring, and its running
+statistics move freely. The base network's Fisher is estimated as a first lesson in which nothing trains.
 """
 
 from itertools import islice

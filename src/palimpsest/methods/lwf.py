@@ -1,17 +1,15 @@
 """`lwf`: learning without forgetting: on the new task's pictures the earlier heads shall answer as before.
 
-Idea: the old network's answers on new pictures stand in for the old pictures. Formula: the loss plus λ₀ times
-the mean over earlier tasks of the distance between its answer now and its answer before this task: KL
-divergence at temperature 2 for labels, times the temperature squared (there a cross-entropy without that
-factor: the same gradient but for its size); for pictures the squared distance.
-Trained: everything. Stored: one network; the old answers are computed anew at each step by a copy of the old
-network, and not stored. Forgets: less than `fine-tune`. Source: Li and Hoiem, ECCV 2016.
-Deliberately different: a distance of pictures is a share of the old answers' variance, and all distances count in
-units of the new task's loss at the step, since that of colour is a tenth of that of classes: what holds the
-earlier answers weakens with that loss. A mean over the earlier tasks, not a sum; earlier tasks' heads and BatchNorm
-stay as they are (there the old heads train along), so that each task keeps its own; no steps in which the new head
-trains alone. A shared BatchNorm answers for earlier tasks by the statistics of the batch, now and before, and
-those answers move no running statistics.
+Idea: the old network's answers on new pictures stand in for the old pictures. Formula: the loss + λ₀ · the mean
+over earlier tasks of the distance between its answer now and its answer before this task: KL divergence at
+temperature 2 for labels, times the temperature squared; for pictures the squared distance. Trained: everything.
+Stored: one network; old answers are computed anew at each step by a copy of the old network. Forgets: less than
+`fine-tune`. Source: Li and Hoiem, ECCV 2016, where a cross-entropy has the divergence's gradient but for its size.
+Deliberately different: distances count in units of the new task's loss at the step, those of pictures as a share
+of the old answers' variance, since colour's loss is a tenth of that of classes: what holds the earlier answers
+weakens with that loss. A mean over earlier tasks, not a sum; their heads and BatchNorm stay as they are (there old
+heads train along); no steps in which the new head trains alone. A shared BatchNorm answers for earlier tasks by
+the statistics of the batch, now and before, and those answers move no running statistics.
 """
 
 import copy
