@@ -22,7 +22,7 @@ run: .venv/installed ## the whole study on generated scenes, in minutes
 	@echo "The runs, curves:  $(BIN)/mlflow ui    (then http://127.0.0.1:5000)"
 
 test: .venv/installed ## all tests but the long proofs
-	$(BIN)/python -m pytest -m "not proof" --numprocesses auto --dist loadgroup
+	$(BIN)/python -m pytest -m "not proof"
 
 test-fast: .venv/installed ## the tests that train nothing
 	$(BIN)/python -m pytest -m "not slow and not proof" --numprocesses auto

@@ -61,13 +61,6 @@ CONTENT: dict[str, Any] = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes, tests of the study that takes minutes to make run in one, others file by file."""
-    for item in items:
-        whole = "finished" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("finished study" if whole else item.path.name))
-
-
 @pytest.fixture
 def content() -> dict[str, Any]:
     """What a small params.yaml holds; the test's own copy."""
