@@ -24,6 +24,7 @@ from palimpsest.liveness import PARENT
 from palimpsest.methods import BASES, METHODS
 from palimpsest.params import read, resolve
 from palimpsest.settings import Settings
+from tests.workers import ByFile, longest_first
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when PyTorch is imported: tests run side by side
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
@@ -59,6 +60,18 @@ CONTENT: dict[str, Any] = {
     },
     "presets": {"tiny": {}},
 }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
+    """For `--dist loadfile`, which knows nothing of folders; another choice is left to pytest-xdist."""
+    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a worker of pytest-xdist the longest tests come first."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: longest_first(item.nodeid))
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Every write of a file, where it does not fit: one line that names it, nothing half-done, the same call goes on.
 
 MLflow's database is in `test_tracking`, a job's log in `test_job`, downloads in `data/test_download`; a real file
-system that runs full is in `pipeline/test_full_disk`.
+system that runs full is in `pipeline/finished/test_full_disk`.
 """
 
 import json

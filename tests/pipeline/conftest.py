@@ -1,4 +1,4 @@
-"""A small study run by the real Snakefile in a folder of its own; made once for all tests of this folder."""
+"""A small study run by the real Snakefile in a folder of its own."""
 
 import hashlib
 import json
@@ -217,11 +217,3 @@ def on_its_own(new_study: Callable[..., SmallStudy], monkeypatch: pytest.MonkeyP
 def unmade(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The study before anything is made; only to be read."""
     return copied(tmp_path_factory.mktemp("unmade") / "project")
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The study after `snakemake all`. Tests that change it leave it as it was."""
-    study = copied(tmp_path_factory.mktemp("study") / "project")
-    study.snakemake("all")
-    return study
