@@ -24,15 +24,19 @@ SMALLEST = 1e-6
 class Modulation(LayerWeight):
     """weight (a, b, h, w) → each kernel at the size and the mean that are learned for it."""
 
+    shapes: Tensor
+    """The base's kernels at mean 0 and size 1, found once: it takes a fifth of a step."""
+
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         deviation, mean = kernel_moments(weight)
+        self.register_buffer("shapes", standardised(weight), persistent=False)
         self.size = nn.Parameter(deviation)
         self.mean = nn.Parameter(mean)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Any kernels; as many of the same shape."""
-        return modulated(weight, self.size, self.mean)
+        """The base's kernels; as many of the same shape."""
+        return modulated(self.shapes, self.size, self.mean)
 
     def stored(self) -> dict[str, Tensor]:
         """Size and mean of each kernel, (a, b, 1, 1)."""
@@ -55,7 +59,7 @@ class FilterModulation(Reparametrised):
 
     def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
         """The modulated kernels."""
-        return modulated(base, stored["size"], stored["mean"])
+        return modulated(standardised(base), stored["size"], stored["mean"])
 
 
 def kernel_moments(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,7 +68,12 @@ def kernel_moments(weight: Tensor) -> tuple[Tensor, Tensor]:
     return variance.sqrt().clamp(min=SMALLEST), mean
 
 
-def modulated(weight: Tensor, size: Tensor, mean: Tensor) -> Tensor:
-    """Kernels brought to a size and a mean."""
-    own_size, own_mean = kernel_moments(weight)
-    return (weight - own_mean) / own_size * size + mean
+def standardised(weight: Tensor) -> Tensor:
+    """Kernels at mean 0 and size 1."""
+    size, mean = kernel_moments(weight)
+    return (weight - mean) / size
+
+
+def modulated(shapes: Tensor, size: Tensor, mean: Tensor) -> Tensor:
+    """Standardised kernels at a size and a mean, in one order of operations while learned and when recalled."""
+    return shapes * size + mean

@@ -35,8 +35,16 @@ class InstanceNorm(nn.InstanceNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C, H, W)."""
-        variance, mean = torch.var_mean(x.detach(), dim=(2, 3), correction=0, keepdim=True)
-        return super().forward(torch.where(variance > self.eps, x, mean))
+        n, channels, height, width = x.shape
+        # A group per channel, and rows in PyTorch's first order: several times as fast on a CPU as its own instance
+        # normalisation, and it tells the deviations. In float32, since it stores them as precisely as it gets x.
+        rows = x.to(torch.float32, memory_format=torch.contiguous_format)
+        normal, _, slope = torch.native_group_norm(
+            rows, self.weight, self.bias, n, channels, height * width, channels, self.eps
+        )
+        flat = (slope >= (2 * self.eps) ** -0.5)[:, :, None, None]
+        shift = 0.0 if self.bias is None else self.bias[:, None, None]
+        return torch.where(flat, shift, normal).to(x.dtype, memory_format=torch.channels_last)
 
 
 class ResidualBlock(nn.Module):

@@ -58,7 +58,8 @@ class StyleTask(Task):
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
         """The painted photograph: (N, 3, H, W), float32 in [0, 1]."""
-        return output.float().sigmoid()
+        # In the order in which gradients of Gram matrices come: with two orders a step takes a tenth longer.
+        return output.to(torch.float32, memory_format=torch.contiguous_format).sigmoid()
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """``loss`` and its weighted parts, which sum to it."""
