@@ -2,8 +2,6 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# a process per core, each given whole files in the order of tests/conftest.py
-BY_FILE := --numprocesses auto --dist loadfile --no-loadscope-reorder
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
 .PHONY: help run test test-fast test-all bench lint format readme lock
@@ -24,13 +22,13 @@ run: .venv/installed ## the whole study on generated scenes, in minutes
 	@echo "The runs, curves:  $(BIN)/mlflow ui    (then http://127.0.0.1:5000)"
 
 test: .venv/installed ## all tests but the long proofs
-	$(BIN)/python -m pytest -m "not proof" $(BY_FILE)
+	$(BIN)/python -m pytest -m "not proof" --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test-fast: .venv/installed ## the tests that train nothing
 	$(BIN)/python -m pytest -m "not slow and not proof" --numprocesses auto
 
 test-all: .venv/installed ## every test, the long proofs too
-	$(BIN)/python -m pytest $(BY_FILE)
+	$(BIN)/python -m pytest
 
 bench: .venv/installed ## how fast it is: prints and writes results/bench.json
 	$(BIN)/snakemake --cores $(CORES) all --config preset=mini
