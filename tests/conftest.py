@@ -18,6 +18,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from palimpsest.data.arrays import Prepared
+from palimpsest.interruption import Interruption
 from palimpsest.job import SNAPSHOT
 from palimpsest.layout import Layout
 from palimpsest.liveness import PARENT
@@ -80,11 +81,19 @@ def content() -> dict[str, Any]:
     return copy.deepcopy(CONTENT)
 
 
+@pytest.fixture
+def told_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process to which Ctrl-C came, where it is on its way out."""
+    interruption = Interruption()
+    interruption.last = 0.0
+    monkeypatch.setattr("palimpsest.interruption._interruption", interruption)
+
+
 @contextmanager
 def job_in_this_process() -> Iterator[None]:
     """Puts back afterwards what a job changes: environment, log and handling of signals."""
     logger = logging.getLogger("palimpsest")
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
     before = list(logger.handlers), logger.level, logger.propagate
     try:
         with pytest.MonkeyPatch.context() as patch:

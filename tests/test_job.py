@@ -168,6 +168,16 @@ def test_an_interruption_is_one_line_that_says_how_it_goes_on(capsys: pytest.Cap
     assert capsys.readouterr().err == "error: interrupted; the next run goes on from the last checkpoint\n"
 
 
+@pytest.mark.usefixtures("told_to_end")
+def test_an_error_that_a_library_makes_of_an_interruption_is_told_as_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(Stage(ValueError("could not determine the shape")), *NAMED, "--log", "stage.log")
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "error: interrupted; the next run goes on from the last checkpoint\n"
+
+
 def test_a_fault_of_our_own_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ZeroDivisionError):
         run(Stage(ZeroDivisionError("ours")), *NAMED, "--log", "stage.log")
@@ -287,22 +297,3 @@ def test_a_job_that_is_told_to_end_closes_what_is_open_however_often_it_is_told(
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (1, "closed\n")
     assert err == "error: interrupted; the next run goes on from the last checkpoint\n"
-
-
-def test_a_closing_that_hangs_can_be_interrupted_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter([100.0, 101.0, 100.0 + 2 * job.CLOSING])
-    monkeypatch.setattr("time.monotonic", lambda: next(now))
-    interruption = job.Interruption()
-    with pytest.raises(KeyboardInterrupt):
-        interruption(signal.SIGINT, None)
-    interruption(signal.SIGTERM, None)
-    with pytest.raises(KeyboardInterrupt):
-        interruption(signal.SIGINT, None)
-
-
-def test_who_starts_a_job_without_ctrl_c_keeps_it_so() -> None:
-    code = (
-        "import signal; from palimpsest import job; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-        "job.take_interruptions(); print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"
-    )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "True\n"

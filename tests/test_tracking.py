@@ -95,6 +95,14 @@ def test_a_run_ends_as_its_training_does(client: Any, error: BaseException, stat
     assert found.info.status == status
 
 
+@pytest.mark.usefixtures("told_to_end")
+def test_a_run_is_killed_by_ctrl_c_whatever_error_a_library_makes_of_it(client: Any) -> None:
+    with pytest.raises(ValueError, match="the shape"), training_run(TAGS, "key", {}):
+        raise ValueError("could not determine the shape")
+    (found,) = runs(client)
+    assert found.info.status == "KILLED"
+
+
 @pytest.mark.parametrize("call", ["create_run", "log_batch", "set_terminated"])
 def test_ctrl_c_leaves_no_run_running_whatever_is_being_written(
     call: str, client: Any, monkeypatch: pytest.MonkeyPatch

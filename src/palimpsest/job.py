@@ -3,11 +3,8 @@
 import argparse
 import json
 import logging
-import math
 import os
-import signal
 import sys
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +12,7 @@ from typing import Any
 
 from palimpsest import liveness, machine
 from palimpsest.errors import PalimpsestError, explained
+from palimpsest.interruption import is_interruption, take_interruptions
 from palimpsest.layout import Layout
 from palimpsest.params import laid_over, read, resolve
 from palimpsest.settings import Settings
@@ -23,9 +21,6 @@ from palimpsest.sweeps import vary
 
 SNAPSHOT = "PALIMPSEST_SETTINGS"
 """Environment variable in which the pipeline hands its jobs the settings it was started with."""
-
-CLOSING = 10.0
-"""Seconds that a job has for closing what is open, before another signal interrupts that too."""
 
 
 def hand_over(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
@@ -77,9 +72,9 @@ def run(main: Main, description: str | None, *arguments: str) -> None:
         keep_log(options.log)
         settings = settings_of_job(options.config, options.variant)
         main(settings, settings.layout, options)
-    except KeyboardInterrupt:
-        fail("interrupted; the next run goes on from the last checkpoint")
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
+        if is_interruption(error):
+            fail("interrupted; the next run goes on from the last checkpoint")
         message = explained(error)
         note_traceback()
         if message is None:
@@ -93,32 +88,6 @@ def settings_in(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("not a mapping of settings")
     return found
-
-
-class Interruption:
-    """What a signal does: it ends the job as Ctrl-C does, so that what is open is closed.
-
-    One Ctrl-C comes as several signals, of the terminal, of Snakemake, and of the watch over the parent. Those
-    that follow the first within `CLOSING` seconds must not interrupt the closing.
-    """
-
-    def __init__(self) -> None:
-        self.last = -math.inf
-
-    def __call__(self, signum: int, frame: object) -> None:
-        """Raise `KeyboardInterrupt`, unless that has just been done."""
-        now = time.monotonic()
-        if now - self.last > CLOSING:
-            self.last = now
-            raise KeyboardInterrupt
-
-
-def take_interruptions() -> None:
-    """Have Ctrl-C and SIGTERM end this process in the same way; who started it without Ctrl-C keeps it so."""
-    interruption = Interruption()
-    signal.signal(signal.SIGTERM, interruption)
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, interruption)
 
 
 def note_traceback() -> None:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from palimpsest.errors import StorageError, unwritten
+from palimpsest.interruption import is_interruption
 from palimpsest.layout import TRACKING_ARTIFACTS, TRACKING_DATABASE, Layout
 from palimpsest.liveness import one_at_a_time
 from palimpsest.methods import entry_of
@@ -218,7 +219,7 @@ def attempt(client: Any, tags: Tags, key: str, settings: Mapping[str, Any]) -> I
         yield run
         client.set_terminated(run_id, "FINISHED")
     except BaseException as error:
-        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        status = "KILLED" if is_interruption(error) else "FAILED"
         with suppress(MlflowException, StorageError):  # a full disk; a retry goes on with a RUNNING run too
             left_open = find_run(client, tags, "RUNNING")  # `run_id` is unknown where it was interrupted in `begin`
             if left_open:

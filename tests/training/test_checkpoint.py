@@ -71,6 +71,13 @@ def test_garbage_is_not_taken(whole: tuple[bytes, Path], content: bytes) -> None
     assert load_progress(whole[1], "mine") == Progress("mine")
 
 
+@pytest.mark.usefixtures("told_to_end")
+def test_a_checkpoint_is_not_damaged_because_ctrl_c_came_while_it_was_read(tmp_path: Path) -> None:
+    (tmp_path / "a.resume").touch()
+    with pytest.raises(EOFError):
+        load_progress(tmp_path / "a.resume", "mine")
+
+
 def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
     torch.save({"key": "mine", "history": Path("/")}, tmp_path / "a.resume")  # a class, not a plain value
     assert load_progress(tmp_path / "a.resume", "mine") == Progress("mine")

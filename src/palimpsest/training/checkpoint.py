@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from palimpsest.interruption import is_interruption
 from palimpsest.storage.atomic import write_bytes
 from palimpsest.training.adversary import Adversary
 
@@ -64,6 +65,8 @@ def load_progress(path: Path, key: str) -> Progress:
     try:
         progress = Progress(**torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # a damaged file makes the reader raise nearly anything
+        if is_interruption(error):
+            raise
         log.warning("%s: is damaged and not taken (%r); starting anew", path, error)
         return Progress(key)
     if progress.key != key:
