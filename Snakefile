@@ -15,6 +15,13 @@ include: "pipeline/rules/sweep.smk"
 include: "pipeline/rules/compositions.smk"
 
 
+onstart:
+    # A limit to how many jobs start in a second is for clusters. To keep it, Snakemake 9 has every job that ended
+    # start a timer each second from then on, and weighs all jobs anew at each: a fifth of a core after sixty jobs.
+    if workflow.local_exec:
+        workflow.scheduler.job_rate_limiter = None
+
+
 rule all:
     """Everything: prepared data, every stored task, all tables and the report."""
     default_target: True

@@ -45,7 +45,7 @@ def of(*methods: str) -> str:
 DEPENDENTS = {
     # Rules, with a method or a kind of task in brackets where only those: modules of src/palimpsest.
     "raw weights prepare train evaluate floor collect report": (
-        ". errors job layout liveness machine params schema settings storage storage.atomic sweeps"
+        ". errors interruption job layout liveness machine params schema settings storage storage.atomic sweeps"
     ),
     "raw weights prepare train evaluate floor": "data data.arrays data.pictures",
     "raw weights prepare": (
