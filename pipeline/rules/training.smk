@@ -47,7 +47,7 @@ use rule train as train_base with:
 
 
 use rule train as train_together with:
-    # One lesson for all tasks.
+    # One lesson for all tasks: as long as all of another method's, and begun last it would be alone in the end.
     input:
         prepared=expand(rules.prepare.output, task=SETTINGS.sequence),
         weights=perceptual_weights(SETTINGS.sequence),
@@ -59,6 +59,7 @@ use rule train as train_together with:
         LOGS / "train-{seed}-{method}.log",
     wildcard_constraints:
         method=any_of(TOGETHER),
+    priority: 1
     params:
         settings=lambda wildcards: "".join(
             SETTINGS.lesson(int(wildcards.seed), wildcards.method, task).model_dump_json()
