@@ -24,7 +24,9 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     for name, table in {**tables, "forgetting": forgetting}.items():
         folder = layout.results / "analysis" if name in IN_DETAIL else layout.results
         write_text(folder / f"{name}.csv", table.to_csv(index=False))
-    summary = summarise(tables["metrics"], tables["sizes"], sequence, [FLOOR, *settings.methods])
+    summary = summarise(
+        tables["metrics"], tables["sizes"], sequence, [FLOOR, *settings.methods], tables["verification"]
+    )
     write_summary(layout.results / "summary.json", summary)
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 
 from palimpsest import job
-from palimpsest.analysis.forgetting import Predictor, choose_device
+from palimpsest.analysis.forgetting import choose_device
+from palimpsest.analysis.measurement import Predictor
 from palimpsest.composition import compositions, metric_rows
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches

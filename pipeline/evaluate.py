@@ -4,6 +4,7 @@ python -m pipeline.evaluate --seed 0 --method piggyback
 """
 
 import argparse
+import logging
 
 import pandas as pd
 
@@ -12,14 +13,18 @@ from palimpsest.analysis.forgetting import choose_device, forgetting_matrix, met
 from palimpsest.analysis.lessons import cost_rows, diagnostic_rows
 from palimpsest.analysis.masks import masks_of, similarity, zeros
 from palimpsest.analysis.sizes import growth_rows, size_rows
+from palimpsest.analysis.verification import verification_rows
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.pictures import write_picture
+from palimpsest.devices import measuring_conditions
 from palimpsest.layout import Layout
 from palimpsest.provenance import code_version, origin
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import write_text
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.tasks import build_task
+
+log = logging.getLogger("palimpsest.evaluate")
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
@@ -37,19 +42,24 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
             for number, picture in enumerate(cell.measurement.samples):
                 write_picture(folder / "samples" / cell.task / f"after-{cell.after}-{number}.png", picture)
     masks = masks_of(stored)
+    data = {name: arrays.sha256 for name, arrays in prepared.items()}
+    verification = list(verification_rows(stored, cells, data, measuring_conditions(device)))
+    for row in verification:
+        if row["outcome"] != "verified":
+            log.info("%s after %s: %s since learned: %s", *row.values())
     tables = {
         "metrics": metric_rows(cells),
         "sizes": size_rows(stored),
         "growth": growth_rows(stored),
         "diagnostics": diagnostic_rows(stored),
         "costs": cost_rows(stored),
+        "verification": verification,
         "zeros": zeros(masks),
         "similarity": similarity(masks),
     }
     tracking.complete_runs(layout, options.seed, options.method, cells, tables, folder / "samples")
     for name, rows in tables.items():
         write_text(folder / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
-    data = {name: arrays.sha256 for name, arrays in prepared.items()}
     write_text(layout.origin(options.seed, options.method), origin(examination, data))
 
 

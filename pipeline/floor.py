@@ -9,7 +9,8 @@ from collections.abc import Iterable
 import pandas as pd
 
 from palimpsest import job
-from palimpsest.analysis.forgetting import Cell, choose_device, measure, metric_rows
+from palimpsest.analysis.forgetting import Cell, choose_device, metric_rows
+from palimpsest.analysis.measurement import measure
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
 from palimpsest.data.pictures import write_picture

@@ -16,6 +16,7 @@ from palimpsest.layout import Layout
 from palimpsest.methods import BASE, entry_of
 from palimpsest.provenance import code_version, digest, stage_sources
 from palimpsest.settings import Lesson, Settings
+from palimpsest.storage.prediction_record import load_record
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.storage.task_file import load_task
 from palimpsest.training.cost import CostMeter, load_cost, save_cost
@@ -53,6 +54,10 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         if fabric.is_global_zero:
             save_cost(record, cost)
         run.metrics({**arrays.counts(), **file.provenance.diagnostics, **cost.figures()})
+        for name in names:
+            predictions = load_record(layout.prediction_record(options.seed, options.method, name))
+            run.metrics({f"{name}/{metric}": value for metric, value in predictions.metrics.items()})
+            run.tags({f"predictions/{name}": predictions.checksum})
         run.tags({"file": str(path), "sha256": file.sha256, "data_sha256": arrays.sha256})
     if fabric.is_global_zero:  # and not before: Snakemake deletes what a failed job has stored
         checkpoint_of(path).unlink(missing_ok=True)

@@ -241,6 +241,7 @@ class Study:
 
         from palimpsest.methods import build_method, entry_of  # noqa: PLC0415
         from palimpsest.methods.base import Start  # noqa: PLC0415
+        from palimpsest.storage.prediction_record import PredictionRecord, save_record  # noqa: PLC0415
         from palimpsest.storage.task_file import save_task  # noqa: PLC0415
         from palimpsest.tasks import build_task  # noqa: PLC0415
         from palimpsest.training.lesson import earlier, provenance, seed_of, starting_network  # noqa: PLC0415
@@ -266,7 +267,9 @@ class Study:
             mine = self.settings.lesson(0, method, name)
             any_data = next(iter(self.prepared.values()))
             origin = replace(provenance(mine, stored, any_data, {}), commit="c0ffee", data_sha256="da7a")
-            save_task(self.layout.stored(0, method, name), learner.store(network), origin)
+            sha256 = save_task(self.layout.stored(0, method, name), learner.store(network), origin)
+            recorded = PredictionRecord(method, name, 0, "unmeasured", 0, {}, sha256, "da7a", "32-true", {})
+            save_record(self.layout.prediction_record(0, method, name), recorded)
             self.networks[method, name] = copy.deepcopy(network) if together else network
 
 

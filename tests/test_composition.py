@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from palimpsest.analysis.forgetting import Predictor
+from palimpsest.analysis.measurement import Predictor
 from palimpsest.composition import Answer, alternate, blend, compositions, metric_rows, sequential, two_stage
 from palimpsest.data.arrays import Prepared
 from palimpsest.errors import SettingsError

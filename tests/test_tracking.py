@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from palimpsest import tracking
-from palimpsest.analysis.forgetting import Cell, Measurement
+from palimpsest.analysis.forgetting import Cell
+from palimpsest.analysis.measurement import Measurement
 from palimpsest.errors import DataError, StorageError
 from palimpsest.layout import Layout
 from palimpsest.tracking import complete_runs, find_run, flattened, training_run, training_tags

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from palimpsest import translation
-from palimpsest.analysis.forgetting import Predictor
+from palimpsest.analysis.measurement import Predictor
 from palimpsest.data.voc import palette
 from palimpsest.errors import DataError
 from palimpsest.networks.resblock import ResblockNetwork

@@ -5,6 +5,9 @@ rule evaluate:
     """Measure one method on every task after every later task."""
     input:
         tasks=lambda wildcards: course(wildcards.seed, wildcards.method, settings_of(wildcards)).files(),
+        predictions=lambda wildcards: course(
+            wildcards.seed, wildcards.method, settings_of(wildcards)
+        ).prediction_records(),
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
         weights=perceptual_weights(SETTINGS.sequence),
         paintings=paintings(SETTINGS.sequence),
@@ -17,6 +20,7 @@ rule evaluate:
         costs=LAYOUT.evaluation("{seed}", "{method}") / "costs.csv",  # of records that are no input
         zeros=LAYOUT.evaluation("{seed}", "{method}") / "zeros.csv",
         similarity=LAYOUT.evaluation("{seed}", "{method}") / "similarity.csv",
+        verification=LAYOUT.evaluation("{seed}", "{method}") / "verification.csv",
         origin=LAYOUT.origin("{seed}", "{method}"),
         samples=directory(LAYOUT.evaluation("{seed}", "{method}") / "samples"),
     log:
@@ -70,6 +74,7 @@ rule collect:
         sizes=RESULTS / "sizes.csv",
         forgetting=RESULTS / "forgetting.csv",
         diagnostics=RESULTS / "diagnostics.csv",
+        verification=RESULTS / "verification.csv",
         growth=RESULTS / "analysis" / "growth.csv",
         costs=RESULTS / "analysis" / "costs.csv",
         zeros=RESULTS / "analysis" / "zeros.csv",

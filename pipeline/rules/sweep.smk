@@ -5,7 +5,8 @@ EACH = Layout(SETTINGS.preset, "{variant}", own_base=True)
 
 use rule train as train_variant with:
     output:
-        EACH.stored("{seed}", "{method}", "{task}"),
+        task=EACH.stored("{seed}", "{method}", "{task}"),
+        predictions=EACH.prediction_record("{seed}", "{method}", "{task}"),
     log:
         EACH.logs / "train-{seed}-{method}-{task}.log",
     wildcard_constraints:
@@ -21,6 +22,7 @@ use rule evaluate as evaluate_variant with:
         costs=EACH.evaluation("{seed}", "{method}") / "costs.csv",  # of records that are no input
         zeros=EACH.evaluation("{seed}", "{method}") / "zeros.csv",
         similarity=EACH.evaluation("{seed}", "{method}") / "similarity.csv",
+        verification=EACH.evaluation("{seed}", "{method}") / "verification.csv",
         origin=EACH.origin("{seed}", "{method}"),
         samples=directory(EACH.evaluation("{seed}", "{method}") / "samples"),
     log:

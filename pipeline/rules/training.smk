@@ -11,7 +11,8 @@ rule train:
         encoder=encoder_weights,
         code=code_of_training,
     output:
-        LAYOUT.stored("{seed}", "{method}", "{task}"),
+        task=LAYOUT.stored("{seed}", "{method}", "{task}"),
+        predictions=LAYOUT.prediction_record("{seed}", "{method}", "{task}"),
     log:
         LOGS / "train-{seed}-{method}-{task}.log",
     wildcard_constraints:
@@ -54,7 +55,8 @@ use rule train as train_together with:
         painting=paintings(SETTINGS.sequence),
         code=lambda wildcards: code("train", methods=[wildcards.method], tasks=SETTINGS.sequence),
     output:
-        [LAYOUT.stored("{seed}", "{method}", task) for task in SETTINGS.sequence],
+        task=[LAYOUT.stored("{seed}", "{method}", task) for task in SETTINGS.sequence],
+        predictions=[LAYOUT.prediction_record("{seed}", "{method}", task) for task in SETTINGS.sequence],
     log:
         LOGS / "train-{seed}-{method}.log",
     wildcard_constraints:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from palimpsest.analysis.forgetting import BATCH_SIZE, Predictor, headline, measure
+from palimpsest.analysis.measurement import BATCH_SIZE, Predictor, headline, measure
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
 from palimpsest.errors import SettingsError

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from palimpsest.layout import Layout
+from palimpsest.layout import PREDICTIONS, Layout
 from palimpsest.methods import Entry, entry_of
 
 
@@ -46,6 +46,14 @@ class Course:
         """All that these tasks need to run, or that all of the sequence need, in their order."""
         below = self.base_files() if self.entry.adds_to_base else []
         return list(dict.fromkeys([*below, *map(self.path, tasks or self.sequence)]))
+
+    def prediction_records(self) -> list[Path]:
+        """Return the prediction record of every task of the sequence, in its order."""
+        return [self.prediction_record(task) for task in self.sequence]
+
+    def prediction_record(self, task: str) -> Path:
+        """Return the record beside the file that a task leaves."""
+        return self.path(task).with_suffix(PREDICTIONS)
 
     def before(self, task: str) -> list[str]:
         """The tasks that are learned before one."""

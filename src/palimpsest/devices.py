@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 
+from palimpsest import machine
 from palimpsest.settings import TrainingSettings
 
 BFLOAT16 = ("amx_bf16", "avx512_bf16")
@@ -29,3 +30,27 @@ def precision_for(training: TrainingSettings) -> Literal["32-true", "bf16-mixed"
     if training.precision != "auto":
         return training.precision
     return "bf16-mixed" if has_bfloat16(device_for(training.accelerator)) else "32-true"
+
+
+def measuring_conditions(device: torch.device) -> dict[str, str]:
+    """Return what decides the last bits of a prediction beside network and picture, by name.
+
+    Two measurements whose conditions are equal give equal bits for equal networks. The instruction set is listed
+    beside the processor because a virtual machine may hide a part of it.
+    """
+    conditions = {"torch": torch.__version__, "precision": f"float32, {torch.get_float32_matmul_precision()}"}
+    if device.type == "cuda":
+        card = torch.cuda.get_device_name(device)
+        return conditions | {"device": card, "cuda": str(torch.version.cuda), "cudnn": str(cudnn_version())}
+    return conditions | {
+        "device": device.type,
+        "processor": machine.processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def cudnn_version() -> int | None:
+    """Return the version of cuDNN as one number; None without it."""
+    version: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return version

@@ -7,7 +7,7 @@ database of the folder in which the task was trained. What is not recorded is sa
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import pandas as pd
 from palimpsest import tracking
 from palimpsest.course import Course
 from palimpsest.errors import StorageError
-from palimpsest.layout import SWEEP, TRACKING_DATABASE, Layout
+from palimpsest.layout import PREDICTIONS, SWEEP, TRACKING_DATABASE, Layout
 from palimpsest.methods.base import Component
 from palimpsest.settings import FLOOR
+from palimpsest.storage.prediction_record import load_record
 from palimpsest.storage.task_file import TaskFile, load_task
 from palimpsest.sweeps import measured_below
 
@@ -42,6 +43,9 @@ def inspect(path: Path) -> dict[str, Any]:
         raise StorageError(f"{path}: there is no such file")
     if path.suffix == ".safetensors":
         return {"file": str(path), **of_task(load_task(path))}
+    if path.name.endswith(PREDICTIONS):
+        stored = path.with_name(path.name.removesuffix(PREDICTIONS) + ".safetensors")
+        return {"file": str(path), **of_task(load_task(stored)), "predictions": asdict(load_record(path))}
     measured, origins = composed_in(path) or measured_in(path)
     return {
         "file": str(path),

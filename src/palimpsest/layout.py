@@ -7,6 +7,8 @@ from palimpsest.methods import BASES
 
 TRACKING_DATABASE = Path("mlflow.db")
 TRACKING_ARTIFACTS = Path("mlruns")
+PREDICTIONS = ".predictions.json"
+"""Ends the name of a stored task's prediction record."""
 SWEEP = ".sweep"
 """Ends the folder of a preset's variants; no preset's name can hold a dot."""
 
@@ -62,6 +64,10 @@ class Layout:
     def stored(self, seed: int | str, method: str, task: str) -> Path:
         """A stored task."""
         return Path("models") / self.scope_of(method) / f"seed-{seed}" / method / f"{task}.safetensors"
+
+    def prediction_record(self, seed: int | str, method: str, task: str) -> Path:
+        """The predictions of a task when it had just been learned; lies beside the stored task."""
+        return self.stored(seed, method, task).with_suffix(PREDICTIONS)
 
     def cost(self, seed: int | str, method: str, task: str) -> Path:
         """What the training of a task has taken of time and memory; lies beside its log."""

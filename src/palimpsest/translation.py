@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from palimpsest.analysis.forgetting import Predictor
+from palimpsest.analysis.measurement import Predictor
 from palimpsest.data.pictures import Pixels
 from palimpsest.devices import device_for
 from palimpsest.errors import DataError, StorageError

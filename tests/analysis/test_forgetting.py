@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from palimpsest.analysis.forgetting import (
-    Cell,
-    Measurement,
-    Predictor,
-    choose_device,
-    forgetting_matrix,
-    headline,
-    measure,
-    metric_rows,
-)
+from palimpsest.analysis.forgetting import Cell, choose_device, forgetting_matrix, metric_rows
+from palimpsest.analysis.measurement import Measurement, Predictor, headline, measure
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
 from palimpsest.methods import BASE, METHODS

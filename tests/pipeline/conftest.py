@@ -190,7 +190,13 @@ CLOCKED = ("costs.csv", "forgetting.csv")
 
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of everything that has to be the same, by path."""
-    kinds = ("data/mini/prepared/**/*.npy", "models/**/*.safetensors", "results/**/*.csv", "results/**/*.json")
+    kinds = (
+        "data/mini/prepared/**/*.npy",
+        "models/**/*.safetensors",
+        "models/**/*.json",
+        "results/**/*.csv",
+        "results/**/*.json",
+    )
     found = sorted(path for kind in kinds for path in folder.glob(kind) if path.name not in CLOCKED)
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from palimpsest.analysis.forgetting import Predictor, measure
+from palimpsest.analysis.measurement import Predictor, measure
 from palimpsest.methods import AUTOENCODER, BASE
 from palimpsest.report.grid import GAP, LINE
 from pipeline import compose

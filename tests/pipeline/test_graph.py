@@ -69,7 +69,8 @@ DEPENDENTS = {
     ),
     "train evaluate floor report": "provenance",
     "train evaluate floor": (
-        "course data.batches devices methods.base networks.trunk storage.recall storage.task_file"
+        "analysis.measurement course data.batches devices methods.base networks.trunk storage.prediction_record"
+        " storage.recall storage.task_file"
     ),
     "train evaluate": "tracking training training.cost",
     "train": (
@@ -89,21 +90,17 @@ DEPENDENTS = {
     of("piggyback-gan"): "methods.piggyback_gan",
     of(*MASKS, "bitdelta", "packnet"): "methods.masks",
     of(*MASKS, "bitdelta", "packnet", "piggyback-gan", "adapter", "modulation"): "methods.reparametrised",
-    "evaluate floor collect report": "analysis",
-    "evaluate floor": "analysis.forgetting",
-    "evaluate": "analysis.lessons analysis.masks analysis.sizes",
-    "collect report": (
-        "analysis.accounting analysis.tables analysis.transfer metrics.described report report.summary"
-    ),
+    "train evaluate floor collect report": "analysis",
+    "evaluate collect report": "analysis.tables",
+    "evaluate floor": "analysis.forgetting storage.resident",
+    "evaluate": "analysis.lessons analysis.masks analysis.sizes analysis.verification",
+    "collect report": ("analysis.accounting analysis.transfer metrics.described report report.summary"),
     "report": (
         "report.chart report.page report.pictures report.readme report.stored report.study report.sweep"
         " report.tradeoff"
     ),
     # no results of the study come from these, or what they say of a job stands among its parameters
-    "": (
-        "cli composition inspection methods methods.settings report.bench report.grid storage.resident tasks"
-        " translation"
-    ),
+    "": ("cli composition inspection methods methods.settings report.bench report.grid tasks translation"),
 }
 
 

@@ -56,6 +56,14 @@ def metrics():
 
 
 @pytest.fixture
+def verification(metrics):
+    """Piggyback's predictions are those of the time of learning, and fine-tune's only until the next task."""
+    cells = metrics[metrics["method"] != "floor"][["seed", "method", "task", "after"]].drop_duplicates()
+    changed = (cells["method"] == "fine-tune") & (cells["task"] != cells["after"])
+    return cells.assign(outcome=changed.map({True: "changed", False: "verified"}), reason="")
+
+
+@pytest.fixture
 def sizes():
     mib = 2**20
     rows = [
@@ -120,11 +128,12 @@ def save(results, method, what, *, seed=0, side=16):
 
 
 @pytest.fixture
-def results(tmp_path, metrics, sizes):
+def results(tmp_path, metrics, sizes, verification):
     folder = tmp_path / "results" / "mini"
     (folder / "analysis").mkdir(parents=True)
     metrics.to_csv(folder / "metrics.csv", index=False)
     sizes.to_csv(folder / "sizes.csv", index=False)
+    verification.to_csv(folder / "verification.csv", index=False)
     pd.DataFrame(
         [
             [0, "piggyback", "colorize", "encoder.0.weight", 100, 0.10],

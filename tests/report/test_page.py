@@ -40,8 +40,29 @@ def test_the_forgetting_matrix_says_which_predictions_changed(page):
     assert "--heat: 50%" in html  # 90 → 45
     assert "--heat: 90%" in html  # 90 → 9
     assert "--heat: 100%" in html  # the error grew fourfold
-    assert "Predictions changed: fine-tune." in html
-    assert re.search(r"every later one:\s+piggyback\.", html)
+    assert "<b>Changed</b>: fine-tune." in html
+    assert re.search(r"after every later task:\s+piggyback\.", html)
+    assert "A fault:" not in html and "fine-tune overwrites weights that earlier tasks run on" in html
+
+
+def test_a_change_under_a_method_that_cannot_forget_is_called_a_fault(results, verification, page):
+    verification.assign(outcome="changed").to_csv(results / "verification.csv", index=False)
+    html = page()
+    assert "<b>A fault:</b> piggyback cannot forget by construction." in html
+    assert ["coco-seg", "mIoU ↑", "90.00 ≠", "90.00 ≠", "90.00 ≠"] in read(html).rows
+
+
+def test_predictions_of_another_machine_are_neither_verified_nor_changed(results, verification, page):
+    verification.assign(outcome="not comparable").to_csv(results / "verification.csv", index=False)
+    html = page()
+    assert re.search(r"names them\): fine-tune, piggyback\.", html) and "A fault:" not in html
+    assert ["coco-seg", "mIoU ↑", "90.00 ?", "90.00 ?", "90.00 ?"] in read(html).rows
+
+
+def test_without_comparisons_the_page_says_so(results, page):
+    (results / "verification.csv").unlink()
+    html = page()
+    assert "Without a comparison: fine-tune, piggyback." in html and "not compared" in html
 
 
 def test_names_from_files_are_escaped(page):

@@ -11,8 +11,8 @@ TEXT = "# Title\n\n<!-- table:mini -->\nold\n<!-- /table:mini -->\n\nprose | of 
 
 
 @pytest.fixture
-def summary(metrics, sizes, sequence, methods):
-    return summarise(metrics, sizes, sequence, methods)
+def summary(metrics, sizes, sequence, methods, verification):
+    return summarise(metrics, sizes, sequence, methods, verification)
 
 
 def test_the_table_row_by_row(summary):
@@ -30,7 +30,7 @@ def test_the_table_row_by_row(summary):
         "| `coco-seg` after `style-gogh` | mIoU (%) ↑ | – | 9.00 | **90.00** |",
         "| `colorize` after `style-gogh` | SSIM ↑ | – | 0.9000 | 0.9000 |",
         "|  | MSE ↓ | – | 720.00 | **200.00** |",
-        "| earlier tasks' predictions |  | – | changed | bit-identical |",
+        "| predictions since learned |  | – | changed | verified |",
         "| weights of all tasks | MiB | – | 4.00 | 4.25 |",
         "| all files needed to run | MiB | – | 4.00 | 4.25 |",
     ]
@@ -56,13 +56,13 @@ def test_many_methods_stand_below_one_another(summary):
         "|  | `coco-seg` mIoU (%) ↑ | `colorize` SSIM ↑ | `colorize` CIEDE2000 (ΔE) ↓ | `style-gogh` total loss ↓ "
         "| `coco-seg` after `colorize` mIoU (%) ↑ | final quality (%) | backward transfer (%) | "
         "forward transfer (%) | KiB a task, to run "
-        "| KiB in all, to learn on | s a task | peak MiB | bit-identical |",
+        "| KiB in all, to learn on | s a task | peak MiB | predictions since learned |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         "| `floor` | 10.00 | 0.9500 | 13.00 | 7.000 | – | – | – | – | – | – | – | – | – |",
         "| `fine-tune` | 90.00 | 0.9000 | 10.00 | **1.750** | 45.00 | 5.0 | −90.0 | +1.0 | 0.0 "
-        "| 1.0 | 30.0 | 900 | no |",
+        "| 1.0 | 30.0 | 900 | changed |",
         "| `piggyback` | 90.00 | 0.9000 | 10.00 | 2.000 | **90.00** | 95.0 | 0.0 | −5.0 | 2.0 "
-        "| 0.0 | – | – | yes |",
+        "| 0.0 | – | – | verified |",
     ]
 
 

@@ -7,8 +7,8 @@ from palimpsest.errors import DataError
 from palimpsest.report.summary import forgetting_matrix, summarise, write_summary
 
 
-def test_the_table_has_the_shape_of_the_study(metrics, sizes, sequence, methods):
-    summary = summarise(metrics, sizes, sequence, methods)
+def test_the_table_has_the_shape_of_the_study(metrics, sizes, sequence, methods, verification):
+    summary = summarise(metrics, sizes, sequence, methods, verification)
     assert list(summary) == ["floor", "fine-tune", "piggyback"]
     assert summary["fine-tune"] == {
         "task 1 coco-seg": {"miou": 90.0},
@@ -19,7 +19,7 @@ def test_the_table_has_the_shape_of_the_study(metrics, sizes, sequence, methods)
             "coco-seg after style-gogh": {"miou": 9.0},
             "colorize after style-gogh": {"ssim": 0.9, "mse": 720.0, "ciede2000": 10.0, "colourfulness": 0.6},
         },
-        "bit_identical": False,
+        "since_learned": {"changed": 3, "not comparable": 0, "verified": 3},
         "size_mib": 4.0,
         "bytes": 4 * 2**20 + 1024,
         "learn_bytes": 3 * 2**20,
@@ -39,13 +39,26 @@ def test_the_studys_accounting_counts_weights_only_and_bytes_count_everything(me
     assert piggyback["learn_bytes"] == 0
 
 
-def test_equal_checksums_and_nothing_else_make_a_method_bit_identical(metrics, sizes, sequence, methods):
-    assert summarise(metrics, sizes, sequence, methods)["piggyback"]["bit_identical"] is True
-    one = (metrics["method"] == "piggyback") & (metrics["task"] == "colorize") & (metrics["after"] == "style-gogh")
-    changed = metrics.assign(checksum=metrics["checksum"].mask(one, "other"))
-    assert summarise(changed, sizes, sequence, methods)["piggyback"]["bit_identical"] is False
-    unknown = metrics.assign(checksum=metrics["checksum"].mask(one, ""))
-    assert "bit_identical" not in summarise(unknown, sizes, sequence, methods)["piggyback"]
+def test_the_outcomes_of_all_cells_and_seeds_are_counted(metrics, sizes, sequence, methods, verification):
+    both = pd.concat([verification, verification.assign(seed=1, outcome="not comparable")])
+    summary = summarise(metrics, sizes, sequence, methods, both)
+    assert summary["piggyback"]["since_learned"] == {"changed": 0, "not comparable": 6, "verified": 6}
+    assert summary["fine-tune"]["since_learned"] == {"changed": 3, "not comparable": 6, "verified": 3}
+    assert "since_learned" not in summary["floor"]
+    assert "since_learned" not in summarise(metrics, sizes, sequence, methods)["piggyback"]
+
+
+def test_equal_checksums_of_the_matrix_itself_prove_nothing(metrics, sizes, sequence, methods, verification):
+    altered = verification.assign(
+        outcome=verification["outcome"].mask(verification["method"] == "piggyback", "changed")
+    )
+    summary = summarise(metrics, sizes, sequence, methods, altered)
+    assert summary["piggyback"]["since_learned"] == {"changed": 6, "not comparable": 0, "verified": 0}
+
+
+def test_an_unknown_outcome_is_refused(metrics, sequence, verification):
+    with pytest.raises(DataError, match=r"verification\.csv: unknown outcome 'fine'; there are changed"):
+        forgetting_matrix(metrics, sequence, verification.assign(outcome="fine"))
 
 
 def test_several_seeds_give_mean_and_sample_standard_deviation(metrics, sizes, sequence, methods):
@@ -78,7 +91,6 @@ def test_a_method_measured_only_after_the_last_task_has_its_row(metrics, sizes, 
     summary = summarise(joint, sizes, sequence, ["joint"])
     assert summary["joint"]["task 1 coco-seg"] == {"miou": 90.0}
     assert summary["joint"]["forgetting"] == {}
-    assert "bit_identical" not in summary["joint"]
 
 
 def test_a_task_of_the_users_own_kind_shows_what_it_was_measured_by(metrics, sizes, sequence, methods):

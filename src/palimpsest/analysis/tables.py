@@ -1,10 +1,16 @@
 """The tables of results: which columns each has, and a check that a table has them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Literal
 
 import pandas as pd
 
 from palimpsest.errors import DataError
+
+Outcome = Literal["verified", "changed", "not comparable"]
+"""Of a comparison of predictions with those of the time of learning; see `palimpsest.analysis.verification`."""
+OUTCOMES: tuple[Outcome, ...] = ("changed", "not comparable", "verified")
+"""The worst first: the outcome of several cells is the first of these that occurs."""
 
 COLUMNS = {
     "metrics": ["task", "after", "metric", "value", "images", "checksum"],
@@ -12,10 +18,16 @@ COLUMNS = {
     "growth": ["task", "needed_to", "bytes"],
     "diagnostics": ["task", "name", "value"],
     "costs": ["task", "seconds", "peak_memory"],
+    "verification": ["task", "after", "outcome", "reason"],
     "zeros": ["task", "layer", "weights", "zeros"],
     "similarity": ["task", "other", "similarity", "independent"],
 }
 """Of each table after seed and method; a table without rows, as of masks where no method has any, has them too."""
+
+
+def worst(outcomes: Collection[str]) -> Outcome | None:
+    """Return the outcome of all these comparisons together; None without any."""
+    return next((outcome for outcome in OUTCOMES if outcome in outcomes), None)
 
 
 def columns_of(name: str) -> list[str]:

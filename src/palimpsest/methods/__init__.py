@@ -30,6 +30,9 @@ class Entry:
     learns_base_task: bool = False
     """Whether the method has a lesson for the base task too, and stores it in its own way; otherwise the base
     network's file is what it has of that task."""
+    can_forget: bool = False
+    """Whether a later task overwrites weights that earlier tasks run on. All other methods cannot forget by
+    construction: comparing their predictions with those of the time of learning checks files and loading."""
     together: bool = False
     """Whether one lesson teaches all tasks at once."""
     base: str = BASE
@@ -42,9 +45,9 @@ class Entry:
 
 METHODS: dict[str, Entry] = {
     "scratch": Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing"),
-    "fine-tune": Entry("palimpsest.methods.fine_tune:FineTune", starts_from="previous"),
-    "ewc": Entry("palimpsest.methods.ewc:Ewc", starts_from="previous", learns_base_task=True),
-    "lwf": Entry("palimpsest.methods.lwf:Lwf", starts_from="previous"),
+    "fine-tune": Entry("palimpsest.methods.fine_tune:FineTune", starts_from="previous", can_forget=True),
+    "ewc": Entry("palimpsest.methods.ewc:Ewc", starts_from="previous", can_forget=True, learns_base_task=True),
+    "lwf": Entry("palimpsest.methods.lwf:Lwf", starts_from="previous", can_forget=True),
     "packnet": Entry("palimpsest.methods.packnet:PackNet", starts_from="previous", learns_base_task=True),
     "decoder": Entry("palimpsest.methods.decoder:Decoder", starts_from="base", adds_to_base=True),
     "batchnorm": Entry("palimpsest.methods.batchnorm:Batchnorm", starts_from="base", adds_to_base=True),

@@ -44,7 +44,14 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.errors import StorageError
-from palimpsest.networks.trunk import batchnorm_state, head_state, let_train, task_parameters, trunk_layers
+from palimpsest.networks.trunk import (
+    batchnorm_state,
+    head_state,
+    let_train,
+    task_parameters,
+    trunk_layers,
+    trunk_state,
+)
 from palimpsest.settings import TrainingSettings
 from palimpsest.tasks.base import Batch, Task
 
@@ -152,6 +159,14 @@ class Method(ABC):
     def store(self, network: nn.Module) -> list[Component]:
         """What has to be kept of this task, BatchNorm and head included."""
 
+    def plain_state(self, network: nn.Module) -> State:
+        """Return the tensors that the network computes with, under the names of the plain network.
+
+        Parametrizations are evaluated. `store` has no part in it, so that a measurement of these tensors can be
+        compared with what is stored.
+        """
+        return {**trunk_state(network), **batchnorm_state(network), **head_state(network)}
+
     def recall(self, network: nn.Module, base: State, tensors: State) -> None:
         """Make ``network`` run a stored task, whatever it ran before.
 
@@ -160,10 +175,18 @@ class Method(ABC):
         them. Unless a method says otherwise they stand in for the base's tensors of the same names.
 
         Raises:
-            StorageError: BatchNorm or head are incomplete, or a tensor does not fit the network.
+            StorageError: a tensor of the network is missing, or one does not fit.
         """
         require_task(network, tensors)
-        load_into(network, {**base, **tensors})
+        state = {**base, **tensors}
+        missing = [name for name in network.state_dict() if name not in state and not name.endswith(UNUSED)]
+        if missing:
+            raise StorageError(f"the stored task lacks {missing[0]!r}: it is not whole")
+        load_into(network, state)
+
+
+UNUSED = "num_batches_tracked"
+"""Buffer of BatchNorm that no output depends on, and that is not stored."""
 
 
 def require_task(network: nn.Module, tensors: State) -> None:

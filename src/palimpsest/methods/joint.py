@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from palimpsest.methods.base import Component, Method, ParameterGroup, Start, task_group, weight_group
+from palimpsest.methods.base import Component, Method, ParameterGroup, Start, State, task_group, weight_group
 from palimpsest.networks.trunk import batchnorm_layers, trunk_state
 
 BETAS = (0.5, 0.999)
@@ -61,14 +61,13 @@ class Joint(Method):
         for layer in per_task(network).values():
             layer.task = task
 
+    def plain_state(self, network: nn.Module) -> State:
+        """Return the network with the layers of the task at hand in the places of all tasks' layers."""
+        return {**trunk_state(network), **state_of_task(network)}
+
     def store(self, network: nn.Module) -> list[Component]:
         """The network, and the layers of the task at hand."""
-        own = {
-            f"{name}.{key}": tensor.detach()
-            for name, layer in per_task(network).items()
-            for key, tensor in layer.layer.state_dict().items()
-            if key != "num_batches_tracked"
-        }
+        own = state_of_task(network)
         head = {name: tensor for name, tensor in own.items() if name.startswith("head.")}
         batchnorm = {name: tensor for name, tensor in own.items() if name not in head}
         return [
@@ -76,6 +75,16 @@ class Joint(Method):
             Component("batchnorm", batchnorm),
             Component("head", head),
         ]
+
+
+def state_of_task(network: nn.Module) -> dict[str, Tensor]:
+    """Return BatchNorm and head of the task at hand, under the names of the plain network."""
+    return {
+        f"{name}.{key}": tensor.detach()
+        for name, layer in per_task(network).items()
+        for key, tensor in layer.layer.state_dict().items()
+        if key != "num_batches_tracked"
+    }
 
 
 def per_task(network: nn.Module) -> dict[str, PerTask]:

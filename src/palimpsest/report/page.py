@@ -16,10 +16,12 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from palimpsest.analysis.tables import worst
 from palimpsest.errors import DataError
+from palimpsest.methods import METHODS
+from palimpsest.metrics import described
 from palimpsest.metrics.described import (
     ARROWS,
-    METRICS,
     Metric,
     badness,
     describe,
@@ -86,8 +88,9 @@ def render(
     metrics = _table(results / "metrics.csv")
     if metrics is None:
         raise DataError(f"{results / 'metrics.csv'}: missing; nothing has been measured yet")
-    matrix = forgetting_matrix(metrics, sequence)
+    matrix = forgetting_matrix(metrics, sequence, _table(results / "verification.csv"))
     learned = [name for name in methods if name != FLOOR]
+    forgetting = [_forgetting(matrix, name) for name in learned if _measured(matrix, name)]
     samples = {seed: results / "evaluation" / f"seed-{seed}" for seed in matrix.seeds}
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -107,7 +110,8 @@ def render(
         results=_results(matrix, learned),
         classes=_classes(matrix, learned),
         study=_study(),
-        forgetting=[_forgetting(matrix, name) for name in learned if _measured(matrix, name)],
+        forgetting=forgetting,
+        proof=_proof(forgetting),
         summary=summary_table(_table(results / "forgetting.csv"), learned, apart),
         diagnostics=diagnostics_table(_table(results / "diagnostics.csv"), matrix, learned),
         sizes=size_table(_table(results / "sizes.csv"), matrix, learned),
@@ -223,12 +227,34 @@ def _forgetting(matrix: Matrix, method: str) -> Context:
                 first = matrix.statistic(method, task, afters[0], name) if afters else None
                 if cell is not None and first is not None:
                     cell["learned"] = after == afters[0]
-                    cell["unchanged"] = matrix.unchanged(method, task, after)
+                    cell["outcome"] = matrix.outcome(method, task, after)
                     cell["heat"] = _loss(metric, first[0], cell["value"])
                 cells.append(cell)
             if any(cells):
                 rows.append({"task": task, "label": metric.label, "arrow": ARROWS[metric.better], "cells": cells})
-    return {"method": method, "rows": rows, "identical": matrix.bit_identical(method)}
+    found = matrix.since_learned(method)
+    return {
+        "method": method,
+        "rows": rows,
+        "outcome": worst([outcome for outcome, number in found.items() if number]),
+        "can_forget": method in METHODS and METHODS[method].can_forget,
+    }
+
+
+def _proof(forgetting: Sequence[Context]) -> dict[str, list[str]]:
+    """Return the methods by what the comparison with the predictions of the time of learning says of them."""
+
+    def methods(outcome: str | None, *, can_forget: Sequence[bool] = (True, False)) -> list[str]:
+        return [b["method"] for b in forgetting if b["outcome"] == outcome and b["can_forget"] in can_forget]
+
+    return {
+        "verified": methods("verified"),
+        "changed": methods("changed"),
+        "not_comparable": methods("not comparable"),
+        "not_compared": methods(None),
+        "faulty": methods("changed", can_forget=[False]),
+        "can_forget": [block["method"] for block in forgetting if block["can_forget"]],
+    }
 
 
 def _loss(metric: Metric, first: float, now: float) -> int:
@@ -242,7 +268,7 @@ def _loss(metric: Metric, first: float, now: float) -> int:
 def _glossary(matrix: Matrix) -> list[Context]:
     """Every metric that the tables of this page show, with what it means."""
     kinds = {name for task, kind in matrix.sequence for name in headlines(kind, matrix.metrics(task))}
-    names = [name for name in METRICS if name in kinds] + sorted(kinds - METRICS.keys())
+    names = [name for name in described.METRICS if name in kinds] + sorted(kinds - described.METRICS.keys())
     return [
         {
             "label": describe(name).label,
@@ -275,7 +301,8 @@ def _table(path: Path) -> pd.DataFrame | None:
     """A table of results, names kept as text even where they read as numbers; None where there is no file."""
     if not path.is_file():
         return None
-    names = ["method", "task", "after", "metric", "checksum", "component", "needed_to", "layer", "other", "name"]
+    names = ["method", "task", "after", "metric", "checksum", "outcome", "reason", "component", "needed_to"]
+    names += ["layer", "other", "name"]
     numbers = ["value", "zeros", "similarity", "independent", *SHOWN, *(f"{name}_std" for name in SHOWN)]
     kinds: dict[str, type] = {**dict.fromkeys(names, str), **dict.fromkeys(numbers, float)}
     empty = {number: ["", "nan", "NaN"] for number in numbers}

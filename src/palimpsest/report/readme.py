@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from palimpsest.analysis.accounting import MIB
+from palimpsest.analysis.tables import worst
 from palimpsest.errors import DataError
 from palimpsest.metrics.described import Metric, badness, describe, forgetting_metrics, in_short, titled, written
 from palimpsest.report.tradeoff import SHOWN, number
@@ -56,9 +57,8 @@ def table(summary: Summary) -> str:
             if any(later.values()):
                 chosen = forgetting_metrics(_kind(measured), measured)
                 rows += _rows(f"{_code(name)} after {_code(after)}", later, chosen)
-    verdicts = {True: "bit-identical", False: "changed", None: "–"}
     for label, unit, values in (
-        ("earlier tasks' predictions", "", [verdicts[summary[m].get("bit_identical")] for m in methods]),
+        ("predictions since learned", "", [_since_learned(summary[m]) for m in methods]),
         ("weights of all tasks", "MiB", [_mib(summary[m].get("size_mib")) for m in methods]),
         ("all files needed to run", "MiB", [_mib(summary[m].get("bytes"), MIB) for m in methods]),
     ):
@@ -91,11 +91,18 @@ def methods_table(summary: Summary, forgetting: pd.DataFrame) -> str:
     for figure, title in SUMMED_UP.items():
         cells_of = [_figure(found.get(method, {}), figure) for method in methods]
         columns.append((title, cells_of))
-    verdicts = {True: "yes", False: "no", None: "–"}
-    columns.append(("bit-identical", [verdicts[summary[method].get("bit_identical")] for method in methods]))
+    since_learned = [_since_learned(summary[method]) for method in methods]
+    if set(since_learned) != {"–"}:
+        columns.append(("predictions since learned", since_learned))
     header = ["", *(title for title, _ in columns)]
     rows = [[_code(method), *(values[place] for _, values in columns)] for place, method in enumerate(methods)]
     return markdown([header, ["---", *["---:"] * len(columns)], *rows])
+
+
+def _since_learned(entry: Mapping[str, Any]) -> str:
+    """Return the worst outcome of all cells; a dash where the predictions of the time of learning are unknown."""
+    counts = entry.get("since_learned", {})
+    return worst([outcome for outcome, number in counts.items() if number]) or "–"
 
 
 SUMMED_UP = {

@@ -7,14 +7,14 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from palimpsest.analysis.accounting import MIB, bytes_needed
-from palimpsest.analysis.tables import columns_of, require_columns
+from palimpsest.analysis.tables import OUTCOMES, Outcome, columns_of, require_columns, worst
 from palimpsest.errors import DataError
 from palimpsest.metrics.described import describe, headlines, rounded
 from palimpsest.settings import FLOOR
@@ -27,7 +27,8 @@ class Matrix:
 
     sequence: (task, kind) in the order of learning. values: (method, task, after, metric) → one number per
     seed. checksums: (method, task, after) → {seed: SHA-256 of the predictions}. images: task → pictures
-    measured on.
+    measured on. outcomes: (method, task, after) → outcome of each seed's comparison with the predictions of the
+    time of learning; empty without `verification.csv`.
     """
 
     sequence: tuple[tuple[str, str], ...]
@@ -35,6 +36,7 @@ class Matrix:
     checksums: Mapping[tuple[str, str, str], Mapping[int, str]]
     images: Mapping[str, int]
     seeds: tuple[int, ...]
+    outcomes: Mapping[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
 
     def tasks_from(self, task: str) -> list[str]:
         """This task and all that are learned after it."""
@@ -63,20 +65,20 @@ class Matrix:
             return None
         return first == now
 
-    def bit_identical(self, method: str) -> bool | None:
-        """Whether no later task changed any prediction of any earlier one; None where nobody can tell."""
-        verdicts = [
-            self.unchanged(method, task, after)
-            for task, _ in self.sequence
-            for after in self.afters(method, task)[1:]
-        ]
-        if False in verdicts:
-            return False
-        return None if None in verdicts or not verdicts else True
+    def outcome(self, method: str, task: str, after: str) -> Outcome | None:
+        """Return whether a cell's predictions are those of the time of learning; the worst of all seeds."""
+        return worst(self.outcomes.get((method, task, after), ()))
+
+    def since_learned(self, method: str) -> dict[str, int]:
+        """Return how many cells and seeds of a method have each outcome; nothing where none was compared."""
+        found = [each for (of, _, _), outcomes in self.outcomes.items() if of == method for each in outcomes]
+        return {outcome: found.count(outcome) for outcome in OUTCOMES} if found else {}
 
 
-def forgetting_matrix(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]) -> Matrix:
-    """Read the rows of `metrics.csv`. Values that are not finite count as not measured.
+def forgetting_matrix(
+    metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]], verification: pd.DataFrame | None = None
+) -> Matrix:
+    """Read the rows of `metrics.csv` and `verification.csv`. Values that are not finite count as not measured.
 
     Raises DataError for a missing column, a row that stands there twice, and a task outside the sequence.
     """
@@ -109,22 +111,44 @@ def forgetting_matrix(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
         checksums=checksums,
         images=images,
         seeds=tuple(sorted({int(seed) for seed in metrics["seed"]})),
+        outcomes={} if verification is None else _outcomes(verification),
     )
 
 
+def _outcomes(verification: pd.DataFrame) -> dict[tuple[str, str, str], tuple[str, ...]]:
+    """Return the outcomes of each cell, one per seed.
+
+    Raises:
+        DataError: a column is missing, or an outcome is unknown.
+    """
+    columns = columns_of("verification")
+    require_columns(verification, columns, "verification.csv")
+    outcomes: dict[tuple[str, str, str], list[str]] = {}
+    rows = verification.sort_values("seed", kind="stable")[columns[:-1]].itertuples(index=False, name=None)
+    for _, method, task, after, outcome in rows:
+        if outcome not in OUTCOMES:
+            raise DataError(f"verification.csv: unknown outcome {outcome!r}; there are {', '.join(OUTCOMES)}")
+        outcomes.setdefault((method, task, after), []).append(outcome)
+    return {cell: tuple(found) for cell, found in outcomes.items()}
+
+
 def summarise(
-    metrics: pd.DataFrame, sizes: pd.DataFrame, sequence: Sequence[tuple[str, str]], methods: Sequence[str]
+    metrics: pd.DataFrame,
+    sizes: pd.DataFrame,
+    sequence: Sequence[tuple[str, str]],
+    methods: Sequence[str],
+    verification: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """The study's table, nested for `dvc metrics show`; `floor` comes first, then the methods as given.
 
     Per method: `task <n> <name>` → its headline metrics right after learning; `forgetting` → `<task> after
-    <task>` → the same metrics after the next task and after the last; `bit_identical` → whether no
-    prediction of an earlier task changed; `size_mib` → weights only, the study's accounting, MiB; `bytes` →
-    all files needed to run; `learn_bytes` → what only further learning needs. With several seeds each metric
-    is a mean, and `<metric>_std` the sample standard deviation. What was not measured is left out, so that
-    the result is valid JSON.
+    <task>` → the same metrics after the next task and after the last; `since_learned` → how many cells of the
+    matrix have predictions that are verified, changed or not comparable since the task was learned; `size_mib` →
+    weights only, the study's accounting, MiB; `bytes` → all files needed to run; `learn_bytes` → what only
+    further learning needs. With several seeds each metric is a mean, and `<metric>_std` the sample standard
+    deviation. What was not measured is left out, so that the result is valid JSON.
     """
-    matrix = forgetting_matrix(metrics, sequence)
+    matrix = forgetting_matrix(metrics, sequence, verification)
     table: dict[str, Any] = {}
     for method in [FLOOR, *(name for name in methods if name != FLOOR)]:
         entry: dict[str, Any] = {}
@@ -140,9 +164,8 @@ def summarise(
             continue
         if method != FLOOR:
             entry["forgetting"] = forgetting
-            identical = matrix.bit_identical(method)
-            if identical is not None:
-                entry["bit_identical"] = identical
+            if since_learned := matrix.since_learned(method):
+                entry["since_learned"] = since_learned
             weights = bytes_needed(sizes, "run", method, weights_only=True)
             if not math.isnan(weights):
                 entry["size_mib"] = round(weights / MIB, 3)

@@ -18,6 +18,7 @@ from palimpsest.methods.base import Method, State
 from palimpsest.methods.settings import AnyMethodSettings
 from palimpsest.networks import Network, build_network
 from palimpsest.settings import NetworkSettings, Settings
+from palimpsest.storage.prediction_record import PredictionRecord, load_record
 from palimpsest.storage.task_file import TaskFile, load_task, unusable
 from palimpsest.tasks.base import Task
 
@@ -84,6 +85,20 @@ class StoredTasks:
                 raise unusable(path, f"belongs to the base network {expected[:12]}…, found {told}")
         return found
 
+    def prediction_record(self, task: str) -> PredictionRecord:
+        """Return the record of a task's predictions when it had just been learned.
+
+        Raises:
+            StorageError: it is missing, damaged, or of another task.
+        """
+        path = self.course.prediction_record(task)
+        found = load_record(path)
+        expected = f"{path.parent.name}/{task} of seed {self.seed}"
+        recorded = f"{found.method}/{found.task} of seed {found.seed}"
+        if recorded != expected:
+            raise unusable(path, f"expected {expected}, found {recorded}")
+        return found
+
     def trunk(self) -> dict[str, Tensor]:
         """What other tasks find of the first task's network: all but its head; what it is added to comes first."""
         own = self.file(self.sequence[0])
@@ -113,14 +128,17 @@ class StoredTasks:
             if not fits(other.network, own.network):
                 raise unusable(other.path, f"expected the network {own.network!r}, found {other.network!r}")
         names = {component.name for component in own.components}
-        shared = [c.tensors for c in latest.components if c.shared and c.needed_to == "run" and c.name in names]
+        shared = {c.name: c.tensors for c in latest.components if c.shared and c.needed_to == "run"}
+        lost = sorted({c.name for c in own.components if c.shared and c.needed_to == "run"} - shared.keys())
+        if lost:
+            raise unusable(latest.path, f"lacks {lost[0]!r}, which it shares with {own.path}")
         owner = self.base if self.is_base(task) else self
         return Recollection(
             own.path,
             own.network,
             build_method(own.provenance.method, owner.method_settings),
             owner.base.trunk() if adds_to_base else {},
-            own.tensors() | {name: tensor for tensors in shared for name, tensor in tensors.items()},
+            own.tensors() | {n: t for name, tensors in shared.items() if name in names for n, t in tensors.items()},
         )
 
 

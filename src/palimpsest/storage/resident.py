@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from palimpsest.methods.base import State
 from palimpsest.networks import build_network
 from palimpsest.storage.recall import Recollection, StoredTasks
 from palimpsest.tasks.base import Task
@@ -27,15 +28,20 @@ class ResidentTasks:
         """
         sequence = list(stored.sequence)
         last = max((task.name for task in tasks), key=sequence.index)
-        base: dict[str, Tensor] = {}
+        held: dict[int, tuple[Tensor, Tensor]] = {}
+
+        def once(state: State) -> State:
+            """Move tensors to the device, each once: what tasks share is one object, since files are read once."""
+            for tensor in state.values():
+                if id(tensor) not in held:
+                    held[id(tensor)] = tensor, tensor.to(device)
+            return {name: held[id(tensor)][1] for name, tensor in state.items()}
+
         self.recollections: dict[str, Recollection] = {}
         self.heads: dict[str, nn.Module] = {}
         for task in tasks:
             found = stored.recollection(task.name, after=last)
-            if found.base and not base:
-                base = {name: tensor.to(device) for name, tensor in found.base.items()}
-            tensors = {name: tensor.to(device) for name, tensor in found.tensors.items()}
-            self.recollections[task.name] = replace(found, base=base if found.base else {}, tensors=tensors)
+            self.recollections[task.name] = replace(found, base=once(found.base), tensors=once(found.tensors))
             network = build_network(found.network, task.head_channels).to(device)
             self.heads[task.name] = network.head.requires_grad_(False)
         self.network: nn.Module = network.eval().requires_grad_(False)

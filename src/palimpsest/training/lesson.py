@@ -1,6 +1,7 @@
 """One lesson: a method takes on a task, from the stored tasks it starts from to the stored task it leaves."""
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -8,20 +9,25 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from palimpsest.analysis.measurement import Measurement, Predictor, headline, measure
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import TrainingBatches
+from palimpsest.devices import measuring_conditions, precision_for
 from palimpsest.methods import build_method, entry_of
-from palimpsest.methods.base import EarlierTask, Start
+from palimpsest.methods.base import EarlierTask, Method, Start, load_into
 from palimpsest.networks import build_network
 from palimpsest.networks.pretrained import load_encoder
 from palimpsest.networks.standardised import standardise
 from palimpsest.provenance import code_version
 from palimpsest.settings import AnyTask, Lesson
+from palimpsest.storage.prediction_record import PredictionRecord, save_record
 from palimpsest.storage.recall import StoredTasks
 from palimpsest.storage.task_file import Provenance, save_task
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Batch, Task
 from palimpsest.training.loop import EpochDone, Plan, Subject, train
+
+log = logging.getLogger(__name__)
 
 
 def learn(
@@ -36,7 +42,8 @@ def learn(
     """Train one method on one task, or on several at once, and store what it leaves; returns the files.
 
     With several devices each runs this function, and the first alone writes. The checkpoint of the last step
-    stays, as `checkpoint_of` the first file, until the caller has recorded the training.
+    stays, as `checkpoint_of` the first file, until the caller has recorded the training. Beside each file lies the
+    record of the task's predictions, computed by the trained network before anything was stored.
     """
     first = lessons[0]
     subjects = [subject_of(lesson, prepared[lesson.task_name]) for lesson in lessons]
@@ -65,10 +72,44 @@ def learn(
     if fabric.is_global_zero:
         for lesson, target in zip(lessons, targets, strict=True):
             method.enter(network, lesson.task_name)
-            origin = provenance(lesson, stored, prepared[lesson.task_name], method.diagnostics(network))
-            save_task(target, method.store(network), origin)
+            arrays = prepared[lesson.task_name]
+            measured = measure_trained(method, network, lesson, arrays, fabric.device)
+            sha256 = save_task(
+                target,
+                method.store(network),
+                provenance(lesson, stored, arrays, method.diagnostics(network)),
+            )
+            record = PredictionRecord(
+                method=lesson.method,
+                task=lesson.task_name,
+                seed=lesson.seed,
+                checksum=measured.checksum,
+                images=measured.images,
+                metrics=measured.metrics,
+                file_sha256=sha256,
+                data_sha256=arrays.sha256,
+                trained_in=precision_for(lesson.training),
+                conditions=measuring_conditions(fabric.device),
+            )
+            save_record(stored.layout.prediction_record(lesson.seed, lesson.method, lesson.task_name), record)
     fabric.barrier()
     return targets
+
+
+def measure_trained(
+    method: Method, network: nn.Module, lesson: Lesson, prepared: Prepared, device: torch.device
+) -> Measurement:
+    """Measure what a trained network has learned, on the validation split, without changing the network.
+
+    A plain network runs the task, as it will when the task is loaded: the layout of weights in memory and the
+    modules around them can change the last bits of a prediction.
+    """
+    task = build_task(lesson.task_name, lesson.task)
+    plain = build_network(lesson.network, task.head_channels)
+    load_into(plain, method.plain_state(network))
+    measured = measure(Predictor(plain.to(device).eval(), task), task, prepared, device, samples=0)
+    log.info("%s learned: %s", lesson.task_name, headline(measured.metrics))
+    return measured
 
 
 def subject_of(lesson: Lesson, prepared: Prepared) -> Subject:

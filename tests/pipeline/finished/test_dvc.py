@@ -74,7 +74,9 @@ def test_in_a_clone_everything_is_there_and_nothing_left_to_do(versioned: Study,
 def test_in_a_clone_a_change_reruns_what_depends_on_it(cloned: Study) -> None:
     planned = cloned.planned("--config", "tasks={style-munch: {style_weight: 9}}")
     assert {path for path in planned if not path.startswith("results/")} == {
-        f"models/mini/seed-0/{method}/style-munch.safetensors" for method in cloned.params()["defaults"]["methods"]
+        f"models/mini/seed-0/{method}/style-munch{suffix}"
+        for method in cloned.params()["defaults"]["methods"]
+        for suffix in (".safetensors", ".predictions.json")
     }
     planned = cloned.planned("--config", "pictures={size: 48}")
     assert {f"data/mini/prepared/{task}/info.json" for task in cloned.params()["defaults"]["sequence"]} <= planned

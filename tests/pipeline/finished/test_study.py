@@ -3,19 +3,21 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from palimpsest.data.pictures import write_picture
 from palimpsest.devices import precision_for
 from palimpsest.provenance import TABLES, file_of
 from palimpsest.settings import TrainingSettings
-from palimpsest.storage.task_file import load_task
+from palimpsest.storage.task_file import load_task, save_task
 from tests.pipeline.conftest import Job, Study
 
 pytestmark = pytest.mark.slow
@@ -62,6 +64,41 @@ def test_only_fine_tune_changes_the_predictions_of_earlier_tasks(finished: Study
     assert (checksums["fine-tune"][SEQUENCE[:-1]] == [5, 4, 3, 2]).all()
 
 
+def test_every_cell_is_verified_since_the_task_was_learned_unless_fine_tune_overwrote_it(finished: Study) -> None:
+    verification = pd.read_csv(finished.folder / "results/mini/verification.csv", keep_default_na=False)
+    assert list(verification) == ["seed", "method", "task", "after", "outcome", "reason"]
+    assert len(verification) == len(METHODS) * 15
+    forgotten = (verification.method == "fine-tune") & (verification.task != verification.after)
+    assert set(verification[forgotten].outcome) == {"changed"}
+    assert set(verification[~forgotten].outcome) == {"verified"}
+    since_learned = json.loads((finished.folder / "results/mini/summary.json").read_text())["fine-tune"][
+        "since_learned"
+    ]
+    assert since_learned == {"changed": 10, "not comparable": 0, "verified": 5}
+
+
+def test_a_stored_task_overwritten_with_noise_is_measured_again_and_reported_as_changed(
+    finished: Study, tmp_path: Path
+) -> None:
+    study = Study(Path(shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)))
+    path = study.folder / MODELS / "scratch/voc-seg.safetensors"
+    file = load_task(path)
+    noise = [
+        replace(part, tensors={name: torch.rand(tensor.shape) for name, tensor in part.tensors.items()})
+        for part in file.components
+    ]
+    save_task(path, noise, file.provenance)
+    study.snakemake("all")
+    verification = pd.read_csv(study.folder / "results/mini/verification.csv", keep_default_na=False)
+    found = verification[(verification.method == "scratch") & (verification.task == "voc-seg")]
+    assert list(found.outcome) == ["changed"] * 4
+    assert found.reason.str.startswith("the stored task was altered: ").all()
+    others = verification[(verification.method == "scratch") & (verification.task != "voc-seg")]
+    assert set(others.outcome) == {"verified"}
+    page = (study.folder / "results/mini/report.html").read_text("utf-8")
+    assert "<b>A fault:</b> scratch cannot forget by construction." in page
+
+
 def test_sizes_are_those_of_the_files(finished: Study) -> None:
     sizes = pd.read_csv(finished.folder / "results/mini/sizes.csv")
     own = sizes[(sizes.method == "piggyback") & (sizes.task == "voc-seg")]
@@ -72,7 +109,7 @@ def test_sizes_are_those_of_the_files(finished: Study) -> None:
 
 def test_the_base_networks_are_stored_once(finished: Study) -> None:
     files = {str(path.relative_to(finished.folder / MODELS)) for path in (finished.folder / MODELS).rglob("*.*")}
-    assert files == {f"{lesson}.safetensors" for lesson in LEARNED}
+    assert {f"{MODELS}/{file}" for file in files} == left_by(LEARNED)
 
 
 def test_the_summary_has_the_shape_of_the_studys_table(finished: Study) -> None:
@@ -143,7 +180,8 @@ def test_every_file_leads_back_to_settings_seed_commit_data_and_run(
 def test_every_run_leads_to_its_file_and_back(finished: Study, inspected: dict[str, dict[str, Any]]) -> None:
     commit = finished.run("git", "rev-parse", "HEAD").stdout.strip()
     _, found = finished.tracked()
-    assert {run.data.tags["file"] for run in found} == {file for file in inspected if file.startswith("models/")}
+    files = {file for file in inspected if file.startswith("models/") and file.endswith(".safetensors")}
+    assert {run.data.tags["file"] for run in found} == files
     for run in found:
         file = inspected[run.data.tags["file"]]
         assert file["mlflow_run"] == run.info.run_id
@@ -179,14 +217,19 @@ def stored(paths: set[str]) -> set[str]:
     return {"/".join(Path(path).with_suffix("").parts[-2:]) for path in paths if path.endswith(".safetensors")}
 
 
+def left_by(trainings: set[str]) -> set[str]:
+    """The files that trainings leave, given as method/task."""
+    return {f"{MODELS}/{one}{suffix}" for one in trainings for suffix in (".safetensors", ".predictions.json")}
+
+
 def measured(methods: list[str]) -> set[str]:
     """What measuring these methods and the floor makes, and the tables and the page of all."""
     evaluation = "results/mini/evaluation/seed-0"
-    written = ("metrics", "sizes", "growth", "diagnostics", "costs", "zeros", "similarity")
+    written = ("metrics", "sizes", "growth", "diagnostics", "costs", "verification", "zeros", "similarity")
     files = (*(f"{table}.csv" for table in written), "origin.json", "samples")
     of_floor = {f"{evaluation}/floor/{file}" for file in ("metrics.csv", "origin.json", "samples")}
     in_detail = ("growth", "costs", "zeros", "similarity")
-    tables = ("metrics.csv", "sizes.csv", "diagnostics.csv", "forgetting.csv", "summary.json")
+    tables = ("metrics.csv", "sizes.csv", "diagnostics.csv", "forgetting.csv", "verification.csv", "summary.json")
     tables += tuple(f"analysis/{table}.csv" for table in in_detail)
     return {
         *(f"{evaluation}/{method}/{file}" for method in methods for file in files),
@@ -199,8 +242,8 @@ def test_one_styles_weight_concerns_that_styles_trainings_what_measures_them_and
     finished: Study,
 ) -> None:
     planned = finished.planned("--config", "tasks={style-munch: {style_weight: 9}}")
-    trainings = {f"{MODELS}/{method}/style-munch.safetensors" for method in METHODS}
-    assert planned == trainings | measured(METHODS)
+    trainings = {f"{method}/style-munch" for method in METHODS}
+    assert planned == left_by(trainings) | measured(METHODS)
 
 
 def test_what_starts_from_the_task_before_is_trained_again_with_it(finished: Study) -> None:
@@ -211,8 +254,7 @@ def test_what_starts_from_the_task_before_is_trained_again_with_it(finished: Stu
 
 def test_a_methods_setting_concerns_that_method_alone(finished: Study) -> None:
     planned = finished.planned("--config", "method_settings={piggyback: {score_learning_rate: 0.5}}")
-    trainings = {f"{MODELS}/piggyback/{task}.safetensors" for task in SEQUENCE[1:]}
-    assert planned == trainings | measured(["piggyback"])
+    assert planned == left_by(lessons("piggyback")) | measured(["piggyback"])
 
 
 def test_a_task_of_the_users_own_rebuilds_nothing(finished: Study, tmp_path: Path) -> None:
@@ -224,7 +266,7 @@ def test_a_task_of_the_users_own_rebuilds_nothing(finished: Study, tmp_path: Pat
     planned = finished.planned(
         "--config", f"tasks={{{added}}}", f"datasets={{{data}}}", f"sequence=[{','.join([*SEQUENCE, 'edges'])}]"
     )
-    own = {f"{MODELS}/{method}/edges.safetensors" for method in METHODS}
+    own = left_by({f"{method}/edges" for method in METHODS})
     own |= {f"data/mini/prepared/edges/{file}" for file in ("picture.npy", "index.csv", "info.json")}
     assert planned == own | {"data/mini/raw/edges/manifest.json"} | measured(METHODS)
 

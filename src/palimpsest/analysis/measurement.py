@@ -1,0 +1,72 @@
+"""One task measured on its validation split: predictions, their checksum and the task's metrics.
+
+The end of every training and every cell of the forgetting matrix run this code, so that their checksums compare.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from palimpsest.data.arrays import Prepared
+from palimpsest.data.batches import evaluation_batches
+from palimpsest.tasks.base import Batch, Pixels, Task
+
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One task measured on its validation split."""
+
+    metrics: dict[str, float]
+    images: int
+    checksum: str
+    """SHA-256 of the raw predictions, float32, in the order of the index."""
+    samples: list[Pixels]
+    """The first predictions, painted."""
+
+
+class Predictor:
+    """A network as a function from a batch to the task's prediction, in float32."""
+
+    def __init__(self, network: nn.Module, task: Task) -> None:
+        self.network = network
+        self.task = task
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the prediction of one batch."""
+        return self.task.prediction(self.network(self.inputs(batch)), batch)
+
+    def inputs(self, batch: Batch) -> Tensor:
+        """Return the network's input in the order of memory in which convolutions are fast."""
+        return self.task.inputs(batch).contiguous(memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def measure(
+    answer: Callable[[Batch], Tensor], task: Task, prepared: Prepared, device: torch.device, samples: int
+) -> Measurement:
+    """Run an answer, learned or not, over the validation split."""
+    task.to(device)
+    meter = task.meter()
+    digest = hashlib.sha256()
+    painted: list[Pixels] = []
+    images = 0
+    for loaded in evaluation_batches(prepared, "val", BATCH_SIZE):
+        batch = {key: value.to(device) for key, value in loaded.items()}
+        prediction = answer(batch)
+        digest.update(np.ascontiguousarray(prediction.cpu().numpy()).tobytes())
+        meter.update(prediction, batch)
+        images += len(batch["picture"])
+        if len(painted) < samples:
+            painted.extend(task.paint(prediction))
+    return Measurement(meter.compute(), images, digest.hexdigest(), painted[:samples])
+
+
+def headline(metrics: dict[str, float]) -> str:
+    """Return the figures of a measurement on one line, without those of single classes."""
+    return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if "/" not in name)

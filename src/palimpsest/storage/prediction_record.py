@@ -1,0 +1,62 @@
+"""The record of a task's predictions when it had just been learned, a JSON file beside the stored task.
+
+A training ends by measuring its task on the validation split. The record holds the SHA-256 of these predictions
+and the conditions under which they were computed; `palimpsest.analysis.verification` compares later measurements
+with it. It is a file of its own, so that whoever overwrites a stored task does not overwrite the proof with it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from palimpsest.errors import StorageError
+from palimpsest.storage.atomic import write_text
+
+FORMAT = "palimpsest predictions 1"
+
+
+@dataclass(frozen=True)
+class PredictionRecord:
+    """Predictions of a task right after it was learned."""
+
+    method: str
+    task: str
+    seed: int
+    checksum: str
+    """SHA-256 of the raw predictions on the validation split; see `Measurement.checksum`."""
+    images: int
+    metrics: Mapping[str, float]
+    file_sha256: str
+    """Of the tensors that the training stored."""
+    data_sha256: str
+    """Of the prepared arrays that hold the validation split."""
+    trained_in: str
+    """Precision of the training; predictions are always computed in float32."""
+    conditions: Mapping[str, str]
+    """Machine and libraries that computed the predictions; see `devices.measuring_conditions`."""
+
+
+def save_record(path: Path, record: PredictionRecord) -> None:
+    """Write a record, whole or not at all; the same record gives the same bytes."""
+    content = {"format": FORMAT, **asdict(record)}
+    write_text(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def load_record(path: Path) -> PredictionRecord:
+    """Read a record.
+
+    Raises:
+        StorageError: the file is missing, damaged or of another format.
+    """
+    advice = "restore it with `dvc pull`, or delete it: the next `snakemake all` trains the task anew"
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        found = content.pop("format")
+        if found != FORMAT:
+            raise StorageError(f"{path}: expected format {FORMAT!r}, found {found!r}; {advice}")
+        return PredictionRecord(**content)
+    except FileNotFoundError:
+        raise StorageError(f"{path}: is missing; {advice}") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StorageError(f"{path}: is damaged ({error!r}); {advice}") from error
