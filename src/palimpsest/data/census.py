@@ -17,6 +17,9 @@ from palimpsest.errors import DataError
 LISTED = 20
 """Faulty annotations that are listed by split; the others are counted."""
 
+TELLING = 1000
+"""Faulty annotations that are counted before a large split is given up early; of smaller ones all are counted."""
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -57,14 +60,16 @@ class Census:
         """Raise `DataError` where more than this share of the annotations is faulty.
 
         Before the split is complete, ``available`` is the number of annotations that it has at most: the check
-        then fails as soon as sound ones cannot make up for the faulty ones.
+        then fails as soon as sound ones cannot make up for the faulty ones, but not before `TELLING` are known.
         """
         faulty = [fault for fault in self.faults if not fault.harmless]
-        read = max(self.read, available or 0)
+        read, least = (self.read, "") if available is None else (max(self.read, available), "at least ")
+        if available is not None and len(faulty) < TELLING:
+            return
         if len(faulty) > max_share * read:
             raise DataError(
-                f"{self.where}: {len(faulty)} of {read} annotations cannot be painted, and {max_share:.1%} may be; "
-                f"mend or remove them, or raise pictures.broken_share: {'; '.join(map(str, faulty[:3]))}"
+                f"{self.where}: {least}{len(faulty)} of {read} annotations cannot be painted, and {max_share:.1%} "
+                f"may be; mend or remove them, or raise pictures.broken_share: {'; '.join(map(str, faulty[:3]))}"
             )
 
     def check_classes(self, contents: Callable[[list[str]], str]) -> None:
@@ -115,12 +120,13 @@ def described(shares: Mapping[str, float], ignored: float) -> str:
 
 
 def table(info: Mapping[str, Any]) -> list[str]:
-    """Return a line by split of an `info.json`: shares of the classes, and counts of annotations."""
+    """Return lines by split of an `info.json`: shares of the classes, and counts of annotations."""
     lines = []
     for split, counts in info.get("labels", {}).items():
-        annotations = counts.get("annotations", {})
-        told = "".join(f", {number:,} {what}" for what, number in annotations.items())
-        lines.append(f"{split}: {described(counts['classes'], counts['ignored'])}")
-        if told:
-            lines.append(f"{split}: annotations: {told.removeprefix(', ')}")
+        shares = {name: counts["classes"][name] for name in info["classes"]}  # the file sorts names
+        lines.append(f"{split}: {described(shares, counts['ignored'])}")
+        annotations = counts.get("annotations")
+        if annotations:
+            told = ", ".join(f"{annotations[what]:,} {what}" for what in ("read", "faulty", "small", "crowd"))
+            lines.append(f"{split}: annotations: {told}")
     return lines

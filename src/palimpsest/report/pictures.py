@@ -133,8 +133,7 @@ def _labels(info: Mapping[str, Any], splits: list[str]) -> Context:
     known = [split for split in splits if split in counted]
     if not known:
         return {}
-    classes = dict.fromkeys(name for split in known for name in counted[split]["classes"])
-    shares = [(name, [counted[split]["classes"].get(name, 0.0) for split in known]) for name in classes]
+    shares = [(name, [counted[split]["classes"].get(name, 0.0) for split in known]) for name in info["classes"]]
     shares.append(("ignored (255)", [counted[split]["ignored"] for split in known]))
     rows = [{"name": name, "shares": [f"{100 * share:.2f}" for share in row]} for name, row in shares]
     return {
