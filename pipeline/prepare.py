@@ -7,6 +7,8 @@ import argparse
 import logging
 
 from palimpsest import job
+from palimpsest.data.arrays import Prepared
+from palimpsest.data.census import table
 from palimpsest.data.prepare import prepare
 from palimpsest.data.sources import classes_of, open_dataset
 from palimpsest.layout import Layout
@@ -21,17 +23,23 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     preparation = settings.preparation(options.task)
     dataset = open_dataset(preparation.dataset, layout.manifest(preparation.data).parent)
     kind = kind_of_task(preparation.kind)
+    classes = classes_of(options.task, preparation, dataset)
+    for note in classes.notes if classes else ():
+        log.info(note)
+    folder = layout.prepared(options.task)
     prepare(
         dataset,
-        layout.prepared(options.task),
+        folder,
         preparation.size,
         {split: (source, preparation.images.get(split)) for split, source in preparation.splits.items()},
         target=kind.target,
         refuse=kind.refuse,
         log=log.info,
-        classes=classes_of(options.task, preparation, dataset),
+        classes=classes,
         max_broken_share=preparation.broken_share,
     )
+    for line in table(Prepared.open(folder).info):
+        log.info(line)
 
 
 if __name__ == "__main__":

@@ -61,10 +61,11 @@ class CropSettings(SettingsGroup):
 
 
 class PictureSettings(CropSettings):
-    """Sizes of pictures, and how many may be unreadable."""
+    """Sizes of pictures, and how many of them or of their annotations may be faulty."""
 
     broken_share: Share = 0.01
-    """Up to this share of unreadable pictures is left out and listed; more stops the run."""
+    """Largest share of unreadable pictures, which are left out, and of annotations that cannot be painted. Both are
+    listed; more stops the run."""
 
     @property
     def crops(self) -> CropSettings:

@@ -42,8 +42,8 @@ SMALL: dict[str, Any] = {
     "tasks": {style: {"training": {"steps": 4}} for style in ("style-gogh", "style-munch")},
     "samples": 2,
     "datasets": {
-        "coco": {"side": 40, "generate": {"train2017": 12, "val2017": 4, "unlabeled2017": 8}},
-        "voc": {"side": 40, "generate": {"train": 12, "val": 4}},
+        "coco": {"side": 40, "generate": {"train2017": 12, "val2017": 5, "unlabeled2017": 8}},
+        "voc": {"side": 40, "generate": {"train": 12, "val": 11}},
     },
 }
 

@@ -71,8 +71,8 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mine")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        generate_coco(Path("coco"), {"train2017": 4, "val2017": 2}, 40, seed=0)
-        generate_voc(Path("voc"), {"train": 4, "val": 2}, 40, seed=0)
+        generate_coco(Path("coco"), {"train2017": 4, "val2017": 2}, 40, seed=47)
+        generate_voc(Path("voc"), {"train": 4, "val": 2}, 40, seed=47)
         Image.new("RGB", (40, 40), "orange").save("gogh.png")
         Path("params.yaml").write_text(yaml.safe_dump(PARAMS))
         for task in ("shapes", "maps", "gogh"):
@@ -138,7 +138,7 @@ DAMAGES: dict[str, tuple[str, Callable[[], object], str]] = {
     "another size in the JSON": (
         "shapes",
         lambda: edit_index(lambda content: content["images"][0].update(width=640)),
-        ONE_BROKEN + f"{FIRST}: its annotations are for 640×40 pixels, the picture is 41×40",
+        ONE_BROKEN + f"{FIRST}: its annotations are for 640×40 pixels, the picture is 53×40",
     ),
     "category not in the table": (
         "shapes",
@@ -183,7 +183,7 @@ DAMAGES: dict[str, tuple[str, Callable[[], object], str]] = {
     "map of another size": (
         "maps",
         lambda: repaint(lambda labels: labels[:-3]),
-        rf"1 of 4 .*{MAPS}/\S+: the labels are 40×38 pixels, the picture is 40×41",
+        rf"1 of 4 .*{MAPS}/\S+: the labels are 40×49 pixels, the picture is 40×52",
     ),
     "category that the data set lacks": (
         "shapes",
@@ -271,7 +271,7 @@ def test_the_weights_of_another_network_are_told_with_their_key(capsys: pytest.C
 
 
 def test_the_same_pictures_handed_in_otherwise_give_the_same_arrays() -> None:
-    """Turned by EXIF, with alpha, renamed, with ids of other types; maps in colours; what is no picture beside."""
+    """Turned by EXIF, with alpha, renamed, other ids, nested points; maps in colours; other files beside."""
     before = {task: Prepared.open(PREPARED(task)) for task in ("shapes", "maps")}
     arrays = {task: (np.array(one.picture), np.array(one.target)) for task, one in before.items()}
     turned, tiff, opaque, renamed = sorted(PHOTOGRAPHS.iterdir())
@@ -290,8 +290,10 @@ def test_the_same_pictures_handed_in_otherwise_give_the_same_arrays() -> None:
         for kind, wanted in (("images", str), ("categories", float)):
             for entry in content[kind]:
                 entry["id"] = wanted(entry["id"])
-        for segmentation in ([], [[]], [[1.0, 1.0, 5.0, 5.0]]):  # which enclose nothing
-            content["annotations"].append({"image_id": 1.0, "category_id": "13", "segmentation": segmentation})
+        for entry in content["annotations"]:
+            entry["segmentation"] = [
+                [part[n : n + 2] for n in range(0, len(part), 2)] for part in entry["segmentation"]
+            ]
 
     edit_index(rewrite)
     for path in MAPS.iterdir():

@@ -49,8 +49,9 @@ DEPENDENTS = {
     ),
     "raw weights prepare train evaluate floor": "data data.arrays data.pictures",
     "raw weights prepare": (
-        "data.coco data.download data.generated data.manifest data.paired data.prepare data.scenes data.scenes.coco"
-        " data.scenes.drawing data.scenes.voc data.sources"
+        "data.categories data.census data.coco data.coco_index data.download data.generated data.manifest"
+        " data.outlines data.paired data.prepare data.regions data.scenes data.scenes.coco data.scenes.drawing"
+        " data.scenes.voc data.sources data.turned"
     ),
     "raw weights prepare train[segmentation] train[joint] evaluate floor": "data.voc",
     "prepare train evaluate floor": "metrics.pictures tasks.base",

@@ -1,3 +1,4 @@
+import json
 import re
 
 import pandas as pd
@@ -38,6 +39,31 @@ def test_left_out_files_are_counted_and_listed(page):
     assert rows[start + 1 : start + 3] == [["val", "8", "–", "–"], ["colorize", "not recorded"]]
     assert "<code>a&lt;b&gt;.jpg</code> (train, broken): truncated" in html
     assert "coco-seg: 1 left out" in html
+
+
+def test_labels_are_counted_and_faulty_annotations_are_listed(data, page):
+    path = data / "prepared" / "coco-seg" / "info.json"
+    info = json.loads(path.read_text())
+    annotations = {"read": 1200, "faulty": 1, "small": 2, "crowd": 3}
+    info["classes"] = ["background", "zebra", "ant"]
+    info["labels"] = {
+        "val": {"classes": {"ant": 0.1, "background": 0.5, "zebra": 0.15}, "ignored": 0.25},
+        "train": {"classes": {"ant": 0.2, "background": 0.8, "zebra": 0}, "ignored": 0, "annotations": annotations},
+    }
+    fault = {"split": "train", "source": "b<c>.jpg", "annotation": "annotation 7", "reason": "no outline"}
+    info["faulty_annotations"] = [fault]
+    path.write_text(json.dumps(info))
+    html = page()
+    rows = read(html).rows
+    start = rows.index(["class", "train", "val"])
+    assert rows[start + 1 : start + 5] == [
+        ["background", "80.00", "50.00"],
+        ["zebra", "0.00", "15.00"],
+        ["ant", "20.00", "10.00"],
+        ["ignored (255)", "0.00", "25.00"],
+    ]
+    assert "<code>b&lt;c&gt;.jpg</code> (train), annotation 7: no outline" in html
+    assert "Annotations of train: 1,200 read, 1 not paintable" in html
 
 
 def test_a_plain_list_of_left_out_files_is_understood(data, page):

@@ -3,7 +3,8 @@
     picture.npy   uint8 (N, S, S, 3) RGB
     target.npy    uint8 (N, S, S) class labels, 255 ignored, or uint8 (N, S, S, 3) RGB; not every task has one
     index.csv     row,source,split: the file each row is from, relative to the data set's folder
-    info.json     sizes, classes, pictures per split, what was left out and why, and SHA-256 of the arrays
+    info.json     sizes, classes, pictures and shares of the classes per split, what was left out or not painted
+                  and why, and SHA-256 of the arrays
 
 The same pictures and settings give the same bytes: no dates, no absolute paths.
 """
@@ -76,14 +77,15 @@ class Prepared:
         return cls(picture, target, sources, splits, info, hashlib.sha256(content).hexdigest())
 
     def counts(self) -> dict[str, float]:
-        """Pictures per split, and how many were left out as broken or refused."""
-        splits = self.info.get("splits", {})
-        return {
-            f"pictures/{split}/{what}": told[what]
-            for split, told in splits.items()
-            for what in told
-            if what != "from"
-        }
+        """Return the pictures per split, those left out, the shares of classes, and the faulty annotations."""
+        counts: dict[str, float] = {}
+        for split, pictures in self.info.get("splits", {}).items():
+            counts |= {f"pictures/{split}/{what}": number for what, number in pictures.items() if what != "from"}
+        for split, labels in self.info.get("labels", {}).items():
+            counts |= {f"classes/{split}/{name}": share for name, share in labels["classes"].items()}
+            counts |= {f"annotations/{split}/{what}": n for what, n in labels.get("annotations", {}).items()}
+            counts[f"ignored/{split}"] = labels["ignored"]
+        return counts
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """The rows of ``train`` or ``val``, ascending.

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from palimpsest.data.categories import notes_on
 from palimpsest.data.coco import CocoFolder
 from palimpsest.data.download import fetch, split_val2017, unpack
 from palimpsest.data.generated import generate_coco, generate_voc
@@ -74,15 +75,20 @@ def open_dataset(dataset: DatasetSettings, folder: Path) -> AnyFolder:
 
 
 def classes_of(task: str, preparation: Preparation, dataset: AnyFolder) -> Classes | None:
-    """Which categories make up which class, for tasks that have classes.
+    """Return which categories make up which class, for tasks that have classes.
 
     Raises:
         SettingsError: the data set has no such category; names the key's full path.
+        DataError: categories cannot be told apart, or those of two splits differ; names the file.
     """
     if preparation.classes is None or isinstance(dataset, PairedFolder):
         return None
+    annotated = dataset.annotated(preparation.splits.values()) if isinstance(dataset, CocoFolder) else None
+    categories = dataset.categories
     try:
-        names, class_of = class_mapping(preparation.classes, dataset.categories)
+        names, class_of = class_mapping(preparation.classes, categories, annotated)
     except SettingsError as error:
         raise SettingsError(f"tasks.{task}.{error}") from error
-    return Classes(tuple(names), class_of, 255 if preparation.others == "ignored" else 0)
+    notes = notes_on(preparation.classes, categories, annotated) if annotated is not None else []
+    other = 255 if preparation.others == "ignored" else 0
+    return Classes(tuple(names), class_of, other, tuple(f"tasks.{task}.{note}" for note in notes))

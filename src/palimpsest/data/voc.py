@@ -5,7 +5,7 @@ http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html
 """
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -102,6 +102,17 @@ class VocFolder:
             table[label] = class_of.get(name, other)
         table[IGNORED] = IGNORED
         return turn_labels(table[labels], frame or read_frame(record.picture), str(path))
+
+    def contents(self, records: Sequence[Record], categories: Sequence[str]) -> str:
+        """Describe the values in the label maps of these photographs; ``categories`` are those without a pixel."""
+        counts = np.zeros(256, np.int64)
+        for record in records:
+            labels = read_labels(_located(self._home / "SegmentationClass", record.key, ".png"))
+            counts += np.bincount(labels.ravel(), minlength=256)
+        values = ", ".join(f"{value} ({counts[value] / counts.sum():.2%})" for value in np.flatnonzero(counts))
+        expected = ", ".join(f"{VOC_CLASSES.index(name) + 1} for {name!r}" for name in categories)
+        folder = (self._home.relative_to(self.root) / "SegmentationClass").as_posix()
+        return f"the maps in {folder} hold the values {values}; VOC has {expected} and {IGNORED} for ignored pixels"
 
 
 @cache

@@ -94,12 +94,14 @@ def _embedded(path: Path) -> Context:
 
 
 def data_of(path: Path, task: str) -> Context:
-    """The splits of a task's data with their counts, and what was left out; `known`: whether it is recorded.
+    """Return the splits of a task's data with their counts, their labels, and what was left out or not painted.
 
-    Reads `splits` → {split: {"pictures": …, "refused": …, "broken": …}} and `left_out` → [{"split", "source"
-    or "file", "kind", "reason"}]; a bare list is taken for the latter.
+    Reads `splits` → {split: {"pictures": …, "refused": …, "broken": …}}, `left_out` → [{"split", "source"
+    or "file", "kind", "reason"}] and, of tasks with classes, `labels` and `faulty_annotations` as
+    `palimpsest.data.census` writes them; a bare list is taken for `left_out`. `known` is false without a file.
     """
     context: Context = {"task": task, "known": path.is_file(), "splits": [], "left_out": []}
+    context |= {"labels": None, "unpainted": [], "annotations": []}
     if not path.is_file():
         return context
     try:
@@ -122,7 +124,25 @@ def data_of(path: Path, task: str) -> Context:
         }
         for entry in info.get("left_out", [])
     ]
-    return context
+    return context | _labels(info, [name for name, _ in splits])
+
+
+def _labels(info: Mapping[str, Any], splits: list[str]) -> Context:
+    """Return the shares of classes by split, and the annotations that were not painted as they were meant."""
+    counted = info.get("labels", {})
+    known = [split for split in splits if split in counted]
+    if not known:
+        return {}
+    shares = [(name, [counted[split]["classes"].get(name, 0.0) for split in known]) for name in info["classes"]]
+    shares.append(("ignored (255)", [counted[split]["ignored"] for split in known]))
+    rows = [{"name": name, "shares": [f"{100 * share:.2f}" for share in row]} for name, row in shares]
+    return {
+        "labels": {"splits": known, "rows": rows},
+        "annotations": [
+            (split, counted[split]["annotations"]) for split in known if "annotations" in counted[split]
+        ],
+        "unpainted": info.get("faulty_annotations", []),
+    }
 
 
 def _count(split: Mapping[str, Any], what: str) -> str:

@@ -1,0 +1,176 @@
+"""JSON files of data sets in COCO layout: pictures, annotations and categories of one split."""
+
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from palimpsest.data.categories import Category, merged
+from palimpsest.data.outlines import Box, Size, box_of
+from palimpsest.data.pictures import Record, list_pictures
+from palimpsest.data.regions import MALFORMED, compact
+from palimpsest.errors import DataError, printable
+
+T = TypeVar("T")
+
+
+@dataclass
+class Annotation:
+    """Content of an annotation that painting takes; half of `instances_train2017.json` is never kept in memory."""
+
+    name: str
+    category: str | None
+    segmentation: Any
+    crowd: bool
+    box: Box | None = None
+    """Only where all coordinates are small enough to be percent; see `box_of`."""
+
+
+@dataclass
+class Index:
+    """Content of the JSON of one split; the keys of the mappings are those of the records."""
+
+    records: list[Record]
+    sizes: dict[str, Size | None] = field(default_factory=dict)  # as the JSON gives them
+    annotations: dict[str, list[Annotation]] = field(default_factory=dict)
+    categories: dict[str, str] = field(default_factory=dict)
+    """Supercategory by name, in the order of the JSON."""
+    annotated: Counter[str] = field(default_factory=Counter)
+    """Annotations by name of their category."""
+    fault: str | None = None
+    """Why the categories cannot be told apart; photographs can be used all the same."""
+    labelled: bool = False
+
+
+def read_index(path: Path, split: str, folder: Path) -> Index:
+    """Read the JSON of a split, or list its folder of pictures where there is no JSON.
+
+    Raises:
+        DataError: the JSON is damaged, or there is neither JSON nor folder.
+    """
+    return _read(path, split, folder) if path.is_file() else _listed(path, split, folder)
+
+
+def _listed(path: Path, split: str, folder: Path) -> Index:
+    if not folder.is_dir():
+        raise DataError(f"{path}: no such file, and no folder {folder.name}")
+    names = [(picture, picture.relative_to(folder).as_posix()) for picture in list_pictures(folder)]
+    return Index(
+        [Record(printable(f"{folder.name}/{name}"), picture, f"{split}/{name}") for picture, name in names]
+    )
+
+
+def _read(path: Path, split: str, folder: Path) -> Index:
+    try:
+        content = json.loads(path.read_bytes(), object_hook=_slim)
+        return _index(content, split, folder)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (*MALFORMED, RecursionError) as error:
+        raise DataError(
+            f"{path}: not an annotation file of COCO; mend it or fetch it again: {_told(error)}"
+        ) from error
+
+
+def _told(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _slim(entry: dict[str, Any]) -> dict[str, Any]:
+    """Make segmentations compact while the JSON is read; damage is reported when the picture is painted."""
+    if "segmentation" in entry:
+        entry["segmentation"] = compact(entry["segmentation"])
+    return entry
+
+
+def _index(content: Any, split: str, folder: Path) -> Index:
+    if not isinstance(content, dict) or "images" not in content:
+        raise ValueError("it lists no images")
+    categories = list(_each(content, "categories", _category))
+    names = {category.identity: category.name for category in categories}
+    files: dict[str, list[str]] = {}
+    sizes: dict[str, tuple[int, int] | None] = {}
+    for identity, name, size in _each(content, "images", _image):
+        known = files.setdefault(identity, [])
+        if name not in known:  # the same entry twice does no harm
+            known.append(name)
+        sizes[f"{split}/{identity}"] = size
+    annotations: dict[str, list[Annotation]] = {}
+    annotated: Counter[str] = Counter()
+    for identity, category, annotation in _each(content, "annotations", partial(_annotation, names)):
+        annotations.setdefault(identity, []).append(annotation)
+        annotated[category] += 1
+
+    records: list[Record] = []
+    for identity in sorted(files.keys() | annotations.keys(), key=_by_number):
+        pictures, key = files.get(identity, []), f"{split}/{identity}"
+        fault = f"the id {identity} has several pictures: {', '.join(pictures)}" if len(pictures) > 1 else None
+        for name in pictures:
+            records.append(Record(printable(f"{folder.name}/{name}"), folder / name, key, fault))
+        if not pictures:
+            fault = f"{len(annotations[identity])} × annotated, but no picture has the id {identity}"
+            records.append(Record(printable(f"{folder.name}/(id {identity})"), folder / identity, key, fault))
+    by_key = {f"{split}/{identity}": entries for identity, entries in annotations.items()}
+    groups, doubled = merged(categories, annotated)
+    by_name = Counter(dict.fromkeys(groups, 0))
+    for identity, count in annotated.items():
+        if identity in names:
+            by_name[names[identity]] += count
+    return Index(records, sizes, by_key, groups, by_name, doubled, "annotations" in content)
+
+
+def _each(content: Mapping[str, Any], key: str, read: Callable[[Any], T]) -> Iterator[T]:
+    """What is read of each entry of a list, which may be missing; a malformed entry is named by its place."""
+    entries = content.get(key, [])
+    if not isinstance(entries, list):
+        raise ValueError(f"{key} is not a list")
+    for place, entry in enumerate(entries):
+        try:
+            yield read(entry)
+        except MALFORMED as error:
+            raise ValueError(f"{key}[{place}]: {_told(error)}") from error
+
+
+def _category(entry: Mapping[str, Any]) -> Category:
+    name = _text(entry["name"])
+    return Category(_identity(entry["id"]), name, _text(entry.get("supercategory") or name))
+
+
+def _text(value: object) -> str:
+    """Return a name with composed accents; some tools write them decomposed."""
+    return unicodedata.normalize("NFC", str(value))
+
+
+def _image(entry: Mapping[str, Any]) -> tuple[str, str, tuple[int, int] | None]:
+    """Id, file name and (height, width), where both are given."""
+    name = entry["file_name"]
+    if not isinstance(name, str):
+        raise ValueError(f"{name!r} is no file name")
+    height, width = entry.get("height"), entry.get("width")
+    return _identity(entry["id"]), name, (int(height), int(width)) if height and width else None
+
+
+def _annotation(names: Mapping[str, str], entry: Mapping[str, Any]) -> tuple[str, str, Annotation]:
+    """Return the ids of the picture and of the category, and what painting takes."""
+    category, segmentation = _identity(entry["category_id"]), entry.get("segmentation")
+    crowd = str(entry.get("iscrowd", 0)) in ("1", "1.0", "True", "true")
+    name = f"annotation {entry.get('id', 'without id')}"
+    annotation = Annotation(name, names.get(category), segmentation, crowd, box_of(entry, segmentation))
+    return _identity(entry["image_id"]), category, annotation
+
+
+def _identity(value: object) -> str:
+    """An id, which tools write as 9, 9.0 or "9", as one string."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
+        return str(int(value))
+    if isinstance(value, str) and value.strip():
+        return str(int(value)) if value.strip().isdecimal() else value.strip()
+    raise ValueError(f"{value!r} is no id")
+
+
+def _by_number(identity: str) -> tuple[bool, int, str]:
+    return (False, int(identity), "") if identity.isdecimal() else (True, 0, identity)

@@ -1,0 +1,41 @@
+import pytest
+
+from palimpsest.data.pictures import Frame
+from palimpsest.data.turned import Votes, drawn_size, vote
+from palimpsest.errors import DataError
+
+STORED, SHOWN = (48, 64), (64, 48)
+TURNED = Frame(64, 48, 6)
+WIDE = [[0, 0, 60, 0, 60, 40]]
+TALL = [[0, 0, 40, 0, 40, 60]]
+SMALL = [[0, 0, 9, 0, 9, 9]]
+LARGE = [[0, 0, 90, 0, 90, 90]]
+
+
+@pytest.mark.parametrize("declared", [STORED, SHOWN, None])
+def test_only_what_fits_one_frame_alone_votes(declared: tuple[int, int] | None) -> None:
+    as_stored, as_shown = (Votes(1, 0), Votes(0, 1)) if declared == STORED else (Votes(0, 1), Votes(1, 0))
+    assert vote(TURNED, declared, [WIDE]) == vote(TURNED, declared, [SMALL, WIDE]) == as_stored
+    assert vote(TURNED, declared, [TALL]) == as_shown
+    assert (
+        vote(TURNED, declared, [SMALL]) == vote(TURNED, declared, [LARGE]) == vote(TURNED, declared, []) == Votes()
+    )
+    assert vote(Frame(64, 48, 3), declared, [TALL]) == Votes()  # upside down: both frames are alike
+    assert vote(TURNED, (480, 640), [TALL]) == Votes()
+
+
+def test_the_declared_frame_is_left_only_where_nothing_speaks_for_it() -> None:
+    for votes, expected in ((Votes(), STORED), (Votes(1, 0), STORED), (Votes(0, 1), SHOWN), (Votes(1, 9), STORED)):
+        assert drawn_size("a.jpg", TURNED, STORED, [SMALL], votes) == expected
+    assert drawn_size("a.jpg", TURNED, SHOWN, [WIDE], Votes(0, 1)) == STORED
+
+
+def test_what_fits_neither_or_another_frame_than_the_rest_is_refused() -> None:
+    with pytest.raises(
+        DataError, match=r"^a\.jpg: its annotations fit the picture neither as stored, 64×48, nor as"
+    ):
+        drawn_size("a.jpg", TURNED, STORED, [LARGE], Votes())
+    with pytest.raises(
+        DataError, match=r"^a\.jpg: its annotations fit a picture of 48×64 pixels, but those of other"
+    ):
+        drawn_size("a.jpg", TURNED, STORED, [TALL], Votes(3, 1))
