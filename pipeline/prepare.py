@@ -7,6 +7,8 @@ import argparse
 import logging
 
 from palimpsest import job
+from palimpsest.data.manifest import Digests
+from palimpsest.data.pictures import Limits
 from palimpsest.data.prepare import prepare
 from palimpsest.data.sources import classes_of, open_dataset
 from palimpsest.layout import Layout
@@ -19,7 +21,8 @@ log = logging.getLogger("palimpsest.prepare")
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Write the folder of prepared arrays."""
     preparation = settings.preparation(options.task)
-    dataset = open_dataset(preparation.dataset, layout.manifest(preparation.data).parent)
+    manifest, limits = layout.manifest(preparation.data), Limits(preparation.max_megapixels)
+    dataset = open_dataset(preparation.dataset, manifest.parent, limits)
     kind = kind_of_task(preparation.kind)
     prepare(
         dataset,
@@ -31,6 +34,8 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         log=log.info,
         classes=classes_of(options.task, preparation, dataset),
         max_broken_share=preparation.broken_share,
+        limits=limits,
+        digests=Digests(dataset.root, manifest),
     )
 
 

@@ -35,17 +35,16 @@ def test_folders_of_inputs_and_targets(tmp_path: Path) -> None:
     data = PairedFolder(tmp_path)
     (record,) = data.records("train")
     assert record.source == "train/input/an ä.png" and record.fault is None
-    assert colour(data.picture(record)) == [255, 0, 0]
-    assert colour(data.target(record)) == [90, 90, 90]
+    assert [colour(side) for side in data.pair(record)] == [[255, 0, 0], [90, 90, 90]]
     assert [record.source for record in data.records("val")] == ["val/input/b.png"]
 
 
 def test_composed_and_decomposed_accents_are_one_name(tmp_path: Path) -> None:
-    save(tmp_path / "input/\u00e4.png", "red")
-    save(tmp_path / "target/a\u0308.png", "blue")
+    save(tmp_path / "train/input/\u00e4.png", "red")
+    save(tmp_path / "train/target/a\u0308.png", "blue")
     data = PairedFolder(tmp_path)
-    (record,) = data.records("train") + data.records("val")
-    assert colour(data.target(record)) == [0, 0, 255]
+    (record,) = data.records("train")
+    assert colour(data.pair(record)[1]) == [0, 0, 255]
 
 
 def test_half_a_pair_and_two_of_a_name_are_faults(tmp_path: Path) -> None:
@@ -64,16 +63,17 @@ def test_both_halves_in_one_file(tmp_path: Path, halves: str) -> None:
     joint(tmp_path / "val" / "1.png")
     data = PairedFolder(tmp_path, "input-left" if halves == "input-left" else "target-left")
     (record,) = data.records("val")
-    sides = colour(data.picture(record)), colour(data.target(record))
-    assert sides == (([255, 0, 0], [0, 0, 255]) if halves == "input-left" else ([0, 0, 255], [255, 0, 0]))
-    assert data.picture(record).shape == data.target(record).shape == (4, 4, 3)
+    sides = data.pair(record)
+    colours = [colour(side) for side in sides]
+    assert colours == ([[255, 0, 0], [0, 0, 255]] if halves == "input-left" else [[0, 0, 255], [255, 0, 0]])
+    assert [side.shape for side in sides] == [(4, 4, 3)] * 2
 
 
 def test_an_odd_width_has_no_halves(tmp_path: Path) -> None:
     joint(tmp_path / "train" / "odd.png", width=7)
     data = PairedFolder(tmp_path)
     with pytest.raises(DataError, match=r"odd\.png: 7 pixels wide"):
-        data.picture(data.records("train")[0])
+        data.pair(data.records("train")[0])
 
 
 def test_without_splits_one_name_in_ten_is_for_val_and_stays_there(tmp_path: Path) -> None:
@@ -94,9 +94,9 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     save(tmp_path / "train/input/a.png", "red")
     data = PairedFolder(tmp_path)
     for split, message in (
-        ("val", "val: no such folder"),
-        ("train", "target: no such folder"),
-        ("test", "'test'"),
+        ("val", "no folder of the split 'val', only of train; add one$"),
+        ("train", "train/input: no folder of targets belongs to it; add one of the same form"),
+        ("unlabeled", "no split 'unlabeled', only train, val, test"),
     ):
         with pytest.raises(DataError, match=message):
             data.records(split)
