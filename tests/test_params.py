@@ -114,7 +114,7 @@ def test_the_path_holds_names_that_are_also_kinds_of_task(
         ("method_settings/piggyback/initial_score", float("nan"), r"method_settings\.piggyback"),
         ("training", 3, "training: "),
         ("tasks", ["voc-seg"], "tasks"),
-        ("data_root", 3, "data_root: .*path"),
+        ("data_root", 2017.1, r"data_root: was read as 2017\.1 and has to be a path; write it as \./NAME"),
         ("data_root", ["a"], "data_root: .*path"),
         ("preset", "mimi", "preset: there is no 'mimi'; did you mean 'mini'?"),
         ("preset", ["mini"], "preset"),
