@@ -277,7 +277,7 @@ def opened(path: PathLike, limits: Limits = ANY_SIZE) -> Iterator[Image.Image]:
             limits.check(path, *picture.size)
             yield picture
     except FileNotFoundError:
-        link = f" {Path(path).readlink()}, to which it is a link" if Path(path).is_symlink() else ""
+        link = f"; it is a link to {Path(path).readlink()}" if Path(path).is_symlink() else ""
         raise DataError(f"{name}: no such file{link}") from None
     except (DataError, MemoryError):
         raise
