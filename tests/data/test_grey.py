@@ -22,8 +22,7 @@ def test_a_range_becomes_0_to_255_and_what_is_outside_is_clipped_and_counted() -
         "clipped_pixels": 1,
     }
     assert scale.told() == (
-        "1 grey pictures of 16 bits and more have values 0 to 12000; 0 to 10000 become 0 to 255 (by target_range), "
-        "1 pixels clipped"
+        "1 of 16 bits and more, values 0 to 12000; 0 to 10000 become 0 to 255 (by target_range), pixels clipped: 1"
     )
     scale.restart()
     assert scale.summary() is None
@@ -33,7 +32,7 @@ def test_without_a_range_the_full_one_is_used_and_the_values_are_noted() -> None
     scale = GreyScale(key="target_range")
     scale.eight_bits(np.array([[412, 9830]], np.uint16))
     assert scale.told() == (
-        "1 grey pictures of 16 bits and more have values 412 to 9830; 0 to 65535 become 0 to 255 (the full range; "
+        "1 of 16 bits and more, values 412 to 9830; 0 to 65535 become 0 to 255 (the full range; "
         "set target_range where the values use a part of it)"
     )
 

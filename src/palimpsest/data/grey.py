@@ -91,8 +91,8 @@ class GreyScale:
         ranged = (
             f"by {self.key}" if self.limits else f"the full range; set {self.key} where the values use a part of it"
         )
-        clipped = f", {self.clipped} pixels clipped" if self.limits else ""
+        clipped = f", pixels clipped: {self.clipped}" if self.limits else ""
         return (
-            f"{self.pictures} grey pictures of 16 bits and more have values {self.lowest:g} to {self.highest:g}; "
+            f"{self.pictures} of 16 bits and more, values {self.lowest:g} to {self.highest:g}; "
             f"{low:g} to {high:g} become 0 to 255 ({ranged}){clipped}"
         )

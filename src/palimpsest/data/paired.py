@@ -123,8 +123,8 @@ class PairedFolder:
             found.info["orientation_in_one"] = self._turned
             shown = ", ".join(self._turned[:5]) + (", …" if len(self._turned) > 5 else "")
             found.lines.append(
-                f"{len(self._turned)} pairs have an EXIF orientation that holds for one picture alone, and their "
-                f"shapes do not show whether it is right; look at them: {shown}"
+                f"EXIF orientation in one picture of a pair alone, and shapes that do not show whether it holds: "
+                f"{len(self._turned)}; look at {shown}"
             )
             self._turned = []
         return found
@@ -278,15 +278,17 @@ def dealt_out(records: list[Record], root: Path) -> dict[str, list[Record]]:
 
 
 def paired_by_name(names: set[str]) -> tuple[str, str] | None:
-    """Return two of the names where each has a counterpart, as ``1_B`` is that of ``1_A``."""
+    """Return two of the names where each has a counterpart: ``1_B`` of ``1_A``, ``target 1`` of ``input 1``."""
     pairs: dict[str, dict[str, str]] = {}
     for name in names:
-        found = re.fullmatch(r"(.+)[ _.-]([^ _.-]+)", name)
-        role = ROLE_OF.get(found[2].casefold()) if found else None
-        if found is None or role is None:
+        parts = re.split("[ _.-]", name)
+        ends = [(parts[-1], parts[:-1]), (parts[0], parts[1:])]
+        named = [(role, rest) for end, rest in ends if rest and (role := ROLE_OF.get(end.casefold()))]
+        if not named:
             return None
-        pairs.setdefault(found[1], {})[role] = name
-    if not pairs or any(len(roles) < 2 for roles in pairs.values()):
+        role, rest = named[0]
+        pairs.setdefault(" ".join(rest), {})[role] = name
+    if any(len(roles) < 2 for roles in pairs.values()):
         return None
     roles = pairs[min(pairs)]
     return roles["input"], roles["target"]
