@@ -11,8 +11,8 @@ again: some ten thousand page faults and an eighth of the time per step. Peak me
 """
 
 MAX_MEGAPIXELS = 500.0
-"""The largest picture that is read unless a setting or option raises it: 1.5 GB as RGB, 6 GB with transparency, 12
-GB while it is translated."""
+"""The largest picture that is read unless a setting or option raises it: 2 GB as RGB, 8 GB with transparency, 12 GB
+while it is translated."""
 
 
 def cores() -> int:

@@ -75,7 +75,7 @@ class PictureSettings(CropSettings):
     broken_share: Share = 0.01
     """Up to this share of unreadable pictures is left out and listed; more stops the run."""
     max_megapixels: Positive = MAX_MEGAPIXELS
-    """Larger pictures count as unreadable. Reading one takes 3 bytes a pixel, with transparency 12."""
+    """Larger pictures count as unreadable. One takes 4 bytes of memory a pixel, 16 with transparency."""
 
     @property
     def crops(self) -> CropSettings:

@@ -108,7 +108,7 @@ class Limits:
 
     megapixels: float = MAX_MEGAPIXELS
     key: str = "pictures.max_megapixels"
-    """The setting or option that raises the number."""
+    """The setting or option that raises the number; none where it is empty."""
     pipes: bool = False
     """A FIFO, as a shell's `<(command)` is one, is waited for; otherwise only regular files are read."""
 
@@ -121,7 +121,7 @@ class Limits:
         if width * height > self.megapixels * 1e6:
             raise DataError(
                 f"{os.fspath(path)}: {width}×{height} pixels are {width * height / 1e6:.4g} megapixels, and "
-                f"{self.megapixels:g} may be; scale the picture down or raise {self.key}"
+                f"{self.megapixels:g} may be; scale the picture down{f' or raise {self.key}' if self.key else ''}"
             )
 
 
