@@ -47,13 +47,13 @@ def files_below(root: Path, once: bool = True) -> list[Path]:
         if real in seen:
             continue
         seen.add(real)
-        for entry in _entries(path):
+        for entry in entries_of(path):
             if entry.name.startswith("."):
                 continue
             linked = entry.is_symlink()
             place = (links + linked, depth + 1, entry.path)
             target = os.path.realpath(entry.path) if linked else os.path.join(real, entry.name)  # noqa: PTH118
-            if _is_dir(entry):
+            if is_folder(entry):
                 way = (*above, real)
                 if entry.name.lower() not in JUNK_FOLDERS and not (linked and _is_above(target, way)):
                     heapq.heappush(waiting, (place, target, way))
@@ -63,6 +63,21 @@ def files_below(root: Path, once: bool = True) -> list[Path]:
     for (_, _, path), real in sorted(files):
         kept.setdefault(real if once else path, path)
     return sorted(map(Path, kept.values()))
+
+
+def entries_of(folder: Path | str) -> list[os.DirEntry[str]]:
+    """Return the entries of a folder, which know their kind without another look at the disk.
+
+    Raises:
+        DataError: the folder cannot be read.
+    """
+    try:
+        with os.scandir(str(folder)) as entries:
+            return list(entries)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: the folder cannot be read ({error.strerror}); grant access or move it away"
+        ) from error
 
 
 def real_paths(paths: Iterable[Path]) -> list[str]:
@@ -92,17 +107,8 @@ def digest_of(path: Path) -> tuple[int, str] | None:
         return None
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise DataError(
-            f"{folder}: the folder cannot be read ({error.strerror}); grant access or move it away"
-        ) from error
-
-
-def _is_dir(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a link to itself

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from palimpsest.data.files import JUNK_FOLDERS
+from palimpsest.data.files import JUNK_FOLDERS, entries_of, is_folder
 from palimpsest.data.pictures import is_picture
 from palimpsest.errors import DataError
 
@@ -197,7 +197,8 @@ def _in_role(folder: Path, role: str) -> list[tuple[str, str, Path]]:
     """Return the same of the folders of splits in a folder of a role, where it holds nothing else."""
     inside = _folders(folder)
     found = [(split, role, path) for path in inside if (split := SPLIT_OF.get(_plain(path)))]
-    only = len(found) == len(inside) and not any(path.is_file() and is_picture(path) for path in folder.iterdir())
+    files = (path for entry in entries_of(folder) if (path := Path(entry.path)).is_file())
+    only = len(found) == len(inside) and not any(map(is_picture, files))
     return found if only else []
 
 
@@ -206,11 +207,8 @@ def _plain(path: Path) -> str:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in root.iterdir()
-        if path.is_dir() and not path.name.startswith(".") and path.name.casefold() not in JUNK_FOLDERS
-    )
+    folders = (Path(entry.path) for entry in entries_of(root) if is_folder(entry))
+    return sorted(path for path in folders if not path.name.startswith(".") and _plain(path) not in JUNK_FOLDERS)
 
 
 def _shown(path: Path, root: Path) -> str:

@@ -63,6 +63,7 @@ class PairedFolder:
         }
         self._folders: PairFolders | None = None
         self._place: Place | None = None
+        self._listed: dict[Place, list[Record]] = {}
         self._turned: list[str] = []
         if not self.root.is_dir():
             raise DataError(f"{self.root}: no such folder")
@@ -84,7 +85,7 @@ class PairedFolder:
         if isinstance(place, DataError):
             raise place
         if place is not None:
-            return self._pairs(place)
+            return list(self._pairs(place))
         records = self._pairs(self._folders.whole) if self._folders.whole and name != "test" else []
         if not records and self._folders.splits:
             names = list(self._folders.splits)
@@ -131,7 +132,9 @@ class PairedFolder:
 
     def _pairs(self, place: Place) -> list[Record]:
         self._place = place
-        return self._joint(place.joint) if place.joint is not None else self._separate(place)
+        if place not in self._listed:
+            self._listed[place] = self._joint(place.joint) if place.joint is not None else self._separate(place)
+        return self._listed[place]
 
     def _separate(self, place: Place) -> list[Record]:
         assert place.input is not None and place.target is not None
