@@ -9,6 +9,8 @@ import logging
 from palimpsest import job
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.census import table
+from palimpsest.data.manifest import Digests
+from palimpsest.data.pictures import Limits
 from palimpsest.data.prepare import prepare
 from palimpsest.data.sources import classes_of, open_dataset
 from palimpsest.layout import Layout
@@ -21,7 +23,8 @@ log = logging.getLogger("palimpsest.prepare")
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Write the folder of prepared arrays."""
     preparation = settings.preparation(options.task)
-    dataset = open_dataset(preparation.dataset, layout.manifest(preparation.data).parent)
+    manifest, limits = layout.manifest(preparation.data), Limits(preparation.max_megapixels)
+    dataset = open_dataset(preparation.dataset, manifest.parent, limits)
     kind = kind_of_task(preparation.kind)
     classes = classes_of(options.task, preparation, dataset)
     for note in classes.notes if classes else ():
@@ -37,6 +40,8 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         log=log.info,
         classes=classes,
         max_broken_share=preparation.broken_share,
+        limits=limits,
+        digests=Digests(dataset.root, manifest),
     )
     for line in table(Prepared.open(folder).info):
         log.info(line)

@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -474,3 +475,33 @@ def test_help_and_wrong_use_do_without_pytorch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_a_picture_above_the_option_is_refused_and_the_others_are_translated(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    small, large = picture("small.png", 20, 20), picture("large.png", 40, 30)
+    given = ["translate", "--task", "colour", large, small, "-o", "out", "--max-megapixels", "0.001"]
+    assert cli.main(given) == 1
+    assert only_line(capsys) == (
+        "error: large.png: 40×30 pixels are 0.0012 megapixels, and 0.001 may be; scale the picture down or raise "
+        "--max-megapixels"
+    )
+    assert [path.name for path in Path("out").iterdir()] == ["small-colour.png"]
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many", "nan"])
+def test_the_option_is_a_number_above_zero(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["translate", "--task", "colour", "a.png", "-o", "out", "--max-megapixels", number]
+    assert cli.main(given) == 2
+    assert only_line(capsys).startswith(f"error: argument --max-megapixels: invalid positive value: '{number}'")
+
+
+def test_a_picture_may_come_from_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a shell's `<(command)`."""
+    os.mkfifo("pipe")
+    content = Path(picture("a.png", 20, 20)).read_bytes()
+    writer = threading.Thread(target=lambda: Path("pipe").write_bytes(content), daemon=True)
+    writer.start()
+    assert cli.main(["translate", "--task", "colour", "pipe", "-o", "out"]) == 0
+    assert size("out/pipe-colour.png") == (20, 20)

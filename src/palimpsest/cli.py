@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from palimpsest import __version__
 from palimpsest.errors import PalimpsestError, SettingsError, explained, nearest, no_space, printable, unwritten
+from palimpsest.machine import MAX_MEGAPIXELS
 from palimpsest.methods import METHODS
 
 if TYPE_CHECKING:
@@ -157,6 +158,21 @@ def translate_arguments(arguments: argparse.ArgumentParser) -> None:
     arguments.add_argument(
         "-o", "--output", metavar="DIR", required=True, type=Path, help="folder for the results; made if need be"
     )
+    arguments.add_argument(
+        "--max-megapixels",
+        metavar="N",
+        type=positive,
+        default=MAX_MEGAPIXELS,
+        help="refuse larger pictures; one takes about 25 bytes of memory a pixel (default: %(default)g)",
+    )
+
+
+def positive(text: str) -> float:
+    """Return the number above 0 that a text is; the parser refuses what makes this a `ValueError`."""
+    number = float(text)
+    if not number > 0:
+        raise ValueError(f"{text} is not above 0")
+    return number
 
 
 def translate(options: argparse.Namespace) -> int:
@@ -167,15 +183,16 @@ def translate(options: argparse.Namespace) -> int:
     seed = settings.seeds[0] if options.seed is None else options.seed
 
     from palimpsest import translation  # noqa: PLC0415 (PyTorch takes seconds)
-    from palimpsest.data.pictures import read_picture, write_picture  # noqa: PLC0415
+    from palimpsest.data.pictures import Limits, read_picture, write_picture  # noqa: PLC0415
 
     translator = translation.load(settings, seed, options.method, options.task)
     make_folder(options.output)
+    limits = Limits(options.max_megapixels, "--max-megapixels", pipes=True)
     failed = 0
     paths = translation.output_paths(options.pictures, options.task, options.output)
     for photograph, path in zip(options.pictures, paths, strict=True):
         try:
-            write_picture(path, translator(read_picture(photograph), photograph))
+            write_picture(path, translator(read_picture(photograph, limits), photograph))
         except PalimpsestError as error:
             if no_space(error):  # the others would not fit either
                 raise

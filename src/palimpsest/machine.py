@@ -11,6 +11,10 @@ Otherwise every step hands its activations back to the system and has them clear
 again: some ten thousand page faults and an eighth of the time per step. Peak memory is the same.
 """
 
+MAX_MEGAPIXELS = 500.0
+"""The largest picture that is read unless a setting or option raises it: 2 GB as RGB, 8 GB with transparency, 12 GB
+while it is translated."""
+
 
 def cores() -> int:
     """CPU cores that this process may use."""

@@ -1,6 +1,7 @@
 """`params.yaml` and the command line's values as checked settings, or one line that names the key and the cure."""
 
 import copy
+import re
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from palimpsest.errors import SettingsError, nearest
 from palimpsest.layout import Layout
+from palimpsest.schema import as_path
 from palimpsest.settings import Settings, StyleSettings
 
 TOP = ("preset", "data_root", "seeds", "defaults", "presets", "sweeps")
@@ -132,9 +134,12 @@ def name_weights(values: dict[str, Any]) -> None:
 
 def read_from_data_root(values: dict[str, Any]) -> None:
     """Turn data sets that would be downloaded into folders below ``data_root``, where one is given."""
-    root = values.get("data_root")
+    try:
+        root = as_path(values.get("data_root"))
+    except ValueError:
+        return  # refused when it is checked
     if not isinstance(root, str | Path):
-        return  # none, or refused when it is checked
+        return  # none, or refused too
     replaced = [dataset for dataset in groups(values, "datasets") if dataset.get("source") == "download"]
     if not replaced:
         raise SettingsError(
@@ -161,8 +166,29 @@ def explain(problem: Any) -> str:
     path = ".".join(location)
     if problem["type"] == "extra_forbidden":
         return f"{path}: unknown setting{nearest(location[-1], names_at(problem['loc'][:-1]))}"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = form_of(problem, path) or problem["msg"].removeprefix("Value error, ")
     return f"{path}: {message}" if path else message
+
+
+def form_of(problem: Any, path: str) -> str | None:
+    """Return which form a value needs and how it is written, where a value of another form was found."""
+    kind, value = problem["type"], problem["input"]
+    found = "nothing" if value is None else repr(value)
+    if kind in ("list_type", "tuple_type"):
+        parts = re.split(r"[,;\s]+", value.strip()) if isinstance(value, str) else [value]
+        written = "[{}]".format(", ".join("…" if part is None else str(part) for part in parts))
+        there = "" if "." in path else f" in params.yaml, or --config '{path}={written.replace(' ', '')}'"
+        return f"has to be a list, found {found}; write {written}{there}"
+    if kind in ("dict_type", "model_type", "model_attributes_type"):
+        names = names_at(problem["loc"])[:3] if kind != "dict_type" else ["name"]
+        return (
+            f"has to be a group of settings, found {found}; write {{{', '.join(f'{name}: …' for name in names)}}}"
+        )
+    if kind == "string_type":
+        return f"has to be text, found {found}; put it into quotes, as '{str(value).lower()}'"
+    if kind == "path_type":
+        return f"has to be a path, found {found}; write one name"
+    return None
 
 
 def names_at(location: tuple[Any, ...]) -> list[str]:

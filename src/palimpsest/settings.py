@@ -12,9 +12,18 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from palimpsest.errors import known, nearest
 from palimpsest.layout import Layout
+from palimpsest.machine import MAX_MEGAPIXELS
 from palimpsest.methods import AUTOENCODER, BASE, BASES, METHODS, entry_of
 from palimpsest.methods.settings import AnyMethodSettings, MethodSettings
-from palimpsest.schema import ClassName, Name, Positive, PositiveShare, SettingsGroup, Share
+from palimpsest.schema import (
+    ClassName,
+    Name,
+    Positive,
+    PositiveShare,
+    SettingsGroup,
+    Share,
+    UserPath,
+)
 
 
 class NetworkSettings(SettingsGroup):
@@ -35,7 +44,7 @@ class NetworkSettings(SettingsGroup):
 class BaseSettings(SettingsGroup):
     """How the base network comes to be."""
 
-    encoder_weights: Path | None = None
+    encoder_weights: UserPath | None = None
     """A file of VGG weights (torchvision's names) to start the encoder from; the study starts from noise."""
     steps: Annotated[int, Field(ge=1)] | None = None
     """Steps of the base training where they differ from `training.steps` and the task has none of its own."""
@@ -66,6 +75,8 @@ class PictureSettings(CropSettings):
     broken_share: Share = 0.01
     """Largest share of unreadable pictures, which are left out, and of annotations that cannot be painted. Both are
     listed; more stops the run."""
+    max_megapixels: Positive = MAX_MEGAPIXELS
+    """Larger pictures count as unreadable. One takes 4 bytes of memory a pixel, 16 with transparency."""
 
     @property
     def crops(self) -> CropSettings:
@@ -119,7 +130,7 @@ class DatasetSettings(SettingsGroup):
 
     format: Literal["coco", "voc", "paired"]
     source: Literal["generated", "directory", "download"]
-    root: Path | None = None
+    root: UserPath | None = None
     """The folder of a `directory` source."""
     side: Annotated[int, Field(ge=32)] = 96
     """Shorter side of generated pictures, in pixels."""
@@ -129,6 +140,21 @@ class DatasetSettings(SettingsGroup):
     """The files of a `download` source; `palimpsest.data.download` knows their addresses and checksums."""
     input_side: Literal["left", "right"] = "left"
     """Where files hold both halves side by side: which half is the input."""
+    layout: Literal["auto", "side-by-side"] = "auto"
+    """Of pairs: `auto` finds inputs and targets by the names of folders (`palimpsest.data.pair_folders`), and
+    checks that files outside such folders hold two pictures; `side-by-side` takes every file for one that does."""
+    input_range: tuple[float, float] | None = None
+    """Of pairs whose inputs are grey pictures of 16 bits and more: the values that become black and white, as
+    [0, 10000]; values outside are clipped and counted in the log. The full range where none is given."""
+    target_range: tuple[float, float] | None = None
+    """The same of the targets, as depth in millimetres."""
+
+    @field_validator("input_range", "target_range")
+    @classmethod
+    def _rises(cls, limits: tuple[float, float] | None) -> tuple[float, float] | None:
+        if limits is not None and not limits[0] < limits[1]:
+            raise ValueError(f"the first value has to be below the second, found {[*limits]}")
+        return limits
 
     @model_validator(mode="after")
     def _has_root(self) -> typing.Self:
@@ -140,6 +166,9 @@ class DatasetSettings(SettingsGroup):
             raise ValueError("source 'download' needs the names of archives to fetch")
         if self.source == "generated" and (self.format == "paired" or not self.generate):
             raise ValueError("source 'generated' needs format coco or voc and counts under generate")
+        for name in ("layout", "input_range", "target_range"):
+            if self.format != "paired" and name in self.model_fields_set:
+                raise ValueError(f"{name} is a setting of format paired; leave it out for {self.format}")
         return self
 
 
@@ -212,7 +241,7 @@ class StyleSettings(TaskSettings):
     """Photograph → in the style of a painting."""
 
     kind: Literal["style"]
-    picture: Path
+    picture: UserPath
     """The painting."""
     picture_size: Annotated[int, Field(ge=32)] = 128
     """The painting is scaled to this shorter side: it sets the size of the strokes."""
@@ -225,7 +254,7 @@ class StyleSettings(TaskSettings):
     grid_weight: Annotated[float, Field(ge=0)] = 100.0
     """Against the network painting its own grid. Not in the study, whose total loss has the first three parts."""
     perceptual: Literal["random", "squeezenet", "vgg16"] = "squeezenet"
-    weights: Path | None = None
+    weights: UserPath | None = None
     """File of the perceptual network; where none is named it is taken from data_root/weights or downloaded."""
 
 
@@ -303,6 +332,7 @@ class Preparation(SettingsGroup):
     dataset: DatasetSettings
     size: int
     broken_share: float
+    max_megapixels: float = MAX_MEGAPIXELS
     kind: str
     data: str
     splits: dict[Literal["train", "val"], str]
@@ -365,7 +395,7 @@ class Settings(SettingsGroup):
     """All settings of one preset."""
 
     preset: Name
-    data_root: Path | None = None
+    data_root: UserPath | None = None
     """A folder in the native COCO / VOC layout, read in place of downloads."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     methods: Annotated[list[str], Field(min_length=1)]
@@ -473,6 +503,7 @@ class Settings(SettingsGroup):
             dataset=self.datasets[chosen.data],
             size=self.pictures.size,
             broken_share=self.pictures.broken_share,
+            max_megapixels=self.pictures.max_megapixels,
             kind=chosen.kind,
             data=chosen.data,
             splits=chosen.splits,

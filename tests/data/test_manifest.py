@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from palimpsest.data.manifest import write_manifest
+from palimpsest.data.manifest import Digests, write_manifest
 from palimpsest.errors import DataError
 
 
@@ -59,9 +59,40 @@ def test_what_is_missing_is_named_and_nothing_is_written(tmp_path: Path) -> None
     for root, files, message in (
         (tmp_path / "none", None, "none: no such folder"),
         (tmp_path, None, "no files"),
-        (tmp_path, [tmp_path / "gone"], "gone: cannot be read"),
         (tmp_path / "a", [tmp_path / "b"], "manifest of .*a"),
     ):
         with pytest.raises(DataError, match=message):
             write_manifest(root, target, files)
     assert not target.exists()
+
+
+def test_a_file_that_cannot_be_read_has_no_digest_and_does_not_end_the_run(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.jpg").write_bytes(b"abc")
+    (tmp_path / "raw" / "gone.jpg").symlink_to("nowhere.jpg")
+    write_manifest(tmp_path / "raw", tmp_path / "manifest.json")
+    files = json.loads((tmp_path / "manifest.json").read_text())["files"]
+    assert files["gone.jpg"] == {"bytes": None, "sha256": None} and files["a.jpg"]["bytes"] == 3
+
+
+def test_every_name_of_a_file_is_listed(tmp_path: Path) -> None:
+    """A link to a file may be what an annotation names."""
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.jpg").write_bytes(b"abc")
+    (tmp_path / "raw" / "b.jpg").symlink_to("a.jpg")
+    write_manifest(tmp_path / "raw", tmp_path / "manifest.json")
+    assert list(json.loads((tmp_path / "manifest.json").read_text())["files"]) == ["a.jpg", "b.jpg"]
+
+
+def test_digests_come_from_the_manifest_unless_the_file_has_changed(tmp_path: Path) -> None:
+    file, manifest = tmp_path / "a.jpg", tmp_path / "manifest.json"
+    file.write_bytes(b"abc")
+    manifest.write_text(json.dumps({"files": {"a.jpg": {"bytes": 3, "sha256": "listed"}}}))
+    assert Digests(tmp_path, manifest)(file) == "listed"
+    file.write_bytes(b"")
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert Digests(tmp_path, manifest)(file) == Digests(tmp_path)(file) == empty
+    assert Digests(tmp_path)(tmp_path / "gone.jpg") is None
+    manifest.write_text("[]")
+    with pytest.raises(DataError, match=r"manifest\.json: damaged .*; delete it and run the same command again"):
+        Digests(tmp_path, manifest)

@@ -1,3 +1,5 @@
+import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -35,17 +37,16 @@ def test_folders_of_inputs_and_targets(tmp_path: Path) -> None:
     data = PairedFolder(tmp_path)
     (record,) = data.records("train")
     assert record.source == "train/input/an ä.png" and record.fault is None
-    assert colour(data.picture(record)) == [255, 0, 0]
-    assert colour(data.target(record)) == [90, 90, 90]
+    assert [colour(side) for side in data.pair(record)] == [[255, 0, 0], [90, 90, 90]]
     assert [record.source for record in data.records("val")] == ["val/input/b.png"]
 
 
 def test_composed_and_decomposed_accents_are_one_name(tmp_path: Path) -> None:
-    save(tmp_path / "input/\u00e4.png", "red")
-    save(tmp_path / "target/a\u0308.png", "blue")
+    save(tmp_path / "train/input/\u00e4.png", "red")
+    save(tmp_path / "train/target/a\u0308.png", "blue")
     data = PairedFolder(tmp_path)
-    (record,) = data.records("train") + data.records("val")
-    assert colour(data.target(record)) == [0, 0, 255]
+    (record,) = data.records("train")
+    assert colour(data.pair(record)[1]) == [0, 0, 255]
 
 
 def test_half_a_pair_and_two_of_a_name_are_faults(tmp_path: Path) -> None:
@@ -64,16 +65,17 @@ def test_both_halves_in_one_file(tmp_path: Path, halves: str) -> None:
     joint(tmp_path / "val" / "1.png")
     data = PairedFolder(tmp_path, "input-left" if halves == "input-left" else "target-left")
     (record,) = data.records("val")
-    sides = colour(data.picture(record)), colour(data.target(record))
-    assert sides == (([255, 0, 0], [0, 0, 255]) if halves == "input-left" else ([0, 0, 255], [255, 0, 0]))
-    assert data.picture(record).shape == data.target(record).shape == (4, 4, 3)
+    sides = data.pair(record)
+    colours = [colour(side) for side in sides]
+    assert colours == ([[255, 0, 0], [0, 0, 255]] if halves == "input-left" else [[0, 0, 255], [255, 0, 0]])
+    assert [side.shape for side in sides] == [(4, 4, 3)] * 2
 
 
 def test_an_odd_width_has_no_halves(tmp_path: Path) -> None:
     joint(tmp_path / "train" / "odd.png", width=7)
     data = PairedFolder(tmp_path)
     with pytest.raises(DataError, match=r"odd\.png: 7 pixels wide"):
-        data.picture(data.records("train")[0])
+        data.pair(data.records("train")[0])
 
 
 def test_without_splits_one_name_in_ten_is_for_val_and_stays_there(tmp_path: Path) -> None:
@@ -94,9 +96,237 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     save(tmp_path / "train/input/a.png", "red")
     data = PairedFolder(tmp_path)
     for split, message in (
-        ("val", "val: no such folder"),
-        ("train", "target: no such folder"),
-        ("test", "'test'"),
+        ("val", "no folder of the split 'val', only of train; add one$"),
+        ("train", "train/input: no folder of targets belongs to it; add one of the same form"),
+        ("unlabeled", "no split 'unlabeled', only train, val, test"),
     ):
         with pytest.raises(DataError, match=message):
             data.records(split)
+
+
+def test_val_of_few_pairs_is_the_one_with_the_smallest_hash(tmp_path: Path) -> None:
+    """SHA-256 of d begins with 18ac, of f with 252f, of the others higher; a tenth of the range ends at 1999."""
+    for name in "abcef":
+        save(tmp_path / "input" / f"{name}.png", "red")
+        save(tmp_path / "target" / f"{name}.png", "blue")
+    data = PairedFolder(tmp_path)
+    assert [record.key for record in data.records("val")] == ["f"]
+    assert [record.key for record in data.records("train")] == ["a", "b", "c", "e"]
+    for side in ("input", "target"):
+        save(tmp_path / side / "d.png", "red")
+    assert [record.key for record in PairedFolder(tmp_path).records("val")] == ["d"]
+
+
+def test_a_half_pair_is_not_what_val_is_left_with(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save(tmp_path / "input" / f"{name}.png", "red")
+        save(tmp_path / "target" / f"{name}.png", "blue")
+    save(tmp_path / "input" / "d.png", "red")  # whose hash is in val
+    data = PairedFolder(tmp_path)
+    assert [(record.key, record.fault is None) for record in data.records("val")] == [("b", True), ("d", False)]
+    assert [record.key for record in data.records("train")] == ["a"]
+
+
+def test_where_all_names_are_val_one_is_train(tmp_path: Path) -> None:
+    names = [name for name in map(str, range(60)) if hashlib.sha256(name.encode()).hexdigest() < "1999"][:3]
+    for name in names:
+        save(tmp_path / "input" / f"{name}.png", "red")
+        save(tmp_path / "target" / f"{name}.png", "blue")
+    data = PairedFolder(tmp_path)
+    assert len(data.records("train")) == 1 and len(data.records("val")) == 2
+
+
+def test_one_pair_alone_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "input/a.png", "red")
+    save(tmp_path / "target/a.png", "blue")
+    told = r"one usable pair, input/a\.png, but train and val need one each; add pairs, or folders train and val"
+    with pytest.raises(DataError, match=told):
+        PairedFolder(tmp_path).records("train")
+
+
+def test_a_split_of_tests_can_be_named_and_is_advised(tmp_path: Path) -> None:
+    for split in ("train", "testing"):
+        for number in range(2):
+            joint(tmp_path / split / f"{number}.png")
+    data = PairedFolder(tmp_path)
+    assert [record.source for record in data.records("test")] == ["testing/0.png", "testing/1.png"]
+    told = "no folder of the split 'val', only of train, test; add one, or set splits: {val: test} for the task$"
+    with pytest.raises(DataError, match=told):
+        data.records("val")
+
+
+def test_tests_beside_pairs_without_splits_are_not_dealt_out(tmp_path: Path) -> None:
+    for number in range(4):
+        joint(tmp_path / f"{number}.png")
+        joint(tmp_path / "test" / f"{number + 4}.png")
+    data = PairedFolder(tmp_path)
+    dealt = [record.source for split in ("train", "val") for record in data.records(split)]
+    assert sorted(dealt) == ["0.png", "1.png", "2.png", "3.png"] and len(data.records("test")) == 4
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("hazy/1.png", "clear/1.png"), ("hazy/1.jpg", "clear/1.png"), ("1.jpg", "1.png"), ("a/x/1.png", "a/y/1.png")],
+)
+def test_one_name_in_an_unknown_layout_is_refused(tmp_path: Path, one: str, other: str) -> None:
+    joint(tmp_path / one)
+    joint(tmp_path / other)
+    told = rf"({one} and {other}|{other} and {one}) have one name, .*set layout: side-by-side.*known layouts are "
+    with pytest.raises(DataError, match=told):
+        PairedFolder(tmp_path).records("train")
+    data = PairedFolder(tmp_path, layout="side-by-side")
+    assert len(data.records("train") + data.records("val")) == 2
+
+
+def test_sub_folders_of_different_names_are_one_split(tmp_path: Path) -> None:
+    for number in range(4):
+        joint(tmp_path / "train" / ("shoes", "bags")[number % 2] / f"{number}.png")
+    assert len(PairedFolder(tmp_path).records("train")) == 4
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("{}_A", "{}_B"), ("{}-input", "{}-target"), ("{} in", "{} out"), ("x.{}", "y.{}")]
+)
+def test_names_that_tell_input_from_target_are_refused(tmp_path: Path, one: str, other: str) -> None:
+    for number in range(3):
+        for form in (one, other):
+            joint(tmp_path / f"{form.format(number)}.png")
+    told = f"names as {one.format(0)} and {other.format(0)} tell input from target; move them into two folders"
+    with pytest.raises(DataError, match=re.escape(told)):
+        PairedFolder(tmp_path).records("train")
+
+
+def test_some_names_that_end_so_tell_nothing(tmp_path: Path) -> None:
+    for name in ("house_a", "house_b", "tower_a"):
+        joint(tmp_path / "train" / f"{name}.png")
+    assert len(PairedFolder(tmp_path).records("train")) == 3
+
+
+def plain(path: Path, seed: int, size: tuple[int, int] = (96, 64)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        ((96, 64), r"4 files show no seam in the middle \(1\.0 times"),
+        ((64, 96), "4 of 4 files are taller than wide"),
+    ],
+)
+def test_plain_pictures_are_no_pairs(tmp_path: Path, size: tuple[int, int], told: str) -> None:
+    for number in range(4):
+        plain(tmp_path / "train" / f"{number}.png", number, size)
+    ends = ", so that input and target would be two parts of one picture; put inputs and targets into folders"
+    with pytest.raises(DataError, match=f"train: {told}.*{ends}"):
+        PairedFolder(tmp_path).records("train")
+    assert len(PairedFolder(tmp_path, layout="side-by-side").records("train")) == 4
+
+
+def test_a_single_file_taller_than_wide_is_broken(tmp_path: Path) -> None:
+    for number in range(3):
+        joint(tmp_path / "train" / f"{number}.png")
+    plain(tmp_path / "train" / "3.png", 3, (4, 8))
+    data = PairedFolder(tmp_path)
+    with pytest.raises(DataError, match=r"3\.png: 4×8 pixels, taller than wide: no two halves side by side; "):
+        data.pair(data.records("train")[3])
+
+
+def turned(path: Path, size: tuple[int, int], orientation: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    if orientation > 1:
+        exif[0x0112] = orientation
+    Image.new("RGB", size, "red").save(path, exif=exif)
+
+
+@pytest.mark.parametrize(
+    ("size", "orientation", "target_size", "target_orientation", "outcome"),
+    [
+        ((8, 4), 6, (4, 8), 1, "fits"),  # the target was made from what is shown
+        ((8, 4), 6, (16, 8), 6, "fits"),
+        ((8, 4), 6, (8, 4), 1, "only without turning"),
+        ((8, 4), 1, (8, 4), 8, "only without turning"),
+        ((8, 4), 3, (8, 4), 1, "noted"),
+        ((8, 8), 6, (8, 8), 1, "noted"),
+        ((8, 4), 6, (8, 4), 8, "noted"),
+        ((8, 4), 6, (9, 9), 1, "shape"),
+    ],
+)
+def test_an_orientation_of_one_picture_alone(
+    tmp_path: Path,
+    size: tuple[int, int],
+    orientation: int,
+    target_size: tuple[int, int],
+    target_orientation: int,
+    outcome: str,
+) -> None:
+    turned(tmp_path / "train/input/a.jpg", size, orientation)
+    turned(tmp_path / "train/target/a.jpg", target_size, target_orientation)
+    data = PairedFolder(tmp_path)
+    (record,) = data.records("train")
+    if outcome in ("only without turning", "shape"):
+        told = (
+            f"a.jpg: EXIF orientation {orientation}, its target has {target_orientation}, and the shapes fit only "
+            "without turning; remove the orientation, or give both the same one"
+            if outcome != "shape"
+            else "a.jpg: 4×8 pixels, but its target is 9×9"
+        )
+        with pytest.raises(DataError, match=told):
+            data.pair(record)
+        return
+    data.pair(record)
+    findings = data.take_findings()
+    assert findings.info.get("orientation_in_one") == (["train/input/a.jpg"] if outcome == "noted" else None)
+    if outcome == "noted":
+        assert findings.lines[-1] == (
+            "EXIF orientation in one picture of a pair alone, and shapes that do not show whether it holds: 1; "
+            "look at train/input/a.jpg"
+        )
+
+
+def test_an_orientation_that_swaps_halves_is_noted(tmp_path: Path) -> None:
+    turned(tmp_path / "train/a.jpg", (16, 8), 3)
+    data = PairedFolder(tmp_path)
+    data.pair(data.records("train")[0])
+    assert data.take_findings().info["orientation_in_one"] == ["train/a.jpg"]
+    assert "orientation_in_one" not in data.take_findings().info
+
+
+def test_ranges_hold_for_one_role_and_are_found_anew_for_each_split(tmp_path: Path) -> None:
+    for split, value in (("train", 4000), ("val", 12000)):
+        save(tmp_path / split / "input" / "a.png", "red")
+        (tmp_path / split / "target").mkdir(parents=True)
+        Image.fromarray(np.full((4, 4), value, np.uint16)).save(tmp_path / split / "target" / "a.png")
+    data = PairedFolder(tmp_path, target_range=(0, 10000))
+    seen = {}
+    for split in ("train", "val"):
+        (record,) = data.records(split)
+        seen[split] = colour(data.pair(record)[1])[0], data.take_findings()
+    assert seen["train"][0] == 102 and seen["val"][0] == 255
+    assert seen["val"][1].lines == [
+        "inputs in val/input, targets in val/target",
+        "targets: 1 of 16 bits and more, values 12000 to 12000; 0 to 10000 become 0 to 255 (by "
+        "target_range), pixels clipped: 16",
+    ]
+    assert seen["train"][1].info["target"]["highest"] == 4000  # type: ignore[index]
+
+
+def test_pairs_of_linked_files_count_once_and_one_input_may_have_two_targets(tmp_path: Path) -> None:
+    for side in ("input", "target"):
+        save(tmp_path / "train" / side / "a.png", "red")
+        (tmp_path / "train" / side / "again").symlink_to("..")
+        (tmp_path / "train" / side / "b.png").symlink_to("a.png")
+    (tmp_path / "train/input/c.png").symlink_to("a.png")
+    save(tmp_path / "train/target/c.png", "blue")
+    assert [record.key for record in PairedFolder(tmp_path).records("train")] == ["a", "b", "c"]
+
+
+def test_files_without_suffix_keep_their_whole_name(tmp_path: Path) -> None:
+    for name in ("v 1.2", "v 1.3"):
+        for side in ("input", "target"):
+            save(tmp_path / "train" / side / f"{name}.png", "red")
+        (tmp_path / "train/target" / f"{name}.png").rename(tmp_path / "train/target" / name)
+    records = PairedFolder(tmp_path).records("train")
+    assert [(record.key, record.fault) for record in records] == [("v 1.2", None), ("v 1.3", None)]

@@ -1,11 +1,12 @@
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from palimpsest.data.pictures import (
     TRANSPOSED,
@@ -220,3 +221,64 @@ def test_hidden_files_and_what_is_no_picture_are_passed_over(tmp_path: Path) -> 
 def test_the_known_grey_photographs_are_found() -> None:
     for folder, grey in (("voc/VOCdevkit/VOC2012/JPEGImages", 44), ("coco", 34)):
         assert sum(is_grey(read_picture(path)) for path in list_pictures(REAL / folder)) == grey
+
+
+@pytest.mark.parametrize("name", ["a.jfif", "b.JPE", "picture", "2019.12.31", "Mr. Smith", "c.jpg (1)"])
+def test_other_suffixes_and_files_without_one_are_recognised(tmp_path: Path, name: str) -> None:
+    halves(8, 8).save(tmp_path / name, "JPEG")
+    assert list_pictures(tmp_path) == [tmp_path / name]
+    assert read_picture(tmp_path / name).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("name", ["a.jpg_original", "a.jpg.1", "a.jpg~", "a.jpg.bak", "a.nef", "a.txt"])
+def test_copies_that_programs_set_aside_are_no_pictures(tmp_path: Path, name: str) -> None:
+    halves(8, 8).save(tmp_path / name, "JPEG")
+    assert list_pictures(tmp_path) == []
+
+
+def test_a_file_without_suffix_that_is_no_picture_is_passed_over(tmp_path: Path) -> None:
+    for name, content in (("README", b"P6 is a format"), ("LICENSE", b"BMW"), ("empty", b"")):
+        (tmp_path / name).write_bytes(content)
+    assert list_pictures(tmp_path) == []
+
+
+def png_header(width: int, height: int) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", len(header)) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+
+
+def test_a_large_picture_is_bound_by_the_setting_and_not_by_pillow(tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(png_header(20000, 20000))
+    assert read_frame(tmp_path / "large.png") == Frame(20000, 20000)
+    (tmp_path / "larger.png").write_bytes(png_header(30000, 20000))
+    told = (
+        r"larger\.png: 30000×20000 pixels are 600 megapixels, and 500 may be; scale the picture down or raise "
+        r"pictures\.max_megapixels$"
+    )
+    for read in (read_picture, lambda path: read_scaled(path, 8)):
+        with pytest.raises(DataError, match=told):
+            read(tmp_path / "larger.png")
+        with pytest.raises(DataError, match=r"large\.png: (?!.*bomb)"):  # of which only the header is there
+            read(tmp_path / "large.png")
+
+
+def test_a_png_with_a_long_history_is_read(tmp_path: Path) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("XML:com.adobe.xmp", "history " * 300_000, zip=True)
+    Image.new("RGB", (2, 2), "red").save(tmp_path / "edited.png", pnginfo=text)
+    assert read_picture(tmp_path / "edited.png").tolist() == [[[255, 0, 0]] * 2] * 2
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (tmp_path / "pipe.jpg", Path("/dev/null"), tmp_path):
+        with pytest.raises(DataError, match=f"{path}: no regular file; put a picture file in its place"):
+            read_picture(path)
+
+
+def test_a_link_to_nothing_says_to_what(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").symlink_to("/mnt/gone/a.jpg")
+    assert list_pictures(tmp_path) == [tmp_path / "a.jpg"]
+    with pytest.raises(DataError, match=r"a\.jpg: no such file; it is a link to /mnt/gone/a\.jpg$"):
+        read_picture(tmp_path / "a.jpg")

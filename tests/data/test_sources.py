@@ -88,7 +88,7 @@ def test_the_input_is_the_half_that_the_settings_say(tmp_path: Path, side: str) 
     dataset = open_dataset(settings, tmp_path)
     assert isinstance(dataset, PairedFolder)
     (record,) = dataset.records("train")
-    assert dataset.picture(record)[0, 0].tolist() == ([255, 0, 0] if side == "left" else [0, 0, 255])
+    assert dataset.pair(record)[0][0, 0].tolist() == ([255, 0, 0] if side == "left" else [0, 0, 255])
 
 
 @pytest.mark.parametrize(("others", "label"), [("background", 0), ("ignored", 255)])

@@ -128,3 +128,12 @@ def test_real_maps_hold_voc_s_labels() -> None:
     for record in records:
         found = np.unique(data.label_map(record, EVERY, 0))
         assert found[-1] == 255 and found[-2] <= 20
+
+
+@pytest.mark.parametrize("ending", [".jfif", ""])
+def test_photographs_of_other_suffixes_and_of_none_are_found(tmp_path: Path, ending: str) -> None:
+    data = folder(tmp_path, indexed(MAP))
+    photograph = tmp_path / "VOCdevkit/VOC2012/JPEGImages/2007_1.jpg"
+    photograph.rename(photograph.with_name(f"2007_1{ending}"))
+    assert [record.source for record in data.records("train")] == [f"JPEGImages/2007_1{ending}"]
+    assert read(data) == MAP.tolist()

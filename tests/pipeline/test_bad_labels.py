@@ -68,7 +68,7 @@ def write_coco(
         folder.mkdir(parents=True, exist_ok=True)
         images = []
         for number in range(1, 9):
-            Image.new("RGB", size, (9 * number, 99, 9)).save(folder / f"{number}.jpg", exif=exif)
+            Image.new("RGB", size, (9 * number, 99, len(name))).save(folder / f"{number}.jpg", exif=exif)
             images.append({"id": number, "file_name": f"{number}.jpg", "width": size[0], "height": size[1]})
         content = {
             "images": images,
@@ -380,7 +380,7 @@ def test_outlines_that_fit_neither_frame_are_refused(capsys: pytest.CaptureFixtu
     write_params()
     write_coco(lambda number: annotated(number, [[8, 4, 90, 4, 90, 90]]), size=(64, 48), orientation=6)
     assert re.search(
-        r"1 of 8 pictures are broken.*1\.jpg: its annotations fit the picture neither as stored, 64×48, nor as "
+        r"8 of 8 pictures are broken.*1\.jpg: its annotations fit the picture neither as stored, 64×48, nor as "
         r"shown, 48×64; export them again for this file",
         refusal(capsys),
     )

@@ -184,6 +184,15 @@ def test_the_painting_is_scaled_to_its_shorter_side(painting: Path):
     assert read_painting(painting, 32).shape == (1, 3, 32, 48)
 
 
+def test_a_painting_that_is_too_large_is_refused_and_no_setting_is_named(tmp_path: Path):
+    path = tmp_path / "huge.png"
+    Image.new("1", (30000, 20000)).save(path)
+    with pytest.raises(
+        DataError, match=r"huge\.png: 30000×20000 pixels are 600 megapixels.*scale the picture down$"
+    ):
+        read_painting(path, 32)
+
+
 def test_a_missing_painting_is_named(tmp_path: Path):
     with pytest.raises(DataError, match=r"lost\.jpg: no such file; see tasks\.style-gogh\.picture"):
         StyleTask("style-gogh", settings(tmp_path / "lost.jpg")).judge(torch.device("cpu"))

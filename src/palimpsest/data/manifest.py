@@ -1,16 +1,16 @@
 """The manifest of a data set: SHA-256 and size of each file, so that results lead back to the very bytes.
 
 JSON, ``{"files": {"<path relative to the root>": {"bytes": …, "sha256": "…"}}}``, sorted by path; the same
-files give the same manifest wherever they lie.
+files give the same manifest wherever they lie. A file that cannot be read, as a dangling link, has ``null`` for
+both: it is missing, and preparing a task counts it as a broken picture.
 """
 
-import hashlib
 import json
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from palimpsest.data.files import digest_of, files_below
 from palimpsest.errors import DataError, printable
 from palimpsest.storage.atomic import write_text
 
@@ -19,12 +19,12 @@ JUNK = frozenset({"thumbs.db", "desktop.ini"})
 
 
 def write_manifest(root: Path, path: Path, files: Iterable[Path] | None = None) -> None:
-    """Writes the manifest of all files below ``root``, or of ``files``, to ``path``.
+    """Write the manifest of all files below ``root`` (`files_below`), or of ``files``, to ``path``.
 
-    Links to folders are followed; hidden files, `JUNK` and the manifest itself are passed over.
+    Hidden files, `JUNK` and the manifest itself are passed over.
 
     Raises:
-        DataError: a file is missing, unreadable or not below ``root``, or there is none.
+        DataError: one of ``files`` is not below ``root``, or there are no files.
     """
     root, path = Path(root), Path(path)
     chosen = _below(root, path) if files is None else list(files)
@@ -40,26 +40,41 @@ def write_manifest(root: Path, path: Path, files: Iterable[Path] | None = None) 
     write_text(path, json.dumps({"files": entries}, indent=1, ensure_ascii=False) + "\n")
 
 
+class Digests:
+    """SHA-256 of the files of a data set: from its manifest where that lists the file at its present size."""
+
+    def __init__(self, root: Path, manifest: Path | None = None) -> None:
+        """Read ``manifest``; without one every file is hashed when it is asked for."""
+        self._root = Path(root)
+        self._listed: dict[str, dict[str, int | str | None]] = {}
+        if manifest is not None and manifest.is_file():
+            try:
+                self._listed = json.loads(manifest.read_bytes())["files"]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise DataError(
+                    f"{manifest}: damaged ({error}); delete it and run the same command again"
+                ) from error
+
+    def __call__(self, path: Path) -> str | None:
+        """Return the digest of a file, None for what cannot be read."""
+        entry = self._listed.get(self._name(path), {})
+        try:
+            if entry.get("sha256") and entry.get("bytes") == path.stat().st_size:
+                return str(entry["sha256"])
+        except OSError:
+            return None
+        found = digest_of(path)
+        return found[1] if found else None
+
+    def _name(self, path: Path) -> str:
+        return printable(path.relative_to(self._root).as_posix()) if path.is_relative_to(self._root) else ""
+
+
 def _below(root: Path, manifest: Path) -> list[Path]:
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
-    found: list[Path] = []
-    seen: set[str] = set()
-    for place, folders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link back to a folder above
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in files if not name.startswith(".") and name.lower() not in JUNK]
+    found = [file for file in files_below(root, once=False) if file.name.lower() not in JUNK]
     return [file for file in found if file.absolute() != manifest.absolute()]
 
 
-def _entry(file: Path) -> dict[str, int | str]:
-    try:
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-            return {"bytes": content.tell(), "sha256": digest}
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror or error}") from error
+def _entry(file: Path) -> dict[str, int | str | None]:
+    length, digest = digest_of(file) or (None, None)
+    return {"bytes": length, "sha256": digest}

@@ -1,74 +1,144 @@
-"""Pairs of pictures: what goes into a translator and what shall come out.
+"""Pairs of pictures: an input of a translator and its target.
 
-Layouts, whichever is there: ``<root>/{train,val}/{input,target}/…`` or ``<root>/{input,target}/…`` with the
-same names (suffixes may differ), or ``<root>/{train,val}/…`` or ``<root>/…`` with both halves side by side in
-one file, as pix2pix has them (Isola et al., CVPR 2017). Without ``train`` and ``val`` one name in ten is val.
+Input and target have the same name in two folders (suffixes may differ), or lie side by side in one file, as in
+pix2pix (Isola et al., CVPR 2017). `palimpsest.data.pair_folders` has the layouts. Without folders of splits one
+name in ten is val.
 """
 
 import hashlib
 import os
+import re
 import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from palimpsest.data.pictures import Pixels, Record, list_pictures, read_picture
+from palimpsest.data.grey import GreyScale
+from palimpsest.data.halves import no_halves, sampled
+from palimpsest.data.pair_folders import KNOWN, ROLE_OF, SPLIT_OF, SPLITS, PairFolders, Place, find_pair_folders
+from palimpsest.data.pictures import USUAL, Frame, Limits, Pixels, Record, list_pictures, read_shown, stem_of
 from palimpsest.errors import DataError, printable
 
 Halves = Literal["input-left", "target-left"]
+Layout = Literal["auto", "side-by-side"]
 
 VAL_SHARE = 0.1
 
-MARK = "\0"
-"""Between name and target in the key of a pair of two files: what no file name can hold."""
+JOINT_ONLY = "set layout: side-by-side for the data set where every file does hold both halves"
+
+
+@dataclass
+class Findings:
+    """Facts about the pairs of a split that were read: lines for the log, and the same for `info.json`."""
+
+    lines: list[str] = field(default_factory=list)
+    info: dict[str, object] = field(default_factory=dict)
 
 
 class PairedFolder:
-    """A folder of pairs; splits ``train`` and ``val``; ``both_halves`` says what is where in joint files."""
+    """A folder of pairs; splits ``train``, ``val``, ``test``; ``both_halves`` is the order in joint files."""
 
-    def __init__(self, root: Path, both_halves: Halves = "input-left") -> None:
-        """Looks whether ``root`` is there, and reads nothing yet."""
+    def __init__(
+        self,
+        root: Path,
+        both_halves: Halves = "input-left",
+        *,
+        layout: Layout = "auto",
+        limits: Limits = USUAL,
+        input_range: tuple[float, float] | None = None,
+        target_range: tuple[float, float] | None = None,
+    ) -> None:
+        """Look whether ``root`` is there, and read nothing yet.
+
+        Ranges are those of grey pictures of 16 bits and more (`GreyScale`).
+        """
         self.root = Path(root)
         self._input_left = both_halves == "input-left"
+        self._joint_only = layout == "side-by-side"
+        self._limits = limits
+        self._scales = {
+            "input": GreyScale(input_range, "input_range"),
+            "target": GreyScale(target_range, "target_range"),
+        }
+        self._folders: PairFolders | None = None
+        self._place: Place | None = None
+        self._listed: dict[Place, list[Record]] = {}
+        self._turned: list[str] = []
         if not self.root.is_dir():
             raise DataError(f"{self.root}: no such folder")
 
     def records(self, split: str) -> list[Record]:
-        """The pairs of a split, sorted by name.
+        """Return the pairs of a split, sorted by name.
 
         A picture without its other half, and two pictures of one name, are records with a `fault`.
 
         Raises:
-            DataError: no such split.
+            DataError: no such split, an unknown layout, or one pair alone for train and val.
         """
-        if split not in ("train", "val"):
-            raise DataError(f"{self.root}: a folder of pairs has no split {split!r}, only train, val")
-        if (self.root / "train").is_dir() or (self.root / "val").is_dir():
-            return self._pairs(self.root / split)
-        return [record for record in self._pairs(self.root) if (split == "val") == _is_val(record.key)]
+        name = SPLIT_OF.get(split.casefold())
+        if name is None:
+            raise DataError(f"{self.root}: a folder of pairs has no split {split!r}, only {', '.join(SPLITS)}")
+        if self._folders is None:
+            self._folders = find_pair_folders(self.root, self._joint_only)
+        place = self._folders.splits.get(name)
+        if isinstance(place, DataError):
+            raise place
+        if place is not None:
+            return list(self._pairs(place))
+        records = self._pairs(self._folders.whole) if self._folders.whole and name != "test" else []
+        if not records and self._folders.splits:
+            names = list(self._folders.splits)
+            advice = ", or set splits: {val: test} for the task" if name == "val" and "test" in names else ""
+            raise DataError(
+                f"{self.root}: no folder of the split {split!r}, only of {', '.join(names)}; add one{advice}"
+            )
+        return dealt_out(records, self.root)[name] if records else []
 
-    def picture(self, record: Record) -> Pixels:
-        """The input, uint8 (H, W, 3) RGB.
+    def pair(self, record: Record) -> tuple[Pixels, Pixels]:
+        """Return input and target, uint8 (H, W, 3) RGB each; a grey one stays grey (r = g = b).
 
         Raises:
-            DataError: it cannot be read, or is a joint file of odd width.
+            DataError: one is missing or cannot be read, their shapes differ, or a joint file has no two halves.
         """
-        return self._half(record, left=self._input_left) if _joint(record) else read_picture(record.picture)
+        if record.target is None:
+            return self._halves(record)
+        picture, frame = read_shown(record.picture, self._limits, self._scales["input"])
+        target, target_frame = read_shown(record.target, self._limits, self._scales["target"])
+        self._compare(record, frame, target_frame)
+        return picture, target
 
-    def target(self, record: Record) -> Pixels:
-        """The target, uint8 (H, W, 3) RGB; a grey one stays grey (r = g = b).
+    def take_findings(self) -> Findings:
+        """Return what was found since the last call, at the end of a split."""
+        found = Findings()
+        if self._place is not None:
+            found.info["layout"] = self._place.told(self.root)
+            found.lines.append(str(found.info["layout"]))
+        for role, scale in self._scales.items():
+            summary = scale.summary()
+            if summary is not None:
+                found.info[role] = summary
+                found.lines.append(f"{role}s: {scale.told()}")
+            scale.restart()
+        if self._turned:
+            found.info["orientation_in_one"] = self._turned
+            shown = ", ".join(self._turned[:5]) + (", …" if len(self._turned) > 5 else "")
+            found.lines.append(
+                f"EXIF orientation in one picture of a pair alone, and shapes that do not show whether it holds: "
+                f"{len(self._turned)}; look at {shown}"
+            )
+            self._turned = []
+        return found
 
-        Raises:
-            DataError: it is missing, cannot be read, or is a joint file of odd width.
-        """
-        if _joint(record):
-            return self._half(record, left=not self._input_left)
-        return read_picture(self.root / record.key.partition(MARK)[2])
+    def _pairs(self, place: Place) -> list[Record]:
+        self._place = place
+        if place not in self._listed:
+            self._listed[place] = self._joint(place.joint) if place.joint is not None else self._separate(place)
+        return self._listed[place]
 
-    def _pairs(self, home: Path) -> list[Record]:
-        if not ((home / "input").is_dir() or (home / "target").is_dir()):
-            joint = list_pictures(home)
-            return [self._record(path, path.relative_to(self.root).as_posix()) for path in joint]
-        inputs, targets = _by_stem(home / "input"), _by_stem(home / "target")
+    def _separate(self, place: Place) -> list[Record]:
+        assert place.input is not None and place.target is not None
+        inputs, targets = _by_stem(place.input), _by_stem(place.target)
         records = []
         for stem in sorted(inputs.keys() | targets.keys()):
             picture, target = inputs.get(stem, []), targets.get(stem, [])
@@ -80,34 +150,161 @@ class PairedFolder:
                 fault = "there is no input of this name"
             elif not target:
                 fault = "there is no target of this name"
-            key = f"{stem}{MARK}{target[0].relative_to(self.root).as_posix() if target else ''}"
-            records.append(self._record((picture or target)[0], key, fault))
+            file = target[0] if target and not fault else None
+            records.append(self._record((picture or target)[0], stem, fault, file))
         return records
 
-    def _record(self, path: Path, key: str, fault: str | None = None) -> Record:
-        return Record(printable(path.relative_to(self.root).as_posix()), path, key, fault)
+    def _joint(self, home: Path) -> list[Record]:
+        assert self._folders is not None
+        pictures = list_pictures(home)
+        if home == self.root and self._folders.splits:  # a test split beside
+            inner = [path for path in self._split_folders() if path != home]
+            pictures = [path for path in pictures if not any(path.is_relative_to(folder) for folder in inner)]
+        if not self._joint_only:
+            self._refuse_separate_files(home, pictures)
+        return [self._record(path, path.relative_to(self.root).as_posix()) for path in pictures]
 
-    def _half(self, record: Record, left: bool) -> Pixels:
-        both = read_picture(record.picture)
-        width = both.shape[1]
+    def _split_folders(self) -> Iterator[Path]:
+        assert self._folders is not None
+        for place in self._folders.splits.values():
+            if isinstance(place, Place):
+                yield from (path for path in (place.input, place.target, place.joint) if path is not None)
+
+    def _refuse_separate_files(self, home: Path, pictures: list[Path]) -> None:
+        """Refuse pictures that are no two halves each.
+
+        Raises:
+            DataError: a name occurs twice, names tell input from target, or the content is that of plain pictures.
+        """
+        first: dict[str, Path] = {}
+        for path in pictures:
+            name = unicodedata.normalize("NFC", stem_of(Path(path.name)))
+            if name in first:
+                one, other = (found.relative_to(self.root).as_posix() for found in (first[name], path))
+                raise DataError(
+                    f"{self.root}: {one} and {other} have one name, as input and target in folders of an unknown "
+                    f"layout have; rename the folders, or {JOINT_ONLY}; {KNOWN}"
+                )
+            first[name] = path
+        if first and (pair := paired_by_name(set(first))):
+            raise DataError(
+                f"{self.root}: names as {pair[0]} and {pair[1]} tell input from target; move them into two folders "
+                f"under one name each, or {JOINT_ONLY}; {KNOWN}"
+            )
+        why = no_halves(self._readable(sampled(pictures)))
+        if why is not None:
+            raise DataError(
+                f"{home}: {why}, so that input and target would be two parts of one picture; put inputs and "
+                f"targets into folders of a known layout, or {JOINT_ONLY}; {KNOWN}"
+            )
+
+    def _readable(self, pictures: Sequence[Path]) -> Iterator[Pixels]:
+        """Yield the pictures that can be read; others count as broken when they are prepared."""
+        for path in pictures:
+            try:
+                yield read_shown(path, self._limits)[0]
+            except DataError:
+                continue
+
+    def _record(self, path: Path, key: str, fault: str | None = None, target: Path | None = None) -> Record:
+        return Record(printable(path.relative_to(self.root).as_posix()), path, key, fault, target)
+
+    def _halves(self, record: Record) -> tuple[Pixels, Pixels]:
+        both, frame = read_shown(record.picture, self._limits)
+        height, width = both.shape[:2]
         if width % 2:
             raise DataError(f"{record.picture}: {width} pixels wide: no two equal halves")
-        return both[:, : width // 2] if left else both[:, width // 2 :]
+        if height > width and not self._joint_only:
+            raise DataError(
+                f"{record.picture}: {width}×{height} pixels, taller than wide: no two halves side by side; "
+                f"{JOINT_ONLY}"
+            )
+        if frame.orientation != 1:  # it turns or swaps the halves
+            self._turned.append(record.source)
+        left, right = both[:, : width // 2], both[:, width // 2 :]
+        return (left, right) if self._input_left else (right, left)
+
+    def _compare(self, record: Record, frame: Frame, target: Frame) -> None:
+        """Check that a target has the shape of its input, in another size or the same.
+
+        Raises:
+            DataError: it has not; says where it would without the EXIF orientation.
+        """
+        other = frame.orientation != target.orientation
+        stored_alike = fits(frame.stored, target.stored)
+        if fits(frame.shown, target.shown):
+            if other and stored_alike:
+                self._turned.append(record.source)
+            return
+        if other and stored_alike:
+            raise DataError(
+                f"{record.picture}: EXIF orientation {frame.orientation}, its target has {target.orientation}, and "
+                "the shapes fit only without turning; remove the orientation, or give both the same one"
+            )
+        height, width = frame.shown
+        target_height, target_width = target.shown
+        raise DataError(
+            f"{record.picture}: {width}×{height} pixels, but its target is {target_width}×{target_height}"
+        )
 
 
-def _joint(record: Record) -> bool:
-    return MARK not in record.key
+def fits(shape: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Return whether two (height, width) are one shape: a target may be a larger or smaller picture of the same."""
+    (height, width), (other_height, other_width) = shape, other
+    return abs(height * other_width - width * other_height) <= max(*shape, *other)
 
 
-def _is_val(key: str) -> bool:
-    name = key.partition(MARK)[0]
-    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8]) < VAL_SHARE * 2**64
+def dealt_out(records: list[Record], root: Path) -> dict[str, list[Record]]:
+    """Return train and val of pairs without folders of splits: `VAL_SHARE` of the names are val, by their hash.
+
+    Of few pairs, where the hash leaves one split without a usable pair, the pair with the smallest hash is val, or
+    the one with the largest is train. A folder whose hash gives both splits pairs stays as it is.
+
+    Raises:
+        DataError: there is one usable pair.
+    """
+    usable = sorted((record for record in records if not record.fault), key=lambda record: _hash(record.key))
+    if len(usable) == 1:
+        raise DataError(
+            f"{root}: one usable pair, {usable[0].source}, but train and val need one each; add pairs, or folders "
+            "train and val"
+        )
+    val = {record.key for record in records if _hash(record.key) < VAL_SHARE * 2**64}
+    if usable and usable[0].key not in val:
+        val.add(usable[0].key)
+    if usable and usable[-1].key in val:
+        val.remove(usable[-1].key)
+    return {
+        "train": [record for record in records if record.key not in val],
+        "val": [record for record in records if record.key in val],
+    }
+
+
+def paired_by_name(names: set[str]) -> tuple[str, str] | None:
+    """Return two of the names where each has a counterpart: ``1_B`` of ``1_A``, ``target 1`` of ``input 1``."""
+    pairs: dict[str, dict[str, str]] = {}
+    for name in names:
+        parts = re.split("[ _.-]", name)
+        ends = [(parts[-1], parts[:-1]), (parts[0], parts[1:])]
+        named = [(role, rest) for end, rest in ends if rest and (role := ROLE_OF.get(end.casefold()))]
+        if not named:
+            return None
+        role, rest = named[0]
+        pairs.setdefault(" ".join(rest), {})[role] = name
+    if any(len(roles) < 2 for roles in pairs.values()):
+        return None
+    roles = pairs[min(pairs)]
+    return roles["input"], roles["target"]
+
+
+def _hash(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(os.fsencode(key)).digest()[:8])
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:
     """Pictures by path without suffix; accents composed, since archives made on macOS decompose them."""
     found: dict[str, list[Path]] = {}
-    for path in list_pictures(folder):
-        stem = path.relative_to(folder).with_suffix("").as_posix()
+    for path in list_pictures(folder, once=False):
+        stem = stem_of(path.relative_to(folder))
         found.setdefault(unicodedata.normalize("NFC", stem), []).append(path)
     return found

@@ -6,7 +6,10 @@ a `DataError` that names the file.
 """
 
 import io
+import math
 import os
+import re
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +19,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
+from palimpsest.data.files import files_below
+from palimpsest.data.grey import GreyScale
 from palimpsest.errors import DataError
+from palimpsest.machine import MAX_MEGAPIXELS
 from palimpsest.storage.atomic import write_bytes
 
 Pixels = NDArray[np.uint8]
@@ -26,7 +32,17 @@ PathLike = str | os.PathLike[str]
 IGNORED = 255
 """The label of pixels that take no part in loss and metrics."""
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset(
+    {".apng", ".bmp", ".dib", ".gif", ".jfi", ".jfif", ".jif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".pnm"}
+    | {".ppm", ".tif", ".tiff", ".webp"}
+)
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+"""What a file without suffix may be, by Pillow's names."""
+
+Image.MAX_IMAGE_PIXELS = None
+"""Pillow refuses pictures of 179 megapixels and more as an attack; `Limits` has the project's own bound."""
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+"""Pillow refuses a PNG with more than 1 MiB of text, which programs of graphics write as the picture's history."""
 
 REDUCTION = 1.75
 """How many times `size` the shorter side keeps at least when a JPEG is decoded at 1/2, 1/4 or 1/8 of its size.
@@ -63,6 +79,9 @@ class Record:
     fault: str | None = None
     """Why it cannot be used, where the data set's index alone shows that; such a record counts as broken."""
 
+    target: Path | None = None
+    """The file of the target, where the record is a pair of two files."""
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -83,50 +102,105 @@ class Frame:
         return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """All picture files below ``folder``, sorted by path.
+@dataclass(frozen=True)
+class Limits:
+    """Which files are read as pictures."""
+
+    megapixels: float = MAX_MEGAPIXELS
+    key: str = "pictures.max_megapixels"
+    """The setting or option that raises the number; none where it is empty."""
+    pipes: bool = False
+    """A FIFO, as a shell's `<(command)` is one, is waited for; otherwise only regular files are read."""
+
+    def check(self, path: PathLike, width: int, height: int) -> None:
+        """Refuse a picture that is too large.
+
+        Raises:
+            DataError: names the file, its size and the setting.
+        """
+        if width * height > self.megapixels * 1e6:
+            raise DataError(
+                f"{os.fspath(path)}: {width}×{height} pixels are {width * height / 1e6:.4g} megapixels, and "
+                f"{self.megapixels:g} may be; scale the picture down{f' or raise {self.key}' if self.key else ''}"
+            )
+
+
+USUAL = Limits()
+
+ANY_SIZE = Limits(megapixels=math.inf)
+"""For headers, and for label maps, whose photograph has been checked."""
+
+
+def list_pictures(folder: Path, once: bool = True) -> list[Path]:
+    """Return all picture files below ``folder``, sorted by path; with ``once`` each real file once (`files_below`).
 
     Hidden files (``._name`` of macOS, ``.DS_Store``) and what is no picture (``Thumbs.db``) are passed over.
 
     Raises:
-        DataError: ``folder`` is not a folder.
+        DataError: ``folder`` is not a folder, or a folder below it cannot be read.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
-    found: list[Path] = []
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in files if is_picture_name(name)]
-    return sorted(found)
+    return [path for path in files_below(folder, once) if is_picture(path)]
 
 
-def is_picture_name(name: str) -> bool:
-    """Whether a file's name is that of a picture that is meant to be seen."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 (10 times faster)
+def is_picture(path: Path) -> bool:
+    """Return whether a file is meant as a picture: by its suffix or, where it has none, by its content.
+
+    What follows the last dot is no suffix where it starts with a digit or has a space, as in ``tour 2019.12``. A
+    number behind a suffix, as in ``a.jpg.1``, marks a copy that a program has set aside.
+    """
+    stem, suffix = os.path.splitext(path.name)  # noqa: PTH122 (10 times faster)
+    if path.name.startswith("."):
+        return False
+    if suffix.lower() in SUFFIXES:
+        return True
+    if re.fullmatch(r"\.[^\W\d_]\S*", suffix) or stem_of(Path(stem)) != stem:
+        return False
+    try:
+        with Image.open(path, formats=FORMATS):
+            return True
+    except Exception:  # Pillow's parsers raise whatever they run into
+        return False
 
 
-def read_picture(path: PathLike) -> Pixels:
-    """A picture file as uint8 (H, W, 3) RGB, the way a viewer shows it.
+def stem_of(path: Path) -> str:
+    """Return a path without the suffix of a picture format, with forward slashes."""
+    return (path.with_suffix("") if path.suffix.lower() in SUFFIXES else path).as_posix()
+
+
+def read_picture(path: PathLike, limits: Limits = USUAL, scale: GreyScale | None = None) -> Pixels:
+    """Read a picture file as uint8 (H, W, 3) RGB, the way a viewer shows it.
 
     EXIF orientation applied; grey becomes r = g = b; palette and CMYK converted; transparency over white; 16
-    bits scaled by their full range (65535 → 255).
+    bits scaled by their full range (65535 → 255) or by ``scale``.
 
     Raises:
-        DataError: the file is missing, truncated, no picture, or of a kind that has no one meaning as RGB.
+        DataError: the file is missing, truncated, too large, no picture, or of a kind that has no one meaning as
+            RGB.
     """
-    with opened(path) as picture:
-        return np.array(_shown(picture))
+    return read_shown(path, limits, scale)[0]
 
 
-def read_scaled(path: PathLike, size: int) -> tuple[Pixels, Frame]:
-    """`read_picture` and `resize_and_crop` in one, and quicker: uint8 (size, size, 3), and the file's frame.
-
-    Large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where that is at least `REDUCTION` × ``size``.
+def read_shown(path: PathLike, limits: Limits = USUAL, scale: GreyScale | None = None) -> tuple[Pixels, Frame]:
+    """Read a picture as `read_picture` does, and the frame of its file.
 
     Raises:
         DataError: as `read_picture`.
     """
-    with opened(path) as picture:
+    with opened(path, limits) as picture:
+        frame = _frame(picture)
+        return np.array(_shown(picture, scale)), frame
+
+
+def read_scaled(path: PathLike, size: int, limits: Limits = USUAL) -> tuple[Pixels, Frame]:
+    """Read a picture at its final size: `read_picture` and `resize_and_crop` in one, and quicker.
+
+    Returns uint8 (size, size, 3) and the file's frame. Large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size
+    where that is at least `REDUCTION` × ``size``.
+
+    Raises:
+        DataError: as `read_picture`.
+    """
+    with opened(path, limits) as picture:
         frame, least = _frame(picture), round(REDUCTION * size)
         drafted = picture.draft(None, (least, least))
         reduction = frame.width / drafted[1][2] if drafted else 1
@@ -185,27 +259,32 @@ def turn_labels(labels: Pixels, frame: Frame, source: str) -> Pixels:
 
 
 @contextmanager
-def opened(path: PathLike) -> Iterator[Image.Image]:
-    """A picture file opened by Pillow; whatever goes wrong becomes a `DataError` that names the file.
+def opened(path: PathLike, limits: Limits = ANY_SIZE) -> Iterator[Image.Image]:
+    """Open a picture file by Pillow; whatever goes wrong becomes a `DataError` that names the file.
 
     Warnings of damaged metadata, which name no file and of which nothing follows, are not shown.
     """
+    name = os.fspath(path)
     try:
+        if not limits.pipes and not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+            raise DataError(f"{name}: no regular file; put a picture file in its place or remove it")
         with (
             warnings.catch_warnings(action="ignore", category=UserWarning),
             # Given the path, Pillow would map grey, CMYK and 16-bit TIFFs that lie on their side in wrong rows.
             Path(path).open("rb") as file,
             Image.open(file) as picture,
         ):
+            limits.check(path, *picture.size)
             yield picture
     except FileNotFoundError:
-        raise DataError(f"{os.fspath(path)}: no such file") from None
+        link = f"; it is a link to {Path(path).readlink()}" if Path(path).is_symlink() else ""
+        raise DataError(f"{name}: no such file{link}") from None
     except (DataError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise DataError(f"{os.fspath(path)}: not a picture, or of an unknown format") from None
+        raise DataError(f"{name}: not a picture, or of an unknown format") from None
     except Exception as error:  # Pillow's parsers raise whatever they run into: SyntaxError, struct.error …
-        raise DataError(f"{os.fspath(path)}: cannot be read: {error}") from error
+        raise DataError(f"{name}: cannot be read: {error}") from error
 
 
 def _frame(picture: Image.Image) -> Frame:
@@ -225,9 +304,9 @@ def _orientation(picture: Image.Image) -> int:
     return value if isinstance(value, int) and value in TRANSPOSED else 1
 
 
-def _shown(picture: Image.Image) -> Image.Image:
+def _shown(picture: Image.Image, scale: GreyScale | None = None) -> Image.Image:
     """An opened picture as RGB, the way a viewer shows it."""
-    pixels = _rgb(picture)
+    pixels = _rgb(picture, scale or GreyScale())
     # Asked after the pixels are loaded: Pillow turns a TIFF itself then, and has it forget its orientation.
     return _upright(pixels, _orientation(picture))
 
@@ -236,23 +315,15 @@ def _upright(picture: Image.Image, orientation: int) -> Image.Image:
     return picture.transpose(TRANSPOSED[orientation]) if orientation in TRANSPOSED else picture
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
+def _rgb(picture: Image.Image, scale: GreyScale) -> Image.Image:
     if picture.mode == "F" or picture.mode.startswith("I"):
-        return Image.fromarray(_eight_bits(np.asarray(picture))).convert("RGB")
+        return Image.fromarray(scale.eight_bits(np.asarray(picture))).convert("RGB")
+    scale.refuse_eight_bits(picture.mode)
     if picture.has_transparency_data:
         seen = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
     picture.load()
     return picture if picture.mode == "RGB" else picture.convert("RGB")
-
-
-def _eight_bits(values: NDArray[np.generic]) -> Pixels:
-    """Grey values of more than 8 bits → uint8, by the full range of 16 bits, or of [0, 1] for floats."""
-    full = 1 if values.dtype.kind == "f" else 65535
-    lowest, highest = float(values.min()), float(values.max())
-    if not (lowest >= 0 and highest <= full):  # so that NaN is refused too
-        raise ValueError(f"grey values from {lowest:g} to {highest:g}: only 0 to {full} can be read")
-    return np.rint(values.astype(np.float64) * (255 / full)).astype(np.uint8)
 
 
 def _centre(height: int, width: int) -> tuple[int, int, int]:

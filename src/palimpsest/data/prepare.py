@@ -1,20 +1,22 @@
 """From a data set to prepared arrays: read, resize, paint label maps; leave out and name what is broken."""
 
-import hashlib
 import os
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from tqdm import tqdm
 
 from palimpsest.data.arrays import Target, write_prepared
 from palimpsest.data.categories import members_of, refuse_twins
 from palimpsest.data.census import Census, Labels
-from palimpsest.data.pictures import Frame, Pixels, Record, read_scaled, resize_and_crop
+from palimpsest.data.manifest import Digests
+from palimpsest.data.paired import Findings
+from palimpsest.data.pictures import USUAL, Frame, Limits, Pixels, Record, read_scaled, resize_and_crop
+from palimpsest.data.selection import EarlierSplits, LeftOut, SplitTally, drawn
 from palimpsest.errors import DataError, SettingsError, nearest
 
 BACKGROUND = "background"
@@ -71,11 +73,11 @@ class DescribedSource(Protocol):
 class PairSource(PictureSource, Protocol):
     """A data set with a target picture beside each picture: `PairedFolder`."""
 
-    def picture(self, record: Record) -> Pixels:
-        """What goes in, uint8 (H, W, 3)."""
+    def pair(self, record: Record) -> tuple[Pixels, Pixels]:
+        """Return input and target, uint8 (H, W, 3) each."""
 
-    def target(self, record: Record) -> Pixels:
-        """What shall come out, uint8 (H, W, 3)."""
+    def take_findings(self) -> Findings:
+        """Return what was found in the pairs read since the last call."""
 
 
 @dataclass(frozen=True)
@@ -150,12 +152,18 @@ def prepare(
     log: Callable[[str], None],
     classes: Classes | None = None,
     max_broken_share: float = 0.01,
+    limits: Limits = USUAL,
+    digests: Digests | None = None,
 ) -> None:
-    """Writes the prepared arrays of one task to ``folder`` (see `palimpsest.data.arrays`).
+    """Write the prepared arrays of one task to ``folder`` (see `palimpsest.data.arrays`).
 
     ``splits`` has, by prepared split, the data set's split to take it from and how many photographs at most
     (None for all). Where that is not all of them, they are drawn by a hash of their names: the same ones each
-    time, from all over the data set, and a higher limit only adds to them. No photograph is in two splits.
+    time, from all over the data set, and a higher limit only adds to them.
+
+    No photograph is in two splits: what an earlier split looked at, under any name (`real_paths`) or as a file of
+    equal content (``digests``), is left out of a later one. Within a split each real file counts once, and the
+    first record stays; files of equal content are taken as they come.
 
     A photograph for which ``refuse`` has a reason (it sees the finished picture) is left out, and
     so is a broken one; each is counted, listed in `info.json` and logged, and another comes in its place.
@@ -168,128 +176,106 @@ def prepare(
             be painted, none of the photographs can be used, or a class has no pixel in a split; names files.
             Nothing is written then.
     """
-    read = _reader(dataset, size, target, classes)
-    taken: set[Path] = set()
-    splits_info: dict[str, object] = {}
-    left_out: list[dict[str, str]] = []
-    labels_info: dict[str, object] = {}
-    faulty: list[dict[str, str]] = []
+    read = _reader(dataset, size, target, classes, limits)
+    taken = EarlierSplits(digests or Digests(dataset.root))
     with write_prepared(folder, size, target) as rows:
+        rows.info |= {"classes": list(classes.names) if classes else None, "left_out": []}
         for split, (source, limit) in splits.items():
-            records = [record for record in dataset.records(source) if record.picture not in taken]
-            looks = _Looks(f"{dataset.root}: {split} from {source!r}", len(records), max_broken_share)
-            census = Census(looks.where, classes.names if classes else ())
-            available = dataset.count_annotations(source) if isinstance(dataset, AnnotationSource) else 0
+            listed = dataset.records(source)
+            records, copies = taken.without_copies(listed)
+            where = f"{dataset.root}: {split} from {source!r}"
+            tally = SplitTally(where, len(records), len(listed), max_broken_share)
+            census = Census(where, classes.names if classes else ())
+            available = 0
+            if target == "labels" and isinstance(dataset, AnnotationSource):
+                available = dataset.count_annotations(source)
             used: list[Record] = []
-            for record, picture, wanted, labels in _usable(_drawn(records, limit), read, refuse, looks):
+            for record, picture, wanted, labels in _usable(drawn(records, limit), read, refuse, tally):
                 rows.add(split, record.source, picture, wanted)
                 used.append(record)
                 if labels is not None and wanted is not None:
                     census.add(wanted, labels)
                     if labels.faults:
                         census.check_annotations(max_broken_share, available)
-                if looks.used == limit:
+                if tally.used == limit:
                     break
-            looks.check()
+            tally.check()
             if target == "labels" and classes is not None:
                 census.check_annotations(max_broken_share)
                 census.check_classes(partial(_contents, dataset, used, classes))
-                labels_info[split] = census.info()
-                faulty += census.listed(split)
-                for fault in census.faults:
-                    log(f"{split}: {fault}")
-            for record, kind, reason in looks.left_out:
-                reason_anywhere = reason.replace(f"{dataset.root}{os.sep}", "")
-                left_out.append({"split": split, "source": record.source, "kind": kind, "reason": reason_anywhere})
-                log(f"{split}: {record.source} left out, {kind}: {reason_anywhere}")
-            taken |= looks.seen
-            counts = {
-                "pictures": looks.used,
-                "refused": looks.count("refused"),
-                "broken": looks.count("broken"),
-            }
-            splits_info[split] = {"from": source, **counts}
-            log(f"{split}: " + ", ".join(f"{number} {what}" for what, number in counts.items()))
-        names = list(classes.names) if classes else None
-        rows.info |= {"splits": splits_info, "left_out": left_out, "classes": names}
-        if target == "labels":
-            rows.info |= {"labels": labels_info, "faulty_annotations": faulty}
+                _note_labels(rows.info, split, census, log)
+            taken.add(split, tally)
+            _note_pictures(rows.info, (split, source), tally, copies, dataset.root, log)
+            if isinstance(dataset, PairSource):
+                _note_pairs(rows.info, split, dataset.take_findings(), log)
+
+
+def _note_pictures(
+    info: dict[str, Any],
+    splits: tuple[str, str],
+    tally: SplitTally,
+    copies: list[LeftOut],
+    root: Path,
+    log: Callable[[str], None],
+) -> None:
+    """Log and record how many photographs of a split are used, and which are left out and why.
+
+    ``splits`` are the prepared split and the data set's split that it is taken from.
+    """
+    split, source = splits
+    for record, kind, reason in [*tally.left_out, *copies]:
+        reason_anywhere = reason.replace(f"{root}{os.sep}", "")
+        entry = {"split": split, "source": record.source, "kind": kind, "reason": reason_anywhere}
+        info["left_out"].append(entry)
+        log(f"{split}: {record.source} left out, {kind}: {reason_anywhere}")
+    counts = {"pictures": tally.used, "refused": tally.count("refused"), "broken": tally.count("broken")}
+    if copies:
+        counts["copies"] = len(copies)
+    info.setdefault("splits", {})[split] = {"from": source, **counts}
+    log(f"{split}: " + ", ".join(f"{number} {what}" for what, number in counts.items()))
+
+
+def _note_labels(info: dict[str, Any], split: str, census: Census, log: Callable[[str], None]) -> None:
+    """Log and record the shares of the classes, and the annotations that cannot be painted."""
+    info.setdefault("labels", {})[split] = census.info()
+    info.setdefault("faulty_annotations", []).extend(census.listed(split))
+    for fault in census.faults:
+        log(f"{split}: {fault}")
+
+
+def _note_pairs(info: dict[str, Any], split: str, findings: Findings, log: Callable[[str], None]) -> None:
+    """Log and record what was found in the pairs of a split."""
+    info.setdefault("pairs", {})[split] = findings.info
+    for line in findings.lines:
+        log(f"{split}: {line}")
 
 
 def _contents(dataset: PictureSource, records: list[Record], classes: Classes, names: list[str]) -> str:
     return dataset.contents(records, classes.members(names)) if isinstance(dataset, DescribedSource) else ""
 
 
-@dataclass
-class _Looks:
-    """What has been seen of one split."""
-
-    where: str
-    available: int
-    max_broken_share: float
-    used: int = 0
-    seen: set[Path] = field(default_factory=set)
-    left_out: list[tuple[Record, str, str]] = field(default_factory=list)
-
-    def count(self, kind: str) -> int:
-        """How many were left out as ``refused`` or ``broken``."""
-        return sum(which == kind for _, which, _ in self.left_out)
-
-    def leave_out(self, record: Record, kind: str, reason: str) -> None:
-        """Notes it; stops at once when no number of good ones could make up for the broken ones."""
-        self.left_out.append((record, kind, reason))
-        if kind == "broken":
-            self._check_share(self.available)
-
-    def check(self) -> None:
-        """Raises `DataError` where the split cannot be used."""
-        self._check_share(self.used + len(self.left_out))
-        if not self.available:
-            raise DataError(
-                f"{self.where}: there are no pictures that no other split has; change the task's splits or images"
-            )
-        if not self.used:
-            why = "".join(f"; {record.source}: {reason}" for record, _, reason in self.left_out[:1])
-            raise DataError(f"{self.where}: none of {self.available} pictures can be used{why}")
-
-    def _check_share(self, looked_at: int) -> None:
-        broken = [reason for _, kind, reason in self.left_out if kind == "broken"]
-        if len(broken) > self.max_broken_share * looked_at:
-            raise DataError(
-                f"{self.where}: {len(broken)} of {looked_at} pictures are broken, and "
-                f"{self.max_broken_share:.1%} may be; mend or remove them, or raise pictures.broken_share: "
-                f"{'; '.join(broken[:3])}"
-            )
-
-
-def _drawn(records: list[Record], limit: int | None) -> list[Record]:
-    if limit is None or limit >= len(records):
-        return records
-    return sorted(records, key=lambda record: hashlib.sha256(record.source.encode()).digest())
-
-
 def _usable(
-    records: list[Record], read: Reader, refuse: Callable[[Pixels], str | None], looks: _Looks
+    records: list[Record], read: Reader, refuse: Callable[[Pixels], str | None], tally: SplitTally
 ) -> Iterator[tuple[Record, Pixels, Pixels | None, Labels | None]]:
-    """Yield the photographs that can be used, one after the other; note in ``looks`` which cannot, and why."""
+    """Yield the photographs that can be used, one after the other; note in ``tally`` which cannot, and why."""
     for record in tqdm(records, unit=" pictures", disable=None, leave=False):
-        looks.seen.add(record.picture)
+        tally.seen.append(record)
         try:
             if record.fault:
                 raise DataError(f"{record.picture}: {record.fault}")
             picture, target, labels = read(record)
         except DataError as error:
-            looks.leave_out(record, "broken", str(error))
+            tally.leave_out(record, "broken", str(error))
             continue
         reason = refuse(picture)
         if reason:
-            looks.leave_out(record, "refused", reason)
+            tally.leave_out(record, "refused", reason)
             continue
-        looks.used += 1
+        tally.used += 1
         yield record, picture, target, labels
 
 
-def _reader(dataset: PictureSource, size: int, target: Target, classes: Classes | None) -> Reader:
+def _reader(dataset: PictureSource, size: int, target: Target, classes: Classes | None, limits: Limits) -> Reader:
     """What reads one photograph and its target at the final size; chosen once for the whole data set."""
     if target == "labels":
         if not isinstance(dataset, LabelSource) or classes is None:
@@ -297,7 +283,7 @@ def _reader(dataset: PictureSource, size: int, target: Target, classes: Classes 
         source, mapping = dataset, classes
 
         def labelled(record: Record) -> tuple[Pixels, Pixels, Labels]:
-            picture, frame = read_scaled(record.picture, size)
+            picture, frame = read_scaled(record.picture, size, limits)
             if isinstance(source, AnnotationSource):
                 labels = source.read_labels(record, mapping.class_of, mapping.other, frame)
             else:
@@ -311,19 +297,8 @@ def _reader(dataset: PictureSource, size: int, target: Target, classes: Classes 
         pairs = dataset
 
         def paired(record: Record) -> tuple[Pixels, Pixels, None]:
-            picture, wanted = pairs.picture(record), pairs.target(record)
-            _check_shapes(record, picture, wanted)
+            picture, wanted = pairs.pair(record)
             return resize_and_crop(picture, size, labels=False), resize_and_crop(wanted, size, labels=False), None
 
         return paired
-    return lambda record: (read_scaled(record.picture, size)[0], None, None)
-
-
-def _check_shapes(record: Record, picture: Pixels, target: Pixels) -> None:
-    """A target may be a larger or smaller picture of the same, but not one of another shape."""
-    height, width = picture.shape[:2]
-    target_height, target_width = target.shape[:2]
-    if abs(height * target_width - width * target_height) > max(height, width, target_height, target_width):
-        raise DataError(
-            f"{record.picture}: {width}×{height} pixels, but its target is {target_width}×{target_height}"
-        )
+    return lambda record: (read_scaled(record.picture, size, limits)[0], None, None)

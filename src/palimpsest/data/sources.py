@@ -9,6 +9,7 @@ from palimpsest.data.download import fetch, split_val2017, unpack
 from palimpsest.data.generated import generate_coco, generate_voc
 from palimpsest.data.manifest import write_manifest
 from palimpsest.data.paired import PairedFolder
+from palimpsest.data.pictures import USUAL, Limits
 from palimpsest.data.prepare import Classes, class_mapping
 from palimpsest.data.voc import VocFolder
 from palimpsest.errors import SettingsError
@@ -66,11 +67,18 @@ def root_of(dataset: DatasetSettings, folder: Path) -> Path:
     return dataset.root if dataset.root is not None else folder
 
 
-def open_dataset(dataset: DatasetSettings, folder: Path) -> AnyFolder:
-    """The reader of a data set."""
+def open_dataset(dataset: DatasetSettings, folder: Path, limits: Limits = USUAL) -> AnyFolder:
+    """Return the reader of a data set; ``limits`` are those of pairs, which it reads itself."""
     root = root_of(dataset, folder)
     if dataset.format == "paired":
-        return PairedFolder(root, "input-left" if dataset.input_side == "left" else "target-left")
+        return PairedFolder(
+            root,
+            "input-left" if dataset.input_side == "left" else "target-left",
+            layout=dataset.layout,
+            limits=limits,
+            input_range=dataset.input_range,
+            target_range=dataset.target_range,
+        )
     return CocoFolder(root) if dataset.format == "coco" else VocFolder(root)
 
 

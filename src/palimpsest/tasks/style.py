@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from palimpsest.data.pictures import read_picture
+from palimpsest.data.pictures import Limits, read_picture
 from palimpsest.errors import DataError
 from palimpsest.metrics.perceptual import (
     Tiles,
@@ -192,7 +192,7 @@ def read_painting(path: Path, shorter_side: int) -> Tensor:
     Raises:
         DataError: the file is missing or no picture.
     """
-    picture = Image.fromarray(read_picture(path))
+    picture = Image.fromarray(read_picture(path, Limits(key="")))
     scale = shorter_side / min(picture.size)
     size = (round(picture.width * scale), round(picture.height * scale))
     pixels = np.asarray(picture.resize(size, Image.Resampling.LANCZOS))

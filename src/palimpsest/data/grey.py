@@ -1,0 +1,98 @@
+"""Grey values of more than 8 bits, as depth in millimetres, brought to 8 bits."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+FULL_RANGE = 65535
+"""Of 16 bits; floating-point values are read from 0 to 1."""
+
+BAND_VALUES = 2**22
+"""Values that are converted at once: a whole picture in float64 takes 8 bytes a pixel, three times."""
+
+
+@dataclass
+class GreyScale:
+    """The range that is scaled to 0 to 255, and the values that were met since `restart`."""
+
+    limits: tuple[float, float] | None = None
+    """Black and white; values outside are clipped and counted. None: the full range, outside which a picture is
+    refused."""
+    key: str = "range"
+    """The setting that gives the range."""
+    lowest: float = field(default=math.inf, init=False)
+    highest: float = field(default=-math.inf, init=False)
+    pictures: int = field(default=0, init=False)
+    clipped: int = field(default=0, init=False)
+    """Pixels."""
+    _used: tuple[float, float] = field(default=(0, FULL_RANGE), init=False)
+
+    def restart(self) -> None:
+        """Forget the values that were met, at the start of a split."""
+        self.lowest, self.highest, self.pictures, self.clipped = math.inf, -math.inf, 0, 0
+
+    def eight_bits(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
+        """Return grey values (H, W) as uint8.
+
+        Raises:
+            ValueError: a value is outside the full range and no range is set, or is no number.
+        """
+        full = 1 if values.dtype.kind == "f" else FULL_RANGE
+        lowest, highest = float(values.min()), float(values.max())
+        low, high = self.limits or (0, full)
+        if not (math.isfinite(lowest) and math.isfinite(highest)):
+            raise ValueError("there are grey values that are no numbers; write a number in their place")
+        if self.limits is None and not (lowest >= 0 and highest <= full):
+            raise ValueError(
+                f"grey values from {lowest:g} to {highest:g}: only 0 to {full} can be read; scale them, or set "
+                "input_range or target_range where the data set is paired"
+            )
+        self.pictures += 1
+        self.lowest, self.highest = min(self.lowest, lowest), max(self.highest, highest)
+        self._used = (low, high)
+        scaled = np.empty(values.shape, np.uint8)
+        band = max(1, BAND_VALUES // max(1, values.shape[1]))
+        for top in range(0, len(values), band):
+            rows = values[top : top + band].astype(np.float64)
+            self.clipped += int(((rows < low) | (rows > high)).sum())
+            scaled[top : top + band] = np.rint(((rows - low) * (255 / (high - low))).clip(0, 255))
+        return scaled
+
+    def refuse_eight_bits(self, mode: str) -> None:
+        """Refuse a picture of 8 bits a channel where a range is set.
+
+        Raises:
+            ValueError: the range cannot hold for its values.
+        """
+        if self.limits is not None:
+            raise ValueError(
+                f"a picture of 8 bits a channel ({mode}), but {self.key} is for grey pictures of 16 bits and more; "
+                f"convert it, or leave {self.key} out"
+            )
+
+    def summary(self) -> dict[str, float] | None:
+        """Return what was met since `restart`, None where every picture had 8 bits."""
+        if not self.pictures:
+            return None
+        return {
+            "pictures": self.pictures,
+            "black": self._used[0],
+            "white": self._used[1],
+            "lowest": self.lowest,
+            "highest": self.highest,
+            "clipped_pixels": self.clipped,
+        }
+
+    def told(self) -> str:
+        """Return the same in words, for the log."""
+        low, high = self._used
+        ranged = (
+            f"by {self.key}" if self.limits else f"the full range; set {self.key} where the values use a part of it"
+        )
+        clipped = f", pixels clipped: {self.clipped}" if self.limits else ""
+        return (
+            f"{self.pictures} of 16 bits and more, values {self.lowest:g} to {self.highest:g}; "
+            f"{low:g} to {high:g} become 0 to 255 ({ranged}){clipped}"
+        )

@@ -1,0 +1,118 @@
+"""The choice of the photographs of a split: no copies across splits, a limit, and not too many broken ones."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from palimpsest.data.files import real_paths
+from palimpsest.data.manifest import Digests
+from palimpsest.data.pictures import Record
+from palimpsest.errors import DataError
+
+LeftOut = tuple[Record, str, str]
+"""A record, the kind of reason (``broken``, ``refused`` or ``copy``) and the reason."""
+
+ENOUGH = 100
+"""Photographs that are looked at before too many broken ones end the work, so that the message can say how many."""
+
+
+@dataclass
+class SplitTally:
+    """The photographs of one split that were looked at."""
+
+    where: str
+    available: int
+    listed: int
+    """With those that other splits have."""
+    max_broken_share: float
+    used: int = 0
+    seen: list[Record] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def count(self, kind: str) -> int:
+        """Return how many were left out as ``refused`` or ``broken``."""
+        return sum(which == kind for _, which, _ in self.left_out)
+
+    def leave_out(self, record: Record, kind: str, reason: str) -> None:
+        """Note it; stop after `ENOUGH` when no number of good ones could make up for the broken ones."""
+        self.left_out.append((record, kind, reason))
+        if kind == "broken" and len(self.seen) >= ENOUGH:
+            self._check_share(self.available)
+
+    def check(self) -> None:
+        """Raise `DataError` where the split cannot be used."""
+        self._check_share(len(self.seen))
+        if not self.available:
+            why = f"all {self.listed} are in an earlier split too" if self.listed else "the split is empty"
+            raise DataError(
+                f"{self.where}: there are no pictures that no other split has ({why}); "
+                "change the task's splits or images"
+            )
+        if not self.used:
+            why = "".join(f"; {record.source}: {reason}" for record, _, reason in self.left_out[:1])
+            raise DataError(f"{self.where}: none of {self.available} pictures can be used{why}")
+
+    def _check_share(self, of: int) -> None:
+        broken = [reason for _, kind, reason in self.left_out if kind == "broken"]
+        if len(broken) > self.max_broken_share * of:
+            first = "the first " if len(self.seen) < self.available else ""
+            raise DataError(
+                f"{self.where}: {len(broken)} of {first}{len(self.seen)} pictures are broken, and "
+                f"{self.max_broken_share:.1%} may be; mend or remove them, or raise pictures.broken_share: "
+                f"{'; '.join(broken[:3])}"
+            )
+
+
+class EarlierSplits:
+    """Photographs of the splits so far, by name, by real path and by content."""
+
+    def __init__(self, digests: Digests) -> None:
+        self._digests = digests
+        self._names: set[Path] = set()
+        self._files: dict[str, str] = {}
+        self._contents: dict[str, str] = {}
+
+    def without_copies(self, records: list[Record]) -> tuple[list[Record], list[LeftOut]]:
+        """Return the records that are new, and those that are copies under another name.
+
+        A record under a name that an earlier split took is neither: two splits may share one source.
+        """
+        new = [record for record in records if record.picture not in self._names]
+        kept: list[Record] = []
+        copies: list[LeftOut] = []
+        here: dict[tuple[str, str], str] = {}
+        pictures = real_paths(record.picture for record in new)
+        targets = real_paths(record.target or record.picture for record in new)
+        for record, picture, target in zip(new, pictures, targets, strict=True):
+            twin = None
+            if not record.fault:  # which is reported
+                twin = here.get((picture, target)) or self._files.get(picture) or self._twin(record)
+                here.setdefault((picture, target), record.source)
+            if twin is None:
+                kept.append(record)
+            else:
+                copies.append((record, "copy", f"the same picture as {twin}"))
+        return kept, copies
+
+    def add(self, split: str, tally: SplitTally) -> None:
+        """Note what a split has looked at; broken files of one content, as empty ones, are no copies."""
+        broken = {id(record) for record, kind, _ in tally.left_out if kind == "broken"}
+        for record, real in zip(tally.seen, real_paths(record.picture for record in tally.seen), strict=True):
+            self._names.add(record.picture)
+            if id(record) not in broken:
+                self._files.setdefault(real, f"{record.source} in {split}")
+                if (digest := self._digests(record.picture)) is not None:
+                    self._contents.setdefault(digest, f"{record.source} in {split}")
+
+    def _twin(self, record: Record) -> str | None:
+        if not self._contents:
+            return None
+        digest = self._digests(record.picture)
+        return self._contents.get(digest) if digest else None
+
+
+def drawn(records: list[Record], limit: int | None) -> list[Record]:
+    """Return the records in the order in which they are taken: by a hash of their names where not all are."""
+    if limit is None or limit >= len(records):
+        return records
+    return sorted(records, key=lambda record: hashlib.sha256(record.source.encode()).digest())
