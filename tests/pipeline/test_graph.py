@@ -49,8 +49,8 @@ DEPENDENTS = {
     ),
     "raw weights prepare train evaluate floor": "data data.arrays data.files data.grey data.pictures",
     "raw weights prepare": (
-        "data.coco data.download data.generated data.halves data.manifest data.pair_folders data.paired data.prepare"
-        " data.scenes data.scenes.coco data.scenes.drawing data.scenes.voc data.sources"
+        "data.coco data.download data.generated data.halves data.manifest data.pair_folders data.paired"
+        " data.prepare data.scenes data.scenes.coco data.scenes.drawing data.scenes.voc data.sources"
     ),
     "raw weights prepare train[segmentation] train[joint] evaluate floor": "data.voc",
     "prepare train evaluate floor": "metrics.pictures tasks.base",

@@ -289,7 +289,7 @@ def _drawn(records: list[Record], limit: int | None) -> list[Record]:
 def _usable(
     records: list[Record], read: Reader, refuse: Callable[[Pixels], str | None], looks: _Looks
 ) -> Iterator[tuple[Record, Pixels, Pixels | None]]:
-    """The photographs that can be used, one after the other; notes in ``looks`` which cannot, and why."""
+    """Yield the photographs that can be used; note in ``looks`` which cannot, and why."""
     for record in tqdm(records, unit=" pictures", disable=None, leave=False):
         looks.seen.append(record)
         try:
@@ -308,7 +308,7 @@ def _usable(
 
 
 def _reader(dataset: PictureSource, size: int, target: Target, classes: Classes | None, limits: Limits) -> Reader:
-    """What reads one photograph and its target at the final size; chosen once for the whole data set."""
+    """Return the reader of a photograph and its target at the final size, chosen once for the whole data set."""
     if target == "labels":
         if not isinstance(dataset, LabelSource) or classes is None:
             raise DataError(f"{dataset.root}: not a data set with a class per pixel")
