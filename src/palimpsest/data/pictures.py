@@ -208,7 +208,7 @@ def read_scaled(path: PathLike, size: int, limits: Limits = USUAL) -> tuple[Pixe
 
 
 def read_frame(path: PathLike) -> Frame:
-    """Size and orientation of a picture file; reads the header alone where the format allows it.
+    """Read size and orientation of a picture file, from the header alone where the format allows it.
 
     Raises:
         DataError: the file is missing or no picture.
@@ -305,7 +305,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _shown(picture: Image.Image, scale: GreyScale | None = None) -> Image.Image:
-    """An opened picture as RGB, the way a viewer shows it."""
+    """Return an opened picture as RGB, the way a viewer shows it."""
     pixels = _rgb(picture, scale or GreyScale())
     # Asked after the pixels are loaded: Pillow turns a TIFF itself then, and has it forget its orientation.
     return _upright(pixels, _orientation(picture))

@@ -276,7 +276,7 @@ def _usable(
 
 
 def _reader(dataset: PictureSource, size: int, target: Target, classes: Classes | None, limits: Limits) -> Reader:
-    """What reads one photograph and its target at the final size; chosen once for the whole data set."""
+    """Return the reader of a photograph and its target at the final size, chosen once for the whole data set."""
     if target == "labels":
         if not isinstance(dataset, LabelSource) or classes is None:
             raise DataError(f"{dataset.root}: not a data set with a class per pixel")
