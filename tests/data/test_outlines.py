@@ -1,6 +1,5 @@
 from typing import Any
 
-import numpy as np
 import pytest
 
 from palimpsest.data.outlines import (
@@ -20,7 +19,7 @@ from palimpsest.data.outlines import (
     fits_frame,
     in_percent,
 )
-from palimpsest.data.regions import compact
+from palimpsest.data.regions import compact, shape_of
 
 SIZE = (480, 640)
 
@@ -53,8 +52,8 @@ def rectangle(left: float, top: float, right: float, bottom: float) -> list[floa
 def test_each_fault_has_its_reason_and_sound_outlines_have_none(
     segmentation: Any, covered: int, reason: str | None
 ) -> None:
-    assert fault_of(segmentation, covered, SIZE) == reason
-    assert fault_of(compact(segmentation), covered, SIZE) == reason
+    assert fault_of(shape_of(segmentation), covered, SIZE) == reason
+    assert fault_of(shape_of(compact(segmentation)), covered, SIZE) == reason
 
 
 def test_only_what_is_smaller_than_a_pixel_is_harmless() -> None:
@@ -64,7 +63,7 @@ def test_only_what_is_smaller_than_a_pixel_is_harmless() -> None:
 
 def outlines(corners: list[tuple[float, float]], side: int = 400, box: Box | None = None) -> list[Outline]:
     """Return an outline per corner, each from the point before the corner by a quarter."""
-    extents = [Extent(np.array((x, y)) * 0.75, np.array((x, y))) for x, y in corners]
+    extents = [Extent(x * 0.75, y * 0.75, x, y) for x, y in corners]
     return [Outline(extent, (side, side), box) for extent in extents]
 
 

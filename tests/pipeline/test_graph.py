@@ -49,9 +49,9 @@ DEPENDENTS = {
     ),
     "raw weights prepare train evaluate floor": "data data.arrays data.files data.grey data.pictures",
     "raw weights prepare": (
-        "data.categories data.census data.coco data.coco_index data.download data.generated data.halves data.manifest"
-        " data.outlines data.pair_folders data.paired data.prepare data.regions data.scenes data.scenes.coco"
-        " data.scenes.drawing data.scenes.voc data.selection data.sources data.turned"
+        "data.categories data.census data.coco data.coco_index data.download data.generated data.halves"
+        " data.manifest data.outlines data.pair_folders data.paired data.prepare data.regions data.scenes"
+        " data.scenes.coco data.scenes.drawing data.scenes.voc data.selection data.sources data.turned"
     ),
     "raw weights prepare train[segmentation] train[joint] evaluate floor": "data.voc",
     "prepare train evaluate floor": "metrics.pictures tasks.base",

@@ -12,10 +12,10 @@ from pathlib import Path
 from pycocotools import mask as rle_masks
 
 from palimpsest.data.census import Labels
-from palimpsest.data.coco_index import Annotation, Index, read_index
+from palimpsest.data.coco_index import Index, read_index
 from palimpsest.data.outlines import PERCENT, Fault, Outline, Size, extent_of, fault_of, in_percent
 from palimpsest.data.pictures import IGNORED, Frame, Pixels, Record, read_frame, turn_labels
-from palimpsest.data.regions import MALFORMED, Rle, paint, regions
+from palimpsest.data.regions import MALFORMED, Rle, Shape, paint, shape_of
 from palimpsest.data.turned import Votes, drawn_size, vote
 from palimpsest.errors import DataError, nearest
 
@@ -122,11 +122,13 @@ class CocoFolder:
                 raise DataError(f"{record.picture}: {annotation.name} is of a category that is not listed")
             label = IGNORED if annotation.crowd else class_of.get(annotation.category, other)
             try:
-                found = regions(annotation.segmentation, height, width)
-                painted += [(rle, label) for rle in found]
+                shape = shape_of(annotation.segmentation)
+                region = shape.region(height, width)
+                if region is not None:
+                    painted.append((region, label))
                 if label:
-                    covered = int(sum(rle_masks.area(found))) if found else 0
-                    reason = self._fault(split, annotation, covered, (height, width))
+                    covered = 0 if region is None else int(rle_masks.area(region))
+                    reason = self._fault(split, shape, covered, (height, width))
                     faults += [Fault(record.source, annotation.name, reason)] if reason else []
                     read, crowd = read + 1, crowd + annotation.crowd
             except MALFORMED as error:
@@ -154,10 +156,8 @@ class CocoFolder:
         note = "; crowd regions are ignored" if crowd.total() else ""
         return f"annotations of these pictures: {', '.join(described)}{note}"
 
-    def _fault(self, split: str, annotation: Annotation, covered: int, size: Size) -> str | None:
-        if self._in_percent(split) and extent_of(annotation.segmentation) is not None:
-            return PERCENT
-        return fault_of(annotation.segmentation, covered, size)
+    def _fault(self, split: str, shape: Shape, covered: int, size: Size) -> str | None:
+        return PERCENT if shape.extent and self._in_percent(split) else fault_of(shape, covered, size)
 
     def _in_percent(self, split: str) -> bool:
         if split not in self._percent:

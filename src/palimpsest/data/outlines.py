@@ -1,13 +1,13 @@
 """Checks of outlines: annotations that paint nothing, and the unit and the frame that coordinates are given in."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from palimpsest.data.regions import MALFORMED, Polygon, polygons_of
+from palimpsest.data.regions import MALFORMED, Extent, Polygon, Shape, shape_of
 
 REACH_SHARE = 0.1
 """Share of a side by which an outline may reach out of its picture, and is clipped."""
@@ -49,57 +49,37 @@ class Fault:
         return f"{self.source}: {self.annotation}: {self.reason}"
 
 
-@dataclass(frozen=True)
-class Extent:
-    """Smallest rectangle around an outline: (x, y) of its corners."""
-
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, polygons: Iterable[Polygon]) -> "Extent | None":
-        """Return the extent of polygons of three points or more; None where there is none."""
-        points = [polygon.reshape(-1, 2) for polygon in polygons if polygon.size >= 6]
-        if not points:
-            return None
-        corners = np.concatenate(points)
-        return cls(corners.min(axis=0), corners.max(axis=0))
-
-    def excess(self, size: Size) -> NDArray[np.float64]:
-        """Return by how many pixels the outline reaches out of a picture, in x and y."""
-        height, width = size
-        return np.maximum(0, np.maximum(-self.low, self.high - (width, height)))
-
-    def fits(self, size: Size, share: float) -> bool:
-        """Return whether the outline exceeds a picture by at most this share of its sides."""
-        height, width = size
-        return bool((self.excess(size) <= np.maximum(REACH_PIXELS, share * np.array((width, height)))).all())
+def fits(extent: Extent, size: Size, share: float) -> bool:
+    """Return whether an outline exceeds a picture by at most this share of its sides."""
+    height, width = size
+    slack_x, slack_y = max(REACH_PIXELS, share * width), max(REACH_PIXELS, share * height)
+    inside_x = extent.left >= -slack_x and extent.right <= width + slack_x
+    return inside_x and extent.top >= -slack_y and extent.bottom <= height + slack_y
 
 
-def fault_of(segmentation: Any, covered: int, size: Size) -> str | None:
+def fault_of(shape: Shape, covered: int, size: Size) -> str | None:
     """Return why an annotation paints nothing or not what was meant; None of a sound one.
 
     ``covered`` is its number of pixels in a picture of ``size`` (height, width).
     """
-    polygons = polygons_of(segmentation)
-    if polygons is None:
+    if shape.code is not None:
         return None if covered else EMPTY_CODE
-    extent = Extent.of(polygons)
-    if extent is None:
-        return {0: NO_OUTLINE, 4: FOUR_NUMBERS}.get(max((part.size for part in polygons), default=0), TOO_FEW)
-    misplaced = _misplaced(extent, size)
+    if shape.extent is None:
+        return {0: NO_OUTLINE, 4: FOUR_NUMBERS}.get(shape.longest, TOO_FEW)
+    misplaced = _misplaced(shape.extent, size)
     if misplaced or covered:
         return misplaced
-    is_line = all(_encloses_nothing(part) for part in polygons if part.size >= 6)
-    return LINE if is_line and (extent.high - extent.low).max() >= 1 else SMALL
+    left, top, right, bottom = shape.extent
+    is_line = all(map(_encloses_nothing, shape.polygons))
+    return LINE if is_line and max(right - left, bottom - top) >= 1 else SMALL
 
 
 def _misplaced(extent: Extent, size: Size) -> str | None:
-    (left, top), (right, bottom), (height, width) = extent.low, extent.high, size
-    if min(left, top) >= -0.05 and max(right, bottom) <= 1.05:
+    (left, top, right, bottom), (height, width) = extent, size
+    if max(right, bottom) <= 1.05 and min(left, top) >= -0.05:
         return SHARES
     outside = max(left - width, top - height, -right, -bottom) >= 0
-    if not outside and extent.fits(size, REACH_SHARE):
+    if not outside and fits(extent, size, REACH_SHARE):
         return None
     what = "lies outside" if outside else "reaches out of"
     hint = "; percent instead of pixels?" if min(left, top) >= 0 and max(right, bottom) <= 100 else ""
@@ -113,8 +93,7 @@ def _encloses_nothing(polygon: Polygon) -> bool:
     return bool(np.linalg.matrix_rank(points - points[0], tol=1e-6) < 2)
 
 
-@dataclass(frozen=True)
-class Outline:
+class Outline(NamedTuple):
     """Outline of an annotation with the size of its picture, and its own box where the file has one."""
 
     extent: Extent
@@ -130,28 +109,27 @@ def in_percent(outlines: Iterable[Outline]) -> bool:
     pictures that are all at least twice as large.
     """
     proofs = boxes = count = 0
-    highest = np.zeros(2)
-    least = np.inf
-    for outline in outlines:
-        extent = outline.extent
-        if extent.low.min() < -1 or extent.high.max() > 101:
+    right = bottom = 0.0
+    least = math.inf
+    for extent, size, box in outlines:
+        if min(extent.left, extent.top) < -1 or max(extent.right, extent.bottom) > 101:
             return False
-        if outline.box is not None:
-            scale = np.array((outline.size[1], outline.size[0])) / 100
-            in_pixels = _is_box(extent, outline.box, np.ones(2))
-            proofs += not in_pixels and _is_box(extent, outline.box, scale)
+        if box is not None:
+            in_pixels = _is_box(extent, box, (100, 100))
+            proofs += not in_pixels and _is_box(extent, box, size)
             boxes += 1
-        highest = np.maximum(highest, extent.high)
-        least, count = min(least, *outline.size), count + 1
-    return 2 * proofs > boxes or (count >= 8 and least >= 200 and bool((highest >= 50).all()))
+        right, bottom = max(right, extent.right), max(bottom, extent.bottom)
+        least, count = min(least, *size), count + 1
+    return 2 * proofs > boxes or (count >= 8 and least >= 200 and min(right, bottom) >= 50)
 
 
-def _is_box(extent: Extent, box: Box, scale: NDArray[np.float64]) -> bool:
-    """Return whether a box is that of an outline at this scale, within 2 % of its sides and a pixel."""
-    corner, sides = np.array(box[:2]), np.array(box[2:])
-    tolerance = 1 + 0.02 * sides
-    low, high = extent.low * scale, extent.high * scale
-    return bool((np.abs(low - corner) <= tolerance).all() and (np.abs(high - corner - sides) <= tolerance).all())
+def _is_box(extent: Extent, box: Box, size: Size) -> bool:
+    """Return whether a box is that of an outline in percent of this size, within 2 % of its sides and a pixel."""
+    left, top, width, height = box
+    scale_y, scale_x = size[0] / 100, size[1] / 100
+    distance_x = max(abs(extent.left * scale_x - left), abs(extent.right * scale_x - left - width))
+    distance_y = max(abs(extent.top * scale_y - top), abs(extent.bottom * scale_y - top - height))
+    return distance_x <= 1 + 0.02 * width and distance_y <= 1 + 0.02 * height
 
 
 def box_of(entry: Mapping[str, Any], segmentation: Any) -> Box | None:
@@ -170,10 +148,9 @@ def box_of(entry: Mapping[str, Any], segmentation: Any) -> Box | None:
 def extent_of(segmentation: Any) -> Extent | None:
     """Return the extent of an annotation; None where it has no outline or a damaged one."""
     try:
-        polygons = polygons_of(segmentation)
+        return shape_of(segmentation).extent
     except MALFORMED:
         return None
-    return Extent.of(polygons) if polygons else None
 
 
 def fits_frame(segmentation: Any, size: Size, share: float) -> bool:
@@ -184,4 +161,4 @@ def fits_frame(segmentation: Any, size: Size, share: float) -> bool:
         except MALFORMED:
             return True
     extent = extent_of(segmentation)
-    return extent is None or extent.fits(size, share)
+    return extent is None or fits(extent, size, share)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,27 +79,64 @@ def _polygon(points: Any) -> Polygon:
     return polygon
 
 
-def regions(segmentation: Any, height: int, width: int) -> list[Rle]:
-    """Return the pixels of one instance as at most one run-length code, which may end before the picture does.
+class Extent(NamedTuple):
+    """Smallest rectangle around an outline; plain numbers, which are faster than arrays of two."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @classmethod
+    def of(cls, polygons: Sequence[Polygon]) -> "Extent | None":
+        """Return the extent of polygons; None where there is none."""
+        if not polygons:
+            return None
+        numbers = polygons[0] if len(polygons) == 1 else np.concatenate(polygons)
+        x, y = numbers[0::2], numbers[1::2]
+        return cls(float(x.min()), float(y.min()), float(x.max()), float(y.max()))
+
+
+class Shape(NamedTuple):
+    """Segmentation of one instance: the polygons that enclose something, or a run-length code."""
+
+    polygons: list[Polygon]
+    extent: Extent | None
+    """Of the polygons; None without any."""
+    longest: int
+    """Most numbers in a polygon, also of those that enclose nothing."""
+    code: Mapping[str, Any] | None = None
+
+    def region(self, height: int, width: int) -> Rle | None:
+        """Return the pixels as a run-length code, which may end before the picture does; None without a polygon.
+
+        Raises:
+            ValueError, TypeError: the code is damaged or made for another size, or a polygon reaches far out.
+        """
+        if self.code is not None:
+            return _checked_rle(self.code, height, width)
+        if self.extent is None:
+            return None
+        # Where polygons end, the frame may end: the rest would be coded and decoded for nothing.
+        left, top, right, bottom = self.extent
+        if max(right, bottom, -left, -top) > 10 * (height + width):  # edges are walked in steps of 1/5 pixel
+            raise ValueError(f"a polygon reaches far out of the picture of {width}×{height} pixels")
+        shape = max(1, min(height, int(bottom) + 2)), max(1, min(width, int(right) + 2))
+        parts: list[Rle] = rle_masks.frPyObjects(self.polygons, *shape)
+        return parts[0] if len(parts) == 1 else rle_masks.merge(parts)
+
+
+def shape_of(segmentation: Any) -> Shape:
+    """Read a segmentation.
 
     Raises:
-        ValueError, TypeError: the segmentation is damaged or made for another size.
+        ValueError, TypeError: it is damaged or of no known form.
     """
-    found = polygons_of(segmentation)
-    if found is None:
-        return [_checked_rle(segmentation, height, width)]
-    polygons = [polygon for polygon in found if len(polygon) >= 6]  # two points have no inside
-    if not polygons:
-        return []
-    # Where polygons end, the frame may end: the rest would be coded and decoded for nothing.
-    right = max(int(polygon[0::2].max()) for polygon in polygons)
-    bottom = max(int(polygon[1::2].max()) for polygon in polygons)
-    top_left = min(float(polygon.min()) for polygon in polygons)
-    if max(right, bottom, -top_left) > 10 * (height + width):  # edges are walked in steps of 1/5 pixel
-        raise ValueError(f"a polygon reaches far out of the picture of {width}×{height} pixels")
-    shape = max(1, min(height, bottom + 2)), max(1, min(width, right + 2))
-    parts: list[Rle] = rle_masks.frPyObjects(polygons, *shape)
-    return [parts[0] if len(parts) == 1 else rle_masks.merge(parts)]
+    parts = polygons_of(segmentation)
+    if parts is None:
+        return Shape([], None, 0, segmentation)
+    polygons = [polygon for polygon in parts if polygon.size >= 6]  # two points have no inside
+    return Shape(polygons, Extent.of(polygons), max((polygon.size for polygon in parts), default=0))
 
 
 def _checked_rle(segmentation: Mapping[str, Any], height: int, width: int) -> Rle:
