@@ -6,10 +6,10 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from palimpsest import job, liveness, machine
+from palimpsest import adoption, job, liveness, machine
 from palimpsest.course import Course
 from palimpsest.errors import PalimpsestError
-from palimpsest.layout import Layout
+from palimpsest.layout import SNAKEMAKE, Layout
 from palimpsest.methods import BASE, BASES, METHODS, entry_of
 from palimpsest.params import find_files, read, resolve
 from palimpsest.provenance import digest, stage_sources
@@ -22,7 +22,8 @@ try:
     SWEEPS = sweeps_of(CONTENT, config)
     if workflow.is_main_process:
         find_files(SETTINGS)
-    liveness.take_over(Path(".snakemake"))
+        adoption.check(SETTINGS.layout)
+    liveness.take_over(SNAKEMAKE)
 except PalimpsestError as error:
     sys.exit(f"error: {error}")
 

@@ -40,7 +40,7 @@ def test_metrics_are_shown_in_the_studys_words(versioned: Study) -> None:
     assert "piggyback.task 2 voc-seg.miou" in told
 
 
-TOUCH = "snakemake --touch --forceall --cores 1 all"
+ADOPT = "palimpsest adopt"
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def cloned(versioned: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
     versioned.run("git", "clone", "--quiet", ".", str(folder / "project"))
     clone = Study(folder / "project")
     clone.run("dvc", "pull", "--quiet")
-    assert TOUCH in (ROOT / "docs/pipeline.md").read_text("utf-8")
-    clone.run(*TOUCH.split())
+    assert f"\n{ADOPT} " in (ROOT / "docs/pipeline.md").read_text("utf-8")
+    clone.run(*ADOPT.split())
     return clone
 
 
