@@ -6,7 +6,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from palimpsest import adoption, job, liveness, machine
+from palimpsest import adoption, database, job, liveness, machine
 from palimpsest.course import Course
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import SNAKEMAKE, Layout
@@ -23,6 +23,7 @@ try:
     if workflow.is_main_process:
         find_files(SETTINGS)
         adoption.check(SETTINGS.layout)
+        database.check()
     liveness.take_over(SNAKEMAKE)
 except PalimpsestError as error:
     sys.exit(f"error: {error}")
