@@ -6,7 +6,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from palimpsest import adoption, database, job, liveness, machine
+from palimpsest import adoption, database, job, liveness, machine, provenance
 from palimpsest.course import Course
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import SNAKEMAKE, Layout
