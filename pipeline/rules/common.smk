@@ -11,11 +11,13 @@ from palimpsest.course import Course
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import SNAKEMAKE, Layout
 from palimpsest.methods import BASE, BASES, METHODS, entry_of
+from palimpsest.output import survive_any_output
 from palimpsest.params import find_files, read, resolve
 from palimpsest.provenance import digest, stage_sources
 from palimpsest.settings import FLOOR
 from palimpsest.sweeps import measured_below, sweeps_of, vary
 
+survive_any_output()
 try:
     CONTENT = read(Path("params.yaml"))
     SETTINGS = resolve(CONTENT, config)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from palimpsest import __version__
 from palimpsest.errors import PalimpsestError, SettingsError, explained, nearest, no_space, printable, unwritten
 from palimpsest.methods import METHODS
+from palimpsest.output import survive_any_output
 
 if TYPE_CHECKING:
     from palimpsest.settings import Settings
@@ -54,6 +55,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status; ``argv`` is without the program's name."""
+    survive_any_output()
     arguments = sys.argv[1:] if argv is None else list(argv)
     options = argparse.Namespace(debug=False)
     try:

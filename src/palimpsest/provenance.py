@@ -80,9 +80,7 @@ def commit_of_code() -> str:
     """
     if not git("ls-files", "--", TRACKED):
         around = git("rev-parse", "--show-toplevel")
-        raise GitError(
-            f"the repository {around} does not track {Path(TRACKED).absolute()}; commit the study to one"
-        )
+        raise GitError(f"the repository {around} does not track {Path(TRACKED).absolute()}; commit it to one")
     commit = git("rev-parse", "--verify", "HEAD")
     # Whatever the user has git show by default.
     changed = git("status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none", "--", *CODE)
