@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from palimpsest import machine
+from palimpsest.output import survive_any_output
 from palimpsest.storage.atomic import write_text
 
 RESULTS = Path("results/bench.json")
@@ -62,4 +63,5 @@ if __name__ == "__main__":
     if any(os.environ.get(name) != value for name, value in machine.KEEP_MEMORY.items()):
         os.environ.update(machine.KEEP_MEMORY)  # read when a process starts: as the pipeline's jobs are run
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]])
+    survive_any_output()
     main()

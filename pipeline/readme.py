@@ -13,6 +13,7 @@ import pandas as pd
 
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
+from palimpsest.output import survive_any_output
 from palimpsest.params import read, resolve
 from palimpsest.report.bench import bench_table
 from palimpsest.report.grid import write_grid
@@ -62,6 +63,7 @@ def methods_of(params: Mapping[str, Any], preset: str) -> Sequence[str]:
 
 
 if __name__ == "__main__":
+    survive_any_output()
     try:
         main()
     except PalimpsestError as error:

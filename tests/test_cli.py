@@ -505,3 +505,19 @@ def test_a_picture_may_come_from_a_pipe(capsys: pytest.CaptureFixture[str]) -> N
     writer.start()
     assert cli.main(["translate", "--task", "colour", "pipe", "-o", "out"]) == 0
     assert size("out/pipe-colour.png") == (20, 20)
+
+
+def run_as_a_program(command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `$PALIMPSEST …` in a shell."""
+    around = {**os.environ, **variables, "PALIMPSEST": f"{sys.executable} -m palimpsest.cli"}
+    return subprocess.run(["sh", "-c", command], env=around, capture_output=True, text=True, check=False)
+
+
+def test_all_pictures_are_translated_in_a_locale_without_arrows_and_when_nobody_reads() -> None:
+    names = f"{picture('a.png', 8, 8)} {picture('b.png', 8, 8)}"
+    translate = f"$PALIMPSEST translate --task colour {names} -o"
+    told = run_as_a_program(f"{translate} ascii && {{ {translate} unread; }} | true", PYTHONIOENCODING="ascii")
+    assert told.stdout.splitlines() == [f"{name}.png \\u2192 ascii/{name}-colour.png" for name in "ab"]
+    assert told.stderr == ""
+    for folder in ("ascii", "unread"):
+        assert {path.name for path in Path(folder).iterdir()} == {"a-colour.png", "b-colour.png"}

@@ -94,3 +94,13 @@ def test_a_full_disk_is_known_behind_what_was_made_of_it() -> None:
 def test_what_is_no_full_disk_is_not_taken_for_one(error: Exception) -> None:
     assert not no_space(error) and explained(error) is None
     assert "make room" not in unwritten("a.png", error)
+
+
+def test_a_file_name_that_the_locale_cannot_write_is_named_with_the_cure() -> None:
+    with pytest.raises(UnicodeEncodeError) as failed:
+        "café.jpg".encode("ascii")
+    told = "caf\\xe9.jpg: cannot be written in this locale (ascii); set PYTHONUTF8=1 and run it again"
+    assert explained(failed.value) == told
+    with pytest.raises(UnicodeEncodeError) as failed:
+        "caf\udce9".encode()
+    assert explained(failed.value) is None

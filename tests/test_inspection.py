@@ -56,6 +56,19 @@ def test_a_folder_without_database_is_told_and_none_is_made(study: Study) -> Non
     assert not Path("mlflow.db").exists()
 
 
+def test_a_damaged_database_hides_the_run_alone(study: Study) -> None:
+    Path("mlflow.db").write_bytes(b"garbage" * 1000)
+    found = inspect(study.stored("piggyback").path("colour"))
+    assert found["mlflow_run"].startswith("unknown: mlflow.db: is damaged or no database")
+    assert found["method"] == "piggyback"
+
+
+def test_an_empty_database_is_not_written_to(study: Study) -> None:
+    Path("mlflow.db").touch()
+    assert inspect(study.stored("piggyback").path("colour"))["mlflow_run"] == MISSING
+    assert Path("mlflow.db").stat().st_size == 0
+
+
 def test_what_is_not_recorded_is_said_to_be_missing(study: Study) -> None:
     stored = study.stored("piggyback").file("colour")
     unknown = replace(stored.provenance, commit="", data_sha256="")  # as outside a repository of git

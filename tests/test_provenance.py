@@ -1,4 +1,5 @@
 import ast
+import logging
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,7 +8,15 @@ import pytest
 
 from palimpsest import provenance
 from palimpsest.methods import BASE, METHODS
-from palimpsest.provenance import TABLES, digest, file_of, git, sources, stage_sources
+from palimpsest.provenance import (
+    TABLES,
+    GitError,
+    commit_of_code,
+    digest,
+    file_of,
+    sources,
+    stage_sources,
+)
 from palimpsest.tasks import KINDS
 
 SOURCE = "src/palimpsest"
@@ -108,29 +117,140 @@ def test_a_digest_is_over_the_text_and_the_content_of_files_in_their_order(tmp_p
     assert digest("a", [tmp_path / "copy", str(two)]) == digest("a", [one, two])
 
 
-def test_git_tells_the_commit_and_is_silent_outside_a_repository(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the code of a study, in no repository."""
+    folder = tmp_path / "around" / "study"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    (folder / "Snakefile").touch()
+    return folder
+
+
+def call(*arguments: str, at: Path | None = None) -> str:
+    """Run git as a user would."""
+    who = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "protocol.file.allow=always")
+    done = subprocess.run(["git", *who, *arguments], check=True, capture_output=True, text=True, cwd=at)
+    return done.stdout.strip()
+
+
+def committed(at: Path | None = None, *files: str) -> str:
+    """Commit files to a repository, made when missing, and return the commit."""
+    call("init", "-q", at=at)
+    call("add", *files or ("Snakefile",), at=at)
+    call("commit", "-q", "--allow-empty", "-m", "first", at=at)
+    return call("rev-parse", "HEAD", at=at)
+
+
+def why(reason: str) -> None:
+    """Check that no commit is found, for this reason."""
+    with pytest.raises(GitError, match=reason):
+        commit_of_code()
+
+
+def test_the_commit_of_the_code_is_told_and_whether_the_code_differs(study: Path) -> None:
+    commit = committed()
+    assert commit_of_code() == commit and len(commit) == 40
+    Path("params.yaml").touch()  # no code
+    assert commit_of_code() == commit
+    Path("requirements.lock").touch()
+    assert commit_of_code() == f"{commit}-dirty"
+    call("config", "status.showUntrackedFiles", "no")
+    assert commit_of_code() == f"{commit}-dirty"
+    Path("requirements.lock").unlink()
+    Path("Snakefile").write_text("changed")
+    assert commit_of_code() == f"{commit}-dirty"
+
+
+def test_a_repository_around_the_study_that_does_not_track_it_is_not_recorded(study: Path) -> None:
+    around = study.parent
+    (around / "Snakefile").touch()  # another one
+    (around / ".gitignore").write_text("study/\n")
+    committed(around, "Snakefile", ".gitignore")
+    why(rf"^the repository {around} does not track {study}/Snakefile; commit it to one$")
+    (around / ".gitignore").unlink()
+    why("does not track")
+
+
+def test_a_repository_around_the_study_that_tracks_it_is_recorded(study: Path) -> None:
+    commit = committed(study.parent, "study/Snakefile")
+    (study.parent / "src").mkdir()
+    (study.parent / "src" / "other.py").touch()  # of another project of this repository
+    assert commit_of_code() == commit
+    Path("src").mkdir()
+    Path("src/own.py").touch()
+    assert commit_of_code() == f"{commit}-dirty"
+
+
+def test_a_linked_worktree_and_a_submodule_have_commits_of_their_own(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert git("rev-parse", "HEAD") is None
-    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    for command in (["init", "-q"], [*who, "commit", "-q", "--allow-empty", "-m", "first"]):
-        subprocess.run(["git", *command], check=True)
-    commit = git("rev-parse", "HEAD")
-    assert commit is not None and len(commit) == 40
-    asked_anew = provenance.code_version.__wrapped__
-    assert asked_anew() == commit
-    (tmp_path / "params.yaml").touch()  # no code
-    assert asked_anew() == commit
-    for name in ("Snakefile", "requirements.lock"):
-        (tmp_path / name).touch()
-        assert asked_anew() == f"{commit}-dirty"
-        (tmp_path / name).unlink()
-    monkeypatch.setattr(provenance.subprocess, "run", missing)
-    assert git("rev-parse", "HEAD") is None
-    assert asked_anew() == ""
+    commit = committed()
+    call("worktree", "add", "-q", str(tmp_path / "linked"))
+    monkeypatch.chdir(tmp_path / "linked")
+    assert commit_of_code() == commit
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    call("init", "-q", at=whole)
+    call("submodule", "--quiet", "add", str(study), "sub", at=whole)
+    committed(whole, "sub")
+    monkeypatch.chdir(whole / "sub")
+    assert commit_of_code() == commit
 
 
-def missing(*arguments: object, **options: object) -> None:
-    raise FileNotFoundError("git")
+def test_without_a_commit_or_a_repository_or_git_the_reason_is_told(
+    study: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    why(r"^not a git repository")
+    call("init", "-q")
+    why("does not track")
+    call("add", "Snakefile")
+    why(r"^Needed a single revision$")
+    monkeypatch.setenv("PATH", "")
+    why(r"^git cannot be run \(No such file or directory\)$")
+    monkeypatch.setattr(logging.getLogger("palimpsest"), "propagate", True)
+    assert provenance.code_version.__wrapped__() == ""
+    told = "no commit is recorded: git cannot be run (No such file or directory)"
+    assert caplog.messages == [told]
+    provenance.say_unrecorded()
+    assert capsys.readouterr().err == f"note: {told}\n"
+
+
+def test_git_s_own_variables_of_another_repository_do_not_count(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "Snakefile").touch()
+    committed(other)
+    call("commit", "-q", "--allow-empty", "-m", "second", at=other)
+    commit = committed()
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))  # as in a hook of that repository
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
+    assert commit_of_code() == commit
+
+
+def test_a_repository_of_somebody_else_is_told_with_git_s_command(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed()
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own way to test it
+    why(
+        rf"^detected dubious ownership in repository at '{study}';"
+        rf" run `git config --global --add safe\.directory {study}`$"
+    )
+
+
+def test_what_git_says_is_read_in_any_encoding(study: Path) -> None:
+    commit = committed()
+    call("config", "core.quotePath", "false")
+    Path("src").mkdir()
+    try:
+        Path("src", "caf\udce9.py").touch()
+    except OSError:
+        pytest.skip("a file system that takes no such name")
+    assert commit_of_code() == f"{commit}-dirty"

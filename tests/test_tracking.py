@@ -243,6 +243,26 @@ def test_a_database_on_a_full_disk_does_not_hide_what_went_wrong(client: Any) ->
     assert [run.info.status for run in runs(client)] == ["FINISHED"]
 
 
+def test_a_database_that_breaks_during_a_training_is_one_line(client: Any) -> None:
+    told = r"^mlflow\.db: is damaged or no database \(.*\); run `mv mlflow\.db mlflow\.db\.damaged`"
+    with pytest.raises(StorageError, match=told), training_run(TAGS, "key", {}) as run:
+        run.epochs(EPOCHS[:1])
+        Path("mlflow.db").write_bytes(b"garbage" * 10_000)
+        run.epochs(EPOCHS[:2])
+
+
+def test_an_empty_file_is_no_database_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mlflow.db").touch()
+
+    def made(address: str = "sqlite:///other") -> None:
+        Path(address.removeprefix("sqlite:///")).write_text("made")
+
+    monkeypatch.setattr(tracking.mlflow, "MlflowClient", made)
+    tracking.connect()
+    assert Path("mlflow.db").read_text() == "made"
+
+
 def test_a_run_leads_back_to_the_code(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for version in ("c0ffee-dirty", "c0ffee", ""):
         monkeypatch.setattr(tracking, "code_version", lambda version=version: version)

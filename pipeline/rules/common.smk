@@ -6,23 +6,27 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from palimpsest import job, liveness, machine
+from palimpsest import adoption, database, job, liveness, machine, provenance
 from palimpsest.course import Course
 from palimpsest.errors import PalimpsestError
-from palimpsest.layout import Layout
+from palimpsest.layout import SNAKEMAKE, Layout
 from palimpsest.methods import BASE, BASES, METHODS, entry_of
+from palimpsest.output import survive_any_output
 from palimpsest.params import find_files, read, resolve
 from palimpsest.provenance import digest, stage_sources
 from palimpsest.settings import FLOOR
 from palimpsest.sweeps import measured_below, sweeps_of, vary
 
+survive_any_output()
 try:
     CONTENT = read(Path("params.yaml"))
     SETTINGS = resolve(CONTENT, config)
     SWEEPS = sweeps_of(CONTENT, config)
     if workflow.is_main_process:
         find_files(SETTINGS)
-    liveness.take_over(Path(".snakemake"))
+        adoption.check(SETTINGS.layout)
+        database.check()
+    liveness.take_over(SNAKEMAKE)
 except PalimpsestError as error:
     sys.exit(f"error: {error}")
 

@@ -13,12 +13,13 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from palimpsest import __version__
 from palimpsest.errors import PalimpsestError, SettingsError, explained, nearest, no_space, printable, unwritten
 from palimpsest.machine import MAX_MEGAPIXELS
 from palimpsest.methods import METHODS
+from palimpsest.output import survive_any_output
 
 if TYPE_CHECKING:
     from palimpsest.settings import Settings
@@ -55,6 +56,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status; ``argv`` is without the program's name."""
+    survive_any_output()
     arguments = sys.argv[1:] if argv is None else list(argv)
     options = argparse.Namespace(debug=False)
     try:
@@ -229,6 +231,54 @@ def inspect(options: argparse.Namespace) -> int:
     return FAILED if failed else DONE
 
 
+def adopt_arguments(arguments: argparse.ArgumentParser) -> None:
+    """Add the arguments of `adopt`."""
+    arguments.add_argument(
+        "--config",
+        metavar="KEY=VALUE",
+        nargs="+",
+        default=[],
+        help="settings that win over params.yaml, as given to snakemake, as preset=real",
+    )
+
+
+def adopt(options: argparse.Namespace) -> int:
+    """Record the outputs in this folder as made with its settings, and print what was done."""
+    from palimpsest.adoption import adopt  # noqa: PLC0415
+    from palimpsest.params import read, resolve  # noqa: PLC0415 (pydantic takes a while)
+
+    if not PARAMS.exists():
+        raise SettingsError(f"{PARAMS}: not here; run palimpsest in the folder of the study, beside Snakefile")
+    overrides = dict(setting(text) for text in options.config)
+    adopted = adopt(resolve(read(PARAMS), overrides).layout, options.config)
+    print(f"{adopted.outputs} outputs are recorded as made with the settings of {PARAMS}")
+    if adopted.copied:
+        print(f"{adopted.copied} links and write-protected files are files of their own now")
+    for path in adopted.missing:
+        print(printable(f"{path} is missing; `snakemake --cores all {path}` makes it"))
+    return DONE
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """Return key and value of `KEY=VALUE`, whose value is YAML as for Snakemake.
+
+    Raises:
+        UsageError: the text has another form.
+    """
+    import yaml  # noqa: PLC0415
+
+    key, equals, value = text.partition("=")
+    try:
+        return key, yaml.safe_load(value) if key.isidentifier() and equals else wrong_setting(text)
+    except yaml.YAMLError:
+        wrong_setting(text)
+
+
+def wrong_setting(text: str) -> NoReturn:
+    """Refuse what is no setting."""
+    raise UsageError(f"--config: {text!r} is no setting; write KEY=VALUE, as preset=real")
+
+
 def make_folder(path: Path) -> None:
     """Make a folder for results.
 
@@ -268,6 +318,18 @@ COMMANDS = (
         example="palimpsest inspect models/mini/seed-0/piggyback/voc-seg.safetensors",
         arguments=inspect_arguments,
         run=inspect,
+    ),
+    Command(
+        name="adopt",
+        summary="after dvc pull or dvc checkout: have Snakemake take what is here for made",
+        description=(
+            "Record every output in this folder as made now, with the settings of params.yaml, so that\n"
+            "`snakemake all` makes none of them again. For files of `dvc pull`, `dvc checkout` or a copy.\n"
+            "Hard links and write-protected files become files of their own. Nothing is removed."
+        ),
+        example="palimpsest adopt --config preset=real data_root=/path/to/folder",
+        arguments=adopt_arguments,
+        run=adopt,
     ),
 )
 """The subcommands, in the order of the help."""

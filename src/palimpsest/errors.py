@@ -65,6 +65,9 @@ def explained(error: BaseException) -> str | None:
     """The line that tells the user of an error; None of one that is no matter of the user's."""
     if isinstance(error, PalimpsestError):
         return str(error)
+    if isinstance(error, UnicodeEncodeError) and "utf" not in error.encoding:  # of the name of a file
+        escaped = error.object.encode("ascii", "backslashreplace").decode()
+        return f"{escaped}: cannot be written in this locale ({error.encoding}); set PYTHONUTF8=1 and run it again"
     if no_space(error):
         name = getattr(error, "filename2", None) or getattr(error, "filename", None)
         return unwritten(name or "a file", error)

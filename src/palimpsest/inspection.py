@@ -195,7 +195,10 @@ def of_component(part: Component) -> dict[str, Any]:
 
 
 def run_of(stored: TaskFile) -> str:
-    """The MLflow run that left these tensors."""
+    """Return the MLflow run that left these tensors, or why it is unknown."""
     if not TRACKING_DATABASE.exists():
         return NO_DATABASE
-    return tracking.run_of(stored.provenance.preset, stored.sha256) or MISSING
+    try:
+        return tracking.run_of(stored.provenance.preset, stored.sha256) or MISSING
+    except StorageError as error:
+        return f"unknown: {error}"

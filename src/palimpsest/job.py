@@ -14,6 +14,7 @@ from palimpsest import liveness, machine
 from palimpsest.errors import PalimpsestError, explained
 from palimpsest.interruption import is_interruption, take_interruptions
 from palimpsest.layout import Layout
+from palimpsest.output import survive_any_output
 from palimpsest.params import laid_over, read, resolve
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import writing
@@ -57,6 +58,7 @@ def run(main: Main, description: str | None, *arguments: str) -> None:
 
     Exit status 1 and one line on stderr for what the user can mend; the log file has the traceback.
     """
+    survive_any_output()
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in arguments:
         parser.add_argument(f"--{name}", required=True, type=int if name == "seed" else str)

@@ -9,6 +9,8 @@ TRACKING_DATABASE = Path("mlflow.db")
 TRACKING_ARTIFACTS = Path("mlruns")
 PREDICTIONS = ".predictions.json"
 """Ends the name of a stored task's prediction record."""
+SNAKEMAKE = Path(".snakemake")
+"""Snakemake's own records of the study: locks, and with which settings each output was made."""
 SWEEP = ".sweep"
 """Ends the folder of a preset's variants; no preset's name can hold a dot."""
 
@@ -88,6 +90,11 @@ class Layout:
     def composition(self, name: str) -> Path:
         """The folder of two tasks composed."""
         return self.results / "compositions" / name
+
+    def outputs(self) -> list[Path]:
+        """The files and folders that hold the outputs of the preset's rules, without the pictures of data sets."""
+        folders = [self.prepared(""), self.perceptual_weights("").parent, Path("models") / self.scope, self.results]
+        return [*sorted(self.raw.glob(self.manifest("*").relative_to(self.raw).as_posix())), *folders]
 
     def origin(self, seed: int | str, method: str) -> Path:
         """What these measurements were made with."""

@@ -19,6 +19,7 @@ from typing import IO
 
 import psutil
 
+from palimpsest.errors import StorageError
 from palimpsest.storage.atomic import writing
 
 PARENT = "PALIMPSEST_PARENT"
@@ -57,6 +58,28 @@ def take_over(folder: Path) -> None:
         shutil.rmtree(folder / "locks", ignore_errors=True)
     fcntl.flock(alive, fcntl.LOCK_SH)
     _held.append(alive)
+
+
+@contextmanager
+def without_a_run(folder: Path) -> Iterator[None]:
+    """Keep runs from starting in the study of ``folder`` (`.snakemake`) while the block is at work.
+
+    A run that starts in the meantime waits for the end of the block.
+
+    Raises:
+        StorageError: a run is at work, or the folder cannot be written to.
+    """
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+        alive = (folder / "alive").open("a", encoding="utf-8")
+    with alive:
+        try:
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageError(f"{folder}: a run of Snakemake is at work here; wait until it ends") from None
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 def look_for_room(folder: Path) -> None:

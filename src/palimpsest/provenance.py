@@ -6,7 +6,10 @@ module reruns the rules that import it, and no others.
 
 import hashlib
 import json
+import logging
+import os
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +23,10 @@ from palimpsest.tasks import KINDS
 PACKAGES = {"palimpsest": Path("src"), "pipeline": Path()}
 CODE = ("Snakefile", "pipeline", "requirements.lock", "src", "styles")
 """What decides results beside the settings, which every result names itself."""
+TRACKED = "Snakefile"
+"""File that the repository of the code tracks, and another around the study does not."""
+ELSEWHERE = {"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"}
+"""Variables by which git works on another repository than that around the working directory."""
 TABLES = {"palimpsest.methods", "palimpsest.methods.settings", "palimpsest.tasks"}
 """Where methods, their settings and the kinds of tasks are entered. What they say of a job stands among its
 parameters; the other jobs shall not run anew because something is entered that does not concern them."""
@@ -27,25 +34,78 @@ DIRTY = "-dirty"
 """Stands behind a commit from which the code differed."""
 
 
-def git(*arguments: str) -> str | None:
-    """What a git command prints; None outside a repository or without git."""
+class GitError(Exception):
+    """A failure of git; says why in one line."""
+
+
+def git(*arguments: str) -> str:
+    """Return what a git command prints in the repository around the working directory.
+
+    Variables that name another repository, as git sets them for its hooks, do not count.
+
+    Raises:
+        GitError: there is no git, no repository, or no such thing in it.
+    """
+    around = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
+        done = subprocess.run(
+            ["git", "--no-optional-locks", *arguments],
+            env={**around, "LC_ALL": "C"},
+            capture_output=True,
+            encoding="utf-8",
+            errors="backslashreplace",
+            check=False,
+        )
+    except OSError as error:
+        raise GitError(f"git cannot be run ({error.strerror})") from error
+    if done.returncode:
+        raise GitError(reason_in(done.stderr) or f"git {arguments[0]} exited with {done.returncode}")
     return done.stdout.strip()
+
+
+def reason_in(told: str) -> str:
+    """Return the first line of what git says of a failure, with the command that it proposes, if any."""
+    first, _, below = told.strip().partition("\n")
+    commands = [line.strip() for line in below.splitlines() if line.strip().startswith("git ")]
+    return first.removeprefix("fatal: ") + "".join(f"; run `{command}`" for command in commands[:1])
+
+
+def commit_of_code() -> str:
+    """Return the git commit of the code, ``-dirty`` behind it where the code differs.
+
+    A repository around a study that it does not track, as one of a home directory, says nothing of the code.
+
+    Raises:
+        GitError: there is no such commit.
+    """
+    if not git("ls-files", "--", TRACKED):
+        around = git("rev-parse", "--show-toplevel")
+        raise GitError(f"the repository {around} does not track {Path(TRACKED).absolute()}; commit it to one")
+    commit = git("rev-parse", "--verify", "HEAD")
+    # Whatever the user has git show by default.
+    changed = git("status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none", "--", *CODE)
+    return commit + (DIRTY if changed else "")
 
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """The git commit of the code, ``-dirty`` behind it where the code differs; nothing outside a repository.
+    """Return `commit_of_code`, or nothing where there is none; the log says why.
 
     Asked once, and first at the start of a job: what is committed later is not what it runs.
     """
-    commit = git("rev-parse", "HEAD")
-    if commit is None:
+    try:
+        return commit_of_code()
+    except GitError as error:
+        logging.getLogger(__name__).warning(f"no commit is recorded: {error}")
         return ""
-    return commit + (DIRTY if git("status", "--porcelain", "--", *CODE) else "")
+
+
+def say_unrecorded() -> None:
+    """Print one line on stderr where results will name no commit, and why."""
+    try:
+        commit_of_code()
+    except GitError as error:
+        print(f"note: no commit is recorded: {error}", file=sys.stderr)
 
 
 @lru_cache(maxsize=1)

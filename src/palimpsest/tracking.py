@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from palimpsest.errors import StorageError, unwritten
+from palimpsest import database
+from palimpsest.errors import StorageError, no_space, unwritten
 from palimpsest.interruption import is_interruption
 from palimpsest.layout import TRACKING_ARTIFACTS, TRACKING_DATABASE, Layout
 from palimpsest.liveness import one_at_a_time
@@ -27,7 +28,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is
 import mlflow
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
 
 if TYPE_CHECKING:
     from palimpsest.analysis.forgetting import Cell
@@ -120,29 +121,36 @@ class NoRun:
 
 @contextmanager
 def telling_of_the_database() -> Iterator[None]:
-    """What SQLite cannot do becomes one line, in place of MLflow's statement and SQLAlchemy's background.
+    """Turn what SQLite cannot do into one line, in place of MLflow's statement and SQLAlchemy's background.
 
     Raises:
-        StorageError: the database cannot be written, as with no space left.
+        StorageError: the database cannot be written, as with no space left, or has become damaged.
     """
     try:
         yield
-    except (MlflowException, OperationalError) as error:
-        failed = error if isinstance(error, OperationalError) else error.__cause__
-        if not isinstance(failed, OperationalError):
+    except (MlflowException, DatabaseError) as error:
+        failed = error if isinstance(error, DatabaseError) else error.__cause__
+        if not isinstance(failed, DatabaseError):
             raise
+        if not no_space(failed):
+            database.check()  # tells more, where the database itself is at fault
         raise StorageError(unwritten(TRACKING_DATABASE, failed)) from error
 
 
 @telling_of_the_database()
-def connect() -> Any:
-    """A client of the project's own database, made when missing: of jobs that come first together, by one.
+def connect(*, to_write: bool = True) -> Any:
+    """Return a client of the project's own database, made when missing: of jobs that come first together, by one.
 
-    MLflow makes its tables in many steps, and cannot go on with a database that has but some of them. It keeps a
-    database open under the name it was given, so that a relative one would mean the first folder for ever.
+    MLflow makes its tables in many steps, and cannot go on with a database that has but some of them.
+
+    Raises:
+        StorageError: the database cannot be made, or MLflow cannot work with it; see `database.check`.
     """
-    mlflow.set_tracking_uri(f"sqlite:///{TRACKING_DATABASE.absolute()}")
-    if not TRACKING_DATABASE.exists():  # what is there is whole, and to look something up nothing is written
+    database.check(to_write=to_write)
+    mlflow.set_tracking_uri(database.address(TRACKING_DATABASE))
+    if database.is_missing(
+        TRACKING_DATABASE
+    ):  # what is there is whole, and to look something up nothing is written
         with one_at_a_time(LOCK):
             make_database()
     return mlflow.MlflowClient()
@@ -150,9 +158,9 @@ def connect() -> Any:
 
 def make_database() -> None:
     """Make the database whole or not at all, unless another job has made it in the meantime."""
-    if not TRACKING_DATABASE.exists():
+    if database.is_missing(TRACKING_DATABASE):
         with replacing(TRACKING_DATABASE) as temporary:
-            mlflow.MlflowClient(f"sqlite:///{temporary.absolute()}")
+            mlflow.MlflowClient(database.address(temporary))
 
 
 def experiment_name(scope: str) -> str:
@@ -186,8 +194,10 @@ def latest(client: Any, experiment: str, wanted: str) -> Any:
 
 
 def run_of(preset: str, sha256: str) -> str | None:
-    """The latest run that left these tensors; None where there is none."""
-    client = connect()
+    """Return the latest run that left these tensors; None where there is none."""
+    if database.is_missing(TRACKING_DATABASE):
+        return None
+    client = connect(to_write=False)
     experiment = client.get_experiment_by_name(experiment_name(preset))
     if experiment is None:
         return None

@@ -25,8 +25,9 @@ def commit(file: str) -> None:
     """Commit a file of the code."""
     Path("src").mkdir(exist_ok=True)
     Path("src", file).touch()
+    Path("Snakefile").touch()
     who = ("-c", "user.name=a", "-c", "user.email=a@b")
-    for command in (("init", "-q"), ("add", "src"), (*who, "commit", "-q", "-m", file)):
+    for command in (("init", "-q"), ("add", "src", "Snakefile"), (*who, "commit", "-q", "-m", file)):
         subprocess.run(["git", *command], check=True)
 
 

@@ -35,12 +35,23 @@ def test_after_a_commit_nothing_is_made_again(versioned: Study) -> None:
     assert "Running stage" not in told
 
 
+def test_what_is_not_finished_is_no_matter_of_dvc(versioned: Study) -> None:
+    unfinished = [
+        "models/mini/seed-0/piggyback/voc-seg.resume",
+        "data/real/raw/.val2017.zip.part",
+        "data/mini/prepared/colorize.partial/picture.npy",
+        "results/mini/evaluation/seed-0/floor/samples/.snakemake_timestamp",
+    ]
+    told = versioned.run("dvc", "check-ignore", *unfinished, "models/mini/seed-0/piggyback/voc-seg.safetensors")
+    assert told.stdout.splitlines() == unfinished
+
+
 def test_metrics_are_shown_in_the_studys_words(versioned: Study) -> None:
     told = versioned.run("dvc", "metrics", "show", "--md").stdout
     assert "piggyback.task 2 voc-seg.miou" in told
 
 
-TOUCH = "snakemake --touch --forceall --cores 1 all"
+ADOPT = "palimpsest adopt"
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +64,8 @@ def cloned(versioned: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
     versioned.run("git", "clone", "--quiet", ".", str(folder / "project"))
     clone = Study(folder / "project")
     clone.run("dvc", "pull", "--quiet")
-    assert TOUCH in (ROOT / "docs/pipeline.md").read_text("utf-8")
-    clone.run(*TOUCH.split())
+    assert f"\n{ADOPT} " in (ROOT / "docs/pipeline.md").read_text("utf-8")
+    clone.run(*ADOPT.split())
     return clone
 
 

@@ -1,0 +1,200 @@
+"""Databases that MLflow cannot work with are told before any training, each with the command that mends it."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from palimpsest import database
+from palimpsest.errors import StorageError
+from palimpsest.layout import TRACKING_DATABASE as DATABASE
+
+KNOWN, LATEST = database.versions()
+OLDER = min(KNOWN - {LATEST})
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def of_version(version: str | None) -> None:
+    """A database with the table that names its version."""
+    with closing(sqlite3.connect(DATABASE)) as made, made:
+        made.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        made.executemany("INSERT INTO alembic_version VALUES (?)", [(version,)] if version else [])
+
+
+def of_something_else() -> None:
+    with closing(sqlite3.connect(DATABASE)) as made, made:
+        made.execute("CREATE TABLE holidays (name)")
+
+
+def cut_short() -> None:
+    """A database of several pages of which only the first is there."""
+    with closing(sqlite3.connect(DATABASE)) as made, made:
+        made.execute("CREATE TABLE numbers (number)")
+        made.executemany("INSERT INTO numbers VALUES (?)", ((n,) for n in range(5000)))
+        made.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+    os.truncate(DATABASE, 4096)
+
+
+MOVED = "`, and the next run makes a new one"
+
+BROKEN: dict[str, tuple[Callable[[], object], str]] = {
+    "older": (
+        lambda: of_version(OLDER),
+        f"mlflow.db: is of an older MLflow (version {OLDER}); run"
+        " `cp mlflow.db mlflow.db.before && mlflow db upgrade sqlite:///{folder}/mlflow.db`",
+    ),
+    "newer": (
+        lambda: of_version("fedcba987654"),
+        "mlflow.db: is of a newer MLflow (version fedcba987654); install that MLflow, or"
+        f" run `mv mlflow.db mlflow.db.newer{MOVED}",
+    ),
+    "garbage": (
+        lambda: DATABASE.write_bytes(b"garbage" * 1000),
+        "mlflow.db: is damaged or no database (file is not a database);"
+        f" run `mv mlflow.db mlflow.db.damaged{MOVED}",
+    ),
+    "cut short": (
+        cut_short,
+        "mlflow.db: is damaged or no database (database disk image is malformed);"
+        f" run `mv mlflow.db mlflow.db.damaged{MOVED}",
+    ),
+    "half made": (
+        lambda: of_version(None),
+        f"mlflow.db: is no database of MLflow; run `mv mlflow.db mlflow.db.moved{MOVED}",
+    ),
+    "of something else": (
+        of_something_else,
+        f"mlflow.db: is no database of MLflow; run `mv mlflow.db mlflow.db.moved{MOVED}",
+    ),
+    "a folder": (
+        DATABASE.mkdir,
+        f"mlflow.db: is no file; run `mv mlflow.db mlflow.db.moved{MOVED}",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_database_that_cannot_be_used_is_told_with_the_command_that_mends_it(kind: str, tmp_path: Path) -> None:
+    make, told = BROKEN[kind]
+    make()
+    with pytest.raises(StorageError) as refused:
+        database.check()
+    assert str(refused.value) == told.replace("{folder}", str(tmp_path))
+
+
+@pytest.mark.parametrize("make", [lambda: None, DATABASE.touch, lambda: of_version(LATEST)])
+def test_a_missing_an_empty_and_a_current_database_are_accepted(make: Callable[[], object]) -> None:
+    make()
+    database.check()
+
+
+def test_a_write_protected_database_is_told_to_who_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_version(LATEST)
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write everything
+    with pytest.raises(StorageError, match=r"^mlflow\.db: is write-protected; run `chmod u\+w mlflow\.db`$"):
+        database.check()
+    database.check(to_write=False)
+
+
+def test_a_database_at_work_is_left_alone() -> None:
+    of_version(OLDER)
+    with closing(sqlite3.connect(DATABASE, isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        begun = time.monotonic()
+        database.check()
+        assert time.monotonic() - begun < 5
+
+
+def test_a_folder_that_mlflow_cannot_work_in_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, told in (("a'b\"c", "holds both ' and \""), ("caf\udce9", "is not UTF-8")):
+        folder = tmp_path / name
+        try:
+            folder.mkdir()
+        except OSError:  # a file system that takes no such name
+            continue
+        monkeypatch.chdir(folder)
+        with pytest.raises(StorageError, match=rf"{told}; rename the folder$"):
+            database.check()
+
+
+def test_an_address_is_absolute_unless_the_path_has_characters_with_a_meaning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert database.address(DATABASE) == f"sqlite:///{tmp_path}/mlflow.db"
+    for name in ("what?", "#1", "100%"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert database.address(DATABASE) == "sqlite:///mlflow.db"
+
+
+WORK = """
+from pathlib import Path
+from palimpsest import tracking
+tags = tracking.training_tags("mini", 0, "piggyback", "voc-seg")
+Path("picture.png").write_bytes(b"png")
+with tracking.training_run(tags, "key", {"seed": 0}) as run:
+    run.epochs([{"step": 2.0, "loss": 0.5}])
+    run.tags({"sha256": "ab"})
+    run.file(Path("picture.png"), "samples")
+client = tracking.connect()
+assert tracking.run_of("mini", "ab") == run.run_id
+assert [file.path for file in client.list_artifacts(run.run_id, "samples")] == ["samples/picture.png"]
+"""
+
+
+@pytest.mark.slow
+def test_nothing_is_left_beside_a_folder_of_any_name(tmp_path: Path) -> None:
+    name = 'what? #1 100% 100%20 é & "x"; {y}'
+    folder = tmp_path / "around" / name
+    folder.mkdir(parents=True)
+    subprocess.run([sys.executable, "-c", WORK], cwd=folder, check=True, capture_output=True, text=True)
+    assert [path.name for path in folder.parent.iterdir()] == [name]
+    assert {path.name for path in folder.iterdir()} == {"mlflow.db", "mlflow.db.lock", "mlruns", "picture.png"}
+    assert (folder / "mlflow.db").stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_the_command_that_is_told_upgrades_a_database_of_an_older_mlflow() -> None:
+    made = f"""
+import sqlalchemy
+from alembic import command
+from mlflow.store.db.utils import _get_alembic_config
+from mlflow.store.tracking.dbmodels.initial_models import Base
+url = "sqlite:///mlflow.db"
+Base.metadata.create_all(sqlalchemy.create_engine(url))
+command.upgrade(_get_alembic_config(url), "{older()}")
+"""
+    subprocess.run([sys.executable, "-c", made], check=True, capture_output=True)
+    with pytest.raises(StorageError, match="is of an older MLflow") as refused:
+        database.check()
+    told = str(refused.value).split("`")[1]
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    subprocess.run(told, shell=True, check=True, capture_output=True, env={**os.environ, "PATH": path})
+    database.check()
+    assert Path("mlflow.db.before").exists()
+
+
+def older() -> str:
+    """The version before the latest."""
+    import mlflow.store.db_migrations.versions as migrations  # noqa: PLC0415
+
+    (place,) = migrations.__path__
+    (latest,) = Path(place).glob(f"{LATEST}*.py")
+    found = dict(database.VERSION.findall(latest.read_text()))
+    return str(found["down_"])
+
+
+def test_versions_are_those_of_the_installed_mlflow() -> None:
+    assert LATEST in KNOWN and len(KNOWN) > 50
+    assert shutil.which("mlflow", path=str(Path(sys.executable).parent))
