@@ -45,7 +45,8 @@ def of(*methods: str) -> str:
 DEPENDENTS = {
     # Rules, with a method or a kind of task in brackets where only those: modules of src/palimpsest.
     "raw weights prepare train evaluate floor collect report": (
-        ". errors interruption job layout liveness machine params schema settings storage storage.atomic sweeps"
+        ". errors interruption job layout liveness machine output params schema settings storage storage.atomic"
+        " sweeps"
     ),
     "raw weights prepare train evaluate floor": "data data.arrays data.files data.grey data.pictures",
     "raw weights prepare": (
@@ -73,7 +74,7 @@ DEPENDENTS = {
         "analysis.measurement course data.batches devices methods.base networks.trunk storage.prediction_record"
         " storage.recall storage.task_file"
     ),
-    "train evaluate": "tracking training training.cost",
+    "train evaluate": "database tracking training training.cost",
     "train": (
         "networks.pretrained networks.standardised training.checkpoint training.lesson training.loop"
         " training.adversary"
@@ -101,7 +102,7 @@ DEPENDENTS = {
         " report.tradeoff"
     ),
     # no results of the study come from these, or what they say of a job stands among its parameters
-    "": ("cli composition inspection methods methods.settings report.bench report.grid tasks translation"),
+    "": "adoption cli composition inspection methods methods.settings report.bench report.grid tasks translation",
 }
 
 
