@@ -53,12 +53,13 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         cost = meter.cost(file.sha256)
         if fabric.is_global_zero:
             save_cost(record, cost)
-        run.metrics({**arrays.counts(), **file.provenance.diagnostics, **cost.figures()})
-        for name in names:
-            predictions = load_record(layout.prediction_record(options.seed, options.method, name))
-            run.metrics({f"{name}/{metric}": value for metric, value in predictions.metrics.items()})
-            run.tags({f"predictions/{name}": predictions.checksum})
-        run.tags({"file": str(path), "sha256": file.sha256, "data_sha256": arrays.sha256})
+        records = {
+            name: load_record(layout.prediction_record(options.seed, options.method, name)) for name in names
+        }
+        learned = {f"{name}/{metric}": value for name in names for metric, value in records[name].metrics.items()}
+        run.metrics({**arrays.counts(), **file.provenance.diagnostics, **learned, **cost.figures()})
+        checksums = {f"predictions/{name}": record.checksum for name, record in records.items()}
+        run.tags({"file": str(path), "sha256": file.sha256, "data_sha256": arrays.sha256, **checksums})
     if fabric.is_global_zero:  # and not before: Snakemake deletes what a failed job has stored
         checkpoint_of(path).unlink(missing_ok=True)
 

@@ -21,6 +21,7 @@ from tests.pipeline.conftest import ROOT, Study, write_arrays
 pytestmark = pytest.mark.slow
 
 STORED = Layout("tiny").stored(0, BASE, "shapes")
+RECORD = Layout("tiny").prediction_record(0, BASE, "shapes")
 RESUME = STORED.with_suffix(".resume")
 COMMAND = ("-m", "pipeline.train", "--seed", "0", "--method", "base", "--task", "shapes", "--log", "logs/train.log")
 SECONDS = 120
@@ -75,7 +76,7 @@ def test_a_training_on_two_devices_ends_is_recorded_once_and_gives_the_same_byte
     for number in (1, 2):
         status, told = ended(start())
         assert status == 0, told
-        assert [str(path) for path in Path("models").rglob("*.*")] == [str(STORED)]
+        assert {str(path) for path in Path("models").rglob("*.*")} == {str(STORED), str(RECORD)}
         assert runs() == ["FINISHED"] * number
         assert Path("logs/train.log").read_text().count("step 6/6") == number
         stored.append(STORED.read_bytes())
