@@ -165,7 +165,12 @@ def test_nothing_is_left_beside_a_folder_of_any_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_that_is_told_upgrades_a_database_of_an_older_mlflow() -> None:
+def test_the_command_that_is_told_upgrades_a_database_of_an_older_mlflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "my study"  # a shell takes two words for two arguments
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     made = f"""
 import sqlalchemy
 from alembic import command

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shlex
 import sqlite3
 from contextlib import closing
 from functools import cache
@@ -44,7 +45,7 @@ def check(*, to_write: bool = True) -> None:
     if version == latest or not known:
         return
     if version in known:
-        command = f"cp {path} {path}.before && mlflow db upgrade {address(path)}"
+        command = f"cp {path} {path}.before && mlflow db upgrade {shlex.quote(address(path))}"
         raise StorageError(f"{path}: is of an older MLflow (version {version}); run `{command}`")
     raise StorageError(
         f"{path}: is of a newer MLflow (version {version}); install that MLflow, or {away(path, 'newer')}"

@@ -20,7 +20,7 @@ class Verdict:
 
     outcome: Outcome
     reason: str = ""
-    """What differs; empty where nothing does."""
+    """Differences in words; empty where there are none."""
 
 
 def compare(

@@ -31,7 +31,7 @@ class Entry:
     """Whether the method has a lesson for the base task too, and stores it in its own way; otherwise the base
     network's file is what it has of that task."""
     can_forget: bool = False
-    """Whether a later task overwrites weights that earlier tasks run on. All other methods cannot forget by
+    """A later task overwrites weights that earlier tasks run on. All other methods cannot forget by
     construction: comparing their predictions with those of the time of learning checks files and loading."""
     together: bool = False
     """Whether one lesson teaches all tasks at once."""

@@ -74,6 +74,8 @@ def learn(
             method.enter(network, lesson.task_name)
             arrays = prepared[lesson.task_name]
             measured = measure_trained(method, network, lesson, arrays, fabric.device)
+            record_path = stored.layout.prediction_record(lesson.seed, lesson.method, lesson.task_name)
+            record_path.unlink(missing_ok=True)  # of an earlier training: a kill must not leave it beside this task
             sha256 = save_task(
                 target,
                 method.store(network),
@@ -91,7 +93,7 @@ def learn(
                 trained_in=precision_for(lesson.training),
                 conditions=measuring_conditions(fabric.device),
             )
-            save_record(stored.layout.prediction_record(lesson.seed, lesson.method, lesson.task_name), record)
+            save_record(record_path, record)
     fabric.barrier()
     return targets
 
