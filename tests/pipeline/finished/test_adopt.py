@@ -17,6 +17,7 @@ from tests.pipeline.conftest import Study
 pytestmark = pytest.mark.slow
 
 MASK = "models/mini/seed-0/piggyback/style-munch.safetensors"
+RECORD = "models/mini/seed-0/piggyback/style-munch.predictions.json"
 
 
 @pytest.fixture(scope="module", params=["copy", "symlink", "hardlink"])
@@ -78,7 +79,8 @@ def test_what_was_checked_out_is_adopted_killed_or_not_and_a_run_leaves_the_cach
 
     checked_out.snakemake(MASK, "--config", "tasks={style-munch: {style_weight: 9}}")
     after = without_dates(outputs(checked_out))
-    assert {path for path in after if after[path] != before.get(path)} == {MASK} and after.keys() == before.keys()
+    changed = {path for path in after if after[path] != before.get(path)}
+    assert changed == {MASK, RECORD} and after.keys() == before.keys()
     assert cache(checked_out) == cached
 
 
