@@ -144,7 +144,6 @@ def test_run_lengths_as_list_and_as_string_mean_the_same(build: Build) -> None:
         ({"size": [float("inf"), 8], "counts": [48]}, "infinity"),
         ("polygon", "neither a list of polygons nor a run-length code"),
         (3, "neither a list of polygons nor a run-length code"),
-        (None, "no segmentation"),
     ],
 )
 def test_damaged_annotations_are_named(build: Build, segmentation: Any, message: str) -> None:

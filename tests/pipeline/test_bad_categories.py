@@ -123,6 +123,23 @@ def test_outlines_as_shown_under_sizes_as_stored_are_read_as_shown() -> None:
     assert np.array_equal(arrays.target[5], square[steps][:, steps])
 
 
+def test_one_outline_clipped_at_the_edge_keeps_the_frame_of_the_sizes() -> None:
+    small = [20, 8, 36, 8, 36, 24, 20, 24]
+    write_params()
+    write_coco(lambda number: annotated(number, [small]), size=(64, 48), orientation=6)
+    before = prepared().target
+    write_coco(
+        lambda number: annotated(number, [[8, 4, 40, 4, 40, 52] if number == 1 else small]),
+        size=(64, 48),
+        orientation=6,
+    )
+    arrays = prepared()
+    assert before is not None and arrays.target is not None and np.array_equal(arrays.target[1:8], before[1:8])
+    assert arrays.info["labels"]["train"]["turned"] == {"shown": 0, "stored": 8, "deciding": 0}
+    line = "pictures turned by EXIF: annotations of 0 read as shown, of 8 as stored; 0 pictures decide"
+    assert f"train: {line}" in log()
+
+
 def test_outlines_that_fit_neither_frame_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     write_params()
     write_coco(lambda number: annotated(number, [[8, 4, 90, 4, 90, 90]]), size=(64, 48), orientation=6)

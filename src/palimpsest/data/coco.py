@@ -7,16 +7,17 @@ Layout: ``<root>/{train2017,val2017,unlabeled2017}`` and ``<root>/annotations`` 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from pycocotools import mask as rle_masks
 
 from palimpsest.data.census import Labels
 from palimpsest.data.coco_index import Index, read_index
-from palimpsest.data.outlines import PERCENT, Fault, Outline, Size, extent_of, fault_of, in_percent
+from palimpsest.data.outlines import Fault, Outline, Size, SplitCheck, extent_of, fault_of
 from palimpsest.data.pictures import IGNORED, Frame, Pixels, Record, read_frame, turn_labels
-from palimpsest.data.regions import MALFORMED, Rle, Shape, paint, shape_of
-from palimpsest.data.turned import Votes, drawn_size, vote
+from palimpsest.data.regions import MALFORMED, Rle, paint, shape_of
+from palimpsest.data.turned import Turned, Votes, drawn_size, vote
 from palimpsest.errors import DataError, nearest
 
 INDEX = {
@@ -37,7 +38,7 @@ class CocoFolder:
         self.root = Path(root)
         self._indices: dict[str, Index] = {}
         self._votes: dict[str, Votes] = {}
-        self._percent: dict[str, bool] = {}
+        self._checked: dict[tuple[str, SplitCheck], bool] = {}
         if not self.root.is_dir():
             raise DataError(f"{self.root}: no such folder")
 
@@ -128,13 +129,16 @@ class CocoFolder:
                     painted.append((region, label))
                 if label:
                     covered = 0 if region is None else int(rle_masks.area(region))
-                    reason = self._fault(split, shape, covered, (height, width))
+                    reason = fault_of(shape, covered, (height, width), partial(self._confirmed, split))
                     faults += [Fault(record.source, annotation.name, reason)] if reason else []
                     read, crowd = read + 1, crowd + annotation.crowd
             except MALFORMED as error:
                 raise DataError(f"{record.picture}: {annotation.name}: {error}") from error
         labels = turn_labels(paint(painted, height, width), frame, str(record.picture))
-        return Labels(labels, read, crowd, tuple(faults))
+        turned = None
+        if frame.shown != frame.stored:
+            turned = Turned((height, width) == frame.shown, self._votes_of(split).deciding)
+        return Labels(labels, read, crowd, tuple(faults), turned)
 
     def count_annotations(self, split: str) -> int:
         """Return the number of all annotations of a split."""
@@ -156,13 +160,11 @@ class CocoFolder:
         note = "; crowd regions are ignored" if crowd.total() else ""
         return f"annotations of these pictures: {', '.join(described)}{note}"
 
-    def _fault(self, split: str, shape: Shape, covered: int, size: Size) -> str | None:
-        return PERCENT if shape.extent and self._in_percent(split) else fault_of(shape, covered, size)
-
-    def _in_percent(self, split: str) -> bool:
-        if split not in self._percent:
-            self._percent[split] = in_percent(self._outlines(split))
-        return self._percent[split]
+    def _confirmed(self, split: str, check: SplitCheck) -> bool:
+        """Run a check on the outlines of a split, once."""
+        if (split, check) not in self._checked:
+            self._checked[split, check] = check(self._outlines(split))
+        return self._checked[split, check]
 
     def _outlines(self, split: str) -> Iterator[Outline]:
         index = self._index(split)
@@ -189,12 +191,12 @@ class CocoFolder:
         return drawn_size(str(record.picture), frame, declared, segmentations, self._votes_of(split))
 
     def _votes_of(self, split: str) -> Votes:
-        """Return the votes of a split's turned pictures, or of the other split's where they tell nothing."""
+        """Return the votes of a split's turned pictures, or of the other split's where none decides."""
         votes = self._own_votes(split)
-        if not votes.decisive:
+        if not votes.deciding:
             for other in ("train", "val"):
                 with suppress(DataError):  # of a split that this task may not use
-                    if other != split and self._index_file(other).is_file() and self._own_votes(other).decisive:
+                    if other != split and self._index_file(other).is_file() and self._own_votes(other).deciding:
                         return self._own_votes(other)
         return votes
 

@@ -239,8 +239,8 @@ def _note_labels(info: dict[str, Any], split: str, census: Census, log: Callable
     """Log and record the shares of the classes, and the annotations that cannot be painted."""
     info.setdefault("labels", {})[split] = census.info()
     info.setdefault("faulty_annotations", []).extend(census.listed(split))
-    for fault in census.faults:
-        log(f"{split}: {fault}")
+    for line in census.lines():
+        log(f"{split}: {line}")
 
 
 def _note_pairs(info: dict[str, Any], split: str, findings: Findings, log: Callable[[str], None]) -> None:
