@@ -238,7 +238,7 @@ def test_an_index_that_cannot_be_opened_is_named(build: Build, monkeypatch: pyte
 
 
 def annotated(size: tuple[int, int], annotations: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the JSON of one photograph of (width, height) holds."""
+    """Draw the content of the JSON of one photograph of (width, height)."""
     image = {"id": 1, "file_name": "a.jpg", "width": size[0], "height": size[1]}
     return copy.deepcopy({"images": [image], "annotations": annotations, "categories": CATEGORIES})
 

@@ -96,7 +96,7 @@ EIGHT = [(80.0, 20.0), (10.0, 90.0), *[(30.0, 30.0)] * 6]
     [
         (outlines(EIGHT), True),
         (outlines([*EIGHT, (300, 20)]), False),  # one coordinate in pixels
-        (outlines(EIGHT[:7]), False),  # too few to tell
+        (outlines(EIGHT[:7]), False),  # too few
         (outlines(EIGHT, side=150), False),  # pictures hardly larger than 100 pixels
         (outlines([(40, 20)] * 20), False),  # a corner in which all objects lie
         (outlines([(90, 30)] * 20), False),  # a caption along the upper edge

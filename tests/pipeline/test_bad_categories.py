@@ -1,4 +1,4 @@
-"""Names of categories and frames of turned pictures that are not what they seem, at the stage `prepare`."""
+"""Ambiguous names of categories and frames of turned pictures, at the stage `prepare`."""
 
 import json
 import re
@@ -47,7 +47,7 @@ def test_a_category_of_its_own_is_taken_before_the_supercategory() -> None:
     assert note in log()
 
 
-@pytest.mark.parametrize("name", ["Thing", "thing ", "things"])
+@pytest.mark.parametrize("name", ["Thing", "thing-", "things"])
 def test_a_split_of_other_categories_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     write_params()
     write_coco(split="train")
@@ -56,6 +56,32 @@ def test_a_split_of_other_categories_is_refused(name: str, capsys: pytest.Captur
         f"mine/annotations/instances_val2017.json: 8 annotations are of the category {name!r}, which "
         "instances_train2017.json does not list; did you mean 'thing'?; name the categories alike in both files"
     )
+
+
+def test_a_category_of_val_alone_and_in_no_class_is_background_and_named() -> None:
+    write_params()
+    write_coco(split="train")
+    write_coco(
+        lambda number: annotated(number, category_id=1 + number % 2),
+        [THING, {"id": 2, "name": "widget"}],
+        split="val",
+    )
+    assert prepared().info["labels"]["val"]["classes"]["thing"] == 0.125
+    assert "tasks.shapes.others: 4 annotations are of 'widget', which train does not list" in log()
+
+
+def test_a_category_of_val_alone_that_a_class_lists_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    write_params({"thing": ["thing", "widget"]})
+    write_coco(split="train")
+    write_coco(categories=[{**THING, "name": "widget"}], split="val")
+    assert "8 annotations are of the category 'widget', which instances_train2017.json does not" in refusal(capsys)
+
+
+def test_spaces_around_a_name_have_no_meaning() -> None:
+    write_params({"thing": [" thing"]})
+    write_coco(split="train")
+    write_coco(categories=[{**THING, "name": "thing "}], split="val")
+    assert prepared().info["labels"]["val"]["classes"]["thing"] == 0.25
 
 
 def test_two_annotated_categories_of_one_name_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,10 +114,11 @@ def test_a_category_that_differs_by_capitals_alone_and_is_in_no_class_is_refused
 ) -> None:
     write_params()
     categories = [THING, {**THING, "id": 2, "name": "Thing"}]
-    write_coco(lambda number: annotated(number, category_id=1 + number % 2), categories)
+    write_coco(categories=categories, split="train")
+    write_coco(lambda number: annotated(number, category_id=2), categories, split="val")
     assert refusal(capsys) == (
         "tasks.shapes.classes.thing: 'thing' is listed, but 8 annotations are of 'Thing', which differs by "
-        "capitals and spaces alone; list both or mend the data set"
+        "capitals, spaces, _ or - alone; list both, or rename one in the data set"
     )
     write_params({"thing": ["thing", "Thing"]})
     assert prepared().info["labels"]["val"]["classes"]["thing"] == 0.25

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pycocotools import mask as rle_masks
 
+from palimpsest.data.categories import look_alike, normalized
 from palimpsest.data.census import Labels
 from palimpsest.data.coco_index import Index, read_index
 from palimpsest.data.outlines import Fault, Outline, Size, SplitCheck, extent_of, fault_of
@@ -28,7 +29,7 @@ INDEX = {
 
 
 class CocoFolder:
-    """A folder in COCO layout; splits ``train``, ``val`` and ``unlabeled``. JSON is read when it is needed.
+    """Folder in COCO layout; splits ``train``, ``val`` and ``unlabeled``. JSON is read when it is needed.
 
     Without its JSON a split still has photographs (for colorization and style), but no label maps.
     """
@@ -47,33 +48,37 @@ class CocoFolder:
         """Supercategory by category name, in the order of the JSON of train, or of val where train has none.
 
         Raises:
-            DataError: there is no JSON with categories, or they cannot be told apart.
+            DataError: there is no JSON with categories, or two of them have the same name or id.
         """
         return dict(self._categorised(self._resolving_split()).categories)
 
-    def annotated(self, splits: Iterable[str]) -> dict[str, int]:
-        """Return the number of annotations in these splits by category, 0 of categories without any.
+    def annotated(self, splits: Iterable[str], listed: Iterable[str]) -> list[dict[str, int]]:
+        """Return the number of annotations by category for each of these splits, 0 of categories without any.
+
+        ``listed`` are the names in the task's classes.
 
         Raises:
-            DataError: the categories of a split cannot be told apart, or annotations are of a category that
-                `categories` lacks; gives the nearest name of it.
+            DataError: categories of a split have the same name or id, or annotations are of a category that
+                `categories` lacks, and that is listed or has almost the name of a listed one or of a category;
+                gives the nearest name of it.
         """
         resolving = self._resolving_split()
-        counts = Counter(dict.fromkeys(self.categories, 0))
+        names = [*self.categories, *map(normalized, listed)]
+        counts = []
         for split in dict.fromkeys(splits):
             annotated = self._categorised(split).annotated
             for name, count in annotated.items():
-                if count and name not in counts:
+                if count and name not in self.categories and look_alike(name, names):
                     raise DataError(
                         f"{self._index_file(split)}: {count} annotations are of the category {name!r}, which "
                         f"{INDEX[resolving]} does not list{nearest(name, self.categories)}; name the categories "
                         f"alike in both files"
                     )
-            counts.update({name: count for name, count in annotated.items() if name in counts})
-        return dict(counts)
+            counts.append(dict.fromkeys(self.categories, 0) | annotated)
+        return counts
 
     def records(self, split: str) -> list[Record]:
-        """The photographs of a split, sorted by id.
+        """Return the photographs of a split, sorted by id.
 
         Two photographs under one id, and annotations of a photograph that is not listed, are records with a
         `fault`.
@@ -86,7 +91,7 @@ class CocoFolder:
     def label_map(
         self, record: Record, class_of: Mapping[str, int], other: int, frame: Frame | None = None
     ) -> Pixels:
-        """The class of each pixel, uint8 (H, W) in the shown orientation of the photograph.
+        """Return the class of each pixel, uint8 (H, W), in the shown orientation of the photograph.
 
         Where instances overlap, the smaller one wins (fewer pixels; of equals the later one), so that the cup
         on the table is a cup. Crowd regions are 255 and take part under the same rule. Instances of a

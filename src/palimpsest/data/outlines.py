@@ -166,7 +166,7 @@ def _is_box(extent: Extent, box: Box, size: Size) -> bool:
 
 
 def box_of(entry: Mapping[str, Any], segmentation: Any) -> Box | None:
-    """Return the box of an annotation where it may tell pixels from percent: no coordinate exceeds 101."""
+    """Return the box of an annotation where it may be evidence of the unit: no coordinate exceeds 101."""
     if not isinstance(segmentation, list) or not all(isinstance(part, np.ndarray) for part in segmentation):
         return None
     try:
