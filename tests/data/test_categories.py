@@ -2,8 +2,7 @@ from collections import Counter
 
 import pytest
 
-from palimpsest.data.categories import Category, members_of, merged, notes_on
-from palimpsest.data.prepare import class_mapping
+from palimpsest.data.categories import Category, check_twins, look_alike, members_of, merged, notes_on
 from palimpsest.errors import SettingsError
 
 CAR, BUS, CARS = Category("1", "car", "cars"), Category("2", "bus", "cars"), Category("0", "cars", "none")
@@ -42,12 +41,30 @@ def test_a_placeholder_and_a_name_of_two_meanings() -> None:
     ]
 
 
-@pytest.mark.parametrize("twin", ["Stop Sign", "stop sign ", "stop_sign", "stop-sign", "stopsign"])
+@pytest.mark.parametrize("twin", ["Stop Sign", "stop_sign", "stop-sign", "stopsign"])
 def test_an_annotated_category_of_almost_the_same_name_belongs_to_a_class_or_is_refused(twin: str) -> None:
-    groups = {"stop sign": "sign", twin: "sign"}
+    classes, class_of = {"sign": ["stop sign"]}, {"stop sign": 1}
     with pytest.raises(
         SettingsError, match=rf"classes\.sign: 'stop sign' is listed, but 5 annotations are of '{twin}'"
     ):
-        class_mapping({"sign": ["stop sign"]}, groups, {"stop sign": 2, twin: 5})
-    assert class_mapping({"sign": ["stop sign"]}, groups, {"stop sign": 2, twin: 0})[1] == {"stop sign": 1}
-    assert len(class_mapping({"sign": ["stop sign", twin]}, groups, {"stop sign": 2, twin: 5})[1]) == 2
+        check_twins(classes, class_of, [{"stop sign": 2, twin: 0}, {"stop sign": 0, twin: 5}])
+    assert check_twins(classes, class_of, [{"stop sign": 2, twin: 0}]) == []
+    assert check_twins(classes, class_of | {twin: 1}, [{"stop sign": 2}, {twin: 5}]) == []
+
+
+def test_two_names_annotated_in_one_split_are_two_categories() -> None:
+    (note,) = check_twins({"upper": ["A"]}, {"A": 1}, [{"A": 2, "a": 3}])
+    assert note.startswith("classes.upper: 'A' is listed, but 3 annotations are of 'a', which is in no class;")
+
+
+def test_a_category_named_almost_like_a_listed_supercategory_is_refused() -> None:
+    with pytest.raises(
+        SettingsError, match=r"classes\.animal: 'animal' is listed, but 8 annotations are of 'Animal'"
+    ):
+        check_twins({"animal": ["animal"]}, {"cat": 1}, [{"cat": 8, "Animal": 8}])
+
+
+def test_numbers_with_a_separator_are_other_names() -> None:
+    assert check_twins({"x": ["11"]}, {"11": 1}, [{"11": 2}, {"1-1": 2}]) == []
+    assert not look_alike("1-1", ["11"]) and not look_alike("class 1", ["class 2"])
+    assert look_alike("things", ["a", "Thing"]) and not look_alike("widget", ["thing"])

@@ -6,6 +6,7 @@ import pytest
 from palimpsest.data import census
 from palimpsest.data.census import Census, Labels, table
 from palimpsest.data.outlines import NO_OUTLINE, SMALL, Fault
+from palimpsest.data.turned import Turned
 from palimpsest.errors import DataError
 
 NAMES = ("background", "thing")
@@ -42,7 +43,34 @@ def test_harmless_faults_do_not_count_and_are_listed_last() -> None:
     ):
         one.check_annotations(0.2)
     assert [entry["source"] for entry in one.listed("train")] == ["b.jpg", "a.jpg"]
-    assert one.info()["annotations"] == {"read": 4, "faulty": 1, "small": 1, "crowd": 0}
+    assert one.info()["annotations"] == {"read": 4, "faulty": 1, "small": 1, "clipped": 0, "crowd": 0}
+
+
+def test_only_the_first_faults_are_kept_and_the_others_counted() -> None:
+    small, faulty = Fault("a.jpg", "annotation 1", SMALL), Fault("b.jpg", "annotation 2", NO_OUTLINE)
+    one = counted([1], read=9000, faults=(*[small] * 8000, *[faulty] * 5))
+    assert len(one.faults) == census.LISTED and one.faults[:6] == [*[faulty] * 5, small]
+    assert len(one.lines()) == census.LISTED + 1
+    assert one.lines()[-1] == "7985 more annotations are faulty, small or clipped"
+    assert one.info()["annotations"]["small"] == 8000 and len(one.listed("train")) == census.LISTED
+
+
+def test_a_class_outside_the_centred_square_is_named_so() -> None:
+    one = Census("here: train", NAMES)
+    one.add(np.zeros((2, 2), np.uint8), Labels(np.array([[1, 0, 0, 0], [0, 0, 0, 0]], np.uint8)))
+    with pytest.raises(
+        DataError, match=r"pictures whose centred square lacks what is annotated, .*: 'thing' in 1; crop them"
+    ):
+        one.check_classes(lambda names: "files")
+
+
+def test_turned_pictures_are_counted_with_their_frame() -> None:
+    one = counted([1], turned=Turned(as_shown=True, deciding=3))
+    assert one.info()["turned"] == {"shown": 1, "stored": 0, "deciding": 3}
+    lines = table({"classes": NAMES, "labels": {"train": one.info()}})
+    assert lines[-1] == (
+        "train: pictures turned by EXIF: annotations of 1 read as shown, of 0 as stored; 3 pictures decide"
+    )
 
 
 def test_a_large_split_is_given_up_early(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,7 +144,6 @@ def test_run_lengths_as_list_and_as_string_mean_the_same(build: Build) -> None:
         ({"size": [float("inf"), 8], "counts": [48]}, "infinity"),
         ("polygon", "neither a list of polygons nor a run-length code"),
         (3, "neither a list of polygons nor a run-length code"),
-        (None, "no segmentation"),
     ],
 )
 def test_damaged_annotations_are_named(build: Build, segmentation: Any, message: str) -> None:
@@ -239,7 +238,7 @@ def test_an_index_that_cannot_be_opened_is_named(build: Build, monkeypatch: pyte
 
 
 def annotated(size: tuple[int, int], annotations: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the JSON of one photograph of (width, height) holds."""
+    """Draw the content of the JSON of one photograph of (width, height)."""
     image = {"id": 1, "file_name": "a.jpg", "width": size[0], "height": size[1]}
     return copy.deepcopy({"images": [image], "annotations": annotations, "categories": CATEGORIES})
 

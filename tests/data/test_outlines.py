@@ -14,10 +14,13 @@ from palimpsest.data.outlines import (
     Extent,
     Fault,
     Outline,
+    SplitCheck,
     box_of,
     fault_of,
     fits_frame,
     in_percent,
+    mostly_reaching,
+    mostly_shares,
 )
 from palimpsest.data.regions import compact, shape_of
 
@@ -52,13 +55,31 @@ def rectangle(left: float, top: float, right: float, bottom: float) -> list[floa
 def test_each_fault_has_its_reason_and_sound_outlines_have_none(
     segmentation: Any, covered: int, reason: str | None
 ) -> None:
-    assert fault_of(shape_of(segmentation), covered, SIZE) == reason
-    assert fault_of(shape_of(compact(segmentation)), covered, SIZE) == reason
+    def confirmed(check: SplitCheck) -> bool:
+        return check is not in_percent
+
+    assert fault_of(shape_of(segmentation), covered, SIZE, confirmed) == reason
+    assert fault_of(shape_of(compact(segmentation)), covered, SIZE, confirmed) == reason
+
+
+def test_few_outlines_between_0_and_1_or_beyond_the_edge_are_harmless() -> None:
+    corner, amodal = shape_of([rectangle(0.1, 0.1, 0.4, 0.4)]), shape_of([rectangle(-200, 9, 300, 90)])
+    assert fault_of(corner, 0, SIZE, lambda check: False) == SMALL
+    reason = fault_of(amodal, 9, SIZE, lambda check: False)
+    assert reason == "clipped at the edge of the picture: x -200 to 300 and y 9 to 90 of 640×480 pixels"
+    assert Fault("a", "b", reason).kind == "clipped"
+    percent = fault_of(shape_of([rectangle(25, 25, 75, 75)]), 9, (64, 64), lambda check: False)
+    assert percent is not None and Fault("a", "b", percent).kind == "faulty"
+    far, near = Extent(-200, 0, 300, 90), Extent(0, 0, 1, 1)
+    assert mostly_reaching([Outline(far, SIZE, None), Outline(near, SIZE, None)])
+    assert not mostly_reaching([Outline(far, SIZE, None), *[Outline(near, SIZE, None)] * 2])
+    assert mostly_shares([Outline(far, SIZE, None), Outline(near, SIZE, None)])
+    assert not mostly_shares([*[Outline(far, SIZE, None)] * 2, Outline(near, SIZE, None)])
 
 
 def test_only_what_is_smaller_than_a_pixel_is_harmless() -> None:
-    assert Fault("a", "b", SMALL).harmless
-    assert not any(Fault("a", "b", reason).harmless for reason in (LINE, NO_OUTLINE, PERCENT, SHARES))
+    assert Fault("a", "b", SMALL).kind == "small"
+    assert {Fault("a", "b", reason).kind for reason in (LINE, NO_OUTLINE, PERCENT, SHARES)} == {"faulty"}
 
 
 def outlines(corners: list[tuple[float, float]], side: int = 400, box: Box | None = None) -> list[Outline]:
@@ -75,7 +96,7 @@ EIGHT = [(80.0, 20.0), (10.0, 90.0), *[(30.0, 30.0)] * 6]
     [
         (outlines(EIGHT), True),
         (outlines([*EIGHT, (300, 20)]), False),  # one coordinate in pixels
-        (outlines(EIGHT[:7]), False),  # too few to tell
+        (outlines(EIGHT[:7]), False),  # too few
         (outlines(EIGHT, side=150), False),  # pictures hardly larger than 100 pixels
         (outlines([(40, 20)] * 20), False),  # a corner in which all objects lie
         (outlines([(90, 30)] * 20), False),  # a caption along the upper edge
@@ -83,14 +104,15 @@ EIGHT = [(80.0, 20.0), (10.0, 90.0), *[(30.0, 30.0)] * 6]
         (outlines([(40, 20)], box=(30, 15, 10, 5)), False),  # the box fits as it is
         (outlines([(40, 20)], box=(200, 60, 40, 20)), False),  # the box fits neither
         ([*outlines([(40, 20)], box=(120, 60, 40, 20)), *outlines([(40, 20)] * 3, box=(30, 15, 10, 5))], False),
+        ([*outlines(EIGHT), *outlines([(90, 60)], box=(67.5, 45, 22.5, 15))], False),  # fits as it is, and alone
         ([], False),
     ],
 )
-def test_percent_is_told_by_boxes_or_by_many_outlines(found: list[Outline], expected: bool) -> None:
+def test_percent_is_recognised_by_boxes_or_by_many_outlines(found: list[Outline], expected: bool) -> None:
     assert in_percent(found) is expected
 
 
-def test_a_box_is_kept_only_where_it_may_tell_percent() -> None:
+def test_a_box_is_kept_only_where_it_may_be_evidence_of_percent() -> None:
     entry = {"bbox": [1, 2, 3, 4]}
     assert box_of(entry, compact([rectangle(0, 0, 100, 9)])) == (1, 2, 3, 4)
     assert box_of(entry, compact([rectangle(0, 0, 102, 9)])) is None
@@ -99,7 +121,7 @@ def test_a_box_is_kept_only_where_it_may_tell_percent() -> None:
     assert box_of(entry, {"counts": []}) is None and box_of({}, compact([rectangle(0, 0, 9, 9)])) is None
 
 
-def test_a_frame_fits_within_two_pixels_or_a_share_and_damage_tells_nothing() -> None:
+def test_a_frame_fits_within_two_pixels_or_a_share_and_damage_fits_any() -> None:
     assert fits_frame([rectangle(0, 0, 642, 480)], SIZE, 0) and not fits_frame([rectangle(0, 0, 643, 480)], SIZE, 0)
     assert fits_frame([rectangle(0, 0, 652, 480)], SIZE, 0.02)
     assert fits_frame({"size": [480, 640], "counts": []}, SIZE, 0)

@@ -24,7 +24,13 @@ def test_only_what_fits_one_frame_alone_votes(declared: tuple[int, int] | None) 
     assert vote(TURNED, (480, 640), [TALL]) == Votes()
 
 
-def test_the_declared_frame_is_left_only_where_nothing_speaks_for_it() -> None:
+def test_an_outline_clipped_at_the_edge_is_no_vote_for_the_other_frame() -> None:
+    slightly_out = [[0, 0, 40, 0, 40, 52]]
+    assert vote(TURNED, STORED, [slightly_out[0]]) == Votes()
+    assert drawn_size("a.jpg", TURNED, STORED, slightly_out, vote(TURNED, STORED, slightly_out)) == STORED
+
+
+def test_the_declared_frame_is_left_only_where_no_picture_fits_it_alone() -> None:
     for votes, expected in ((Votes(), STORED), (Votes(1, 0), STORED), (Votes(0, 1), SHOWN), (Votes(1, 9), STORED)):
         assert drawn_size("a.jpg", TURNED, STORED, [SMALL], votes) == expected
     assert drawn_size("a.jpg", TURNED, SHOWN, [WIDE], Votes(0, 1)) == STORED

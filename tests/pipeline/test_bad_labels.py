@@ -1,4 +1,4 @@
-"""Annotations and label maps that are not what they seem, at the entry of the stage `prepare`."""
+"""Annotations and label maps with another meaning than they seem to have, at the entry of the stage `prepare`."""
 
 import json
 from pathlib import Path
@@ -13,6 +13,7 @@ from tests.pipeline.labelled import (
     SIDE,
     SQ,
     THING,
+    Content,
     annotated,
     log,
     prepared,
@@ -30,6 +31,11 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+def counts(faulty: int = 0, small: int = 0) -> Content:
+    """Return the counts of a split of eight annotations."""
+    return {"read": 8, "faulty": faulty, "small": small, "clipped": 0, "crowd": 0}
+
+
 def test_a_sound_data_set_has_its_labels_counted() -> None:
     write_params()
     write_coco()
@@ -37,22 +43,54 @@ def test_a_sound_data_set_has_its_labels_counted() -> None:
     assert arrays.target is not None and np.mean(arrays.target) == 0.25
     labels = arrays.info["labels"]["train"]
     assert labels["classes"] == {"background": 0.75, "thing": 0.25} and labels["ignored"] == 0
-    assert labels["annotations"] == {"read": 8, "faulty": 0, "small": 0, "crowd": 0}
+    assert labels["annotations"] == counts()
     assert arrays.info["faulty_annotations"] == []
     assert "val: background 75.00%, thing 25.00%, ignored (255) 0.00%" in log()
-    assert "train: annotations: 8 read, 0 faulty, 0 small, 0 crowd" in log()
-    counts = arrays.counts()
-    assert counts["classes/val/thing"] == 0.25 and counts["annotations/train/faulty"] == 0
-    assert counts["ignored/train"] == 0 and counts["pictures/train/pictures"] == 8
+    assert "train: annotations: 8 read, 0 faulty, 0 small, 0 clipped, 0 crowd" in log()
+    logged = arrays.counts()
+    assert logged["classes/val/thing"] == 0.25 and logged["annotations/train/faulty"] == 0
+    assert logged["ignored/train"] == 0 and logged["pictures/train/pictures"] == 8
+
+
+def test_annotations_without_an_outline_are_faulty_and_their_pictures_used() -> None:
+    def one_without(number: int) -> Content:
+        entry = annotated(number)
+        if number == 3:
+            del entry["segmentation"]
+        return entry
+
+    write_params(broken_share=0.125)
+    write_coco(one_without)
+    arrays = prepared()
+    assert arrays.info["labels"]["train"]["annotations"]["faulty"] == 1
+    assert arrays.info["splits"]["train"]["broken"] == 0
+
+
+@pytest.mark.parametrize("kind", ["clipped", "small"])
+def test_single_outlines_beyond_the_edge_or_in_the_corner_refuse_nothing(kind: str) -> None:
+    outline = [[-20, 10, 40, 10, 40, 50, -20, 50]] if kind == "clipped" else [[0.2, 0.2, 0.9, 0.2, 0.9, 0.4]]
+    write_params()
+    write_coco(lambda number: annotated(number, outline if number == 1 else [SQ]))
+    arrays = prepared()
+    assert arrays.info["labels"]["train"]["annotations"][kind] == 1 and len(arrays.picture) == 16
+    assert f"train2017/1.jpg: annotation 1: {kind}" in log()
+
+
+def test_outlines_in_one_corner_with_boxes_in_pixels_are_read() -> None:
+    write_params()
+    outline, box = [[5, 5, 90, 5, 90, 60, 5, 60]], [5, 5, 85, 55]
+    write_coco(lambda number: annotated(number, outline, bbox=box), size=(240, 200))
+    assert prepared().info["labels"]["train"]["annotations"]["faulty"] == 0
 
 
 VIA = {"all_points_x": [16, 48, 48, 16], "all_points_y": [16, 16, 48, 48]}
+MASK = {"size": [SIDE, SIDE], "counts": [16 * 64 + 16, *[32, 32] * 31, 32, 16 * 64 + 16]}
 EMPTY = {"size": [SIDE, SIDE], "counts": [SIDE * SIDE]}
 
 
 @pytest.mark.parametrize(
     "segmentation",
-    [NESTED, [NESTED], SQ, [{"x": x, "y": y} for x, y in NESTED], VIA],
+    [NESTED, [NESTED], SQ, [{"x": x, "y": y} for x, y in NESTED], VIA, MASK, [MASK]],
     ids=lambda one: str(one)[:20],
 )
 def test_outlines_of_one_meaning_are_read(segmentation: Any) -> None:
@@ -105,7 +143,13 @@ def test_up_to_the_share_they_are_counted_listed_and_logged() -> None:
     write_params(broken_share=0.125)
     write_coco(lambda number: annotated(number, [] if number == 3 else [SQ]))
     arrays = prepared()
-    assert arrays.info["labels"]["train"]["annotations"] == {"read": 8, "faulty": 1, "small": 0, "crowd": 0}
+    assert arrays.info["labels"]["train"]["annotations"] == {
+        "read": 8,
+        "faulty": 1,
+        "small": 0,
+        "clipped": 0,
+        "crowd": 0,
+    }
     reason = "no outline: a box alone cannot be painted"
     listed = [
         {"split": split, "source": f"{split}2017/3.jpg", "annotation": "annotation 3", "reason": reason}
@@ -120,11 +164,17 @@ def test_outlines_smaller_than_a_pixel_are_named_and_refuse_nothing() -> None:
     write_params()
     write_coco(lambda number: annotated(number, [[20.1, 20.1, 20.2, 20.1, 20.2, 20.2]] if number > 1 else [SQ]))
     arrays = prepared()
-    assert arrays.info["labels"]["val"]["annotations"] == {"read": 8, "faulty": 0, "small": 7, "crowd": 0}
+    assert arrays.info["labels"]["val"]["annotations"] == {
+        "read": 8,
+        "faulty": 0,
+        "small": 7,
+        "clipped": 0,
+        "crowd": 0,
+    }
     assert arrays.info["faulty_annotations"][0]["reason"] == "smaller than a pixel: covers no pixel centre"
 
 
-def test_annotations_of_the_background_are_not_judged() -> None:
+def test_annotations_of_the_background_are_not_checked() -> None:
     """Boxes of categories that no class lists change nothing."""
     write_params()
     other = {"id": 2, "name": "other"}
@@ -172,10 +222,12 @@ def test_a_class_that_val_lacks_is_refused(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_objects_that_the_crop_cuts_off_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """Judged on the prepared label maps: the centred square lacks both ends of a wide picture."""
+    """The prepared label maps are checked: the centred square lacks both ends of a wide picture."""
     write_params()
     write_coco(lambda number: annotated(number, [[0, 0, 30, 0, 30, 60, 0, 60]]), size=(192, 64))
-    assert "no pixel is of the class 'thing'; found instead: background 100.00%" in refusal(capsys)
+    line = refusal(capsys)
+    assert "no pixel is of the class 'thing'; found instead: background 100.00%" in line
+    assert "centred square lacks what is annotated, or is too small for it: 'thing' in 8; crop them" in line
 
 
 def write_voc(labels: np.ndarray[Any, Any]) -> None:

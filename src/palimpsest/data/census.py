@@ -3,19 +3,21 @@
 A split in which a class has no pixel, or too many annotations paint nothing, would give scores without meaning.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from palimpsest.data.outlines import Fault
+from palimpsest.data.outlines import Fault, Kind
 from palimpsest.data.pictures import IGNORED, Pixels
+from palimpsest.data.turned import Turned
 from palimpsest.errors import DataError
 
 LISTED = 20
-"""Faulty annotations that are listed by split; the others are counted."""
+"""Faults that are kept and listed by split; the others are counted."""
 
 TELLING = 1000
 """Faulty annotations that are counted before a large split is given up early; of smaller ones all are counted."""
@@ -30,6 +32,8 @@ class Labels:
     """Number of annotations that belong to a class or are ignored; others leave the background as it is."""
     crowd: int = 0
     faults: tuple[Fault, ...] = ()
+    turned: Turned | None = None
+    """Of a picture that EXIF turns by 90°."""
 
 
 def _no_pixels() -> NDArray[np.int64]:
@@ -47,14 +51,37 @@ class Census:
     """Pixels by label on the prepared label maps."""
     read: int = 0
     crowd: int = 0
-    faults: list[Fault] = field(default_factory=list)
+    kinds: Counter[Kind] = field(default_factory=Counter)
+    """Numbers of faults by kind."""
+    turned: Counter[str] = field(default_factory=Counter)
+    """Pictures turned by EXIF, by the frame that their annotations are read in."""
+    deciding: int = 0
+    cut_off: Counter[int] = field(default_factory=Counter)
+    """Pictures by label that have pixels of it before scaling and cropping; only of labels without a pixel."""
+    _first: dict[bool, list[Fault]] = field(default_factory=lambda: {True: [], False: []}, init=False)
 
     def add(self, labels: Pixels, found: Labels) -> None:
         """Count a prepared label map, and the annotations that it was painted from."""
         self.pixels += np.bincount(labels.ravel(), minlength=256)
         self.read += found.read
         self.crowd += found.crowd
-        self.faults += found.faults
+        for fault in found.faults:
+            self.kinds[fault.kind] += 1
+            first = self._first[fault.kind == "faulty"]
+            if len(first) < LISTED:
+                first.append(fault)
+        if found.turned is not None:
+            self.turned["shown" if found.turned.as_shown else "stored"] += 1
+            self.deciding = found.turned.deciding
+        empty = self._empty()
+        if empty:
+            whole = np.bincount(found.map.ravel(), minlength=256)
+            self.cut_off.update(label for label in empty if whole[label])
+
+    @property
+    def faults(self) -> list[Fault]:
+        """Return the first faults: those that count before the harmless ones."""
+        return [*self._first[True], *self._first[False]][:LISTED]
 
     def check_annotations(self, max_share: float, available: int | None = None) -> None:
         """Raise `DataError` where more than this share of the annotations is faulty.
@@ -62,14 +89,15 @@ class Census:
         Before the split is complete, ``available`` is the number of annotations that it has at most: the check
         then fails as soon as sound ones cannot make up for the faulty ones, but not before `TELLING` are known.
         """
-        faulty = [fault for fault in self.faults if not fault.harmless]
+        faulty = self.kinds["faulty"]
         read, least = (self.read, "") if available is None else (max(self.read, available), "at least ")
-        if available is not None and len(faulty) < TELLING:
+        if available is not None and faulty < TELLING:
             return
-        if len(faulty) > max_share * read:
+        if faulty > max_share * read:
+            first = "; ".join(map(str, self._first[True][:3]))
             raise DataError(
-                f"{self.where}: {least}{len(faulty)} of {read} annotations cannot be painted, and {max_share:.1%} "
-                f"may be; mend or remove them, or raise pictures.broken_share: {'; '.join(map(str, faulty[:3]))}"
+                f"{self.where}: {least}{faulty} of {read} annotations cannot be painted, and {max_share:.1%} "
+                f"may be; mend or remove them, or raise pictures.broken_share: {first}"
             )
 
     def check_classes(self, contents: Callable[[list[str]], str]) -> None:
@@ -77,12 +105,19 @@ class Census:
 
         ``contents`` describes what the data set's files hold, given the classes that are missing.
         """
-        empty = [name for label, name in enumerate(self.names) if label and not self.pixels[label]]
+        empty = self._empty()
         if empty:
+            names = [self.names[label] for label in empty]
+            remedy = "correct the annotations or the task's classes, or use more pictures"
+            cut_off = [f"{self.names[label]!r} in {self.cut_off[label]}" for label in empty if self.cut_off[label]]
+            if cut_off:
+                remedy = (
+                    f"pictures whose centred square lacks what is annotated, or is too small for it: "
+                    f"{', '.join(cut_off)}; crop them around the objects, raise pictures.size, or use more pictures"
+                )
             raise DataError(
-                f"{self.where}: no pixel is of the class {', '.join(map(repr, empty))}; found instead: "
-                f"{described(self.shares(), self.ignored())}; {contents(empty)}; correct the annotations or the "
-                f"task's classes, or use more pictures"
+                f"{self.where}: no pixel is of the class {', '.join(map(repr, names))}; found instead: "
+                f"{described(self.shares(), self.ignored())}; {contents(names)}; {remedy}"
             )
 
     def shares(self) -> dict[str, float]:
@@ -97,18 +132,29 @@ class Census:
         """Return the counts for `info.json`."""
         counts: dict[str, Any] = {"classes": self.shares(), "ignored": self.ignored()}
         if self.read:
-            small = sum(fault.harmless for fault in self.faults)
-            faulty = len(self.faults) - small
-            counts["annotations"] = {"read": self.read, "faulty": faulty, "small": small, "crowd": self.crowd}
+            kinds = {kind: self.kinds[kind] for kind in get_args(Kind)}
+            counts["annotations"] = {"read": self.read, **kinds, "crowd": self.crowd}
+        if self.turned:
+            counts["turned"] = {frame: self.turned[frame] for frame in ("shown", "stored")}
+            counts["turned"]["deciding"] = self.deciding
         return counts
 
     def listed(self, split: str) -> list[dict[str, str]]:
-        """Return the first faulty annotations for `info.json`, those that count before the harmless ones."""
-        first = sorted(self.faults, key=lambda fault: fault.harmless)[:LISTED]
+        """Return the first faults for `info.json`."""
         return [
             {"split": split, "source": fault.source, "annotation": fault.annotation, "reason": fault.reason}
-            for fault in first
+            for fault in self.faults
         ]
+
+    def lines(self) -> list[str]:
+        """Return the first faults for the log, and the number of the others."""
+        rest = self.kinds.total() - len(self.faults)
+        more = [f"{rest} more annotations are faulty, small or clipped"] if rest else []
+        return [*map(str, self.faults), *more]
+
+    def _empty(self) -> list[int]:
+        """Return the labels of the classes without a pixel."""
+        return [label for label in range(1, len(self.names)) if not self.pixels[label]]
 
     def _share(self, label: int) -> float:
         return round(float(self.pixels[label] / max(1, self.pixels.sum())), 6)
@@ -127,6 +173,11 @@ def table(info: Mapping[str, Any]) -> list[str]:
         lines.append(f"{split}: {described(shares, counts['ignored'])}")
         annotations = counts.get("annotations")
         if annotations:
-            told = ", ".join(f"{annotations[what]:,} {what}" for what in ("read", "faulty", "small", "crowd"))
-            lines.append(f"{split}: annotations: {told}")
+            order = ("read", *get_args(Kind), "crowd")
+            numbers = ", ".join(f"{annotations[what]:,} {what}" for what in order if what in annotations)
+            lines.append(f"{split}: annotations: {numbers}")
+        turned = counts.get("turned")
+        if turned:
+            frames = f"annotations of {turned['shown']:,} read as shown, of {turned['stored']:,} as stored"
+            lines.append(f"{split}: pictures turned by EXIF: {frames}; {turned['deciding']:,} pictures decide")
     return lines

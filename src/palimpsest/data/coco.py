@@ -7,16 +7,18 @@ Layout: ``<root>/{train2017,val2017,unlabeled2017}`` and ``<root>/annotations`` 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from pycocotools import mask as rle_masks
 
+from palimpsest.data.categories import look_alike, normalized
 from palimpsest.data.census import Labels
 from palimpsest.data.coco_index import Index, read_index
-from palimpsest.data.outlines import PERCENT, Fault, Outline, Size, extent_of, fault_of, in_percent
+from palimpsest.data.outlines import Fault, Outline, Size, SplitCheck, extent_of, fault_of
 from palimpsest.data.pictures import IGNORED, Frame, Pixels, Record, read_frame, turn_labels
-from palimpsest.data.regions import MALFORMED, Rle, Shape, paint, shape_of
-from palimpsest.data.turned import Votes, drawn_size, vote
+from palimpsest.data.regions import MALFORMED, Rle, paint, shape_of
+from palimpsest.data.turned import Turned, Votes, drawn_size, vote
 from palimpsest.errors import DataError, nearest
 
 INDEX = {
@@ -27,7 +29,7 @@ INDEX = {
 
 
 class CocoFolder:
-    """A folder in COCO layout; splits ``train``, ``val`` and ``unlabeled``. JSON is read when it is needed.
+    """Folder in COCO layout; splits ``train``, ``val`` and ``unlabeled``. JSON is read when it is needed.
 
     Without its JSON a split still has photographs (for colorization and style), but no label maps.
     """
@@ -37,7 +39,7 @@ class CocoFolder:
         self.root = Path(root)
         self._indices: dict[str, Index] = {}
         self._votes: dict[str, Votes] = {}
-        self._percent: dict[str, bool] = {}
+        self._checked: dict[tuple[str, SplitCheck], bool] = {}
         if not self.root.is_dir():
             raise DataError(f"{self.root}: no such folder")
 
@@ -46,33 +48,37 @@ class CocoFolder:
         """Supercategory by category name, in the order of the JSON of train, or of val where train has none.
 
         Raises:
-            DataError: there is no JSON with categories, or they cannot be told apart.
+            DataError: there is no JSON with categories, or two of them have the same name or id.
         """
         return dict(self._categorised(self._resolving_split()).categories)
 
-    def annotated(self, splits: Iterable[str]) -> dict[str, int]:
-        """Return the number of annotations in these splits by category, 0 of categories without any.
+    def annotated(self, splits: Iterable[str], listed: Iterable[str]) -> list[dict[str, int]]:
+        """Return the number of annotations by category for each of these splits, 0 of categories without any.
+
+        ``listed`` are the names in the task's classes.
 
         Raises:
-            DataError: the categories of a split cannot be told apart, or annotations are of a category that
-                `categories` lacks; gives the nearest name of it.
+            DataError: categories of a split have the same name or id, or annotations are of a category that
+                `categories` lacks, and that is listed or has almost the name of a listed one or of a category;
+                gives the nearest name of it.
         """
         resolving = self._resolving_split()
-        counts = Counter(dict.fromkeys(self.categories, 0))
+        names = [*self.categories, *map(normalized, listed)]
+        counts = []
         for split in dict.fromkeys(splits):
             annotated = self._categorised(split).annotated
             for name, count in annotated.items():
-                if count and name not in counts:
+                if count and name not in self.categories and look_alike(name, names):
                     raise DataError(
                         f"{self._index_file(split)}: {count} annotations are of the category {name!r}, which "
                         f"{INDEX[resolving]} does not list{nearest(name, self.categories)}; name the categories "
                         f"alike in both files"
                     )
-            counts.update({name: count for name, count in annotated.items() if name in counts})
-        return dict(counts)
+            counts.append(dict.fromkeys(self.categories, 0) | annotated)
+        return counts
 
     def records(self, split: str) -> list[Record]:
-        """The photographs of a split, sorted by id.
+        """Return the photographs of a split, sorted by id.
 
         Two photographs under one id, and annotations of a photograph that is not listed, are records with a
         `fault`.
@@ -85,7 +91,7 @@ class CocoFolder:
     def label_map(
         self, record: Record, class_of: Mapping[str, int], other: int, frame: Frame | None = None
     ) -> Pixels:
-        """The class of each pixel, uint8 (H, W) in the shown orientation of the photograph.
+        """Return the class of each pixel, uint8 (H, W), in the shown orientation of the photograph.
 
         Where instances overlap, the smaller one wins (fewer pixels; of equals the later one), so that the cup
         on the table is a cup. Crowd regions are 255 and take part under the same rule. Instances of a
@@ -128,13 +134,16 @@ class CocoFolder:
                     painted.append((region, label))
                 if label:
                     covered = 0 if region is None else int(rle_masks.area(region))
-                    reason = self._fault(split, shape, covered, (height, width))
+                    reason = fault_of(shape, covered, (height, width), partial(self._confirmed, split))
                     faults += [Fault(record.source, annotation.name, reason)] if reason else []
                     read, crowd = read + 1, crowd + annotation.crowd
             except MALFORMED as error:
                 raise DataError(f"{record.picture}: {annotation.name}: {error}") from error
         labels = turn_labels(paint(painted, height, width), frame, str(record.picture))
-        return Labels(labels, read, crowd, tuple(faults))
+        turned = None
+        if frame.shown != frame.stored:
+            turned = Turned((height, width) == frame.shown, self._votes_of(split).deciding)
+        return Labels(labels, read, crowd, tuple(faults), turned)
 
     def count_annotations(self, split: str) -> int:
         """Return the number of all annotations of a split."""
@@ -156,13 +165,11 @@ class CocoFolder:
         note = "; crowd regions are ignored" if crowd.total() else ""
         return f"annotations of these pictures: {', '.join(described)}{note}"
 
-    def _fault(self, split: str, shape: Shape, covered: int, size: Size) -> str | None:
-        return PERCENT if shape.extent and self._in_percent(split) else fault_of(shape, covered, size)
-
-    def _in_percent(self, split: str) -> bool:
-        if split not in self._percent:
-            self._percent[split] = in_percent(self._outlines(split))
-        return self._percent[split]
+    def _confirmed(self, split: str, check: SplitCheck) -> bool:
+        """Run a check on the outlines of a split, once."""
+        if (split, check) not in self._checked:
+            self._checked[split, check] = check(self._outlines(split))
+        return self._checked[split, check]
 
     def _outlines(self, split: str) -> Iterator[Outline]:
         index = self._index(split)
@@ -189,12 +196,12 @@ class CocoFolder:
         return drawn_size(str(record.picture), frame, declared, segmentations, self._votes_of(split))
 
     def _votes_of(self, split: str) -> Votes:
-        """Return the votes of a split's turned pictures, or of the other split's where they tell nothing."""
+        """Return the votes of a split's turned pictures, or of the other split's where none decides."""
         votes = self._own_votes(split)
-        if not votes.decisive:
+        if not votes.deciding:
             for other in ("train", "val"):
                 with suppress(DataError):  # of a split that this task may not use
-                    if other != split and self._index_file(other).is_file() and self._own_votes(other).decisive:
+                    if other != split and self._index_file(other).is_file() and self._own_votes(other).deciding:
                         return self._own_votes(other)
         return votes
 

@@ -1,7 +1,6 @@
 """JSON files of data sets in COCO layout: pictures, annotations and categories of one split."""
 
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from palimpsest.data.categories import Category, merged
+from palimpsest.data.categories import Category, merged, normalized
 from palimpsest.data.outlines import Box, Size, box_of
 from palimpsest.data.pictures import Record, list_pictures
 from palimpsest.data.regions import MALFORMED, compact
@@ -42,7 +41,7 @@ class Index:
     annotated: Counter[str] = field(default_factory=Counter)
     """Annotations by name of their category."""
     fault: str | None = None
-    """Why the categories cannot be told apart; photographs can be used all the same."""
+    """Reason why two categories are confused, or None; photographs can be used all the same."""
     labelled: bool = False
 
 
@@ -72,11 +71,11 @@ def _read(path: Path, split: str, folder: Path) -> Index:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (*MALFORMED, RecursionError) as error:
         raise DataError(
-            f"{path}: not an annotation file of COCO; mend it or fetch it again: {_told(error)}"
+            f"{path}: not an annotation file of COCO; mend it or fetch it again: {_message(error)}"
         ) from error
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
@@ -124,7 +123,7 @@ def _index(content: Any, split: str, folder: Path) -> Index:
 
 
 def _each(content: Mapping[str, Any], key: str, read: Callable[[Any], T]) -> Iterator[T]:
-    """What is read of each entry of a list, which may be missing; a malformed entry is named by its place."""
+    """Read each entry of a list, which may be missing; name a malformed entry by its index."""
     entries = content.get(key, [])
     if not isinstance(entries, list):
         raise ValueError(f"{key} is not a list")
@@ -132,21 +131,16 @@ def _each(content: Mapping[str, Any], key: str, read: Callable[[Any], T]) -> Ite
         try:
             yield read(entry)
         except MALFORMED as error:
-            raise ValueError(f"{key}[{place}]: {_told(error)}") from error
+            raise ValueError(f"{key}[{place}]: {_message(error)}") from error
 
 
 def _category(entry: Mapping[str, Any]) -> Category:
-    name = _text(entry["name"])
-    return Category(_identity(entry["id"]), name, _text(entry.get("supercategory") or name))
-
-
-def _text(value: object) -> str:
-    """Return a name with composed accents; some tools write them decomposed."""
-    return unicodedata.normalize("NFC", str(value))
+    name = normalized(str(entry["name"]))
+    return Category(_identity(entry["id"]), name, normalized(str(entry.get("supercategory") or name)))
 
 
 def _image(entry: Mapping[str, Any]) -> tuple[str, str, tuple[int, int] | None]:
-    """Id, file name and (height, width), where both are given."""
+    """Return id, file name and (height, width), where both are given."""
     name = entry["file_name"]
     if not isinstance(name, str):
         raise ValueError(f"{name!r} is no file name")
@@ -164,7 +158,7 @@ def _annotation(names: Mapping[str, str], entry: Mapping[str, Any]) -> tuple[str
 
 
 def _identity(value: object) -> str:
-    """An id, which tools write as 9, 9.0 or "9", as one string."""
+    """Return an id, which tools write as 9, 9.0 or "9", as one string."""
     if isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
         return str(int(value))
     if isinstance(value, str) and value.strip():

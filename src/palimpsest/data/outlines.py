@@ -1,9 +1,9 @@
 """Checks of outlines: annotations that paint nothing, and the unit and the frame that coordinates are given in."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -26,23 +26,25 @@ EMPTY_CODE = "its run-length code covers no pixel"
 SHARES = "all coordinates lie between 0 and 1: shares of the picture instead of pixels?"
 PERCENT = "no coordinate of this split exceeds 100, whatever the size of the picture: percent instead of pixels?"
 SMALL = "smaller than a pixel: covers no pixel centre"
+CLIPPED = "clipped at the edge of the picture"
 
+Kind = Literal["faulty", "small", "clipped"]
 Size = tuple[int, int]  # (height, width)
 Box = tuple[float, float, float, float]  # x, y, width, height
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Annotation that is not painted, or hardly as it was meant."""
+    """Annotation that is not painted, or only in part."""
 
     source: str
     annotation: str
     reason: str
 
     @property
-    def harmless(self) -> bool:
-        """True of an outline in pixels that is too small to be seen."""
-        return self.reason == SMALL
+    def kind(self) -> Kind:
+        """Return the kind; only ``faulty`` ones are limited by `pictures.broken_share`."""
+        return "small" if self.reason == SMALL else "clipped" if self.reason.startswith(CLIPPED) else "faulty"
 
     def __str__(self) -> str:
         """Name the picture and the annotation."""
@@ -57,42 +59,6 @@ def fits(extent: Extent, size: Size, share: float) -> bool:
     return inside_x and extent.top >= -slack_y and extent.bottom <= height + slack_y
 
 
-def fault_of(shape: Shape, covered: int, size: Size) -> str | None:
-    """Return why an annotation paints nothing or not what was meant; None of a sound one.
-
-    ``covered`` is its number of pixels in a picture of ``size`` (height, width).
-    """
-    if shape.code is not None:
-        return None if covered else EMPTY_CODE
-    if shape.extent is None:
-        return {0: NO_OUTLINE, 4: FOUR_NUMBERS}.get(shape.longest, TOO_FEW)
-    misplaced = _misplaced(shape.extent, size)
-    if misplaced or covered:
-        return misplaced
-    left, top, right, bottom = shape.extent
-    is_line = all(map(_encloses_nothing, shape.polygons))
-    return LINE if is_line and max(right - left, bottom - top) >= 1 else SMALL
-
-
-def _misplaced(extent: Extent, size: Size) -> str | None:
-    (left, top, right, bottom), (height, width) = extent, size
-    if max(right, bottom) <= 1.05 and min(left, top) >= -0.05:
-        return SHARES
-    outside = max(left - width, top - height, -right, -bottom) >= 0
-    if not outside and fits(extent, size, REACH_SHARE):
-        return None
-    what = "lies outside" if outside else "reaches out of"
-    hint = "; percent instead of pixels?" if min(left, top) >= 0 and max(right, bottom) <= 100 else ""
-    place = f"x {left:g} to {right:g} and y {top:g} to {bottom:g} of {width}×{height} pixels"
-    return f"{what} the picture: {place}{hint}"
-
-
-def _encloses_nothing(polygon: Polygon) -> bool:
-    """Return whether all points lie on one line; the area would also be 0 of a figure of eight."""
-    points = polygon.reshape(-1, 2)
-    return bool(np.linalg.matrix_rank(points - points[0], tol=1e-6) < 2)
-
-
 class Outline(NamedTuple):
     """Outline of an annotation with the size of its picture, and its own box where the file has one."""
 
@@ -101,26 +67,93 @@ class Outline(NamedTuple):
     box: Box | None
 
 
+SplitCheck = Callable[[Iterable[Outline]], bool]
+"""Check of all outlines of a split: `in_percent`, `mostly_shares`, `mostly_reaching`."""
+
+
+def fault_of(shape: Shape, covered: int, size: Size, confirmed: Callable[[SplitCheck], bool]) -> str | None:
+    """Return why an annotation paints nothing or not what was meant; None of a sound one.
+
+    ``covered`` is its number of pixels in a picture of ``size`` (height, width). ``confirmed`` runs a check on the
+    outlines of its split.
+    """
+    if shape.code is not None:
+        return None if covered else EMPTY_CODE
+    if shape.extent is None:
+        return {0: NO_OUTLINE, 4: FOUR_NUMBERS}.get(shape.longest, TOO_FEW)
+    if confirmed(in_percent):
+        return PERCENT
+    if _are_shares(shape.extent) and confirmed(mostly_shares):
+        return SHARES
+    misplaced = _misplaced(shape.extent, covered, size, confirmed)
+    if misplaced or covered:
+        return misplaced
+    left, top, right, bottom = shape.extent
+    is_line = all(map(_encloses_nothing, shape.polygons))
+    return LINE if is_line and max(right - left, bottom - top) >= 1 else SMALL
+
+
+def _are_shares(extent: Extent) -> bool:
+    return max(extent.right, extent.bottom) <= 1.05 and min(extent.left, extent.top) >= -0.05
+
+
+def _misplaced(extent: Extent, covered: int, size: Size, confirmed: Callable[[SplitCheck], bool]) -> str | None:
+    (left, top, right, bottom), (height, width) = extent, size
+    outside = max(left - width, top - height, -right, -bottom) >= 0
+    if not outside and fits(extent, size, REACH_SHARE):
+        return None
+    place = f"x {left:g} to {right:g} and y {top:g} to {bottom:g} of {width}×{height} pixels"
+    may_be_percent = min(left, top) >= 0 and max(right, bottom) <= 100
+    if covered and not outside and not may_be_percent and not confirmed(mostly_reaching):
+        return f"{CLIPPED}: {place}"
+    what = "lies outside" if outside else "reaches out of"
+    return f"{what} the picture: {place}{'; percent instead of pixels?' * may_be_percent}"
+
+
+def _encloses_nothing(polygon: Polygon) -> bool:
+    """Return whether all points lie on one line; the area would also be 0 of a figure of eight."""
+    points = polygon.reshape(-1, 2)
+    return bool(np.linalg.matrix_rank(points - points[0], tol=1e-6) < 2)
+
+
 def in_percent(outlines: Iterable[Outline]) -> bool:
     """Return whether the outlines of a split are given in percent of the sides.
 
     No coordinate exceeds 100 then (1 more is allowed for rounding). Boxes in pixels prove it where they fit the
-    outlines in percent and not in pixels. Otherwise at least eight outlines must use the range beyond 50 in
-    pictures that are all at least twice as large.
+    outlines in percent and not in pixels, and disprove it where they fit them in pixels alone. Otherwise at least
+    eight outlines must use the range beyond 50 in pictures that are all at least twice as large.
     """
-    proofs = boxes = count = 0
+    proofs = disproofs = boxes = count = 0
     right = bottom = 0.0
     least = math.inf
     for extent, size, box in outlines:
         if min(extent.left, extent.top) < -1 or max(extent.right, extent.bottom) > 101:
             return False
         if box is not None:
-            in_pixels = _is_box(extent, box, (100, 100))
-            proofs += not in_pixels and _is_box(extent, box, size)
+            as_pixels, as_percent = _is_box(extent, box, (100, 100)), _is_box(extent, box, size)
+            proofs += as_percent and not as_pixels
+            disproofs += as_pixels and not as_percent
             boxes += 1
         right, bottom = max(right, extent.right), max(bottom, extent.bottom)
         least, count = min(least, *size), count + 1
+    if disproofs > proofs:
+        return False
     return 2 * proofs > boxes or (count >= 8 and least >= 200 and min(right, bottom) >= 50)
+
+
+def mostly_shares(outlines: Iterable[Outline]) -> bool:
+    """Return whether at least half of the outlines of a split lie between 0 and 1."""
+    return _at_least_half(_are_shares(outline.extent) for outline in outlines)
+
+
+def mostly_reaching(outlines: Iterable[Outline]) -> bool:
+    """Return whether at least half of the outlines of a split reach far out of their pictures."""
+    return _at_least_half(not fits(outline.extent, outline.size, REACH_SHARE) for outline in outlines)
+
+
+def _at_least_half(answers: Iterable[bool]) -> bool:
+    found = list(answers)
+    return 2 * sum(found) >= len(found)
 
 
 def _is_box(extent: Extent, box: Box, size: Size) -> bool:
@@ -133,7 +166,7 @@ def _is_box(extent: Extent, box: Box, size: Size) -> bool:
 
 
 def box_of(entry: Mapping[str, Any], segmentation: Any) -> Box | None:
-    """Return the box of an annotation where it may tell pixels from percent: no coordinate exceeds 101."""
+    """Return the box of an annotation where it may be evidence of the unit: no coordinate exceeds 101."""
     if not isinstance(segmentation, list) or not all(isinstance(part, np.ndarray) for part in segmentation):
         return None
     try:
@@ -154,7 +187,7 @@ def extent_of(segmentation: Any) -> Extent | None:
 
 
 def fits_frame(segmentation: Any, size: Size, share: float) -> bool:
-    """Return whether an annotation was drawn on a picture of this size; True where it tells nothing."""
+    """Return whether an annotation was drawn on a picture of this size; True without an outline or with damage."""
     if isinstance(segmentation, Mapping) and "size" in segmentation:
         try:
             return [int(number) for number in segmentation["size"]] == [*size]

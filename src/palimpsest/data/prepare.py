@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from tqdm import tqdm
 
 from palimpsest.data.arrays import Target, write_prepared
-from palimpsest.data.categories import members_of, refuse_twins
+from palimpsest.data.categories import members_of
 from palimpsest.data.census import Census, Labels
 from palimpsest.data.manifest import Digests
 from palimpsest.data.paired import Findings
@@ -114,8 +114,7 @@ def class_mapping(
 
     Raises:
         SettingsError: a name that is no category (with the nearest one that is), a category in two classes,
-            no category in a class, a class named background, more than 254 classes, or a category in a class
-            and a second one, annotated and in no class, that differs from it by capitals and spaces alone.
+            no category in a class, a class named background, or more than 254 classes.
     """
     if classes is None:
         classes, annotated = {name: [name] for name in categories}, None
@@ -136,8 +135,6 @@ def class_mapping(
             for category in belonging:
                 if class_of.setdefault(category, label) != label:
                     raise SettingsError(f"classes.{name}: {category!r} is in {names[class_of[category]]!r} already")
-    if annotated is not None:
-        refuse_twins(names, class_of, annotated)
     return names, class_of
 
 
@@ -239,8 +236,8 @@ def _note_labels(info: dict[str, Any], split: str, census: Census, log: Callable
     """Log and record the shares of the classes, and the annotations that cannot be painted."""
     info.setdefault("labels", {})[split] = census.info()
     info.setdefault("faulty_annotations", []).extend(census.listed(split))
-    for fault in census.faults:
-        log(f"{split}: {fault}")
+    for line in census.lines():
+        log(f"{split}: {line}")
 
 
 def _note_pairs(info: dict[str, Any], split: str, findings: Findings, log: Callable[[str], None]) -> None:

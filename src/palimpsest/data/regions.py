@@ -23,8 +23,11 @@ VIA_POINTS = ("all_points_x", "all_points_y")
 def compact(segmentation: Any) -> Any:
     """Return lists of numbers as arrays, which take a quarter of the memory of Python's numbers.
 
-    Other content is returned unchanged. Damage is reported when the picture is painted and can be named.
+    A list with one run-length code is returned as this code, and other content unchanged. Damage is reported when
+    the picture is painted and can be named.
     """
+    if isinstance(segmentation, list) and len(segmentation) == 1 and isinstance(segmentation[0], Mapping):
+        return segmentation[0] if segmentation[0].keys() >= {"size", "counts"} else segmentation
     if isinstance(segmentation, list) and segmentation and all(isinstance(part, list) for part in segmentation):
         with suppress(*MALFORMED):
             if _are_points(segmentation):
@@ -37,13 +40,14 @@ def polygons_of(segmentation: Any) -> list[Polygon] | None:
     """Return the polygons of a segmentation as arrays x, y, x, y, …; None for a run-length code.
 
     The standard form is a list of lists of numbers. A single list, points nested as [x, y] or as
-    {"x": …, "y": …}, and the two lists of VGG Image Annotator have one meaning only and are read too.
+    {"x": …, "y": …}, and the two lists of VGG Image Annotator have one meaning only and are read too. There are
+    no polygons without a segmentation.
 
     Raises:
         ValueError, TypeError: the segmentation is none of these.
     """
     if segmentation is None:
-        raise ValueError("it has no segmentation, and a box alone cannot be painted; draw an outline or remove it")
+        return []
     if isinstance(segmentation, Mapping):
         if segmentation.keys() >= {*VIA_POINTS}:
             return [_polygon(np.column_stack([np.asarray(segmentation[key], np.float64) for key in VIA_POINTS]))]

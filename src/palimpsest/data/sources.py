@@ -1,9 +1,10 @@
 """Where a data set's pictures come from: generated, downloaded, or a folder of the user's."""
 
+import itertools
 import shutil
 from pathlib import Path
 
-from palimpsest.data.categories import notes_on
+from palimpsest.data.categories import check_twins, notes_on, total
 from palimpsest.data.coco import CocoFolder
 from palimpsest.data.download import fetch, split_val2017, unpack
 from palimpsest.data.generated import generate_coco, generate_voc
@@ -91,12 +92,18 @@ def classes_of(task: str, preparation: Preparation, dataset: AnyFolder) -> Class
     """
     if preparation.classes is None or isinstance(dataset, PairedFolder):
         return None
-    annotated = dataset.annotated(preparation.splits.values()) if isinstance(dataset, CocoFolder) else None
+    by_split, annotated, notes = [], None, []
+    if isinstance(dataset, CocoFolder):
+        listed = itertools.chain.from_iterable(preparation.classes.values())
+        by_split = dataset.annotated(preparation.splits.values(), listed)
+        annotated = total(by_split)
     categories = dataset.categories
     try:
         names, class_of = class_mapping(preparation.classes, categories, annotated)
+        if annotated is not None:
+            notes = notes_on(preparation.classes, categories, annotated)
+            notes += check_twins(preparation.classes, class_of, by_split)
     except SettingsError as error:
         raise SettingsError(f"tasks.{task}.{error}") from error
-    notes = notes_on(preparation.classes, categories, annotated) if annotated is not None else []
     other = 255 if preparation.others == "ignored" else 0
     return Classes(tuple(names), class_of, other, tuple(f"tasks.{task}.{note}" for note in notes))

@@ -1,12 +1,12 @@
 """Annotations of pictures that EXIF turns by 90°: given in the stored or in the shown frame.
 
-Only pictures whose stored and shown sizes differ tell the frames apart. Files give the size in one frame; some
-tools write the size as stored and the outlines as shown.
+Only pictures whose stored and shown sizes differ give evidence of the frame. Files give the size in one frame;
+some tools write the size as stored and the outlines as shown.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from palimpsest.data.outlines import FRAME_SHARE, REACH_SHARE, Size, fits_frame
 from palimpsest.data.pictures import Frame
@@ -26,24 +26,37 @@ class Votes:
         return Votes(self.declared + more.declared, self.other + more.other)
 
     @property
-    def decisive(self) -> bool:
-        """True where at least one picture tells the frames apart."""
-        return self.declared + self.other > 0
+    def deciding(self) -> int:
+        """Number of pictures whose annotations fit one frame alone."""
+        return self.declared + self.other
 
     @property
     def swapped(self) -> bool:
-        """True where outlines are in the other frame: no picture contradicts it."""
+        """Return whether outlines are in the other frame: at least one picture shows it, and none the contrary."""
         return self.other > 0 and self.declared == 0
 
 
+class Turned(NamedTuple):
+    """Frame that the annotations of a turned picture are read in."""
+
+    as_shown: bool
+    """False of the stored frame."""
+    deciding: int
+    """Number of pictures that decide it; without any the size in the JSON does."""
+
+
 def vote(frame: Frame, declared: Size | None, segmentations: Sequence[Any]) -> Votes:
-    """Return the vote of one picture: none where both frames are alike, fit, or do not fit."""
+    """Return the vote of one picture: none where both frames are alike, fit, or do not fit.
+
+    Outlines that reach out of the declared frame no further than they may in any picture are no vote for the other.
+    """
     size = declared or frame.shown
     if frame.shown == frame.stored or size not in (frame.shown, frame.stored):
         return Votes()
     fits_declared = _fit(segmentations, size, FRAME_SHARE)
     fits_other = _fit(segmentations, _other(frame, size), FRAME_SHARE)
-    return Votes(fits_declared and not fits_other, fits_other and not fits_declared)
+    exceeds_declared = not _fit(segmentations, size, REACH_SHARE)
+    return Votes(fits_declared and not fits_other, fits_other and exceeds_declared)
 
 
 def drawn_size(where: str, frame: Frame, declared: Size, segmentations: Sequence[Any], votes: Votes) -> Size:
