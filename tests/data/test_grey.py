@@ -60,9 +60,7 @@ def test_a_range_holds_for_signed_values_and_floats(
 
 
 def test_what_is_no_number_and_what_has_8_bits_is_refused(tmp_path: Path) -> None:
-    told = (
-        "1 grey values are NaN or infinite; write a finite number in place of each, .*; target_range does not repl"
-    )
+    told = "1 grey values are NaN or infinite; write a finite number in place of each, .*; target_range does not "
     with pytest.raises(ValueError, match=told):
         GreyScale((0, 1), "target_range").eight_bits(np.array([[0, np.nan]], np.float32))
     Image.new("RGB", (2, 2)).save(tmp_path / "colour.png")

@@ -81,4 +81,4 @@ def test_half_of_the_files_and_at_least_five_decide() -> None:
     flat, plain = np.full((96, 256, 3), 255, np.uint8), [scene(number, 256) for number in range(5)]
     assert no_halves(plain + [flat] * 5) is not None
     assert no_halves(plain + [flat] * 6) is None
-    assert no_halves(plain[:4] + [flat]) is None and no_halves(plain[:4]) is not None
+    assert no_halves([*plain[:4], flat]) is None and no_halves(plain[:4]) is not None

@@ -355,7 +355,7 @@ def test_each_half_of_a_joint_file_has_its_own_range(tmp_path: Path, side: Halve
 def test_a_range_is_refused_for_joint_files_of_8_bits(tmp_path: Path) -> None:
     joint(tmp_path / "a.png")
     data = PairedFolder(tmp_path, layout="side-by-side", target_range=(0, 3000))
-    with pytest.raises(DataError, match="8 bits a channel .*, but target_range is for grey pictures of 16 bits"):
+    with pytest.raises(DataError, match=r"8 bits a channel .*, but target_range is for grey pictures of 16 bits"):
         data.pair(Record("a.png", tmp_path / "a.png", "a"))
 
 

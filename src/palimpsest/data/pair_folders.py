@@ -9,8 +9,8 @@ Names are compared without regard to case, by the two tables below.
     <split>            train, val: files with both halves side by side
     the folder itself  files with both halves side by side
 
-Of several folders of one role the one with a `CLEAR` name counts. In a folder of a role, two or more splits count and
-pictures beside them do not; names as train2017 are splits there. A note names what does not count.
+Of several folders of one role the one with a `CLEAR` name counts. In a folder of a role, two or more splits count
+(also as train2017), and folders and pictures beside them do not. A note names the others.
 """
 
 import os
@@ -173,9 +173,8 @@ def _place(root: Path, folders: list[Path], roles: Folders, notes: list[str]) ->
 def _separate(root: Path, roles: Folders, notes: list[str]) -> Place | None:
     """Return the two folders of a split, None where there are none."""
     if len(roles) < 2:
-        alone = [
-            path for path in _all(roles) if parsed(path.name)[0] or _numbered_split(path) or _plain(path) in CLEAR
-        ]
+        of_split = [path for path in _all(roles) if parsed(path.name)[0] or _numbered_split(path)]
+        alone = of_split or [path for path in _all(roles) if _plain(path) in CLEAR]
         if alone:
             missing = "target" if "input" in roles else "input"
             raise DataError(

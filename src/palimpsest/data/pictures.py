@@ -146,8 +146,8 @@ def is_picture(path: Path) -> bool:
     """Return whether a file is meant as a picture: by its suffix or, where it has none, by its content.
 
     What follows the last dot is no suffix where it starts with a digit or has a space, as in ``tour 2019.12``. A
-    number behind a suffix, as in ``a.jpg.1``, marks a copy that a program has set aside. A link to nothing without a
-    suffix is a picture that is missing.
+    number behind a suffix, as in ``a.jpg.1``, marks a copy that a program has set aside. A link to nothing without
+    a suffix is a missing picture.
     """
     stem, suffix = os.path.splitext(path.name)  # noqa: PTH122 (10 times faster)
     if path.name.startswith("."):

@@ -20,17 +20,17 @@ Files = tuple[Path, Path]
 """Picture and target of a record."""
 
 ENOUGH = 100
-"""Photographs that are looked at before too many broken ones end the work, so that the message can say how many."""
+"""Photographs that are read before too many broken ones end the work, so that the message can say how many."""
 
 
 @dataclass
 class SplitTally:
-    """The photographs of one split that were looked at."""
+    """Photographs of one split, with counts of those read and left out."""
 
     where: str
     available: int
     listed: int
-    """With those that other splits have."""
+    """Number with the photographs that other splits have."""
     max_broken_share: float
     used: int = 0
     seen: list[Record] = field(default_factory=list)
@@ -41,7 +41,7 @@ class SplitTally:
         return sum(which == kind for _, which, _ in self.left_out)
 
     def leave_out(self, record: Record, kind: str, reason: str) -> None:
-        """Note it; stop after `ENOUGH` when no number of good ones could make up for the broken ones."""
+        """Note a record; stop after `ENOUGH` when good ones cannot make up for the broken ones any more."""
         self.left_out.append((record, kind, reason))
         if kind == "broken" and len(self.seen) >= ENOUGH:
             self._check_share(self.available)
