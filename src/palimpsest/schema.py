@@ -1,4 +1,4 @@
-"""What groups of settings and their values have in common."""
+"""Base class and types of values of the groups of settings."""
 
 import hashlib
 import os
@@ -11,14 +11,15 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
 ClassName = Annotated[str, Field(pattern=r"^[\w .:/-]+$")]
-"""What MLflow takes as part of a metric's name."""
+"""Name that MLflow takes as part of a metric's name."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")]
 
 
 def as_path(value: object) -> object:
     """Return the text of a path in a user's settings, with a home folder in place of ``~`` or ``~user``.
 
-    YAML and Snakemake read a folder's name of digits, as 2017, as a number.
+    YAML and Snakemake read a folder's name of digits, as 2017, as a number. An integer does not show how it was
+    written: 007 arrives as 7, 0123 as 83, 1_000 as 1000. Such a name is written in quotes or as ./007.
 
     Raises:
         ValueError: the name was read as another kind of number, whose text may be another one.

@@ -21,7 +21,7 @@ def test_a_range_becomes_0_to_255_and_what_is_outside_is_clipped_and_counted() -
         "highest": 12000,
         "clipped_pixels": 1,
     }
-    assert scale.told() == (
+    assert scale.describe() == (
         "1 of 16 bits and more, values 0 to 12000; 0 to 10000 become 0 to 255 (by target_range), pixels clipped: 1"
     )
     scale.restart()
@@ -31,7 +31,7 @@ def test_a_range_becomes_0_to_255_and_what_is_outside_is_clipped_and_counted() -
 def test_without_a_range_the_full_one_is_used_and_the_values_are_noted() -> None:
     scale = GreyScale(key="target_range")
     scale.eight_bits(np.array([[412, 9830]], np.uint16))
-    assert scale.told() == (
+    assert scale.describe() == (
         "1 of 16 bits and more, values 412 to 9830; 0 to 65535 become 0 to 255 (the full range; "
         "set target_range where the values use a part of it)"
     )
@@ -60,8 +60,9 @@ def test_a_range_holds_for_signed_values_and_floats(
 
 
 def test_what_is_no_number_and_what_has_8_bits_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="are no numbers; write a number in their place"):
-        GreyScale((0, 1)).eight_bits(np.array([[0, np.nan]], np.float32))
+    told = "1 grey values are NaN or infinite; write a finite number in place of each, .*; target_range does not "
+    with pytest.raises(ValueError, match=told):
+        GreyScale((0, 1), "target_range").eight_bits(np.array([[0, np.nan]], np.float32))
     Image.new("RGB", (2, 2)).save(tmp_path / "colour.png")
     told = r"colour\.png: .*8 bits a channel \(RGB\), but target_range is for .*; convert it, or leave target_ra"
     with pytest.raises(DataError, match=told):

@@ -59,3 +59,26 @@ def test_real_photographs_are_refused_and_pairs_made_of_them_are_not(folder: str
     blurred = [np.array(Image.fromarray(half).filter(ImageFilter.GaussianBlur(2))) for half in halves]
     for targets in (blurred, [grey(half) for half in halves], halves[1:] + halves[:1]):
         assert no_halves(np.hstack(pair) for pair in zip(halves, targets, strict=True)) is None
+
+
+@pytest.mark.parametrize("border", [2, 8, 20])
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_border_that_both_halves_share_is_no_evidence(border: int, level: int) -> None:
+    def framed(seed: int) -> Pixels:
+        inside = scene(seed, 128 - 2 * border, 96 - 2 * border)
+        return np.pad(inside, ((border, border), (border, border), (0, 0)), constant_values=level)
+
+    assert no_halves(np.hstack([framed(number), grey(framed(number))]) for number in range(8)) is None
+
+
+def test_a_border_blurred_by_jpeg_is_no_evidence() -> None:
+    picture = scene(0, 256)
+    picture[:, 126:130] = 128 + np.random.default_rng(0).integers(-2, 3, (96, 4, 1))
+    assert seam(picture) is None
+
+
+def test_half_of_the_files_and_at_least_five_decide() -> None:
+    flat, plain = np.full((96, 256, 3), 255, np.uint8), [scene(number, 256) for number in range(5)]
+    assert no_halves(plain + [flat] * 5) is not None
+    assert no_halves(plain + [flat] * 6) is None
+    assert no_halves([*plain[:4], flat]) is None and no_halves(plain[:4]) is not None

@@ -138,7 +138,7 @@ def test_links_and_copies_of_pairs_count_once(tmp_path: Path, role: str) -> None
     if role:
         for picture in sorted((tmp_path / "raw").glob("*/input/*.png")):
             target = tmp_path / "raw" / picture.parent.parent.name / "target"
-            draw(target / picture.name, len(picture.name))
+            draw(target / picture.name, 7)  # pairs of one input are equal
     layout = "auto" if role else "side-by-side"
     after = prepared_from(PairedFolder(tmp_path / "raw", layout=layout), tmp_path / "task", "picture")  # type: ignore[arg-type]
     assert [after.splits.count(split) for split in ("train", "val")] == [12, 3]
@@ -237,3 +237,33 @@ def test_a_picture_above_the_limit_is_broken(tmp_path: Path) -> None:
         "train2017/1.png: 40×30 pixels are 0.0012 megapixels, and 0.001 may be; scale the picture down or raise "
         "pictures.max_megapixels"
     )
+
+
+def test_an_input_with_another_target_is_no_copy(tmp_path: Path) -> None:
+    for split, numbers in (("train", (1, 2)), ("val", (3, 4))):
+        for number in numbers:
+            draw(tmp_path / f"raw/{split}/input/{number}.png", 0)  # one input by content
+            draw(tmp_path / f"raw/{split}/target/{number}.png", number)
+    (tmp_path / "raw/val/input/5.png").symlink_to("../../train/input/1.png")  # the same file
+    draw(tmp_path / "raw/val/target/5.png", 5)
+    draw(tmp_path / "raw/val/input/6.png", 0)
+    draw(tmp_path / "raw/val/target/6.png", 1)  # the pair 1 by content
+    after = prepared_from(PairedFolder(tmp_path / "raw"), tmp_path / "task", "picture")
+    assert [after.splits.count(split) for split in ("train", "val")] == [2, 3]
+    assert [(one["source"], one["reason"]) for one in after.info["left_out"]] == [
+        ("val/input/6.png", "the same pair as train/input/1.png in train")
+    ]
+
+
+def test_the_last_split_is_not_hashed_for_a_later_one(tmp_path: Path) -> None:
+    draw(tmp_path / "raw/train2017/a.png", 0)
+    asked: list[Path] = []
+
+    class Counted(Digests):
+        def __call__(self, path: Path) -> str | None:
+            asked.append(path)
+            return super().__call__(path)
+
+    options = {"splits": {"train": ("train", None)}, "digests": Counted(tmp_path / "raw")}
+    prepared_from(CocoFolder(tmp_path / "raw"), tmp_path / "task", None, **options)
+    assert not asked

@@ -96,3 +96,15 @@ def test_digests_come_from_the_manifest_unless_the_file_has_changed(tmp_path: Pa
     manifest.write_text("[]")
     with pytest.raises(DataError, match=r"manifest\.json: damaged .*; delete it and run the same command again"):
         Digests(tmp_path, manifest)
+
+
+def test_a_file_behind_a_linked_folder_is_not_hashed_again(tmp_path: Path) -> None:
+    (tmp_path / "raw/train2017").mkdir(parents=True)
+    (tmp_path / "raw/train2017/a.jpg").write_bytes(b"abc")
+    (tmp_path / "raw/unlabeled2017").symlink_to("train2017")
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"files": {"train2017/a.jpg": {"bytes": 3, "sha256": "listed"}}}))
+    digests = Digests(tmp_path / "raw", manifest)
+    assert digests(tmp_path / "raw/unlabeled2017/a.jpg") == "listed"
+    (tmp_path / "raw/b.jpg").write_bytes(b"abc")
+    assert digests(tmp_path / "raw/b.jpg") != "listed"

@@ -132,3 +132,33 @@ def test_targets_that_are_a_link_to_the_inputs_are_refused(tmp_path: Path) -> No
 )
 def test_names_of_folders(name: str, split: str | None, role: str | None) -> None:
     assert parsed(name) == (split, role)
+
+
+@pytest.mark.parametrize(
+    ("folders", "split"),
+    [
+        (("train/input", "train/target", "train/mask"), "train"),
+        (("train_input", "train_target", "train_mask"), "train"),
+        (("input/train", "target/train", "mask/train"), "train"),
+        (("input", "target", "mask"), None),
+    ],
+)
+def test_of_several_folders_of_a_role_the_clear_one_counts(
+    tmp_path: Path, folders: tuple[str, ...], split: str | None
+) -> None:
+    found = find_pair_folders(make(tmp_path, *folders))
+    place = found.splits[split] if split else found.whole
+    assert place == Place(tmp_path / folders[0], tmp_path / folders[1])
+    assert found.notes == (f"{folders[2]}: passed over beside {folders[0]} and {folders[1]}",)
+
+
+def test_one_split_beside_other_folders_is_noted(tmp_path: Path) -> None:
+    found = find_pair_folders(make(tmp_path, "A/test", "A/extra", "B/test", "B/extra"))
+    assert found.whole == Place(tmp_path / "A", tmp_path / "B")
+    assert found.notes[0] == "A: test is no split here, since there is no other one"
+
+
+def test_a_numbered_split_of_one_role_alone_is_refused(tmp_path: Path) -> None:
+    make(tmp_path, *(f"images/{split}2017" for split in ("train", "val", "test")))
+    found = find_pair_folders(make(tmp_path, "labels/train2017", "labels/val2017"))
+    assert "images/test2017: no folder of targets belongs to it" in str(found.splits["test"])

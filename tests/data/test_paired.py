@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palimpsest.data.paired import PairedFolder
+from palimpsest.data.paired import Halves, PairedFolder
+from palimpsest.data.pictures import Record
 from palimpsest.errors import DataError
 
 
@@ -330,3 +331,52 @@ def test_files_without_suffix_keep_their_whole_name(tmp_path: Path) -> None:
         (tmp_path / "train/target" / f"{name}.png").rename(tmp_path / "train/target" / name)
     records = PairedFolder(tmp_path).records("train")
     assert [(record.key, record.fault) for record in records] == [("v 1.2", None), ("v 1.3", None)]
+
+
+@pytest.mark.parametrize("side", ["input-left", "target-left"])
+@pytest.mark.parametrize("orientation", [1, 3])
+def test_each_half_of_a_joint_file_has_its_own_range(tmp_path: Path, side: Halves, orientation: int) -> None:
+    values = np.repeat(np.array([[0, 2000, 0, 6000]], np.uint16), 2, axis=0)
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    Image.fromarray(values if orientation == 1 else values[::-1, ::-1]).save(tmp_path / "a.png", exif=exif)
+    ranges = {"input_range": (0, 2000), "target_range": (0, 8000)}
+    if side == "target-left":
+        ranges = {"input_range": (0, 8000), "target_range": (0, 2000)}
+    data = PairedFolder(tmp_path, side, layout="side-by-side", **ranges)  # type: ignore[arg-type]
+    picture, target = data.pair(Record("a.png", tmp_path / "a.png", "a"))
+    left, right = (picture, target) if side == "input-left" else (target, picture)
+    assert left[0, :, 0].tolist() == [0, 255] and right[0, :, 0].tolist() == [0, 191]
+    lines = data.take_findings().lines
+    assert any("inputs: 1 of 16 bits" in line for line in lines)
+    assert any("targets: 1 of 16 bits" in line and "(by target_range)" in line for line in lines)
+
+
+def test_a_range_is_refused_for_joint_files_of_8_bits(tmp_path: Path) -> None:
+    joint(tmp_path / "a.png")
+    data = PairedFolder(tmp_path, layout="side-by-side", target_range=(0, 3000))
+    with pytest.raises(DataError, match=r"8 bits a channel .*, but target_range is for grey pictures of 16 bits"):
+        data.pair(Record("a.png", tmp_path / "a.png", "a"))
+
+
+def test_a_link_to_nothing_without_a_suffix_is_a_missing_picture(tmp_path: Path) -> None:
+    for side in ("A", "B"):
+        save(tmp_path / "train" / side / "1.png", "red")
+        (tmp_path / "train" / side / "3").symlink_to("/nowhere/3")
+    data = PairedFolder(tmp_path)
+    found = data.records("train")
+    assert [record.key for record in found] == ["1", "3"]
+    with pytest.raises(DataError, match="3: no such file; it is a link to /nowhere/3"):
+        data.pair(found[1])
+
+
+def test_splits_beside_other_folders_count_and_the_log_names_the_others(tmp_path: Path) -> None:
+    for role in ("images", "labels"):
+        for name in ("train2017/a.png", "val2017/b.png", "extra/c.png", "example.png"):
+            save(tmp_path / role / name, "red")
+    data = PairedFolder(tmp_path)
+    found = [record.source for split in ("train", "val") for record in data.records(split)]
+    assert found == ["images/train2017/a.png", "images/val2017/b.png"]
+    assert "images: passed over beside the splits train2017, val2017: 2 (extra, example.png)" in (
+        data.take_findings().lines
+    )

@@ -161,12 +161,13 @@ def test_a_link_to_a_folder_above_and_links_to_nothing_leave_the_run_going() -> 
     pairs("val/input", "val/target", 3, first=20)
     for folder in ("train/input", "train/target", "val"):
         Path("pairs", folder, "again").symlink_to("../..")
-    shutil.copy("pairs/train/input/3.png", "pairs/val/input/20.png")
+    for role in ("input", "target"):
+        shutil.copy(f"pairs/train/{role}/3.png", f"pairs/val/{role}/20.png")
     Path("pairs/README.png").symlink_to("nowhere.png")
     os.mkfifo("pairs/train/input/pipe.png")
     after = prepare()
     assert [after.splits.count(split) for split in ("train", "val")] == [12, 2]
-    assert "val: val/input/20.png left out, copy: the same picture as train/input/3.png in train" in log()
+    assert "val: val/input/20.png left out, copy: the same pair as train/input/3.png in train" in log()
 
 
 def test_the_range_of_targets_of_16_bits_is_set_and_logged() -> None:

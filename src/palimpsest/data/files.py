@@ -116,5 +116,5 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_above(folder: str, way: tuple[str, ...]) -> bool:
-    """Whether a folder is one of those on the way, or lies above one of them."""
+    """Return whether a folder is one of those on the way, or lies above one of them."""
     return any(place == folder or place.startswith(folder.rstrip(os.sep) + os.sep) for place in way)

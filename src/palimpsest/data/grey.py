@@ -15,7 +15,7 @@ BAND_VALUES = 2**22
 
 @dataclass
 class GreyScale:
-    """The range that is scaled to 0 to 255, and the values that were met since `restart`."""
+    """Range that is scaled to 0 to 255, with the values read since `restart`."""
 
     limits: tuple[float, float] | None = None
     """Black and white; values outside are clipped and counted. None: the full range, outside which a picture is
@@ -30,20 +30,25 @@ class GreyScale:
     _used: tuple[float, float] = field(default=(0, FULL_RANGE), init=False)
 
     def restart(self) -> None:
-        """Forget the values that were met, at the start of a split."""
+        """Forget the values read so far, at the start of a split."""
         self.lowest, self.highest, self.pictures, self.clipped = math.inf, -math.inf, 0, 0
 
     def eight_bits(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
         """Return grey values (H, W) as uint8.
 
         Raises:
-            ValueError: a value is outside the full range and no range is set, or is no number.
+            ValueError: a value is outside the full range and no range is set, or is NaN or infinite.
         """
         full = 1 if values.dtype.kind == "f" else FULL_RANGE
         lowest, highest = float(values.min()), float(values.max())
         low, high = self.limits or (0, full)
         if not (math.isfinite(lowest) and math.isfinite(highest)):
-            raise ValueError("there are grey values that are no numbers; write a number in their place")
+            count = int((~np.isfinite(values)).sum())
+            advice = f"; {self.key} does not replace them" if self.limits else ""
+            raise ValueError(
+                f"{count} grey values are NaN or infinite; write a finite number in place of each, as that of "
+                f"black for pixels without a measurement{advice}"
+            )
         if self.limits is None and not (lowest >= 0 and highest <= full):
             raise ValueError(
                 f"grey values from {lowest:g} to {highest:g}: only 0 to {full} can be read; scale them, or set "
@@ -73,7 +78,7 @@ class GreyScale:
             )
 
     def summary(self) -> dict[str, float] | None:
-        """Return what was met since `restart`, None where every picture had 8 bits."""
+        """Return range and values since `restart`; None where every picture had 8 bits."""
         if not self.pictures:
             return None
         return {
@@ -85,8 +90,8 @@ class GreyScale:
             "clipped_pixels": self.clipped,
         }
 
-    def told(self) -> str:
-        """Return the same in words, for the log."""
+    def describe(self) -> str:
+        """Return the summary in words, for the log."""
         low, high = self._used
         ranged = (
             f"by {self.key}" if self.limits else f"the full range; set {self.key} where the values use a part of it"
@@ -96,3 +101,35 @@ class GreyScale:
             f"{self.pictures} of 16 bits and more, values {self.lowest:g} to {self.highest:g}; "
             f"{low:g} to {high:g} become 0 to 255 ({ranged}){clipped}"
         )
+
+
+@dataclass
+class SideBySide:
+    """Ranges of a picture with two halves side by side."""
+
+    left: GreyScale
+    right: GreyScale
+
+    def eight_bits(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
+        """Return grey values (H, W) as uint8, each half by its own range.
+
+        Raises:
+            ValueError: as `GreyScale.eight_bits`, or the width is odd.
+        """
+        width = values.shape[1]
+        if width % 2:
+            raise ValueError(f"{width} pixels wide: no two equal halves")
+        halves = values[:, : width // 2], values[:, width // 2 :]
+        return np.hstack([self.left.eight_bits(halves[0]), self.right.eight_bits(halves[1])])
+
+    def refuse_eight_bits(self, mode: str) -> None:
+        """Refuse a picture of 8 bits a channel where one of the ranges is set.
+
+        Raises:
+            ValueError: the range cannot hold for its values.
+        """
+        self.left.refuse_eight_bits(mode)
+        self.right.refuse_eight_bits(mode)
+
+
+Scale = GreyScale | SideBySide

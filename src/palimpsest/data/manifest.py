@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from palimpsest.data.files import digest_of, files_below
+from palimpsest.data.files import digest_of, files_below, real_paths
 from palimpsest.errors import DataError, printable
 from palimpsest.storage.atomic import write_text
 
 JUNK = frozenset({"thumbs.db", "desktop.ini"})
-"""What file browsers leave behind; nothing reads it, so that it must not change the manifest."""
+"""Files that file browsers leave behind; nothing reads them, so that they must not change the manifest."""
 
 
 def write_manifest(root: Path, path: Path, files: Iterable[Path] | None = None) -> None:
@@ -40,13 +40,21 @@ def write_manifest(root: Path, path: Path, files: Iterable[Path] | None = None) 
     write_text(path, json.dumps({"files": entries}, indent=1, ensure_ascii=False) + "\n")
 
 
+Entry = dict[str, int | str | None]
+"""Size and SHA-256 of a file."""
+
+
 class Digests:
-    """SHA-256 of the files of a data set: from its manifest where that lists the file at its present size."""
+    """SHA-256 of the files of a data set: from its manifest where that lists the file at its present size.
+
+    A file that is listed under another path, as one behind a link to a folder, is found by its real path.
+    """
 
     def __init__(self, root: Path, manifest: Path | None = None) -> None:
         """Read ``manifest``; without one every file is hashed when it is asked for."""
         self._root = Path(root)
-        self._listed: dict[str, dict[str, int | str | None]] = {}
+        self._listed: dict[str, Entry] = {}
+        self._by_real_path: dict[str, Entry] | None = None
         if manifest is not None and manifest.is_file():
             try:
                 self._listed = json.loads(manifest.read_bytes())["files"]
@@ -57,7 +65,7 @@ class Digests:
 
     def __call__(self, path: Path) -> str | None:
         """Return the digest of a file, None for what cannot be read."""
-        entry = self._listed.get(self._name(path), {})
+        entry = self._entry(path)
         try:
             if entry.get("sha256") and entry.get("bytes") == path.stat().st_size:
                 return str(entry["sha256"])
@@ -65,6 +73,15 @@ class Digests:
             return None
         found = digest_of(path)
         return found[1] if found else None
+
+    def _entry(self, path: Path) -> Entry:
+        entry = self._listed.get(self._name(path))
+        if entry is not None or not self._listed:
+            return entry or {}
+        if self._by_real_path is None:
+            real = real_paths(self._root / name for name in self._listed)
+            self._by_real_path = dict(zip(real, self._listed.values(), strict=True))
+        return self._by_real_path.get(real_paths([path])[0], {})
 
     def _name(self, path: Path) -> str:
         return printable(path.relative_to(self._root).as_posix()) if path.is_relative_to(self._root) else ""
@@ -75,6 +92,6 @@ def _below(root: Path, manifest: Path) -> list[Path]:
     return [file for file in found if file.absolute() != manifest.absolute()]
 
 
-def _entry(file: Path) -> dict[str, int | str | None]:
+def _entry(file: Path) -> Entry:
     length, digest = digest_of(file) or (None, None)
     return {"bytes": length, "sha256": digest}

@@ -1,4 +1,4 @@
-"""Which folders of a data set of pairs hold inputs, targets, or files with both halves.
+"""Layouts of a data set of pairs: folders of inputs, of targets, or of files with both halves.
 
 Names are compared without regard to case, by the two tables below.
 
@@ -8,6 +8,9 @@ Names are compared without regard to case, by the two tables below.
     <role>             input, target; inputs, targets; A, B
     <split>            train, val: files with both halves side by side
     the folder itself  files with both halves side by side
+
+Of several folders of one role the one with a `CLEAR` name counts. In a folder of a role, two or more splits count
+(also as train2017), and folders and pictures beside them do not. A note names the others.
 """
 
 import os
@@ -45,7 +48,7 @@ ROLES = {
 """Names of the folders of inputs and of targets. One of them alone is no layout, but for `CLEAR` ones."""
 
 CLEAR = frozenset({"input", "inputs", "target", "targets"})
-"""Names that leave no doubt, so that the other folder is missing where there is one alone."""
+"""Unambiguous names: one of them alone lacks its counterpart, and one beside other names of its role is taken."""
 
 SPLITS = {
     "train": ("train", "training"),
@@ -67,13 +70,13 @@ Folders = dict[str, list[Path]]
 
 @dataclass(frozen=True)
 class Place:
-    """Where the pairs of a split lie: two folders, or one of files that hold both halves."""
+    """Folders with the pairs of a split: two, or one of files that hold both halves."""
 
     input: Path | None = None
     target: Path | None = None
     joint: Path | None = None
 
-    def told(self, root: Path) -> str:
+    def describe(self, root: Path) -> str:
         """Return the layout in words, for the log."""
         if self.joint is not None:
             return f"both halves in each file of {_shown(self.joint, root)}"
@@ -89,6 +92,8 @@ class PairFolders:
     """By split, where there are folders of splits; an error is that of a split that nobody may ask for."""
     whole: Place | None
     """Pairs in no folder of a split; they are dealt out to train and val."""
+    notes: tuple[str, ...] = ()
+    """Lines for the log: folders and pictures that are passed over."""
 
 
 def find_pair_folders(root: Path, joint_only: bool = False) -> PairFolders:
@@ -100,28 +105,30 @@ def find_pair_folders(root: Path, joint_only: bool = False) -> PairFolders:
     split_folders: Folders = {}
     by_split: dict[str, Folders] = {}
     whole: Folders = {}
+    notes: list[str] = []
     for folder in _folders(root):
         split, role = parsed(folder.name)
         if split and not role:
             split_folders.setdefault(split, []).append(folder)
         if joint_only:
             continue
-        inside = _in_split(folder, split) if split and not role else _in_role(folder, role) if role else []
+        inside = _in_split(folder, split) if split and not role else _in_role(folder, role, notes) if role else []
         if role and not split and not inside:
             whole.setdefault(role, []).append(folder)
         for of_split, of_role, path in [(split, role, folder)] if split and role else inside:
             by_split.setdefault(of_split, {}).setdefault(of_role, []).append(path)
     splits = {
-        split: _place(root, split_folders.get(split, []), by_split.get(split, {}))
+        split: _place(root, split_folders.get(split, []), by_split.get(split, {}), notes)
         for split in SPLITS
         if split in by_split or split in split_folders
     }
     if not splits.keys() & {"train", "val"}:
-        return PairFolders(splits, _separate(root, whole) or Place(joint=root))
+        place = _separate(root, whole, notes) or Place(joint=root)
+        return PairFolders(splits, place, tuple(notes))
     if len(whole) == 2:
         divided = [path for folders in (split_folders, *by_split.values()) for path in _all(folders)]
         raise _several(root, [*_all(whole), *divided])
-    return PairFolders(splits, None)
+    return PairFolders(splits, None, tuple(notes))
 
 
 def parsed(name: str) -> tuple[str | None, str | None]:
@@ -144,16 +151,18 @@ def _by_alias(table: dict[str, tuple[str, ...]]) -> dict[str, str]:
 
 
 SPLIT_OF, ROLE_OF = _by_alias(SPLITS), _by_alias(ROLES)
-_ANY_SPLIT, _ANY_ROLE = ("|".join(sorted(table, key=len, reverse=True)) for table in (SPLIT_OF, ROLE_OF))
+_ANY_SPLIT, _ANY_ROLE, _ANY_CLEAR = (
+    "|".join(sorted(names, key=len, reverse=True)) for names in (SPLIT_OF, ROLE_OF, CLEAR)
+)
 
 
 def _all(folders: Folders) -> list[Path]:
     return [path for paths in folders.values() for path in paths]
 
 
-def _place(root: Path, folders: list[Path], roles: Folders) -> Place | DataError:
+def _place(root: Path, folders: list[Path], roles: Folders, notes: list[str]) -> Place | DataError:
     try:
-        found = _separate(root, roles)
+        found = _separate(root, roles, notes)
     except DataError as error:
         return error
     if found is None and len(folders) > 1:
@@ -161,10 +170,11 @@ def _place(root: Path, folders: list[Path], roles: Folders) -> Place | DataError
     return found or Place(joint=folders[0])
 
 
-def _separate(root: Path, roles: Folders) -> Place | None:
+def _separate(root: Path, roles: Folders, notes: list[str]) -> Place | None:
     """Return the two folders of a split, None where there are none."""
     if len(roles) < 2:
-        alone = [path for path in _all(roles) if parsed(path.name)[0] or _plain(path) in CLEAR]
+        of_split = [path for path in _all(roles) if parsed(path.name)[0] or _numbered_split(path)]
+        alone = of_split or [path for path in _all(roles) if _plain(path) in CLEAR]
         if alone:
             missing = "target" if "input" in roles else "input"
             raise DataError(
@@ -173,7 +183,13 @@ def _separate(root: Path, roles: Folders) -> Place | None:
             )
         return None
     if any(len(paths) > 1 for paths in roles.values()):
-        raise _several(root, _all(roles))
+        clear = {role: [path for path in paths if _is_clear(path)] for role, paths in roles.items()}
+        if any(len(paths) != 1 for paths in clear.values()):
+            raise _several(root, _all(roles))
+        others = ", ".join(sorted(_shown(path, root) for path in _all(roles) if path not in _all(clear)))
+        taken = " and ".join(_shown(path, root) for path in _all(clear))
+        notes.append(f"{others}: passed over beside {taken}")
+        roles = clear
     (one,), (two,) = roles["input"], roles["target"]
     if os.path.realpath(one) == os.path.realpath(two):
         raise DataError(f"{two}: the same folder as {one.name}, by a link; put the target pictures there")
@@ -193,13 +209,43 @@ def _in_split(folder: Path, split: str) -> list[tuple[str, str, Path]]:
     return [(split, role, path) for role, path in named if role]
 
 
-def _in_role(folder: Path, role: str) -> list[tuple[str, str, Path]]:
-    """Return the same of the folders of splits in a folder of a role, where it holds nothing else."""
+def _in_role(folder: Path, role: str, notes: list[str]) -> list[tuple[str, str, Path]]:
+    """Return split, role and path of the folders of splits in a folder of a role.
+
+    They count where the folder holds nothing else, or two splits and more; a note names what else there is. One
+    split beside other folders may be a class, as a train.
+    """
     inside = _folders(folder)
-    found = [(split, role, path) for path in inside if (split := SPLIT_OF.get(_plain(path)))]
+    exact = [(split, role, path) for path in inside if (split := SPLIT_OF.get(_plain(path)))]
+    found = [(split, role, path) for path in inside if (split := _numbered_split(path))]
+    if not found:
+        return []
     files = (path for entry in entries_of(folder) if (path := Path(entry.path)).is_file())
-    only = len(found) == len(inside) and not any(map(is_picture, files))
-    return found if only else []
+    pictures = sorted(path.name for path in files if is_picture(path))
+    splits = [path.name for _, _, path in found]
+    others = [path.name for path in inside if path.name not in splits] + pictures
+    if not others and len(exact) == len(inside):
+        return found
+    if len({split for split, _, _ in found}) < 2:
+        notes.append(f"{folder.name}: {', '.join(splits)} is no split here, since there is no other one")
+        return []
+    if others:
+        shown = ", ".join(others[:5]) + (", …" if len(others) > 5 else "")
+        notes.append(f"{folder.name}: passed over beside the splits {', '.join(splits)}: {len(others)} ({shown})")
+    return found
+
+
+def _numbered_split(path: Path) -> str | None:
+    """Return the split that a folder in a folder of a role stands for: ``train``, ``train2017``, ``train_1``."""
+    found = re.fullmatch(rf"({_ANY_SPLIT})[ _-]?[0-9]*", _plain(path))
+    return SPLIT_OF[found[1]] if found else None
+
+
+def _is_clear(path: Path) -> bool:
+    """Return whether the role in a folder's path has one of the `CLEAR` names."""
+    name = rf"(?:(?:{_ANY_SPLIT})[ _-]?)?(?:{_ANY_CLEAR})|(?:{_ANY_CLEAR})[ _-]?(?:{_ANY_SPLIT})"
+    role = path if parsed(path.name)[1] else path.parent  # A/train
+    return bool(re.fullmatch(name, _plain(role)))
 
 
 def _plain(path: Path) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from palimpsest.data.grey import GreyScale
+from palimpsest.data.grey import GreyScale, SideBySide
 from palimpsest.data.halves import no_halves, sampled
 from palimpsest.data.pair_folders import KNOWN, ROLE_OF, SPLIT_OF, SPLITS, PairFolders, Place, find_pair_folders
 from palimpsest.data.pictures import USUAL, Frame, Limits, Pixels, Record, list_pictures, read_shown, stem_of
@@ -49,7 +49,7 @@ class PairedFolder:
         input_range: tuple[float, float] | None = None,
         target_range: tuple[float, float] | None = None,
     ) -> None:
-        """Look whether ``root`` is there, and read nothing yet.
+        """Check that ``root`` exists, and read nothing yet.
 
         Ranges are those of grey pictures of 16 bits and more (`GreyScale`).
         """
@@ -109,16 +109,19 @@ class PairedFolder:
         return picture, target
 
     def take_findings(self) -> Findings:
-        """Return what was found since the last call, at the end of a split."""
+        """Return the findings since the last call, at the end of a split."""
         found = Findings()
         if self._place is not None:
-            found.info["layout"] = self._place.told(self.root)
+            found.info["layout"] = self._place.describe(self.root)
             found.lines.append(str(found.info["layout"]))
+        if self._folders is not None and self._folders.notes:
+            found.info["notes"] = list(self._folders.notes)
+            found.lines += self._folders.notes
         for role, scale in self._scales.items():
             summary = scale.summary()
             if summary is not None:
                 found.info[role] = summary
-                found.lines.append(f"{role}s: {scale.told()}")
+                found.lines.append(f"{role}s: {scale.describe()}")
             scale.restart()
         if self._turned:
             found.info["orientation_in_one"] = self._turned
@@ -199,10 +202,15 @@ class PairedFolder:
             )
 
     def _readable(self, pictures: Sequence[Path]) -> Iterator[Pixels]:
-        """Yield the pictures that can be read; others count as broken when they are prepared."""
+        """Yield the pictures that can be read; others count as broken when they are prepared.
+
+        Both halves have one range, since two would make a seam of their own.
+        """
+        ranges = [scale.limits for scale in self._scales.values() if scale.limits is not None]
+        both = (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
         for path in pictures:
             try:
-                yield read_shown(path, self._limits)[0]
+                yield read_shown(path, self._limits, GreyScale(both))[0]
             except DataError:
                 continue
 
@@ -210,7 +218,9 @@ class PairedFolder:
         return Record(printable(path.relative_to(self.root).as_posix()), path, key, fault, target)
 
     def _halves(self, record: Record) -> tuple[Pixels, Pixels]:
-        both, frame = read_shown(record.picture, self._limits)
+        roles = ("input", "target") if self._input_left else ("target", "input")
+        scale = SideBySide(*(self._scales[role] for role in roles))
+        both, frame = read_shown(record.picture, self._limits, scale)
         height, width = both.shape[:2]
         if width % 2:
             raise DataError(f"{record.picture}: {width} pixels wide: no two equal halves")

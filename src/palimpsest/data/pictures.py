@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from palimpsest.data.files import files_below
-from palimpsest.data.grey import GreyScale
+from palimpsest.data.grey import GreyScale, Scale
 from palimpsest.errors import DataError
 from palimpsest.machine import MAX_MEGAPIXELS
 from palimpsest.storage.atomic import write_bytes
@@ -37,7 +37,7 @@ SUFFIXES = frozenset(
     | {".ppm", ".tif", ".tiff", ".webp"}
 )
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
-"""What a file without suffix may be, by Pillow's names."""
+"""Formats of files without suffix, by Pillow's names."""
 
 Image.MAX_IMAGE_PIXELS = None
 """Pillow refuses pictures of 179 megapixels and more as an attack; `Limits` has the project's own bound."""
@@ -61,7 +61,7 @@ TRANSPOSED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What brings a stored picture to the way it is shown, by EXIF orientation (EXIF 2.32, tag 0x0112)."""
+"""Operation that turns a stored picture to the way it is shown, by EXIF orientation (EXIF 2.32, tag 0x0112)."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ class Record:
     picture: Path
 
     key: str
-    """What the data set finds the annotations by."""
+    """The name by which the data set finds the annotations."""
 
     fault: str | None = None
-    """Why it cannot be used, where the data set's index alone shows that; such a record counts as broken."""
+    """Reason why it cannot be used, from the data set's index alone; such a record counts as broken."""
 
     target: Path | None = None
     """The file of the target, where the record is a pair of two files."""
@@ -85,7 +85,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Frame:
-    """How a picture file is stored: width and height in pixels before its EXIF orientation is applied."""
+    """Width and height of a stored picture in pixels, before its EXIF orientation is applied."""
 
     width: int
     height: int
@@ -98,13 +98,13 @@ class Frame:
 
     @property
     def shown(self) -> tuple[int, int]:
-        """(height, width) after the EXIF orientation: what `read_picture` returns."""
+        """(height, width) after the EXIF orientation, as `read_picture` returns the picture."""
         return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Which files are read as pictures."""
+    """Files that are read as pictures."""
 
     megapixels: float = MAX_MEGAPIXELS
     key: str = "pictures.max_megapixels"
@@ -146,7 +146,8 @@ def is_picture(path: Path) -> bool:
     """Return whether a file is meant as a picture: by its suffix or, where it has none, by its content.
 
     What follows the last dot is no suffix where it starts with a digit or has a space, as in ``tour 2019.12``. A
-    number behind a suffix, as in ``a.jpg.1``, marks a copy that a program has set aside.
+    number behind a suffix, as in ``a.jpg.1``, marks a copy that a program has set aside. A link to nothing without
+    a suffix is a missing picture.
     """
     stem, suffix = os.path.splitext(path.name)  # noqa: PTH122 (10 times faster)
     if path.name.startswith("."):
@@ -159,7 +160,7 @@ def is_picture(path: Path) -> bool:
         with Image.open(path, formats=FORMATS):
             return True
     except Exception:  # Pillow's parsers raise whatever they run into
-        return False
+        return path.is_symlink() and not path.exists()
 
 
 def stem_of(path: Path) -> str:
@@ -167,7 +168,7 @@ def stem_of(path: Path) -> str:
     return (path.with_suffix("") if path.suffix.lower() in SUFFIXES else path).as_posix()
 
 
-def read_picture(path: PathLike, limits: Limits = USUAL, scale: GreyScale | None = None) -> Pixels:
+def read_picture(path: PathLike, limits: Limits = USUAL, scale: Scale | None = None) -> Pixels:
     """Read a picture file as uint8 (H, W, 3) RGB, the way a viewer shows it.
 
     EXIF orientation applied; grey becomes r = g = b; palette and CMYK converted; transparency over white; 16
@@ -180,7 +181,7 @@ def read_picture(path: PathLike, limits: Limits = USUAL, scale: GreyScale | None
     return read_shown(path, limits, scale)[0]
 
 
-def read_shown(path: PathLike, limits: Limits = USUAL, scale: GreyScale | None = None) -> tuple[Pixels, Frame]:
+def read_shown(path: PathLike, limits: Limits = USUAL, scale: Scale | None = None) -> tuple[Pixels, Frame]:
     """Read a picture as `read_picture` does, and the frame of its file.
 
     Raises:
@@ -218,7 +219,7 @@ def read_frame(path: PathLike) -> Frame:
 
 
 def is_grey(picture: Pixels) -> bool:
-    """Whether no pixel of uint8 (H, W, 3) is more colourful than the noise of a JPEG, `NOISE` levels."""
+    """Return whether no pixel of uint8 (H, W, 3) is more colourful than the noise of a JPEG, `NOISE` levels."""
     red, green, blue = picture[..., 0], picture[..., 1], picture[..., 2]
     largest = np.maximum(np.maximum(red, green), blue)
     smallest = np.minimum(np.minimum(red, green), blue)
@@ -226,9 +227,9 @@ def is_grey(picture: Pixels) -> bool:
 
 
 def resize_and_crop(array: Pixels, size: int, labels: bool) -> Pixels:
-    """Shorter side to ``size``, then the centre: uint8 (H, W[, 3]) → (size, size[, 3]).
+    """Return the centred square at another size: uint8 (H, W[, 3]) → (size, size[, 3]).
 
-    Which is the centred square of the picture at another size, and computed so. Pictures are resized with an
+    The side of the square is the shorter side of the picture. Pictures are resized with an
     antialiased bicubic filter, label maps take the nearest pixel; both see exactly the same square.
     """
     height, width = array.shape[:2]
@@ -240,7 +241,7 @@ def resize_and_crop(array: Pixels, size: int, labels: bool) -> Pixels:
 
 
 def turn_labels(labels: Pixels, frame: Frame, source: str) -> Pixels:
-    """A label map (H, W) brought to the way its picture is shown.
+    """Return a label map (H, W) the way its picture is shown.
 
     A map of the shown size is taken as drawn on the shown picture, and one of the stored size as drawn on the
     stored pixels, hence turned with them. Where both sizes are equal, the map was drawn on what was shown.
@@ -304,10 +305,19 @@ def _orientation(picture: Image.Image) -> int:
     return value if isinstance(value, int) and value in TRANSPOSED else 1
 
 
-def _shown(picture: Image.Image, scale: GreyScale | None = None) -> Image.Image:
+def _shown(picture: Image.Image, scale: Scale | None = None) -> Image.Image:
     """Return an opened picture as RGB, the way a viewer shows it."""
-    pixels = _rgb(picture, scale or GreyScale())
-    # Asked after the pixels are loaded: Pillow turns a TIFF itself then, and has it forget its orientation.
+    scale = scale or GreyScale()
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        values = np.asarray(picture)
+        # Asked after the pixels are loaded: Pillow turns a TIFF itself then, and has it forget its orientation.
+        orientation = _orientation(picture)
+        if orientation != 1:
+            native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+            values = np.asarray(_upright(Image.fromarray(native), orientation))
+        return Image.fromarray(scale.eight_bits(values)).convert("RGB")
+    scale.refuse_eight_bits(picture.mode)
+    pixels = _rgb(picture)
     return _upright(pixels, _orientation(picture))
 
 
@@ -315,10 +325,7 @@ def _upright(picture: Image.Image, orientation: int) -> Image.Image:
     return picture.transpose(TRANSPOSED[orientation]) if orientation in TRANSPOSED else picture
 
 
-def _rgb(picture: Image.Image, scale: GreyScale) -> Image.Image:
-    if picture.mode == "F" or picture.mode.startswith("I"):
-        return Image.fromarray(scale.eight_bits(np.asarray(picture))).convert("RGB")
-    scale.refuse_eight_bits(picture.mode)
+def _rgb(picture: Image.Image) -> Image.Image:
     if picture.has_transparency_data:
         seen = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
@@ -341,7 +348,7 @@ def _scaled(picture: Image.Image, shape: tuple[int, int], reduction: float, size
 
 
 def write_picture(path: Path, picture: Pixels) -> None:
-    """Writes uint8 (H, W, 3) in the format of the file's suffix, whole or not at all; folders are made."""
+    """Write uint8 (H, W, 3) in the format of the file's suffix, whole or not at all; folders are made."""
     write_bytes(path, encoded(Image.fromarray(picture), path.suffix))
 
 
