@@ -8,7 +8,7 @@ import pandas as pd
 from palimpsest.errors import DataError
 
 Outcome = Literal["verified", "changed", "not comparable"]
-"""Of a comparison of predictions with those of the time of learning; see `palimpsest.analysis.verification`."""
+"""Outcome of comparing predictions with those of the time of learning; see `palimpsest.analysis.verification`."""
 OUTCOMES: tuple[Outcome, ...] = ("changed", "not comparable", "verified")
 """The worst first: the outcome of several cells is the first of these that occurs."""
 

@@ -28,9 +28,9 @@ class PredictionRecord:
     images: int
     metrics: Mapping[str, float]
     file_sha256: str
-    """Of the tensors that the training stored."""
+    """SHA-256 of the tensors that the training stored."""
     data_sha256: str
-    """Of the prepared arrays that hold the validation split."""
+    """SHA-256 of the prepared arrays that hold the validation split."""
     trained_in: str
     """Precision of the training; predictions are always computed in float32."""
     conditions: Mapping[str, str]
