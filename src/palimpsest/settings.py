@@ -141,13 +141,13 @@ class DatasetSettings(SettingsGroup):
     input_side: Literal["left", "right"] = "left"
     """Where files hold both halves side by side: which half is the input."""
     layout: Literal["auto", "side-by-side"] = "auto"
-    """Of pairs: `auto` finds inputs and targets by the names of folders (`palimpsest.data.pair_folders`), and
-    checks that files outside such folders hold two pictures; `side-by-side` takes every file for one that does."""
+    """Layout of pairs: `auto` finds inputs and targets by the names of folders (`palimpsest.data.pair_folders`)
+    and checks that files outside such folders hold two pictures; `side-by-side` takes every file for such a one."""
     input_range: tuple[float, float] | None = None
-    """Of pairs whose inputs are grey pictures of 16 bits and more: the values that become black and white, as
-    [0, 10000]; values outside are clipped and counted in the log. The full range where none is given."""
+    """Values that become black and white in inputs that are grey pictures of 16 bits and more, as [0, 10000].
+    Values outside are clipped and counted in the log. Default: the full range."""
     target_range: tuple[float, float] | None = None
-    """The same of the targets, as depth in millimetres."""
+    """The same for targets, such as depth in millimetres."""
 
     @field_validator("input_range", "target_range")
     @classmethod

@@ -44,7 +44,7 @@ def test_left_out_files_are_counted_and_listed(page):
 def test_labels_are_counted_and_faulty_annotations_are_listed(data, page):
     path = data / "prepared" / "coco-seg" / "info.json"
     info = json.loads(path.read_text())
-    annotations = {"read": 1200, "faulty": 1, "small": 2, "crowd": 3}
+    annotations = {"read": 1200, "faulty": 1, "small": 2, "clipped": 5, "crowd": 3}
     info["classes"] = ["background", "zebra", "ant"]
     info["labels"] = {
         "val": {"classes": {"ant": 0.1, "background": 0.5, "zebra": 0.15}, "ignored": 0.25},
@@ -64,6 +64,7 @@ def test_labels_are_counted_and_faulty_annotations_are_listed(data, page):
     ]
     assert "<code>b&lt;c&gt;.jpg</code> (train), annotation 7: no outline" in html
     assert "Annotations of train: 1,200 read, 1 not paintable" in html
+    assert "5 clipped at the edge" in html
 
 
 def test_a_plain_list_of_left_out_files_is_understood(data, page):

@@ -33,7 +33,7 @@ class Labels:
     crowd: int = 0
     faults: tuple[Fault, ...] = ()
     turned: Turned | None = None
-    """Of a picture that EXIF turns by 90°."""
+    """Frame of its annotations, if EXIF turns the picture by 90°."""
 
 
 def _no_pixels() -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FULL_RANGE = 65535
-"""Of 16 bits; floating-point values are read from 0 to 1."""
+"""White in 16 bits; floating-point values are read from 0 to 1."""
 
 BAND_VALUES = 2**22
 """Values that are converted at once: a whole picture in float64 takes 8 bytes a pixel, three times."""

@@ -159,8 +159,9 @@ def prepare(
     time, from all over the data set, and a higher limit only adds to them.
 
     No photograph is in two splits: what an earlier split looked at, under any name (`real_paths`) or as a file of
-    equal content (``digests``), is left out of a later one. Within a split each real file counts once, and the
-    first record stays; files of equal content are taken as they come.
+    equal content (``digests``), is left out of a later one; of pairs, inputs and targets both have to be equal.
+    Within a split each real file counts once, and the first record stays; files of equal content are taken as they
+    come.
 
     A photograph for which ``refuse`` has a reason (it sees the finished picture) is left out, and
     so is a broken one; each is counted, listed in `info.json` and logged, and another comes in its place.

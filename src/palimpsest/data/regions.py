@@ -106,7 +106,7 @@ class Shape(NamedTuple):
 
     polygons: list[Polygon]
     extent: Extent | None
-    """Of the polygons; None without any."""
+    """Box around the polygons; None without any."""
     longest: int
     """Most numbers in a polygon, also of those that enclose nothing."""
     code: Mapping[str, Any] | None = None
