@@ -40,4 +40,4 @@ rule data:
 rule models:
     """Every stored task of every method and seed."""
     input:
-        [course(seed, method).files() for seed in SETTINGS.seeds for method in SETTINGS.methods],
+        [task_files(seed, method).files() for seed in SETTINGS.seeds for method in SETTINGS.methods],

@@ -29,13 +29,15 @@ SIZE = 128
 
 def prepare_vs_naive(rounds: int) -> Ratio:
     """Images/s of `palimpsest.data.prepare`, on one core, ÷ those of a plain loop on the same photographs."""
-    preparation = resolve(read(Path("params.yaml")), {"preset": "mini", "data_root": None}).preparation("coco-seg")
+    preparation_job = resolve(read(Path("params.yaml")), {"preset": "mini", "data_root": None}).preparation_job(
+        "coco-seg"
+    )
     settings = DatasetSettings(format="coco", source="generated", side=SIDE, generate={"val2017": PICTURES})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         provide(settings, folder / "raw", folder / "manifest.json")
         outline(folder / "raw" / "annotations" / "instances_val2017.json")
-        classes = classes_of("coco-seg", preparation, open_dataset(settings, folder / "raw"))
+        classes = classes_of("coco-seg", preparation_job, open_dataset(settings, folder / "raw"))
         assert classes is not None
         return paired(
             lambda: naive(folder / "raw", folder / "naive", classes),

@@ -13,8 +13,8 @@ from palimpsest.methods.base import Start
 from palimpsest.methods.settings import MaskSettings
 from palimpsest.networks import build_network
 from palimpsest.settings import NetworkSettings, TrainingSettings
-from palimpsest.storage.recall import StoredTasks
-from palimpsest.storage.resident import ResidentTasks
+from palimpsest.storage.stored_tasks import StoredTasks
+from palimpsest.storage.switcher import TaskSwitcher
 from palimpsest.storage.task_file import Provenance, save_task
 
 TASKS = ["first", "second", "third"]
@@ -28,14 +28,14 @@ def switch_vs_memcpy(rounds: int) -> Ratio:
         task.name = name
         tasks.append(task)
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        resident = ResidentTasks(stored_at_random(), tasks, DEVICE)
-    weights = [tensor for tensor in resident.recollections["second"].base.values() if tensor.ndim == 4]
+        switcher = TaskSwitcher(stored_at_random(), tasks, DEVICE)
+    weights = [tensor for tensor in switcher.loaded_tasks["second"].base.values() if tensor.ndim == 4]
     flat = torch.cat([weight.flatten() for weight in weights])
     copy = torch.empty_like(flat)
 
     def switch() -> None:
         for name in ("second", "third"):
-            resident.switch(name)
+            switcher.switch(name)
 
     def memcpy() -> None:
         for _ in range(2):
@@ -54,7 +54,7 @@ def stored_at_random() -> StoredTasks:
         task = segmentation()
         network = build_network(network_settings, task.head_channels)
         learner = build_method(method, MaskSettings())
-        (scores, _) = learner.begin(Start(network, task, TrainingSettings()))
+        (scores, _) = learner.begin_task(Start(network, task, TrainingSettings()))
         if number:
             torch.manual_seed(number)
             for score in scores.parameters:

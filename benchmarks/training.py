@@ -24,8 +24,8 @@ from palimpsest.networks import build_network
 from palimpsest.settings import CropSettings, NetworkSettings, SegmentationSettings, TrainingSettings
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Task
-from palimpsest.training.cost import resident
-from palimpsest.training.loop import Plan, Subject, optimizer_of, start_fabric, train
+from palimpsest.training.cost import resident_memory
+from palimpsest.training.loop import Plan, TaskData, optimizer_of, start_fabric, train
 
 CLASSES = 6
 DEVICE = device_for("auto")
@@ -93,11 +93,11 @@ def ours(fabric: object, settings: TrainingSettings, prepared: Prepared, epochs:
     torch.manual_seed(0)
     network = build_network(SMALL, CLASSES + 1)
     method, task = build_method("scratch", None), segmentation()
-    groups = method.begin(Start(network, task, settings))
+    groups = method.begin_task(Start(network, task, settings))
     plan = Plan(settings, Path("bench.resume"), "key")
-    subject = Subject(task, prepared, CropSettings(size=80, crop=CROP), settings.batch_size, settings.steps, seed=0)
+    data = TaskData(task, prepared, CropSettings(size=80, crop=CROP), settings.batch_size, settings.steps, seed=0)
     plan.checkpoint.unlink(missing_ok=True)
-    train(fabric, network, method, groups, [subject], plan, epochs)  # type: ignore[arg-type]
+    train(fabric, network, method, groups, [data], plan, epochs)  # type: ignore[arg-type]
 
 
 def bare(inputs: Tensor, labels: Tensor) -> None:
@@ -136,7 +136,7 @@ def step_of(name: str, size: Step, bfloat16: bool = has_bfloat16(DEVICE)) -> Cal
     network: nn.Module = build_network(NetworkSettings(width=size.width), CLASSES + 1)
     network.to(DEVICE).to(memory_format=torch.channels_last).train()
     method = build_method(name, MaskSettings())
-    groups = method.begin(Start(network, segmentation(), TrainingSettings()))
+    groups = method.begin_task(Start(network, segmentation(), TrainingSettings()))
     optimizer = optimizer_of(groups)
     shape = (size.batch_size, size.side, size.side)
     pictures = torch.rand(shape[0], 3, *shape[1:], device=DEVICE).contiguous(memory_format=torch.channels_last)
@@ -179,9 +179,9 @@ def peak(name: str) -> float:
 
 def measure_peak(name: str) -> None:
     """Print the bytes that three steps need at most, beyond what PyTorch takes for itself."""
-    before = resident()
+    before = resident_memory()
     step = step_of(name, FULL)
     for _ in range(3):
         step()
     synchronise()
-    print(torch.cuda.max_memory_allocated() if DEVICE.type == "cuda" else resident() - before)
+    print(torch.cuda.max_memory_allocated() if DEVICE.type == "cuda" else resident_memory() - before)

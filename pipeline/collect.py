@@ -7,7 +7,7 @@ import argparse
 
 import pandas as pd
 
-from palimpsest import job
+from palimpsest import stage
 from palimpsest.analysis.tables import COLUMNS, columns_of
 from palimpsest.analysis.transfer import forgetting_table
 from palimpsest.layout import Layout
@@ -49,4 +49,4 @@ def gather(settings: Settings, layout: Layout, name: str) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    job.run(main, __doc__)
+    stage.run(main, __doc__)

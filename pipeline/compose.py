@@ -8,7 +8,7 @@ import argparse
 import pandas as pd
 import torch
 
-from palimpsest import job
+from palimpsest import stage
 from palimpsest.analysis.forgetting import choose_device
 from palimpsest.analysis.measurement import Predictor
 from palimpsest.composition import compositions, metric_rows
@@ -20,7 +20,7 @@ from palimpsest.provenance import code_version, origin
 from palimpsest.report.grid import titled
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import write_text
-from palimpsest.storage.recall import StoredTasks
+from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import to_pixels, unit
 
@@ -31,7 +31,7 @@ SIDE = 128
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Write `grid.png`, `metrics.csv` and `origin.json` of one composition."""
     code_version()  # kept from now on: the code may change while this measures
-    cut = settings.composition(options.composition)
+    cut = settings.composition_job(options.composition)
     stored = StoredTasks.of(settings, cut.seed, cut.method)
     device = choose_device(cut)
     latest = max(cut.sequence, key=settings.sequence.index)  # as which tasks left it that share a network
@@ -56,4 +56,4 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 
 if __name__ == "__main__":
-    job.run(main, __doc__, "composition")
+    stage.run(main, __doc__, "composition")

@@ -6,7 +6,7 @@ python -m pipeline.prepare --task voc-seg
 import argparse
 import logging
 
-from palimpsest import job
+from palimpsest import stage
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.census import table
 from palimpsest.data.manifest import Digests
@@ -22,24 +22,24 @@ log = logging.getLogger("palimpsest.prepare")
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Write the folder of prepared arrays."""
-    preparation = settings.preparation(options.task)
-    manifest, limits = layout.manifest(preparation.data), Limits(preparation.max_megapixels)
-    dataset = open_dataset(preparation.dataset, manifest.parent, limits)
-    kind = kind_of_task(preparation.kind)
-    classes = classes_of(options.task, preparation, dataset)
+    job = settings.preparation_job(options.task)
+    manifest, limits = layout.manifest(job.data), Limits(job.max_megapixels)
+    dataset = open_dataset(job.dataset, manifest.parent, limits)
+    kind = kind_of_task(job.kind)
+    classes = classes_of(options.task, job, dataset)
     for note in classes.notes if classes else ():
         log.info(note)
     folder = layout.prepared(options.task)
     prepare(
         dataset,
         folder,
-        preparation.size,
-        {split: (source, preparation.images.get(split)) for split, source in preparation.splits.items()},
+        job.size,
+        {split: (source, job.images.get(split)) for split, source in job.splits.items()},
         target=kind.target,
         refuse=kind.refuse,
         log=log.info,
         classes=classes,
-        max_broken_share=preparation.broken_share,
+        max_broken_share=job.broken_share,
         limits=limits,
         digests=Digests(dataset.root, manifest),
     )
@@ -48,4 +48,4 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 
 if __name__ == "__main__":
-    job.run(main, __doc__, "task")
+    stage.run(main, __doc__, "task")

@@ -5,7 +5,7 @@ python -m pipeline.raw --dataset coco
 
 import argparse
 
-from palimpsest import job
+from palimpsest import stage
 from palimpsest.data.sources import provide
 from palimpsest.errors import known
 from palimpsest.layout import Layout
@@ -19,4 +19,4 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 
 if __name__ == "__main__":
-    job.run(main, __doc__, "dataset")
+    stage.run(main, __doc__, "dataset")

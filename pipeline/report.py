@@ -5,7 +5,7 @@ python -m pipeline.report
 
 import argparse
 
-from palimpsest import job
+from palimpsest import stage
 from palimpsest.layout import Layout
 from palimpsest.methods import entry_of
 from palimpsest.provenance import code_version
@@ -41,4 +41,4 @@ def apart(settings: Settings) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    job.run(main, __doc__)
+    stage.run(main, __doc__)

@@ -7,7 +7,7 @@ import argparse
 
 import pandas as pd
 
-from palimpsest import job
+from palimpsest import stage
 from palimpsest.layout import Layout
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import write_text
@@ -18,7 +18,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     """Write what was measured, variant (empty for the method as it is set), seed, method, task, after, metric,
     value, and what makes the variants: variant, setting, set_to.
     """
-    variants = sweeps_of(*job.handed(options.config))[options.method]
+    variants = sweeps_of(*stage.handed(options.config))[options.method]
     measurements = [
         measured(settings, options.method, name, seed) for name in ("", *variants) for seed in settings.seeds
     ]
@@ -60,4 +60,4 @@ def set_to(settings: Settings, variants: Variants) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    job.run(main, __doc__, "method")
+    stage.run(main, __doc__, "method")

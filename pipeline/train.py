@@ -8,39 +8,39 @@ The method `base` makes the network that all methods share. An interrupted train
 import argparse
 from collections.abc import Mapping, Sequence
 
-from palimpsest import job, tracking
+from palimpsest import stage, tracking
 from palimpsest.data.arrays import Prepared
 from palimpsest.devices import precision_for
 from palimpsest.errors import SettingsError
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, entry_of
 from palimpsest.provenance import code_version, digest, stage_sources
-from palimpsest.settings import Lesson, Settings
+from palimpsest.settings import Settings, TrainingJob
 from palimpsest.storage.prediction_record import load_record
-from palimpsest.storage.recall import StoredTasks
+from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.storage.task_file import load_task
 from palimpsest.training.cost import CostMeter, load_cost, save_cost
-from palimpsest.training.lesson import checkpoint_of, learn
 from palimpsest.training.loop import start_fabric
+from palimpsest.training.task_training import checkpoint_of, learn
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Run one lesson inside one MLflow run, and keep a record of the time and memory that it takes."""
+    """Run one training inside one MLflow run, and keep a record of the time and memory that it takes."""
     if options.method == BASE and layout.variant and not layout.own_base:
         raise SettingsError(f"the variant {layout.variant} stands on the base network of the study")
     code_version()  # kept from now on: the code may change while this trains
     names = settings.sequence if entry_of(options.method).together else [options.task]
-    lessons = [on_this_machine(settings.lesson(options.seed, options.method, name)) for name in names]
+    jobs = [on_this_machine(settings.training_job(options.seed, options.method, name)) for name in names]
     before = settings.sequence[: settings.sequence.index(options.task)]
     stored = StoredTasks.of(settings, options.seed, options.method)
     prepared = {name: Prepared.open(layout.prepared(name)) for name in names}
-    key = training_key(lessons, prepared, stored)
+    key = training_key(jobs, prepared, stored)
     tags = tracking.training_tags(layout.scope, options.seed, options.method, options.task)
     target = layout.stored(options.seed, options.method, names[0])
     record = layout.cost(options.seed, options.method, names[0])
     meter = CostMeter(key, load_cost(record) if checkpoint_of(target).exists() else None)
-    fabric = start_fabric(lessons[0].training, in_parts=len(lessons) > 1)
-    with tracking.training_run(tags, key, lessons[0].model_dump(mode="json"), fabric.is_global_zero) as run:
+    fabric = start_fabric(jobs[0].training, in_parts=len(jobs) > 1)
+    with tracking.training_run(tags, key, jobs[0].model_dump(mode="json"), fabric.is_global_zero) as run:
 
         def after_epoch(history: Sequence[dict[str, float]]) -> None:
             run.epochs(history)
@@ -48,7 +48,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
                 save_cost(record, meter.cost())
 
         earlier = {name: settings.tasks[name] for name in before}
-        path, *_ = learn(fabric, lessons, stored, earlier, prepared, key, after_epoch)
+        path, *_ = learn(fabric, jobs, stored, earlier, prepared, key, after_epoch)
         file, arrays = load_task(path), prepared[options.task]
         cost = meter.cost(file.sha256)
         if fabric.is_global_zero:
@@ -64,20 +64,20 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         checkpoint_of(path).unlink(missing_ok=True)
 
 
-def on_this_machine(lesson: Lesson) -> Lesson:
-    """A lesson as it is given here: what identifies the training, MLflow and the stored task name its precision."""
-    training = lesson.training.model_copy(update={"precision": precision_for(lesson.training)})
-    return lesson.model_copy(update={"training": training})
+def on_this_machine(job: TrainingJob) -> TrainingJob:
+    """Return the job with the precision in which this machine trains; MLflow and the stored task name it."""
+    training = job.training.model_copy(update={"precision": precision_for(job.training)})
+    return job.model_copy(update={"training": training})
 
 
-def training_key(lessons: Sequence[Lesson], prepared: Mapping[str, Prepared], stored: StoredTasks) -> str:
+def training_key(jobs: Sequence[TrainingJob], prepared: Mapping[str, Prepared], stored: StoredTasks) -> str:
     """Identifies this training: its settings, its code and the content of every file it reads."""
-    told = "".join(lesson.digest() + prepared[lesson.task_name].sha256 for lesson in lessons)
-    files = [path for lesson in lessons for path in lesson.files()]
-    inputs = [*dict.fromkeys(files), *stored.course.needed(lessons[0].task_name)]
-    code = stage_sources("train", [lessons[0].method], sorted({lesson.task.kind for lesson in lessons}))
+    told = "".join(job.digest() + prepared[job.task_name].sha256 for job in jobs)
+    files = [path for job in jobs for path in job.files()]
+    inputs = [*dict.fromkeys(files), *stored.task_files.needed(jobs[0].task_name)]
+    code = stage_sources("train", [jobs[0].method], sorted({job.task.kind for job in jobs}))
     return digest(told, [*inputs, *code])
 
 
 if __name__ == "__main__":
-    job.run(main, __doc__, "seed", "method", "task")
+    stage.run(main, __doc__, "seed", "method", "task")

@@ -5,7 +5,7 @@ python -m pipeline.weights --network squeezenet
 
 import argparse
 
-from palimpsest import job
+from palimpsest import stage
 from palimpsest.data.sources import provide_weights
 from palimpsest.layout import Layout
 from palimpsest.settings import Settings
@@ -17,4 +17,4 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 
 if __name__ == "__main__":
-    job.run(main, __doc__, "network")
+    stage.run(main, __doc__, "network")

@@ -19,12 +19,12 @@ from hypothesis import settings as hypothesis_settings
 
 from palimpsest.data.arrays import Prepared
 from palimpsest.interruption import Interruption
-from palimpsest.job import SNAPSHOT
 from palimpsest.layout import Layout
 from palimpsest.liveness import PARENT
 from palimpsest.methods import BASES, METHODS
 from palimpsest.params import read, resolve
 from palimpsest.settings import Settings
+from palimpsest.stage import SNAPSHOT
 from tests.workers import ByFile, longest_first
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when PyTorch is imported: tests run side by side
@@ -184,7 +184,7 @@ class Study:
         return Layout(self.settings.preset)
 
     def stored(self, method: str) -> Any:
-        from palimpsest.storage.recall import StoredTasks  # noqa: PLC0415 - many tests need no PyTorch
+        from palimpsest.storage.stored_tasks import StoredTasks  # noqa: PLC0415 - many tests need no PyTorch
 
         return StoredTasks.of(self.settings, 0, method)
 
@@ -199,9 +199,9 @@ class Study:
     def learn(
         self, method: str, task: str, on_epoch: Callable[[Any], None] | None = None, key: str | None = None
     ) -> Path:
-        """Train and store one lesson, of which nothing remains to be recorded."""
-        from palimpsest.training.lesson import checkpoint_of, learn  # noqa: PLC0415
+        """Train and store one training, of which nothing remains to be recorded."""
         from palimpsest.training.loop import start_fabric  # noqa: PLC0415
+        from palimpsest.training.task_training import checkpoint_of, learn  # noqa: PLC0415
 
         def note(history: Any) -> None:
             self.histories[method, task] = [dict(entry) for entry in history]
@@ -211,9 +211,9 @@ class Study:
         sequence = self.settings.sequence
         earlier = {name: self.settings.tasks[name] for name in sequence[: sequence.index(task)]}
         together = METHODS[method].together if method in METHODS else False
-        lessons = [self.settings.lesson(0, method, name) for name in (sequence if together else [task])]
-        fabric = start_fabric(lessons[0].training)
-        path, *_ = learn(fabric, lessons, self.stored(method), earlier, self.prepared, key or self.key, note)
+        jobs = [self.settings.training_job(0, method, name) for name in (sequence if together else [task])]
+        fabric = start_fabric(jobs[0].training)
+        path, *_ = learn(fabric, jobs, self.stored(method), earlier, self.prepared, key or self.key, note)
         checkpoint_of(path).unlink(missing_ok=True)  # none where a method only looked at the base task
         return path
 
@@ -221,7 +221,7 @@ class Study:
         """Train every task of a method, up to one which is left out; the base network only where it is missing."""
         first, *others = self.settings.sequence
         entry = METHODS[method]
-        if not entry.together and not self.stored(method).course.base.exists():
+        if not entry.together and not self.stored(method).task_files.base.exists():
             if entry.base in BASES:
                 self.learn(entry.base, first)
             else:
@@ -244,27 +244,27 @@ class Study:
         from palimpsest.storage.prediction_record import PredictionRecord, save_record  # noqa: PLC0415
         from palimpsest.storage.task_file import save_task  # noqa: PLC0415
         from palimpsest.tasks import build_task  # noqa: PLC0415
-        from palimpsest.training.lesson import earlier, provenance, seed_of, starting_network  # noqa: PLC0415
+        from palimpsest.training.task_training import earlier, provenance, seed_of, starting_network  # noqa: PLC0415
 
         sequence, stored = self.settings.sequence, self.stored(method)
-        for path in stored.course.needed(task):
+        for path in stored.task_files.needed(task):
             if not path.exists():
                 self.store_untrained(path.parent.name, path.stem)
         before = {name: self.settings.tasks[name] for name in sequence[: sequence.index(task)]}
-        lesson = self.settings.lesson(0, method, task)
-        built = build_task(task, lesson.task)
+        job = self.settings.training_job(0, method, task)
+        built = build_task(task, job.task)
         together = entry_of(method).together
         tasks = [self.task(name) for name in sequence] if together else [built]
-        torch.manual_seed(seed_of(lesson))
-        network = starting_network(lesson, stored, list(before), built)
-        learner = build_method(method, lesson.method_settings)
-        looked_back = tuple(earlier(lesson, stored, before))
-        learner.begin(Start(network, built, lesson.training, looked_back, together=tasks))
+        torch.manual_seed(seed_of(job))
+        network = starting_network(job, stored, list(before), built)
+        learner = build_method(method, job.method_settings)
+        looked_back = tuple(earlier(job, stored, before))
+        learner.begin_task(Start(network, built, job.training, looked_back, together=tasks))
         change(network)
         learner.after_step(network, 1.0)
         for name in [one.name for one in tasks]:
-            learner.enter(network, name)
-            mine = self.settings.lesson(0, method, name)
+            learner.set_active_task(network, name)
+            mine = self.settings.training_job(0, method, name)
             any_data = next(iter(self.prepared.values()))
             origin = replace(provenance(mine, stored, any_data, {}), commit="c0ffee", data_sha256="da7a")
             sha256 = save_task(self.layout.stored(0, method, name), learner.store(network), origin)

@@ -24,7 +24,7 @@ from palimpsest.methods.masks import BinaryMask
 from palimpsest.networks import build_network
 from palimpsest.params import read, resolve
 from palimpsest.settings import Settings
-from palimpsest.storage.recall import StoredTasks
+from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.storage.task_file import Provenance, load_task, save_task
 from palimpsest.tasks import build_task
 from tests.conftest import room_for
@@ -76,7 +76,7 @@ def inside(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def store(settings: Settings, method_name: str, name: str, network_sha256: str | None) -> str:
     task = build_task(name, settings.tasks[name])
-    lesson = settings.lesson(4, method_name, name)
+    job = settings.training_job(4, method_name, name)
     torch.manual_seed(0)
     stored = StoredTasks.of(settings, 4, "piggyback")
     if network_sha256 is None:
@@ -84,12 +84,12 @@ def store(settings: Settings, method_name: str, name: str, network_sha256: str |
     else:
         network = stored.network(build_task("classes", settings.tasks["classes"]))
         network.head = build_network(settings.network, task.head_channels).head
-    method = build_method(method_name, lesson.method_settings)
-    method.begin(Start(network, task, lesson.training))
+    method = build_method(method_name, job.method_settings)
+    method.begin_task(Start(network, task, job.training))
     for module in network.modules():
         if isinstance(module, BinaryMask):
             nn.init.uniform_(module.score, 0, 0.02)
-    provenance = Provenance("tiny", 4, method_name, name, lesson.model_dump(mode="json"), network_sha256)
+    provenance = Provenance("tiny", 4, method_name, name, job.model_dump(mode="json"), network_sha256)
     return save_task(settings_path(settings, method_name, name), method.store(network), provenance)
 
 
@@ -412,7 +412,7 @@ def test_settings_that_only_training_needs_may_be_of_another_version(study: Path
 
 def test_settings_of_another_version_say_how_to_train_again(capsys: pytest.CaptureFixture[str]) -> None:
     settings = resolve(read(Path("params.yaml")), {"preset": "other"})
-    old = settings.lesson(4, BASE, "classes").model_dump(mode="json")
+    old = settings.training_job(4, BASE, "classes").model_dump(mode="json")
     old["task"]["colour_space"] = "srgb"
     path = settings_path(settings, BASE, "classes")
     save_task(path, [], Provenance("other", 4, BASE, "classes", old, None))

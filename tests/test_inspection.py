@@ -87,8 +87,8 @@ def measured(study: Study) -> Study:
     table.write_text("\n".join(rows))
     for method in ("floor", "piggyback"):
         study.layout.evaluation(0, method).mkdir(parents=True)
-        examination = study.settings.examination(0, method)
-        study.layout.origin(0, method).write_text(origin(examination, {"shapes": "5ba9e5"}))
+        evaluation_job = study.settings.evaluation_job(0, method)
+        study.layout.origin(0, method).write_text(origin(evaluation_job, {"shapes": "5ba9e5"}))
     return study
 
 
@@ -138,7 +138,7 @@ def test_a_composition_leads_back_to_its_two_tasks(measured: Study) -> None:
     grid.touch()
     with pytest.raises(StorageError, match=r"origin\.json: does not say what was composed"):
         inspect(grid)
-    (folder / "origin.json").write_text(origin(settings.composition(folder.name), {"colour": "da7a"}))
+    (folder / "origin.json").write_text(origin(settings.composition_job(folder.name), {"colour": "da7a"}))
     found = inspect(grid)
     assert [training["task"] for training in found["measures"].values()] == ["halves", "colour"]
     assert found["measured_with"][str(folder)]["data_sha256"] == {"colour": "da7a"}

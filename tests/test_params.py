@@ -364,3 +364,17 @@ def test_style_tasks_are_given_the_weights_file_of_their_preset(params_yaml: Con
 def test_no_settings_are_made_a_variant_by_hand(content: Content) -> None:
     with pytest.raises(SettingsError, match=r"^variant: unknown setting"):
         resolve(content, {"variant": {"name": "x", "own_base": False}})
+
+
+@pytest.mark.parametrize(
+    ("path", "new"),
+    [
+        ("training/task_pace", "head_lr_multiplier"),
+        ("method_settings/adapter/pace", "lr_multiplier"),
+        ("method_settings/piggyback/score_share", "score_lr_end"),
+    ],
+)
+def test_a_renamed_setting_is_refused_with_its_new_name(content: Content, path: str, new: str) -> None:
+    key = path.replace("/", ".")
+    with pytest.raises(SettingsError, match=rf"^{re.escape(key)}: was renamed; write {new} in its place$"):
+        resolve(content, nested(path, 1.0))

@@ -14,15 +14,15 @@ Content = dict[str, Any]
 
 def all_cuts(settings: Settings) -> dict[str, str]:
     """The digest of everything that a job may depend on, by the job's name."""
-    lessons = {
-        f"train {method} {task}": settings.lesson(0, method, task).digest()
+    jobs = {
+        f"train {method} {task}": settings.training_job(0, method, task).digest()
         for method in (BASE, *METHODS)
         for task in settings.sequence
         if (method == BASE) == (task == settings.base_task)
     }
-    preparations = {f"prepare {task}": settings.preparation(task).digest() for task in settings.sequence}
-    examinations = {f"evaluate {method}": settings.examination(0, method).digest() for method in METHODS}
-    return lessons | preparations | examinations
+    preparation_jobs = {f"prepare {task}": settings.preparation_job(task).digest() for task in settings.sequence}
+    evaluation_jobs = {f"evaluate {method}": settings.evaluation_job(0, method).digest() for method in METHODS}
+    return jobs | preparation_jobs | evaluation_jobs
 
 
 def changed_by(content: Content, path: str, value: object) -> set[str]:
@@ -38,7 +38,7 @@ def test_settings_cannot_be_changed(content: Content) -> None:
         settings.training.steps = 1
 
 
-def test_the_weight_of_one_style_changes_its_lessons_and_the_examinations_alone(params_yaml: Content) -> None:
+def test_the_weight_of_one_style_changes_its_trainings_and_the_examinations_alone(params_yaml: Content) -> None:
     changed = changed_by(params_yaml, "tasks/style-gogh/style_weight", 3.5)
     assert changed == {f"train {m} style-gogh" for m in METHODS} | {f"evaluate {m}" for m in METHODS}
 
@@ -49,7 +49,7 @@ def test_the_rate_of_the_scores_changes_what_piggyback_does_and_nothing_else(par
     assert changed == {"evaluate piggyback"} | {f"train piggyback {task}" for task in others}
 
 
-def test_the_steps_of_the_base_change_its_lesson_alone(params_yaml: Content) -> None:
+def test_the_steps_of_the_base_change_its_training_alone(params_yaml: Content) -> None:
     assert changed_by(params_yaml, "base/steps", 7) == {"train base coco-seg"}
     tasks = resolve(params_yaml).tasks
     others = {
@@ -58,7 +58,7 @@ def test_the_steps_of_the_base_change_its_lesson_alone(params_yaml: Content) -> 
     assert changed_by(params_yaml, "training/steps", 7) == others
 
 
-def test_the_steps_of_one_task_change_its_lessons_and_no_preparation(params_yaml: Content) -> None:
+def test_the_steps_of_one_task_change_its_trainings_and_no_preparation(params_yaml: Content) -> None:
     changed = changed_by(params_yaml, "tasks/colorize/training/steps", 7)
     assert {f"train {m} colorize" for m in METHODS} <= changed
     assert not any(job.startswith("prepare") or "voc-seg" in job or "coco-seg" in job for job in changed)
@@ -66,24 +66,26 @@ def test_the_steps_of_one_task_change_its_lessons_and_no_preparation(params_yaml
 
 def test_the_base_has_the_steps_of_its_task_where_the_task_has_some(params_yaml: Content) -> None:
     assert (
-        resolve(params_yaml).lesson(0, BASE, "coco-seg").training.steps
+        resolve(params_yaml).training_job(0, BASE, "coco-seg").training.steps
         == params_yaml["presets"]["mini"]["base"]["steps"]
     )
     assert (
-        resolve(params_yaml, nested("tasks/coco-seg/training/steps", 7)).lesson(0, BASE, "coco-seg").training.steps
+        resolve(params_yaml, nested("tasks/coco-seg/training/steps", 7))
+        .training_job(0, BASE, "coco-seg")
+        .training.steps
         == 7
     )
 
 
 def test_an_override_that_changes_nothing_reruns_nothing(params_yaml: Content) -> None:
-    usual = resolve(params_yaml).lesson(0, "scratch", "colorize").training.steps
+    usual = resolve(params_yaml).training_job(0, "scratch", "colorize").training.steps
     assert changed_by(params_yaml, "tasks/colorize/training/steps", usual) == set()
 
 
 def test_what_belongs_to_trainings_does_not_measure_the_floor_again(params_yaml: Content) -> None:
-    before = resolve(params_yaml).examination(0, FLOOR).digest()
+    before = resolve(params_yaml).evaluation_job(0, FLOOR).digest()
     for path, value in (("network/width", 4), ("tasks/colorize/training/steps", 7)):
-        assert resolve(params_yaml, nested(path, value)).examination(0, FLOOR).digest() == before
+        assert resolve(params_yaml, nested(path, value)).evaluation_job(0, FLOOR).digest() == before
 
 
 def test_a_task_may_ask_for_smaller_crops(params_yaml: Content) -> None:
@@ -91,8 +93,8 @@ def test_a_task_may_ask_for_smaller_crops(params_yaml: Content) -> None:
     assert {f"train {m} colorize" for m in METHODS} <= changed
     assert not any(job.startswith("prepare") or "voc-seg" in job for job in changed)
     settings = resolve(params_yaml, nested("tasks/colorize/training/smallest_scale", 0.5))
-    assert settings.lesson(0, "scratch", "colorize").pictures.smallest_scale == 0.5
-    assert settings.lesson(0, "scratch", "voc-seg").pictures == settings.pictures.crops
+    assert settings.training_job(0, "scratch", "colorize").pictures.smallest_scale == 0.5
+    assert settings.training_job(0, "scratch", "voc-seg").pictures == settings.pictures.crops
 
 
 def test_what_the_report_shows_changes_no_training(params_yaml: Content) -> None:
@@ -104,7 +106,7 @@ def test_the_share_of_broken_pictures_changes_preparations_and_no_training(param
     assert changed == {f"prepare {task}" for task in resolve(params_yaml).sequence}
 
 
-def test_the_classes_of_one_task_change_its_preparation_its_lessons_and_the_examinations(
+def test_the_classes_of_one_task_change_its_preparation_its_trainings_and_the_examinations(
     params_yaml: Content,
 ) -> None:
     changed = changed_by(params_yaml, "tasks/voc-seg/classes", {"boat": ["boat"], "sheep": ["sheep", "boat"]})
@@ -113,7 +115,7 @@ def test_the_classes_of_one_task_change_its_preparation_its_lessons_and_the_exam
     )
 
 
-def test_a_task_at_the_end_changes_no_lesson_and_no_preparation_that_exists(params_yaml: Content) -> None:
+def test_a_task_at_the_end_changes_no_training_and_no_preparation_that_exists(params_yaml: Content) -> None:
     before = all_cuts(resolve(params_yaml))
     mine = {"kind": "colorization", "data": "voc", "output": "chroma"}
     sequence = [*params_yaml["defaults"]["sequence"], "mine"]
@@ -122,11 +124,11 @@ def test_a_task_at_the_end_changes_no_lesson_and_no_preparation_that_exists(para
     assert {job for job in after if job not in before} == {"prepare mine"} | {f"train {m} mine" for m in METHODS}
 
 
-def test_a_lesson_knows_the_files_that_its_settings_name(params_yaml: Content) -> None:
+def test_a_training_knows_the_files_that_its_settings_name(params_yaml: Content) -> None:
     settings = resolve(params_yaml, {"preset": "real", "base": {"encoder_weights": "vgg.pth"}})
-    assert settings.lesson(0, BASE, "coco-seg").files() == [Path("vgg.pth")]
-    assert settings.lesson(0, "scratch", "voc-seg").files() == []
-    assert settings.lesson(0, "scratch", "style-gogh").files() == [
+    assert settings.training_job(0, BASE, "coco-seg").files() == [Path("vgg.pth")]
+    assert settings.training_job(0, "scratch", "voc-seg").files() == []
+    assert settings.training_job(0, "scratch", "style-gogh").files() == [
         Path("styles/starry-night.jpg"),
         Path("data/real/raw/weights/squeezenet.pth"),
     ]
@@ -135,25 +137,28 @@ def test_a_lesson_knows_the_files_that_its_settings_name(params_yaml: Content) -
 def test_a_name_that_a_stage_is_given_by_hand_is_refused_where_it_does_not_exist(content: Content) -> None:
     settings = resolve(content)
     with pytest.raises(SettingsError, match="'halvse'; did you mean 'halves'"):
-        settings.preparation("halvse")
+        settings.preparation_job("halvse")
     with pytest.raises(SettingsError, match="'halvse'; did you mean 'halves'"):
-        settings.lesson(0, "scratch", "halvse")
+        settings.training_job(0, "scratch", "halvse")
     with pytest.raises(SettingsError, match="'scrach'; did you mean 'scratch'"):
-        settings.lesson(0, "scrach", "halves")
+        settings.training_job(0, "scrach", "halves")
 
 
 def test_every_method_has_the_same_steps_for_a_task(content: Content) -> None:
     settings = resolve(content, {"tasks": {"halves": {"training": {"steps": 11, "batch_size": 2}}}})
     found = {
-        (lesson.training.steps, lesson.training.batch_size, lesson.training.learning_rate)
-        for lesson in (settings.lesson(0, method, "halves") for method in METHODS)
+        (job.training.steps, job.training.batch_size, job.training.learning_rate)
+        for job in (settings.training_job(0, method, "halves") for method in METHODS)
     }
     assert found == {(11, 2, 0.01)}
 
 
-def test_a_lesson_depends_on_its_seed(content: Content) -> None:
+def test_a_training_depends_on_its_seed(content: Content) -> None:
     settings = resolve(content)
-    assert settings.lesson(0, "scratch", "halves").digest() != settings.lesson(1, "scratch", "halves").digest()
+    assert (
+        settings.training_job(0, "scratch", "halves").digest()
+        != settings.training_job(1, "scratch", "halves").digest()
+    )
 
 
 def test_no_job_but_its_own_depends_on_a_composition(params_yaml: Content) -> None:
@@ -161,16 +166,16 @@ def test_no_job_but_its_own_depends_on_a_composition(params_yaml: Content) -> No
     name = "piggyback-style-gogh+style-munch"
     compositions = [{**made.model_dump(), "steps": 9} for made in before.compositions if made.name == name]
     after = resolve(params_yaml, {"compositions": compositions})
-    assert before.composition(name).digest() != after.composition(name).digest()
+    assert before.composition_job(name).digest() != after.composition_job(name).digest()
     assert before.digest() == after.digest() == resolve(params_yaml, {"compositions": []}).digest()
-    assert before.lesson(0, BASE, "coco-seg") == after.lesson(0, BASE, "coco-seg")
-    assert before.examination(0, "piggyback") == after.examination(0, "piggyback")
+    assert before.training_job(0, BASE, "coco-seg") == after.training_job(0, BASE, "coco-seg")
+    assert before.evaluation_job(0, "piggyback") == after.evaluation_job(0, "piggyback")
 
 
 def test_a_composition_depends_on_its_own_tasks_and_method_alone(params_yaml: Content) -> None:
     def changed(path: str, value: object) -> set[str]:
         before, after = resolve(params_yaml), resolve(params_yaml, nested(path, value))
-        return {name for name in before.composed if before.composition(name) != after.composition(name)}
+        return {name for name in before.composed if before.composition_job(name) != after.composition_job(name)}
 
     masks, blocks = "piggyback-style-gogh+style-munch", "resblock6-colorize+style-gogh"
     assert changed("tasks/style-munch/style_weight", 3.5) == {masks}
@@ -184,13 +189,13 @@ def test_compositions_of_tasks_that_are_not_learned_are_left_out(params_yaml: Co
     settings = resolve(params_yaml, {"sequence": ["coco-seg", "colorize", "style-gogh"]})
     assert list(settings.composed) == ["resblock6-colorize+style-gogh"]
     with pytest.raises(SettingsError, match="there is no composition 'piggyback-style-gogh"):
-        settings.composition("piggyback-style-gogh+style-munch")
+        settings.composition_job("piggyback-style-gogh+style-munch")
 
 
 def test_every_method_can_be_learned_whether_it_is_compared_or_not(params_yaml: Content) -> None:
     settings = resolve(params_yaml, {"methods": ["scratch"]})
-    assert settings.lesson(0, "resblock6", "colorize").network.blocks == 6
-    assert settings.examination(0, "resblock6").method == "resblock6"
+    assert settings.training_job(0, "resblock6", "colorize").network.blocks == 6
+    assert settings.evaluation_job(0, "resblock6").method == "resblock6"
 
 
 @pytest.mark.parametrize("network", [{"name": "resblock"}, {"name": "unet"}, {"blocks": 3}])
@@ -205,8 +210,8 @@ def test_the_kind_of_network_is_set_for_each_method(content: Content) -> None:
     kinds = {name: (built.name, built.blocks) for name in METHODS for built in [settings.network_of(name)]}
     residual = {"resblock6": 6, "resblock9": 9, "piggyback-resblock": 6}
     assert kinds == {name: ("resblock", residual[name]) if name in residual else ("unet", 0) for name in METHODS}
-    lesson = settings.lesson(0, "resblock9", "halves").model_dump(mode="json")
-    assert NetworkSettings.model_validate(lesson["network"]) == settings.network_of("resblock9")
+    job = settings.training_job(0, "resblock9", "halves").model_dump(mode="json")
+    assert NetworkSettings.model_validate(job["network"]) == settings.network_of("resblock9")
 
 
 def test_the_width_of_residual_networks_changes_theirs_alone(params_yaml: Content) -> None:

@@ -6,8 +6,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from palimpsest import adoption, database, job, liveness, machine, provenance
-from palimpsest.course import Course
+from palimpsest import adoption, database, liveness, machine, provenance, stage
+from palimpsest.task_files import TaskFiles
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import SNAKEMAKE, Layout
 from palimpsest.methods import BASE, BASES, METHODS, entry_of
@@ -33,7 +33,7 @@ except PalimpsestError as error:
 LAYOUT = SETTINGS.layout
 RESULTS = LAYOUT.results
 LOGS = LAYOUT.logs
-job.hand_over(CONTENT, config)
+stage.hand_over(CONTENT, config)
 logging.raiseExceptions = False  # Snakemake's own log on a full disk: no traceback for every line
 
 
@@ -83,8 +83,8 @@ def code(stage, methods=(), tasks=()):
 
 def code_of_training(wildcards):
     """The source files that a training runs; what the auto-encoder learns is no task of the sequence."""
-    lesson = SETTINGS.lesson(int(wildcards.seed), wildcards.method, wildcards.task)
-    return stage_sources("train", [wildcards.method], [lesson.task.kind])
+    job = SETTINGS.training_job(int(wildcards.seed), wildcards.method, wildcards.task)
+    return stage_sources("train", [wildcards.method], [job.task.kind])
 
 
 def entry(wildcards):
@@ -92,9 +92,9 @@ def entry(wildcards):
     return str(entry_of(wildcards.method))
 
 
-def course(seed, method, settings=SETTINGS):
+def task_files(seed, method, settings=SETTINGS):
     """The way of a method through the sequence."""
-    return Course(settings.layout, seed, method, settings.sequence)
+    return TaskFiles(settings.layout, seed, method, settings.sequence)
 
 
 def perceptual_weights(tasks):
@@ -130,18 +130,18 @@ def of_variant(wildcards):
 
 def composition(wildcards):
     """The cut of the settings that decides a composition."""
-    return SETTINGS.composition(wildcards.composition)
+    return SETTINGS.composition_job(wildcards.composition)
 
 
 def composed_files(wildcards):
     """The stored tasks that a composition is made of."""
     cut = composition(wildcards)
-    return course(cut.seed, cut.method).files(cut.sequence)
+    return task_files(cut.seed, cut.method).files(cut.sequence)
 
 
 def starting_points(wildcards):
-    """The stored tasks that a lesson starts from."""
-    return course(wildcards.seed, wildcards.method, settings_of(wildcards)).needed(wildcards.task)
+    """The stored tasks that a training starts from."""
+    return task_files(wildcards.seed, wildcards.method, settings_of(wildcards)).needed(wildcards.task)
 
 
 def encoder_weights(wildcards):

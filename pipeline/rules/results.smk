@@ -4,8 +4,8 @@
 rule evaluate:
     """Measure one method on every task after every later task."""
     input:
-        tasks=lambda wildcards: course(wildcards.seed, wildcards.method, settings_of(wildcards)).files(),
-        predictions=lambda wildcards: course(
+        tasks=lambda wildcards: task_files(wildcards.seed, wildcards.method, settings_of(wildcards)).files(),
+        predictions=lambda wildcards: task_files(
             wildcards.seed, wildcards.method, settings_of(wildcards)
         ).prediction_records(),
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
@@ -31,7 +31,7 @@ rule evaluate:
         gpu=gpus(),
     params:
         settings=lambda wildcards: settings_of(wildcards)
-        .examination(int(wildcards.seed), wildcards.method)
+        .evaluation_job(int(wildcards.seed), wildcards.method)
         .model_dump_json(),
         entry=entry,
         variant=of_variant,
@@ -58,7 +58,7 @@ rule floor:
         mem_mb=2000,
         gpu=gpus(),
     params:
-        settings=lambda wildcards: SETTINGS.examination(int(wildcards.seed), FLOOR).model_dump_json(),
+        settings=lambda wildcards: SETTINGS.evaluation_job(int(wildcards.seed), FLOOR).model_dump_json(),
     shell:
         "python -m pipeline.floor --seed {wildcards.seed} --log {log}"
 

@@ -23,7 +23,7 @@ rule train:
         gpu=gpus(),
     params:
         settings=lambda wildcards: settings_of(wildcards)
-        .lesson(int(wildcards.seed), wildcards.method, wildcards.task)
+        .training_job(int(wildcards.seed), wildcards.method, wildcards.task)
         .model_dump_json(),
         entry=entry,
         task=lambda wildcards: wildcards.task,
@@ -48,7 +48,7 @@ use rule train as train_base with:
 
 
 use rule train as train_together with:
-    # One lesson for all tasks: as long as all of another method's, and begun last it would be alone in the end.
+    # One training for all tasks: as long as all of another method's, and begun last it would be alone in the end.
     input:
         prepared=expand(rules.prepare.output, task=SETTINGS.sequence),
         weights=perceptual_weights(SETTINGS.sequence),
@@ -64,7 +64,7 @@ use rule train as train_together with:
     priority: 1
     params:
         settings=lambda wildcards: "".join(
-            SETTINGS.lesson(int(wildcards.seed), wildcards.method, task).model_dump_json()
+            SETTINGS.training_job(int(wildcards.seed), wildcards.method, task).model_dump_json()
             for task in SETTINGS.sequence
         ),
         entry=entry,

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from palimpsest import tracking
-from palimpsest.course import Course
 from palimpsest.errors import StorageError
 from palimpsest.layout import PREDICTIONS, SWEEP, TRACKING_DATABASE, Layout
 from palimpsest.methods.base import Component
@@ -23,6 +22,7 @@ from palimpsest.settings import FLOOR
 from palimpsest.storage.prediction_record import load_record
 from palimpsest.storage.task_file import TaskFile, load_task
 from palimpsest.sweeps import measured_below
+from palimpsest.task_files import TaskFiles
 
 MISSING = "not recorded"
 NO_DATABASE = f"unknown: there is no {TRACKING_DATABASE} here; it stays in the folder of the training"
@@ -142,7 +142,7 @@ def trainings(measured: Iterable[Measured]) -> Iterator[Path]:
         if method == FLOOR:
             continue
         own = layout.stored(seed, method, task)
-        base = [Course(replace(layout, own_base=has), seed, method, [task]).base for has in (True, False)]
+        base = [TaskFiles(replace(layout, own_base=has), seed, method, [task]).base for has in (True, False)]
         found = next((file for file in (own, *base) if file.exists()), None)
         if found is None:
             raise StorageError(f"{own}: was measured, and is gone; `snakemake --cores all {own}` makes it")

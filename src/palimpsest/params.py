@@ -20,6 +20,14 @@ TOP = ("preset", "data_root", "seeds", "defaults", "presets", "sweeps")
 all but `sweeps`, on which nothing of the study depends (`palimpsest.sweeps`)."""
 
 
+RENAMED = {
+    "task_pace": "head_lr_multiplier",
+    "pace": "lr_multiplier",
+    "score_share": "score_lr_end",
+}
+"""New names of settings by their old ones: a key of any group, or the full path of one."""
+
+
 class UniqueKeys(yaml.SafeLoader):
     """YAML in which a key that stands twice is a mistake, not a silent second value."""
 
@@ -164,6 +172,8 @@ def explain(problem: Any) -> str:
     if location[:1] == ["tasks"]:
         del location[2:3]  # the kind, by which pydantic found the model
     path = ".".join(location)
+    if problem["type"] == "extra_forbidden" and (new := RENAMED.get(path) or RENAMED.get(location[-1])):
+        return f"{path}: was renamed; write {new} in its place"
     if problem["type"] == "extra_forbidden":
         return f"{path}: unknown setting{nearest(location[-1], names_at(problem['loc'][:-1]))}"
     message = form_of(problem, path) or problem["msg"].removeprefix("Value error, ")

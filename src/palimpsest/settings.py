@@ -92,7 +92,7 @@ class TrainingSettings(SettingsGroup):
     batch_size: Annotated[int, Field(ge=1)] = 16
     learning_rate: Positive = 1e-3
     """Of weights (AdamW, linear warm-up, cosine to zero)."""
-    task_pace: Positive = 1.0
+    head_lr_multiplier: Positive = 1.0
     """How many times as fast BatchNorm and head learn: over weights that do not move they have a long way to go."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     warmup: Share = 0.05
@@ -322,11 +322,11 @@ def ways_of(method: str) -> list[str]:
 
 
 def without_training(task: AnyTask) -> AnyTask:
-    """A task without its overrides of the training, which a lesson has applied and nothing else needs."""
+    """A task without its overrides of the training, which a training has applied and nothing else needs."""
     return task.model_copy(update={"training": TrainingOverrides()})
 
 
-class Preparation(SettingsGroup):
+class PreparationJob(SettingsGroup):
     """What the prepared arrays of one task depend on."""
 
     dataset: DatasetSettings
@@ -341,7 +341,7 @@ class Preparation(SettingsGroup):
     others: Literal["background", "ignored"] | None
 
 
-class Lesson(SettingsGroup):
+class TrainingJob(SettingsGroup):
     """What one training depends on: one method learns one task."""
 
     seed: int
@@ -364,7 +364,7 @@ class Lesson(SettingsGroup):
         return [path for path in named if path is not None]
 
 
-class Examination(SettingsGroup):
+class EvaluationJob(SettingsGroup):
     """What measuring one method on all its tasks depends on."""
 
     seed: int
@@ -377,7 +377,7 @@ class Examination(SettingsGroup):
     samples: int
 
 
-class Composition(Examination):
+class CompositionJob(EvaluationJob):
     """What composing two tasks of one method depends on; `sequence` are these two."""
 
     composition: CompositionSettings
@@ -496,10 +496,10 @@ class Settings(SettingsGroup):
         """The compositions by name, without those of tasks that the sequence does not have."""
         return {made.name: made for made in self.compositions if {made.first, made.second} <= {*self.sequence}}
 
-    def preparation(self, task: str) -> Preparation:
+    def preparation_job(self, task: str) -> PreparationJob:
         """The cut that decides the prepared arrays of a task."""
         chosen = self.tasks[known(task, self.tasks, "task")]
-        return Preparation(
+        return PreparationJob(
             dataset=self.datasets[chosen.data],
             size=self.pictures.size,
             broken_share=self.pictures.broken_share,
@@ -512,8 +512,8 @@ class Settings(SettingsGroup):
             others=chosen.others if isinstance(chosen, SegmentationSettings) else None,
         )
 
-    def lesson(self, seed: int, method: str, task: str) -> Lesson:
-        """The cut that decides one training. The base network is the lesson of the method ``base``."""
+    def training_job(self, seed: int, method: str, task: str) -> TrainingJob:
+        """The cut that decides one training. The base network is the training of the method ``base``."""
         chosen = self.tasks[known(task, self.sequence, "task")]
         known(method, [*BASES, *METHODS], "method")
         overrides = chosen.training.model_dump(exclude_none=True)
@@ -523,7 +523,7 @@ class Settings(SettingsGroup):
         elif (method == BASE or (task == self.base_task and entry_of(method).together)) and self.base.steps:
             overrides.setdefault("steps", self.base.steps)
         crops = {key: overrides.pop(key) for key in ("smallest_scale",) if key in overrides}
-        return Lesson(
+        return TrainingJob(
             seed=seed,
             method=method,
             method_settings=self.method_settings.of(method),
@@ -543,10 +543,10 @@ class Settings(SettingsGroup):
         width = self.network.resblock_width or network.width
         return network.model_copy(update={"name": "resblock", "blocks": blocks, "width": width})
 
-    def examination(self, seed: int, method: str) -> Examination:
+    def evaluation_job(self, seed: int, method: str) -> EvaluationJob:
         """The cut that decides the measuring of one method."""
         known(method, [FLOOR, *METHODS], "method")
-        return Examination(
+        return EvaluationJob(
             seed=seed,
             method=method,
             method_settings=self.method_settings.of(method),
@@ -557,11 +557,11 @@ class Settings(SettingsGroup):
             samples=self.samples,
         )
 
-    def composition(self, name: str) -> Composition:
+    def composition_job(self, name: str) -> CompositionJob:
         """The cut that decides one composition, which is made of the first seed's networks."""
         made = self.composed[known(name, self.composed, "composition")]
         pair = [made.first, made.second]
-        return Composition(
+        return CompositionJob(
             seed=self.seeds[0],
             method=made.method,
             method_settings=self.method_settings.of(made.method),

@@ -85,12 +85,12 @@ def vary(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str) ->
                 " shorter sequences alone"
             )
     base, first, seed = shared_base(method), main.base_task, main.seeds[0]
-    own_base = varied.lesson(seed, base, first) != main.lesson(seed, base, first)
+    own_base = varied.training_job(seed, base, first) != main.training_job(seed, base, first)
     return varied.model_copy(update={"variant": Variant(name=name, own_base=own_base)})
 
 
 def shared_base(method: str) -> str:
-    """The lesson of `BASES` that a method stands on, be it by way of another method."""
+    """The training of `BASES` that a method stands on, be it by way of another method."""
     while method not in BASES:
         method = METHODS[method].base
     return method

@@ -270,7 +270,7 @@ def complete_runs(
     client = connect()
     last, entry = cells[-1].after, entry_of(method)
     for task in [last] if entry.together else dict.fromkeys(cell.after for cell in cells):
-        learned = cells[0].after if entry.together else task  # one lesson, under the first task's name
+        learned = cells[0].after if entry.together else task  # one training, under the first task's name
         run_id = find_run(client, training_tags(layout.scope, seed, method, learned)) or find_run(
             client, training_tags(layout.scope_of(entry.base), seed, entry.base, learned)
         )

@@ -31,7 +31,7 @@ from palimpsest.errors import DataError, StorageError
 from palimpsest.methods import METHODS
 from palimpsest.networks import Network
 from palimpsest.settings import AnyTask, NetworkSettings, Settings
-from palimpsest.storage.recall import StoredTasks
+from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Batch
 
@@ -157,7 +157,7 @@ def load(settings: Settings, seed: int, method: str, name: str) -> Translator:
         DataError: what the task is built from, as its painting, is missing.
     """
     stored = StoredTasks.of(settings, seed, method)
-    for path in [stored.path(name), *([stored.course.base] if METHODS[method].adds_to_base else [])]:
+    for path in [stored.path(name), *([stored.task_files.base] if METHODS[method].adds_to_base else [])]:
         if not path.exists():
             raise StorageError(f"{path}: not trained yet; make it with: {command(settings, seed, method, path)}")
     try:

@@ -143,7 +143,7 @@ def test_the_device_and_the_threads_are_those_of_the_settings(new_study: Callabl
     threads = torch.get_num_threads()
     settings = new_study(training={"threads": 2}).settings
     try:
-        assert choose_device(settings.examination(0, "scratch")) == CPU
+        assert choose_device(settings.evaluation_job(0, "scratch")) == CPU
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)

@@ -103,7 +103,7 @@ def test_a_base_network_that_is_no_task_of_the_method_counts_too(
 ) -> None:
     sizes = pd.DataFrame(size_rows(trained.stored(method)))
     assert sizes["task"].unique().tolist() == [*below, *trained.settings.sequence]
-    assert sizes["bytes"].sum() == sum(path.stat().st_size for path in trained.stored(method).course.files())
+    assert sizes["bytes"].sum() == sum(path.stat().st_size for path in trained.stored(method).task_files.files())
 
 
 @pytest.mark.slow

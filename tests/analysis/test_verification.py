@@ -109,7 +109,7 @@ def test_a_method_that_damages_the_network_in_memory_is_reported_as_changed(
         monkeypatch.setattr(built, "recall", recall_and_damage)
         return built
 
-    monkeypatch.setattr("palimpsest.storage.recall.build_method", forgetful)
+    monkeypatch.setattr("palimpsest.storage.stored_tasks.build_method", forgetful)
     found = outcomes(study, method)
     harmless = damage is statistics_moved and method in WITHOUT_STATISTICS
     assert set(found.values()) == ({"verified"} if harmless else {"changed"})
@@ -187,7 +187,7 @@ def test_an_exchanged_base_network_is_found(study: Study, method: str) -> None:
         tensors = {name: altered(tensor) for name, tensor in component.tensors.items()}
         return component if component.name in ("batchnorm", "head") else replace(component, tensors=tensors)
 
-    rewritten(stored.course.base, exchanged)
+    rewritten(stored.task_files.base, exchanged)
     if METHODS[method].adds_to_base:
         with pytest.raises(StorageError, match="belongs to the base network"):
             verify(study, method)
@@ -198,8 +198,8 @@ def test_an_exchanged_base_network_is_found(study: Study, method: str) -> None:
 
 @pytest.mark.slow
 def test_a_record_that_is_lost_or_of_another_task_is_refused(study: Study) -> None:
-    course = study.stored("piggyback").course
-    other, path = course.prediction_record("colour"), course.prediction_record("halves")
+    task_files = study.stored("piggyback").task_files
+    other, path = task_files.prediction_record("colour"), task_files.prediction_record("halves")
     path.write_bytes(other.read_bytes())
     with pytest.raises(StorageError, match="expected piggyback/halves of seed 0, found piggyback/colour of seed 0"):
         verify(study, "piggyback")

@@ -17,14 +17,16 @@ from palimpsest.data.sources import (
 )
 from palimpsest.data.voc import VocFolder
 from palimpsest.errors import DataError, SettingsError
-from palimpsest.settings import DatasetSettings, Preparation
+from palimpsest.settings import DatasetSettings, PreparationJob
 
 COCO = DatasetSettings(format="coco", source="generated", side=32, generate={"train2017": 2, "val2017": 1})
 VOC = DatasetSettings(format="voc", source="generated", side=32, generate={"train": 2, "val": 1})
 
 
-def preparation(dataset: DatasetSettings, classes: dict[str, list[str]] | None, others: str | None) -> Preparation:
-    return Preparation(
+def preparation(
+    dataset: DatasetSettings, classes: dict[str, list[str]] | None, others: str | None
+) -> PreparationJob:
+    return PreparationJob(
         dataset=dataset,
         size=32,
         broken_share=0,

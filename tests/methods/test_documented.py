@@ -78,7 +78,7 @@ def test_a_task_takes_as_many_bytes_as_the_table_says(method: str) -> None:
     earlier = (EarlierTask(None, (base,)),) if entry.starts_from == "previous" and method != "packnet" else ()  # type: ignore[arg-type]
     learner = build_method(method, MethodSettings().of(method))
     task = SimpleNamespace(name="task", head_channels=21)
-    learner.begin(Start(network, task, TrainingSettings(), earlier, together=(task,)))  # type: ignore[arg-type]
+    learner.begin_task(Start(network, task, TrainingSettings(), earlier, together=(task,)))  # type: ignore[arg-type]
     grown = ("bank", "owners")  # shared by all tasks, and larger by each
     counted = [
         component

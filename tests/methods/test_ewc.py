@@ -62,7 +62,7 @@ def start(network: nn.Module, fisher: tuple[float, float] | None = None, **more:
 def test_the_penalty_is_half_lambda_times_fisher_times_the_squared_way() -> None:
     network = TwoWeights((1.0, -2.0))
     method = Ewc(EwcSettings(weight=10.0))
-    method.begin(start(network, fisher=(3.0, 0.5)))
+    method.begin_task(start(network, fisher=(3.0, 0.5)))
     assert method.penalty(network, {}, torch.ones(())) == 0
     with torch.no_grad():
         network.trunk.weight += torch.tensor([0.2, -0.4]).view(1, 2, 1, 1)
@@ -87,7 +87,7 @@ def test_the_fisher_information_is_the_mean_of_squared_gradients() -> None:
 def test_the_fisher_information_of_later_tasks_is_added_to_what_is_left_of_the_earlier() -> None:
     network = TwoWeights((1.0, 0.0))
     method = Ewc(EwcSettings(decay=0.5, pictures=1))
-    method.begin(start(network, fisher=(4.0, 2.0), batches=lambda: iter([pictures((1.0, 2.0))])))
+    method.begin_task(start(network, fisher=(4.0, 2.0), batches=lambda: iter([pictures((1.0, 2.0))])))
     method.after_training(network)
     (fisher,) = [c for c in method.store(network) if c.name == "fisher"]
     assert (fisher.shared, fisher.needed_to) == (True, "learn")
@@ -104,7 +104,7 @@ def test_each_task_counts_alike_whatever_the_unit_of_its_likelihood() -> None:
 def test_on_the_base_task_nothing_trains_and_its_information_is_stored() -> None:
     network = TwoWeights((1.0, 0.0)).requires_grad_(False)
     method = Ewc(EwcSettings(pictures=1))
-    assert method.begin(start(network, batches=lambda: iter([pictures((1.0, 2.0))]))) == []
+    assert method.begin_task(start(network, batches=lambda: iter([pictures((1.0, 2.0))]))) == []
     method.after_training(network)
     stored = {c.name: c.tensors for c in method.store(network)}
     assert stored["fisher"]["trunk.weight.fisher"].flatten().tolist() == pytest.approx([1 / 2.5, 4 / 2.5])

@@ -31,19 +31,19 @@ def begun() -> tuple[Joint, Any]:
     network, method = Plain(), Joint(None)
     # a task may have the name of something that a module has
     tasks = [SimpleNamespace(name=name, head_channels=count) for name, count in (("labels", 5), ("train", 3))]
-    method.begin(Start(network, tasks[0], TrainingSettings(), together=tasks))  # type: ignore[arg-type]
+    method.begin_task(Start(network, tasks[0], TrainingSettings(), together=tasks))  # type: ignore[arg-type]
     return method, network.train()
 
 
 def test_a_task_computes_with_its_own_layers_and_moves_no_statistics_of_another(begun: tuple[Joint, Any]) -> None:
     method, network = begun
-    method.enter(network, "labels")
+    method.set_active_task(network, "labels")
     assert network(torch.rand(2, 1, 4, 4)).shape[1] == 5
     before = {name: tensor.clone() for c in method.store(network) for name, tensor in c.tensors.items()}
-    method.enter(network, "train")
+    method.set_active_task(network, "train")
     assert network(torch.rand(2, 1, 4, 4)).shape[1] == 3
     colour = {name: tensor.clone() for c in method.store(network) for name, tensor in c.tensors.items()}
-    method.enter(network, "labels")
+    method.set_active_task(network, "labels")
     after = {name: tensor for c in method.store(network) for name, tensor in c.tensors.items()}
     assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
     assert not torch.equal(colour["norm.running_mean"], after["norm.running_mean"])

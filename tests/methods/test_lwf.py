@@ -79,7 +79,7 @@ def penalty(method: Lwf, network: nn.Module, batch: dict[str, Any]) -> float:
 def test_all_earlier_heads_are_asked_on_the_new_pictures() -> None:
     network = Plain()
     method = Lwf(LwfSettings(weight=10.0))
-    method.begin(Start(network, None, TrainingSettings(), (earlier(1.0), earlier(3.0))))  # type: ignore[arg-type]
+    method.begin_task(Start(network, None, TrainingSettings(), (earlier(1.0), earlier(3.0))))  # type: ignore[arg-type]
     network.train()
     batch = {"picture": torch.full((1, 1, 2, 2), 1.0)}
     statistics = {name: buffer.clone() for name, buffer in network.named_buffers() if name.startswith("norm")}
@@ -89,7 +89,7 @@ def test_all_earlier_heads_are_asked_on_the_new_pictures() -> None:
     expected = 10 * (0.5**2 * 1 + 0.5**2 * 3**2) / 2
     assert penalty(method, network, batch) == pytest.approx(expected, rel=1e-5)
     warmer = Lwf(LwfSettings(weight=10.0, temperature=4.0))
-    warmer.begin(Start(Plain(), None, TrainingSettings(), (earlier(1.0), earlier(3.0))))  # type: ignore[arg-type]
+    warmer.begin_task(Start(Plain(), None, TrainingSettings(), (earlier(1.0), earlier(3.0))))  # type: ignore[arg-type]
     assert penalty(warmer, network, batch) == pytest.approx(2 * expected, rel=1e-5)
     assert network.norm.training
     assert all(torch.equal(network.get_buffer(name), before) for name, before in statistics.items())
@@ -98,7 +98,7 @@ def test_all_earlier_heads_are_asked_on_the_new_pictures() -> None:
 def test_the_gradient_reaches_the_trunk_and_not_the_teacher() -> None:
     network = Plain()
     method = Lwf(LwfSettings(weight=2.0))
-    method.begin(Start(network, None, TrainingSettings(), (earlier(1.0),)))  # type: ignore[arg-type]
+    method.begin_task(Start(network, None, TrainingSettings(), (earlier(1.0),)))  # type: ignore[arg-type]
     with torch.no_grad():
         network.trunk.weight.fill_(2.5)
     found = method.penalty(network, {"picture": torch.full((1, 1, 2, 2), 1.0)}, torch.tensor(0.5))
@@ -113,7 +113,7 @@ def test_the_gradient_reaches_the_trunk_and_not_the_teacher() -> None:
 def test_a_shared_batchnorm_answers_by_the_batch_and_moves_no_statistics() -> None:
     network = Plain()
     method = Lwf(LwfSettings(weight=10.0, batchnorm="shared"))
-    method.begin(Start(network, None, TrainingSettings(), (earlier(1.0),)))  # type: ignore[arg-type]
+    method.begin_task(Start(network, None, TrainingSettings(), (earlier(1.0),)))  # type: ignore[arg-type]
     network.train()
     batch = {"picture": torch.tensor([1.0, 3.0, 3.0, 5.0]).view(1, 1, 2, 2)}
     statistics = {name: buffer.clone() for name, buffer in network.named_buffers() if "running" in name}

@@ -98,13 +98,13 @@ def test_a_sigmoid_surrogate_is_one_at_the_threshold_and_falls_off_to_both_sides
 
 
 def test_averaged_scores_are_the_mean_of_those_taken() -> None:
-    _, mask = masked_linear(averaged=0.5, score_share=0.75)
+    _, mask = masked_linear(averaged=0.5, score_lr_end=0.75)
     for value in (1.0, 2.0, 6.0):
         mask.score.data.fill_(value)
-        mask.take()
-    mask.settle()
+        mask.update_average()
+    mask.apply_average()
     assert mask.score.tolist() == [[pytest.approx(3.0)] * 2] * 2
-    assert {"mean", "taken"} < mask.state_dict().keys()  # an interrupted training goes on with them
+    assert {"mean", "averaged_steps"} < mask.state_dict().keys()  # an interrupted training goes on with them
 
 
 def test_the_frozen_weight_gets_no_gradient_and_never_changes() -> None:

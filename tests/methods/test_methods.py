@@ -17,7 +17,7 @@ from palimpsest.networks.trunk import trunk_layers
 from palimpsest.settings import NetworkSettings, TrainingSettings
 
 Study = Any
-TRAINING = TrainingSettings(learning_rate=0.01, weight_decay=0.02, task_pace=3.0)
+TRAINING = TrainingSettings(learning_rate=0.01, weight_decay=0.02, head_lr_multiplier=3.0)
 
 CONVOLUTIONS = 22  # 10 in the encoder; 4 × (1 up, 2 others) in the decoder
 BATCHNORMS = 18
@@ -41,7 +41,7 @@ def begun(name: str, network: nn.Module) -> tuple[Method, list[Any]]:
     base = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     earlier = () if METHODS.get(name) == METHODS["packnet"] else (EarlierTask(None, (Component("network", base),)),)  # type: ignore[arg-type]
     together = [SimpleNamespace(name="only", head_channels=3)]
-    return method, method.begin(Start(network, None, TRAINING, earlier, together=together))  # type: ignore[arg-type]
+    return method, method.begin_task(Start(network, None, TRAINING, earlier, together=together))  # type: ignore[arg-type]
 
 
 def part_of(name: str) -> str:
@@ -108,11 +108,11 @@ def test_each_group_has_the_settings_that_are_its_own(network: nn.Module) -> Non
     assert (scores.learning_rate, scores.weight_decay) == (3e-3, 0.0)
     assert task.learning_rate == pytest.approx(0.03)
     assert (len(scores.parameters), len(task.parameters)) == (CONVOLUTIONS, 2 * BATCHNORMS + 2)
-    learner = build_method("adapter", AdapterSettings(pace=5.0))
-    adapters, task = learner.begin(Start(build_network(NetworkSettings(width=2), 3), None, TRAINING))  # type: ignore[arg-type]
+    learner = build_method("adapter", AdapterSettings(lr_multiplier=5.0))
+    adapters, task = learner.begin_task(Start(build_network(NetworkSettings(width=2), 3), None, TRAINING))  # type: ignore[arg-type]
     assert (adapters.learning_rate, task.learning_rate) == (pytest.approx(0.05), pytest.approx(0.03))
-    learner = build_method("batchnorm", BatchnormSettings(pace=2.0))
-    (task,) = learner.begin(Start(build_network(NetworkSettings(width=2), 3), None, TRAINING))  # type: ignore[arg-type]
+    learner = build_method("batchnorm", BatchnormSettings(lr_multiplier=2.0))
+    (task,) = learner.begin_task(Start(build_network(NetworkSettings(width=2), 3), None, TRAINING))  # type: ignore[arg-type]
     assert task.learning_rate == pytest.approx(0.06)
 
 
@@ -120,7 +120,7 @@ def test_the_mask_starts_with_all_weights_and_the_score_and_threshold_of_the_set
     settings = MaskSettings(score_learning_rate=0.5, initial_score=0.3, threshold=0.2, start="constant")
     method = build_method("piggyback", settings)
     before = network.eval()(torch.ones(1, 3, 32, 32))
-    (scores, _) = method.begin(Start(network, None, TRAINING))  # type: ignore[arg-type]
+    (scores, _) = method.begin_task(Start(network, None, TRAINING))  # type: ignore[arg-type]
     assert scores.learning_rate == 0.5
     assert torch.equal(network(torch.ones(1, 3, 32, 32)), before)
     masks = [module for module in network.modules() if isinstance(module, BinaryMask)]
@@ -195,9 +195,9 @@ def base_of(network: nn.Module) -> dict[str, torch.Tensor]:
 def test_a_tensor_of_another_network_is_refused(network: nn.Module, name: str) -> None:
     stored, method = stored_by(name)
     with pytest.raises(StorageError, match=r"no tensor 'encoder\.extra'"):
-        method.recall(network, base_of(network), {**stored, "encoder.extra": torch.zeros(1)})
+        method.load_weights(network, base_of(network), {**stored, "encoder.extra": torch.zeros(1)})
     with pytest.raises(StorageError, match=r"head\.bias: expected shape \(3,\), found \(4,\)"):
-        method.recall(network, base_of(network), {**stored, "head.bias": torch.zeros(4)})
+        method.load_weights(network, base_of(network), {**stored, "head.bias": torch.zeros(4)})
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -208,14 +208,14 @@ def test_a_stored_task_that_lacks_a_part_is_refused(network: nn.Module, name: st
         pytest.skip("this network has no BatchNorm")
     del stored[missing]
     with pytest.raises(StorageError, match=re.escape(missing)):
-        method.recall(network, base_of(network), stored)
+        method.load_weights(network, base_of(network), stored)
 
 
 def test_a_layer_without_a_mask_is_refused(network: nn.Module) -> None:
     stored, method = stored_by("piggyback")
-    del stored["decoder.rises.0.up.mask"]
-    with pytest.raises(StorageError, match=r"decoder\.rises\.0\.up"):
-        method.recall(network, base_of(network), stored)
+    del stored["decoder.up_blocks.0.up.mask"]
+    with pytest.raises(StorageError, match=r"decoder\.up_blocks\.0\.up"):
+        method.load_weights(network, base_of(network), stored)
 
 
 def test_the_table_says_what_each_method_starts_from() -> None:

@@ -20,7 +20,7 @@ def plain(components: list[Component]) -> nn.Module:
     """The network that runs what was stored last."""
     network = build_network(NetworkSettings(width=2), 3)
     tensors = {name: tensor for component in components for name, tensor in component.tensors.items()}
-    PackNet(PackNetSettings()).recall(network, {}, tensors)
+    PackNet(PackNetSettings()).load_weights(network, {}, tensors)
     return network
 
 
@@ -28,7 +28,7 @@ def learn(network: nn.Module, earlier: list[Component], keep: float) -> tuple[Pa
     """One task, whose training moves every free weight."""
     method = PackNet(PackNetSettings(keep=keep))
     before = (EarlierTask(None, tuple(earlier)),) if earlier else ()  # type: ignore[arg-type]
-    method.begin(Start(network, None, TrainingSettings(), before))  # type: ignore[arg-type]
+    method.begin_task(Start(network, None, TrainingSettings(), before))  # type: ignore[arg-type]
     with torch.no_grad():
         for _, layer in trunk_layers(network):
             original(layer).add_(torch.randn_like(layer.weight))
@@ -81,7 +81,7 @@ def test_the_room_that_is_left_is_told_and_where_there_is_none_the_setting_is_na
     torch.manual_seed(0)
     half, stored = learn(build_network(NetworkSettings(width=2), 3), [], keep=0.5)
     network = build_network(NetworkSettings(width=2), 3)
-    half.begin(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
+    half.begin_task(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
     assert half.diagnostics(network) == {"free": 0.0}  # nothing is given back before it prunes
     half.after_step(network, 1.0)
     assert half.diagnostics(network)["free"] == pytest.approx(0.5, abs=0.01)
@@ -93,7 +93,7 @@ def test_the_room_that_is_left_is_told_and_where_there_is_none_the_setting_is_na
 def test_the_smallest_weights_are_given_back() -> None:
     network = build_network(NetworkSettings(width=2), 3)
     method = PackNet(PackNetSettings(keep=0.25))
-    method.begin(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
+    method.begin_task(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
     method.after_step(network, 1.0)
     for _, layer, packed in packed_layers(network):
         weight = original(layer).detach().abs()

@@ -38,7 +38,7 @@ def begun(name: str, changes: dict[str, Any]) -> tuple[Reparametrised, nn.Module
     method = build_method(name, settings.model_copy(update=changes) if settings else None)
     assert isinstance(method, Reparametrised)
     earlier = (EarlierTask(None, (Component("network", base),)),)  # type: ignore[arg-type]
-    method.begin(Start(network, None, TrainingSettings(), earlier))  # type: ignore[arg-type]
+    method.begin_task(Start(network, None, TrainingSettings(), earlier))  # type: ignore[arg-type]
     return method, network, base
 
 
@@ -83,7 +83,7 @@ def test_what_is_recalled_is_what_was_learned_bit_for_bit(name: str, changes: di
     other = network_of(name)
     untouched = {key: tensor.clone() for key, tensor in base.items()}
     bodies = {key: tensor for key, tensor in base.items() if not key.startswith("head.")}
-    method.recall(other, bodies, stored(method, network))
+    method.load_weights(other, bodies, stored(method, network))
     for layer_name, layer in trunk_layers(other):
         assert torch.equal(layer.weight.view(torch.int32), expected[layer_name].contiguous().view(torch.int32)), (
             layer_name

@@ -32,7 +32,7 @@ def test_five_tasks_have_the_studys_size(method: str, mib: float) -> None:
         network = ResblockNetwork(64, 21, blocks=number)
         shared = trunk_state(ResblockNetwork(64, 3, blocks=0))
     learner = build_method(method, None)
-    learner.begin(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
+    learner.begin_task(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
     (blocks,) = (component for component in learner.store(network) if component.name == "blocks")
     sizes = [sum(tensor.nbytes for tensor in part.values()) / MIB for part in (shared, blocks.tensors)]
     assert round(round(sizes[0], 1) + 5 * round(sizes[1], 1), 1) == mib

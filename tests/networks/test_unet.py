@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from palimpsest.networks import build_network
-from palimpsest.networks.unet import Rise, Stage, UNet, start_as_nearest_neighbour
+from palimpsest.networks.unet import Stage, UNet, UpBlock, start_as_nearest_neighbour
 from palimpsest.settings import NetworkSettings
 
 MIB = 2**20
@@ -43,9 +43,9 @@ def test_no_convolution_has_a_bias_but_the_head(study: UNet) -> None:
 def test_the_channels_are_those_of_the_study(study: UNet) -> None:
     stages = [[m.out_channels for m in stage if isinstance(m, nn.Conv2d)] for stage in study.encoder.stages]
     assert stages == [[64, 64], [128, 128], [256, 256], [512, 512], [512, 512]]
-    rises = [(r.up.in_channels, r.up.out_channels, r.stage[0].in_channels) for r in study.decoder.rises]
-    assert rises == [(512, 512, 1024), (256, 256, 512), (128, 128, 256), (64, 64, 128)]
-    assert [rise.stage[3].out_channels for rise in study.decoder.rises] == [256, 128, 64, 64]
+    up_blocks = [(r.up.in_channels, r.up.out_channels, r.stage[0].in_channels) for r in study.decoder.up_blocks]
+    assert up_blocks == [(512, 512, 1024), (256, 256, 512), (128, 128, 256), (64, 64, 128)]
+    assert [up_block.stage[3].out_channels for up_block in study.decoder.up_blocks] == [256, 128, 64, 64]
     assert (study.head.in_channels, study.head.out_channels, study.head.kernel_size) == (64, 21, (1, 1))
     assert study.head_width == 64
 
@@ -69,13 +69,13 @@ def test_the_encoder_gives_one_feature_map_per_stage_each_half_of_the_one_before
 
 
 def test_the_skip_is_concatenated_behind_what_comes_from_below() -> None:
-    rise = Rise(2, 3, 4, "zeros").eval()
+    up_block = UpBlock(2, 3, 4, "zeros").eval()
     seen: list[torch.Tensor] = []
-    rise.stage.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    up_block.stage.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
     below, skip = torch.rand(1, 2, 4, 4), torch.rand(1, 3, 8, 8)
-    assert rise(below, skip).shape == (1, 4, 8, 8)
+    assert up_block(below, skip).shape == (1, 4, 8, 8)
     assert torch.equal(seen[0][:, 2:], skip)
-    assert torch.equal(seen[0][:, :2], rise.up(below))
+    assert torch.equal(seen[0][:, :2], up_block.up(below))
 
 
 def test_pictures_are_centred_before_the_first_convolution() -> None:

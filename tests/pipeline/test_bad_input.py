@@ -324,11 +324,11 @@ def test_a_loss_that_becomes_no_number_ends_one_training_alone() -> None:
     for name in ("src", "pipeline"):  # the code is among what identifies a training
         Path(name).symlink_to(ROOT / name)
     study = Study(Path.cwd())  # in processes of their own: MLflow keeps a database open
-    lesson = ("python", "-m", "pipeline.train", "--seed", "0", "--log", "logs/train.log")
-    study.run(*lesson, "--method", "base", "--task", "shapes")
+    job = ("python", "-m", "pipeline.train", "--seed", "0", "--log", "logs/train.log")
+    study.run(*job, "--method", "base", "--task", "shapes")
     before = finished()
     diverging = ("--config", '{"training": {"learning_rate": 1e30, "warmup": 0}}')
-    ended = study.run(*lesson, "--method", "scratch", "--task", "maps", *diverging, check=False)
+    ended = study.run(*job, "--method", "scratch", "--task", "maps", *diverging, check=False)
     assert ended.returncode == 1 and finished() == before
     told = r"error: step [123]: the loss is (nan|inf); lower training\.learning_rate"
     assert re.fullmatch(told, ended.stderr.splitlines()[-1]) and "Traceback" not in ended.stderr, ended.stderr

@@ -11,7 +11,7 @@ import pytest
 from palimpsest import tracking
 from palimpsest.errors import StorageError
 from palimpsest.methods import BASE
-from palimpsest.training.lesson import checkpoint_of
+from palimpsest.training.task_training import checkpoint_of
 from pipeline import train
 from tests.conftest import Study as SmallStudy
 from tests.pipeline.conftest import copied

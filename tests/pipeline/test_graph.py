@@ -45,7 +45,7 @@ def of(*methods: str) -> str:
 DEPENDENTS = {
     # Rules, with a method or a kind of task in brackets where only those: modules of src/palimpsest.
     "raw weights prepare train evaluate floor collect report": (
-        ". errors interruption job layout liveness machine output params schema settings storage storage.atomic"
+        ". errors interruption layout liveness machine output params schema settings stage storage storage.atomic"
         " sweeps"
     ),
     "raw weights prepare train evaluate floor": "data data.arrays data.files data.grey data.pictures",
@@ -71,12 +71,12 @@ DEPENDENTS = {
     ),
     "train evaluate floor report": "provenance",
     "train evaluate floor": (
-        "analysis.measurement course data.batches devices methods.base networks.trunk storage.prediction_record"
-        " storage.recall storage.task_file"
+        "analysis.measurement task_files data.batches devices methods.base networks.trunk storage.prediction_record"
+        " storage.stored_tasks storage.task_file"
     ),
     "train evaluate": "database tracking training training.cost",
     "train": (
-        "networks.pretrained networks.standardised training.checkpoint training.lesson training.loop"
+        "networks.pretrained networks.standardised training.checkpoint training.task_training training.loop"
         " training.adversary"
     ),
     "train[base] train[autoencoder] train[scratch] evaluate[scratch]": "methods.scratch",
@@ -94,8 +94,8 @@ DEPENDENTS = {
     of(*MASKS, "bitdelta", "packnet", "piggyback-gan", "adapter", "modulation"): "methods.reparametrised",
     "train evaluate floor collect report": "analysis",
     "evaluate collect report": "analysis.tables",
-    "evaluate floor": "analysis.forgetting storage.resident",
-    "evaluate": "analysis.lessons analysis.masks analysis.sizes analysis.verification",
+    "evaluate floor": "analysis.forgetting storage.switcher",
+    "evaluate": "analysis.trainings analysis.masks analysis.sizes analysis.verification",
     "collect report": ("analysis.accounting analysis.transfer metrics.described report report.summary"),
     "report": (
         "report.chart report.page report.pictures report.readme report.stored report.study report.sweep"

@@ -16,7 +16,7 @@ def test_zeros_and_similarity_stand_with_their_comparison(page):
     assert ["style-gogh", "0.6600 0.6250 · +3.5"] in read(html).rows
 
 
-def test_what_methods_tell_of_their_lessons_stands_task_by_task(page):
+def test_what_methods_tell_of_their_trainings_stands_task_by_task(page):
     rows = read(page()).rows
     assert ["piggyback", "weights that no task owns yet (%)", "–", "36", "–"] in rows
     assert ["piggyback", "spare", "–", "–", "1,234"] in rows  # of which nothing is known

@@ -71,11 +71,11 @@ PENALTY = sweep(
     [
         ("", "method_settings.ewc.weight", "10.0"),
         ("", "method_settings.ewc.batchnorm", "task"),
-        ("", "training.task_pace", "4.0"),
+        ("", "training.head_lr_multiplier", "4.0"),
         ("stiff", "method_settings.ewc.weight", "100.0"),
         ("loose", "method_settings.ewc.weight", "1.0"),
         ("bn", "method_settings.ewc.batchnorm", "shared"),
-        ("pace", "training.task_pace", "1.0"),  # the same number as a weight, of which there is a line
+        ("pace", "training.head_lr_multiplier", "1.0"),  # the same number as a weight, of which there is a line
     ],
 )
 

@@ -33,8 +33,8 @@ def stored_study(new_study: NewStudy) -> NewStudy:
 
     def make(method: str) -> Study:
         study = new_study()
-        for number, path in enumerate(study.stored(method).course.files()):
-            if not path.exists():  # one lesson may store all
+        for number, path in enumerate(study.stored(method).task_files.files()):
+            if not path.exists():  # one training may store all
                 study.store_untrained(path.parent.name, path.stem, moved(number))
         return study
 

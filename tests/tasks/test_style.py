@@ -112,12 +112,12 @@ def test_two_halves_of_the_painting_pass_together_but_each_alone_is_off(tmp_path
     whole = torch.cat([halves[0], halves[1]], dim=2)
     Image.fromarray(whole.permute(1, 2, 0).numpy()).save(tmp_path / "halves.png")
     task = StyleTask("style-gogh", settings(tmp_path / "halves.png", style_weight=1.0))
-    look = task.look(halves / 255, halves / 255)
+    statistics = task.statistics(halves / 255, halves / 255)
     # The layer of colours; those of strokes also see the border between the halves.
-    torch.testing.assert_close(look.grams[0], task.judge(torch.device("cpu")).grams[0])
+    torch.testing.assert_close(statistics.grams[0], task.perceptual_loss(torch.device("cpu")).grams[0])
     pooled = task.losses(halves / 255, {"picture": halves})["style_loss"].item()
     alone = [task.losses(half[None] / 255, {"picture": half[None]})["style_loss"].item() for half in halves]
-    together = style_loss(look.grams, task.judge(torch.device("cpu")).grams).item()
+    together = style_loss(statistics.grams, task.perceptual_loss(torch.device("cpu")).grams).item()
     assert together < 0.75 * min(alone)
     assert pooled == pytest.approx(0.1 * sum(alone) / 2 + 0.9 * together)
 
@@ -171,10 +171,10 @@ def test_paints_the_prediction_and_the_photograph(painting: Path):
 
 def test_what_the_loss_needs_is_neither_trained_nor_stored(painting: Path):
     task = StyleTask("style-gogh", settings(painting))
-    judge = task.judge(torch.device("cpu"))
+    perceptual_loss = task.perceptual_loss(torch.device("cpu"))
     assert not any(parameter.requires_grad for parameter in task.parameters())
     assert not task.state_dict()
-    assert [tuple(gram.shape) for gram in judge.grams] == [
+    assert [tuple(gram.shape) for gram in perceptual_loss.grams] == [
         (1, 32, 32),
         *[(1, 16, 16)] * 3,
     ]
@@ -195,7 +195,7 @@ def test_a_painting_that_is_too_large_is_refused_and_no_setting_is_named(tmp_pat
 
 def test_a_missing_painting_is_named(tmp_path: Path):
     with pytest.raises(DataError, match=r"lost\.jpg: no such file; see tasks\.style-gogh\.picture"):
-        StyleTask("style-gogh", settings(tmp_path / "lost.jpg")).judge(torch.device("cpu"))
+        StyleTask("style-gogh", settings(tmp_path / "lost.jpg")).perceptual_loss(torch.device("cpu"))
 
 
 def test_a_painting_is_seen_as_a_viewer_shows_it(tmp_path: Path):
@@ -210,11 +210,11 @@ def test_the_weights_of_another_network_are_told_with_the_setting(painting: Path
     torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "vgg16.pth")
     task = StyleTask("style-gogh", settings(painting, perceptual="squeezenet", weights=tmp_path / "vgg16.pth"))
     with pytest.raises(DataError, match=r"vgg16\.pth: not the weights of .*; see tasks\.style-gogh\.weights"):
-        task.judge(torch.device("cpu"))
+        task.perceptual_loss(torch.device("cpu"))
 
 
 @pytest.mark.parametrize("length", [0, 60])
 def test_a_broken_painting_is_named(painting: Path, length: int):
     painting.write_bytes(painting.read_bytes()[:length])
     with pytest.raises(DataError, match=r"painting\.png: .*; see tasks\.style-gogh\.picture"):
-        StyleTask("style-gogh", settings(painting)).judge(torch.device("cpu"))
+        StyleTask("style-gogh", settings(painting)).perceptual_loss(torch.device("cpu"))

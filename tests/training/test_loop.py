@@ -21,7 +21,7 @@ from palimpsest.networks import build_network
 from palimpsest.networks.trunk import batchnorm_layers, trunk_layers
 from palimpsest.settings import NetworkSettings, PictureSettings, TrainingSettings
 from palimpsest.tasks.base import Batch, Task
-from palimpsest.training.loop import Plan, Subject, clip, describe, schedule, start_fabric, train, turns_of
+from palimpsest.training.loop import Plan, TaskData, clip, describe, schedule, start_fabric, train, turns_of
 
 Study = Any
 SMALL = {"steps": 6, "batch_size": 4, "steps_per_epoch": 2, "learning_rate": 0.01, "accelerator": "cpu"}
@@ -45,7 +45,7 @@ def test_the_rate_is_above_zero_and_at_most_one_at_every_step(steps: int, warmup
 
 
 def test_a_group_may_come_to_rest_before_the_others() -> None:
-    rates = [schedule(step, 100, 0.1, share=0.6) for step in range(100)]
+    rates = [schedule(step, 100, 0.1, lr_end=0.6) for step in range(100)]
     assert rates[35] == pytest.approx(0.5) and rates[59] > 0  # half-way between the ends of warm-up and training
     assert rates[60:] == [0] * 40
 
@@ -97,17 +97,17 @@ class Toy:
         self.task: Task = study.task("shapes")
         self.network: nn.Module = build_network(NetworkSettings(width=2), 3)
         self.method = method or build_method("scratch", None)
-        self.groups = self.method.begin(Start(self.network, self.task, settings))
+        self.groups = self.method.begin_task(Start(self.network, self.task, settings))
         self.plan = Plan(settings, folder / "a.resume", "key")
         pictures = PictureSettings(size=32, crop=32)
         arrays = study.prepared["shapes"]
-        self.subject = Subject(self.task, arrays, pictures, settings.batch_size, settings.steps, seed=5)
+        self.data = TaskData(self.task, arrays, pictures, settings.batch_size, settings.steps, seed=5)
 
     def train(
-        self, fabric: Fabric | None = None, beside: Sequence[Subject] = (), **options: Any
+        self, fabric: Fabric | None = None, beside: Sequence[TaskData] = (), **options: Any
     ) -> list[dict[str, float]]:
-        fabric, subjects = fabric or start_fabric(self.plan.training), [self.subject, *beside]
-        return train(fabric, self.network, self.method, self.groups, subjects, self.plan, **options)
+        fabric, task_data = fabric or start_fabric(self.plan.training), [self.data, *beside]
+        return train(fabric, self.network, self.method, self.groups, task_data, self.plan, **options)
 
 
 def test_several_subjects_take_even_turns_and_end_together() -> None:
@@ -125,7 +125,7 @@ def test_subjects_that_take_turns_do_not_learn_less_for_the_unit_of_their_loss(
         toy = Toy(new_study(), tmp_path / str(unit), steps=1, precision="32-true", gradient_clip=1e6)
         task = copy.copy(toy.task)
         task.losses = lambda *given: {"loss": unit * toy.task.losses(*given)["loss"]}  # type: ignore[method-assign]
-        toy.train(beside=[replace(toy.subject, task=task, seed=6)])
+        toy.train(beside=[replace(toy.data, task=task, seed=6)])
         return torch.cat([parameter.detach().flatten() for parameter in toy.network.parameters()])
 
     apart = (learned_beside(1 / 16) - learned_beside(1)).abs()
@@ -193,7 +193,7 @@ def test_batchnorm_keeps_its_statistics_in_the_last_steps_and_trains_on(new_stud
     scales: list[Tensor] = []
 
     class Looking(Watching):
-        def after_step(self, network: nn.Module, share: float) -> None:
+        def after_step(self, network: nn.Module, progress: float) -> None:
             (_, layer), *_ = batchnorm_layers(network)
             statistics.append(layer.running_mean.clone())  # type: ignore[operator]
             scales.append(layer.weight.detach().clone())  # type: ignore[operator]
@@ -209,14 +209,14 @@ def test_the_mask_is_made_of_the_scores_mean_before_they_come_to_rest(new_study:
     seen: list[Tensor] = []
 
     class Looking(Piggyback):
-        def after_step(self, network: nn.Module, share: float) -> None:
+        def after_step(self, network: nn.Module, progress: float) -> None:
             (_, layer), *_ = trunk_layers(network)
             seen.append(learned(layer).get_parameter("score").detach().clone())
-            super().after_step(network, share)
-            if share == 1:
+            super().after_step(network, progress)
+            if progress == 1:
                 seen.append(learned(layer).get_parameter("score").detach().clone())
 
-    method = Looking(MaskSettings(score_share=0.75, averaged=0.25))
+    method = Looking(MaskSettings(score_lr_end=0.75, averaged=0.25))
     Toy(new_study(), tmp_path, method, steps=8).train()
     assert torch.allclose(seen[-1], (seen[4] + seen[5]) / 2)  # of steps 5 and 6 of 8
     assert torch.equal(seen[6], seen[-1]) and torch.equal(seen[7], seen[-1])
@@ -237,19 +237,19 @@ class Watching(Method):
 
     def __init__(self) -> None:
         super().__init__()
-        self.shares: list[float] = []
+        self.progress: list[float] = []
         self.done = 0
         self.scratch = build_method("scratch", None)
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
-        return self.scratch.begin(start)
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
+        return self.scratch.begin_task(start)
 
     def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor:
         assert not loss.requires_grad and loss > 0 and batch["picture"].dtype == torch.uint8
         return torch.tensor(100.0)
 
-    def after_step(self, network: nn.Module, share: float) -> None:
-        self.shares.append(share)
+    def after_step(self, network: nn.Module, progress: float) -> None:
+        self.progress.append(progress)
 
     def after_training(self, network: nn.Module) -> None:
         self.done += 1
@@ -263,7 +263,7 @@ def test_a_method_is_asked_at_every_step_and_once_at_the_end(new_study: Any, tmp
     toy = Toy(new_study(), tmp_path, Watching(), steps=4)
     history = toy.train()
     assert isinstance(toy.method, Watching)
-    assert toy.method.shares == [0.25, 0.5, 0.75, 1.0] and toy.method.done == 1
+    assert toy.method.progress == [0.25, 0.5, 0.75, 1.0] and toy.method.done == 1
     assert all(entry["penalty"] == 100 and 0 < entry["loss"] < 5 for entry in history)
 
 
@@ -274,9 +274,9 @@ class Holding(Watching):
         super().__init__()
         self.weight = weight
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
         self.anchor = [p.detach().clone() for p in start.network.parameters()]
-        return super().begin(start)
+        return super().begin_task(start)
 
     def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor:
         return self.weight * torch.stack([square.sum() for square in self.squares(network)]).sum()

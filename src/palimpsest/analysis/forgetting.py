@@ -15,9 +15,9 @@ import torch
 from palimpsest.analysis.measurement import Measurement, Predictor, headline, measure
 from palimpsest.data.arrays import Prepared
 from palimpsest.devices import device_for
-from palimpsest.settings import Examination
-from palimpsest.storage.recall import StoredTasks
-from palimpsest.storage.resident import ResidentTasks
+from palimpsest.settings import EvaluationJob
+from palimpsest.storage.stored_tasks import StoredTasks
+from palimpsest.storage.switcher import TaskSwitcher
 from palimpsest.tasks.base import Task
 
 log = logging.getLogger(__name__)
@@ -46,11 +46,11 @@ def forgetting_matrix(
     """
     for last, after in enumerate(tasks):
         learned = tasks[: last + 1]
-        resident = ResidentTasks(stored, learned, device)
+        switcher = TaskSwitcher(stored, learned, device)
         for task in learned:
-            resident.switch(task.name)
+            switcher.switch(task.name)
         for task in learned:
-            predictor = Predictor(resident.switch(task.name), task)
+            predictor = Predictor(switcher.switch(task.name), task)
             measured = measure(predictor, task, prepared[task.name], device, samples)
             log.info("%s after %s: %s", task.name, after.name, headline(measured.metrics))
             yield Cell(task.name, after.name, measured)
@@ -72,7 +72,7 @@ def metric_rows(cells: Sequence[Cell]) -> list[dict[str, object]]:
     ]
 
 
-def choose_device(examination: Examination) -> torch.device:
+def choose_device(job: EvaluationJob) -> torch.device:
     """Where to measure, as the settings say; also sets the number of CPU threads."""
-    torch.set_num_threads(examination.threads)
-    return device_for(examination.accelerator)
+    torch.set_num_threads(job.threads)
+    return device_for(job.accelerator)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from palimpsest.methods.base import MASK
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
-from palimpsest.storage.recall import StoredTasks
+from palimpsest.storage.stored_tasks import StoredTasks
 
 Mask = dict[str, NDArray[np.bool_]]
 """Flat bits by layer; of ternary masks, too, whether a weight takes part."""

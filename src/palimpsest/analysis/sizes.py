@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from palimpsest.storage.recall import StoredTasks, load
+from palimpsest.storage.stored_tasks import StoredTasks, load
 from palimpsest.storage.task_file import TaskFile
 
 
@@ -13,10 +13,10 @@ def size_rows(stored: StoredTasks) -> list[dict[str, object]]:
 
     A component that all tasks share counts once, with the task that wrote it last. What a file has beyond its
     tensors counts as ``metadata``. A base network that is no task of the method's counts under the name of the
-    lesson that made it.
+    training that made it.
     """
     rows: list[dict[str, object]] = []
-    for path in stored.course.files():
+    for path in stored.task_files.files():
         if path not in map(stored.path, stored.sequence):
             file = load(path)
             rows += file_rows(file.provenance.method, file, set())

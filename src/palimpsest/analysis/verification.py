@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from palimpsest.analysis.forgetting import Cell
 from palimpsest.analysis.tables import Outcome
 from palimpsest.storage.prediction_record import PredictionRecord
-from palimpsest.storage.recall import StoredTasks
+from palimpsest.storage.stored_tasks import StoredTasks
 
 
 @dataclass(frozen=True)

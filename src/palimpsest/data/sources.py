@@ -14,7 +14,7 @@ from palimpsest.data.pictures import USUAL, Limits
 from palimpsest.data.prepare import Classes, class_mapping
 from palimpsest.data.voc import VocFolder
 from palimpsest.errors import SettingsError
-from palimpsest.settings import DatasetSettings, Preparation
+from palimpsest.settings import DatasetSettings, PreparationJob
 from palimpsest.storage.atomic import replacing, replacing_folder
 
 AnyFolder = CocoFolder | VocFolder | PairedFolder
@@ -83,27 +83,27 @@ def open_dataset(dataset: DatasetSettings, folder: Path, limits: Limits = USUAL)
     return CocoFolder(root) if dataset.format == "coco" else VocFolder(root)
 
 
-def classes_of(task: str, preparation: Preparation, dataset: AnyFolder) -> Classes | None:
+def classes_of(task: str, job: PreparationJob, dataset: AnyFolder) -> Classes | None:
     """Return which categories make up which class, for tasks that have classes.
 
     Raises:
         SettingsError: the data set has no such category; names the key's full path.
         DataError: categories cannot be told apart, or those of two splits differ; names the file.
     """
-    if preparation.classes is None or isinstance(dataset, PairedFolder):
+    if job.classes is None or isinstance(dataset, PairedFolder):
         return None
     by_split, annotated, notes = [], None, []
     if isinstance(dataset, CocoFolder):
-        listed = itertools.chain.from_iterable(preparation.classes.values())
-        by_split = dataset.annotated(preparation.splits.values(), listed)
+        listed = itertools.chain.from_iterable(job.classes.values())
+        by_split = dataset.annotated(job.splits.values(), listed)
         annotated = total(by_split)
     categories = dataset.categories
     try:
-        names, class_of = class_mapping(preparation.classes, categories, annotated)
+        names, class_of = class_mapping(job.classes, categories, annotated)
         if annotated is not None:
-            notes = notes_on(preparation.classes, categories, annotated)
-            notes += check_twins(preparation.classes, class_of, by_split)
+            notes = notes_on(job.classes, categories, annotated)
+            notes += check_twins(job.classes, class_of, by_split)
     except SettingsError as error:
         raise SettingsError(f"tasks.{task}.{error}") from error
-    other = 255 if preparation.others == "ignored" else 0
+    other = 255 if job.others == "ignored" else 0
     return Classes(tuple(names), class_of, other, tuple(f"tasks.{task}.{note}" for note in notes))

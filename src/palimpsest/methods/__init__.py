@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from palimpsest.methods.base import Method
 
 BASE = "base"
-"""The lesson that makes the network that methods share; stored once per seed."""
+"""The training that makes the network that methods share; stored once per seed."""
 AUTOENCODER = "autoencoder"
 """The same for the residual networks: it learns to return its input."""
 
@@ -28,15 +28,15 @@ class Entry:
     adds_to_base: bool = False
     """Whether a stored task runs on the base network, and needs its file; otherwise it brings all it needs."""
     learns_base_task: bool = False
-    """Whether the method has a lesson for the base task too, and stores it in its own way; otherwise the base
+    """Whether the method has a training for the base task too, and stores it in its own way; otherwise the base
     network's file is what it has of that task."""
     can_forget: bool = False
     """A later task overwrites weights that earlier tasks run on. All other methods cannot forget by
     construction: comparing their predictions with those of the time of learning checks files and loading."""
     together: bool = False
-    """Whether one lesson teaches all tasks at once."""
+    """Whether one training teaches all tasks at once."""
     base: str = BASE
-    """The lesson or method whose base task makes the base network."""
+    """The training or method whose base task makes the base network."""
     blocks: int | None = None
     """Residual blocks at each place of a residual network; None for the network of the settings."""
     can_blend: bool = False
@@ -103,11 +103,11 @@ BASES: dict[str, Entry] = {
         "palimpsest.methods.scratch:Scratch", starts_from="nothing", learns_base_task=True, blocks=0
     ),
 }
-"""Lessons that no method is compared by, each of the base task: a whole network from random weights."""
+"""Trainings that no method is compared by, each of the base task: a whole network from random weights."""
 
 
 def entry_of(name: str) -> Entry:
-    """What is entered of a method, or of a lesson that makes a base network."""
+    """What is entered of a method, or of a training that makes a base network."""
     return BASES[name] if name in BASES else METHODS[name]
 
 

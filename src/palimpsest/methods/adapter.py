@@ -68,14 +68,14 @@ class Adapter(Reparametrised):
         """The convolutions that have a middle."""
         return ((name, layer) for name, layer in trunk_layers(network) if isinstance(layer, nn.Conv2d))
 
-    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+    def make_parametrization(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
         """An adapter that adds nothing yet."""
         weight = layer.weight.detach()
         return LowRank(weight, self.settings.rank) if self.settings.rank else Pointwise(weight)
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
         """The adapters."""
-        return [modules_group("adapters", modules, start, self.settings.pace)]
+        return [modules_group("adapters", modules, start, self.settings.lr_multiplier)]
 
     def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
         """The sum of both convolutions' weights."""

@@ -5,7 +5,7 @@ added to the loss, what happens between steps and after training, and what has t
 and to go on learning. How the methods of the field map onto these words:
 
 ==================  ==========  ============================  ===========================  ========================
-method              from        `begin`: what trains          while and after training     `store`
+method              from        `begin_task`: what trains     while and after training     `store`
 ==================  ==========  ============================  ===========================  ========================
 scratch             nothing     everything                                                 network
 fine-tune           previous    everything                                                 network (shared)
@@ -26,8 +26,8 @@ piggyback, ternary  base        scores over frozen weights    `after_step` may a
 piggyback-affine    base        scores, scalars                                            mask, scalars
 piggyback-gan       previous    free filters, coefficients                                 coefficients, free
                                 of all others                                              filters (shared)
-joint               nothing     everything, own layers of     `enter` takes up the next    network (shared)
-                                each task                     task
+joint               nothing     everything, own layers of     `set_active_task` changes    network (shared)
+                                each task                     the layers of a task
 resblock6, 9        base        residual blocks                                            blocks
 piggyback-resblock  base        scores over frozen blocks                                  mask
 ==================  ==========  ============================  ===========================  ========================
@@ -122,37 +122,37 @@ class ParameterGroup:
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay of AdamW's means of gradients and of squared gradients."""
-    share: float = 1.0
-    """The learning rate has come to zero after this share of the steps."""
+    lr_end: float = 1.0
+    """Progress, from 0 to 1, at which the learning rate reaches zero."""
     setting: str = "training.learning_rate"
-    """Where the learning rate comes from, for who has to lower it."""
+    """Where the learning rate comes from, for messages that advise to lower it."""
 
 
 class Method(ABC):
-    """How a frozen or moving network takes on one more task. Holds the state of one lesson at most."""
+    """How a frozen or moving network takes on one more task. Holds the state of one training at most."""
 
     def __init__(self, settings: Any = None) -> None:
         self.settings = settings
 
     @abstractmethod
-    def begin(self, start: Start) -> list[ParameterGroup]:
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
         """Freeze, parametrize or extend ``start.network`` in place, and say what trains, which may be nothing."""
 
-    def enter(self, network: nn.Module, task: str) -> None:
+    def set_active_task(self, network: nn.Module, task: str) -> None:
         """Have the network run one of the tasks that are learned together."""
 
     def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor | None:
         """What is added to the task's loss at every step, which is given without its gradient; None for nothing."""
         return None
 
-    def after_step(self, network: nn.Module, share: float) -> None:
-        """Called after each step; ``share`` of all steps is done (1.0 after the last)."""
+    def after_step(self, network: nn.Module, progress: float) -> None:
+        """React to a finished step; ``progress`` is 1.0 after the last one."""
 
     def after_training(self, network: nn.Module) -> None:
         """Called once when the last step is done, before the task is stored."""
 
     def diagnostics(self, network: nn.Module) -> dict[str, float]:
-        """Numbers that say how the lesson went, as how much room is left; kept with the stored task."""
+        """Numbers that say how the training went, as how much room is left; kept with the stored task."""
         return {}
 
     @abstractmethod
@@ -167,7 +167,7 @@ class Method(ABC):
         """
         return {**trunk_state(network), **batchnorm_state(network), **head_state(network)}
 
-    def recall(self, network: nn.Module, base: State, tensors: State) -> None:
+    def load_weights(self, network: nn.Module, base: State, tensors: State) -> None:
         """Make ``network`` run a stored task, whatever it ran before.
 
         ``base`` are the base network's tensors, the head's left out, and only read; none for a method that starts
@@ -229,7 +229,7 @@ def task_components(network: nn.Module) -> list[Component]:
 def task_group(start: Start, parameters: Iterable[nn.Parameter] | None = None) -> ParameterGroup:
     """BatchNorm and head, which train in every method, at a pace of their own; those of several tasks, if given."""
     own = let_train(task_parameters(start.network) if parameters is None else parameters)
-    return ParameterGroup("task", own, start.training.learning_rate * start.training.task_pace)
+    return ParameterGroup("task", own, start.training.learning_rate * start.training.head_lr_multiplier)
 
 
 def everything(start: Start) -> list[ParameterGroup]:

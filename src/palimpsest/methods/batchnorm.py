@@ -19,11 +19,11 @@ from palimpsest.networks.trunk import freeze
 class Batchnorm(Method):
     """BatchNorm and head alone."""
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
         """BatchNorm and head train."""
         freeze(start.network)
         group = task_group(start)
-        return [replace(group, learning_rate=group.learning_rate * self.settings.pace)]
+        return [replace(group, learning_rate=group.learning_rate * self.settings.lr_multiplier)]
 
     def store(self, network: nn.Module) -> list[Component]:
         """BatchNorm and head."""

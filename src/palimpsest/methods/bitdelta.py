@@ -93,7 +93,7 @@ class BitDelta(Reparametrised):
         """Signs and scales, and where they count with a threshold."""
         return ("sign", "scale", "taken") if self.settings.threshold else ("sign", "scale")
 
-    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+    def make_parametrization(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
         """No change yet."""
         return QuantisedDelta(layer.weight.detach(), output_channels(layer), self.settings)
 
@@ -101,9 +101,9 @@ class BitDelta(Reparametrised):
         """Changes and scales, at the pace of weights."""
         return [modules_group("changes", modules, start)]
 
-    def after_step(self, network: nn.Module, share: float) -> None:
+    def after_step(self, network: nn.Module, progress: float) -> None:
         """Quantise once the share of plain fine-tuning is done."""
-        if share < self.settings.quantised_after:
+        if progress < self.settings.quantised_after:
             return
         for _, layer in trunk_layers(network):
             delta = learned(layer)

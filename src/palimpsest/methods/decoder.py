@@ -26,7 +26,7 @@ class Decoder(Method):
     part = "decoder"
     """What the names of its layers begin with."""
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
         """The part trains, with BatchNorm and head; the rest is frozen."""
         freeze(start.network)
         return [weight_group(start, self.part), task_group(start)]

@@ -9,7 +9,7 @@ network, and F to go on learning. Forgets: less than `fine-tune`. Source: Kirkpa
 al., Progress & Compress, ICML 2018. Deliberately different: F_task is divided by its mean over all weights, so
 that each task counts alike, be its likelihood a sum over many pixels or a mean. BatchNorm belongs to each task,
 unless the settings say that it is shared: its scale and shift are then held by the same spring, and its running
-statistics move freely. The base network's Fisher is estimated as a first lesson in which nothing trains.
+statistics move freely. The base network's Fisher is estimated as a first training in which nothing trains.
 """
 
 from itertools import islice
@@ -28,7 +28,7 @@ FISHER = "fisher"
 class Ewc(FineTune):
     """`fine-tune` with a quadratic penalty."""
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
         """Everything trains; on the base task nothing does, for that is learned already."""
         self.start = start
         self.place = torch.device("cpu")
@@ -39,7 +39,7 @@ class Ewc(FineTune):
         suffix = f".{FISHER}"
         stored = start.earlier[-1].tensors
         self.fisher = {n.removesuffix(suffix): tensor for n, tensor in stored.items() if n.endswith(suffix)}
-        return super().begin(start)
+        return super().begin_task(start)
 
     def held(self, network: nn.Module) -> dict[str, nn.Parameter]:
         """The parameters that all tasks share."""

@@ -18,7 +18,7 @@ from palimpsest.networks.trunk import trunk_state
 class FineTune(Method):
     """All weights from the task before; the weights are shared by all tasks."""
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
         """Everything trains."""
         return everything(start)
 

@@ -46,7 +46,7 @@ class PerTask(nn.Module):
 class Joint(Method):
     """All tasks at once."""
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
         """Everything trains."""
         network, names = start.network, [task.name for task in start.together]
         for name, layer in list(batchnorm_layers(network)):
@@ -56,7 +56,7 @@ class Joint(Method):
         own = [p for layer in per_task(network).values() for p in layer.parameters()]
         return [replace(group, betas=BETAS) for group in (weight_group(start), task_group(start, own))]
 
-    def enter(self, network: nn.Module, task: str) -> None:
+    def set_active_task(self, network: nn.Module, task: str) -> None:
         """Compute with the layers of a task from now on."""
         for layer in per_task(network).values():
             layer.task = task

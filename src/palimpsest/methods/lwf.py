@@ -29,7 +29,7 @@ from palimpsest.tasks.base import Batch, Task
 class Lwf(FineTune):
     """`fine-tune` with a penalty on answers of earlier tasks that change."""
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
         """Everything trains."""
         self.teacher = copy.deepcopy(start.network).eval().requires_grad_(False)
         self.shared = self.settings.batchnorm == "shared"
@@ -38,7 +38,7 @@ class Lwf(FineTune):
             (stored.task, {n: t for c in stored.components if c.name in own for n, t in c.tensors.items()})
             for stored in start.earlier
         ]
-        return super().begin(start)
+        return super().begin_task(start)
 
     def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor | None:
         """λ₀ times the mean distance between the earlier tasks' answers now and before, in units of the loss."""

@@ -53,8 +53,8 @@ class BinaryMask(LayerWeight):
     """weight → weight · [score > threshold], with a score that can be trained."""
 
     mean: Tensor
-    """Of the scores that were taken into it."""
-    taken: Tensor
+    """Mean of the scores of the averaged steps."""
+    averaged_steps: Tensor
     """How many those were."""
 
     def __init__(self, score: Tensor, settings: MaskSettings) -> None:
@@ -63,7 +63,7 @@ class BinaryMask(LayerWeight):
         self.settings = settings
         if settings.averaged:  # buffers, so that an interrupted training goes on with them
             self.register_buffer("mean", torch.zeros_like(score))
-            self.register_buffer("taken", torch.zeros((), device=score.device))
+            self.register_buffer("averaged_steps", torch.zeros((), device=score.device))
 
     def forward(self, weight: Tensor) -> Tensor:
         """Any shape; the same shape."""
@@ -80,13 +80,13 @@ class BinaryMask(LayerWeight):
         return {"mask": pack(self.bits)}
 
     @torch.no_grad()
-    def take(self) -> None:
+    def update_average(self) -> None:
         """Take the scores as they are now into their mean."""
-        self.taken += 1
-        self.mean += (self.score - self.mean) / self.taken
+        self.averaged_steps += 1
+        self.mean += (self.score - self.mean) / self.averaged_steps
 
     @torch.no_grad()
-    def settle(self) -> None:
+    def apply_average(self) -> None:
         """Put the mean in the scores' place."""
         self.score.copy_(self.mean)
 

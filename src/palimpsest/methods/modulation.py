@@ -49,7 +49,7 @@ class FilterModulation(Reparametrised):
     component = "modulation"
     entries = ("size", "mean")
 
-    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+    def make_parametrization(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
         """Size and mean as the base has them."""
         return Modulation(layer.weight.detach())
 

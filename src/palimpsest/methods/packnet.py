@@ -75,7 +75,7 @@ class PackedWeight(LayerWeight):
 class PackNet(Method):
     """Prune, freeze what is kept, and train the rest for the next task."""
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
         """The weights that are free train, with BatchNorm and head."""
         last = start.earlier[-1].tensors if start.earlier else {}
         self.number = int(last[NUMBER]) + 1 if last else 1
@@ -99,9 +99,9 @@ class PackNet(Method):
             task_group(start),
         ]
 
-    def after_step(self, network: nn.Module, share: float) -> None:
+    def after_step(self, network: nn.Module, progress: float) -> None:
         """Prune once, and train on with what is kept."""
-        if share < self.settings.pruned_after:
+        if progress < self.settings.pruned_after:
             return
         for _, layer, packed in packed_layers(network):
             if packed.active.all():
@@ -127,7 +127,7 @@ class PackNet(Method):
         return {"free": float((owners == 0).float().mean())}
 
     @torch.no_grad()
-    def recall(self, network: nn.Module, base: State, tensors: State) -> None:
+    def load_weights(self, network: nn.Module, base: State, tensors: State) -> None:
         """The weights that this task and those before it own."""
         rest = dict(tensors)
         require_task(network, rest)

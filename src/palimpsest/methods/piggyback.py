@@ -26,7 +26,7 @@ class Piggyback(Reparametrised):
     component = MASK
     entries: tuple[str, ...] = ("mask",)
 
-    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+    def make_parametrization(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
         """A mask that starts as all ones."""
         return BinaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
 
@@ -42,20 +42,20 @@ class Piggyback(Reparametrised):
             scores,
             settings.score_learning_rate,
             betas=(settings.score_beta1, settings.score_beta2),
-            share=settings.score_share,
+            lr_end=settings.score_lr_end,
             setting="score_learning_rate of the method's settings",
         )
 
-    def after_step(self, network: nn.Module, share: float) -> None:
+    def after_step(self, network: nn.Module, progress: float) -> None:
         """Average the scores over the last steps of their training, where the settings say so."""
-        rest, averaged = self.settings.score_share, self.settings.averaged
-        if not averaged or share <= rest - averaged:
+        rest, averaged = self.settings.score_lr_end, self.settings.averaged
+        if not averaged or progress <= rest - averaged:
             return
         for mask in self.masks(network):
-            if share <= rest:
-                mask.take()
-            if share >= rest and mask.taken:  # at a learning rate of zero they stay
-                mask.settle()
+            if progress <= rest:
+                mask.update_average()
+            if progress >= rest and mask.averaged_steps:  # at a learning rate of zero they stay
+                mask.apply_average()
 
     def masks(self, network: nn.Module) -> Iterator[BinaryMask]:
         """The masks that a network is learning."""

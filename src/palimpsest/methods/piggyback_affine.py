@@ -56,7 +56,7 @@ class PiggybackAffine(Piggyback):
     entries = ("mask", "scalars")
     write = Reparametrised.write
 
-    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+    def make_parametrization(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
         """A mask of ones, and the scalars of the settings."""
         return AffineMask(layer.weight.detach(), self.settings)
 

@@ -51,13 +51,13 @@ class PiggybackGan(Reparametrised):
     component = "filters"
     entries = ("coefficients", BANK)
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
         """From the base, weights and BatchNorm; the network that is given is as the task before left it."""
         network, base = start.network, start.earlier[0].tensors
         load_into(network, {name: base[name] for name in (*trunk_state(network), *batchnorm_state(network))})
-        return super().begin(start)
+        return super().begin_task(start)
 
-    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+    def make_parametrization(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
         """Filters as the base has them."""
         last = start.earlier[-1].tensors
         along = output_channels(layer)

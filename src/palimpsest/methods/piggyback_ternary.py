@@ -54,7 +54,7 @@ class PiggybackTernary(Piggyback):
     entries = ("taken", "turned")
     write = Reparametrised.write
 
-    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+    def make_parametrization(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
         """A mask that starts as all ones."""
         return TernaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
 

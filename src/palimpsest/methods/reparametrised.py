@@ -51,12 +51,12 @@ class Reparametrised(Method):
     entries: tuple[str, ...]
     """Names of the tensors that are stored of each layer."""
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
         """What lies over the weights trains, with BatchNorm and head."""
         freeze(start.network)
         modules = []
         for name, layer in self.layers(start.network):
-            module = self.over(layer, name, start)
+            module = self.make_parametrization(layer, name, start)
             parametrize.register_parametrization(layer, "weight", module, unsafe=True)
             modules.append(module)
         return [*self.groups(modules, start), task_group(start)]
@@ -66,7 +66,7 @@ class Reparametrised(Method):
         return trunk_layers(network)
 
     @abstractmethod
-    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+    def make_parametrization(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
         """What is laid over the weight of a layer."""
 
     @abstractmethod
@@ -92,7 +92,7 @@ class Reparametrised(Method):
             layer.weight.copy_(self.weight(layer, base, stored))
 
     @torch.no_grad()
-    def recall(self, network: nn.Module, base: State, tensors: State) -> None:
+    def load_weights(self, network: nn.Module, base: State, tensors: State) -> None:
         """Compute the weights that the task runs with; the base's are only read."""
         require_task(network, tensors)
         rest, layers = dict(tensors), []
@@ -126,7 +126,9 @@ def original(layer: nn.Module) -> nn.Parameter:
     return layer.get_parameter("parametrizations.weight.original")
 
 
-def modules_group(name: str, modules: Iterable[nn.Module], start: Start, pace: float = 1.0) -> ParameterGroup:
+def modules_group(
+    name: str, modules: Iterable[nn.Module], start: Start, lr_multiplier: float = 1.0
+) -> ParameterGroup:
     """All parameters of what lies over the weights as one group: ``pace`` times that of weights, without decay."""
     parameters = [parameter for module in modules for parameter in module.parameters()]
-    return ParameterGroup(name, parameters, start.training.learning_rate * pace)
+    return ParameterGroup(name, parameters, start.training.learning_rate * lr_multiplier)

@@ -15,7 +15,7 @@ from palimpsest.networks.trunk import trunk_state
 class Scratch(Method):
     """All weights from random ones; the whole network is the task's."""
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
         """Everything trains."""
         return everything(start)
 

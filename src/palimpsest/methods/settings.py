@@ -23,7 +23,7 @@ class ScoreSettings(SettingsGroup):
     score_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
     """How long Adam remembers the squared gradients of scores. At its usual 0.999 (original) the large gradients
     of the first steps hold back the scores through all of a short training."""
-    score_share: PositiveShare = 1.0
+    score_lr_end: PositiveShare = 1.0
     """The scores come to rest after this share of the steps, and BatchNorm and head train on under a mask that
     stands still."""
     averaged: Share = 0.0
@@ -39,9 +39,9 @@ class ScoreSettings(SettingsGroup):
     def _starts_open(self) -> typing.Self:
         if self.initial_score <= self.threshold:
             raise ValueError("initial_score must lie above threshold: the mask has to start as all ones")
-        if self.averaged and not self.averaged <= self.score_share < 1:
+        if self.averaged and not self.averaged <= self.score_lr_end < 1:
             raise ValueError(
-                "averaged has to be at most score_share, and score_share below 1: scores are averaged while they "
+                "averaged has to be at most score_lr_end, and score_lr_end below 1: scores are averaged while they "
                 "train, and BatchNorm has to get used to the mask that is made of their mean"
             )
         return self
@@ -105,8 +105,8 @@ class PackNetSettings(SettingsGroup):
 class BatchnormSettings(SettingsGroup):
     """BatchNorm and head alone (Bilen & Vedaldi 2017)."""
 
-    pace: Positive = 1.0
-    """How many times as fast they learn as they do beside weights (`training.task_pace`)."""
+    lr_multiplier: Positive = 1.0
+    """How many times as fast they learn as they do beside weights (`training.head_lr_multiplier`)."""
 
 
 class AdapterSettings(SettingsGroup):
@@ -114,7 +114,7 @@ class AdapterSettings(SettingsGroup):
 
     rank: Annotated[int, Field(ge=0)] = 0
     """0: 1×1 convolutions; otherwise convolutions of the layer's size and of this rank."""
-    pace: Positive = 1.0
+    lr_multiplier: Positive = 1.0
     """How many times as fast as weights they learn."""
 
 

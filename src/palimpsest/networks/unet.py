@@ -43,7 +43,7 @@ class Encoder(nn.Module):
         return features
 
 
-class Rise(nn.Module):
+class UpBlock(nn.Module):
     """One step of the decoder: transposed convolution to twice the size, concatenation of the skip, a stage."""
 
     def __init__(self, channels_in: int, channels_skip: int, channels_out: int, padding: PaddingMode) -> None:
@@ -62,16 +62,16 @@ class Decoder(nn.Module):
     def __init__(self, encoder_channels: list[int], channels: list[int], padding: PaddingMode) -> None:
         super().__init__()
         skips = encoder_channels[-2::-1]
-        self.rises = nn.ModuleList(
-            Rise(before, skip, after, padding)
+        self.up_blocks = nn.ModuleList(
+            UpBlock(before, skip, after, padding)
             for before, skip, after in zip([encoder_channels[-1], *channels], skips, channels, strict=False)
         )
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """The encoder's features → (N, channels[-1], H, W)."""
         x = features[-1]
-        for rise, skip in zip(self.rises, features[-2::-1], strict=True):
-            x = rise(x, skip)
+        for up_block, skip in zip(self.up_blocks, features[-2::-1], strict=True):
+            x = up_block(x, skip)
         return x
 
 

@@ -14,7 +14,7 @@ from palimpsest.report.summary import Matrix
 Context = dict[str, Any]
 
 DIAGNOSTICS = {"free": ("weights that no task owns yet", "%", 100.0)}
-"""What methods tell of a lesson: how it is called here, in which unit, and times what; others stand as they are."""
+"""Label, unit and factor of diagnostics in the report; others appear under their own names."""
 
 
 def size_table(sizes: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]) -> Context | None:
@@ -58,7 +58,7 @@ def _kib(column: "pd.Series[int]", seeds: int) -> str:
 def diagnostics_table(
     diagnostics: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]
 ) -> list[Context] | None:
-    """Per method and diagnostic of its lessons: the value after each task; None: not recorded."""
+    """Per method and diagnostic of its trainings: the value after each task; None: not recorded."""
     if diagnostics is None:
         return None
     rows = []

@@ -44,7 +44,7 @@ class Provenance:
     data_sha256: str = ""
     """Of the prepared arrays."""
     diagnostics: Mapping[str, float] = field(default_factory=dict)
-    """What the method had to tell of the lesson."""
+    """What the method had to tell of the training."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Task(nn.Module, ABC):
     """Channels that the network has to give."""
 
     discriminator: nn.Module | None
-    """What learns beside the network, and against it, where a task has an adversarial loss. Each lesson starts
+    """What learns beside the network, and against it, where a task has an adversarial loss. Each training starts
     with a fresh one, so that none is needed to go on learning, and none is stored."""
 
     def __init__(self, name: str, settings: Any) -> None:

@@ -44,17 +44,17 @@ class StyleTask(Task):
         super().__init__(name, settings)
         self.head_channels = 3
         self.settings = settings
-        self._judge: Judge | None = None
+        self._perceptual_loss: PerceptualLoss | None = None
 
-    def judge(self, device: torch.device) -> "Judge":
+    def perceptual_loss(self, device: torch.device) -> "PerceptualLoss":
         """What the loss is measured with; read when it is first needed, since painting a photograph needs none.
 
         Raises:
             DataError: the painting or the weights file is missing, unreadable or of another kind.
         """
-        if self._judge is None:
-            self._judge = Judge(self.settings, f"tasks.{self.name}")
-        return self._judge.to(device)
+        if self._perceptual_loss is None:
+            self._perceptual_loss = PerceptualLoss(self.settings, f"tasks.{self.name}")
+        return self._perceptual_loss.to(device)
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
         """The painted photograph: (N, 3, H, W), float32 in [0, 1]."""
@@ -63,33 +63,33 @@ class StyleTask(Task):
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """``loss`` and its weighted parts, which sum to it."""
-        return self.weighed(self.look(prediction, unit(batch["picture"])))
+        return self.weighed(self.statistics(prediction, unit(batch["picture"])))
 
-    def look(self, prediction: Tensor, photograph: Tensor) -> "Look":
+    def statistics(self, prediction: Tensor, photograph: Tensor) -> "StyleStatistics":
         """What the perceptual network sees, from two times (N, 3, H, W) in [0, 1]."""
-        judge = self.judge(prediction.device)
+        perceptual_loss = self.perceptual_loss(prediction.device)
         with torch.no_grad():
-            targets = judge.perceptual.content(photograph)
-        features = judge.perceptual(prediction)
+            targets = perceptual_loss.perceptual.content(photograph)
+        features = perceptual_loss.perceptual(prediction)
         grams = [gram_matrix(layer) for layer in features.style]
-        return Look(
+        return StyleStatistics(
             content=content_loss(features.content, targets),
-            style=style_loss(grams, judge.grams),
+            style=style_loss(grams, perceptual_loss.grams),
             variation=total_variation(prediction),
             tiles=tiles(prediction, self.GRID),
             grams=[gram.mean(0, keepdim=True) for gram in grams],
         )
 
-    def weighed(self, look: "Look") -> dict[str, Tensor]:
+    def weighed(self, statistics: "StyleStatistics") -> dict[str, Tensor]:
         """``loss``, ``content_loss``, ``style_loss``, ``tv_loss`` and ``grid_loss``, scalars."""
-        together = style_loss(look.grams, self.judge(look.content.device).grams)[0]
+        together = style_loss(statistics.grams, self.perceptual_loss(statistics.content.device).grams)[0]
         own = self.settings.own_share
-        style = own * look.style.mean() + (1 - own) * together
+        style = own * statistics.style.mean() + (1 - own) * together
         parts = {
-            "content_loss": self.settings.content_weight * look.content.mean(),
+            "content_loss": self.settings.content_weight * statistics.content.mean(),
             "style_loss": self.settings.style_weight * style,
-            "tv_loss": self.settings.tv_weight * look.variation.mean(),
-            "grid_loss": self.settings.grid_weight * grid_loss(look.tiles),
+            "tv_loss": self.settings.tv_weight * statistics.variation.mean(),
+            "grid_loss": self.settings.grid_weight * grid_loss(statistics.tiles),
         }
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
@@ -110,7 +110,7 @@ class StyleTask(Task):
         return to_pixels(unit(batch["picture"]))
 
 
-class Judge(nn.Module):
+class PerceptualLoss(nn.Module):
     """A perceptual network, and what the painting looks like to it; ``key`` is the settings' path."""
 
     def __init__(self, settings: StyleSettings, key: str) -> None:
@@ -132,7 +132,7 @@ class Judge(nn.Module):
 
 
 @dataclass(frozen=True)
-class Look:
+class StyleStatistics:
     """What the perceptual network sees in N painted photographs."""
 
     content: Tensor
@@ -148,11 +148,11 @@ class Look:
 
 
 class StyleMeter:
-    """Gathers every picture's look; what is reported does not depend on the batches."""
+    """Gathers the statistics of every picture; what is reported does not depend on the batches."""
 
     def __init__(self, task: StyleTask) -> None:
         self.task = task
-        self.looks: list[Look] = []
+        self.batches: list[StyleStatistics] = []
         self.similarities: list[float] = []
 
     @torch.no_grad()
@@ -160,7 +160,7 @@ class StyleMeter:
         """Add one batch; in float32, so that reported losses do not depend on how training is sped up."""
         photograph = unit(batch["picture"])
         with torch.autocast(prediction.device.type, enabled=False):
-            self.looks.append(self.task.look(prediction.float(), photograph))
+            self.batches.append(self.task.statistics(prediction.float(), photograph))
         self.similarities += [
             ssim(channels_last(painted), channels_last(original))
             for painted, original in zip(prediction.float(), photograph, strict=True)
@@ -168,17 +168,20 @@ class StyleMeter:
 
     def compute(self) -> dict[str, float]:
         """``total_loss``, its parts and ``ssim``."""
-        counts = [len(look.content) for look in self.looks]
-        whole = Look(
-            content=torch.cat([look.content for look in self.looks]),
-            style=torch.cat([look.style for look in self.looks]),
-            variation=torch.cat([look.variation for look in self.looks]),
+        counts = [len(statistics.content) for statistics in self.batches]
+        whole = StyleStatistics(
+            content=torch.cat([statistics.content for statistics in self.batches]),
+            style=torch.cat([statistics.style for statistics in self.batches]),
+            variation=torch.cat([statistics.variation for statistics in self.batches]),
             tiles=Tiles(
-                *(torch.stack(sums).sum(0) for sums in zip(*(look.tiles for look in self.looks), strict=True))
+                *(
+                    torch.stack(sums).sum(0)
+                    for sums in zip(*(statistics.tiles for statistics in self.batches), strict=True)
+                )
             ),
             grams=[
                 torch.stack([n * gram for n, gram in zip(counts, layer, strict=True)]).sum(0) / sum(counts)
-                for layer in zip(*(look.grams for look in self.looks), strict=True)
+                for layer in zip(*(statistics.grams for statistics in self.batches), strict=True)
             ],
         )
         losses = self.task.weighed(whole)

@@ -33,13 +33,15 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     """One entry per finished epoch."""
 
-    def take(self, network: nn.Module, optimizers: Sequence[Optimizer], adversaries: Sequence[Adversary]) -> None:
+    def capture(
+        self, network: nn.Module, optimizers: Sequence[Optimizer], adversaries: Sequence[Adversary]
+    ) -> None:
         """Hold the state of all that learns."""
         self.network = network.state_dict()
         self.optimizers = [optimizer.state_dict() for optimizer in optimizers]
         self.adversaries = [adversary.state() for adversary in adversaries]
 
-    def give_back(
+    def restore(
         self, network: nn.Module, optimizers: Sequence[Optimizer], adversaries: Sequence[Adversary]
     ) -> None:
         """Put all that learns into the state that is held."""

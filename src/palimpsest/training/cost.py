@@ -59,10 +59,10 @@ def peak_memory() -> int:
     """The most bytes that this process has had at any time: of a GPU, where it has used one."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return torch.cuda.max_memory_allocated()
-    return resident()
+    return resident_memory()
 
 
-def resident() -> int:
+def resident_memory() -> int:
     """The largest resident set of this process so far, in bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux counts into `ru_maxrss` what the process was before its exec: its parent, that is

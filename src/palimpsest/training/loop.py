@@ -39,7 +39,7 @@ EpochDone = Callable[[Sequence[dict[str, float]]], None]
 
 
 @dataclass(frozen=True)
-class Subject:
+class TaskData:
     """A task, and what it is learned from."""
 
     task: Task
@@ -87,7 +87,7 @@ def train(
     network: nn.Module,
     method: Method,
     groups: list[ParameterGroup],
-    subjects: Sequence[Subject],
+    task_data: Sequence[TaskData],
     plan: Plan,
     on_epoch: EpochDone = lambda history: None,
 ) -> list[dict[str, float]]:
@@ -102,23 +102,23 @@ def train(
     """
     settings = plan.training
     network.to(memory_format=torch.channels_last)
-    model, *optimizers = fabric.setup(network, *(optimizer_of(groups) for _ in subjects))
-    tasks = [subject.task.to(fabric.device) for subject in subjects]
+    model, *optimizers = fabric.setup(network, *(optimizer_of(groups) for _ in task_data))
+    tasks = [data.task.to(fabric.device) for data in task_data]
     adversaries = [Adversary(fabric, task) for task in tasks]
     progress = load_progress(plan.checkpoint, plan.key)
     if progress.step:
-        progress.give_back(network, optimizers, adversaries)
+        progress.restore(network, optimizers, adversaries)
         on_epoch(progress.history)
-    turns = turns_of([subject.steps for subject in subjects])
+    turns = turns_of([data.steps for data in task_data])
     steps = len(turns)
-    loaders = loaders_of(fabric, subjects, turns[: progress.step])
+    loaders = loaders_of(fabric, task_data, turns[: progress.step])
     model.train()
-    bar, epoch = progress_bar(subjects, turns[: progress.step], fabric.is_global_zero), EpochMeans()
+    bar, epoch = progress_bar(task_data, turns[: progress.step], fabric.is_global_zero), EpochMeans()
     for step in range(progress.step, steps):
         place = turns[step]
         task, optimizer = tasks[place], optimizers[place]
-        method.enter(network, task.name)
-        set_learning_rates(optimizer, groups, [schedule(step, steps, settings.warmup, g.share) for g in groups])
+        method.set_active_task(network, task.name)
+        set_learning_rates(optimizer, groups, [schedule(step, steps, settings.warmup, g.lr_end) for g in groups])
         if step >= round(steps * (1 - settings.batchnorm_frozen)):
             freeze_batchnorm(network)
         batch = {key: value.to(fabric.device, non_blocking=True) for key, value in next(loaders[place]).items()}
@@ -133,14 +133,14 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         adversaries[place].step(prediction, batch)
         method.after_step(network, (step + 1) / steps)
-        epoch.add(told, subjects[place].batch_size)
+        epoch.add(told, task_data[place].batch_size)
         bar.set_postfix_str(f"loss {total:.4f}", refresh=False)
-        bar.update(subjects[place].batch_size)
+        bar.update(task_data[place].batch_size)
         if (step + 1) % settings.steps_per_epoch == 0 or step + 1 == steps:
             progress.step = step + 1
             progress.history.append({"step": float(step + 1), **epoch.means()})
             log.info(describe(progress.history[-1], steps))
-            progress.take(network, optimizers, adversaries)
+            progress.capture(network, optimizers, adversaries)
             if fabric.is_global_zero:
                 save_progress(plan.checkpoint, progress)
                 on_epoch(progress.history)
@@ -188,17 +188,17 @@ def turns_of(steps: Sequence[int]) -> list[int]:
 
 
 def loaders_of(
-    fabric: Fabric, subjects: Sequence[Subject], done: Sequence[int]
+    fabric: Fabric, task_data: Sequence[TaskData], done: Sequence[int]
 ) -> list[Iterator[dict[str, Tensor]]]:
     """The batches of each subject that are left after so many turns; this device's part of each."""
     loaders = []
-    for place, subject in enumerate(subjects):
+    for place, data in enumerate(task_data):
         batches = TrainingBatches(
-            subject.prepared,
-            subject.pictures,
-            subject.batch_size,
-            subject.steps,
-            subject.seed,
+            data.prepared,
+            data.pictures,
+            data.batch_size,
+            data.steps,
+            data.seed,
             fabric.global_rank,
             fabric.world_size,
         )
@@ -207,12 +207,12 @@ def loaders_of(
     return loaders
 
 
-def progress_bar(subjects: Sequence[Subject], done: Sequence[int], shown: bool) -> "tqdm[NoReturn]":
+def progress_bar(task_data: Sequence[TaskData], done: Sequence[int], shown: bool) -> "tqdm[NoReturn]":
     """Pictures seen, their speed and the time left, on a terminal alone; ``done`` turns were taken before."""
     return tqdm(
-        total=sum(subject.batch_size * subject.steps for subject in subjects),
-        initial=sum(subjects[place].batch_size for place in done),
-        desc=" + ".join(subject.task.name for subject in subjects),
+        total=sum(data.batch_size * data.steps for data in task_data),
+        initial=sum(task_data[place].batch_size for place in done),
+        desc=" + ".join(data.task.name for data in task_data),
         unit=" images",
         disable=None if shown else True,
         leave=False,
@@ -236,19 +236,19 @@ def optimizer_of(groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
 
 
 def set_learning_rates(
-    optimizer: torch.optim.Optimizer, groups: Sequence[ParameterGroup], shares: Sequence[float]
+    optimizer: torch.optim.Optimizer, groups: Sequence[ParameterGroup], factors: Sequence[float]
 ) -> None:
     """Let each group learn at a share of its peak."""
-    for entry, group, share in zip(optimizer.param_groups, groups, shares, strict=True):
-        entry["lr"] = group.learning_rate * share
+    for entry, group, factor in zip(optimizer.param_groups, groups, factors, strict=True):
+        entry["lr"] = group.learning_rate * factor
 
 
-def schedule(step: int, steps: int, warmup: float, share: float = 1.0) -> float:
+def schedule(step: int, steps: int, warmup: float, lr_end: float = 1.0) -> float:
     """The learning rate's share of its peak: linear to 1 over the warm-up, then a cosine to zero.
 
-    It has come to zero after ``share`` of the steps, and stays there.
+    It has come to zero at a progress of ``lr_end``, and stays there.
     """
-    rising, falling = max(1, round(warmup * steps)), round(share * steps)
+    rising, falling = max(1, round(warmup * steps)), round(lr_end * steps)
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, falling - rising))))

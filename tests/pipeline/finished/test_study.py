@@ -29,12 +29,12 @@ MODELS = "models/mini/seed-0"
 BASES = {"base/coco-seg", "autoencoder/coco-seg"}
 
 
-def lessons(method: str) -> set[str]:
+def jobs(method: str) -> set[str]:
     """What a method learns, as method/task: residual networks the base task too."""
     return {f"{method}/{task}" for task in (SEQUENCE if method in RESIDUAL else SEQUENCE[1:])}
 
 
-LEARNED = BASES.union(*map(lessons, METHODS))
+LEARNED = BASES.union(*map(jobs, METHODS))
 
 
 def test_a_second_run_has_nothing_to_do(finished: Study) -> None:
@@ -254,7 +254,7 @@ def test_what_starts_from_the_task_before_is_trained_again_with_it(finished: Stu
 
 def test_a_methods_setting_concerns_that_method_alone(finished: Study) -> None:
     planned = finished.planned("--config", "method_settings={piggyback: {score_learning_rate: 0.5}}")
-    assert planned == left_by(lessons("piggyback")) | measured(["piggyback"])
+    assert planned == left_by(jobs("piggyback")) | measured(["piggyback"])
 
 
 def test_a_task_of_the_users_own_rebuilds_nothing(finished: Study, tmp_path: Path) -> None:
@@ -300,8 +300,8 @@ def test_a_task_of_the_users_own_is_learned_and_stands_in_every_table(finished: 
 @pytest.mark.parametrize(
     ("module", "again"),
     [
-        ("methods/piggyback.py", lessons("piggyback")),
-        ("methods/resblock.py", lessons("resblock6") | lessons("resblock9")),
+        ("methods/piggyback.py", jobs("piggyback")),
+        ("methods/resblock.py", jobs("resblock6") | jobs("resblock9")),
         ("report/page.py", set()),
         ("metrics/perceptual.py", {f"{m}/{task}" for m in METHODS for task in ("style-gogh", "style-munch")}),
     ],

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from palimpsest.analysis.lessons import cost_rows, diagnostic_rows
+from palimpsest.analysis.trainings import cost_rows, diagnostic_rows
 from palimpsest.methods import BASE
 from palimpsest.storage.task_file import load_task, save_task
 from palimpsest.training.cost import Cost, save_cost
@@ -53,7 +53,7 @@ def test_costs_are_those_of_the_trainings_that_left_the_files(new_study: Callabl
 
 
 @pytest.mark.slow
-def test_one_lesson_for_all_tasks_counts_for_each_as_a_whole(new_study: Callable[..., Study]) -> None:
+def test_one_training_for_all_tasks_counts_for_each_as_a_whole(new_study: Callable[..., Study]) -> None:
     study = new_study()
     study.learn_all("joint")
     record(study, "joint", "shapes", 6.0)

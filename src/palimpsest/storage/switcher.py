@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 from palimpsest.methods.base import State
 from palimpsest.networks import build_network
-from palimpsest.storage.recall import Recollection, StoredTasks
+from palimpsest.storage.stored_tasks import LoadedTask, StoredTasks
 from palimpsest.tasks.base import Task
 
 
-class ResidentTasks:
+class TaskSwitcher:
     """One network, its base's weights once, and what each task has stored: a mask stays packed, one bit per weight.
 
     Example:
-        >>> tasks = ResidentTasks(stored, [segmentation, painting])  # doctest: +SKIP
+        >>> tasks = TaskSwitcher(stored, [segmentation, painting])  # doctest: +SKIP
         >>> answer = tasks.switch("style-gogh")(pictures)  # doctest: +SKIP
     """
 
@@ -37,11 +37,11 @@ class ResidentTasks:
                     held[id(tensor)] = tensor, tensor.to(device)
             return {name: held[id(tensor)][1] for name, tensor in state.items()}
 
-        self.recollections: dict[str, Recollection] = {}
+        self.loaded_tasks: dict[str, LoadedTask] = {}
         self.heads: dict[str, nn.Module] = {}
         for task in tasks:
-            found = stored.recollection(task.name, after=last)
-            self.recollections[task.name] = replace(found, base=once(found.base), tensors=once(found.tensors))
+            found = stored.load(task.name, after=last)
+            self.loaded_tasks[task.name] = replace(found, base=once(found.base), tensors=once(found.tensors))
             network = build_network(found.network, task.head_channels).to(device)
             self.heads[task.name] = network.head.requires_grad_(False)
         self.network: nn.Module = network.eval().requires_grad_(False)
@@ -52,5 +52,5 @@ class ResidentTasks:
         float32 (N, 3, H, W) in [0, 1] → (N, head_channels, H, W), as `palimpsest.networks` says.
         """
         self.network.head = self.heads[task]
-        self.recollections[task].apply(self.network)
+        self.loaded_tasks[task].apply(self.network)
         return self.network

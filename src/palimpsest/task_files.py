@@ -1,6 +1,6 @@
-"""The way of one method through the sequence: which file each task leaves, and what a lesson starts from.
+"""The way of one method through the sequence: which file each task leaves, and what a training starts from.
 
-The pipeline's graph and the lessons themselves ask here, so that both see the same files. Reads no file, and
+The pipeline's graph and the trainings themselves ask here, so that both see the same files. Reads no file, and
 needs no PyTorch.
 """
 
@@ -13,7 +13,7 @@ from palimpsest.methods import Entry, entry_of
 
 
 @dataclass(frozen=True)
-class Course:
+class TaskFiles:
     """One method and seed."""
 
     layout: Layout

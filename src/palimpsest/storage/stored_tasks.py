@@ -10,7 +10,6 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from palimpsest.course import Course
 from palimpsest.errors import StorageError
 from palimpsest.layout import Layout
 from palimpsest.methods import build_method
@@ -20,6 +19,7 @@ from palimpsest.networks import Network, build_network
 from palimpsest.settings import NetworkSettings, Settings
 from palimpsest.storage.prediction_record import PredictionRecord, load_record
 from palimpsest.storage.task_file import TaskFile, load_task, unusable
+from palimpsest.task_files import TaskFiles
 from palimpsest.tasks.base import Task
 
 
@@ -34,14 +34,14 @@ class StoredTasks:
     sequence: Sequence[str]
 
     @property
-    def course(self) -> Course:
+    def task_files(self) -> TaskFiles:
         """Which files these are."""
-        return Course(self.layout, self.seed, self.method, self.sequence)
+        return TaskFiles(self.layout, self.seed, self.method, self.sequence)
 
     @property
     def base(self) -> "StoredTasks":
-        """The base network, as the lesson or method that made it stored it."""
-        return replace(self, method=self.course.entry.base, method_settings=None)
+        """The base network, as the training or method that made it stored it."""
+        return replace(self, method=self.task_files.entry.base, method_settings=None)
 
     @classmethod
     def of(cls, settings: Settings, seed: int, method: str) -> "StoredTasks":
@@ -56,11 +56,11 @@ class StoredTasks:
 
     def path(self, task: str) -> Path:
         """The file of a task; the base network's for the first, unless the method takes that on too."""
-        return self.course.path(task)
+        return self.task_files.path(task)
 
     def is_base(self, task: str) -> bool:
         """Whether a task is the base network's, and not one that the method has stored in its own way."""
-        return task == self.sequence[0] and not self.course.entry.learns_base_task
+        return task == self.sequence[0] and not self.task_files.entry.learns_base_task
 
     def file(self, task: str) -> TaskFile:
         """The file of a task, checked against the base network it needs.
@@ -79,7 +79,7 @@ class StoredTasks:
             raise unusable(path, f"expected {wanted}, found {told}")
         expected = found.provenance.network_sha256
         if expected is not None:
-            base = load(self.course.base)
+            base = load(self.task_files.base)
             if base.sha256 != expected:
                 told = f"{base.sha256[:12]}… in {base.path}"
                 raise unusable(path, f"belongs to the base network {expected[:12]}…, found {told}")
@@ -91,7 +91,7 @@ class StoredTasks:
         Raises:
             StorageError: it is missing, damaged, or of another task.
         """
-        path = self.course.prediction_record(task)
+        path = self.task_files.prediction_record(task)
         found = load_record(path)
         expected = f"{path.parent.name}/{task} of seed {self.seed}"
         recorded = f"{found.method}/{found.task} of seed {found.seed}"
@@ -107,12 +107,12 @@ class StoredTasks:
 
     def network(self, task: Task, after: str | None = None) -> Network:
         """The network as it runs ``task`` once the task ``after`` has been learned (itself where not given)."""
-        recollection = self.recollection(task.name, after)
-        network = build_network(recollection.network, task.head_channels)
-        recollection.apply(network)
+        loaded_task = self.load(task.name, after)
+        network = build_network(loaded_task.network, task.head_channels)
+        loaded_task.apply(network)
         return network.eval()
 
-    def recollection(self, task: str, after: str | None = None) -> "Recollection":
+    def load(self, task: str, after: str | None = None) -> "LoadedTask":
         """All that it takes to run a task once the task ``after`` has been learned.
 
         Tensors that all tasks share come from the file of ``after``: this is where a method that overwrites
@@ -124,7 +124,7 @@ class StoredTasks:
         own = self.file(task)
         latest = self.file(after or task)
         adds_to_base = own.provenance.network_sha256 is not None
-        for other in [latest, *([self.base.file(self.sequence[0])] if self.course.entry.adds_to_base else [])]:
+        for other in [latest, *([self.base.file(self.sequence[0])] if self.task_files.entry.adds_to_base else [])]:
             if not fits(other.network, own.network):
                 raise unusable(other.path, f"expected the network {own.network!r}, found {other.network!r}")
         names = {component.name for component in own.components}
@@ -133,7 +133,7 @@ class StoredTasks:
         if lost:
             raise unusable(latest.path, f"lacks {lost[0]!r}, which it shares with {own.path}")
         owner = self.base if self.is_base(task) else self
-        return Recollection(
+        return LoadedTask(
             own.path,
             own.network,
             build_method(own.provenance.method, owner.method_settings),
@@ -143,7 +143,7 @@ class StoredTasks:
 
 
 @dataclass(frozen=True)
-class Recollection:
+class LoadedTask:
     """All that it takes to make a network run one task."""
 
     path: Path
@@ -174,7 +174,7 @@ class Recollection:
             StorageError: what is stored does not fit the network.
         """
         try:
-            self.method.recall(network, self.base, self.tensors)
+            self.method.load_weights(network, self.base, self.tensors)
         except StorageError as error:
             raise unusable(self.path, str(error)) from error
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from palimpsest import job, liveness, machine
+from palimpsest import liveness, machine, stage
 from palimpsest.errors import DataError
 from palimpsest.layout import Layout
 from palimpsest.settings import Settings
@@ -47,44 +47,44 @@ class Stage:
             raise self.error
 
 
-def run(stage: job.Main, *command: str, names: tuple[str, ...] = ("seed", "task")) -> None:
+def run(main: stage.Main, *command: str, names: tuple[str, ...] = ("seed", "task")) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["pipeline.stage", *command])
-        job.run(stage, "Does something.", *names)
+        stage.run(main, "Does something.", *names)
 
 
 NAMED = ("--seed", "3", "--task", "halves")
 
 
 def test_a_stage_is_given_the_settings_the_layout_and_its_names() -> None:
-    stage = Stage()
-    run(stage, *NAMED)
-    ((settings, layout, options),) = stage.given
+    main = Stage()
+    run(main, *NAMED)
+    ((settings, layout, options),) = main.given
     assert settings.preset == "tiny" and layout == Layout("tiny")
     assert (options.seed, options.task) == (3, "halves")
 
 
 def test_settings_on_the_command_line_are_laid_over_the_file() -> None:
-    stage = Stage()
-    run(stage, *NAMED, "--config", '{"training": {"steps": "40"}}')
-    assert stage.given[0][0].training.steps == 40 and stage.given[0][0].training.batch_size == 4
+    main = Stage()
+    run(main, *NAMED, "--config", '{"training": {"steps": "40"}}')
+    assert main.given[0][0].training.steps == 40 and main.given[0][0].training.batch_size == 4
 
 
 def test_a_job_has_the_settings_its_pipeline_was_started_with_whatever_the_file_says_since(
     content: dict[str, Any],
 ) -> None:
-    job.hand_over(content, {"training": {"steps": 40}})
+    stage.hand_over(content, {"training": {"steps": 40}})
     Path("params.yaml").write_text("preset: gone", encoding="utf-8")
-    stage = Stage()
-    run(stage, *NAMED, "--config", '{"training": {"batch_size": 2}}')
-    training = stage.given[0][0].training
+    main = Stage()
+    run(main, *NAMED, "--config", '{"training": {"batch_size": 2}}')
+    training = main.given[0][0].training
     assert (training.steps, training.batch_size, training.steps_per_epoch) == (40, 2, 2)
 
 
 def test_jobs_run_in_the_environment_of_their_pipeline(content: dict[str, Any]) -> None:
-    job.hand_over(content, {})
+    stage.hand_over(content, {})
     assert os.environ["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
-    assert json.loads(os.environ[job.SNAPSHOT]) == {"content": content, "overrides": {}}
+    assert json.loads(os.environ[stage.SNAPSHOT]) == {"content": content, "overrides": {}}
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator's settings are those of glibc")
@@ -104,7 +104,7 @@ def test_jobs_keep_the_memory_they_free(content: dict[str, Any], monkeypatch: py
         return int(subprocess.run([sys.executable, "-c", command], capture_output=True, check=True).stdout)
 
     usual = faults()
-    job.hand_over(content, {})
+    stage.hand_over(content, {})
     assert faults() < usual / 5
 
 
@@ -122,10 +122,10 @@ def test_jobs_keep_the_memory_they_free(content: dict[str, Any], monkeypatch: py
 def test_wrong_use_ends_with_status_2_before_anything_is_done(
     command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stage = Stage()
+    main = Stage()
     with pytest.raises(SystemExit) as ended:
-        run(stage, *command)
-    assert ended.value.code == 2 and stage.given == []
+        run(main, *command)
+    assert ended.value.code == 2 and main.given == []
     assert "usage:" in capsys.readouterr().err
 
 
@@ -147,10 +147,10 @@ def test_without_a_log_file_too_the_error_is_said_once(capsys: pytest.CaptureFix
 
 
 def test_a_wrong_setting_ends_before_the_stage_begins(capsys: pytest.CaptureFixture[str]) -> None:
-    stage = Stage()
+    main = Stage()
     with pytest.raises(SystemExit) as ended:
-        run(stage, *NAMED, "--config", '{"training": {"stepz": 1}}', "--log", "stage.log")
-    assert ended.value.code == 1 and stage.given == []
+        run(main, *NAMED, "--config", '{"training": {"stepz": 1}}', "--log", "stage.log")
+    assert ended.value.code == 1 and main.given == []
     assert capsys.readouterr().err == "error: training.stepz: unknown setting; did you mean 'steps'?\n"
 
 
@@ -210,18 +210,18 @@ def test_a_job_is_the_parent_of_what_it_starts() -> None:
 
 
 def test_a_log_that_cannot_be_written_ends_the_job_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    stage = Stage()
+    main = Stage()
 
     def full(*given: Any) -> None:
         with room_for(0):
-            stage(*given)
+            main(*given)
 
     with pytest.raises(SystemExit) as ended:
         run(full, *NAMED, "--log", "logs/stage.log")
     line = "logs/stage.log: cannot be written (File too large); make room and run the same command again"
     assert ended.value.code == 1 and capsys.readouterr().err == f"error: {line}\n"
     assert line in Path("logs/stage.log").read_text("utf-8")  # there was room for it in the end
-    run(stage, *NAMED, "--log", "logs/stage.log")
+    run(main, *NAMED, "--log", "logs/stage.log")
 
 
 def test_a_log_that_cannot_be_opened_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,12 +234,12 @@ def test_a_log_that_cannot_be_opened_is_one_line(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_log_on_a_full_disk_does_not_hide_what_went_wrong(capsys: pytest.CaptureFixture[str]) -> None:
-    def stage(*given: Any) -> None:
+    def main(*given: Any) -> None:
         raise DataError("a.jpg: cannot be read")
 
     Path("stage.log").symlink_to("/dev/full")
     with pytest.raises(SystemExit):
-        run(stage, *NAMED, "--log", "stage.log")
+        run(main, *NAMED, "--log", "stage.log")
     assert capsys.readouterr().err == "error: a.jpg: cannot be read\n"
 
 
@@ -265,7 +265,7 @@ def test_a_full_disk_that_nobody_foresaw_is_one_line_too(
 
 STAGE_THAT_CLOSES = """
 import time
-from palimpsest import job
+from palimpsest import stage
 
 def main(settings, layout, options):
     try:
@@ -276,7 +276,7 @@ def main(settings, layout, options):
         time.sleep(1)
         print("closed", flush=True)
 
-job.run(main, None)
+stage.run(main, None)
 """
 
 

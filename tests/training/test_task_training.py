@@ -9,7 +9,7 @@ from palimpsest.data.batches import TrainingBatches
 from palimpsest.errors import DataError
 from palimpsest.methods import AUTOENCODER, BASE, METHODS
 from palimpsest.storage.task_file import load_task
-from palimpsest.training.lesson import passes, seed_of, starting_network
+from palimpsest.training.task_training import passes, seed_of, starting_network
 
 Study = Any
 History = Sequence[dict[str, float]]
@@ -78,7 +78,7 @@ def test_a_discriminator_goes_on_where_it_was(new_study: Callable[..., Study]) -
 def test_a_training_killed_while_it_averages_scores_ends_with_the_same_mask(
     new_study: Callable[..., Study],
 ) -> None:
-    mask = {"piggyback": {"score_share": 0.9, "averaged": 0.8}}
+    mask = {"piggyback": {"score_lr_end": 0.9, "averaged": 0.8}}
     found = []
     for epochs in ([], [1], [2]):
         study = new_study(method_settings=mask, training={"batchnorm_frozen": 0.5})
@@ -119,7 +119,7 @@ def test_a_training_that_is_killed_again_and_again_ends_the_same(new_study: Call
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_the_same_lesson_gives_the_same_file(new_study: Callable[..., Study], precision: str) -> None:
+def test_the_same_training_gives_the_same_file(new_study: Callable[..., Study], precision: str) -> None:
     study = new_study(training={"precision": precision})
     files = []
     for _ in range(2):
@@ -164,8 +164,8 @@ def test_a_stored_task_says_where_it_comes_from(trained: Study) -> None:
             method,
             "colour",
         )
-        assert provenance.settings == trained.settings.lesson(0, method, "colour").model_dump(mode="json")
-        below = load_task(trained.stored(method).course.base)
+        assert provenance.settings == trained.settings.training_job(0, method, "colour").model_dump(mode="json")
+        below = load_task(trained.stored(method).task_files.base)
         assert provenance.network_sha256 == (below.sha256 if METHODS[method].adds_to_base else None)
         assert (below.sha256 == base.sha256) == (METHODS[method].base == BASE)
 
@@ -184,34 +184,32 @@ def test_the_base_is_stored_once_and_no_method_changes_it(new_study: Callable[..
 
 def test_every_method_sees_the_same_pictures_in_the_same_order(new_study: Callable[..., Study]) -> None:
     study = new_study()
-    lessons = {name: study.settings.lesson(0, name, "halves") for name in METHODS}
-    assert len({seed_of(lesson) for lesson in lessons.values()}) == 1
-    first, *others = (
-        [b["picture"] for b in passes(lesson, study.prepared["halves"])] for lesson in lessons.values()
-    )
+    jobs = {name: study.settings.training_job(0, name, "halves") for name in METHODS}
+    assert len({seed_of(job) for job in jobs.values()}) == 1
+    first, *others = ([b["picture"] for b in passes(job, study.prepared["halves"])] for job in jobs.values())
     assert len(first) == 6
     assert all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))
 
 
 def test_the_passes_that_a_method_may_look_at_are_those_of_the_training(new_study: Callable[..., Study]) -> None:
     study = new_study()
-    lesson, prepared = study.settings.lesson(0, "fine-tune", "halves"), study.prepared["halves"]
-    trained_on = TrainingBatches(prepared, lesson.pictures, 4, 6, seed_of(lesson))
-    for step, batch in enumerate(passes(lesson, prepared)):
+    job, prepared = study.settings.training_job(0, "fine-tune", "halves"), study.prepared["halves"]
+    trained_on = TrainingBatches(prepared, job.pictures, 4, 6, seed_of(job))
+    for step, batch in enumerate(passes(job, prepared)):
         assert torch.equal(batch["target"], trained_on[step]["target"])
 
 
 def test_other_tasks_and_other_seeds_start_from_other_numbers(new_study: Callable[..., Study]) -> None:
     settings = new_study().settings
-    seeds = {seed_of(settings.lesson(seed, BASE, task)) for seed in range(20) for task in settings.sequence}
+    seeds = {seed_of(settings.training_job(seed, BASE, task)) for seed in range(20) for task in settings.sequence}
     assert len(seeds) == 60 and all(0 <= seed < 2**32 for seed in seeds)
 
 
 def started(study: Study, method: str, task: str) -> dict[str, torch.Tensor]:
     sequence = study.settings.sequence
     earlier = {name: study.settings.tasks[name] for name in sequence[: sequence.index(task)]}
-    lesson = study.settings.lesson(0, method, task)
-    network = starting_network(lesson, study.stored(method), list(earlier), study.task(task))
+    job = study.settings.training_job(0, method, task)
+    network = starting_network(job, study.stored(method), list(earlier), study.task(task))
     return {
         name: tensor for name, tensor in network.state_dict().items() if not name.endswith("num_batches_tracked")
     }
@@ -255,4 +253,4 @@ def test_the_base_starts_from_the_weights_of_a_file_where_one_is_named(
     with pytest.raises(DataError, match=r"nowhere\.pth"):
         named.learn(BASE, "shapes")
     for study in (plain, named):
-        assert study.settings.lesson(0, "scratch", "halves").base is None  # only the base network's lesson
+        assert study.settings.training_job(0, "scratch", "halves").base is None  # only the base network's training

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from palimpsest.methods import METHODS
-from palimpsest.storage.resident import ResidentTasks
+from palimpsest.storage.switcher import TaskSwitcher
 from tests.conftest import ROOT
 
 Study = Any
@@ -26,25 +26,25 @@ def output(network: nn.Module) -> torch.Tensor:
 def test_a_switched_network_answers_as_the_recalled_one_does(stored_study: NewStudy, method: str) -> None:
     study = stored_study(method)
     stored, tasks = study.stored(method), study.tasks()
-    resident = ResidentTasks(stored, tasks[::-1])  # in whatever order
+    switcher = TaskSwitcher(stored, tasks[::-1])  # in whatever order
     for task in [*tasks, *reversed(tasks)]:
         recalled = stored.network(task, after=tasks[-1].name).requires_grad_(False)
-        assert torch.equal(output(resident.switch(task.name)), output(recalled)), task.name
+        assert torch.equal(output(switcher.switch(task.name)), output(recalled)), task.name
 
 
 def test_a_thousand_switches_change_no_bit_of_any_answer(stored_study: NewStudy) -> None:
     study = stored_study("piggyback")
-    resident = ResidentTasks(study.stored("piggyback"), study.tasks())
-    first = {name: output(resident.switch(name)) for name in study.settings.sequence}
+    switcher = TaskSwitcher(study.stored("piggyback"), study.tasks())
+    first = {name: output(switcher.switch(name)) for name in study.settings.sequence}
     for _ in range(334):
         for name, expected in first.items():
-            assert torch.equal(output(resident.switch(name)), expected)
+            assert torch.equal(output(switcher.switch(name)), expected)
 
 
 def test_the_base_is_in_memory_once_and_every_task_adds_its_bits(stored_study: NewStudy) -> None:
     study = stored_study("piggyback")
-    resident = ResidentTasks(study.stored("piggyback"), study.tasks(), "meta")  # where every move is a copy
-    halves, colour = (resident.recollections[name] for name in ("halves", "colour"))
+    switcher = TaskSwitcher(study.stored("piggyback"), study.tasks(), "meta")  # where every move is a copy
+    halves, colour = (switcher.loaded_tasks[name] for name in ("halves", "colour"))
     assert all(halves.base[name] is colour.base[name] for name in halves.base)
     masks = [tensor for tensor in halves.tensors.values() if tensor.dtype == torch.uint8]
     weights = sum(tensor.numel() for name, tensor in halves.base.items() if tensor.ndim == 4)
