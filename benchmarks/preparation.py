@@ -12,9 +12,10 @@ from pycocotools.coco import COCO
 
 from benchmarks.ratios import Ratio, paired
 from palimpsest.data.prepare import Classes, prepare
+from palimpsest.data.settings import DatasetSettings
 from palimpsest.data.sources import classes_of, open_dataset, provide
+from palimpsest.jobs import preparation_job
 from palimpsest.params import read, resolve
-from palimpsest.settings import DatasetSettings
 from palimpsest.tasks import kind_of_task
 
 PICTURES = 120
@@ -29,15 +30,13 @@ SIZE = 128
 
 def prepare_vs_naive(rounds: int) -> Ratio:
     """Images/s of `palimpsest.data.prepare`, on one core, ÷ those of a plain loop on the same photographs."""
-    preparation_job = resolve(read(Path("params.yaml")), {"preset": "mini", "data_root": None}).preparation_job(
-        "coco-seg"
-    )
+    job = preparation_job(resolve(read(Path("params.yaml")), {"preset": "mini", "data_root": None}), "coco-seg")
     settings = DatasetSettings(format="coco", source="generated", side=SIDE, generate={"val2017": PICTURES})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         provide(settings, folder / "raw", folder / "manifest.json")
         outline(folder / "raw" / "annotations" / "instances_val2017.json")
-        classes = classes_of("coco-seg", preparation_job, open_dataset(settings, folder / "raw"))
+        classes = classes_of("coco-seg", job, open_dataset(settings, folder / "raw"))
         assert classes is not None
         return paired(
             lambda: naive(folder / "raw", folder / "naive", classes),

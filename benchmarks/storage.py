@@ -6,13 +6,14 @@ from contextlib import chdir
 import torch
 
 from benchmarks.ratios import Ratio, paired
-from benchmarks.training import DEVICE, segmentation
+from benchmarks.training import DEVICE, SEGMENTATION, segmentation
+from palimpsest.groups import TrainingSettings
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, build_method
 from palimpsest.methods.base import Start
-from palimpsest.methods.settings import MaskSettings
+from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.networks import build_network
-from palimpsest.settings import NetworkSettings, TrainingSettings
+from palimpsest.networks.settings import NetworkSettings
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.storage.switcher import TaskSwitcher
 from palimpsest.storage.task_file import Provenance, save_task
@@ -59,8 +60,15 @@ def stored_at_random() -> StoredTasks:
             torch.manual_seed(number)
             for score in scores.parameters:
                 torch.nn.init.uniform_(score, 0, 1e-2)
-        settings = {"network": network_settings.model_dump()}
-        provenance = Provenance("bench", 0, method, name, settings, base)
+        method_settings = MaskSettings() if number else None
+        settings = {
+            "method": method,
+            "method_settings": method_settings and method_settings.model_dump(),
+            "network": network_settings.model_dump(),
+            "tasks": [{"name": name, "settings": SEGMENTATION.model_dump(), "pictures": {"size": 96}}],
+        }
+        base_file = f"../{BASE}/{TASKS[0]}.safetensors" if number else ""
+        provenance = Provenance("bench", 0, method, name, settings, base, base_file)
         digest = save_task(layout.stored(0, method, name), learner.store(network), provenance)
         base = base or digest
-    return StoredTasks(layout, 0, "piggyback", MaskSettings(), TASKS)
+    return StoredTasks(layout, 0, "piggyback", TASKS)

@@ -17,13 +17,15 @@ from torch.nn import functional as F
 from benchmarks.ratios import Ratio, paired, spread, synchronise
 from palimpsest.data.arrays import Prepared
 from palimpsest.devices import device_for, has_bfloat16
+from palimpsest.groups import CropSettings, TrainingSettings
 from palimpsest.methods import build_method
 from palimpsest.methods.base import Start
-from palimpsest.methods.settings import MaskSettings
+from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.networks import build_network
-from palimpsest.settings import CropSettings, NetworkSettings, SegmentationSettings, TrainingSettings
+from palimpsest.networks.settings import NetworkSettings
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Task
+from palimpsest.tasks.segmentation_settings import SegmentationSettings
 from palimpsest.training.cost import resident_memory
 from palimpsest.training.loop import Plan, TaskData, optimizer_of, start_fabric, train
 
@@ -36,10 +38,14 @@ BATCH = 16
 STEPS = 60
 
 
+SEGMENTATION = SegmentationSettings(
+    kind="segmentation", data="noise", classes={f"class {number}": [str(number)] for number in range(CLASSES)}
+)
+
+
 def segmentation() -> Task:
     """A task with a few classes beside background."""
-    classes = {f"class {number}": [str(number)] for number in range(CLASSES)}
-    return build_task("bench", SegmentationSettings(kind="segmentation", data="noise", classes=classes))
+    return build_task("bench", SEGMENTATION)
 
 
 def noise(count: int, side: int) -> Prepared:

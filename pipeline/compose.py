@@ -10,11 +10,12 @@ import torch
 
 from palimpsest import stage
 from palimpsest.analysis.forgetting import choose_device
-from palimpsest.analysis.measurement import Predictor
 from palimpsest.composition import compositions, metric_rows
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
 from palimpsest.data.pictures import write_picture
+from palimpsest.inference import Predictor
+from palimpsest.jobs import composition_job
 from palimpsest.layout import Layout
 from palimpsest.provenance import code_version, origin
 from palimpsest.report.grid import titled
@@ -31,12 +32,12 @@ SIDE = 128
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Write `grid.png`, `metrics.csv` and `origin.json` of one composition."""
     code_version()  # kept from now on: the code may change while this measures
-    cut = settings.composition_job(options.composition)
+    cut = composition_job(settings, options.composition)
     stored = StoredTasks.of(settings, cut.seed, cut.method)
     device = choose_device(cut)
     latest = max(cut.sequence, key=settings.sequence.index)  # as which tasks left it that share a network
     tasks = [build_task(name, cut.tasks[name]).to(device) for name in cut.sequence]
-    first, second = (Predictor(stored.network(task, latest).to(device), task) for task in tasks)
+    first, second = (Predictor(stored.network(task.name, latest).to(device), task) for task in tasks)
     prepared = {task.name: Prepared.open(layout.prepared(task.name)) for task in tasks}
     batch = next(evaluation_batches(prepared[first.task.name], "val", cut.samples))
     batch = {name: tensor.to(device) for name, tensor in batch.items()}

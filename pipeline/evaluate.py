@@ -17,6 +17,7 @@ from palimpsest.analysis.verification import verification_rows
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.pictures import write_picture
 from palimpsest.devices import measuring_conditions
+from palimpsest.jobs import evaluation_job
 from palimpsest.layout import Layout
 from palimpsest.provenance import code_version, origin
 from palimpsest.settings import Settings
@@ -30,7 +31,7 @@ log = logging.getLogger("palimpsest.evaluate")
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Write the method's tables (those of `pipeline.collect`), `samples/` and `origin.json`."""
     code_version()  # kept from now on: the code may change while this measures
-    job = settings.evaluation_job(options.seed, options.method)
+    job = evaluation_job(settings, options.seed, options.method)
     stored = StoredTasks.of(settings, options.seed, options.method)
     folder = layout.evaluation(options.seed, options.method)
     tasks = [build_task(name, job.tasks[name]) for name in job.sequence]

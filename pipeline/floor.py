@@ -14,6 +14,7 @@ from palimpsest.analysis.measurement import measure
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
 from palimpsest.data.pictures import write_picture
+from palimpsest.jobs import evaluation_job
 from palimpsest.layout import Layout
 from palimpsest.provenance import code_version, origin
 from palimpsest.settings import FLOOR, Settings
@@ -25,7 +26,7 @@ from palimpsest.tasks.base import Pixels, to_pixels
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Write `metrics.csv`, `samples/` and `origin.json` of the floor."""
     code_version()  # kept from now on: the code may change while this measures
-    job = settings.evaluation_job(options.seed, FLOOR)
+    job = evaluation_job(settings, options.seed, FLOOR)
     folder = layout.evaluation(options.seed, FLOOR)
     device = choose_device(job)
     cells, data = [], {}

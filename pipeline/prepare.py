@@ -13,6 +13,7 @@ from palimpsest.data.manifest import Digests
 from palimpsest.data.pictures import Limits
 from palimpsest.data.prepare import prepare
 from palimpsest.data.sources import classes_of, open_dataset
+from palimpsest.jobs import preparation_job
 from palimpsest.layout import Layout
 from palimpsest.settings import Settings
 from palimpsest.tasks import kind_of_task
@@ -22,7 +23,7 @@ log = logging.getLogger("palimpsest.prepare")
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Write the folder of prepared arrays."""
-    job = settings.preparation_job(options.task)
+    job = preparation_job(settings, options.task)
     manifest, limits = layout.manifest(job.data), Limits(job.max_megapixels)
     dataset = open_dataset(job.dataset, manifest.parent, limits)
     kind = kind_of_task(job.kind)

@@ -12,13 +12,14 @@ from palimpsest import stage, tracking
 from palimpsest.data.arrays import Prepared
 from palimpsest.devices import precision_for
 from palimpsest.errors import SettingsError
+from palimpsest.jobs import TrainingJob, training_job
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE, entry_of
+from palimpsest.methods import BASE
 from palimpsest.provenance import code_version, digest, stage_sources
-from palimpsest.settings import Settings, TrainingJob
+from palimpsest.settings import Settings
 from palimpsest.storage.prediction_record import load_record
+from palimpsest.storage.stored_task import open_task
 from palimpsest.storage.stored_tasks import StoredTasks
-from palimpsest.storage.task_file import load_task
 from palimpsest.training.cost import CostMeter, load_cost, save_cost
 from palimpsest.training.loop import start_fabric
 from palimpsest.training.task_training import checkpoint_of, learn
@@ -29,34 +30,35 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     if options.method == BASE and layout.variant and not layout.own_base:
         raise SettingsError(f"the variant {layout.variant} stands on the base network of the study")
     code_version()  # kept from now on: the code may change while this trains
-    names = settings.sequence if entry_of(options.method).together else [options.task]
-    jobs = [on_this_machine(settings.training_job(options.seed, options.method, name)) for name in names]
-    before = settings.sequence[: settings.sequence.index(options.task)]
+    job = on_this_machine(training_job(settings, options.seed, options.method, options.task))
     stored = StoredTasks.of(settings, options.seed, options.method)
-    prepared = {name: Prepared.open(layout.prepared(name)) for name in names}
-    key = training_key(jobs, prepared, stored)
+    prepared = {name: Prepared.open(layout.prepared(name)) for name in job.task_names}
+    key = training_key(job, prepared, stored)
+    first = job.task_names[0]
     tags = tracking.training_tags(layout.scope, options.seed, options.method, options.task)
-    target = layout.stored(options.seed, options.method, names[0])
-    record = layout.cost(options.seed, options.method, names[0])
+    target = layout.stored(options.seed, options.method, first)
+    record = layout.cost(options.seed, options.method, first)
     meter = CostMeter(key, load_cost(record) if checkpoint_of(target).exists() else None)
-    fabric = start_fabric(jobs[0].training, in_parts=len(jobs) > 1)
-    with tracking.training_run(tags, key, jobs[0].model_dump(mode="json"), fabric.is_global_zero) as run:
+    fabric = start_fabric(job.training, in_parts=len(job.tasks) > 1)
+    with tracking.training_run(tags, key, job.parameters(), fabric.is_global_zero) as run:
 
         def after_epoch(history: Sequence[dict[str, float]]) -> None:
             run.epochs(history)
             if fabric.is_global_zero:
                 save_cost(record, meter.cost())
 
-        earlier = {name: settings.tasks[name] for name in before}
-        path, *_ = learn(fabric, jobs, stored, earlier, prepared, key, after_epoch)
-        file, arrays = load_task(path), prepared[options.task]
+        path, *_ = learn(fabric, job, stored, prepared, key, after_epoch)
+        file, arrays = open_task(path), prepared[options.task]
         cost = meter.cost(file.sha256)
         if fabric.is_global_zero:
             save_cost(record, cost)
         records = {
-            name: load_record(layout.prediction_record(options.seed, options.method, name)) for name in names
+            name: load_record(layout.prediction_record(options.seed, options.method, name))
+            for name in job.task_names
         }
-        learned = {f"{name}/{metric}": value for name in names for metric, value in records[name].metrics.items()}
+        learned = {
+            f"{name}/{metric}": value for name in job.task_names for metric, value in records[name].metrics.items()
+        }
         run.metrics({**arrays.counts(), **file.provenance.diagnostics, **learned, **cost.figures()})
         checksums = {f"predictions/{name}": record.checksum for name, record in records.items()}
         run.tags({"file": str(path), "sha256": file.sha256, "data_sha256": arrays.sha256, **checksums})
@@ -70,13 +72,12 @@ def on_this_machine(job: TrainingJob) -> TrainingJob:
     return job.model_copy(update={"training": training})
 
 
-def training_key(jobs: Sequence[TrainingJob], prepared: Mapping[str, Prepared], stored: StoredTasks) -> str:
-    """Identifies this training: its settings, its code and the content of every file it reads."""
-    told = "".join(job.digest() + prepared[job.task_name].sha256 for job in jobs)
-    files = [path for job in jobs for path in job.files()]
-    inputs = [*dict.fromkeys(files), *stored.task_files.needed(jobs[0].task_name)]
-    code = stage_sources("train", [jobs[0].method], sorted({job.task.kind for job in jobs}))
-    return digest(told, [*inputs, *code])
+def training_key(job: TrainingJob, prepared: Mapping[str, Prepared], stored: StoredTasks) -> str:
+    """Return the digest that identifies this training: its settings, its code and every file that it reads."""
+    settings = job.digest() + "".join(prepared[name].sha256 for name in job.task_names)
+    inputs = [*job.files(), *stored.task_files.needed(job.task_names[0])]
+    code = stage_sources("train", [job.method], sorted({task.settings.kind for task in job.tasks}))
+    return digest(settings, [*inputs, *code])
 
 
 if __name__ == "__main__":

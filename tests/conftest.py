@@ -19,6 +19,7 @@ from hypothesis import settings as hypothesis_settings
 
 from palimpsest.data.arrays import Prepared
 from palimpsest.interruption import Interruption
+from palimpsest.jobs import training_job
 from palimpsest.layout import Layout
 from palimpsest.liveness import PARENT
 from palimpsest.methods import BASES, METHODS
@@ -208,12 +209,9 @@ class Study:
             if on_epoch is not None:
                 on_epoch(history)
 
-        sequence = self.settings.sequence
-        earlier = {name: self.settings.tasks[name] for name in sequence[: sequence.index(task)]}
-        together = METHODS[method].together if method in METHODS else False
-        jobs = [self.settings.training_job(0, method, name) for name in (sequence if together else [task])]
-        fabric = start_fabric(jobs[0].training)
-        path, *_ = learn(fabric, jobs, self.stored(method), earlier, self.prepared, key or self.key, note)
+        job = training_job(self.settings, 0, method, task)
+        fabric = start_fabric(job.training)
+        path, *_ = learn(fabric, job, self.stored(method), self.prepared, key or self.key, note)
         checkpoint_of(path).unlink(missing_ok=True)  # none where a method only looked at the base task
         return path
 
@@ -239,38 +237,35 @@ class Study:
         """
         import torch  # noqa: PLC0415
 
-        from palimpsest.methods import build_method, entry_of  # noqa: PLC0415
+        from palimpsest.methods import build_method  # noqa: PLC0415
         from palimpsest.methods.base import Start  # noqa: PLC0415
         from palimpsest.storage.prediction_record import PredictionRecord, save_record  # noqa: PLC0415
         from palimpsest.storage.task_file import save_task  # noqa: PLC0415
         from palimpsest.tasks import build_task  # noqa: PLC0415
         from palimpsest.training.task_training import earlier, provenance, seed_of, starting_network  # noqa: PLC0415
 
-        sequence, stored = self.settings.sequence, self.stored(method)
+        stored = self.stored(method)
         for path in stored.task_files.needed(task):
             if not path.exists():
                 self.store_untrained(path.parent.name, path.stem)
-        before = {name: self.settings.tasks[name] for name in sequence[: sequence.index(task)]}
-        job = self.settings.training_job(0, method, task)
-        built = build_task(task, job.task)
-        together = entry_of(method).together
-        tasks = [self.task(name) for name in sequence] if together else [built]
-        torch.manual_seed(seed_of(job))
-        network = starting_network(job, stored, list(before), built)
+        job = training_job(self.settings, 0, method, task)
+        tasks = [build_task(trained.name, trained.settings) for trained in job.tasks]
+        torch.manual_seed(seed_of(job, tasks[0].name))
+        before = stored.task_files.before(tasks[0].name)
+        network = starting_network(job, stored, before, tasks[0])
         learner = build_method(method, job.method_settings)
         looked_back = tuple(earlier(job, stored, before))
-        learner.begin_task(Start(network, built, job.training, looked_back, together=tasks))
+        learner.begin_task(Start(network, tasks[0], job.training, looked_back, together=tasks))
         change(network)
         learner.after_step(network, 1.0)
-        for name in [one.name for one in tasks]:
+        any_data = next(iter(self.prepared.values()))
+        for name in job.task_names:
             learner.set_active_task(network, name)
-            mine = self.settings.training_job(0, method, name)
-            any_data = next(iter(self.prepared.values()))
-            origin = replace(provenance(mine, stored, any_data, {}), commit="c0ffee", data_sha256="da7a")
+            origin = replace(provenance(job, name, stored, any_data, {}), commit="c0ffee", data_sha256="da7a")
             sha256 = save_task(self.layout.stored(0, method, name), learner.store(network), origin)
             recorded = PredictionRecord(method, name, 0, "unmeasured", 0, {}, sha256, "da7a", "32-true", {})
             save_record(self.layout.prediction_record(0, method, name), recorded)
-            self.networks[method, name] = copy.deepcopy(network) if together else network
+            self.networks[method, name] = copy.deepcopy(network) if len(tasks) > 1 else network
 
 
 NUMBER = itertools.count()

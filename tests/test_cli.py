@@ -18,12 +18,14 @@ from torch import nn
 
 from palimpsest import cli
 from palimpsest.errors import StorageError
+from palimpsest.jobs import training_job
 from palimpsest.methods import BASE, build_method
 from palimpsest.methods.base import Start
 from palimpsest.methods.masks import BinaryMask
 from palimpsest.networks import build_network
 from palimpsest.params import read, resolve
 from palimpsest.settings import Settings
+from palimpsest.storage.stored_task import LoadedTask
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.storage.task_file import Provenance, load_task, save_task
 from palimpsest.tasks import build_task
@@ -76,20 +78,22 @@ def inside(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def store(settings: Settings, method_name: str, name: str, network_sha256: str | None) -> str:
     task = build_task(name, settings.tasks[name])
-    job = settings.training_job(4, method_name, name)
+    job = training_job(settings, 4, method_name, name)
     torch.manual_seed(0)
     stored = StoredTasks.of(settings, 4, "piggyback")
     if network_sha256 is None:
         network: nn.Module = build_network(settings.network, task.head_channels)
     else:
-        network = stored.network(build_task("classes", settings.tasks["classes"]))
+        network = stored.network("classes")
         network.head = build_network(settings.network, task.head_channels).head
     method = build_method(method_name, job.method_settings)
     method.begin_task(Start(network, task, job.training))
     for module in network.modules():
         if isinstance(module, BinaryMask):
             nn.init.uniform_(module.score, 0, 0.02)
-    provenance = Provenance("tiny", 4, method_name, name, job.model_dump(mode="json"), network_sha256)
+    base_file = "../base/classes.safetensors" if network_sha256 else ""
+    values = job.model_dump(mode="json")
+    provenance = Provenance("tiny", 4, method_name, name, values, network_sha256, base_file)
     return save_task(settings_path(settings, method_name, name), method.store(network), provenance)
 
 
@@ -184,8 +188,8 @@ def test_no_picture_is_written_over() -> None:
 
 def test_one_network_serves_all_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     loads = []
-    network = StoredTasks.network
-    monkeypatch.setattr(StoredTasks, "network", lambda self, task: loads.append(task) or network(self, task))
+    build = LoadedTask.build
+    monkeypatch.setattr(LoadedTask, "build", lambda self: loads.append(self.path) or build(self))
     pictures = [picture(f"{number}.png", 32, 32) for number in range(3)]
     assert cli.main(["translate", "--task", "painted", *pictures, "-o", "out"]) == 0
     assert len(loads) == 1
@@ -332,7 +336,7 @@ def retrain_base() -> None:
         ),
         (
             lambda whole: safetensors.torch.save({"x": torch.zeros(1)}),
-            "expected format 'palimpsest task 2', found None",
+            "expected format 'palimpsest task 3', found None",
         ),
         (lambda whole: (2**60).to_bytes(8, "little") + whole[8:], "is not a whole safetensors file"),
         (lambda whole: retrain_base() or whole, r"belongs to the base network \w+…, found \w+… in .*classes"),
@@ -402,7 +406,7 @@ def test_settings_that_only_training_needs_may_be_of_another_version(study: Path
     path = study / "models/tiny/seed-4/base/classes.safetensors"
     file = load_task(path)
     old = {**file.provenance.settings, "optimiser": "sgd"}
-    old["pictures"] = {**old["pictures"], "colour_space": "srgb"}
+    old["training"] = {**old["training"], "colour_space": "srgb"}
     Path("models").unlink()
     save_task(
         Path("models/tiny/seed-4/base/classes.safetensors"), file.components, replace(file.provenance, settings=old)
@@ -412,8 +416,8 @@ def test_settings_that_only_training_needs_may_be_of_another_version(study: Path
 
 def test_settings_of_another_version_say_how_to_train_again(capsys: pytest.CaptureFixture[str]) -> None:
     settings = resolve(read(Path("params.yaml")), {"preset": "other"})
-    old = settings.training_job(4, BASE, "classes").model_dump(mode="json")
-    old["task"]["colour_space"] = "srgb"
+    old = training_job(settings, 4, BASE, "classes").model_dump(mode="json")
+    old["tasks"][0]["settings"]["colour_space"] = "srgb"
     path = settings_path(settings, BASE, "classes")
     save_task(path, [], Provenance("other", 4, BASE, "classes", old, None))
     try:
@@ -421,8 +425,8 @@ def test_settings_of_another_version_say_how_to_train_again(capsys: pytest.Captu
     finally:
         path.unlink()
     line = only_line(capsys)
-    assert "stored with settings of another version (task.segmentation.colour_space: " in line
-    assert f"snakemake --cores all {path}" in line
+    assert "stored with settings of another version (tasks.0.settings.colour_space: " in line
+    assert "; restore it with `dvc pull`, or delete it" in line
 
 
 def test_outside_a_study_the_line_says_where_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,17 +8,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from palimpsest.analysis.measurement import Predictor
 from palimpsest.composition import Answer, alternate, blend, compositions, metric_rows, sequential, two_stage
+from palimpsest.composition_settings import CompositionSettings
 from palimpsest.data.arrays import Prepared
 from palimpsest.errors import SettingsError
+from palimpsest.inference import Predictor
 from palimpsest.networks.resblock import ResblockNetwork, ResidualBlock
 from palimpsest.networks.trunk import batchnorm_layers, trunk_layers
 from palimpsest.networks.unet import UNet
-from palimpsest.settings import ColorizationSettings, CompositionSettings, ReconstructionSettings
 from palimpsest.tasks.base import Batch, Task, to_pixels
 from palimpsest.tasks.colorization import ColorizationTask
+from palimpsest.tasks.colorization_settings import ColorizationSettings
 from palimpsest.tasks.reconstruction import ReconstructionTask
+from palimpsest.tasks.reconstruction_settings import ReconstructionSettings
 
 Way = Callable[[Predictor, Predictor], Answer]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from palimpsest.devices import device_for, precision_for
-from palimpsest.settings import TrainingSettings
+from palimpsest.groups import TrainingSettings
 
 
 @pytest.mark.parametrize(

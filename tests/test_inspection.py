@@ -11,15 +11,16 @@ from torch import nn
 
 from palimpsest import tracking
 from palimpsest.cli import main
+from palimpsest.composition_settings import CompositionSettings
 from palimpsest.errors import StorageError
 from palimpsest.inspection import MISSING, NO_DATABASE, inspect
+from palimpsest.jobs import composition_job, evaluation_job
 from palimpsest.methods import BASE, METHODS
 from palimpsest.methods.bitdelta import QuantisedDelta
 from palimpsest.methods.masks import BinaryMask
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
 from palimpsest.provenance import origin
-from palimpsest.settings import CompositionSettings
 from palimpsest.storage.task_file import save_task
 
 Study = Any
@@ -87,8 +88,8 @@ def measured(study: Study) -> Study:
     table.write_text("\n".join(rows))
     for method in ("floor", "piggyback"):
         study.layout.evaluation(0, method).mkdir(parents=True)
-        evaluation_job = study.settings.evaluation_job(0, method)
-        study.layout.origin(0, method).write_text(origin(evaluation_job, {"shapes": "5ba9e5"}))
+        job = evaluation_job(study.settings, 0, method)
+        study.layout.origin(0, method).write_text(origin(job, {"shapes": "5ba9e5"}))
     return study
 
 
@@ -138,7 +139,7 @@ def test_a_composition_leads_back_to_its_two_tasks(measured: Study) -> None:
     grid.touch()
     with pytest.raises(StorageError, match=r"origin\.json: does not say what was composed"):
         inspect(grid)
-    (folder / "origin.json").write_text(origin(settings.composition_job(folder.name), {"colour": "da7a"}))
+    (folder / "origin.json").write_text(origin(composition_job(settings, folder.name), {"colour": "da7a"}))
     found = inspect(grid)
     assert [training["task"] for training in found["measures"].values()] == ["halves", "colour"]
     assert found["measured_with"][str(folder)]["data_sha256"] == {"colour": "da7a"}

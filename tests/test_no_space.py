@@ -19,13 +19,13 @@ from palimpsest.data.arrays import write_prepared
 from palimpsest.data.download import split_val2017, unpack
 from palimpsest.data.manifest import write_manifest
 from palimpsest.data.pictures import write_picture
+from palimpsest.data.settings import DatasetSettings
 from palimpsest.data.sources import provide, provide_weights
 from palimpsest.errors import StorageError
 from palimpsest.methods.base import Component
 from palimpsest.report.grid import write_grid
 from palimpsest.report.readme import table, write_tables
 from palimpsest.report.summary import write_summary
-from palimpsest.settings import DatasetSettings
 from palimpsest.storage.atomic import write_text
 from palimpsest.storage.task_file import Provenance, save_task
 from palimpsest.training.checkpoint import Progress, save_progress

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from palimpsest.errors import SettingsError
 from palimpsest.params import models_in, resolve
-from palimpsest.settings import Settings, StyleSettings
+from palimpsest.settings import Settings
+from palimpsest.tasks.style_settings import StyleSettings
 from tests.conftest import nested
 
 Content = dict[str, Any]

@@ -4,24 +4,29 @@ from typing import Any
 import pytest
 
 from palimpsest.errors import SettingsError
+from palimpsest.jobs import composition_job, evaluation_job, preparation_job, training_job
 from palimpsest.methods import BASE, METHODS
+from palimpsest.networks.settings import NetworkSettings
 from palimpsest.params import resolve
-from palimpsest.settings import FLOOR, NetworkSettings, Settings
+from palimpsest.settings import FLOOR, Settings
 from tests.conftest import nested
 
 Content = dict[str, Any]
+
+ONE_BY_ONE = [method for method, entry in METHODS.items() if not entry.together]
+"""Methods with a training of its own for each task."""
 
 
 def all_cuts(settings: Settings) -> dict[str, str]:
     """The digest of everything that a job may depend on, by the job's name."""
     jobs = {
-        f"train {method} {task}": settings.training_job(0, method, task).digest()
-        for method in (BASE, *METHODS)
+        f"train {method} {task}": training_job(settings, 0, method, task).digest()
+        for method in (BASE, *ONE_BY_ONE)
         for task in settings.sequence
         if (method == BASE) == (task == settings.base_task)
     }
-    preparation_jobs = {f"prepare {task}": settings.preparation_job(task).digest() for task in settings.sequence}
-    evaluation_jobs = {f"evaluate {method}": settings.evaluation_job(0, method).digest() for method in METHODS}
+    preparation_jobs = {f"prepare {task}": preparation_job(settings, task).digest() for task in settings.sequence}
+    evaluation_jobs = {f"evaluate {method}": evaluation_job(settings, 0, method).digest() for method in METHODS}
     return jobs | preparation_jobs | evaluation_jobs
 
 
@@ -40,7 +45,7 @@ def test_settings_cannot_be_changed(content: Content) -> None:
 
 def test_the_weight_of_one_style_changes_its_trainings_and_the_examinations_alone(params_yaml: Content) -> None:
     changed = changed_by(params_yaml, "tasks/style-gogh/style_weight", 3.5)
-    assert changed == {f"train {m} style-gogh" for m in METHODS} | {f"evaluate {m}" for m in METHODS}
+    assert changed == {f"train {m} style-gogh" for m in ONE_BY_ONE} | {f"evaluate {m}" for m in METHODS}
 
 
 def test_the_rate_of_the_scores_changes_what_piggyback_does_and_nothing_else(params_yaml: Content) -> None:
@@ -53,48 +58,60 @@ def test_the_steps_of_the_base_change_its_training_alone(params_yaml: Content) -
     assert changed_by(params_yaml, "base/steps", 7) == {"train base coco-seg"}
     tasks = resolve(params_yaml).tasks
     others = {
-        f"train {m} {t}" for m in METHODS for t in tasks if t != "coco-seg" and tasks[t].training.steps is None
+        f"train {m} {t}" for m in ONE_BY_ONE for t in tasks if t != "coco-seg" and tasks[t].training.steps is None
     }
     assert changed_by(params_yaml, "training/steps", 7) == others
 
 
 def test_the_steps_of_one_task_change_its_trainings_and_no_preparation(params_yaml: Content) -> None:
     changed = changed_by(params_yaml, "tasks/colorize/training/steps", 7)
-    assert {f"train {m} colorize" for m in METHODS} <= changed
+    assert {f"train {m} colorize" for m in ONE_BY_ONE} <= changed
     assert not any(job.startswith("prepare") or "voc-seg" in job or "coco-seg" in job for job in changed)
 
 
 def test_the_base_has_the_steps_of_its_task_where_the_task_has_some(params_yaml: Content) -> None:
     assert (
-        resolve(params_yaml).training_job(0, BASE, "coco-seg").training.steps
+        training_job(resolve(params_yaml), 0, BASE, "coco-seg").training.steps
         == params_yaml["presets"]["mini"]["base"]["steps"]
     )
     assert (
-        resolve(params_yaml, nested("tasks/coco-seg/training/steps", 7))
-        .training_job(0, BASE, "coco-seg")
-        .training.steps
+        training_job(
+            resolve(params_yaml, nested("tasks/coco-seg/training/steps", 7)), 0, BASE, "coco-seg"
+        ).training.steps
         == 7
     )
 
 
 def test_an_override_that_changes_nothing_reruns_nothing(params_yaml: Content) -> None:
-    usual = resolve(params_yaml).training_job(0, "scratch", "colorize").training.steps
+    usual = training_job(resolve(params_yaml), 0, "scratch", "colorize").training.steps
     assert changed_by(params_yaml, "tasks/colorize/training/steps", usual) == set()
 
 
 def test_what_belongs_to_trainings_does_not_measure_the_floor_again(params_yaml: Content) -> None:
-    before = resolve(params_yaml).evaluation_job(0, FLOOR).digest()
+    before = evaluation_job(resolve(params_yaml), 0, FLOOR).digest()
     for path, value in (("network/width", 4), ("tasks/colorize/training/steps", 7)):
-        assert resolve(params_yaml, nested(path, value)).evaluation_job(0, FLOOR).digest() == before
+        assert evaluation_job(resolve(params_yaml, nested(path, value)), 0, FLOOR).digest() == before
 
 
 def test_a_task_may_ask_for_smaller_crops(params_yaml: Content) -> None:
     changed = changed_by(params_yaml, "tasks/colorize/training/smallest_scale", 0.5)
-    assert {f"train {m} colorize" for m in METHODS} <= changed
+    assert {f"train {m} colorize" for m in ONE_BY_ONE} <= changed
     assert not any(job.startswith("prepare") or "voc-seg" in job for job in changed)
     settings = resolve(params_yaml, nested("tasks/colorize/training/smallest_scale", 0.5))
-    assert settings.training_job(0, "scratch", "colorize").pictures.smallest_scale == 0.5
-    assert settings.training_job(0, "scratch", "voc-seg").pictures == settings.pictures.crops
+    assert training_job(settings, 0, "scratch", "colorize").tasks[0].pictures.smallest_scale == 0.5
+    assert training_job(settings, 0, "scratch", "voc-seg").tasks[0].pictures == settings.pictures.crops
+    together = {task.name: task.pictures for task in training_job(settings, 0, "joint", "coco-seg").tasks}
+    assert together["colorize"].smallest_scale == 0.5 and together["voc-seg"] == settings.pictures.crops
+
+
+def test_a_method_that_learns_all_tasks_together_has_one_training(params_yaml: Content) -> None:
+    settings = resolve(params_yaml)
+    jobs = {training_job(settings, 0, "joint", task).digest() for task in settings.sequence}
+    assert len(jobs) == 1
+    joint = training_job(settings, 0, "joint", "colorize")
+    assert joint.task_names == settings.sequence
+    steps = [training_job(settings, 0, "scratch", task).training.steps for task in settings.sequence[1:]]
+    assert [task.steps for task in joint.tasks] == [settings.base.steps, *steps]
 
 
 def test_what_the_report_shows_changes_no_training(params_yaml: Content) -> None:
@@ -111,7 +128,7 @@ def test_the_classes_of_one_task_change_its_preparation_its_trainings_and_the_ex
 ) -> None:
     changed = changed_by(params_yaml, "tasks/voc-seg/classes", {"boat": ["boat"], "sheep": ["sheep", "boat"]})
     assert changed == (
-        {"prepare voc-seg"} | {f"train {m} voc-seg" for m in METHODS} | {f"evaluate {m}" for m in METHODS}
+        {"prepare voc-seg"} | {f"train {m} voc-seg" for m in ONE_BY_ONE} | {f"evaluate {m}" for m in METHODS}
     )
 
 
@@ -121,14 +138,14 @@ def test_a_task_at_the_end_changes_no_training_and_no_preparation_that_exists(pa
     sequence = [*params_yaml["defaults"]["sequence"], "mine"]
     after = all_cuts(resolve(params_yaml, {"tasks": {"mine": mine}, "sequence": sequence}))
     assert {job for job in before if before[job] != after[job]} == {f"evaluate {m}" for m in METHODS}
-    assert {job for job in after if job not in before} == {"prepare mine"} | {f"train {m} mine" for m in METHODS}
+    assert {job for job in after if job not in before} == {"prepare mine"} | {f"train {m} mine" for m in ONE_BY_ONE}
 
 
 def test_a_training_knows_the_files_that_its_settings_name(params_yaml: Content) -> None:
     settings = resolve(params_yaml, {"preset": "real", "base": {"encoder_weights": "vgg.pth"}})
-    assert settings.training_job(0, BASE, "coco-seg").files() == [Path("vgg.pth")]
-    assert settings.training_job(0, "scratch", "voc-seg").files() == []
-    assert settings.training_job(0, "scratch", "style-gogh").files() == [
+    assert training_job(settings, 0, BASE, "coco-seg").files() == [Path("vgg.pth")]
+    assert training_job(settings, 0, "scratch", "voc-seg").files() == []
+    assert training_job(settings, 0, "scratch", "style-gogh").files() == [
         Path("styles/starry-night.jpg"),
         Path("data/real/raw/weights/squeezenet.pth"),
     ]
@@ -137,27 +154,25 @@ def test_a_training_knows_the_files_that_its_settings_name(params_yaml: Content)
 def test_a_name_that_a_stage_is_given_by_hand_is_refused_where_it_does_not_exist(content: Content) -> None:
     settings = resolve(content)
     with pytest.raises(SettingsError, match="'halvse'; did you mean 'halves'"):
-        settings.preparation_job("halvse")
+        preparation_job(settings, "halvse")
     with pytest.raises(SettingsError, match="'halvse'; did you mean 'halves'"):
-        settings.training_job(0, "scratch", "halvse")
+        training_job(settings, 0, "scratch", "halvse")
     with pytest.raises(SettingsError, match="'scrach'; did you mean 'scratch'"):
-        settings.training_job(0, "scrach", "halves")
+        training_job(settings, 0, "scrach", "halves")
 
 
 def test_every_method_has_the_same_steps_for_a_task(content: Content) -> None:
     settings = resolve(content, {"tasks": {"halves": {"training": {"steps": 11, "batch_size": 2}}}})
-    found = {
-        (job.training.steps, job.training.batch_size, job.training.learning_rate)
-        for job in (settings.training_job(0, method, "halves") for method in METHODS)
-    }
-    assert found == {(11, 2, 0.01)}
+    jobs = [training_job(settings, 0, method, "halves") for method in METHODS]
+    found = {(task.steps, task.batch_size) for job in jobs for task in job.tasks if task.name == "halves"}
+    assert found == {(11, 2)} and {job.training.learning_rate for job in jobs} == {0.01}
 
 
 def test_a_training_depends_on_its_seed(content: Content) -> None:
     settings = resolve(content)
     assert (
-        settings.training_job(0, "scratch", "halves").digest()
-        != settings.training_job(1, "scratch", "halves").digest()
+        training_job(settings, 0, "scratch", "halves").digest()
+        != training_job(settings, 1, "scratch", "halves").digest()
     )
 
 
@@ -166,16 +181,16 @@ def test_no_job_but_its_own_depends_on_a_composition(params_yaml: Content) -> No
     name = "piggyback-style-gogh+style-munch"
     compositions = [{**made.model_dump(), "steps": 9} for made in before.compositions if made.name == name]
     after = resolve(params_yaml, {"compositions": compositions})
-    assert before.composition_job(name).digest() != after.composition_job(name).digest()
+    assert composition_job(before, name).digest() != composition_job(after, name).digest()
     assert before.digest() == after.digest() == resolve(params_yaml, {"compositions": []}).digest()
-    assert before.training_job(0, BASE, "coco-seg") == after.training_job(0, BASE, "coco-seg")
-    assert before.evaluation_job(0, "piggyback") == after.evaluation_job(0, "piggyback")
+    assert training_job(before, 0, BASE, "coco-seg") == training_job(after, 0, BASE, "coco-seg")
+    assert evaluation_job(before, 0, "piggyback") == evaluation_job(after, 0, "piggyback")
 
 
 def test_a_composition_depends_on_its_own_tasks_and_method_alone(params_yaml: Content) -> None:
     def changed(path: str, value: object) -> set[str]:
         before, after = resolve(params_yaml), resolve(params_yaml, nested(path, value))
-        return {name for name in before.composed if before.composition_job(name) != after.composition_job(name)}
+        return {name for name in before.composed if composition_job(before, name) != composition_job(after, name)}
 
     masks, blocks = "piggyback-style-gogh+style-munch", "resblock6-colorize+style-gogh"
     assert changed("tasks/style-munch/style_weight", 3.5) == {masks}
@@ -189,13 +204,13 @@ def test_compositions_of_tasks_that_are_not_learned_are_left_out(params_yaml: Co
     settings = resolve(params_yaml, {"sequence": ["coco-seg", "colorize", "style-gogh"]})
     assert list(settings.composed) == ["resblock6-colorize+style-gogh"]
     with pytest.raises(SettingsError, match="there is no composition 'piggyback-style-gogh"):
-        settings.composition_job("piggyback-style-gogh+style-munch")
+        composition_job(settings, "piggyback-style-gogh+style-munch")
 
 
 def test_every_method_can_be_learned_whether_it_is_compared_or_not(params_yaml: Content) -> None:
     settings = resolve(params_yaml, {"methods": ["scratch"]})
-    assert settings.training_job(0, "resblock6", "colorize").network.blocks == 6
-    assert settings.evaluation_job(0, "resblock6").method == "resblock6"
+    assert training_job(settings, 0, "resblock6", "colorize").network.blocks == 6
+    assert evaluation_job(settings, 0, "resblock6").method == "resblock6"
 
 
 @pytest.mark.parametrize("network", [{"name": "resblock"}, {"name": "unet"}, {"blocks": 3}])
@@ -210,7 +225,7 @@ def test_the_kind_of_network_is_set_for_each_method(content: Content) -> None:
     kinds = {name: (built.name, built.blocks) for name in METHODS for built in [settings.network_of(name)]}
     residual = {"resblock6": 6, "resblock9": 9, "piggyback-resblock": 6}
     assert kinds == {name: ("resblock", residual[name]) if name in residual else ("unet", 0) for name in METHODS}
-    job = settings.training_job(0, "resblock9", "halves").model_dump(mode="json")
+    job = training_job(settings, 0, "resblock9", "halves").model_dump(mode="json")
     assert NetworkSettings.model_validate(job["network"]) == settings.network_of("resblock9")
 
 

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from palimpsest.errors import SettingsError
+from palimpsest.jobs import training_job
 from palimpsest.methods import AUTOENCODER, BASE
 from palimpsest.params import resolve
 from palimpsest.settings import Variant
@@ -25,8 +26,8 @@ def test_a_variant_is_the_settings_with_its_own_laid_over(content: Content) -> N
     main, varied = resolve(swept), vary(swept, {"seeds": [3]}, "slower")
     assert (main.variant, varied.seeds) == (None, [3])
     assert varied.method_settings.piggyback.score_learning_rate == 1e-4
-    assert varied.training_job(3, "decoder", "colour") == resolve(swept, {"seeds": [3]}).training_job(
-        3, "decoder", "colour"
+    assert training_job(varied, 3, "decoder", "colour") == training_job(
+        resolve(swept, {"seeds": [3]}), 3, "decoder", "colour"
     )
     assert main.digest() == resolve(content).digest()  # what could be tried is no setting of what is done
 
@@ -68,7 +69,7 @@ def test_a_variant_has_an_auto_encoder_of_its_own_where_what_it_changes_makes_an
 ) -> None:
     varied = vary({**content, "sweeps": {"tiny": {method: {"other": changes}}}}, {}, "other")
     steps = changes.get("autoencoder", {}).get("steps", 6)
-    assert varied.training_job(0, AUTOENCODER, "shapes").training.steps == steps
+    assert training_job(varied, 0, AUTOENCODER, "shapes").training.steps == steps
     stored = varied.layout.stored(0, AUTOENCODER, "shapes")
     assert str(stored) == (
         f"models/{'tiny.sweep/other' if own_base else 'tiny'}/seed-0/autoencoder/shapes.safetensors"
@@ -122,7 +123,7 @@ def test_a_variant_may_learn_by_another_loss_and_stop_earlier(content: Content) 
     changes = {"sequence": ["shapes", "halves"], "tasks": {"halves": {"loss": "l1"}}}
     varied = vary(with_sweeps(content, painted=changes), {}, "painted")
     assert varied.sequence == ["shapes", "halves"] == resolve(content).sequence[:2]
-    assert varied.training_job(0, "piggyback", "halves").task.model_dump()["loss"] == "l1"
+    assert training_job(varied, 0, "piggyback", "halves").task.model_dump()["loss"] == "l1"
     assert varied.variant == Variant(name="painted", own_base=False)
 
 

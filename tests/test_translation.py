@@ -9,16 +9,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from palimpsest import translation
-from palimpsest.analysis.measurement import Predictor
 from palimpsest.data.voc import palette
 from palimpsest.errors import DataError
+from palimpsest.inference import Predictor
 from palimpsest.networks.resblock import ResblockNetwork
 from palimpsest.networks.trunk import batchnorm_layers
 from palimpsest.networks.unet import UNet
-from palimpsest.settings import ColorizationSettings, PairedSettings, SegmentationSettings
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Task
 from palimpsest.tasks.colorization import chroma, luminance, with_chroma, within_gamut
+from palimpsest.tasks.colorization_settings import ColorizationSettings
+from palimpsest.tasks.paired_settings import PairedSettings
+from palimpsest.tasks.segmentation_settings import SegmentationSettings
 from palimpsest.translation import (
     Translator,
     expect_room,
@@ -162,7 +164,7 @@ def test_a_residual_network_sees_a_picture_whole_however_large(
     down, right = (-side % 8 for side in shape)
     padded = np.pad(photograph, ((0, down), (0, right), (0, 0)), mode="reflect")
     picture = torch.from_numpy(np.ascontiguousarray(padded.transpose(2, 0, 1)))  # convolutions add up in its order
-    whole = Predictor(built, task)({"picture": picture[None]})[..., : shape[0], : shape[1]]
+    whole = Predictor(built, task)(picture[None])[..., : shape[0], : shape[1]]
     assert torch.equal(found, whole)
     assert (translator(task, 256, built).predict(photograph) - whole).abs().max() > 0.01
 

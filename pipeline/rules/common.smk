@@ -9,6 +9,7 @@ from pathlib import Path
 from palimpsest import adoption, database, liveness, machine, provenance, stage
 from palimpsest.task_files import TaskFiles
 from palimpsest.errors import PalimpsestError
+from palimpsest.jobs import composition_job, evaluation_job, preparation_job, training_job
 from palimpsest.layout import SNAKEMAKE, Layout
 from palimpsest.methods import BASE, BASES, METHODS, entry_of
 from palimpsest.output import survive_any_output
@@ -83,8 +84,13 @@ def code(stage, methods=(), tasks=()):
 
 def code_of_training(wildcards):
     """The source files that a training runs; what the auto-encoder learns is no task of the sequence."""
-    job = SETTINGS.training_job(int(wildcards.seed), wildcards.method, wildcards.task)
-    return stage_sources("train", [wildcards.method], [job.task.kind])
+    job = training_job(SETTINGS, int(wildcards.seed), wildcards.method, wildcards.task)
+    return stage_sources("train", [wildcards.method], sorted({task.settings.kind for task in job.tasks}))
+
+
+def training(wildcards):
+    """Return the cut of the settings that decides a training."""
+    return training_job(settings_of(wildcards), int(wildcards.seed), wildcards.method, wildcards.task)
 
 
 def entry(wildcards):
@@ -130,7 +136,7 @@ def of_variant(wildcards):
 
 def composition(wildcards):
     """The cut of the settings that decides a composition."""
-    return SETTINGS.composition_job(wildcards.composition)
+    return composition_job(SETTINGS, wildcards.composition)
 
 
 def composed_files(wildcards):

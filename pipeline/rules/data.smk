@@ -52,6 +52,6 @@ rule prepare:
     resources:
         mem_mb=2000,
     params:
-        settings=lambda wildcards: SETTINGS.preparation_job(wildcards.task).model_dump_json(),
+        settings=lambda wildcards: preparation_job(SETTINGS, wildcards.task).model_dump_json(),
     shell:
         "python -m pipeline.prepare --task {wildcards.task} --log {log}"

@@ -30,9 +30,9 @@ rule evaluate:
         mem_mb=2000,
         gpu=gpus(),
     params:
-        settings=lambda wildcards: settings_of(wildcards)
-        .evaluation_job(int(wildcards.seed), wildcards.method)
-        .model_dump_json(),
+        settings=lambda wildcards: evaluation_job(
+            settings_of(wildcards), int(wildcards.seed), wildcards.method
+        ).model_dump_json(),
         entry=entry,
         variant=of_variant,
     shell:
@@ -58,7 +58,7 @@ rule floor:
         mem_mb=2000,
         gpu=gpus(),
     params:
-        settings=lambda wildcards: SETTINGS.evaluation_job(int(wildcards.seed), FLOOR).model_dump_json(),
+        settings=lambda wildcards: evaluation_job(SETTINGS, int(wildcards.seed), FLOOR).model_dump_json(),
     shell:
         "python -m pipeline.floor --seed {wildcards.seed} --log {log}"
 

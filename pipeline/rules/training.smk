@@ -22,9 +22,7 @@ rule train:
         mem_mb=2000,
         gpu=gpus(),
     params:
-        settings=lambda wildcards: settings_of(wildcards)
-        .training_job(int(wildcards.seed), wildcards.method, wildcards.task)
-        .model_dump_json(),
+        settings=lambda wildcards: training(wildcards).model_dump_json(),
         entry=entry,
         task=lambda wildcards: wildcards.task,
         variant=of_variant,
@@ -63,10 +61,9 @@ use rule train as train_together with:
         method=any_of(TOGETHER),
     priority: 1
     params:
-        settings=lambda wildcards: "".join(
-            SETTINGS.training_job(int(wildcards.seed), wildcards.method, task).model_dump_json()
-            for task in SETTINGS.sequence
-        ),
+        settings=lambda wildcards: training_job(
+            SETTINGS, int(wildcards.seed), wildcards.method, SETTINGS.base_task
+        ).model_dump_json(),
         entry=entry,
         task=SETTINGS.base_task,
         variant="",

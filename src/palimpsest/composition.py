@@ -22,12 +22,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from palimpsest.analysis.measurement import BATCH_SIZE, Predictor, headline, measure
+from palimpsest.analysis.measurement import BATCH_SIZE, headline, measure
+from palimpsest.composition_settings import CompositionSettings
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
 from palimpsest.errors import SettingsError
+from palimpsest.inference import Predictor
 from palimpsest.networks.resblock import ResblockNetwork
-from palimpsest.settings import CompositionSettings
 from palimpsest.tasks.base import Batch, Task
 
 log = logging.getLogger(__name__)
@@ -42,8 +43,8 @@ def two_stage(first: Predictor, second: Predictor) -> Answer:
     """The second task on the first one's picture, rounded to 8 bits as a saved picture is."""
 
     def answer(batch: Batch) -> Tensor:
-        painted = torch.from_numpy(first.task.paint(first(batch))).permute(0, 3, 1, 2)
-        return second({**batch, "picture": painted.to(batch["picture"].device)})
+        painted = torch.from_numpy(first.task.paint(first.answer(batch))).permute(0, 3, 1, 2)
+        return second.answer({**batch, "picture": painted.to(batch["picture"].device)})
 
     return answer
 
@@ -126,8 +127,8 @@ def compositions(
     device: torch.device,
 ) -> Iterator[Composed]:
     """Each task alone, and then the two in every way of the settings; a blend's networks one after the other."""
-    yield Composed("first alone", first, first.task, first.task.name)
-    yield Composed("second alone", second, second.task, second.task.name)
+    yield Composed("first alone", first.answer, first.task, first.task.name)
+    yield Composed("second alone", second.answer, second.task, second.task.name)
     for way in settings.ways:
         if way in IN_FULL:
             yield Composed(way, IN_FULL[way](first, second), second.task, way)
@@ -138,7 +139,7 @@ def compositions(
                 for task in (first.task, second.task)
             )
             between = blend(first, second, alpha, pictures)
-            yield Composed(way, between, second.task, f"{way} {alpha:.2g}", alpha)
+            yield Composed(way, between.answer, second.task, f"{way} {alpha:.2g}", alpha)
 
 
 def training_pictures(prepared: Prepared, number: int, device: torch.device) -> Iterator[Batch]:

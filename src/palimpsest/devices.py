@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from palimpsest import machine
-from palimpsest.settings import TrainingSettings
+from palimpsest.groups import TrainingSettings
 
 BFLOAT16 = ("amx_bf16", "avx512_bf16")
 """Instruction sets of a CPU, by PyTorch's names. Without them its convolutions fall back on code that takes ten

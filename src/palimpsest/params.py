@@ -9,11 +9,13 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from palimpsest.errors import SettingsError, nearest
 from palimpsest.layout import Layout
 from palimpsest.schema import as_path
-from palimpsest.settings import Settings, StyleSettings
+from palimpsest.settings import Settings
+from palimpsest.tasks.style_settings import StyleSettings
 
 TOP = ("preset", "data_root", "seeds", "defaults", "presets", "sweeps")
 """What may stand at the top of `params.yaml`. DVC's stages name these, since it sees nothing that they do not name;
@@ -169,8 +171,6 @@ def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, A
 def explain(problem: Any) -> str:
     """One line for one problem that pydantic found: the key's full path and what is wrong with it."""
     location = [str(part) for part in problem["loc"]]
-    if location[:1] == ["tasks"]:
-        del location[2:3]  # the kind, by which pydantic found the model
     path = ".".join(location)
     if problem["type"] == "extra_forbidden" and (new := RENAMED.get(path) or RENAMED.get(location[-1])):
         return f"{path}: was renamed; write {new} in its place"
@@ -208,20 +208,20 @@ def names_at(location: tuple[Any, ...]) -> list[str]:
         inside = [
             m
             for model in models
-            if part in model.model_fields
-            for m in models_in(model.model_fields[part].annotation)
+            if (field := field_at(model, part)) is not None
+            for m in models_in(field.annotation)
         ]
-        of_kind = [
-            m
-            for m in models
-            if "kind" in m.model_fields and part in typing.get_args(m.model_fields["kind"].annotation)
-        ]
-        models = inside or of_kind or models  # the key of a mapping, as a task's name, leads to no other model
-    return sorted({name for model in models for name in model.model_fields})
+        models = inside or models  # the key of a mapping, as a task's name, leads to no other model
+    return sorted({field.alias or name for model in models for name, field in model.model_fields.items()})
+
+
+def field_at(model: type[BaseModel], name: object) -> FieldInfo | None:
+    """Return the field that a settings file calls ``name``; None without such a field."""
+    return next((f for key, f in model.model_fields.items() if name in (key, f.alias)), None)
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
     """The models among an annotation's alternatives and values."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
+        return [annotation, *annotation.__subclasses__()]  # such as those of a kind of task
     return [found for part in typing.get_args(annotation) for found in models_in(part)]

@@ -18,6 +18,7 @@ import grimp
 from pydantic import BaseModel
 
 from palimpsest.methods import entry_of
+from palimpsest.networks import NETWORKS
 from palimpsest.tasks import KINDS
 
 PACKAGES = {"palimpsest": Path("src"), "pipeline": Path()}
@@ -27,7 +28,7 @@ TRACKED = "Snakefile"
 """File that the repository of the code tracks, and another around the study does not."""
 ELSEWHERE = {"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"}
 """Variables by which git works on another repository than that around the working directory."""
-TABLES = {"palimpsest.methods", "palimpsest.methods.settings", "palimpsest.tasks"}
+TABLES = {"palimpsest.methods", "palimpsest.methods.settings", "palimpsest.networks", "palimpsest.tasks"}
 """Where methods, their settings and the kinds of tasks are entered. What they say of a job stands among its
 parameters; the other jobs shall not run anew because something is entered that does not concern them."""
 DIRTY = "-dirty"
@@ -139,7 +140,9 @@ def with_packages(module: str) -> list[str]:
 def stage_sources(stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = ()) -> list[str]:
     """The files that a stage of the pipeline runs, with the methods and kinds of task that it imports by name."""
     by_name = [entry_of(method).path for method in methods]
-    by_name += [KINDS[kind] for kind in kinds]
+    by_name += [KINDS[kind].task for kind in kinds]
+    if by_name:
+        by_name += NETWORKS.values()
     return sources([f"pipeline.{stage}", *(path.split(":")[0] for path in by_name)])
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from palimpsest.errors import SettingsError, known
+from palimpsest.jobs import training_job
 from palimpsest.methods import BASES, METHODS
 from palimpsest.params import laid_over, mapping, resolve
 from palimpsest.settings import Settings, Variant
@@ -85,7 +86,7 @@ def vary(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str) ->
                 " shorter sequences alone"
             )
     base, first, seed = shared_base(method), main.base_task, main.seeds[0]
-    own_base = varied.training_job(seed, base, first) != main.training_job(seed, base, first)
+    own_base = training_job(varied, seed, base, first) != training_job(main, seed, base, first)
     return varied.model_copy(update={"variant": Variant(name=name, own_base=own_base)})
 
 

@@ -55,6 +55,10 @@ class TaskFiles:
         """Return the record beside the file that a task leaves."""
         return self.path(task).with_suffix(PREDICTIONS)
 
+    def trained_with(self, task: str) -> list[str]:
+        """Return the tasks that one training teaches together, of which ``task`` is one."""
+        return list(self.sequence) if self.entry.together else [task]
+
     def before(self, task: str) -> list[str]:
         """The tasks that are learned before one."""
         return list(self.sequence[: list(self.sequence).index(task)])

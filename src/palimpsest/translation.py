@@ -19,20 +19,18 @@ import numpy as np
 import psutil
 import torch
 from PIL import Image
-from pydantic import BaseModel, ValidationError
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from palimpsest.analysis.measurement import Predictor
 from palimpsest.data.pictures import Pixels
 from palimpsest.devices import device_for
 from palimpsest.errors import DataError, StorageError
+from palimpsest.inference import Predictor
 from palimpsest.methods import METHODS
-from palimpsest.networks import Network
-from palimpsest.settings import AnyTask, NetworkSettings, Settings
+from palimpsest.networks.base import Network
+from palimpsest.settings import Settings
 from palimpsest.storage.stored_tasks import StoredTasks
-from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Batch
 
 WINDOW_BYTES = 3 * 2**28
@@ -89,7 +87,7 @@ class Translator:
         places = list(product(*spans))
         whole: Tensor | None = None
         for rows, columns in tqdm(places, unit=" windows", disable=None if len(places) > 1 else True, leave=False):
-            predicted = self.predictor(self.batch(padded[rows.seen, columns.seen]))
+            predicted = self.predictor.answer(self.batch(padded[rows.seen, columns.seen]))
             if whole is None:
                 whole = torch.empty(1, predicted.shape[1], *padded.shape[:2])
             whole[:, :, rows.kept, columns.kept] = predicted[:, :, rows.kept_in_seen, columns.kept_in_seen]
@@ -133,20 +131,6 @@ class Span:
         return slice(self.kept.start - self.seen.start, self.kept.stop - self.seen.start)
 
 
-class SizeTrained(BaseModel):
-    """Of the sizes of a training, the one that running its task needs."""
-
-    size: int
-
-
-class Trained(BaseModel):
-    """Of the settings of a training, those that running its task needs; others may differ between versions."""
-
-    network: NetworkSettings
-    task: AnyTask
-    pictures: SizeTrained
-
-
 def load(settings: Settings, seed: int, method: str, name: str) -> Translator:
     """The stored task as it was right after it was learned, with the settings it was trained with.
 
@@ -160,22 +144,12 @@ def load(settings: Settings, seed: int, method: str, name: str) -> Translator:
     for path in [stored.path(name), *([stored.task_files.base] if METHODS[method].adds_to_base else [])]:
         if not path.exists():
             raise StorageError(f"{path}: not trained yet; make it with: {command(settings, seed, method, path)}")
-    try:
-        trained = Trained.model_validate(stored.file(name).provenance.settings)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        path = stored.path(name)
-        raise StorageError(
-            f"{path}: stored with settings of another version ({where}: {problem['msg']}); "
-            f"delete it and train again with: {command(settings, seed, method, path)}"
-        ) from error
-    task = build_task(name, trained.task)
-    network = stored.network(task)
+    opened = stored.file(name)
+    task, network = opened.task(), opened.load().build()
     device = device_for(settings.training.accelerator)
     return Translator(
         Predictor(network.to(device), task.to(device)),
-        size=trained.pictures.size,
+        size=opened.size,
         window=window_side(network),
         device=device,
     )

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from palimpsest.analysis.forgetting import Cell, choose_device, forgetting_matrix, metric_rows
-from palimpsest.analysis.measurement import Measurement, Predictor, headline, measure
+from palimpsest.analysis.measurement import Measurement, headline, measure
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
+from palimpsest.inference import Predictor
+from palimpsest.jobs import evaluation_job
 from palimpsest.methods import BASE, METHODS
 
 Study = Any
@@ -56,8 +58,8 @@ def test_a_method_that_cannot_forget_gives_the_same_predictions_and_the_others_d
 @pytest.mark.slow
 def test_every_cell_runs_the_network_and_none_is_copied(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures: list[int] = []
-    run = Predictor.__call__
-    monkeypatch.setattr(Predictor, "__call__", lambda self, b: pictures.append(len(b["picture"])) or run(self, b))
+    run = Predictor.forward
+    monkeypatch.setattr(Predictor, "forward", lambda self, b: pictures.append(len(b)) or run(self, b))
     matrix(trained, "piggyback")
     assert pictures == [2] * 6
 
@@ -73,7 +75,7 @@ def test_the_checksum_is_the_sha256_of_the_raw_predictions(new_study: Callable[.
     study = new_study()
     study.store_untrained(BASE, "shapes")
     network, task = study.networks[BASE, "shapes"].eval(), study.task("shapes")
-    measured = measure(Predictor(network, task), task, study.prepared["shapes"], CPU, 1)
+    measured = measure(Predictor(network, task).answer, task, study.prepared["shapes"], CPU, 1)
     (batch,) = evaluation_batches(study.prepared["shapes"], "val", 2)
     with torch.no_grad():
         scores = network((batch["picture"].float() / 255).contiguous(memory_format=torch.channels_last))
@@ -143,7 +145,7 @@ def test_the_device_and_the_threads_are_those_of_the_settings(new_study: Callabl
     threads = torch.get_num_threads()
     settings = new_study(training={"threads": 2}).settings
     try:
-        assert choose_device(settings.evaluation_job(0, "scratch")) == CPU
+        assert choose_device(evaluation_job(settings, 0, "scratch")) == CPU
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import TrainingBatches, evaluation_batches, training_loader
-from palimpsest.settings import PictureSettings
+from palimpsest.groups import PictureSettings
 
 SIZE = 64
 WHOLE = PictureSettings(size=SIZE, crop=SIZE, smallest_scale=1)

@@ -7,6 +7,7 @@ from PIL import Image
 from palimpsest.data import sources
 from palimpsest.data.coco import CocoFolder
 from palimpsest.data.paired import PairedFolder
+from palimpsest.data.settings import DatasetSettings
 from palimpsest.data.sources import (
     classes_of,
     download,
@@ -17,7 +18,7 @@ from palimpsest.data.sources import (
 )
 from palimpsest.data.voc import VocFolder
 from palimpsest.errors import DataError, SettingsError
-from palimpsest.settings import DatasetSettings, PreparationJob
+from palimpsest.jobs import PreparationJob
 
 COCO = DatasetSettings(format="coco", source="generated", side=32, generate={"train2017": 2, "val2017": 1})
 VOC = DatasetSettings(format="voc", source="generated", side=32, generate={"train": 2, "val": 1})

@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from palimpsest.analysis.forgetting import forgetting_matrix
+from palimpsest.groups import TrainingSettings
 from palimpsest.methods import METHODS, Entry, build_method
 from palimpsest.methods.base import Component, EarlierTask, Start
-from palimpsest.methods.settings import MethodSettings
+from palimpsest.methods.settings import default_method_settings
 from palimpsest.networks import build_network
+from palimpsest.networks.settings import NetworkSettings
 from palimpsest.networks.trunk import batchnorm_state, trunk_state
-from palimpsest.settings import NetworkSettings, TrainingSettings
 from tests.conftest import ROOT
 
 Study = Any
@@ -76,7 +77,7 @@ def test_a_task_takes_as_many_bytes_as_the_table_says(method: str) -> None:
     network = build_network(NetworkSettings(width=64, **blocks), head_channels=21)  # type: ignore[arg-type]
     base = Component("network", {**trunk_state(network), **batchnorm_state(network)})
     earlier = (EarlierTask(None, (base,)),) if entry.starts_from == "previous" and method != "packnet" else ()  # type: ignore[arg-type]
-    learner = build_method(method, MethodSettings().of(method))
+    learner = build_method(method, default_method_settings().of(method))
     task = SimpleNamespace(name="task", head_channels=21)
     learner.begin_task(Start(network, task, TrainingSettings(), earlier, together=(task,)))  # type: ignore[arg-type]
     grown = ("bank", "owners")  # shared by all tasks, and larger by each

@@ -6,12 +6,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from palimpsest.groups import TrainingSettings
 from palimpsest.methods.base import Component, EarlierTask, Start
 from palimpsest.methods.ewc import Ewc, fisher_information, normalised
-from palimpsest.methods.settings import EwcSettings
-from palimpsest.settings import SegmentationSettings, TrainingSettings
+from palimpsest.methods.ewc_settings import EwcSettings
 from palimpsest.tasks.pictures import sampled_loss
 from palimpsest.tasks.segmentation import SegmentationTask
+from palimpsest.tasks.segmentation_settings import SegmentationSettings
 
 TRAINING = TrainingSettings()
 

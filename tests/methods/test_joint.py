@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from palimpsest.groups import TrainingSettings
 from palimpsest.methods.base import Start
 from palimpsest.methods.joint import Joint
-from palimpsest.settings import TrainingSettings
 
 
 class Plain(nn.Module):

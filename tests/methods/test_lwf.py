@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from palimpsest.groups import TrainingSettings
 from palimpsest.methods.base import Component, EarlierTask, Start
 from palimpsest.methods.lwf import Lwf
-from palimpsest.methods.settings import LwfSettings
-from palimpsest.settings import ColorizationSettings, SegmentationSettings, TrainingSettings
+from palimpsest.methods.lwf_settings import LwfSettings
 from palimpsest.tasks.colorization import ColorizationTask
+from palimpsest.tasks.colorization_settings import ColorizationSettings
 from palimpsest.tasks.segmentation import SegmentationTask
+from palimpsest.tasks.segmentation_settings import SegmentationSettings
 
 
 def segmentation() -> SegmentationTask:

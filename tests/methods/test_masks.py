@@ -18,8 +18,8 @@ from palimpsest.methods.masks import (
     unpack,
     write_masked,
 )
+from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.methods.reparametrised import learned
-from palimpsest.methods.settings import MaskSettings
 
 SCORES = torch.tensor([[0.004, 0.006], [0.005, 1.0]])
 WEIGHTS = torch.tensor([[2.0, -3.0], [5.0, 0.5]])

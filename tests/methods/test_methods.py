@@ -8,13 +8,17 @@ from torch import nn
 
 from palimpsest.analysis.masks import masks_of, zeros
 from palimpsest.errors import StorageError
+from palimpsest.groups import TrainingSettings
 from palimpsest.methods import BASE, METHODS, build_method, entry_of
+from palimpsest.methods.adapter_settings import AdapterSettings
 from palimpsest.methods.base import Component, EarlierTask, Method, Start
+from palimpsest.methods.batchnorm_settings import BatchnormSettings
 from palimpsest.methods.masks import BinaryMask
-from palimpsest.methods.settings import AdapterSettings, BatchnormSettings, MaskSettings, MethodSettings
+from palimpsest.methods.masks_settings import MaskSettings
+from palimpsest.methods.settings import default_method_settings
 from palimpsest.networks import build_network
+from palimpsest.networks.settings import NetworkSettings
 from palimpsest.networks.trunk import trunk_layers
-from palimpsest.settings import NetworkSettings, TrainingSettings
 
 Study = Any
 TRAINING = TrainingSettings(learning_rate=0.01, weight_decay=0.02, head_lr_multiplier=3.0)
@@ -37,7 +41,7 @@ def network(request: pytest.FixtureRequest) -> nn.Module:
 
 
 def begun(name: str, network: nn.Module) -> tuple[Method, list[Any]]:
-    method = build_method(name, MethodSettings().of(name))
+    method = build_method(name, default_method_settings().of(name))
     base = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     earlier = () if METHODS.get(name) == METHODS["packnet"] else (EarlierTask(None, (Component("network", base),)),)  # type: ignore[arg-type]
     together = [SimpleNamespace(name="only", head_channels=3)]
@@ -239,7 +243,7 @@ def test_learning_a_later_task_moves_no_batchnorm_and_no_head_of_an_earlier_one(
         blocks = METHODS[method].blocks
         assert len(kept) == 4 * (BATCHNORMS if blocks is None else blocks) + 2
         for after in tasks[number:]:
-            state = stored.network(trained.task(name), after).state_dict()
+            state = stored.network(name, after).state_dict()
             assert all(torch.equal(state[key], own[key]) for key in kept)
     first, second = (stored.file(name).tensors() for name in tasks[:2])
     assert not any(torch.equal(first[key], second[key]) for key in first if "running" in key or key == "head.bias")
@@ -249,14 +253,14 @@ def test_learning_a_later_task_moves_no_batchnorm_and_no_head_of_an_earlier_one(
 def test_training_moves_what_the_method_stores_and_nothing_else(trained: Study) -> None:
     base = trained.stored("scratch").file("shapes").tensors()
     for name in ("decoder", "piggyback"):
-        state = trained.stored(name).network(trained.task("colour")).state_dict()
+        state = trained.stored(name).network("colour").state_dict()
         frozen = [key for key in base if key.startswith("encoder") and base[key].ndim == 4]
         assert len(frozen) == 10
         for key in frozen:
             chosen = state[key] != 0  # what a mask leaves out is zero, and all else the base's
             assert (name == "decoder") <= bool(chosen.all())
             assert torch.equal(state[key], base[key] * chosen)
-    moved = trained.stored("fine-tune").network(trained.task("colour")).state_dict()
+    moved = trained.stored("fine-tune").network("colour").state_dict()
     assert not any(torch.equal(moved[key], base[key]) for key in base if base[key].ndim == 4 and "head" not in key)
 
 

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from palimpsest.errors import TrainingError
+from palimpsest.groups import TrainingSettings
 from palimpsest.methods.base import Component, EarlierTask, Start
 from palimpsest.methods.packnet import PackNet, pack_numbers, packed_layers, unpack_numbers
+from palimpsest.methods.packnet_settings import PackNetSettings
 from palimpsest.methods.reparametrised import original
-from palimpsest.methods.settings import PackNetSettings
 from palimpsest.networks import build_network
+from palimpsest.networks.settings import NetworkSettings
 from palimpsest.networks.trunk import trunk_layers
-from palimpsest.settings import NetworkSettings, TrainingSettings
 
 
 def plain(components: list[Component]) -> nn.Module:

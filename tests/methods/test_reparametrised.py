@@ -6,15 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from palimpsest.groups import TrainingSettings
 from palimpsest.methods import METHODS, build_method
 from palimpsest.methods.base import Component, EarlierTask, Start
 from palimpsest.methods.reparametrised import Reparametrised, learned
-from palimpsest.methods.settings import MethodSettings
+from palimpsest.methods.settings import default_method_settings
 from palimpsest.networks import build_network
+from palimpsest.networks.settings import NetworkSettings
 from palimpsest.networks.trunk import trunk_layers
-from palimpsest.settings import NetworkSettings, TrainingSettings
 
-NAMES = [name for name in METHODS if isinstance(build_method(name, MethodSettings().of(name)), Reparametrised)]
+SETTINGS = default_method_settings()
+NAMES = [name for name in METHODS if isinstance(build_method(name, SETTINGS.of(name)), Reparametrised)]
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in NAMES),
     ("adapter", {"rank": 2}),
@@ -34,7 +36,7 @@ def begun(name: str, changes: dict[str, Any]) -> tuple[Reparametrised, nn.Module
     torch.manual_seed(0)
     network = network_of(name)
     base = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    settings = MethodSettings().of(name)
+    settings = SETTINGS.of(name)
     method = build_method(name, settings.model_copy(update=changes) if settings else None)
     assert isinstance(method, Reparametrised)
     earlier = (EarlierTask(None, (Component("network", base),)),)  # type: ignore[arg-type]

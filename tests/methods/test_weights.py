@@ -9,13 +9,15 @@ from torch import Tensor, nn
 from palimpsest.methods import build_method
 from palimpsest.methods.adapter import LowRank, Pointwise
 from palimpsest.methods.bitdelta import QuantisedDelta
+from palimpsest.methods.bitdelta_settings import BitDeltaSettings
 from palimpsest.methods.masks import pack
+from palimpsest.methods.masks_settings import AffineMaskSettings, MaskSettings
 from palimpsest.methods.modulation import Modulation
 from palimpsest.methods.piggyback_affine import AffineMask
 from palimpsest.methods.piggyback_gan import MixedFilters, as_filters
 from palimpsest.methods.piggyback_ternary import TernaryMask
 from palimpsest.methods.reparametrised import Reparametrised
-from palimpsest.methods.settings import AffineMaskSettings, BitDeltaSettings, MaskSettings, MethodSettings
+from palimpsest.methods.settings import default_method_settings
 
 LAYER = nn.Conv2d(3, 4, 3)
 BASE = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
@@ -23,7 +25,7 @@ BASE = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
 
 def recalled(name: str, stored: dict[str, Tensor], base: Tensor = BASE, **changes: Any) -> Tensor:
     """A weight as a method makes it of the base's and of what is stored."""
-    settings = MethodSettings().of(name)
+    settings = default_method_settings().of(name)
     method = build_method(name, settings.model_copy(update=changes) if settings else None)
     assert isinstance(method, Reparametrised)
     return method.weight(LAYER, base, stored)

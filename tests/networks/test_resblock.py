@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from palimpsest.groups import TrainingSettings
 from palimpsest.methods import METHODS, build_method
 from palimpsest.methods.base import Start
 from palimpsest.networks.resblock import LOUDNESS, InstanceNorm, ResblockNetwork, ResidualBlock
 from palimpsest.networks.trunk import trunk_state
-from palimpsest.settings import TrainingSettings
 
 MIB = 2**20
 

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from palimpsest.networks import build_network
+from palimpsest.networks.settings import NetworkSettings
 from palimpsest.networks.unet import Stage, UNet, UpBlock, start_as_nearest_neighbour
-from palimpsest.settings import NetworkSettings
 
 MIB = 2**20
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from palimpsest.analysis.measurement import Predictor, measure
+from palimpsest.analysis.measurement import measure
+from palimpsest.inference import Predictor
 from palimpsest.methods import AUTOENCODER, BASE
 from palimpsest.report.grid import GAP, LINE
 from pipeline import compose
@@ -72,8 +73,8 @@ def test_every_way_is_measured_as_either_task_and_painted(study: Study) -> None:
     assert (table.images == 2).all() and table.value.notna().all() and table.alpha.isna().all()
     assert columns(folder) == 1 + len(ways)
     task = study.task("colour")
-    network = study.stored("resblock6").network(task)
-    alone = measure(Predictor(network, task), task, study.prepared["colour"], torch.device("cpu"), 0)
+    network = study.stored("resblock6").network(task.name)
+    alone = measure(Predictor(network, task).answer, task, study.prepared["colour"], torch.device("cpu"), 0)
     rows = table[(table.way == "first alone") & (table.task == "colour")]
     assert dict(zip(rows.metric, rows.value, strict=True)) == pytest.approx(alone.metrics)
     made_with = json.loads((folder / "origin.json").read_text())

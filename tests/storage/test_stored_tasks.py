@@ -9,6 +9,7 @@ from torch import nn
 
 from palimpsest.errors import StorageError
 from palimpsest.methods import BASE, METHODS
+from palimpsest.storage.switcher import TaskSwitcher
 from palimpsest.storage.task_file import content_sha256, load_task
 from tests.storage.conftest import moved
 
@@ -31,7 +32,7 @@ def test_a_recalled_task_gives_the_output_of_the_network_that_was_stored(
     study = stored_study(method)
     stored = study.stored(method)
     for name in study.settings.sequence:
-        recalled = stored.network(study.task(name))
+        recalled = stored.network(name)
         assert not recalled.training
         learned = study.networks[stored.path(name).parent.name, name]
         assert torch.equal(output(recalled), output(learned)), name
@@ -44,7 +45,7 @@ def test_recalling_changes_no_file_and_no_tensor_of_the_base(stored_study: NewSt
     files = {path: path.read_bytes() for path in Path().rglob("*.safetensors")}
     base = stored.file("shapes")
     for name in study.settings.sequence:
-        network = stored.network(study.task(name))
+        network = stored.network(name)
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.zero_()  # whatever is done to a recalled network
@@ -58,10 +59,10 @@ def test_switching_tasks_back_and_forth_gives_the_same_output_every_time(
 ) -> None:
     study = stored_study(method)
     stored = study.stored(method)
-    first = {name: output(stored.network(study.task(name))) for name in ("shapes", "halves")}
+    first = {name: output(stored.network(name)) for name in ("shapes", "halves")}
     for _ in range(50):
         for name, expected in first.items():
-            assert torch.equal(output(stored.network(study.task(name))), expected)
+            assert torch.equal(output(stored.network(name)), expected)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -71,8 +72,8 @@ def test_only_a_method_that_shares_its_weights_answers_otherwise_after_a_later_t
     study = stored_study(method)
     stored = study.stored(method)
     for name in ("shapes", "halves"):
-        then = output(stored.network(study.task(name)))
-        later = output(stored.network(study.task(name), after="colour"))
+        then = output(stored.network(name))
+        later = output(stored.network(name, after="colour"))
         assert torch.equal(then, later) == (method not in ("fine-tune", "ewc", "lwf"))
 
 
@@ -81,7 +82,7 @@ def test_fine_tune_runs_an_earlier_task_on_the_later_weights_with_its_own_batchn
 ) -> None:
     study = stored_study("fine-tune")
     stored = study.stored("fine-tune")
-    found = stored.network(study.task("shapes"), after="colour").state_dict()
+    found = stored.network("shapes", after="colour").state_dict()
     own, later = stored.file("shapes").tensors(), stored.file("colour").tensors()
     shared = {name for name in found if ".up." in name or (found[name].ndim == 4 and "head" not in name)}
     assert len(shared) == 22
@@ -117,7 +118,7 @@ def test_a_task_on_another_base_network_is_refused_with_what_was_expected_and_fo
     shutil.copy(mine.stored(method).path("halves"), theirs.path("halves"))
     expected, found = (load_task(study.layout.stored(0, BASE, "shapes")).sha256[:12] for study in (mine, other))
     with pytest.raises(StorageError, match=rf"belongs to the base network {expected}…, found {found}…"):
-        theirs.network(other.task("halves"))
+        theirs.network("halves")
 
 
 @pytest.mark.parametrize("other", [{"width": 3}, {"padding": "zeros"}])
@@ -129,7 +130,7 @@ def test_a_task_runs_on_the_network_it_was_learned_on_whatever_the_settings_say_
     path = now.layout.stored(0, BASE, "shapes")
     path.parent.mkdir(parents=True)
     shutil.copy(then.layout.stored(0, BASE, "shapes"), path)
-    recalled = now.stored("scratch").network(now.task("shapes"))
+    recalled = now.stored("scratch").network("shapes")
     assert torch.equal(output(recalled), output(then.networks[BASE, "shapes"]))
 
 
@@ -144,7 +145,7 @@ def test_shared_weights_of_another_network_are_refused_with_what_was_expected_an
     stored = mine.stored("fine-tune")
     shutil.copy(theirs.stored("fine-tune").path("halves"), stored.path("halves"))
     with pytest.raises(StorageError, match=r"halves\.safetensors: expected the network .*width=2.*, found"):
-        stored.network(mine.task("shapes"), after="halves")
+        stored.network("shapes", after="halves")
 
 
 def test_a_task_with_another_number_of_classes_is_refused(new_study: NewStudy) -> None:
@@ -155,7 +156,7 @@ def test_a_task_with_another_number_of_classes_is_refused(new_study: NewStudy) -
     with pytest.raises(
         StorageError, match=r"shapes\.safetensors: .*expected shape \(4,.*\), found \(3,.*; restore it"
     ):
-        study.stored("scratch").network(four)
+        TaskSwitcher(study.stored("scratch"), [four]).switch("shapes")
 
 
 def test_the_file_of_another_task_under_this_name_is_refused(new_study: NewStudy) -> None:
@@ -169,14 +170,14 @@ def test_the_file_of_another_task_under_this_name_is_refused(new_study: NewStudy
     with pytest.raises(
         StorageError, match=r"twin\.safetensors: expected scratch/twin of seed 0, found scratch/colour"
     ):
-        stored.network(study.task("twin"))
+        stored.network("twin")
 
 
 def test_a_missing_base_is_named(stored_study: NewStudy) -> None:
     study = stored_study("piggyback")
     study.layout.stored(0, BASE, "shapes").unlink()
     with pytest.raises(StorageError, match=r"base/shapes\.safetensors"):
-        study.stored("piggyback").network(study.task("halves"))
+        study.stored("piggyback").network("halves")
 
 
 def test_a_file_that_was_written_anew_is_read_anew(new_study: NewStudy) -> None:

@@ -28,7 +28,7 @@ def test_a_switched_network_answers_as_the_recalled_one_does(stored_study: NewSt
     stored, tasks = study.stored(method), study.tasks()
     switcher = TaskSwitcher(stored, tasks[::-1])  # in whatever order
     for task in [*tasks, *reversed(tasks)]:
-        recalled = stored.network(task, after=tasks[-1].name).requires_grad_(False)
+        recalled = stored.network(task.name, after=tasks[-1].name).requires_grad_(False)
         assert torch.equal(output(switcher.switch(task.name)), output(recalled)), task.name
 
 

@@ -107,7 +107,7 @@ def test_the_metadata_is_that_of_the_contract(stored: Path) -> None:
     header = json.loads(content[8 : 8 + length])
     metadata = header.pop("__metadata__")
     assert header["encoder.0"]["dtype"] == "U8" and header["encoder.0"]["shape"] == [2]
-    assert metadata["format"] == FORMAT == "palimpsest task 2"
+    assert metadata["format"] == FORMAT == "palimpsest task 3"
     assert (metadata["preset"], metadata["seed"], metadata["method"], metadata["task"]) == (
         "mini",
         "3",
@@ -264,7 +264,7 @@ def test_a_file_of_another_format_is_told_with_what_was_expected_and_found(
 ) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "a", metadata=metadata)
     found = metadata["format"] if metadata else None
-    with pytest.raises(StorageError, match=f"expected format 'palimpsest task 2', found {found!r}"):
+    with pytest.raises(StorageError, match=f"expected format 'palimpsest task 3', found {found!r}"):
         load_task(tmp_path / "a")
 
 

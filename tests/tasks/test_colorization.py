@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from palimpsest.settings import ColorizationSettings
 from palimpsest.tasks import build_task
 from palimpsest.tasks.colorization import ColorizationTask, chroma, luminance, with_chroma
+from palimpsest.tasks.colorization_settings import ColorizationSettings
 
 
 def colorization(**options: str) -> ColorizationTask:

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from palimpsest.settings import SegmentationSettings
 from palimpsest.tasks.discriminator import PatchDiscriminator
 from palimpsest.tasks.painted import Colours
 from palimpsest.tasks.segmentation import SegmentationTask
+from palimpsest.tasks.segmentation_settings import SegmentationSettings
 
 
 def task(loss: str) -> SegmentationTask:

@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from palimpsest.settings import PairedSettings
 from palimpsest.tasks import build_task
 from palimpsest.tasks.paired import PairedTask
+from palimpsest.tasks.paired_settings import PairedSettings
 
 
 def paired(**options: str) -> PairedTask:

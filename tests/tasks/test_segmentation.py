@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from palimpsest.settings import SegmentationSettings
 from palimpsest.tasks import build_task
 from palimpsest.tasks.segmentation import SegmentationTask
+from palimpsest.tasks.segmentation_settings import SegmentationSettings
 
 Batch = dict[str, Tensor]
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from palimpsest.errors import DataError
 from palimpsest.metrics.perceptual import grid_loss, style_loss, tiles, total_variation
-from palimpsest.settings import StyleSettings
 from palimpsest.tasks.style import StyleTask, read_painting
+from palimpsest.tasks.style_settings import StyleSettings
 
 
 @pytest.fixture

@@ -12,14 +12,15 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from palimpsest.errors import SettingsError, TrainingError
+from palimpsest.groups import PictureSettings, TrainingSettings
 from palimpsest.methods import METHODS, build_method
 from palimpsest.methods.base import Method, ParameterGroup, Start
+from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.methods.piggyback import Piggyback
 from palimpsest.methods.reparametrised import learned
-from palimpsest.methods.settings import MaskSettings
 from palimpsest.networks import build_network
+from palimpsest.networks.settings import NetworkSettings
 from palimpsest.networks.trunk import batchnorm_layers, trunk_layers
-from palimpsest.settings import NetworkSettings, PictureSettings, TrainingSettings
 from palimpsest.tasks.base import Batch, Task
 from palimpsest.training.loop import Plan, TaskData, clip, describe, schedule, start_fabric, train, turns_of
 

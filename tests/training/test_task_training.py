@@ -7,6 +7,7 @@ import torch
 
 from palimpsest.data.batches import TrainingBatches
 from palimpsest.errors import DataError
+from palimpsest.jobs import training_job
 from palimpsest.methods import AUTOENCODER, BASE, METHODS
 from palimpsest.storage.task_file import load_task
 from palimpsest.training.task_training import passes, seed_of, starting_network
@@ -104,7 +105,7 @@ def test_a_standardised_base_is_stored_with_standardised_filters_and_masks_lie_o
     assert filters.mean(dim=(1, 2, 3)).abs().max() < 1e-6
     assert torch.allclose(filters.square().sum(dim=(1, 2, 3)), torch.ones(len(filters)), atol=1e-3)
     study.learn("piggyback", "halves")
-    masked = study.stored("piggyback").network(study.task("halves")).state_dict()["encoder.stages.1.3.weight"]
+    masked = study.stored("piggyback").network("halves").state_dict()["encoder.stages.1.3.weight"]
     assert torch.equal(masked, filters * (masked != 0))
 
 
@@ -164,7 +165,7 @@ def test_a_stored_task_says_where_it_comes_from(trained: Study) -> None:
             method,
             "colour",
         )
-        assert provenance.settings == trained.settings.training_job(0, method, "colour").model_dump(mode="json")
+        assert provenance.settings == training_job(trained.settings, 0, method, "colour").model_dump(mode="json")
         below = load_task(trained.stored(method).task_files.base)
         assert provenance.network_sha256 == (below.sha256 if METHODS[method].adds_to_base else None)
         assert (below.sha256 == base.sha256) == (METHODS[method].base == BASE)
@@ -184,31 +185,36 @@ def test_the_base_is_stored_once_and_no_method_changes_it(new_study: Callable[..
 
 def test_every_method_sees_the_same_pictures_in_the_same_order(new_study: Callable[..., Study]) -> None:
     study = new_study()
-    jobs = {name: study.settings.training_job(0, name, "halves") for name in METHODS}
-    assert len({seed_of(job) for job in jobs.values()}) == 1
-    first, *others = ([b["picture"] for b in passes(job, study.prepared["halves"])] for job in jobs.values())
+    jobs = {name: training_job(study.settings, 0, name, "halves") for name in METHODS}
+    assert len({seed_of(job, "halves") for job in jobs.values()}) == 1
+    trained = {name: next(task for task in job.tasks if task.name == "halves") for name, job in jobs.items()}
+    first, *others = (
+        [batch["picture"] for batch in passes(job, trained[name], study.prepared["halves"])]
+        for name, job in jobs.items()
+    )
     assert len(first) == 6
     assert all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))
 
 
 def test_the_passes_that_a_method_may_look_at_are_those_of_the_training(new_study: Callable[..., Study]) -> None:
     study = new_study()
-    job, prepared = study.settings.training_job(0, "fine-tune", "halves"), study.prepared["halves"]
-    trained_on = TrainingBatches(prepared, job.pictures, 4, 6, seed_of(job))
-    for step, batch in enumerate(passes(job, prepared)):
+    job, prepared = training_job(study.settings, 0, "fine-tune", "halves"), study.prepared["halves"]
+    trained_on = TrainingBatches(prepared, job.tasks[0].pictures, 4, 6, seed_of(job, "halves"))
+    for step, batch in enumerate(passes(job, job.tasks[0], prepared)):
         assert torch.equal(batch["target"], trained_on[step]["target"])
 
 
 def test_other_tasks_and_other_seeds_start_from_other_numbers(new_study: Callable[..., Study]) -> None:
     settings = new_study().settings
-    seeds = {seed_of(settings.training_job(seed, BASE, task)) for seed in range(20) for task in settings.sequence}
+    trained = [(seed, task) for seed in range(20) for task in settings.sequence]
+    seeds = {seed_of(training_job(settings, seed, BASE, task), task) for seed, task in trained}
     assert len(seeds) == 60 and all(0 <= seed < 2**32 for seed in seeds)
 
 
 def started(study: Study, method: str, task: str) -> dict[str, torch.Tensor]:
     sequence = study.settings.sequence
     earlier = {name: study.settings.tasks[name] for name in sequence[: sequence.index(task)]}
-    job = study.settings.training_job(0, method, task)
+    job = training_job(study.settings, 0, method, task)
     network = starting_network(job, study.stored(method), list(earlier), study.task(task))
     return {
         name: tensor for name, tensor in network.state_dict().items() if not name.endswith("num_batches_tracked")
@@ -253,4 +259,4 @@ def test_the_base_starts_from_the_weights_of_a_file_where_one_is_named(
     with pytest.raises(DataError, match=r"nowhere\.pth"):
         named.learn(BASE, "shapes")
     for study in (plain, named):
-        assert study.settings.training_job(0, "scratch", "halves").base is None  # only the base network's training
+        assert training_job(study.settings, 0, "scratch", "halves").base is None  # only the base network's training

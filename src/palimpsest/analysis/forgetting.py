@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import torch
 
-from palimpsest.analysis.measurement import Measurement, Predictor, headline, measure
+from palimpsest.analysis.measurement import Measurement, headline, measure
 from palimpsest.data.arrays import Prepared
 from palimpsest.devices import device_for
-from palimpsest.settings import EvaluationJob
+from palimpsest.inference import Predictor
+from palimpsest.jobs import EvaluationJob
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.storage.switcher import TaskSwitcher
 from palimpsest.tasks.base import Task
@@ -51,7 +52,7 @@ def forgetting_matrix(
             switcher.switch(task.name)
         for task in learned:
             predictor = Predictor(switcher.switch(task.name), task)
-            measured = measure(predictor, task, prepared[task.name], device, samples)
+            measured = measure(predictor.answer, task, prepared[task.name], device, samples)
             log.info("%s after %s: %s", task.name, after.name, headline(measured.metrics))
             yield Cell(task.name, after.name, measured)
 

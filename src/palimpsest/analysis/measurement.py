@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
@@ -28,22 +28,6 @@ class Measurement:
     """SHA-256 of the raw predictions, float32, in the order of the index."""
     samples: list[Pixels]
     """The first predictions, painted."""
-
-
-class Predictor:
-    """A network as a function from a batch to the task's prediction, in float32."""
-
-    def __init__(self, network: nn.Module, task: Task) -> None:
-        self.network = network
-        self.task = task
-
-    def __call__(self, batch: Batch) -> Tensor:
-        """Return the prediction of one batch."""
-        return self.task.prediction(self.network(self.inputs(batch)), batch)
-
-    def inputs(self, batch: Batch) -> Tensor:
-        """Return the network's input in the order of memory in which convolutions are fast."""
-        return self.task.inputs(batch).contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()

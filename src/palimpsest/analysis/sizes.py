@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from palimpsest.storage.stored_tasks import StoredTasks, load
+from palimpsest.storage.stored_task import open_task
+from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.storage.task_file import TaskFile
 
 
@@ -18,7 +19,7 @@ def size_rows(stored: StoredTasks) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for path in stored.task_files.files():
         if path not in map(stored.path, stored.sequence):
-            file = load(path)
+            file = open_task(path)
             rows += file_rows(file.provenance.method, file, set())
     last = stored.sequence[-1]
     shared = {component.name for component in stored.file(last).components if component.shared}

@@ -22,8 +22,8 @@ def cost_rows(stored: StoredTasks) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for task in stored.sequence:
         owner = stored.base if stored.is_base(task) else stored
-        job = stored.sequence[0] if owner.task_files.entry.together else task
-        cost = load_cost(stored.layout.cost(stored.seed, owner.method, job))
-        if cost is not None and cost.sha256 == stored.file(job).sha256:
+        first = owner.task_files.trained_with(task)[0]
+        cost = load_cost(stored.layout.cost(stored.seed, owner.method, first))
+        if cost is not None and cost.sha256 == stored.file(first).sha256:
             rows.append({"task": task, "seconds": cost.seconds, "peak_memory": cost.peak_memory})
     return rows

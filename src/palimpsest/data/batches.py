@@ -17,7 +17,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
 from palimpsest.data.arrays import Prepared
-from palimpsest.settings import CropSettings
+from palimpsest.groups import CropSettings
 
 ORDER, DRAW = 0, 1  # streams of random numbers that must not meet
 

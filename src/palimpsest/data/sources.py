@@ -12,9 +12,10 @@ from palimpsest.data.manifest import write_manifest
 from palimpsest.data.paired import PairedFolder
 from palimpsest.data.pictures import USUAL, Limits
 from palimpsest.data.prepare import Classes, class_mapping
+from palimpsest.data.settings import DatasetSettings
 from palimpsest.data.voc import VocFolder
 from palimpsest.errors import SettingsError
-from palimpsest.settings import DatasetSettings, PreparationJob
+from palimpsest.jobs import PreparationJob
 from palimpsest.storage.atomic import replacing, replacing_folder
 
 AnyFolder = CocoFolder | VocFolder | PairedFolder

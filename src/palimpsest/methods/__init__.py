@@ -4,7 +4,7 @@ The table is all that the pipeline's graph needs to know, and reading it imports
 """
 
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class Entry:
     construction: comparing their predictions with those of the time of learning checks files and loading."""
     together: bool = False
     """Whether one training teaches all tasks at once."""
+    settings: str = ""
+    """``module:class`` of its settings; the module imports no PyTorch. Empty for a method without settings."""
     base: str = BASE
     """The training or method whose base task makes the base network."""
     blocks: int | None = None
@@ -45,29 +47,76 @@ class Entry:
 
 METHODS: dict[str, Entry] = {
     "scratch": Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing"),
-    "fine-tune": Entry("palimpsest.methods.fine_tune:FineTune", starts_from="previous", can_forget=True),
-    "ewc": Entry("palimpsest.methods.ewc:Ewc", starts_from="previous", can_forget=True, learns_base_task=True),
-    "lwf": Entry("palimpsest.methods.lwf:Lwf", starts_from="previous", can_forget=True),
-    "packnet": Entry("palimpsest.methods.packnet:PackNet", starts_from="previous", learns_base_task=True),
+    "fine-tune": Entry(
+        "palimpsest.methods.fine_tune:FineTune",
+        starts_from="previous",
+        settings="palimpsest.methods.fine_tune_settings:FineTuneSettings",
+        can_forget=True,
+    ),
+    "ewc": Entry(
+        "palimpsest.methods.ewc:Ewc",
+        starts_from="previous",
+        settings="palimpsest.methods.ewc_settings:EwcSettings",
+        can_forget=True,
+        learns_base_task=True,
+    ),
+    "lwf": Entry(
+        "palimpsest.methods.lwf:Lwf",
+        starts_from="previous",
+        settings="palimpsest.methods.lwf_settings:LwfSettings",
+        can_forget=True,
+    ),
+    "packnet": Entry(
+        "palimpsest.methods.packnet:PackNet",
+        starts_from="previous",
+        settings="palimpsest.methods.packnet_settings:PackNetSettings",
+        learns_base_task=True,
+    ),
     "decoder": Entry("palimpsest.methods.decoder:Decoder", starts_from="base", adds_to_base=True),
-    "batchnorm": Entry("palimpsest.methods.batchnorm:Batchnorm", starts_from="base", adds_to_base=True),
-    "adapter": Entry("palimpsest.methods.adapter:Adapter", starts_from="base", adds_to_base=True),
+    "batchnorm": Entry(
+        "palimpsest.methods.batchnorm:Batchnorm",
+        starts_from="base",
+        settings="palimpsest.methods.batchnorm_settings:BatchnormSettings",
+        adds_to_base=True,
+    ),
+    "adapter": Entry(
+        "palimpsest.methods.adapter:Adapter",
+        starts_from="base",
+        settings="palimpsest.methods.adapter_settings:AdapterSettings",
+        adds_to_base=True,
+    ),
     "modulation": Entry("palimpsest.methods.modulation:FilterModulation", starts_from="base", adds_to_base=True),
-    "bitdelta": Entry("palimpsest.methods.bitdelta:BitDelta", starts_from="base", adds_to_base=True),
+    "bitdelta": Entry(
+        "palimpsest.methods.bitdelta:BitDelta",
+        starts_from="base",
+        settings="palimpsest.methods.bitdelta_settings:BitDeltaSettings",
+        adds_to_base=True,
+    ),
     "piggyback": Entry(
-        "palimpsest.methods.piggyback:Piggyback", starts_from="base", adds_to_base=True, can_blend=True
+        "palimpsest.methods.piggyback:Piggyback",
+        starts_from="base",
+        settings="palimpsest.methods.masks_settings:MaskSettings",
+        adds_to_base=True,
+        can_blend=True,
     ),
     "piggyback-affine": Entry(
-        "palimpsest.methods.piggyback_affine:PiggybackAffine", starts_from="base", adds_to_base=True
+        "palimpsest.methods.piggyback_affine:PiggybackAffine",
+        starts_from="base",
+        settings="palimpsest.methods.masks_settings:AffineMaskSettings",
+        adds_to_base=True,
     ),
     "piggyback-ternary": Entry(
         "palimpsest.methods.piggyback_ternary:PiggybackTernary",
         starts_from="base",
+        settings="palimpsest.methods.masks_settings:ScoreSettings",
         adds_to_base=True,
         can_blend=True,
     ),
     "piggyback-gan": Entry(
-        "palimpsest.methods.piggyback_gan:PiggybackGan", starts_from="previous", adds_to_base=True
+        "palimpsest.methods.piggyback_gan:PiggybackGan",
+        starts_from="previous",
+        settings="palimpsest.methods.piggyback_gan_settings:PiggybackGanSettings",
+        adds_to_base=True,
     ),
     "joint": Entry("palimpsest.methods.joint:Joint", starts_from="nothing", learns_base_task=True, together=True),
     "resblock6": Entry(
@@ -89,6 +138,7 @@ METHODS: dict[str, Entry] = {
     "piggyback-resblock": Entry(
         "palimpsest.methods.piggyback_resblock:PiggybackResblock",
         starts_from="base",
+        settings="palimpsest.methods.masks_settings:MaskSettings",
         adds_to_base=True,
         base="resblock6",
         blocks=6,
@@ -113,6 +163,5 @@ def entry_of(name: str) -> Entry:
 
 def build_method(name: str, settings: Any) -> "Method":
     """The method of this name."""
-    module, _, attribute = entry_of(name).path.partition(":")
-    method: Method = getattr(import_module(module), attribute)(settings)
+    method: Method = resolve_name(entry_of(name).path)(settings)
     return method

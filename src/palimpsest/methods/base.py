@@ -44,6 +44,7 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.errors import StorageError
+from palimpsest.groups import TrainingSettings
 from palimpsest.networks.trunk import (
     batchnorm_state,
     head_state,
@@ -52,7 +53,6 @@ from palimpsest.networks.trunk import (
     trunk_layers,
     trunk_state,
 )
-from palimpsest.settings import TrainingSettings
 from palimpsest.tasks.base import Batch, Task
 
 State = Mapping[str, Tensor]

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.methods.base import ParameterGroup, Start
+from palimpsest.methods.bitdelta_settings import BitDeltaSettings
 from palimpsest.methods.masks import pack, unpack
 from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, learned, modules_group
-from palimpsest.methods.settings import BitDeltaSettings
 from palimpsest.networks.trunk import Convolution, output_channels, trunk_layers
 
 

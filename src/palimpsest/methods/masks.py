@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from palimpsest.errors import StorageError
+from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.methods.reparametrised import LayerWeight
-from palimpsest.methods.settings import MaskSettings
 
 SURROGATES: dict[str, Callable[[Tensor], Tensor]] = {
     "clipped": lambda distance: distance.abs() <= 1,

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from palimpsest.methods.base import MASK, Component, ParameterGroup, Start
 from palimpsest.methods.masks import BinaryMask, initial_scores
+from palimpsest.methods.masks_settings import AffineMaskSettings
 from palimpsest.methods.piggyback import Piggyback
 from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, parted
-from palimpsest.methods.settings import AffineMaskSettings
 from palimpsest.networks.trunk import Convolution
 
 SMALLEST = 1e-6

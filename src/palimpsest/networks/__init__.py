@@ -1,14 +1,21 @@
 """Networks: nothing in here knows of tasks, methods or masks."""
 
-from palimpsest.networks.resblock import ResblockNetwork
-from palimpsest.networks.unet import UNet
-from palimpsest.settings import NetworkSettings
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
-Network = UNet | ResblockNetwork
+from palimpsest.networks.settings import NetworkSettings
+
+if TYPE_CHECKING:
+    from palimpsest.networks.base import Network
+
+NETWORKS = {
+    "unet": "palimpsest.networks.unet:UNet",
+    "resblock": "palimpsest.networks.resblock:ResblockNetwork",
+}
+"""``module:class`` of each network, imported when one is built and not before, since it needs PyTorch."""
 
 
-def build_network(settings: NetworkSettings, head_channels: int) -> Network:
-    """A network with random weights and a head for one task."""
-    if settings.name == "resblock":
-        return ResblockNetwork(settings.width, head_channels, settings.padding, settings.blocks)
-    return UNet(settings.width, head_channels, settings.padding)
+def build_network(settings: NetworkSettings, head_channels: int) -> "Network":
+    """Return a network with random weights and a head for one task."""
+    built: Network = resolve_name(NETWORKS[settings.name]).from_settings(settings, head_channels)
+    return built

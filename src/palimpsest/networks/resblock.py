@@ -16,12 +16,15 @@ Large Minibatch SGD, 2017); they count as the task's BatchNorm does, 36 KiB at w
 
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from palimpsest.networks.base import Network
 from palimpsest.networks.convolution import PaddedConvolution, PaddingMode
+from palimpsest.networks.settings import NetworkSettings
 from palimpsest.networks.wavelets import start_as_wavelets
 
 
@@ -76,11 +79,11 @@ class Blocks(nn.Module):
         self.rising = nn.ModuleList(ResidualBlock(4 * width, padding) for _ in range(number))
 
 
-class ResblockNetwork(nn.Module):
+class ResblockNetwork(Network):
     """Pictures (N, 3, H, W), float in [0, 1], H and W multiples of `stride` → (N, head_channels, H, W)."""
 
     stride = 8
-    reach: None = None
+    reach = None
     """It cannot be run in windows: instance normalisation looks at the whole picture, however far it goes on."""
     bytes_per_pixel = 33
     """Peak memory per pixel and channel of the first layer when it is applied; measured on the CPU by the peak of
@@ -104,6 +107,11 @@ class ResblockNetwork(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         start_as_wavelets(self.first, down, up, self.last)
         start_quiet(self.head)
+
+    @classmethod
+    def from_settings(cls, settings: NetworkSettings, head_channels: int) -> Self:
+        """Return a network with random weights and a head for one task."""
+        return cls(settings.width, head_channels, settings.padding, settings.blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw output of the head; what it means is the task's matter."""

@@ -5,11 +5,15 @@ At width 64 and 21 classes it has 14,785,301 parameters (56.40 MiB), 20.51 MiB o
 Source: the study (Matsumoto and Yanai, ACPR 2019), after Ronneberger et al., MICCAI 2015.
 """
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from palimpsest.networks.base import Network
 from palimpsest.networks.convolution import PaddedConvolution, PaddingMode
+from palimpsest.networks.settings import NetworkSettings
 
 
 class Stage(nn.Sequential):
@@ -75,7 +79,7 @@ class Decoder(nn.Module):
         return x
 
 
-class UNet(nn.Module):
+class UNet(Network):
     """Pictures (N, 3, H, W), float in [0, 1], H and W multiples of `stride` → (N, head_channels, H, W)."""
 
     stride = 16
@@ -101,6 +105,11 @@ class UNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             elif isinstance(module, nn.ConvTranspose2d):
                 start_as_nearest_neighbour(module)
+
+    @classmethod
+    def from_settings(cls, settings: NetworkSettings, head_channels: int) -> Self:
+        """Return a network with random weights and a head for one task."""
+        return cls(settings.width, head_channels, settings.padding)
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw output of the head; what it means is the task's matter."""

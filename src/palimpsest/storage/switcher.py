@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from palimpsest.methods.base import State
 from palimpsest.networks import build_network
-from palimpsest.storage.stored_tasks import LoadedTask, StoredTasks
+from palimpsest.storage.stored_task import LoadedTask
+from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.tasks.base import Task
 
 

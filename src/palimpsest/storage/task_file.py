@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from palimpsest.errors import StorageError
 from palimpsest.methods.base import Component
-from palimpsest.settings import NetworkSettings
 from palimpsest.storage.atomic import write_bytes
 
-FORMAT = "palimpsest task 2"
+FORMAT = "palimpsest task 3"
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,9 @@ class Provenance:
     settings: Mapping[str, Any]
     """The cut of the settings that decided the training."""
     network_sha256: str | None
-    """Of the base network that the task needs to run; None where it brings its own."""
+    """SHA-256 of the tensors of the base network that the task needs to run; None where it brings its own."""
+    base_file: str = ""
+    """File of that network, relative to the folder of this one."""
     commit: str = ""
     """Of the code, as `provenance.code_version` says it."""
     data_sha256: str = ""
@@ -56,14 +56,6 @@ class TaskFile:
     components: tuple[Component, ...]
     sha256: str
     """Of the tensors: the same for the same content, whatever the metadata."""
-
-    @property
-    def network(self) -> NetworkSettings:
-        """The network that the task was learned on."""
-        try:
-            return NetworkSettings.model_validate(self.provenance.settings["network"])
-        except (KeyError, TypeError, ValidationError) as error:
-            raise unusable(self.path, f"does not say which network it is of ({error!r})") from error
 
     def tensors(self, shared: bool | None = None) -> dict[str, Tensor]:
         """All tensors needed to run; only the shared ones or only the task's own where asked."""
@@ -106,6 +98,7 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
         "task": provenance.task,
         "settings": json.dumps(provenance.settings, sort_keys=True),
         "network_sha256": provenance.network_sha256 or "",
+        "base_file": provenance.base_file,
         "commit": provenance.commit,
         "data_sha256": provenance.data_sha256,
         "diagnostics": json.dumps(provenance.diagnostics, sort_keys=True),
@@ -174,6 +167,7 @@ def load_task(path: Path) -> TaskFile:
             task=metadata["task"],
             settings=json.loads(metadata["settings"]),
             network_sha256=metadata["network_sha256"] or None,
+            base_file=metadata["base_file"],
             commit=metadata.get("commit", ""),
             data_sha256=metadata.get("data_sha256", ""),
             diagnostics=json.loads(metadata["diagnostics"]),

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from palimpsest.data.pictures import is_grey
-from palimpsest.settings import ColorizationSettings
 from palimpsest.tasks.base import Batch, Meter, Pixels, Task, to_pixels, unit
+from palimpsest.tasks.colorization_settings import ColorizationSettings
 from palimpsest.tasks.pictures import LOSSES, PictureMeter, sampled_loss
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from palimpsest.settings import PairedSettings
 from palimpsest.tasks.base import Batch, Meter, Pixels, Task, to_pixels, unit
+from palimpsest.tasks.paired_settings import PairedSettings
 from palimpsest.tasks.pictures import LOSSES, PictureMeter, sampled_loss
 
 

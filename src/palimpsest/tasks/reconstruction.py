@@ -2,9 +2,10 @@
 
 from torch import Tensor
 
-from palimpsest.settings import PairedSettings, ReconstructionSettings
 from palimpsest.tasks.base import Batch, unit
 from palimpsest.tasks.paired import PairedTask
+from palimpsest.tasks.paired_settings import PairedSettings
+from palimpsest.tasks.reconstruction_settings import ReconstructionSettings
 
 
 class ReconstructionTask(PairedTask):

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from palimpsest.data.voc import palette
 from palimpsest.metrics.segmentation import IGNORED, confusion_matrix, intersection_over_union, mean_iou
-from palimpsest.settings import SegmentationSettings
 from palimpsest.tasks.base import Batch, Meter, Pixels, Task
 from palimpsest.tasks.discriminator import PatchDiscriminator
 from palimpsest.tasks.painted import Colours
 from palimpsest.tasks.pictures import sampled_loss
+from palimpsest.tasks.segmentation_settings import SegmentationSettings
 
 
 class SegmentationTask(Task):

@@ -23,8 +23,8 @@ from palimpsest.metrics.perceptual import (
 )
 from palimpsest.metrics.pictures import ssim
 from palimpsest.networks.perceptual import PERCEPTUAL_NETWORKS
-from palimpsest.settings import StyleSettings
 from palimpsest.tasks.base import Batch, Meter, Pixels, Task, to_pixels, unit
+from palimpsest.tasks.style_settings import StyleSettings
 
 
 class StyleTask(Task):

@@ -25,9 +25,9 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import TrainingBatches, training_loader
 from palimpsest.devices import device_for, precision_for
 from palimpsest.errors import SettingsError, TrainingError
+from palimpsest.groups import CropSettings, TrainingSettings
 from palimpsest.methods.base import Method, ParameterGroup
 from palimpsest.networks.trunk import batchnorm_layers
-from palimpsest.settings import CropSettings, TrainingSettings
 from palimpsest.tasks.base import Batch, Task
 from palimpsest.training.adversary import Adversary
 from palimpsest.training.checkpoint import load_progress, save_progress

@@ -1,7 +1,8 @@
-"""One training: a method takes on a task, from the stored tasks it starts from to the stored task it leaves."""
+"""One training: a method learns a task, from the stored tasks it starts from to the stored task it leaves."""
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,17 +10,18 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from palimpsest.analysis.measurement import Measurement, Predictor, headline, measure
+from palimpsest.analysis.measurement import Measurement, headline, measure
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import TrainingBatches
 from palimpsest.devices import measuring_conditions, precision_for
+from palimpsest.inference import Predictor
+from palimpsest.jobs import TaskTraining, TrainingJob
 from palimpsest.methods import build_method, entry_of
 from palimpsest.methods.base import EarlierTask, Method, Start, load_into
 from palimpsest.networks import build_network
 from palimpsest.networks.pretrained import load_encoder
 from palimpsest.networks.standardised import standardise
 from palimpsest.provenance import code_version
-from palimpsest.settings import AnyTask, TrainingJob
 from palimpsest.storage.prediction_record import PredictionRecord, save_record
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.storage.task_file import Provenance, save_task
@@ -32,106 +34,123 @@ log = logging.getLogger(__name__)
 
 def learn(
     fabric: Fabric,
-    jobs: Sequence[TrainingJob],
+    job: TrainingJob,
     stored: StoredTasks,
-    earlier_tasks: dict[str, AnyTask],
     prepared: Mapping[str, Prepared],
     key: str,
     on_epoch: EpochDone = lambda history: None,
 ) -> list[Path]:
-    """Train one method on one task, or on several at once, and store what it leaves; returns the files.
+    """Train one method on the tasks of a job, store what each task needs, and return the files.
 
     With several devices each runs this function, and the first alone writes. The checkpoint of the last step
     stays, as `checkpoint_of` the first file, until the caller has recorded the training. Beside each file lies the
     record of the task's predictions, computed by the trained network before anything was stored.
     """
-    first = jobs[0]
-    task_data = [task_data_of(job, prepared[job.task_name]) for job in jobs]
+    first = job.tasks[0]
+    before = stored.task_files.before(first.name)
+    task_data = [task_data_of(job, trained, prepared[trained.name]) for trained in job.tasks]
     tasks = [data.task for data in task_data]
-    torch.manual_seed(seed_of(first))
-    network = starting_network(first, stored, list(earlier_tasks), tasks[0])
-    method = build_method(first.method, first.method_settings)
-    targets = [stored.layout.stored(job.seed, job.method, job.task_name) for job in jobs]
-    plan = Plan(first.training, checkpoint_of(targets[0]), key)
+    torch.manual_seed(seed_of(job, first.name))
+    network = starting_network(job, stored, before, tasks[0])
+    method = build_method(job.method, job.method_settings)
+    targets = [stored.layout.stored(job.seed, job.method, name) for name in job.task_names]
+    plan = Plan(job.training, checkpoint_of(targets[0]), key)
     groups = method.begin_task(
         Start(
             network,
             tasks[0],
-            first.training,
-            earlier=tuple(earlier(first, stored, earlier_tasks)),
-            batches=lambda: passes(first, prepared[first.task_name]),
+            job.training,
+            earlier=tuple(earlier(job, stored, before)),
+            batches=lambda: passes(job, first, prepared[first.name]),
             together=tasks,
         )
     )
     if groups:
         train(fabric, network, method, groups, task_data, plan, on_epoch)
-    else:  # nothing to learn, as where a method only looks at what the base network has learned
+    else:  # nothing to learn, as for a method that only inspects the base network
         network.to(fabric.device)
         tasks[0].to(fabric.device)
         method.after_training(network)
     if fabric.is_global_zero:
-        for job, target in zip(jobs, targets, strict=True):
-            method.set_active_task(network, job.task_name)
-            arrays = prepared[job.task_name]
-            measured = measure_trained(method, network, job, arrays, fabric.device)
-            record_path = stored.layout.prediction_record(job.seed, job.method, job.task_name)
-            record_path.unlink(missing_ok=True)  # of an earlier training: a kill must not leave it beside this task
-            sha256 = save_task(
-                target,
-                method.store(network),
-                provenance(job, stored, arrays, method.diagnostics(network)),
-            )
-            record = PredictionRecord(
-                method=job.method,
-                task=job.task_name,
-                seed=job.seed,
-                checksum=measured.checksum,
-                images=measured.images,
-                metrics=measured.metrics,
-                file_sha256=sha256,
-                data_sha256=arrays.sha256,
-                trained_in=precision_for(job.training),
-                conditions=measuring_conditions(fabric.device),
-            )
-            save_record(record_path, record)
+        for trained, target in zip(job.tasks, targets, strict=True):
+            method.set_active_task(network, trained.name)
+            store_and_record(method, network, job, trained, stored, prepared[trained.name], target, fabric.device)
     fabric.barrier()
     return targets
 
 
+def store_and_record(
+    method: Method,
+    network: nn.Module,
+    job: TrainingJob,
+    trained: TaskTraining,
+    stored: StoredTasks,
+    arrays: Prepared,
+    target: Path,
+    device: torch.device,
+) -> None:
+    """Measure a task that has just been learned, then write its file and its prediction record."""
+    measured = measure_trained(method, network, job, trained, arrays, device)
+    record_path = stored.layout.prediction_record(job.seed, job.method, trained.name)
+    record_path.unlink(missing_ok=True)  # of an earlier training: a kill must not leave it beside this task
+    origin = provenance(job, trained.name, stored, arrays, method.diagnostics(network))
+    sha256 = save_task(target, method.store(network), origin)
+    record = PredictionRecord(
+        method=job.method,
+        task=trained.name,
+        seed=job.seed,
+        checksum=measured.checksum,
+        images=measured.images,
+        metrics=measured.metrics,
+        file_sha256=sha256,
+        data_sha256=arrays.sha256,
+        trained_in=precision_for(job.training),
+        conditions=measuring_conditions(device),
+    )
+    save_record(record_path, record)
+
+
 def measure_trained(
-    method: Method, network: nn.Module, job: TrainingJob, prepared: Prepared, device: torch.device
+    method: Method,
+    network: nn.Module,
+    job: TrainingJob,
+    trained: TaskTraining,
+    prepared: Prepared,
+    device: torch.device,
 ) -> Measurement:
     """Measure what a trained network has learned, on the validation split, without changing the network.
 
     A plain network runs the task, as it will when the task is loaded: the layout of weights in memory and the
     modules around them can change the last bits of a prediction.
     """
-    task = build_task(job.task_name, job.task)
+    task = build_task(trained.name, trained.settings)
     plain = build_network(job.network, task.head_channels)
     load_into(plain, method.plain_state(network))
-    measured = measure(Predictor(plain.to(device).eval(), task), task, prepared, device, samples=0)
-    log.info("%s learned: %s", job.task_name, headline(measured.metrics))
+    measured = measure(Predictor(plain.to(device).eval(), task).answer, task, prepared, device, samples=0)
+    log.info("%s learned: %s", trained.name, headline(measured.metrics))
     return measured
 
 
-def task_data_of(job: TrainingJob, prepared: Prepared) -> TaskData:
-    """What a training is about."""
-    task, training = build_task(job.task_name, job.task), job.training
-    return TaskData(task, prepared, job.pictures, training.batch_size, training.steps, seed_of(job))
+def task_data_of(job: TrainingJob, trained: TaskTraining, prepared: Prepared) -> TaskData:
+    """Return a task with its prepared data and number of steps."""
+    task = build_task(trained.name, trained.settings)
+    return TaskData(task, prepared, trained.pictures, trained.batch_size, trained.steps, seed_of(job, trained.name))
 
 
 def provenance(
-    job: TrainingJob, stored: StoredTasks, prepared: Prepared, diagnostics: Mapping[str, float]
+    job: TrainingJob, task: str, stored: StoredTasks, prepared: Prepared, diagnostics: Mapping[str, float]
 ) -> Provenance:
-    """What the file of a training says of where it comes from."""
-    adds_to_base = entry_of(job.method).adds_to_base
+    """Return the header of one task's file."""
+    base = stored.base.file(stored.sequence[0]) if entry_of(job.method).adds_to_base else None
+    folder = stored.layout.stored(job.seed, job.method, task).parent
     return Provenance(
         preset=stored.layout.scope,
         seed=job.seed,
         method=job.method,
-        task=job.task_name,
+        task=task,
         settings=job.model_dump(mode="json"),
-        network_sha256=stored.base.file(stored.sequence[0]).sha256 if adds_to_base else None,
+        network_sha256=base.sha256 if base else None,
+        base_file=Path(os.path.relpath(base.path, folder)).as_posix() if base else "",
         commit=code_version(),
         data_sha256=prepared.sha256,
         diagnostics=diagnostics,
@@ -139,12 +158,12 @@ def provenance(
 
 
 def checkpoint_of(stored: Path) -> Path:
-    """The file from which the training of a stored task goes on."""
+    """Return the file from which the training of a stored task goes on."""
     return stored.with_suffix(".resume")
 
 
-def starting_network(job: TrainingJob, stored: StoredTasks, earlier_tasks: Sequence[str], task: Task) -> nn.Module:
-    """The network a method starts from, with a fresh head, unless it has learned this very task already."""
+def starting_network(job: TrainingJob, stored: StoredTasks, before: Sequence[str], task: Task) -> nn.Module:
+    """Return the network that a method starts from, with a fresh head unless it has learned this very task."""
     starts_from = entry_of(job.method).starts_from
     if starts_from == "nothing":
         network: nn.Module = build_network(job.network, task.head_channels)
@@ -153,36 +172,35 @@ def starting_network(job: TrainingJob, stored: StoredTasks, earlier_tasks: Seque
         if job.base is not None and job.base.standardised:
             standardise(network)
         return network
-    if starts_from == "base" or not earlier_tasks:
-        before, name = stored.base, stored.sequence[0]
-    else:
-        before, name = stored, earlier_tasks[-1]
-    old = before.load(name).build()
+    previous = starts_from == "previous" and before
+    start = stored.file(before[-1]) if previous else stored.base.file(stored.sequence[0])
+    old = start.load().build()
     network = build_network(job.network, task.head_channels)
-    learned = before.file(name).provenance.settings.get("task") == job.task.model_dump(mode="json")
+    keep_head = start.task_settings == job.tasks[0].settings
     network.load_state_dict(
-        {key: tensor for key, tensor in old.state_dict().items() if learned or not key.startswith("head.")},
+        {key: tensor for key, tensor in old.state_dict().items() if keep_head or not key.startswith("head.")},
         strict=False,
     )
     return network.eval()
 
 
-def earlier(job: TrainingJob, stored: StoredTasks, earlier_tasks: dict[str, AnyTask]) -> Iterator[EarlierTask]:
-    """What a method that starts from the task before may look back on."""
+def earlier(job: TrainingJob, stored: StoredTasks, before: Sequence[str]) -> Iterator[EarlierTask]:
+    """Return the earlier tasks that a method which starts from the previous task may use."""
     if entry_of(job.method).starts_from == "previous":
-        for name, settings in earlier_tasks.items():
-            yield EarlierTask(build_task(name, settings), stored.file(name).components)
+        for name in before:
+            opened = stored.file(name)
+            yield EarlierTask(build_task(name, opened.task_settings), opened.components)
 
 
-def passes(job: TrainingJob, prepared: Prepared) -> Iterator[Batch]:
-    """Training batches of the task, from the start of the training."""
-    training = job.training
-    batches = TrainingBatches(prepared, job.pictures, training.batch_size, training.steps, seed_of(job))
-    for step in range(training.steps):
+def passes(job: TrainingJob, trained: TaskTraining, prepared: Prepared) -> Iterator[Batch]:
+    """Yield the training batches of a task, from the start of the training."""
+    seed = seed_of(job, trained.name)
+    batches = TrainingBatches(prepared, trained.pictures, trained.batch_size, trained.steps, seed)
+    for step in range(trained.steps):
         yield batches[step]
 
 
-def seed_of(job: TrainingJob) -> int:
-    """The seed of a training: one for all methods of a task, so that they see the same pictures in one order."""
-    digest = hashlib.sha256(f"{job.seed}/{job.task_name}".encode()).digest()
+def seed_of(job: TrainingJob, task: str) -> int:
+    """Return the seed of a training: one for all methods of a task, so that they see the same batches."""
+    digest = hashlib.sha256(f"{job.seed}/{task}".encode()).digest()
     return int.from_bytes(digest[:4], "big")

@@ -15,7 +15,7 @@ import pytest
 from palimpsest import tracking
 from palimpsest.errors import StorageError
 from palimpsest.methods import BASE
-from palimpsest.storage.task_file import load_task
+from palimpsest.storage.stored_task import open_task
 from pipeline import train
 from tests.conftest import Study as SmallStudy
 from tests.conftest import room_for
@@ -104,7 +104,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_training(finished: Study, on_a_d
             before.pop(f"mini/seed-0/base/coco-seg{suffix}", None)
         assert content(out / folder) == before
     assert second.endswith("exit status 0\n"), second
-    assert load_task(out / "second" / STORED).network.width == 8
+    assert open_task(out / "second" / STORED).network.width == 8
     assert not (out / "second" / checkpoint).exists()
     assert statuses(out / "mlflow.db") == ["FINISHED", "FAILED"]
     assert statuses(out / "second" / "mlflow.db") == ["FINISHED", "FINISHED"]

@@ -15,8 +15,8 @@ import yaml
 
 from palimpsest.data.pictures import write_picture
 from palimpsest.devices import precision_for
+from palimpsest.groups import TrainingSettings
 from palimpsest.provenance import TABLES, file_of
-from palimpsest.settings import TrainingSettings
 from palimpsest.storage.task_file import load_task, save_task
 from tests.pipeline.conftest import Job, Study
 

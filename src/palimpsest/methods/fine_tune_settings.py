@@ -1,0 +1,13 @@
+"""Settings of the method `fine-tune`."""
+
+from typing import Literal
+
+from palimpsest.schema import SettingsGroup
+
+
+class FineTuneSettings(SettingsGroup):
+    """One network that is trained on and on."""
+
+    batchnorm: Literal["task", "shared"] = "task"
+    """Whether each task keeps a BatchNorm of its own, or it moves on with the network. Shared, forgetting looks
+    worse, as in most published figures."""

@@ -1,0 +1,17 @@
+"""Settings of the method `lwf`."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from palimpsest.methods.fine_tune_settings import FineTuneSettings
+from palimpsest.schema import Positive
+
+
+class LwfSettings(FineTuneSettings):
+    """Learning without forgetting (Li & Hoiem 2016)."""
+
+    weight: Annotated[float, Field(ge=0)] = 10.0
+    """λ₀, how much the earlier tasks' answers count, in units of the new task's loss."""
+    temperature: Positive = 2.0
+    """Of class scores, before they are compared."""

@@ -1,0 +1,12 @@
+"""Settings of the kind `paired`."""
+
+from typing import Literal
+
+from palimpsest.tasks.settings import TaskSettings
+
+
+class PairedSettings(TaskSettings):
+    """Input picture → target picture, from two folders or from files that hold both."""
+
+    kind: Literal["paired"]
+    loss: Literal["l1", "l2"] = "l1"

@@ -1,0 +1,36 @@
+"""Settings that every kind of task has."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from palimpsest.groups import TrainingOverrides
+from palimpsest.schema import Name, SettingsGroup
+
+
+class TaskSettings(SettingsGroup):
+    """What every kind of task has."""
+
+    kind: str
+    data: Name
+    """Name of a data set."""
+    splits: dict[Literal["train", "val"], str] = {"train": "train", "val": "val"}
+    """From which split of the data set the task's own splits are taken; one of the same name where none is said."""
+    images: dict[Literal["train", "val"], Annotated[int, Field(ge=1)]] = {}
+    """At most so many pictures per split; all where nothing is said."""
+    training: TrainingOverrides = TrainingOverrides()
+
+    def files(self) -> list[Path]:
+        """Return the files that the settings name, which the training reads."""
+        return []
+
+    @property
+    def gives_picture(self) -> bool:
+        """Whether the prediction is a picture, and not a score for each class."""
+        return True
+
+    @field_validator("splits")
+    @classmethod
+    def _has_both(cls, splits: dict[str, str]) -> dict[str, str]:
+        return {"train": "train", "val": "val"} | splits

@@ -1,0 +1,34 @@
+"""Settings of the kind `style`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from palimpsest.schema import Share, UserPath
+from palimpsest.tasks.settings import TaskSettings
+
+
+class StyleSettings(TaskSettings):
+    """Photograph → in the style of a painting."""
+
+    kind: Literal["style"]
+    picture: UserPath
+    """The painting."""
+    picture_size: Annotated[int, Field(ge=32)] = 128
+    """The painting is scaled to this shorter side: it sets the size of the strokes."""
+    content_weight: Annotated[float, Field(ge=0)] = 1.0
+    style_weight: Annotated[float, Field(ge=0)] = 2.0
+    tv_weight: Annotated[float, Field(ge=0)] = 1.0
+    own_share: Share = 0.1
+    """How much of the style is asked of each picture alone, the rest of a batch's pictures together; 1 is Gatys'
+    loss and the study's, at which flat surfaces become checked."""
+    grid_weight: Annotated[float, Field(ge=0)] = 100.0
+    """Against the network painting its own grid. Not in the study, whose total loss has the first three parts."""
+    perceptual: Literal["random", "squeezenet", "vgg16"] = "squeezenet"
+    weights: UserPath | None = None
+    """File of the perceptual network; where none is named it is taken from data_root/weights or downloaded."""
+
+    def files(self) -> list[Path]:
+        """Return the painting and the weights of the perceptual network."""
+        return [self.picture, *([self.weights] if self.weights else [])]
