@@ -100,16 +100,16 @@ def test_a_method_that_damages_the_network_in_memory_is_reported_as_changed(
 ) -> None:
     def forgetful(name: str, settings: Any) -> Method:
         built = build_method(name, settings)
-        recall = built.recall
+        recall = built.load_weights
 
         def recall_and_damage(network: nn.Module, base: State, tensors: State) -> None:
             recall(network, base, tensors)
             damage(network, base, tensors)
 
-        monkeypatch.setattr(built, "recall", recall_and_damage)
+        monkeypatch.setattr(built, "load_weights", recall_and_damage)
         return built
 
-    monkeypatch.setattr("palimpsest.storage.stored_tasks.build_method", forgetful)
+    monkeypatch.setattr("palimpsest.storage.stored_task.build_method", forgetful)
     found = outcomes(study, method)
     harmless = damage is statistics_moved and method in WITHOUT_STATISTICS
     assert set(found.values()) == ({"verified"} if harmless else {"changed"})
