@@ -30,6 +30,7 @@ from palimpsest.metrics.described import (
     written,
 )
 from palimpsest.report import study
+from palimpsest.report.chart import kept_chart, quality_chart
 from palimpsest.report.pictures import data_of, sample_pictures
 from palimpsest.report.stored import diagnostics_table, similarity_triangles, size_table, zero_charts
 from palimpsest.report.summary import Matrix, forgetting_matrix
@@ -92,6 +93,8 @@ def render(
     learned = [name for name in methods if name != FLOOR]
     forgetting = [_forgetting(matrix, name) for name in learned if _measured(matrix, name)]
     samples = {seed: results / "evaluation" / f"seed-{seed}" for seed in matrix.seeds}
+    summary = summary_table(_table(results / "forgetting.csv"), learned, apart)
+    sweeping = sweep_sections([load_sweep(path) for path in sweeps], metrics, sequence)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -112,10 +115,14 @@ def render(
         study=_study(),
         forgetting=forgetting,
         proof=_proof(forgetting),
-        summary=summary_table(_table(results / "forgetting.csv"), learned, apart),
+        summary=summary,
+        quality=quality_chart(summary["places"], summary["spread"], summary["front"])
+        if summary and summary["places"]
+        else None,
         diagnostics=diagnostics_table(_table(results / "diagnostics.csv"), matrix, learned),
         sizes=size_table(_table(results / "sizes.csv"), matrix, learned),
-        sweeps=sweep_sections([load_sweep(path) for path in sweeps], metrics, sequence),
+        sweeps=sweeping,
+        kept=kept_chart(sweeping["places"], sweeping["joined"]) if sweeping and sweeping["places"] else None,
         zeros=zero_charts(_table(results / "analysis" / "zeros.csv"), matrix, learned),
         similarity=similarity_triangles(_table(results / "analysis" / "similarity.csv"), matrix, learned),
         pictures=[sample_pictures(samples, matrix, learned, task) for task, _ in sequence],
