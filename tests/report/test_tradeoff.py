@@ -65,6 +65,5 @@ def test_the_summary_says_what_makes_it_empty():
     found = summary_table(table(mask=(nan, 0.0, nan, 128, 0, nan, nan)), ["mask"])
     assert found["missing"] == {"reference": True, "costs": True}
     assert found["places"] == {} and found["front"] == []
-    assert summary_table(None, ["mask"]) is None
     with pytest.raises(DataError, match=r"forgetting\.csv: column 'seconds' is missing"):
         summary_table(table(mask=(1,) * 7).drop(columns="seconds"), ["mask"])

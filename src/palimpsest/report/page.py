@@ -3,8 +3,7 @@
     write_page(Path("results/mini/report.html"), results=Path("results/mini"), data=Path("data/mini"), …)
 
 Its sections on sizes and masks are made in `stored`, those on pictures and data in `pictures`, and the forgetting
-summary in `tradeoff`. What a file does not say, the page says is missing. The same files give the same page, byte
-for byte.
+summary in `tradeoff`. The same files give the same page, byte for byte.
 """
 
 import math
@@ -68,10 +67,12 @@ def write_page(
 ) -> None:
     """Write the report of one preset.
 
-    results: `results/<preset>`, of which only `metrics.csv` must be there. data: `data/<preset>`. sequence:
-    (task, kind) in the order of learning. methods: in the order of their columns. sweeps: the tables of
-    `snakemake sweep`. apart: methods that do not compare with the others, and why. Raises DataError for a file of
-    results that is unreadable or contradicts itself.
+    results: `results/<preset>`. data: `data/<preset>`. sequence: (task, kind) in the order of learning. methods: in
+    the order of their columns. sweeps: the tables of `snakemake sweep`. apart: methods that do not compare with the
+    others, with the reason.
+
+    Raises:
+        DataError: a file is missing, unreadable or contradicts itself.
     """
     write_text(destination, render(results, data, sequence, methods, origin, sweeps, apart))
 
@@ -87,8 +88,6 @@ def render(
 ) -> str:
     """The page as text; see `write_page`."""
     metrics = _table(results / "metrics.csv")
-    if metrics is None:
-        raise DataError(f"{results / 'metrics.csv'}: missing; nothing has been measured yet")
     matrix = forgetting_matrix(metrics, sequence, _table(results / "verification.csv"))
     learned = [name for name in methods if name != FLOOR]
     forgetting = [_forgetting(matrix, name) for name in learned if _measured(matrix, name)]
@@ -117,7 +116,7 @@ def render(
         proof=_proof(forgetting),
         summary=summary,
         quality=quality_chart(summary["places"], summary["spread"], summary["front"])
-        if summary and summary["places"]
+        if summary["places"]
         else None,
         diagnostics=diagnostics_table(_table(results / "diagnostics.csv"), matrix, learned),
         sizes=size_table(_table(results / "sizes.csv"), matrix, learned),
@@ -251,14 +250,13 @@ def _forgetting(matrix: Matrix, method: str) -> Context:
 def _proof(forgetting: Sequence[Context]) -> dict[str, list[str]]:
     """Return the methods by what the comparison with the predictions of the time of learning says of them."""
 
-    def methods(outcome: str | None, *, can_forget: Sequence[bool] = (True, False)) -> list[str]:
+    def methods(outcome: str, *, can_forget: Sequence[bool] = (True, False)) -> list[str]:
         return [b["method"] for b in forgetting if b["outcome"] == outcome and b["can_forget"] in can_forget]
 
     return {
         "verified": methods("verified"),
         "changed": methods("changed"),
         "not_comparable": methods("not comparable"),
-        "not_compared": methods(None),
         "faulty": methods("changed", can_forget=[False]),
         "can_forget": [block["method"] for block in forgetting if block["can_forget"]],
     }
@@ -304,10 +302,14 @@ def _study() -> Context:
     }
 
 
-def _table(path: Path) -> pd.DataFrame | None:
-    """A table of results, names kept as text even where they read as numbers; None where there is no file."""
+def _table(path: Path) -> pd.DataFrame:
+    """Return a table of results, names kept as text even where they read as numbers.
+
+    Raises:
+        DataError: the file is missing or no such table.
+    """
     if not path.is_file():
-        return None
+        raise DataError(f"{path}: is missing; `snakemake --cores all {path}` makes it")
     names = ["method", "task", "after", "metric", "checksum", "outcome", "reason", "component", "needed_to"]
     names += ["layer", "other", "name"]
     numbers = ["value", "zeros", "similarity", "independent", *SHOWN, *(f"{name}_std" for name in SHOWN)]

@@ -24,17 +24,15 @@ SHOWN = {
 
 
 def summary_table(
-    forgetting: pd.DataFrame | None, methods: Sequence[str], apart: Mapping[str, str] | None = None
-) -> Context | None:
-    """Return the forgetting summary with a row per method; None where it is not recorded.
+    forgetting: pd.DataFrame, methods: Sequence[str], apart: Mapping[str, str] | None = None
+) -> Context:
+    """Return the forgetting summary with a row per method.
 
     apart: methods that do not compare with the others, with the reason; they take no part in the front.
     `front` has the methods that no other one dominates, `places` the (bytes, quality) of the methods that have both
     and `spread` the standard deviation of this quality. `apart` has the methods of each reason. `missing` tells for
     `reference` and `costs` whether their lack leaves cells empty.
     """
-    if forgetting is None:
-        return None
     require_columns(forgetting, ["method", *SHOWN], "forgetting.csv")
     found = {str(row["method"]): row for row in forgetting.to_dict("records")}
     shown = [method for method in methods if method in found]

@@ -174,8 +174,8 @@ def load_task(path: Path) -> TaskFile:
             task=metadata["task"],
             settings=json.loads(metadata["settings"]),
             network_sha256=metadata["network_sha256"] or None,
-            commit=metadata.get("commit", ""),
-            data_sha256=metadata.get("data_sha256", ""),
+            commit=metadata["commit"],
+            data_sha256=metadata["data_sha256"],
             diagnostics=json.loads(metadata["diagnostics"]),
         )
     except (KeyError, ValueError, TypeError) as error:
