@@ -8,7 +8,7 @@ summary in `tradeoff`. The same files give the same page, byte for byte.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,6 @@ class Origin:
     preset: str
     commit: str = ""
     digest: str = ""  # of the settings
-    facts: Mapping[str, str] = field(default_factory=dict)  # anything more: label → text
 
 
 def write_page(

@@ -65,12 +65,12 @@ class TaskFile:
         except (KeyError, TypeError, ValidationError) as error:
             raise unusable(self.path, f"does not say which network it is of ({error!r})") from error
 
-    def tensors(self, shared: bool | None = None) -> dict[str, Tensor]:
-        """All tensors needed to run; only the shared ones or only the task's own where asked."""
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors that inference needs."""
         return {
             name: tensor
             for component in self.components
-            if component.needed_to == "run" and shared in (None, component.shared)
+            if component.needed_to == "run"
             for name, tensor in component.tensors.items()
         }
 
