@@ -133,7 +133,7 @@ def test_variants_of_one_setting_are_joined_and_nothing_forgotten_is_a_level() -
 
 CHARTS: dict[str, Callable[[], Chart]] = {
     "quality": lambda: quality_chart(MEASURED, dict.fromkeys(MEASURED, math.nan), FRONT),
-    "kept": lambda: kept_chart({"<ewc>": (0.1, -0.5), "lwf": (0.0, -0.25)}, [["<ewc>", "lwf"]]),
+    "kept": lambda: kept_chart({"<ewc$2$>": (0.1, -0.5), "lwf": (0.0, -0.25)}, [["<ewc$2$>", "lwf"]]),
 }
 
 
@@ -157,8 +157,9 @@ def test_a_chart_takes_colours_and_font_from_the_page_and_has_ids_of_its_own(nam
 def test_text_is_text_and_points_have_titles() -> None:
     quality, kept = (chart() for chart in CHARTS.values())
     assert ">piggyback-ternary</text>" in quality.svg
+    assert ">&lt;ewc$2$&gt;</text>" in kept.svg
     assert "<title>scratch: 100.0 %, 3.5 MiB</title>" in quality.svg
-    assert "<title>&lt;ewc&gt;: forward +10.0 %, backward -50.0 %</title>" in kept.svg
+    assert "<title>&lt;ewc$2$&gt;: forward +10.0 %, backward -50.0 %</title>" in kept.svg
     assert quality.description.endswith(f"On the Pareto front: {', '.join(FRONT)}.")
 
 

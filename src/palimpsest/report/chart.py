@@ -40,6 +40,7 @@ STYLE = {
     "font.family": "sans-serif",
     "font.sans-serif": "DejaVu Sans",
     "font.size": 8.0,
+    "text.parse_math": False,
     "text.color": INK,
     "axes.labelcolor": SOFT,
     "xtick.color": SOFT,
