@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from palimpsest import provenance
-from palimpsest.methods import BASE, METHODS
+from palimpsest.methods import BASE, METHODS, entry_of
 from palimpsest.provenance import (
     TABLES,
     GitError,
@@ -45,11 +45,6 @@ def test_the_packages_around_a_module_are_run_too() -> None:
     assert found == [f"{SOURCE}/__init__.py", f"{SOURCE}/metrics/__init__.py", f"{SOURCE}/metrics/pictures.py"]
 
 
-def test_what_the_packages_around_a_module_import_is_run_too() -> None:
-    found = sources(["palimpsest.networks.perceptual"])
-    assert {f"{SOURCE}/networks/__init__.py", f"{SOURCE}/networks/unet.py", f"{SOURCE}/settings.py"} <= set(found)
-
-
 def test_what_a_stage_does_not_import_is_not_among_its_sources() -> None:
     found = set(sources(["pipeline.train"]))
     for absent in ("report/page.py", "analysis/sizes.py", "data/generated.py", "data/download.py"):
@@ -65,37 +60,41 @@ def test_imports_for_the_type_checker_alone_do_not_count() -> None:
     assert f"{SOURCE}/analysis/forgetting.py" not in sources(["palimpsest.tracking"])
 
 
-BUILT_ON = {
-    "ewc": ["fine-tune"],
-    "lwf": ["fine-tune"],
-    "piggyback-ternary": ["piggyback"],
-    "piggyback-affine": ["piggyback"],
-    "piggyback-resblock": ["piggyback"],
-    "resblock6": ["decoder"],
-    "resblock9": ["decoder"],
-}
-"""Methods whose code is that of another and a little more."""
-
-
 @pytest.mark.parametrize("method", [BASE, *METHODS])
-def test_a_training_depends_on_its_own_method_and_what_that_is_built_on(method: str) -> None:
-    files = {name: file_of(entry.path.partition(":")[0]).as_posix() for name, entry in METHODS.items()}
+def test_a_training_depends_on_its_own_method_and_what_that_imports_and_on_no_other(method: str) -> None:
+    module = entry_of(method).path.partition(":")[0]
+    others = {file_of(entry.path.partition(":")[0]).as_posix() for entry in METHODS.values()}
     found = set(stage_sources("train", [method], ["segmentation"]))
-    own = files["scratch" if method == BASE else method]
-    assert found & set(files.values()) == {own, *(files[name] for name in BUILT_ON.get(method, ()))}
+    assert file_of(module).as_posix() in found
+    assert found & others == set(sources([module])) & others
+
+
+STAGES = [path.stem for path in Path(__file__).parents[1].glob("pipeline/*.py") if path.stem != "__init__"]
+
+
+@pytest.mark.parametrize(
+    ("module", "stages"),
+    [
+        ("report/chart.py", {"report"}),  # and with it matplotlib
+        ("training/loop.py", {"train"}),
+        ("data/coco.py", {"raw", "weights", "prepare"}),
+        ("errors.py", set(STAGES)),
+    ],
+)
+def test_a_module_concerns_the_stages_that_import_it_alone(module: str, stages: set[str]) -> None:
+    assert {stage for stage in STAGES if f"{SOURCE}/{module}" in stage_sources(stage)} == stages
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_training_depends_on_its_own_kind_of_task_and_on_no_other(kind: str) -> None:
-    files = {name: file_of(path.partition(":")[0]).as_posix() for name, path in KINDS.items()}
+    files = {name: file_of(row.task.partition(":")[0]).as_posix() for name, row in KINDS.items()}
     found = set(stage_sources("train", ["scratch"], [kind]))
     also = {files["paired"]} if kind == "reconstruction" else set()  # which is a picture paired with itself
     assert found & set(files.values()) == {files[kind], *also}
 
 
 def test_every_module_is_run_by_a_stage_of_the_pipeline_by_the_command_line_or_by_programs_of_ones_own() -> None:
-    stages = [path.stem for path in Path("pipeline").glob("*.py") if path.stem != "__init__"]
-    reached = {name for stage in stages for name in stage_sources(stage, METHODS, KINDS)}
+    reached = {name for stage in STAGES for name in stage_sources(stage, METHODS, KINDS)}
     reached |= set(sources(["palimpsest.cli", "palimpsest.machine", "palimpsest.storage.switcher"]))
     reached |= {file_of(table).as_posix() for table in TABLES}
     assert {path.as_posix() for path in Path(SOURCE).rglob("*.py")} - reached == set()

@@ -139,8 +139,10 @@ def with_packages(module: str) -> list[str]:
 
 def stage_sources(stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = ()) -> list[str]:
     """The files that a stage of the pipeline runs, with the methods and kinds of task that it imports by name."""
-    by_name = [entry_of(method).path for method in methods]
-    by_name += [KINDS[kind].task for kind in kinds]
+    entries = [entry_of(method) for method in methods]
+    rows = [KINDS[kind] for kind in kinds]
+    by_name = [path for entry in entries for path in (entry.path, entry.settings) if path]
+    by_name += [path for row in rows for path in (row.task, row.settings)]
     if by_name:
         by_name += NETWORKS.values()
     return sources([f"pipeline.{stage}", *(path.split(":")[0] for path in by_name)])

@@ -133,6 +133,9 @@ def test_run_lengths_as_list_and_as_string_mean_the_same(build: Build) -> None:
     ("segmentation", "message"),
     [
         ({"size": [6, 8], "counts": "0"}, "covers 0 pixels, not 48"),
+        ({"size": [6, 8], "counts": "X1"}, "covers 40 pixels, not 48"),
+        ({"size": [6, 8], "counts": "X"}, "ends in the middle of a number"),
+        ({"size": [6, 8], "counts": [40]}, "covers 40 pixels, not 48"),
         ({"size": [6, 8], "counts": [40, 800]}, "covers 840 pixels"),
         ({"size": [8, 6], "counts": [48]}, "is for"),
         ({"size": [6, 8]}, "lacks counts"),

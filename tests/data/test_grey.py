@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from palimpsest.data.grey import GreyScale
-from palimpsest.data.pictures import read_picture
+from palimpsest.data.pictures import read_picture, read_shown
 from palimpsest.errors import DataError
 
 
@@ -66,7 +66,7 @@ def test_what_is_no_number_and_what_has_8_bits_is_refused(tmp_path: Path) -> Non
     Image.new("RGB", (2, 2)).save(tmp_path / "colour.png")
     told = r"colour\.png: .*8 bits a channel \(RGB\), but target_range is for .*; convert it, or leave target_ra"
     with pytest.raises(DataError, match=told):
-        read_picture(tmp_path / "colour.png", scale=GreyScale((0, 10000), "target_range"))
+        read_shown(tmp_path / "colour.png", scale=GreyScale((0, 10000), "target_range"))
 
 
 def test_values_that_no_range_covers_are_refused_with_the_setting(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from palimpsest.analysis.tables import COLUMNS
 from palimpsest.layout import Layout
 from palimpsest.params import resolve
 from palimpsest.report.page import Origin, render
 from pipeline import collect
-from pipeline.collect import gather
 
 
 def test_a_run_without_masks_has_tables_of_masks_without_rows_and_a_report(
@@ -24,14 +24,17 @@ def test_a_run_without_masks_has_tables_of_masks_without_rows_and_a_report(
     folder.mkdir(parents=True)
     row = {"task": "shapes", "after": "shapes", "metric": "miou", "value": 50.0, "images": 2, "checksum": "ab"}
     pd.DataFrame([row]).to_csv(folder / "metrics.csv", index=False)
-    for name in ("zeros", "similarity"):
+    verified = {"task": "shapes", "after": "shapes", "outcome": "verified", "reason": ""}
+    pd.DataFrame([verified]).to_csv(folder / "verification.csv", index=False)
+    for name in COLUMNS.keys() - {"metrics", "verification"}:
         (folder / f"{name}.csv").write_text("\n")  # as evaluate writes a table without rows
-    (layout.results / "analysis").mkdir()
-    gather(settings, layout, "metrics").to_csv(layout.results / "metrics.csv", index=False)
+    collect.main(settings, layout, argparse.Namespace())
     for name in ("zeros", "similarity"):
-        table = gather(settings, layout, name)
+        table = pd.read_csv(layout.results / "analysis" / f"{name}.csv")
         assert table.empty and {"seed", "method", "task"} < set(table.columns)
-        table.to_csv(layout.results / "analysis" / f"{name}.csv", index=False)
+    info = Path("data/prepared/shapes/info.json")
+    info.parent.mkdir(parents=True)
+    info.write_text('{"splits": {}, "left_out": []}')
     page = render(layout.results, Path("data"), [("shapes", "segmentation")], ["scratch"], Origin("tiny"))
     assert "No method of this run stores masks" in page
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import yaml
 
-from palimpsest.methods import AUTOENCODER
 from tests.methods.test_documented import BLOCKS
 from tests.pipeline.conftest import ROOT, Job, Study, copied
 
@@ -29,97 +28,6 @@ CHANGES: dict[str, dict[str, Any]] = {
     "presets.${preset}": {"pictures": {"size": 144}},
 }
 """What DVC may name as a parameter, and a value for it or for a setting below it."""
-
-KINDS = {"coco-seg": "segmentation", "voc-seg": "segmentation", "colorize": "colorization", "edges": "paired"}
-"""The other tasks are styles."""
-
-RESIDUAL = ("resblock6", "resblock9")
-MASKS = ("piggyback", "piggyback-ternary", "piggyback-affine", "piggyback-resblock")
-
-
-def of(*methods: str) -> str:
-    """Trainings and evaluations of these methods."""
-    return " ".join(f"{rule}[{method}]" for method in methods for rule in ("train", "evaluate"))
-
-
-DEPENDENTS = {
-    # Rules, with a method or a kind of task in brackets where only those: modules of src/palimpsest.
-    "raw weights prepare train evaluate floor collect report": (
-        ". errors interruption layout liveness machine output params schema settings stage storage storage.atomic"
-        " sweeps"
-    ),
-    "raw weights prepare train evaluate floor": "data data.arrays data.files data.grey data.pictures",
-    "raw weights prepare": (
-        "data.categories data.census data.coco data.coco_index data.download data.generated data.halves"
-        " data.manifest data.outlines data.pair_folders data.paired data.prepare data.regions data.scenes"
-        " data.scenes.coco data.scenes.drawing data.scenes.voc data.selection data.sources data.turned"
-    ),
-    "raw weights prepare train[segmentation] train[joint] evaluate floor": "data.voc",
-    "prepare train evaluate floor": "metrics.pictures tasks.base",
-    "prepare train evaluate floor collect report": "metrics",
-    "prepare[segmentation] train[segmentation] train[joint] evaluate floor": (
-        "metrics.segmentation tasks.discriminator tasks.painted tasks.segmentation"
-    ),
-    "prepare[colorization] train[colorization] train[joint] evaluate floor": "tasks.colorization",
-    "prepare[paired] train[paired] train[reconstruction] train[joint] evaluate floor": "tasks.paired",
-    "prepare[segmentation] prepare[colorization] prepare[paired] train[segmentation] train[colorization]"
-    " train[paired] train[reconstruction] train[joint] evaluate floor": "tasks.pictures",
-    "train[reconstruction]": "tasks.reconstruction",
-    "prepare[style] train[style] train[joint] evaluate floor": "metrics.perceptual tasks.style",
-    "prepare[style] train evaluate floor": (
-        "networks networks.convolution networks.perceptual networks.resblock networks.unet networks.wavelets"
-    ),
-    "train evaluate floor report": "provenance",
-    "train evaluate floor": (
-        "analysis.measurement task_files data.batches devices methods.base networks.trunk storage.prediction_record"
-        " storage.stored_tasks storage.task_file"
-    ),
-    "train evaluate": "database tracking training training.cost",
-    "train": (
-        "networks.pretrained networks.standardised training.checkpoint training.task_training training.loop"
-        " training.adversary"
-    ),
-    "train[base] train[autoencoder] train[scratch] evaluate[scratch]": "methods.scratch",
-    **{of("ewc"): "methods.ewc", of("lwf"): "methods.lwf", of("fine-tune", "ewc", "lwf"): "methods.fine_tune"},
-    **{of("packnet"): "methods.packnet", of("joint"): "methods.joint"},
-    **{of("decoder", *RESIDUAL): "methods.decoder", of(*RESIDUAL): "methods.resblock"},
-    **{of("batchnorm"): "methods.batchnorm", of("adapter"): "methods.adapter"},
-    **{of("modulation"): "methods.modulation", of("bitdelta"): "methods.bitdelta"},
-    of(*MASKS): "methods.piggyback",
-    of("piggyback-ternary"): "methods.piggyback_ternary",
-    of("piggyback-affine"): "methods.piggyback_affine",
-    of("piggyback-resblock"): "methods.piggyback_resblock",
-    of("piggyback-gan"): "methods.piggyback_gan",
-    of(*MASKS, "bitdelta", "packnet"): "methods.masks",
-    of(*MASKS, "bitdelta", "packnet", "piggyback-gan", "adapter", "modulation"): "methods.reparametrised",
-    "train evaluate floor collect report": "analysis",
-    "evaluate collect report": "analysis.tables",
-    "evaluate floor": "analysis.forgetting storage.switcher",
-    "evaluate": "analysis.trainings analysis.masks analysis.sizes analysis.verification",
-    "collect report": ("analysis.accounting analysis.transfer metrics.described report report.summary"),
-    "report": (
-        "report.chart report.page report.pictures report.readme report.stored report.study report.sweep"
-        " report.tradeoff"
-    ),
-    # no results of the study come from these, or what they say of a job stands among its parameters
-    "": "adoption cli composition inspection methods methods.settings report.bench report.grid tasks translation",
-}
-
-
-def labels(job: Job) -> set[str]:
-    """What may stand for a job in the table: its rule, and its rule for its method and for its kind of task."""
-    rule = job.rule.split("_")[0]  # train_base and train_in_turn are trainings
-    task = job.wildcards.get("task")
-    kind = KINDS.get(task, "style") if task else None
-    if job.wildcards.get("method") == AUTOENCODER:
-        kind = "reconstruction"
-    return {rule, f"{rule}[{job.wildcards.get('method')}]", f"{rule}[{kind}]"}
-
-
-def file_of(module: str) -> str:
-    """The file of a module in the table."""
-    path = Path("src/palimpsest", *module.strip(".").split("."))
-    return str(path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py"))
 
 
 @pytest.fixture(scope="module")
@@ -153,15 +61,6 @@ def stages(graphs: list[Stages]) -> Stages:
 def jobs(stages: Stages) -> list[Job]:
     """All jobs."""
     return [job for jobs in stages.values() for job in jobs]
-
-
-def test_every_module_concerns_the_jobs_that_the_table_says_and_no_others(jobs: list[Job]) -> None:
-    told = {file_of(module): rules.split() for rules, modules in DEPENDENTS.items() for module in modules.split()}
-    assert sorted(told) == sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*.py"))
-    for file, rules in told.items():
-        expected = {job.log for job in jobs if labels(job) & set(rules)}
-        assert {job.log for job in jobs if file in job.code} == expected, file
-    assert {rule for rules in told.values() for rule in rules} <= {label for job in jobs for label in labels(job)}
 
 
 def test_every_entry_of_the_pipeline_concerns_its_own_rule_alone(jobs: list[Job]) -> None:

@@ -163,10 +163,14 @@ def results(tmp_path, metrics, sizes, verification):
 @pytest.fixture
 def data(tmp_path):
     folder = tmp_path / "data" / "mini"
+    for other in ("colorize", "style-gogh", "edges"):
+        (folder / "prepared" / other).mkdir(parents=True)
+        counted = {"val": {"from": "val2017", "pictures": 4, "refused": 0, "broken": 0}}
+        (folder / "prepared" / other / "info.json").write_text(json.dumps({"splits": counted, "left_out": []}))
     task = folder / "prepared" / "coco-seg"
     task.mkdir(parents=True)
     counts = {
-        "val": {"pictures": 8},
+        "val": {"from": "val2017", "pictures": 8, "refused": 0, "broken": 0},
         "train": {"from": "train2017", "pictures": 1400, "refused": 2, "broken": 1},
     }
     left_out = [{"split": "train", "source": "a<b>.jpg", "kind": "broken", "reason": "truncated"}]

@@ -14,7 +14,7 @@ def test_the_page_fetches_nothing_and_runs_nothing(results, page):
     html = page()
     assert [address for address in read(html).fetched if not address.startswith("data:image/png;base64,")] == []
     assert len(read(html).fetched) == 1
-    assert not re.search(r"<script|<link|<iframe|@import|url\(|https?://", html)
+    assert not re.search(r"<script|<link|<iframe|@import|url\((?!#)|https?://", html)
 
 
 def test_the_results_table_has_floor_and_methods_and_marks_the_best(page):
@@ -59,12 +59,6 @@ def test_predictions_of_another_machine_are_neither_verified_nor_changed(results
     assert ["coco-seg", "mIoU ↑", "90.00 ?", "90.00 ?", "90.00 ?"] in read(html).rows
 
 
-def test_without_comparisons_the_page_says_so(results, page):
-    (results / "verification.csv").unlink()
-    html = page()
-    assert "Without a comparison: fine-tune, piggyback." in html and "not compared" in html
-
-
 def test_names_from_files_are_escaped(page):
     html = page(Origin("<b>mini</b>", commit="1234567"))
     assert "<b>mini</b>" not in html
@@ -72,22 +66,18 @@ def test_names_from_files_are_escaped(page):
     assert "a&lt;b&gt;.jpg" in html
 
 
-def test_what_is_missing_is_said_to_be_missing(results, page):
-    files = ("sizes.csv", "forgetting.csv", "diagnostics.csv", "analysis/zeros.csv", "analysis/similarity.csv")
-    for file in files:
-        (results / file).unlink()
+def test_what_was_not_measured_is_said_to_be_missing(page):
     html = page(methods=["fine-tune", "piggyback", "ewc"])
-    for file in files:
-        assert f"<code>{file}</code> is missing" in html
     assert "Not measured: ewc." in html
     assert html.count("No sample pictures were found.") == 3
     assert "not recorded" in html  # commit and settings
     read(html)
 
 
-def test_without_metrics_there_is_no_page(results, page):
-    (results / "metrics.csv").unlink()
-    with pytest.raises(DataError, match=r"metrics\.csv: missing"):
+@pytest.mark.parametrize("file", ["metrics.csv", "forgetting.csv", "verification.csv", "analysis/zeros.csv"])
+def test_without_a_table_there_is_no_page(results, page, file):
+    (results / file).unlink()
+    with pytest.raises(DataError, match=rf"{file}: is missing; `snakemake"):
         page()
 
 
@@ -99,7 +89,7 @@ def test_unreadable_files_are_named(results, data, page):
         page()
     picture.unlink()
     (data / "prepared/coco-seg/info.json").write_text("{")
-    with pytest.raises(DataError, match=r"info\.json: not valid JSON"):
+    with pytest.raises(DataError, match=r"info\.json: is missing or damaged"):
         page()
 
 
@@ -234,21 +224,19 @@ def test_sweeps_are_tables_a_figure_of_what_forgets_and_losses_beside_the_studys
     rows = read(html).rows
     assert ["stiff", "90.00", "10.00", "4.000", "81.00", "12.50", "method_settings.ewc.weight = 10.0"] in rows
     assert "<title>stiff: forward -25.0 %, backward -15.0 %</title>" in html  # 1 and 1/2; 0.9 and 0.8
-    joined = re.search(r'"Backward transfer against.*?</svg>', html, re.DOTALL)
-    assert joined and joined[0].count('class="joined"') == 1 and joined[0].count('class="best"') == 3
+    assert html.count('class="plot"') == 2 and ">stiff</text>" in html
     assert ["L2", "mIoU ↑", "4.49", "30.00"] in rows
     assert ["cross-entropy", "mIoU ↑", "52.55", "80.00"] in rows
     assert ["L1", "mIoU ↑", "7.11", "–"] in rows
 
 
-def test_deviations_stand_in_the_summary_and_as_bars(results, metrics, page):
+def test_deviations_stand_in_the_summary(results, metrics, page):
     table = pd.read_csv(results / "forgetting.csv")
     for name in list(table)[1:]:
         table[f"{name}_std"] = 0.02
     table.to_csv(results / "forgetting.csv", index=False)
     pd.concat([metrics, metrics.assign(seed=1)]).to_csv(results / "metrics.csv", index=False)
     html = page()
-    assert html.count('class="deviation"') == 2
     row = next(row for row in read(html).rows if row[0] == "piggyback ●")
     assert row[1:3] == ["90.0 ± 2.0", "0.0 ± 2.0"]
 

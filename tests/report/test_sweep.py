@@ -118,21 +118,18 @@ def test_what_forgets_stands_where_its_transfers_say_and_values_of_one_setting_a
     assert joined == [["loose", "ewc", "stiff"]]
 
 
-def test_the_section_has_a_figure_only_of_what_forgets(metrics: pd.DataFrame) -> None:
+def test_the_section_places_only_what_forgets(metrics: pd.DataFrame) -> None:
     found = sweep_sections([PENALTY], metrics, SEQUENCE)
     assert found is not None
-    assert [point["name"] for point in found["kept"]["points"] if point["strong"]] == [
-        "ewc",
-        "stiff",
-        "loose",
-    ]
+    assert found["places"].keys() == {"fine-tune", "ewc", "stiff", "loose", "bn", "pace"}
+    assert found["joined"] == [["loose", "ewc", "stiff"]]
     assert found["tables"][0]["rows"][1]["changes"] == "method_settings.ewc.weight = 100.0"
     assert found["losses"] == []
     alone = metrics[metrics["method"] == "scratch"]
     masks = sweep("piggyback", learned("", 80.0, 50.0), [])
     nothing = sweep_sections([masks], alone, SEQUENCE)
     assert nothing is not None
-    assert nothing["kept"] is None
+    assert nothing["places"] == {}
     assert sweep_sections([], metrics, SEQUENCE) is None
 
 

@@ -79,7 +79,7 @@ class Prepared:
     def counts(self) -> dict[str, float]:
         """Return the pictures per split, those left out, the shares of classes, and the faulty annotations."""
         counts: dict[str, float] = {}
-        for split, pictures in self.info.get("splits", {}).items():
+        for split, pictures in self.info["splits"].items():
             counts |= {f"pictures/{split}/{what}": number for what, number in pictures.items() if what != "from"}
         for split, labels in self.info.get("labels", {}).items():
             counts |= {f"classes/{split}/{name}": share for name, share in labels["classes"].items()}

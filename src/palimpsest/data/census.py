@@ -174,7 +174,7 @@ def table(info: Mapping[str, Any]) -> list[str]:
         annotations = counts.get("annotations")
         if annotations:
             order = ("read", *get_args(Kind), "crowd")
-            numbers = ", ".join(f"{annotations[what]:,} {what}" for what in order if what in annotations)
+            numbers = ", ".join(f"{annotations[what]:,} {what}" for what in order)
             lines.append(f"{split}: annotations: {numbers}")
         turned = counts.get("turned")
         if turned:

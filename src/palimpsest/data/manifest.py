@@ -6,7 +6,6 @@ both: it is missing, and preparing a task counts it as a broken picture.
 """
 
 import json
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,20 +17,16 @@ JUNK = frozenset({"thumbs.db", "desktop.ini"})
 """Files that file browsers leave behind; nothing reads them, so that they must not change the manifest."""
 
 
-def write_manifest(root: Path, path: Path, files: Iterable[Path] | None = None) -> None:
-    """Write the manifest of all files below ``root`` (`files_below`), or of ``files``, to ``path``.
+def write_manifest(root: Path, path: Path) -> None:
+    """Write the manifest of all files below ``root`` (`files_below`) to ``path``.
 
     Hidden files, `JUNK` and the manifest itself are passed over.
 
     Raises:
-        DataError: one of ``files`` is not below ``root``, or there are no files.
+        DataError: there are no files.
     """
     root, path = Path(root), Path(path)
-    chosen = _below(root, path) if files is None else list(files)
-    try:
-        names = {printable(file.relative_to(root).as_posix()): file for file in chosen}
-    except ValueError as error:
-        raise DataError(f"manifest of {root}: {error}") from None
+    names = {printable(file.relative_to(root).as_posix()): file for file in _below(root, path)}
     if not names:
         raise DataError(f"{root}: no files")
     ordered = sorted(names)

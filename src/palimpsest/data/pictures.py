@@ -168,21 +168,21 @@ def stem_of(path: Path) -> str:
     return (path.with_suffix("") if path.suffix.lower() in SUFFIXES else path).as_posix()
 
 
-def read_picture(path: PathLike, limits: Limits = USUAL, scale: Scale | None = None) -> Pixels:
+def read_picture(path: PathLike, limits: Limits = USUAL) -> Pixels:
     """Read a picture file as uint8 (H, W, 3) RGB, the way a viewer shows it.
 
     EXIF orientation applied; grey becomes r = g = b; palette and CMYK converted; transparency over white; 16
-    bits scaled by their full range (65535 → 255) or by ``scale``.
+    bits scaled by their full range (65535 → 255).
 
     Raises:
         DataError: the file is missing, truncated, too large, no picture, or of a kind that has no one meaning as
             RGB.
     """
-    return read_shown(path, limits, scale)[0]
+    return read_shown(path, limits)[0]
 
 
 def read_shown(path: PathLike, limits: Limits = USUAL, scale: Scale | None = None) -> tuple[Pixels, Frame]:
-    """Read a picture as `read_picture` does, and the frame of its file.
+    """Read a picture as `read_picture` does, 16 bits by ``scale`` where one is given, and the frame of its file.
 
     Raises:
         DataError: as `read_picture`.

@@ -144,7 +144,11 @@ def shape_of(segmentation: Any) -> Shape:
 
 
 def _checked_rle(segmentation: Mapping[str, Any], height: int, width: int) -> Rle:
-    """Return a run-length code in the form of pycocotools, which would read foreign memory for a damaged one."""
+    """Return a run-length code in the form of pycocotools.
+
+    pycocotools reads foreign memory for a code that covers less than its size, and past the end of one that stops
+    in the middle of a number. So the runs of compressed codes are decoded here first.
+    """
     if not segmentation.keys() >= {"counts", "size"}:
         raise ValueError("its run-length code lacks counts or size")
     counts, size = segmentation["counts"], [int(number) for number in segmentation["size"]]
@@ -179,31 +183,6 @@ def _runs(code: bytes) -> list[int]:
     return runs
 
 
-def _from_column(code: Rle, left: int) -> Rle:
-    """Return a run-length code without its first columns, which must be empty.
-
-    Decoding empty columns takes as long as decoding full ones. They are part of the first run, and no later run
-    is stored as a difference to it.
-    """
-    height, width = code["size"]
-    counts: bytes = code["counts"]
-    end = next(place for place, character in enumerate(counts, start=1) if not (character - 48) & 0x20)
-    (empty,) = _runs(counts[:end])
-    return {"size": [height, width - left], "counts": _coded(empty - left * height) + counts[end:]}
-
-
-def _coded(run: int) -> bytes:
-    """Return a run length in COCO's compressed code; the inverse of `_runs` for the first run."""
-    characters = []
-    more = True
-    while more:
-        group = run & 0x1F
-        run >>= 5
-        more = run > 0 or bool(group & 0x10)  # the highest bit of the last group is the sign
-        characters.append(48 + group + 0x20 * more)
-    return bytes(characters)
-
-
 def paint(painted: list[tuple[Rle, int]], height: int, width: int) -> Pixels:
     """Return the label map (height, width) of regions with their labels, the smaller over the larger."""
     columns = np.zeros((width, height), np.uint8)  # run-length codes go down the columns
@@ -215,6 +194,6 @@ def paint(painted: list[tuple[Rle, int]], height: int, width: int) -> Pixels:
     for number in np.argsort(-areas.astype(np.int64), kind="stable"):
         code, label = painted[number]
         x, y, w, h = boxes[number]
-        inside = rle_masks.decode(_from_column(code, x)).T[:w, y : y + h].view(np.bool_)
+        inside = rle_masks.decode(code).T[x : x + w, y : y + h].view(np.bool_)
         np.copyto(columns[x : x + w, y : y + h], np.uint8(label), where=inside)
     return columns.T

@@ -3,13 +3,12 @@
     write_page(Path("results/mini/report.html"), results=Path("results/mini"), data=Path("data/mini"), …)
 
 Its sections on sizes and masks are made in `stored`, those on pictures and data in `pictures`, and the forgetting
-summary in `tradeoff`. What a file does not say, the page says is missing. The same files give the same page, byte
-for byte.
+summary in `tradeoff`. The same files give the same page, byte for byte.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from palimpsest.metrics.described import (
     written,
 )
 from palimpsest.report import study
+from palimpsest.report.chart import kept_chart, quality_chart
 from palimpsest.report.pictures import data_of, sample_pictures
 from palimpsest.report.stored import diagnostics_table, similarity_triangles, size_table, zero_charts
 from palimpsest.report.summary import Matrix, forgetting_matrix
@@ -51,7 +51,6 @@ class Origin:
     preset: str
     commit: str = ""
     digest: str = ""  # of the settings
-    facts: Mapping[str, str] = field(default_factory=dict)  # anything more: label → text
 
 
 def write_page(
@@ -67,10 +66,12 @@ def write_page(
 ) -> None:
     """Write the report of one preset.
 
-    results: `results/<preset>`, of which only `metrics.csv` must be there. data: `data/<preset>`. sequence:
-    (task, kind) in the order of learning. methods: in the order of their columns. sweeps: the tables of
-    `snakemake sweep`. apart: methods that do not compare with the others, and why. Raises DataError for a file of
-    results that is unreadable or contradicts itself.
+    results: `results/<preset>`. data: `data/<preset>`. sequence: (task, kind) in the order of learning. methods: in
+    the order of their columns. sweeps: the tables of `snakemake sweep`. apart: methods that do not compare with the
+    others, with the reason.
+
+    Raises:
+        DataError: a file is missing, unreadable or contradicts itself.
     """
     write_text(destination, render(results, data, sequence, methods, origin, sweeps, apart))
 
@@ -86,12 +87,12 @@ def render(
 ) -> str:
     """The page as text; see `write_page`."""
     metrics = _table(results / "metrics.csv")
-    if metrics is None:
-        raise DataError(f"{results / 'metrics.csv'}: missing; nothing has been measured yet")
     matrix = forgetting_matrix(metrics, sequence, _table(results / "verification.csv"))
     learned = [name for name in methods if name != FLOOR]
     forgetting = [_forgetting(matrix, name) for name in learned if _measured(matrix, name)]
     samples = {seed: results / "evaluation" / f"seed-{seed}" for seed in matrix.seeds}
+    summary = summary_table(_table(results / "forgetting.csv"), learned, apart)
+    sweeping = sweep_sections([load_sweep(path) for path in sweeps], metrics, sequence)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -112,10 +113,14 @@ def render(
         study=_study(),
         forgetting=forgetting,
         proof=_proof(forgetting),
-        summary=summary_table(_table(results / "forgetting.csv"), learned, apart),
+        summary=summary,
+        quality=quality_chart(summary["places"], summary["spread"], summary["front"])
+        if summary["places"]
+        else None,
         diagnostics=diagnostics_table(_table(results / "diagnostics.csv"), matrix, learned),
         sizes=size_table(_table(results / "sizes.csv"), matrix, learned),
-        sweeps=sweep_sections([load_sweep(path) for path in sweeps], metrics, sequence),
+        sweeps=sweeping,
+        kept=kept_chart(sweeping["places"], sweeping["joined"]) if sweeping and sweeping["places"] else None,
         zeros=zero_charts(_table(results / "analysis" / "zeros.csv"), matrix, learned),
         similarity=similarity_triangles(_table(results / "analysis" / "similarity.csv"), matrix, learned),
         pictures=[sample_pictures(samples, matrix, learned, task) for task, _ in sequence],
@@ -244,14 +249,13 @@ def _forgetting(matrix: Matrix, method: str) -> Context:
 def _proof(forgetting: Sequence[Context]) -> dict[str, list[str]]:
     """Return the methods by what the comparison with the predictions of the time of learning says of them."""
 
-    def methods(outcome: str | None, *, can_forget: Sequence[bool] = (True, False)) -> list[str]:
+    def methods(outcome: str, *, can_forget: Sequence[bool] = (True, False)) -> list[str]:
         return [b["method"] for b in forgetting if b["outcome"] == outcome and b["can_forget"] in can_forget]
 
     return {
         "verified": methods("verified"),
         "changed": methods("changed"),
         "not_comparable": methods("not comparable"),
-        "not_compared": methods(None),
         "faulty": methods("changed", can_forget=[False]),
         "can_forget": [block["method"] for block in forgetting if block["can_forget"]],
     }
@@ -297,10 +301,14 @@ def _study() -> Context:
     }
 
 
-def _table(path: Path) -> pd.DataFrame | None:
-    """A table of results, names kept as text even where they read as numbers; None where there is no file."""
+def _table(path: Path) -> pd.DataFrame:
+    """Return a table of results, names kept as text even where they read as numbers.
+
+    Raises:
+        DataError: the file is missing or no such table.
+    """
     if not path.is_file():
-        return None
+        raise DataError(f"{path}: is missing; `snakemake --cores all {path}` makes it")
     names = ["method", "task", "after", "metric", "checksum", "outcome", "reason", "component", "needed_to"]
     names += ["layer", "other", "name"]
     numbers = ["value", "zeros", "similarity", "independent", *SHOWN, *(f"{name}_std" for name in SHOWN)]

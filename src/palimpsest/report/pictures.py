@@ -96,55 +96,39 @@ def _embedded(path: Path) -> Context:
 def data_of(path: Path, task: str) -> Context:
     """Return the splits of a task's data with their counts, their labels, and what was left out or not painted.
 
-    Reads `splits` → {split: {"pictures": …, "refused": …, "broken": …}}, `left_out` → [{"split", "source"
-    or "file", "kind", "reason"}] and, of tasks with classes, `labels` and `faulty_annotations` as
-    `palimpsest.data.census` writes them; a bare list is taken for `left_out`. `known` is false without a file.
+    path: the `info.json` of the prepared arrays, as `palimpsest.data.prepare` writes it.
+
+    Raises:
+        DataError: the file is missing or damaged.
     """
-    context: Context = {"task": task, "known": path.is_file(), "splits": [], "left_out": []}
-    context |= {"labels": None, "unpainted": [], "annotations": []}
-    if not path.is_file():
-        return context
     try:
         info = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error})") from error
-    if isinstance(info, list):
-        info = {"left_out": info}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: is missing or damaged ({error}); prepare the task again") from error
     order = {"train": 0, "val": 1, "test": 2}  # the file is sorted by name
-    splits = sorted(info.get("splits", {}).items(), key=lambda split: order.get(split[0], len(order)))
-    context["splits"] = [
-        {"name": name, **{what: _count(split, what) for what in ("pictures", "refused", "broken")}}
+    splits = sorted(info["splits"].items(), key=lambda split: order.get(split[0], len(order)))
+    counts = [
+        {"name": name, **{what: f"{split[what]:,}" for what in ("pictures", "refused", "broken")}}
         for name, split in splits
     ]
-    context["left_out"] = [
-        {
-            "file": entry.get("source", entry.get("file", "?")),
-            "what": ", ".join(entry[key] for key in ("split", "kind") if key in entry),
-            "reason": entry.get("reason", "no reason recorded"),
-        }
-        for entry in info.get("left_out", [])
-    ]
+    context: Context = {"task": task, "splits": counts, "left_out": info["left_out"]}
     return context | _labels(info, [name for name, _ in splits])
 
 
 def _labels(info: Mapping[str, Any], splits: list[str]) -> Context:
     """Return the shares of classes by split, and the annotations that were not painted as they were meant."""
-    counted = info.get("labels", {})
-    known = [split for split in splits if split in counted]
-    if not known:
-        return {}
-    shares = [(name, [counted[split]["classes"].get(name, 0.0) for split in known]) for name in info["classes"]]
-    shares.append(("ignored (255)", [counted[split]["ignored"] for split in known]))
+    if "labels" not in info:
+        return {"labels": None, "annotations": [], "unpainted": []}
+    counted = [info["labels"][split] for split in splits]
+    shares = [(name, [counts["classes"][name] for counts in counted]) for name in info["classes"]]
+    shares.append(("ignored (255)", [counts["ignored"] for counts in counted]))
     rows = [{"name": name, "shares": [f"{100 * share:.2f}" for share in row]} for name, row in shares]
     return {
-        "labels": {"splits": known, "rows": rows},
+        "labels": {"splits": splits, "rows": rows},
         "annotations": [
-            (split, counted[split]["annotations"]) for split in known if "annotations" in counted[split]
+            (split, counts["annotations"])
+            for split, counts in zip(splits, counted, strict=True)
+            if "annotations" in counts
         ],
-        "unpainted": info.get("faulty_annotations", []),
+        "unpainted": info["faulty_annotations"],
     }
-
-
-def _count(split: Mapping[str, Any], what: str) -> str:
-    """A count as shown."""
-    return f"{split[what]:,}" if what in split else "–"

@@ -17,10 +17,8 @@ DIAGNOSTICS = {"free": ("weights that no task owns yet", "%", 100.0)}
 """Label, unit and factor of diagnostics in the report; others appear under their own names."""
 
 
-def size_table(sizes: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]) -> Context | None:
-    """Bytes of each stored file, of each component and by the study's accounting; None: not recorded."""
-    if sizes is None:
-        return None
+def size_table(sizes: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> Context:
+    """Return the bytes of each stored file, of each component and by the study's accounting."""
     run = sizes[sizes["needed_to"] == "run"]
     components = list(dict.fromkeys(run["component"]))
     reference = bytes_needed(sizes, "run", REFERENCE, weights_only=True)
@@ -55,12 +53,8 @@ def _kib(column: "pd.Series[int]", seeds: int) -> str:
     return f"{column.sum() / seeds / 1024:,.1f}" if len(column) else ""
 
 
-def diagnostics_table(
-    diagnostics: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]
-) -> list[Context] | None:
-    """Per method and diagnostic of its trainings: the value after each task; None: not recorded."""
-    if diagnostics is None:
-        return None
+def diagnostics_table(diagnostics: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> list[Context]:
+    """Return the value after each task per method and diagnostic."""
     rows = []
     for method in methods:
         own = diagnostics[diagnostics["method"] == method]
@@ -81,10 +75,8 @@ def diagnostics_table(
     return rows
 
 
-def zero_charts(zeros: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]) -> list[Context] | None:
-    """Per method with masks: a dot plot, layers down and share of zeros across; None: not recorded."""
-    if zeros is None:
-        return None
+def zero_charts(zeros: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> list[Context]:
+    """Return a dot plot per method with masks, layers down and share of zeros across."""
     measured = zeros[zeros["method"].isin(methods)]
     widest = 100 * float(measured["zeros"].max()) if len(measured) else 100
     step = next((width for width in (2, 5, 10) if widest <= 6 * width), 20)
@@ -119,12 +111,8 @@ def zero_charts(zeros: pd.DataFrame | None, matrix: Matrix, methods: Sequence[st
     return charts
 
 
-def similarity_triangles(
-    similarity: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]
-) -> list[Context] | None:
-    """Per method: mask similarities beside their value under independence, the study's at the end."""
-    if similarity is None:
-        return None
+def similarity_triangles(similarity: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> list[Context]:
+    """Return the mask similarities per method beside their value under independence, the study's at the end."""
     names = _tasks(matrix, [*similarity["task"], *similarity["other"]])
     triangles = []
     for method in methods:

@@ -1,13 +1,13 @@
 """The study's table from `metrics.csv` and `sizes.csv`.
 
-summarise(metrics, sizes, sequence, methods) → {method: {"task 1 coco-seg": {"miou": …}, …}}
+summarise(metrics, sizes, sequence, methods, verification) → {method: {"task 1 coco-seg": {"miou": …}, …}}
 """
 
 import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class Matrix:
     sequence: (task, kind) in the order of learning. values: (method, task, after, metric) → one number per
     seed. checksums: (method, task, after) → {seed: SHA-256 of the predictions}. images: task → pictures
     measured on. outcomes: (method, task, after) → outcome of each seed's comparison with the predictions of the
-    time of learning; empty without `verification.csv`.
+    time of learning.
     """
 
     sequence: tuple[tuple[str, str], ...]
@@ -36,7 +36,7 @@ class Matrix:
     checksums: Mapping[tuple[str, str, str], Mapping[int, str]]
     images: Mapping[str, int]
     seeds: tuple[int, ...]
-    outcomes: Mapping[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
+    outcomes: Mapping[tuple[str, str, str], tuple[str, ...]]
 
     def tasks_from(self, task: str) -> list[str]:
         """This task and all that are learned after it."""
@@ -76,7 +76,7 @@ class Matrix:
 
 
 def forgetting_matrix(
-    metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]], verification: pd.DataFrame | None = None
+    metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]], verification: pd.DataFrame
 ) -> Matrix:
     """Read the rows of `metrics.csv` and `verification.csv`. Values that are not finite count as not measured.
 
@@ -111,7 +111,7 @@ def forgetting_matrix(
         checksums=checksums,
         images=images,
         seeds=tuple(sorted({int(seed) for seed in metrics["seed"]})),
-        outcomes={} if verification is None else _outcomes(verification),
+        outcomes=_outcomes(verification),
     )
 
 
@@ -137,7 +137,7 @@ def summarise(
     sizes: pd.DataFrame,
     sequence: Sequence[tuple[str, str]],
     methods: Sequence[str],
-    verification: pd.DataFrame | None = None,
+    verification: pd.DataFrame,
 ) -> dict[str, Any]:
     """The study's table, nested for `dvc metrics show`; `floor` comes first, then the methods as given.
 

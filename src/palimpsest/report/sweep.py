@@ -5,7 +5,7 @@ The files come from `snakemake sweep`; a report shows those that are there.
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ from palimpsest.analysis.transfer import over_seeds, quality_figures
 from palimpsest.errors import DataError
 from palimpsest.metrics.described import describe, in_short, titled, written
 from palimpsest.report import study
-from palimpsest.report.chart import Mark, scatter, share_axis
 from palimpsest.report.readme import markdown
 from palimpsest.report.tradeoff import number
 
@@ -139,17 +138,20 @@ def cell(values: pd.DataFrame, name: str) -> str:
 def sweep_sections(
     sweeps: Sequence[Sweep], metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
 ) -> Context | None:
-    """What the report shows of sweeps; None where there are none.
+    """Return the content of the report's section on sweeps; None where there are none.
 
-    `tables` has one for each method; `kept` is the figure of earlier tasks kept against new tasks learned, by the
-    variants and methods that forget; `losses` are those of residual blocks beside the study's, mIoU by `tasks`.
+    `tables` has one for each method. `places` has the forward and backward transfer of the variants and methods
+    that forget, and `joined` the names that a line joins. `losses` has those of residual blocks beside the study's,
+    as mIoU by `tasks`.
     """
     if not sweeps:
         return None
+    places, joined = kept_and_learned(sweeps, metrics, sequence)
     segmentations = [task for task, kind in sequence if kind == "segmentation"]
     return {
         "tables": [table(sweep) for sweep in sweeps],
-        "kept": kept_chart(*kept_and_learned(sweeps, metrics, sequence)),
+        "places": places,
+        "joined": joined,
         "tasks": segmentations,
         "losses": losses(sweeps, segmentations),
     }
@@ -212,30 +214,6 @@ def is_number(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
-
-
-def kept_chart(places: Mapping[str, Transfer], joined: Sequence[Sequence[str]]) -> Context | None:
-    """The figure of (forward, backward) transfer, in per cent; None of nothing."""
-    if not places:
-        return None
-    return scatter(
-        {
-            name: Mark(
-                learned,
-                kept,
-                f"{name}: forward {100 * learned:+.1f} %, backward {100 * kept:+.1f} %",
-                strong=any(name in line for line in joined),
-            )
-            for name, (learned, kept) in places.items()
-        },
-        share_axis(
-            "new tasks learned: forward transfer (%)", [learned for learned, _ in places.values()], signed=True
-        ),
-        share_axis("earlier tasks kept: backward transfer (%)", [0.0, *(kept for _, kept in places.values())]),
-        says="Backward transfer against forward transfer, of what forgets.",
-        level=0.0,
-        lines=[[places[name] for name in line] for line in joined],
-    )
 
 
 def losses(sweeps: Sequence[Sweep], tasks: Sequence[str]) -> list[Context]:

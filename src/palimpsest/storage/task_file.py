@@ -57,12 +57,12 @@ class TaskFile:
     sha256: str
     """Of the tensors: the same for the same content, whatever the metadata."""
 
-    def tensors(self, shared: bool | None = None) -> dict[str, Tensor]:
-        """All tensors needed to run; only the shared ones or only the task's own where asked."""
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors that inference needs."""
         return {
             name: tensor
             for component in self.components
-            if component.needed_to == "run" and shared in (None, component.shared)
+            if component.needed_to == "run"
             for name, tensor in component.tensors.items()
         }
 
@@ -168,8 +168,8 @@ def load_task(path: Path) -> TaskFile:
             settings=json.loads(metadata["settings"]),
             network_sha256=metadata["network_sha256"] or None,
             base_file=metadata["base_file"],
-            commit=metadata.get("commit", ""),
-            data_sha256=metadata.get("data_sha256", ""),
+            commit=metadata["commit"],
+            data_sha256=metadata["data_sha256"],
             diagnostics=json.loads(metadata["diagnostics"]),
         )
     except (KeyError, ValueError, TypeError) as error:
