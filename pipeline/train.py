@@ -9,12 +9,13 @@ import argparse
 from collections.abc import Mapping, Sequence
 
 from palimpsest import job, tracking
+from palimpsest.code_digest import stage_digest
 from palimpsest.data.arrays import Prepared
 from palimpsest.devices import precision_for
 from palimpsest.errors import SettingsError
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, entry_of
-from palimpsest.provenance import code_version, digest, stage_sources
+from palimpsest.provenance import code_version, digest
 from palimpsest.settings import Lesson, Settings
 from palimpsest.storage.prediction_record import load_record
 from palimpsest.storage.recall import StoredTasks
@@ -71,12 +72,12 @@ def on_this_machine(lesson: Lesson) -> Lesson:
 
 
 def training_key(lessons: Sequence[Lesson], prepared: Mapping[str, Prepared], stored: StoredTasks) -> str:
-    """Identifies this training: its settings, its code and the content of every file it reads."""
+    """Return the identity of a training: a digest of its settings, code, data and files."""
     told = "".join(lesson.digest() + prepared[lesson.task_name].sha256 for lesson in lessons)
     files = [path for lesson in lessons for path in lesson.files()]
     inputs = [*dict.fromkeys(files), *stored.course.needed(lessons[0].task_name)]
-    code = stage_sources("train", [lessons[0].method], sorted({lesson.task.kind for lesson in lessons}))
-    return digest(told, [*inputs, *code])
+    code = stage_digest("train", [lessons[0].method], sorted({lesson.task.kind for lesson in lessons}))
+    return digest(told + code, inputs)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def test_an_interrupted_adoption_has_to_be_repeated(monkeypatch: pytest.MonkeyPa
     check(LAYOUT)
 
 
-@pytest.mark.parametrize("path", [Path("src/palimpsest/job.py"), STORED], ids=str)
+@pytest.mark.parametrize("path", [Path("styles/painting.jpg"), STORED], ids=str)
 def test_a_file_of_the_future_is_refused_before_a_job_fails_by_it(path: Path) -> None:
     write(path)
     check(LAYOUT)

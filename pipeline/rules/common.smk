@@ -1,21 +1,28 @@
 """Settings, paths and the few functions that the rules share."""
 
 import logging
+import os
 import re
 import sys
 from functools import cache
 from pathlib import Path
 
-from palimpsest import adoption, database, job, liveness, machine, provenance
-from palimpsest.course import Course
-from palimpsest.errors import PalimpsestError
-from palimpsest.layout import SNAKEMAKE, Layout
-from palimpsest.methods import BASE, BASES, METHODS, entry_of
-from palimpsest.output import survive_any_output
-from palimpsest.params import find_files, read, resolve
-from palimpsest.provenance import digest, stage_sources
-from palimpsest.settings import FLOOR
-from palimpsest.sweeps import measured_below, sweeps_of, vary
+import pipeline  # sets the threshold of garbage collection, which would cost a tenth of the time here too
+
+try:
+    from palimpsest import adoption, database, job, liveness, machine, provenance
+    from palimpsest.code_digest import stage_digest
+    from palimpsest.course import Course
+    from palimpsest.errors import PalimpsestError
+    from palimpsest.layout import SNAKEMAKE, Layout
+    from palimpsest.methods import BASE, BASES, METHODS, entry_of
+    from palimpsest.output import survive_any_output
+    from palimpsest.params import find_files, read, resolve
+    from palimpsest.provenance import digest
+    from palimpsest.settings import FLOOR
+    from palimpsest.sweeps import measured_below, sweeps_of, vary
+except SyntaxError as error:
+    sys.exit(f"error: {os.path.relpath(error.filename)}, line {error.lineno or 1}: {error.msg}; correct the file")
 
 survive_any_output()
 try:
@@ -76,15 +83,18 @@ def training_threads():
     return training.threads * (training.devices if training.accelerator == "cpu" else 1)
 
 
-def code(stage, methods=(), tasks=()):
-    """The source files that a stage runs for these methods and tasks."""
-    return stage_sources(stage, methods, [SETTINGS.tasks[name].kind for name in tasks])
+def code(stage, methods=(), tasks=(), kinds=()):
+    """The digest of the code that a stage runs for these methods, tasks and kinds of task."""
+    try:
+        return stage_digest(stage, methods, [*kinds, *(SETTINGS.tasks[name].kind for name in tasks)])
+    except PalimpsestError as error:
+        sys.exit(f"error: {error}")
 
 
 def code_of_training(wildcards):
-    """The source files that a training runs; what the auto-encoder learns is no task of the sequence."""
+    """The digest of the code that a training runs; what the auto-encoder learns is no task of the sequence."""
     lesson = SETTINGS.lesson(int(wildcards.seed), wildcards.method, wildcards.task)
-    return stage_sources("train", [wildcards.method], [lesson.task.kind])
+    return code("train", methods=[wildcards.method], kinds=[lesson.task.kind])
 
 
 def entry(wildcards):

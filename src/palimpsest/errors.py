@@ -35,6 +35,10 @@ class TrainingError(PalimpsestError):
     """Training cannot go on, as with a loss that is not a number."""
 
 
+class CodeError(PalimpsestError):
+    """Source file that is no valid Python; names file and line."""
+
+
 def printable(text: str) -> str:
     """The text, with what is not Unicode in it escaped, as a Latin-1 file name: any file and terminal takes it."""
     return text.encode("utf-8", "backslashreplace").decode()
