@@ -96,7 +96,7 @@ def test_a_training_depends_on_its_own_kind_of_task_and_on_no_other(kind: str) -
 def test_every_module_is_run_by_a_stage_of_the_pipeline_by_the_command_line_or_by_programs_of_ones_own() -> None:
     stages = [path.stem for path in Path("pipeline").glob("*.py") if path.stem != "__init__"]
     reached = {name for stage in stages for name in stage_sources(stage, METHODS, KINDS)}
-    reached |= set(sources(["palimpsest.cli", "palimpsest.machine", "palimpsest.storage.resident"]))
+    reached |= set(sources(["palimpsest.cli", "palimpsest.preflight", "palimpsest.storage.resident"]))
     reached |= {file_of(table).as_posix() for table in TABLES}
     assert {path.as_posix() for path in Path(SOURCE).rglob("*.py")} - reached == set()
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pipeline  # sets the threshold of garbage collection, which would cost a tenth of the time here too
 
 try:
-    from palimpsest import adoption, database, job, liveness, machine, provenance
+    from palimpsest import adoption, database, job, liveness, machine, preflight, provenance
     from palimpsest.code_digest import stage_digest
     from palimpsest.course import Course
     from palimpsest.errors import PalimpsestError
     from palimpsest.layout import SNAKEMAKE, Layout
     from palimpsest.methods import BASE, BASES, METHODS, entry_of
     from palimpsest.output import survive_any_output
-    from palimpsest.params import find_files, read, resolve
+    from palimpsest.params import read, resolve
     from palimpsest.provenance import digest
     from palimpsest.settings import FLOOR
     from palimpsest.sweeps import measured_below, sweeps_of, vary
@@ -30,7 +30,7 @@ try:
     SETTINGS = resolve(CONTENT, config)
     SWEEPS = sweeps_of(CONTENT, config)
     if workflow.is_main_process:
-        find_files(SETTINGS)
+        preflight.check(SETTINGS)
         adoption.check(SETTINGS.layout)
         database.check()
     liveness.take_over(SNAKEMAKE)
@@ -66,6 +66,15 @@ wildcard_constraints:
 def gpus():
     """What a job takes of the `gpu` resource: nothing on a machine that has none, or where the CPU is asked for."""
     return 0 if SETTINGS.training.accelerator == "cpu" else min(machine.gpus(), SETTINGS.training.devices)
+
+
+def check_devices():
+    """Stop before any work where a training asks for cards that this machine lacks."""
+    if workflow.local_exec and any(job.rule.name.startswith("train") for job in workflow.dag.needrun_jobs()):
+        try:
+            preflight.check_devices(SETTINGS)
+        except PalimpsestError as error:
+            sys.exit(f"error: {error}")
 
 
 def claim(threads):

@@ -188,20 +188,46 @@ class TaskSettings(SettingsGroup):
         """Whether the prediction is a picture, and not a score for each class."""
         return True
 
+    @property
+    def form(self) -> str:
+        """Form of the network's output; two tasks can be blended where it is the same."""
+        return "rgb" if self.gives_picture else "scores"
+
     @field_validator("splits")
     @classmethod
     def _has_both(cls, splits: dict[str, str]) -> dict[str, str]:
         return {"train": "train", "val": "val"} | splits
+
+    @model_validator(mode="after")
+    def _leaves_pictures_to_val(self) -> typing.Self:
+        if self.splits["train"] == self.splits["val"] and "train" not in self.images:
+            raise ValueError(
+                f"splits: train and val are both {self.splits['val']!r}, and train takes all of its pictures; "
+                "name another split, or set images.train"
+            )
+        return self
+
+
+BACKGROUND = "background"
+"""Name of the class of pixels that belong to no other class."""
 
 
 class SegmentationSettings(TaskSettings):
     """Photograph → class per pixel."""
 
     kind: Literal["segmentation"]
-    classes: dict[ClassName, list[str]]
+    classes: Annotated[dict[ClassName, Annotated[list[str], Field(min_length=1)]], Field(max_length=254)]
     """Our classes, each a list of the data set's categories; a supercategory stands for all its members."""
     others: Literal["background", "ignored"] = "background"
     """What becomes of categories that no class names."""
+
+    @field_validator("classes")
+    @classmethod
+    def _are_no_background(cls, classes: dict[str, list[str]]) -> dict[str, list[str]]:
+        if BACKGROUND in classes:
+            raise ValueError(f"{BACKGROUND!r} is class 0 already, for pixels of no class; leave it out")
+        return classes
+
     loss: Literal["cross-entropy", "l1", "l2", "adversarial"] = "cross-entropy"
     """On class scores; or, as the study tried too, on the label map painted as a picture, which is read back by the
     nearest class colour."""
@@ -222,6 +248,11 @@ class ColorizationSettings(TaskSettings):
     output: Literal["rgb", "chroma"] = "rgb"
     """`rgb`: the network gives the picture (the study's); `chroma`: it gives the colour, and the input keeps
     its luminance."""
+
+    @property
+    def form(self) -> str:
+        """The setting `output`."""
+        return self.output
 
 
 class PairedSettings(TaskSettings):
@@ -484,6 +515,37 @@ class Settings(SettingsGroup):
                     f"compositions.{number}.ways: a blend lies between two tasks of one kind; {made.first} is of "
                     f"kind {first.kind} and {made.second} of kind {second.kind}"
                 )
+            if "blend" in made.ways and first.form != second.form:
+                raise ValueError(
+                    f"compositions.{number}.ways: the network's output is {first.form} for {made.first} and "
+                    f"{second.form} for {made.second}, and a blend needs the same for both; remove blend, or set "
+                    "the tasks alike"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _devices_share_batches(self) -> typing.Self:
+        devices = self.training.devices
+        batches = {
+            "training.batch_size": self.training.batch_size,
+            "autoencoder.batch_size": self.autoencoder.batch_size,
+        }
+        for name in self.sequence:
+            batches[f"tasks.{name}.training.batch_size"] = self.tasks[name].training.batch_size
+        for key, size in batches.items():
+            if size is not None and size % devices:
+                raise ValueError(
+                    f"training.devices: {devices} devices cannot share a batch of {size} pictures equally ({key}); "
+                    f"set {key} to a multiple of {devices}, or training.devices to a divisor of {size}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_weights_to_later_tasks(self) -> typing.Self:
+        if "packnet" in self.methods and len(self.sequence) > 1 and self.method_settings.packnet.keep == 1:
+            raise ValueError(
+                "method_settings.packnet.keep: 1 leaves no weight to the tasks after the first; set it below 1"
+            )
         return self
 
     @property

@@ -24,7 +24,7 @@ EVERYTHING: dict[str, Any] = {
 """All kinds of tasks, and a perceptual network with weights: every rule has a job."""
 
 CHANGES: dict[str, dict[str, Any]] = {
-    "data_root": {"data_root": "/elsewhere"},
+    "data_root": {"data_root": "elsewhere"},
     "seeds": {"seeds": [1]},
     "defaults": {"pictures": {"size": 144}},
     "presets.${preset}": {"pictures": {"size": 144}},
@@ -103,7 +103,10 @@ DEPENDENTS = {
         " report.tradeoff"
     ),
     # no results of the study come from these, or what they say of a job stands among its parameters
-    "": "adoption cli composition inspection methods methods.settings report.bench report.grid tasks translation",
+    "": (
+        "adoption cli composition inspection methods methods.settings preflight report.bench report.grid tasks"
+        " translation"
+    ),
 }
 
 
@@ -129,6 +132,13 @@ def graphs(unmade: Study) -> list[Stages]:
 
     A stage runs those jobs of its target that no stage before it has run.
     """
+    for name in ("edges", *(f"elsewhere/coco/{split}2017" for split in ("train", "val", "unlabeled"))):
+        (unmade.folder / name).mkdir(parents=True)
+    annotations = unmade.folder / "elsewhere/coco/annotations"
+    annotations.mkdir()
+    for split in ("train", "val"):
+        (annotations / f"instances_{split}2017.json").touch()
+    (unmade.folder / "elsewhere/voc").mkdir()
     targets = [stage["cmd"].removeprefix("snakemake ") for stage in STAGES.values()]
     configs = [EVERYTHING, *({**EVERYTHING, **change} for change in CHANGES.values())]
     told = iter(unmade.graphs(*((target, config) for config in configs for target in targets)))
