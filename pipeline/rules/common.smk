@@ -10,7 +10,7 @@ from pathlib import Path
 import pipeline  # sets the threshold of garbage collection, which would cost a tenth of the time here too
 
 try:
-    from palimpsest import adoption, database, job, liveness, machine, preflight, provenance
+    from palimpsest import adoption, database, job, machine, preflight, provenance
     from palimpsest.code_digest import stage_digest
     from palimpsest.course import Course
     from palimpsest.errors import PalimpsestError
@@ -18,6 +18,7 @@ try:
     from palimpsest.methods import BASE, BASES, METHODS, entry_of
     from palimpsest.output import survive_any_output
     from palimpsest.params import read, resolve
+    from palimpsest.processes.run_lock import hold_run_lock
     from palimpsest.provenance import digest
     from palimpsest.settings import FLOOR
     from palimpsest.sweeps import measured_below, sweeps_of, vary
@@ -33,7 +34,7 @@ try:
         preflight.check(SETTINGS)
         adoption.check(SETTINGS.layout)
         database.check()
-    liveness.take_over(SNAKEMAKE)
+    hold_run_lock(SNAKEMAKE)
 except PalimpsestError as error:
     sys.exit(f"error: {error}")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from palimpsest.errors import PalimpsestError, StorageError
 from palimpsest.layout import SNAKEMAKE, Layout
-from palimpsest.liveness import without_a_run
+from palimpsest.processes.run_lock import exclude_runs
 from palimpsest.storage.atomic import replacing, write_text
 
 MARK = SNAKEMAKE / "adopting"
@@ -60,7 +60,7 @@ def adopt(layout: Layout, config: Sequence[str] = ()) -> Adopted:
             f"{layout.results}: no output to adopt, nor below data/ and models/; run `dvc pull` or `dvc checkout`"
         )
     refuse_future(files_below(map(Path, INPUTS)))
-    with without_a_run(SNAKEMAKE):
+    with exclude_runs(SNAKEMAKE):
         write_text(MARK, "")
         copied = own_files(files_below(layout.outputs()))
     record = snakemake("--touch", "--forceall", "--keep-incomplete", "--cores", "1", "all", config=config)

@@ -46,8 +46,8 @@ def of(*methods: str) -> str:
 DEPENDENTS = {
     # Rules, with a method or a kind of task in brackets where only those: modules of src/palimpsest.
     "raw weights prepare train evaluate floor collect report": (
-        ". errors interruption job layout liveness machine output params schema settings storage storage.atomic"
-        " sweeps"
+        ". errors interruption job layout machine output params processes processes.file_locks processes.parent"
+        " processes.ranks schema settings storage storage.atomic sweeps"
     ),
     "raw weights prepare train evaluate floor": "data data.arrays data.files data.grey data.pictures",
     "raw weights prepare": (
@@ -104,8 +104,8 @@ DEPENDENTS = {
     ),
     # no results of the study come from these, or what they say of a job stands among its parameters
     "": (
-        "adoption cli composition inspection methods methods.settings preflight report.bench report.grid tasks"
-        " translation"
+        "adoption cli composition inspection methods methods.settings preflight processes.run_lock report.bench"
+        " report.grid storage.disk_space tasks translation"
     ),
 }
 
