@@ -9,13 +9,14 @@ import argparse
 from collections.abc import Mapping, Sequence
 
 from palimpsest import stage, tracking
+from palimpsest.code_digest import stage_digest
 from palimpsest.data.arrays import Prepared
 from palimpsest.devices import precision_for
 from palimpsest.errors import SettingsError
 from palimpsest.jobs import TrainingJob, training_job
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE
-from palimpsest.provenance import code_version, digest, stage_sources
+from palimpsest.provenance import code_version, digest
 from palimpsest.settings import Settings
 from palimpsest.storage.prediction_record import load_record
 from palimpsest.storage.stored_task import open_task
@@ -76,8 +77,8 @@ def training_key(job: TrainingJob, prepared: Mapping[str, Prepared], stored: Sto
     """Return the digest that identifies this training: its settings, its code and every file that it reads."""
     settings = job.digest() + "".join(prepared[name].sha256 for name in job.task_names)
     inputs = [*job.files(), *stored.task_files.needed(job.task_names[0])]
-    code = stage_sources("train", [job.method], sorted({task.settings.kind for task in job.tasks}))
-    return digest(settings, [*inputs, *code])
+    code = stage_digest("train", [job.method], sorted({task.settings.kind for task in job.tasks}))
+    return digest(settings + code, inputs)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.interruption import Interruption
 from palimpsest.jobs import training_job
 from palimpsest.layout import Layout
-from palimpsest.liveness import PARENT
 from palimpsest.methods import BASES, METHODS
 from palimpsest.params import read, resolve
+from palimpsest.processes.parent import PARENT
 from palimpsest.settings import Settings
 from palimpsest.stage import SNAPSHOT
 from tests.workers import ByFile, longest_first

@@ -12,7 +12,7 @@ from palimpsest.adoption import adopt, check, files_below, own_files, refuse_fai
 from palimpsest.cli import main
 from palimpsest.errors import PalimpsestError, StorageError
 from palimpsest.layout import SNAKEMAKE, Layout
-from palimpsest.liveness import take_over, without_a_run
+from palimpsest.processes.run_lock import exclude_runs, hold_run_lock
 from tests.conftest import room_for
 
 LAYOUT = Layout("mini")
@@ -102,10 +102,10 @@ def test_an_empty_folder_is_not_adopted() -> None:
 
 def test_nothing_is_adopted_while_a_run_is_at_work(tmp_path: Path) -> None:
     write(STORED)
-    take_over(SNAKEMAKE)
+    hold_run_lock(SNAKEMAKE)
     with pytest.raises(StorageError, match=r"^\.snakemake: a run of Snakemake is at work here; wait"):
         adopt(LAYOUT)
-    with pytest.raises(StorageError), without_a_run(SNAKEMAKE):
+    with pytest.raises(StorageError), exclude_runs(SNAKEMAKE):
         pass
     assert not adoption.MARK.exists()
 
@@ -129,7 +129,7 @@ def test_an_interrupted_adoption_has_to_be_repeated(monkeypatch: pytest.MonkeyPa
     check(LAYOUT)
 
 
-@pytest.mark.parametrize("path", [Path("src/palimpsest/stage.py"), STORED], ids=str)
+@pytest.mark.parametrize("path", [Path("styles/painting.jpg"), STORED], ids=str)
 def test_a_file_of_the_future_is_refused_before_a_job_fails_by_it(path: Path) -> None:
     write(path)
     check(LAYOUT)

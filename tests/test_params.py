@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from palimpsest.errors import SettingsError
 from palimpsest.methods import BASE
-from palimpsest.params import find_files, laid_over, read, resolve
+from palimpsest.params import laid_over, read, resolve
 from tests.conftest import nested
 
 Content = dict[str, Any]
@@ -116,6 +116,13 @@ def test_the_path_holds_names_that_are_also_kinds_of_task(
         ("tasks", ["voc-seg"], "tasks"),
         ("data_root", 2017.1, r"data_root: was read as 2017\.1 and has to be a path; write it as \./NAME"),
         ("data_root", ["a"], "data_root: .*path"),
+        ("tasks/voc-seg/classes", {"background": ["sheep"]}, r"tasks\.voc-seg\.classes: 'background' is class 0"),
+        ("tasks/voc-seg/classes", {"empty": []}, r"tasks\.voc-seg\.classes\.empty: .*at least 1 item"),
+        (
+            "tasks/colorize/splits",
+            {"train": "val"},
+            r"tasks\.colorize: splits: train and val are both 'val', and tr",
+        ),
         ("preset", "mimi", "preset: there is no 'mimi'; did you mean 'mini'?"),
         ("preset", ["mini"], "preset"),
         ("preset", None, "preset"),
@@ -144,6 +151,36 @@ def test_a_class_whose_name_no_metric_can_carry_is_refused(params_yaml: Content)
     assert accepted.tasks["voc-seg"].classes["café table"] == ["dog"]
     with pytest.raises(SettingsError, match=r"tasks\.voc-seg\.classes.*cup & saucer"):
         resolve(params_yaml, nested("tasks/voc-seg/classes", {"cup & saucer": ["dog"]}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "size"),
+    [
+        ({"batch_size": 16}, "training.batch_size", 16),
+        ({"batch_size": 15}, "tasks.style-gogh.training.batch_size", 8),
+    ],
+)
+def test_devices_that_cannot_share_a_batch_equally_are_refused(
+    params_yaml: Content, changes: Content, key: str, size: int
+) -> None:
+    told = f"training.devices: 3 devices cannot share a batch of {size} pictures equally ({key}); "
+    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+        resolve(params_yaml, {"training": {"devices": 3, **changes}})
+    resolve(params_yaml, {"training": {"devices": 4}})
+    alone = {"sequence": ["coco-seg", "voc-seg"], "training": {"devices": 3, "batch_size": 15}}
+    resolve(params_yaml, alone)
+    with pytest.raises(
+        SettingsError, match=r"\(autoencoder\.batch_size\); set autoencoder\.batch_size to a multiple"
+    ):
+        resolve(params_yaml, {**alone, "autoencoder": {"batch_size": 4}})
+
+
+def test_packnet_has_to_leave_weights_to_later_tasks(params_yaml: Content) -> None:
+    keep_all = {"method_settings": {"packnet": {"keep": 1}}, "methods": ["packnet"]}
+    with pytest.raises(SettingsError, match=r"^method_settings\.packnet\.keep: Input should be less than 1"):
+        resolve(params_yaml, keep_all)
+    resolve(params_yaml, {**keep_all, "methods": ["scratch"]})
+    resolve(params_yaml, {**keep_all, "sequence": ["coco-seg"]})
 
 
 TWO = {"first": "style-gogh", "second": "style-munch", "method": "piggyback", "ways": ["blend"]}
@@ -194,6 +231,19 @@ TWO = {"first": "style-gogh", "second": "style-munch", "method": "piggyback", "w
 def test_a_composition_that_cannot_be_made_is_refused(params_yaml: Content, changes: Content, told: str) -> None:
     with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
         resolve(params_yaml, {"compositions": [{**TWO, **changes}]})
+
+
+def test_a_blend_of_two_forms_of_output_is_refused(params_yaml: Content) -> None:
+    chroma = {"kind": "colorization", "data": "coco", "output": "chroma"}
+    made = {**TWO, "first": "colorize", "second": "chroma"}
+    told = "compositions.0.ways: the network's output is rgb for colorize and chroma for chroma"
+    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+        resolve(params_yaml, {"compositions": [made], "tasks": {"chroma": chroma}})
+    resolve(params_yaml, {"compositions": [made], "tasks": {"chroma": {**chroma, "output": "rgb"}}})
+    painted = {"coco-seg": {"loss": "l1"}}
+    labels = {**TWO, "first": "coco-seg", "second": "voc-seg"}
+    with pytest.raises(SettingsError, match="output is rgb for coco-seg and scores for voc-seg"):
+        resolve(params_yaml, {"compositions": [labels], "tasks": painted})
 
 
 def test_a_composition_that_stands_twice_is_refused(params_yaml: Content) -> None:
@@ -333,18 +383,8 @@ def test_a_data_set_without_a_format_is_refused_under_a_data_root_too(params_yam
 
 
 def test_a_split_that_is_not_named_is_the_one_of_the_same_name(params_yaml: Content) -> None:
-    mine = {"mine": {"kind": "colorization", "data": "voc", "splits": {"train": "val"}}}
-    assert resolve(params_yaml, {"tasks": mine}).tasks["mine"].splits == {"train": "val", "val": "val"}
-
-
-@pytest.mark.parametrize("key", ["tasks.style-gogh.picture", "base.encoder_weights"])
-def test_a_file_of_the_users_that_is_not_there_is_told_with_its_key(
-    params_yaml: Content, root: Path, monkeypatch: pytest.MonkeyPatch, key: str
-) -> None:
-    monkeypatch.chdir(root)
-    find_files(resolve(params_yaml))
-    with pytest.raises(SettingsError, match=rf"{key}: there is no file lost\.bin"):
-        find_files(resolve(params_yaml, nested(key.replace(".", "/"), "lost.bin")))
+    mine = {"mine": {"kind": "colorization", "data": "coco", "splits": {"train": "unlabeled"}}}
+    assert resolve(params_yaml, {"tasks": mine}).tasks["mine"].splits == {"train": "unlabeled", "val": "val"}
 
 
 def test_resolving_leaves_what_it_was_given_alone(params_yaml: Content) -> None:

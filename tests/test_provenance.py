@@ -1,4 +1,3 @@
-import ast
 import logging
 import shutil
 import subprocess
@@ -7,103 +6,7 @@ from pathlib import Path
 import pytest
 
 from palimpsest import provenance
-from palimpsest.methods import BASE, METHODS, entry_of
-from palimpsest.provenance import (
-    TABLES,
-    GitError,
-    commit_of_code,
-    digest,
-    file_of,
-    sources,
-    stage_sources,
-)
-from palimpsest.tasks import KINDS
-
-SOURCE = "src/palimpsest"
-
-
-@pytest.fixture(autouse=True)
-def in_the_repository(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(root)
-    monkeypatch.syspath_prepend(str(root))
-
-
-def test_a_stage_runs_its_own_file_and_what_it_imports_at_any_distance() -> None:
-    found = sources(["pipeline.train"])
-    assert {
-        "pipeline/train.py",
-        f"{SOURCE}/training/task_training.py",
-        f"{SOURCE}/training/loop.py",
-        f"{SOURCE}/storage/atomic.py",
-        f"{SOURCE}/errors.py",
-    } <= set(found)
-    assert found == sorted(set(found)) and all(Path(name).is_file() for name in found)
-
-
-def test_the_packages_around_a_module_are_run_too() -> None:
-    found = sources(["palimpsest.metrics.pictures"])
-    assert found == [f"{SOURCE}/__init__.py", f"{SOURCE}/metrics/__init__.py", f"{SOURCE}/metrics/pictures.py"]
-
-
-def test_what_a_stage_does_not_import_is_not_among_its_sources() -> None:
-    found = set(sources(["pipeline.train"]))
-    for absent in ("report/page.py", "analysis/sizes.py", "data/generated.py", "data/download.py"):
-        assert (Path(SOURCE) / absent).exists() and f"{SOURCE}/{absent}" not in found
-    assert f"{SOURCE}/training/loop.py" not in sources(["pipeline.prepare"])
-
-
-def test_imports_for_the_type_checker_alone_do_not_count() -> None:
-    tracking = ast.parse(Path(f"{SOURCE}/tracking.py").read_text("utf-8"))
-    assert "palimpsest.analysis.forgetting" in {
-        n.module for n in ast.walk(tracking) if isinstance(n, ast.ImportFrom)
-    }
-    assert f"{SOURCE}/analysis/forgetting.py" not in sources(["palimpsest.tracking"])
-
-
-@pytest.mark.parametrize("method", [BASE, *METHODS])
-def test_a_training_depends_on_its_own_method_and_what_that_imports_and_on_no_other(method: str) -> None:
-    module = entry_of(method).path.partition(":")[0]
-    others = {file_of(entry.path.partition(":")[0]).as_posix() for entry in METHODS.values()}
-    found = set(stage_sources("train", [method], ["segmentation"]))
-    assert file_of(module).as_posix() in found
-    assert found & others == set(sources([module])) & others
-
-
-STAGES = [path.stem for path in Path(__file__).parents[1].glob("pipeline/*.py") if path.stem != "__init__"]
-
-
-@pytest.mark.parametrize(
-    ("module", "stages"),
-    [
-        ("report/chart.py", {"report"}),  # and with it matplotlib
-        ("training/loop.py", {"train"}),
-        ("data/coco.py", {"raw", "weights", "prepare"}),
-        ("errors.py", set(STAGES)),
-    ],
-)
-def test_a_module_concerns_the_stages_that_import_it_alone(module: str, stages: set[str]) -> None:
-    assert {stage for stage in STAGES if f"{SOURCE}/{module}" in stage_sources(stage)} == stages
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_training_depends_on_its_own_kind_of_task_and_on_no_other(kind: str) -> None:
-    files = {name: file_of(row.task.partition(":")[0]).as_posix() for name, row in KINDS.items()}
-    found = set(stage_sources("train", ["scratch"], [kind]))
-    also = {files["paired"]} if kind == "reconstruction" else set()  # which is a picture paired with itself
-    assert found & set(files.values()) == {files[kind], *also}
-
-
-def test_every_module_is_run_by_a_stage_of_the_pipeline_by_the_command_line_or_by_programs_of_ones_own() -> None:
-    reached = {name for stage in STAGES for name in stage_sources(stage, METHODS, KINDS)}
-    reached |= set(sources(["palimpsest.cli", "palimpsest.machine", "palimpsest.storage.switcher"]))
-    reached |= {file_of(table).as_posix() for table in TABLES}
-    assert {path.as_posix() for path in Path(SOURCE).rglob("*.py")} - reached == set()
-
-
-def test_the_file_of_a_module_and_of_a_package() -> None:
-    assert file_of("palimpsest.methods") == Path(SOURCE, "methods", "__init__.py")
-    assert file_of("palimpsest.methods.masks") == Path(SOURCE, "methods", "masks.py")
-    assert file_of("pipeline.train") == Path("pipeline", "train.py")
+from palimpsest.provenance import GitError, commit_of_code, digest
 
 
 def test_a_digest_is_over_the_text_and_the_content_of_files_in_their_order(tmp_path: Path) -> None:

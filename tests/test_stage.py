@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-from palimpsest import liveness, machine, stage
+from palimpsest import machine, stage
 from palimpsest.errors import DataError
 from palimpsest.layout import Layout
+from palimpsest.processes.parent import PARENT
 from palimpsest.settings import Settings
 from tests.conftest import job_in_this_process, room_for
 
@@ -195,7 +196,7 @@ def test_of_several_processes_that_train_together_the_first_alone_has_lock_and_l
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
-    monkeypatch.setattr(liveness, "alone", lambda log: pytest.fail("waits for the first, which waits for it"))
+    monkeypatch.setattr(stage, "hold_log", lambda log: pytest.fail("waits for the first, which waits for it"))
     run(Stage(), *NAMED, "--log", "stage.log")
     assert capsys.readouterr().err == "" and not Path("stage.log").exists()
     with pytest.raises(SystemExit):
@@ -205,7 +206,7 @@ def test_of_several_processes_that_train_together_the_first_alone_has_lock_and_l
 
 def test_a_job_is_the_parent_of_what_it_starts() -> None:
     told: list[str] = []
-    run(lambda *given: told.append(os.environ[liveness.PARENT]), *NAMED)
+    run(lambda *given: told.append(os.environ[PARENT]), *NAMED)
     assert told[0].split()[1] == str(os.getpid())
 
 

@@ -98,6 +98,11 @@ def test_a_sweep_that_cannot_be_read_is_refused_with_its_path(content: Content, 
         sweeps_of({**content, "sweeps": {"tiny": sweep}}, {})
 
 
+def test_sweeps_of_an_unknown_preset_are_refused(content: Content) -> None:
+    with pytest.raises(SettingsError, match=r"^sweeps\.tinny: there is no preset 'tinny'; did you mean 'tiny'\?$"):
+        sweeps_of({**content, "sweeps": {"tinny": {}}}, {})
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

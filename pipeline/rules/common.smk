@@ -1,22 +1,30 @@
 """Settings, paths and the few functions that the rules share."""
 
 import logging
+import os
 import re
 import sys
 from functools import cache
 from pathlib import Path
 
-from palimpsest import adoption, database, liveness, machine, provenance, stage
-from palimpsest.task_files import TaskFiles
-from palimpsest.errors import PalimpsestError
-from palimpsest.jobs import composition_job, evaluation_job, preparation_job, training_job
-from palimpsest.layout import SNAKEMAKE, Layout
-from palimpsest.methods import BASE, BASES, METHODS, entry_of
-from palimpsest.output import survive_any_output
-from palimpsest.params import find_files, read, resolve
-from palimpsest.provenance import digest, stage_sources
-from palimpsest.settings import FLOOR
-from palimpsest.sweeps import measured_below, sweeps_of, vary
+import pipeline  # sets the threshold of garbage collection, which would cost a tenth of the time here too
+
+try:
+    from palimpsest import adoption, database, machine, preflight, provenance, stage
+    from palimpsest.code_digest import stage_digest
+    from palimpsest.errors import PalimpsestError
+    from palimpsest.jobs import composition_job, evaluation_job, preparation_job, training_job
+    from palimpsest.layout import SNAKEMAKE, Layout
+    from palimpsest.methods import BASE, BASES, METHODS, entry_of
+    from palimpsest.output import survive_any_output
+    from palimpsest.params import read, resolve
+    from palimpsest.processes.run_lock import hold_run_lock
+    from palimpsest.provenance import digest
+    from palimpsest.settings import FLOOR
+    from palimpsest.sweeps import measured_below, sweeps_of, vary
+    from palimpsest.task_files import TaskFiles
+except SyntaxError as error:
+    sys.exit(f"error: {os.path.relpath(error.filename)}, line {error.lineno or 1}: {error.msg}; correct the file")
 
 survive_any_output()
 try:
@@ -24,10 +32,10 @@ try:
     SETTINGS = resolve(CONTENT, config)
     SWEEPS = sweeps_of(CONTENT, config)
     if workflow.is_main_process:
-        find_files(SETTINGS)
+        preflight.check(SETTINGS)
         adoption.check(SETTINGS.layout)
         database.check()
-    liveness.take_over(SNAKEMAKE)
+    hold_run_lock(SNAKEMAKE)
 except PalimpsestError as error:
     sys.exit(f"error: {error}")
 
@@ -62,6 +70,15 @@ def gpus():
     return 0 if SETTINGS.training.accelerator == "cpu" else min(machine.gpus(), SETTINGS.training.devices)
 
 
+def check_devices():
+    """Stop before any work where a training asks for cards that this machine lacks."""
+    if workflow.local_exec and any(job.rule.name.startswith("train") for job in workflow.dag.needrun_jobs()):
+        try:
+            preflight.check_devices(SETTINGS)
+        except PalimpsestError as error:
+            sys.exit(f"error: {error}")
+
+
 def claim(threads):
     """What a job of so many threads takes of the promised cores.
 
@@ -77,15 +94,18 @@ def training_threads():
     return training.threads * (training.devices if training.accelerator == "cpu" else 1)
 
 
-def code(stage, methods=(), tasks=()):
-    """The source files that a stage runs for these methods and tasks."""
-    return stage_sources(stage, methods, [SETTINGS.tasks[name].kind for name in tasks])
+def code(stage, methods=(), tasks=(), kinds=()):
+    """The digest of the code that a stage runs for these methods, tasks and kinds of task."""
+    try:
+        return stage_digest(stage, methods, [*kinds, *(SETTINGS.tasks[name].kind for name in tasks)])
+    except PalimpsestError as error:
+        sys.exit(f"error: {error}")
 
 
 def code_of_training(wildcards):
-    """The source files that a training runs; what the auto-encoder learns is no task of the sequence."""
+    """Return the digest of the code that a training runs; the auto-encoder learns no task of the sequence."""
     job = training_job(SETTINGS, int(wildcards.seed), wildcards.method, wildcards.task)
-    return stage_sources("train", [wildcards.method], sorted({task.settings.kind for task in job.tasks}))
+    return code("train", methods=[wildcards.method], kinds=sorted({task.settings.kind for task in job.tasks}))
 
 
 def training(wildcards):

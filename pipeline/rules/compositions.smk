@@ -8,9 +8,6 @@ rule compose:
         prepared=lambda wildcards: expand(rules.prepare.output.info, task=composition(wildcards).sequence),
         weights=lambda wildcards: perceptual_weights(composition(wildcards).sequence),
         paintings=lambda wildcards: paintings(composition(wildcards).sequence),
-        code=lambda wildcards: code(
-            "compose", methods=[composition(wildcards).method], tasks=composition(wildcards).sequence
-        ),
     output:
         grid=LAYOUT.composition("{composition}") / "grid.png",
         metrics=LAYOUT.composition("{composition}") / "metrics.csv",
@@ -22,6 +19,9 @@ rule compose:
         mem_mb=2000,
         gpu=gpus(),
     params:
+        code=lambda wildcards: code(
+            "compose", methods=[composition(wildcards).method], tasks=composition(wildcards).sequence
+        ),
         settings=lambda wildcards: composition(wildcards).model_dump_json(),
     shell:
         "python -m pipeline.compose --composition {wildcards.composition} --log {log}"

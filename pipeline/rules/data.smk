@@ -3,8 +3,6 @@
 
 rule raw:
     """Generate, download or list one data set; the manifest holds the checksum of every file."""
-    input:
-        code=code("raw"),
     output:
         LAYOUT.manifest("{dataset}"),
     log:
@@ -13,6 +11,7 @@ rule raw:
     resources:
         mem_mb=1000,
     params:
+        code=code("raw"),
         settings=lambda wildcards: SETTINGS.datasets[wildcards.dataset].model_dump_json(),
     shell:
         "python -m pipeline.raw --dataset {wildcards.dataset} --log {log}"
@@ -20,8 +19,6 @@ rule raw:
 
 rule weights:
     """Fetch the weights of a perceptual network, or copy them from the folder of data sets."""
-    input:
-        code=code("weights"),
     output:
         LAYOUT.perceptual_weights("{network}"),
     log:
@@ -32,6 +29,7 @@ rule weights:
     resources:
         mem_mb=1000,
     params:
+        code=code("weights"),
         data_root=str(SETTINGS.data_root),
     shell:
         "python -m pipeline.weights --network {wildcards.network} --log {log}"
@@ -41,7 +39,6 @@ rule prepare:
     """Turn a data set into the memory-mapped arrays of one task."""
     input:
         manifest=lambda wildcards: LAYOUT.manifest(SETTINGS.tasks[wildcards.task].data),
-        code=lambda wildcards: code("prepare", tasks=[wildcards.task]),
     output:
         picture=LAYOUT.prepared("{task}") / "picture.npy",
         index=LAYOUT.prepared("{task}") / "index.csv",
@@ -52,6 +49,7 @@ rule prepare:
     resources:
         mem_mb=2000,
     params:
+        code=lambda wildcards: code("prepare", tasks=[wildcards.task]),
         settings=lambda wildcards: preparation_job(SETTINGS, wildcards.task).model_dump_json(),
     shell:
         "python -m pipeline.prepare --task {wildcards.task} --log {log}"

@@ -11,7 +11,6 @@ rule evaluate:
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
         weights=perceptual_weights(SETTINGS.sequence),
         paintings=paintings(SETTINGS.sequence),
-        code=lambda wildcards: code("evaluate", methods=[wildcards.method], tasks=SETTINGS.sequence),
     output:
         metrics=LAYOUT.evaluation("{seed}", "{method}") / "metrics.csv",
         sizes=LAYOUT.evaluation("{seed}", "{method}") / "sizes.csv",
@@ -30,6 +29,7 @@ rule evaluate:
         mem_mb=2000,
         gpu=gpus(),
     params:
+        code=lambda wildcards: code("evaluate", methods=[wildcards.method], tasks=SETTINGS.sequence),
         settings=lambda wildcards: evaluation_job(
             settings_of(wildcards), int(wildcards.seed), wildcards.method
         ).model_dump_json(),
@@ -46,7 +46,6 @@ rule floor:
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
         weights=perceptual_weights(SETTINGS.sequence),
         paintings=paintings(SETTINGS.sequence),
-        code=code("floor", tasks=SETTINGS.sequence),
     output:
         metrics=LAYOUT.evaluation("{seed}", FLOOR) / "metrics.csv",
         origin=LAYOUT.origin("{seed}", FLOOR),
@@ -58,6 +57,7 @@ rule floor:
         mem_mb=2000,
         gpu=gpus(),
     params:
+        code=code("floor", tasks=SETTINGS.sequence),
         settings=lambda wildcards: evaluation_job(SETTINGS, int(wildcards.seed), FLOOR).model_dump_json(),
     shell:
         "python -m pipeline.floor --seed {wildcards.seed} --log {log}"
@@ -68,7 +68,6 @@ rule collect:
     input:
         measured=expand(rules.evaluate.output, seed=SETTINGS.seeds, method=SETTINGS.methods),
         floor=expand(rules.floor.output, seed=SETTINGS.seeds),
-        code=code("collect"),
     output:
         metrics=RESULTS / "metrics.csv",
         sizes=RESULTS / "sizes.csv",
@@ -86,6 +85,7 @@ rule collect:
     resources:
         mem_mb=1000,
     params:
+        code=code("collect"),
         sequence=SETTINGS.sequence,
         methods=SETTINGS.methods,
         seeds=SETTINGS.seeds,
@@ -100,7 +100,6 @@ rule report:
         samples=rules.collect.input.measured + rules.collect.input.floor,
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
         template="src/palimpsest/report/page.html.j2",
-        code=code("report"),
     output:
         RESULTS / "report.html",
     log:
@@ -109,6 +108,7 @@ rule report:
     resources:
         mem_mb=1000,
     params:
+        code=code("report"),
         settings=SETTINGS.model_dump_json(),
         sweeps=digest("", measured_below(RESULTS)),  # shown where they are, and no reason to make them
     shell:

@@ -38,7 +38,6 @@ rule compare:
             for name in SWEEPS[wildcards.method]
             for seed in SETTINGS.seeds
         ],
-        code=code("sweep"),
     output:
         measured=LAYOUT.sweep("{method}"),
         settings=LAYOUT.varied("{method}"),
@@ -50,6 +49,7 @@ rule compare:
     resources:
         mem_mb=1000,
     params:
+        code=code("sweep"),
         seeds=SETTINGS.seeds,
         variants=lambda wildcards: list(SWEEPS[wildcards.method]),
     shell:

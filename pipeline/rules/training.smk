@@ -9,7 +9,6 @@ rule train:
         weights=lambda wildcards: perceptual_weights([wildcards.task]),
         painting=lambda wildcards: paintings([wildcards.task]),
         encoder=encoder_weights,
-        code=code_of_training,
     output:
         task=LAYOUT.stored("{seed}", "{method}", "{task}"),
         predictions=LAYOUT.prediction_record("{seed}", "{method}", "{task}"),
@@ -22,6 +21,7 @@ rule train:
         mem_mb=2000,
         gpu=gpus(),
     params:
+        code=code_of_training,
         settings=lambda wildcards: training(wildcards).model_dump_json(),
         entry=entry,
         task=lambda wildcards: wildcards.task,
@@ -51,7 +51,6 @@ use rule train as train_together with:
         prepared=expand(rules.prepare.output, task=SETTINGS.sequence),
         weights=perceptual_weights(SETTINGS.sequence),
         painting=paintings(SETTINGS.sequence),
-        code=lambda wildcards: code("train", methods=[wildcards.method], tasks=SETTINGS.sequence),
     output:
         task=[LAYOUT.stored("{seed}", "{method}", task) for task in SETTINGS.sequence],
         predictions=[LAYOUT.prediction_record("{seed}", "{method}", task) for task in SETTINGS.sequence],
@@ -61,6 +60,7 @@ use rule train as train_together with:
         method=any_of(TOGETHER),
     priority: 1
     params:
+        code=lambda wildcards: code("train", methods=[wildcards.method], tasks=SETTINGS.sequence),
         settings=lambda wildcards: training_job(
             SETTINGS, int(wildcards.seed), wildcards.method, SETTINGS.base_task
         ).model_dump_json(),

@@ -20,8 +20,7 @@ from pathlib import Path
 
 from palimpsest.errors import PalimpsestError, StorageError
 from palimpsest.layout import SNAKEMAKE, Layout
-from palimpsest.liveness import without_a_run
-from palimpsest.provenance import CODE
+from palimpsest.processes.run_lock import exclude_runs
 from palimpsest.storage.atomic import replacing, write_text
 
 MARK = SNAKEMAKE / "adopting"
@@ -30,7 +29,8 @@ ADOPTING = "PALIMPSEST_ADOPTING"
 """Environment variable of the Snakemake that adopts."""
 FOLDER_DATE = ".snakemake_timestamp"
 """File by whose date Snakemake dates the folder around it."""
-
+INPUTS = ("styles", "src/palimpsest/report/page.html.j2")
+"""Files of the repository that are inputs of a rule. Python's source files are none: rules have their digest."""
 
 SKEW = 10.0
 """Seconds by which the clock of a file server may be ahead."""
@@ -59,8 +59,8 @@ def adopt(layout: Layout, config: Sequence[str] = ()) -> Adopted:
         raise StorageError(
             f"{layout.results}: no output to adopt, nor below data/ and models/; run `dvc pull` or `dvc checkout`"
         )
-    refuse_future(files_below(map(Path, CODE)))
-    with without_a_run(SNAKEMAKE):
+    refuse_future(files_below(map(Path, INPUTS)))
+    with exclude_runs(SNAKEMAKE):
         write_text(MARK, "")
         copied = own_files(files_below(layout.outputs()))
     record = snakemake("--touch", "--forceall", "--keep-incomplete", "--cores", "1", "all", config=config)
@@ -87,7 +87,7 @@ def check(layout: Layout) -> None:
         return
     if MARK.exists():
         raise StorageError(f"{MARK}: `palimpsest adopt` was interrupted; run it again")
-    refuse_future(files_below(map(Path, CODE)))
+    refuse_future(files_below(map(Path, INPUTS)))
     refuse_future(files_below(layout.outputs()), "run `palimpsest adopt`")
 
 

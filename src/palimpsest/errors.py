@@ -35,6 +35,10 @@ class TrainingError(PalimpsestError):
     """Training cannot go on, as with a loss that is not a number."""
 
 
+class CodeError(PalimpsestError):
+    """Source file that is no valid Python; names file and line."""
+
+
 def printable(text: str) -> str:
     """The text, with what is not Unicode in it escaped, as a Latin-1 file name: any file and terminal takes it."""
     return text.encode("utf-8", "backslashreplace").decode()
@@ -87,8 +91,10 @@ def known(name: str, names: Iterable[str], what: str) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean …?` with the most similar of the names, or all of them where none is similar."""
+    """Return `; did you mean …?` with the most similar of the names, or all of them where none is similar."""
     choices = list(map(str, names))
+    if not choices:
+        return "; there is none"
     by_lower = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.45)
     return f"; did you mean {by_lower[close[0]]!r}?" if close else f"; there are {', '.join(choices)}"

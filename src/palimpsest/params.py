@@ -104,22 +104,6 @@ def resolve(content: Mapping[str, Any], overrides: Mapping[str, Any] | None = No
         raise SettingsError("; ".join(explain(problem) for problem in error.errors())) from error
 
 
-def find_files(settings: Settings) -> None:
-    """See that the user's own files that the tasks of the sequence are learned from are there.
-
-    Raises:
-        SettingsError: one is missing; names the key's full path.
-    """
-    named = {"base.encoder_weights": settings.base.encoder_weights}
-    for name in settings.sequence:
-        task = settings.tasks[name]
-        if isinstance(task, StyleSettings):
-            named[f"tasks.{name}.picture"] = task.picture
-    for key, path in named.items():
-        if path is not None and not path.is_file():
-            raise SettingsError(f"{key}: there is no file {path}")
-
-
 def mapping(value: Any, path: str) -> Mapping[str, Any]:
     """The value, which has to be a mapping of settings."""
     if not isinstance(value, Mapping):

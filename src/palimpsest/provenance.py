@@ -1,8 +1,4 @@
-"""What a result was made with: the commit, and the source files that a stage runs, the closure of its imports.
-
-Snakemake sees a stage's command but not the code behind it; with these files among a rule's inputs, editing a
-module reruns the rules that import it, and no others.
-"""
+"""Origin of a result: commit of the code, data and settings."""
 
 import hashlib
 import json
@@ -14,23 +10,14 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-import grimp
 from pydantic import BaseModel
 
-from palimpsest.methods import entry_of
-from palimpsest.networks import NETWORKS
-from palimpsest.tasks import KINDS
-
-PACKAGES = {"palimpsest": Path("src"), "pipeline": Path()}
 CODE = ("Snakefile", "pipeline", "requirements.lock", "src", "styles")
 """What decides results beside the settings, which every result names itself."""
 TRACKED = "Snakefile"
 """File that the repository of the code tracks, and another around the study does not."""
 ELSEWHERE = {"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"}
 """Variables by which git works on another repository than that around the working directory."""
-TABLES = {"palimpsest.methods", "palimpsest.methods.settings", "palimpsest.networks", "palimpsest.tasks"}
-"""Where methods, their settings and the kinds of tasks are entered. What they say of a job stands among its
-parameters; the other jobs shall not run anew because something is entered that does not concern them."""
 DIRTY = "-dirty"
 """Stands behind a commit from which the code differed."""
 
@@ -109,45 +96,6 @@ def say_unrecorded() -> None:
         print(f"note: no commit is recorded: {error}", file=sys.stderr)
 
 
-@lru_cache(maxsize=1)
-def import_graph() -> grimp.ImportGraph:
-    """Who imports whom, without the imports that only a type checker follows."""
-    return grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
-
-
-def sources(modules: Iterable[str]) -> list[str]:
-    """The files of these modules and of all that they import, relative to the repository's root, sorted.
-
-    A module's packages are imported before it, and with them what they import. What is imported by name at run
-    time, as a method or a kind of task, has to be named here; the tables of these are left out.
-    """
-    graph = import_graph()
-    closure: set[str] = set()
-    added = set(modules)
-    while added:
-        closure |= added
-        found = {name for module in added for name in graph.find_upstream_modules(module)}
-        added = {package for module in closure | found for package in with_packages(module)} - closure
-    return sorted({str(file_of(name)) for name in closure - TABLES})
-
-
-def with_packages(module: str) -> list[str]:
-    """A module and the packages around it."""
-    parts = module.split(".")
-    return [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
-
-
-def stage_sources(stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = ()) -> list[str]:
-    """The files that a stage of the pipeline runs, with the methods and kinds of task that it imports by name."""
-    entries = [entry_of(method) for method in methods]
-    rows = [KINDS[kind] for kind in kinds]
-    by_name = [path for entry in entries for path in (entry.path, entry.settings) if path]
-    by_name += [path for row in rows for path in (row.task, row.settings)]
-    if by_name:
-        by_name += NETWORKS.values()
-    return sources([f"pipeline.{stage}", *(path.split(":")[0] for path in by_name)])
-
-
 def origin(settings: BaseModel, data_sha256: Mapping[str, str]) -> str:
     """What measurements were made with, as JSON: the commit, the data of each task, the settings."""
     made_with = {
@@ -164,9 +112,3 @@ def digest(text: str, files: Iterable[Path | str]) -> str:
     for path in files:
         sha256.update(hashlib.sha256(Path(path).read_bytes()).digest())
     return sha256.hexdigest()
-
-
-def file_of(module: str) -> Path:
-    """The file of a module or package, relative to the repository's root."""
-    path = PACKAGES[module.split(".", maxsplit=1)[0]].joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

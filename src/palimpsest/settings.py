@@ -123,6 +123,29 @@ class Settings(SettingsGroup):
                     f"compositions.{number}.ways: a blend lies between two tasks of one kind; {made.first} is of "
                     f"kind {first.kind} and {made.second} of kind {second.kind}"
                 )
+            if "blend" in made.ways and first.form != second.form:
+                raise ValueError(
+                    f"compositions.{number}.ways: the network's output is {first.form} for {made.first} and "
+                    f"{second.form} for {made.second}, and a blend needs the same for both; remove blend, or set "
+                    "the tasks alike"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _devices_share_batches(self) -> typing.Self:
+        devices = self.training.devices
+        batches = {
+            "training.batch_size": self.training.batch_size,
+            "autoencoder.batch_size": self.autoencoder.batch_size,
+        }
+        for name in self.sequence:
+            batches[f"tasks.{name}.training.batch_size"] = self.tasks[name].training.batch_size
+        for key, size in batches.items():
+            if size is not None and size % devices:
+                raise ValueError(
+                    f"training.devices: {devices} devices cannot share a batch of {size} pictures equally ({key}); "
+                    f"set {key} to a multiple of {devices}, or training.devices to a divisor of {size}"
+                )
         return self
 
     @property

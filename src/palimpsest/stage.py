@@ -10,12 +10,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from palimpsest import liveness, machine
+from palimpsest import machine
 from palimpsest.errors import PalimpsestError, explained
 from palimpsest.interruption import is_interruption, take_interruptions
 from palimpsest.layout import Layout
 from palimpsest.output import survive_any_output
 from palimpsest.params import laid_over, read, resolve
+from palimpsest.processes.file_locks import hold_log
+from palimpsest.processes.parent import end_with_parent, mark_parent
+from palimpsest.processes.ranks import is_rank_zero
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import writing
 from palimpsest.sweeps import vary
@@ -32,7 +35,7 @@ def hand_over(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
     """
     for name, value in machine.KEEP_MEMORY.items():
         os.environ.setdefault(name, value)
-    liveness.mark_parent()
+    mark_parent()
     os.environ[SNAPSHOT] = json.dumps({"content": content, "overrides": overrides})
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
@@ -68,9 +71,9 @@ def run(main: Main, description: str | None, *arguments: str) -> None:
     options = parser.parse_args()
     take_interruptions()
     try:
-        liveness.end_with_parent()
-        if liveness.first():
-            liveness.mark_parent()
+        end_with_parent()
+        if is_rank_zero():
+            mark_parent()
         keep_log(options.log)
         settings = settings_of_job(options.config, options.variant)
         main(settings, settings.layout, options)
@@ -134,12 +137,12 @@ def keep_log(path: Path | None) -> None:
     Of several processes that train together the first alone keeps it; the others say only what goes wrong.
     """
     handler: logging.Handler = logging.StreamHandler()
-    if not liveness.first():
+    if not is_rank_zero():
         handler.setLevel(logging.WARNING)
     elif path is not None:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            liveness.alone(path)
+            hold_log(path)
             handler = LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     logger = logging.getLogger("palimpsest")

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from palimpsest.errors import SettingsError, known
+from palimpsest.errors import SettingsError, known, nearest
 from palimpsest.jobs import training_job
 from palimpsest.methods import BASES, METHODS
 from palimpsest.params import laid_over, mapping, resolve
@@ -39,7 +39,13 @@ def sweeps_of(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
         SettingsError: a method or a name is impossible, a name stands twice, or a method cannot be swept.
     """
     main = resolve(content, overrides)
-    chosen = mapping(laid_over(content, overrides).get("sweeps") or {}, "sweeps").get(main.preset) or {}
+    sweeps = mapping(laid_over(content, overrides).get("sweeps") or {}, "sweeps")
+    for preset in sweeps:
+        if preset not in content["presets"]:
+            raise SettingsError(
+                f"sweeps.{preset}: there is no preset {preset!r}{nearest(preset, content['presets'])}"
+            )
+    chosen = sweeps.get(main.preset) or {}
     found: dict[str, Variants] = {}
     names: set[str] = set()
     for method, sweep in mapping(chosen, f"sweeps.{main.preset}").items():

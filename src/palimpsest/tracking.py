@@ -18,9 +18,9 @@ from palimpsest import database
 from palimpsest.errors import StorageError, no_space, unwritten
 from palimpsest.interruption import is_interruption
 from palimpsest.layout import TRACKING_ARTIFACTS, TRACKING_DATABASE, Layout
-from palimpsest.liveness import one_at_a_time
 from palimpsest.methods import entry_of
 from palimpsest.methods.base import MASK
+from palimpsest.processes.file_locks import exclusive
 from palimpsest.provenance import DIRTY, code_version
 from palimpsest.storage.atomic import replacing
 
@@ -151,7 +151,7 @@ def connect(*, to_write: bool = True) -> Any:
     if database.is_missing(
         TRACKING_DATABASE
     ):  # what is there is whole, and to look something up nothing is written
-        with one_at_a_time(LOCK):
+        with exclusive(LOCK):
             make_database()
     return mlflow.MlflowClient()
 
@@ -171,7 +171,7 @@ def experiment_name(scope: str) -> str:
 def experiment_of(client: Any, scope: str) -> str:
     """The identifier of a preset's experiment, created when missing."""
     name = experiment_name(scope)
-    with one_at_a_time(LOCK):
+    with exclusive(LOCK):
         found = client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
@@ -252,7 +252,7 @@ def begin(client: Any, tags: Tags, key: str) -> str:
 
 
 @telling_of_the_database()
-@one_at_a_time(COMPLETING)
+@exclusive(COMPLETING)
 def complete_runs(
     layout: Layout,
     seed: int,

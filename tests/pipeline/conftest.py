@@ -56,7 +56,7 @@ class Job:
     wildcards: Mapping[str, str]
     input: tuple[str, ...]
     code: tuple[str, ...]
-    """Those of the inputs that are source files."""
+    """The source files of whose statements the digest among its parameters is made."""
     output: tuple[str, ...]
     params: Mapping[str, str]
     log: str

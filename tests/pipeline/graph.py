@@ -12,6 +12,21 @@ from typing import Any
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
+from palimpsest import code_digest
+
+files_of: dict[str, list[str]] = {}
+"""The files that a digest is made of."""
+make_digest = code_digest.digest_of
+
+
+def digest_of(files: list[str]) -> str:
+    digest = make_digest(files)
+    files_of[digest] = files
+    return digest
+
+
+code_digest.digest_of = digest_of
+
 
 def graph(target: str, config: Mapping[str, Any]) -> list[dict[str, Any]]:
     with SnakemakeApi(OutputSettings(dryrun=True, quiet={Quietness.ALL})) as api:
@@ -26,7 +41,7 @@ def graph(target: str, config: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "rule": job.rule.name,
                 "wildcards": dict(job.wildcards_dict),
                 "input": list(job.input),
-                "code": list(job.input.get("code", [])),
+                "code": files_of[job.params.code],
                 "output": list(job.output),
                 "params": {name: str(value) for name, value in job.params.items()},
                 "log": job.log[0],

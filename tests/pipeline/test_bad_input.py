@@ -18,6 +18,7 @@ import torch
 import yaml
 from PIL import Image
 
+from palimpsest import machine
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.generated import generate_coco, generate_voc
 from palimpsest.data.pictures import read_picture
@@ -337,9 +338,35 @@ def test_a_loss_that_becomes_no_number_ends_one_training_alone() -> None:
     assert runs == {"base · shapes · seed 0": "FINISHED", "scratch · maps · seed 0": "FAILED"}
 
 
+FAULTS = {
+    "tasks={style-gogh: {picture: lost.jpg}}": "tasks.style-gogh.picture: there is no file lost.jpg",
+    "tasks={coco-seg: {splits: {train: tran}}}": (
+        "tasks.coco-seg.splits.train: data set 'coco' has no annotated split 'tran'; did you mean 'train'?"
+    ),
+    "training={devices: 3}": (
+        "training.devices: 3 devices cannot share a batch of 16 pictures equally (training.batch_size); set "
+        "training.batch_size to a multiple of 3, or training.devices to a divisor of 16"
+    ),
+    "training={accelerator: cuda}": (
+        "training.accelerator: this machine has no card for 'cuda'; set it to auto or cpu"
+    ),
+}
+"""Settings on the command line, and the error that they end in."""
+
+
+@pytest.fixture(scope="module")
+def of_mini(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The study of the preset `mini`, with nothing made."""
+    study = copied(tmp_path_factory.mktemp("mini") / "project")
+    study.write_params(yaml.safe_load((ROOT / "params.yaml").read_text("utf-8")))
+    return study
+
+
 @pytest.mark.slow
-def test_a_painting_that_is_not_there_is_told_before_any_work(tmp_path: Path) -> None:
-    study = copied(tmp_path / "project")
-    ended = study.run("snakemake", "all", "--config", "tasks={style-gogh: {picture: lost.jpg}}", check=False)
-    assert ended.returncode == 1 and not (study.folder / "logs").exists()
-    assert ended.stderr.splitlines()[-1] == "error: tasks.style-gogh.picture: there is no file lost.jpg"
+@pytest.mark.parametrize("config", FAULTS)
+def test_a_fault_is_told_before_any_work(of_mini: Study, config: str) -> None:
+    if "cuda" in config and machine.gpus():
+        pytest.skip("this machine has a card")
+    ended = of_mini.run("snakemake", "--cores", "2", "all", "--config", config, check=False)
+    assert ended.returncode == 1 and not (of_mini.folder / "data").exists()
+    assert ended.stderr.splitlines()[-1] == f"error: {FAULTS[config]}"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from palimpsest.adoption import INPUTS
 from tests.methods.test_documented import BLOCKS
 from tests.pipeline.conftest import ROOT, Job, Study, copied
 
@@ -22,7 +23,7 @@ EVERYTHING: dict[str, Any] = {
 """All kinds of tasks, and a perceptual network with weights: every rule has a job."""
 
 CHANGES: dict[str, dict[str, Any]] = {
-    "data_root": {"data_root": "/elsewhere"},
+    "data_root": {"data_root": "elsewhere"},
     "seeds": {"seeds": [1]},
     "defaults": {"pictures": {"size": 144}},
     "presets.${preset}": {"pictures": {"size": 144}},
@@ -36,6 +37,13 @@ def graphs(unmade: Study) -> list[Stages]:
 
     A stage runs those jobs of its target that no stage before it has run.
     """
+    for name in ("edges", *(f"elsewhere/coco/{split}2017" for split in ("train", "val", "unlabeled"))):
+        (unmade.folder / name).mkdir(parents=True)
+    annotations = unmade.folder / "elsewhere/coco/annotations"
+    annotations.mkdir()
+    for split in ("train", "val"):
+        (annotations / f"instances_{split}2017.json").touch()
+    (unmade.folder / "elsewhere/voc").mkdir()
     targets = [stage["cmd"].removeprefix("snakemake ") for stage in STAGES.values()]
     configs = [EVERYTHING, *({**EVERYTHING, **change} for change in CHANGES.values())]
     told = iter(unmade.graphs(*((target, config) for config in configs for target in targets)))
@@ -108,12 +116,12 @@ def test_a_composition_depends_on_its_two_tasks_and_all_else_on_no_composition(u
         assert job.output == tuple(f"{folder}/{name}/{file}" for file in ("grid.png", "metrics.csv", "origin.json"))
         assert {"pipeline/compose.py", "src/palimpsest/composition.py"} <= {*job.code}
     models, arrays = "models/real/seed-0", "data/real/prepared"
-    assert {*blocks.input} - {*blocks.code} == {
+    assert {*blocks.input} == {
         f"{models}/autoencoder/coco-seg.safetensors",
         *(f"{models}/resblock6/{task}.safetensors" for task in ("colorize", "voc-seg")),
         *(f"{arrays}/{task}/info.json" for task in ("colorize", "voc-seg")),
     }
-    assert {*masks.input} - {*masks.code} == {
+    assert {*masks.input} == {
         f"{models}/base/coco-seg.safetensors",
         *(f"{models}/piggyback/{task}.safetensors" for task in ("style-gogh", "style-munch")),
         *(f"{arrays}/{task}/info.json" for task in ("style-gogh", "style-munch")),
@@ -136,10 +144,16 @@ def summed_up(paths: set[str], by: set[str]) -> set[str]:
     return {next((name for name in by if f"{path}/".startswith(f"{name}/")), path) for path in general}
 
 
+def test_the_dates_that_are_checked_are_those_of_inputs_and_of_no_source_files(jobs: list[Job]) -> None:
+    outputs = {path for job in jobs for path in job.output}
+    inputs = {path for job in jobs for path in job.input} - outputs
+    assert summed_up(inputs, {*INPUTS}) == {*INPUTS}
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_of_dvc_has_the_inputs_and_outputs_of_the_rules_it_runs(stages: Stages, stage: str) -> None:
     outputs = {path for job in stages[stage] for path in job.output}
-    inputs = {path for job in stages[stage] for path in job.input} - outputs
+    inputs = {path for job in stages[stage] for path in (*job.input, *job.code)} - outputs
     deps = names(STAGES[stage]["deps"])
     outs = names(STAGES[stage]["outs"]) | names(STAGES[stage].get("metrics", []))
     assert summed_up(inputs, deps) | {"Snakefile"} == deps

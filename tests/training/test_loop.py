@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from palimpsest.errors import SettingsError, TrainingError
+from palimpsest.errors import TrainingError
 from palimpsest.groups import PictureSettings, TrainingSettings
 from palimpsest.methods import METHODS, build_method
 from palimpsest.methods.base import Method, ParameterGroup, Start
@@ -70,13 +70,6 @@ def test_a_gradient_that_is_no_number_stops_the_training() -> None:
 def test_an_epoch_is_one_line_of_the_log() -> None:
     entry = {"step": 4.0, "loss": 0.5, "style_loss": 0.25, "images_per_second": 99.6}
     assert describe(entry, 10) == "step 4/10  loss 0.5000  style_loss 0.2500  100 images/s"
-
-
-def test_devices_that_cannot_share_a_batch_equally_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Fabric, "launch", lambda fabric: pytest.fail("launched"))  # it would start the tests again
-    told = r"^training\.devices: 3 devices cannot share a batch of 4 pictures equally; see training\.batch_size$"
-    with pytest.raises(SettingsError, match=told):
-        start_fabric(TrainingSettings(**SMALL, devices=3))
 
 
 def test_a_training_has_the_threads_of_the_settings_whatever_the_launch_makes_of_them(

@@ -18,8 +18,7 @@ from palimpsest.data.paired import Findings
 from palimpsest.data.pictures import USUAL, Frame, Limits, Pixels, Record, read_scaled, resize_and_crop
 from palimpsest.data.selection import EarlierSplits, LeftOut, SplitTally, drawn
 from palimpsest.errors import DataError, SettingsError, nearest
-
-BACKGROUND = "background"
+from palimpsest.tasks.segmentation_settings import BACKGROUND
 
 Reader = Callable[[Record], tuple[Pixels, Pixels | None, Labels | None]]
 """Reads one photograph and its target at the final size; a label map also as it was before."""
@@ -113,21 +112,17 @@ def class_mapping(
     `members_of`. Without it each category is a class of its own. ``annotated`` counts annotations by category.
 
     Raises:
-        SettingsError: a name that is no category (with the nearest one that is), a category in two classes,
-            no category in a class, a class named background, or more than 254 classes.
+        SettingsError: a name that is no category (with the nearest one that is), a category in two classes, or
+            more than 254 categories.
     """
     if classes is None:
         classes, annotated = {name: [name] for name in categories}, None
     known = sorted({*categories, *categories.values()})
     names = [BACKGROUND, *classes]
-    if BACKGROUND in classes:
-        raise SettingsError(f"classes.{BACKGROUND}: this is what belongs to no class, and class 0 already")
     if len(names) > 255:
         raise SettingsError(f"classes: {len(classes)} classes, but a label map has room for 254")
     class_of: dict[str, int] = {}
     for label, (name, members) in enumerate(classes.items(), start=1):
-        if not members:
-            raise SettingsError(f"classes.{name}: no category is listed")
         for member in members:
             belonging, _ = members_of(unicodedata.normalize("NFC", member), categories, annotated)
             if not belonging:

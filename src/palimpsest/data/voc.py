@@ -42,18 +42,22 @@ GROUPS = {
 
 VOC_CLASSES = tuple(GROUPS)
 
+HOMES = ("VOCdevkit/VOC2012", "VOC2012", "")
+"""Places in a data set's folder where VOC's folders may lie."""
+LISTS = "ImageSets/Segmentation"
+"""Folder with a list of names for each split."""
+
 
 class VocFolder:
     """A folder that holds ``VOCdevkit/VOC2012``; splits ``train`` and ``val``."""
 
     def __init__(self, root: Path) -> None:
-        """Looks where in ``root`` the data set is, and reads nothing yet."""
+        """Find the data set in ``root``; its files are read when they are needed."""
         self.root = Path(root)
-        places = [self.root / "VOCdevkit" / "VOC2012", self.root / "VOC2012", self.root]
-        found = [place for place in places if (place / "ImageSets" / "Segmentation").is_dir()]
-        if not found:
-            raise DataError(f"{places[0] / 'ImageSets' / 'Segmentation'}: no such folder")
-        self._home = found[0]
+        lists = lists_of(self.root)
+        if lists is None:
+            raise DataError(f"{self.root / HOMES[0] / LISTS}: no such folder")
+        self._home = lists.parents[1]
 
     @property
     def categories(self) -> dict[str, str]:
@@ -66,7 +70,7 @@ class VocFolder:
         Raises:
             DataError: the split has no list of names.
         """
-        path = self._home / "ImageSets" / "Segmentation" / f"{split}.txt"
+        path = self._home / LISTS / f"{split}.txt"
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except FileNotFoundError:
@@ -113,6 +117,11 @@ class VocFolder:
         expected = ", ".join(f"{VOC_CLASSES.index(name) + 1} for {name!r}" for name in categories)
         folder = (self._home.relative_to(self.root) / "SegmentationClass").as_posix()
         return f"the maps in {folder} hold the values {values}; VOC has {expected} and {IGNORED} for ignored pixels"
+
+
+def lists_of(root: Path) -> Path | None:
+    """Return the folder with the lists of splits in a data set's folder; None where there is none."""
+    return next((root / home / LISTS for home in HOMES if (root / home / LISTS).is_dir()), None)
 
 
 @cache

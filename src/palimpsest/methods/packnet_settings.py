@@ -1,12 +1,17 @@
 """Settings of the method `packnet`."""
 
-from palimpsest.schema import PositiveShare, SettingsGroup, Share
+from typing import Annotated
+
+from pydantic import Field
+
+from palimpsest.schema import SettingsGroup, Share
 
 
 class PackNetSettings(SettingsGroup):
     """Packing tasks into one network (Mallya & Lazebnik 2018)."""
 
-    keep: PositiveShare = 0.4
-    """Share of the free weights that a task keeps; the original keeps between a quarter and a half."""
+    keep: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    """Share of the free weights that a task keeps; the original keeps between a quarter and a half. 1 would leave
+    none to later tasks."""
     pruned_after: Share = 0.6
     """Share of the steps after which the task prunes, and trains on with what it keeps."""

@@ -13,3 +13,8 @@ class ColorizationSettings(TaskSettings):
     output: Literal["rgb", "chroma"] = "rgb"
     """`rgb`: the network gives the picture (the study's); `chroma`: it gives the colour, and the input keeps
     its luminance."""
+
+    @property
+    def form(self) -> str:
+        """Form of the network's output: the setting `output`."""
+        return self.output

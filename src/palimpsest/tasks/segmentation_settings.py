@@ -2,17 +2,20 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from palimpsest.schema import ClassName
 from palimpsest.tasks.settings import TaskSettings
+
+BACKGROUND = "background"
+"""Name of the class of pixels that belong to no other class."""
 
 
 class SegmentationSettings(TaskSettings):
     """Photograph → class per pixel."""
 
     kind: Literal["segmentation"]
-    classes: dict[ClassName, list[str]]
+    classes: Annotated[dict[ClassName, Annotated[list[str], Field(min_length=1)]], Field(max_length=254)]
     """Our classes, each a list of the data set's categories; a supercategory stands for all its members."""
     others: Literal["background", "ignored"] = "background"
     """What becomes of categories that no class names."""
@@ -21,6 +24,13 @@ class SegmentationSettings(TaskSettings):
     nearest class colour."""
     l1_weight: Annotated[float, Field(ge=0)] = 100.0
     """How much L1 counts beside the adversarial loss; pix2pix has 100."""
+
+    @field_validator("classes")
+    @classmethod
+    def _are_no_background(cls, classes: dict[str, list[str]]) -> dict[str, list[str]]:
+        if BACKGROUND in classes:
+            raise ValueError(f"{BACKGROUND!r} is class 0 already, for pixels of no class; leave it out")
+        return classes
 
     @property
     def gives_picture(self) -> bool:

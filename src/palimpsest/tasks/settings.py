@@ -1,9 +1,10 @@
 """Settings that every kind of task has."""
 
+import typing
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from palimpsest.groups import TrainingOverrides
 from palimpsest.schema import Name, SettingsGroup
@@ -30,7 +31,21 @@ class TaskSettings(SettingsGroup):
         """Whether the prediction is a picture, and not a score for each class."""
         return True
 
+    @property
+    def form(self) -> str:
+        """Form of the network's output; two tasks can be blended where it is the same."""
+        return "rgb" if self.gives_picture else "scores"
+
     @field_validator("splits")
     @classmethod
     def _has_both(cls, splits: dict[str, str]) -> dict[str, str]:
         return {"train": "train", "val": "val"} | splits
+
+    @model_validator(mode="after")
+    def _leaves_pictures_to_val(self) -> typing.Self:
+        if self.splits["train"] == self.splits["val"] and "train" not in self.images:
+            raise ValueError(
+                f"splits: train and val are both {self.splits['val']!r}, and train takes all of its pictures; "
+                "name another split, or set images.train"
+            )
+        return self

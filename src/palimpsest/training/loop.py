@@ -24,7 +24,7 @@ from tqdm import tqdm
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import TrainingBatches, training_loader
 from palimpsest.devices import device_for, precision_for
-from palimpsest.errors import SettingsError, TrainingError
+from palimpsest.errors import TrainingError
 from palimpsest.groups import CropSettings, TrainingSettings
 from palimpsest.methods.base import Method, ParameterGroup
 from palimpsest.networks.trunk import batchnorm_layers
@@ -61,16 +61,10 @@ class Plan:
 
 
 def start_fabric(training: TrainingSettings, *, in_parts: bool = False) -> Fabric:
-    """Devices, precision and threads as the settings say; ``in_parts``: not every step uses every parameter.
+    """Start the devices with the precision and threads of the settings, which let devices share batches equally.
 
-    Raises:
-        SettingsError: the devices cannot have equal parts of a batch.
+    ``in_parts``: not every step uses every parameter.
     """
-    if training.batch_size % training.devices:
-        raise SettingsError(
-            f"training.devices: {training.devices} devices cannot share a batch of {training.batch_size} pictures"
-            " equally; see training.batch_size"
-        )
     fabric = Fabric(
         accelerator=device_for(training.accelerator).type,
         devices=training.devices,

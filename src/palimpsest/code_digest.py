@@ -1,0 +1,164 @@
+"""Digest of the code that a job runs: statements of the modules that its stage imports.
+
+Snakemake sees a stage's command but not the code behind it. The digest stands among a rule's parameters: a changed
+statement reruns the rules that import its module, and no others. Comments, docstrings, formatting and dates do not
+enter the digest.
+"""
+
+import ast
+import hashlib
+import os
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from pathlib import Path
+
+import grimp
+from grimp.exceptions import SourceSyntaxError
+
+from palimpsest.errors import CodeError
+from palimpsest.methods import entry_of
+from palimpsest.networks import NETWORKS
+from palimpsest.tasks import KINDS
+
+PACKAGES = {"palimpsest": Path("src"), "pipeline": Path()}
+TABLES = {"palimpsest.methods", "palimpsest.methods.settings", "palimpsest.networks", "palimpsest.tasks"}
+"""Tables of methods, their settings, networks and kinds of tasks. Their content that concerns a job stands among
+its parameters; an entry that does not concern a job must not rerun it."""
+
+
+def stage_digest(stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = ()) -> str:
+    """Return the digest of the code that a stage of the pipeline runs for these methods and kinds of task.
+
+    Raises:
+        CodeError: a module is no valid Python.
+    """
+    return digest_of(stage_sources(stage, methods, kinds))
+
+
+def digest_of(files: Iterable[str]) -> str:
+    """Return one digest of the paths and statements of Python files.
+
+    Raises:
+        CodeError: a file is no valid Python.
+    """
+    sha256 = hashlib.sha256()
+    for file in files:
+        status = Path(file).stat()
+        sha256.update(f"{file} {file_digest(file, status.st_mtime_ns, status.st_size)}\n".encode())
+    return sha256.hexdigest()
+
+
+@cache
+def file_digest(file: str, modified: int, size: int) -> str:
+    """Return the digest of a file's statements; date and size are there for the cache, which keeps it by them.
+
+    Raises:
+        CodeError: the file is no valid Python.
+    """
+    try:
+        return statements_digest(Path(file).read_bytes())
+    except SyntaxError as error:
+        raise CodeError(f"{file}, line {error.lineno or 1}: {error.msg}; correct the file") from error
+
+
+def statements_digest(source: bytes) -> str:
+    """Return the digest of the statements of Python source.
+
+    Raises:
+        SyntaxError: the source is no valid Python.
+    """
+    parts: list[str] = []
+    write_parts(ast.parse(source), parts)
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+
+def write_parts(node: ast.AST, parts: list[str]) -> None:
+    """Append the parts of a syntax tree to a list, without positions and docstrings.
+
+    `ast.dump` takes three times as long, and writes absent fields differently in different versions of Python.
+    """
+    parts.append(f"{type(node).__name__}(")
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if value is None or value == [] or name in NOTATION:
+            continue
+        parts.append(f"{name}=")
+        if isinstance(value, list):
+            parts.append("[")
+            for item in value:
+                write_value(item, parts)
+            parts.append("]")
+        else:
+            write_value(value, parts)
+    parts.append(")")
+
+
+def write_value(value: object, parts: list[str]) -> None:
+    """Append the parts of a node or a constant to a list; a docstring has none."""
+    if not isinstance(value, ast.AST):
+        parts.append(repr(value))
+    elif not is_docstring(value):
+        write_parts(value, parts)
+
+
+NOTATION = {"kind", "type_comment"}
+"""Fields of a syntax tree that tell how it was written: the prefix of u"text", and types in comments."""
+
+
+def is_docstring(node: ast.AST) -> bool:
+    """Return whether a statement is text alone: the docstring of a module, class, function or attribute."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+@lru_cache(maxsize=1)
+def import_graph() -> grimp.ImportGraph:
+    """Return the graph of imports, without those that only a type checker follows.
+
+    Raises:
+        CodeError: a module is no valid Python.
+    """
+    try:
+        return grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
+    except SourceSyntaxError as error:
+        file = os.path.relpath(error.filename)
+        digest_of([file])  # raises the error with Python's own words
+        raise CodeError(f"{file}, line {error.lineno}: invalid syntax; correct the file") from error
+
+
+def sources(modules: Iterable[str]) -> list[str]:
+    """Return the files of modules and of all their imports, relative to the repository's root, sorted.
+
+    The packages around a module are imported before it, and the imports of these packages too. A module that is
+    imported by name at run time, as a method or a kind of task, has to be given here; the `TABLES` are left out.
+    """
+    graph = import_graph()
+    closure: set[str] = set()
+    added = set(modules)
+    while added:
+        closure |= added
+        found = {name for module in added for name in graph.find_upstream_modules(module)}
+        added = {package for module in closure | found for package in with_packages(module)} - closure
+    return sorted({str(file_of(name)) for name in closure - TABLES})
+
+
+def with_packages(module: str) -> list[str]:
+    """Return a module and the packages around it."""
+    parts = module.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+
+
+def stage_sources(stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = ()) -> list[str]:
+    """Return the files that a stage of the pipeline runs, with the methods and kinds of task imported by name."""
+    entries = [entry_of(method) for method in methods]
+    rows = [KINDS[kind] for kind in kinds]
+    by_name = [path for entry in entries for path in (entry.path, entry.settings) if path]
+    by_name += [path for row in rows for path in (row.task, row.settings)]
+    if by_name:
+        by_name += NETWORKS.values()
+    return sources([f"pipeline.{stage}", *(path.split(":")[0] for path in by_name)])
+
+
+def file_of(module: str) -> Path:
+    """Return the file of a module or package, relative to the repository's root."""
+    path = PACKAGES[module.split(".", maxsplit=1)[0]].joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

@@ -1,0 +1,267 @@
+"""Faults that are refused before any work, where a job would find them late."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from palimpsest import preflight
+from palimpsest.data.coco import INDEX, SUPERCATEGORIES
+from palimpsest.data.download import DOWNLOADS
+from palimpsest.data.generated import generate_coco, generate_voc
+from palimpsest.data.scenes import coco
+from palimpsest.errors import SettingsError
+from palimpsest.params import resolve
+from palimpsest.settings import Settings
+from tests.conftest import nested
+
+Content = dict[str, Any]
+
+
+@pytest.fixture
+def resolved(
+    params_yaml: Content, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Settings]:
+    """Resolves the settings of the repository with others laid over, in a folder with its paintings alone."""
+    monkeypatch.chdir(tmp_path)
+    Path("styles").symlink_to(root / "styles")
+    return lambda over: resolve(params_yaml, over)
+
+
+def refused(settings: Settings, told: str) -> None:
+    """Check that the settings are refused with this message, or one that begins so."""
+    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+        preflight.check(settings)
+
+
+@pytest.mark.parametrize("preset", ["mini", "real", "paper"])
+def test_the_settings_of_the_repository_pass(resolved: Callable[..., Settings], preset: str) -> None:
+    preflight.check(resolved({"preset": preset}))
+
+
+@pytest.mark.parametrize("key", ["tasks.style-gogh.picture", "tasks.style-gogh.weights", "base.encoder_weights"])
+def test_a_file_of_the_users_that_is_not_there_is_told_with_its_key(
+    resolved: Callable[..., Settings], key: str
+) -> None:
+    refused(resolved(nested(key.replace(".", "/"), "lost.bin")), f"{key}: there is no file lost.bin")
+
+
+def test_a_painting_that_is_no_picture_is_told_with_its_key(resolved: Callable[..., Settings]) -> None:
+    Path("notes.txt").write_text("no picture")
+    settings = resolved(nested("tasks/style-gogh/picture", "notes.txt"))
+    refused(settings, "tasks.style-gogh.picture: notes.txt: not a picture")
+
+
+@pytest.mark.parametrize(
+    ("preset", "path", "value", "told"),
+    [
+        (
+            "mini",
+            "datasets/coco/generate",
+            {"trian2017": 3},
+            "datasets.coco.generate: there is no split 'trian2017'; did you mean 'train2017'?",
+        ),
+        (
+            "mini",
+            "datasets/voc/generate",
+            {"test": 3},
+            "datasets.voc.generate: there is no split 'test'; there are train, val",
+        ),
+        (
+            "mini",
+            "tasks/coco-seg/splits/train",
+            "tran",
+            "tasks.coco-seg.splits.train: data set 'coco' has no annotated split 'tran'; did you mean 'train'?",
+        ),
+        (
+            "mini",
+            "tasks/coco-seg/splits/train",
+            "unlabeled",
+            "tasks.coco-seg.splits.train: data set 'coco' has no annotated split 'unlabeled'; there are train, val",
+        ),
+        (
+            "mini",
+            "tasks/colorize/splits/val",
+            "val2017",
+            "tasks.colorize.splits.val: data set 'coco' has no split 'val2017'; did you mean 'val'?",
+        ),
+        (
+            "mini",
+            "tasks/voc-seg/splits/train",
+            "trainval",
+            "tasks.voc-seg.splits.train: data set 'voc' has no annotated split 'trainval'; did you mean 'train'?",
+        ),
+        (
+            "mini",
+            "tasks/coco-seg/classes",
+            {"fruit": ["bananna"]},
+            "tasks.coco-seg.classes.fruit: there is no category 'bananna'; did you mean 'banana'?",
+        ),
+        (
+            "mini",
+            "tasks/coco-seg/classes",
+            {"fruit": ["food", "dog"]},
+            "tasks.coco-seg.classes.fruit: there is no category 'dog'",
+        ),
+        (
+            "mini",
+            "tasks/voc-seg/classes",
+            {"pet": ["cat", "dog"]},
+            "tasks.voc-seg.classes.pet: generated pictures show none of cat, dog; they show aeroplane, boat, ",
+        ),
+        (
+            "mini",
+            "tasks/voc-seg/classes",
+            {"moving": ["vehicle"], "ship": ["boat"]},
+            "tasks.voc-seg.classes.ship: 'boat' is in 'moving' already",
+        ),
+        (
+            "real",
+            "datasets/coco/archives",
+            ["val217.zip"],
+            "datasets.coco.archives: there is no archive 'val217.zip'; did you mean 'val2017.zip'?",
+        ),
+        (
+            "real",
+            "datasets/coco/archives",
+            ["val2017.zip"],
+            "datasets.coco.archives: annotations_trainval2017.zip is missing; add it, or train2017.zip",
+        ),
+        (
+            "paper",
+            "datasets/coco/archives",
+            ["train2017.zip", "val2017.zip", "annotations_trainval2017.zip"],
+            "tasks.colorize.splits.train: data set 'coco' has no split 'unlabeled'; there are train, val",
+        ),
+        (
+            "paper",
+            "tasks/coco-seg/classes",
+            {"cat": ["catt"]},
+            "tasks.coco-seg.classes.cat: there is no category 'catt'; did you mean 'cat'?",
+        ),
+        (
+            "real",
+            "tasks/voc-seg/classes",
+            {"pet": ["doggo"]},
+            "tasks.voc-seg.classes.pet: there is no category 'doggo'; did you mean 'dog'?",
+        ),
+    ],
+)
+def test_an_unknown_name_is_refused_with_its_key_and_the_nearest_name(
+    resolved: Callable[..., Settings], params_yaml: Content, preset: str, path: str, value: object, told: str
+) -> None:
+    *groups, last = path.split("/")
+    below = params_yaml["presets"][preset]
+    for group in groups:
+        below = below.setdefault(group, {})
+    below[last] = value
+    refused(resolved({"preset": preset}), told)
+
+
+def test_a_class_of_which_generated_pictures_show_a_part_passes(resolved: Callable[..., Settings]) -> None:
+    preflight.check(resolved(nested("tasks/voc-seg/classes", {"sheep": ["sheep", "cow"]})))
+
+
+def test_a_task_that_is_not_learned_is_not_checked(resolved: Callable[..., Settings]) -> None:
+    lost = nested("tasks/style-gogh/picture", "lost.jpg")
+    preflight.check(resolved({**lost, "sequence": ["coco-seg", "voc-seg"]}))
+
+
+def own(root: str, data_format: str = "coco", **splits: str) -> Content:
+    """Settings of a task on a folder of the user's own."""
+    return {
+        "datasets": {"mine": {"format": data_format, "source": "directory", "root": root}},
+        "tasks": {"mine": {"kind": "paired" if data_format == "paired" else "colorization", "data": "mine"}},
+        "sequence": ["coco-seg", "mine"],
+    } | ({"tasks": {"mine": {"kind": "colorization", "data": "mine", "splits": splits}}} if splits else {})
+
+
+def test_a_folder_that_is_not_there_is_refused_unless_its_files_are_listed(
+    resolved: Callable[..., Settings],
+) -> None:
+    settings = resolved(own("lost"))
+    refused(settings, "datasets.mine.root: there is no folder lost; correct it")
+    manifest = settings.layout.manifest("mine")
+    manifest.parent.mkdir(parents=True)
+    manifest.touch()
+    preflight.check(settings)
+
+
+def test_a_data_root_that_is_not_there_is_named(resolved: Callable[..., Settings]) -> None:
+    settings = resolved({"preset": "real", "data_root": "lost"})
+    refused(settings, "datasets.coco.root: there is no folder lost/coco; correct data_root")
+
+
+def test_splits_of_a_folder_are_those_whose_files_are_there(resolved: Callable[..., Settings]) -> None:
+    generate_coco(Path("coco"), {"train2017": 1, "unlabeled2017": 1}, 32, seed=0)
+    generate_voc(Path("voc"), {"train": 1, "val": 1}, 32, seed=0)
+    preflight.check(resolved(own("coco", train="train", val="unlabeled")))
+    preflight.check(resolved(own("voc", "voc", train="train", val="val")))
+    missing = resolved(own("coco", train="train", val="val"))
+    refused(missing, "tasks.mine.splits.val: data set 'mine' has no split 'val'; there are train, unlabeled")
+    misspelt = resolved(own("voc", "voc", train="train", val="vall"))
+    refused(misspelt, "tasks.mine.splits.val: data set 'mine' has no split 'vall'; did you mean 'val'?")
+    prepared = misspelt.layout.prepared("mine")
+    prepared.mkdir(parents=True)
+    (prepared / "info.json").touch()
+    preflight.check(misspelt)
+
+
+def test_annotations_are_needed_where_the_task_has_classes(resolved: Callable[..., Settings]) -> None:
+    generate_coco(Path("coco"), {"train2017": 1}, 32, seed=0)
+    Path("coco/val2017").mkdir()
+    settings = own("coco")
+    preflight.check(resolved(settings))
+    settings["tasks"]["mine"] |= {"kind": "segmentation", "classes": {"kite": ["kite"]}}
+    told = "tasks.mine.splits.val: data set 'mine' has no annotated split 'val'; there are train"
+    refused(resolved(settings), told)
+
+
+def test_splits_of_pairs_have_the_names_of_their_folders(resolved: Callable[..., Settings]) -> None:
+    Path("pairs").mkdir()
+    settings = own("pairs", "paired")
+    settings["tasks"]["mine"]["splits"] = {"train": "Training", "val": "validation"}
+    preflight.check(resolved(settings))
+    settings["tasks"]["mine"]["splits"]["val"] = "vel"
+    refused(resolved(settings), "tasks.mine.splits.val: data set 'mine' has no split 'vel'; did you mean 'val'?")
+
+
+def test_generated_and_fetched_data_are_known_as_they_are(tmp_path: Path) -> None:
+    for archives in preflight.ARCHIVES.values():
+        assert {*archives} <= {*DOWNLOADS}
+    of_2017 = {name: group for group, names in SUPERCATEGORIES.items() for name in names}
+    assert len(of_2017) == 80 and dict(coco.CATEGORIES.values()).items() <= of_2017.items()
+    assert {f"{name}2017" for name in INDEX} == {*preflight.TO_GENERATE["coco"]}
+
+
+@pytest.mark.parametrize(
+    ("training", "cards", "told"),
+    [
+        ({"accelerator": "cuda"}, 0, "training.accelerator: this machine has no card for 'cuda'"),
+        (
+            {"accelerator": "cuda", "devices": 4},
+            2,
+            "training.devices: this machine has 2 of 4 cards; lower it to 2",
+        ),
+        ({"devices": 4}, 1, "training.devices: this machine has 1 of 4 cards; lower it to 1"),
+        ({"accelerator": "cuda", "devices": 2}, 2, None),
+        ({"devices": 4}, 0, None),
+        ({"accelerator": "cpu", "devices": 4}, 1, None),
+    ],
+)
+def test_cards_that_the_machine_lacks_are_refused(
+    resolved: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    training: Content,
+    cards: int,
+    told: str | None,
+) -> None:
+    monkeypatch.setattr(preflight, "OTHER_CARDS", ())
+    settings = resolved({"training": training})
+    if told is None:
+        preflight.check_devices(settings, cards)
+    else:
+        with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+            preflight.check_devices(settings, cards)
