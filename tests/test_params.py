@@ -179,8 +179,6 @@ def test_packnet_has_to_leave_weights_to_later_tasks(params_yaml: Content) -> No
     keep_all = {"method_settings": {"packnet": {"keep": 1}}, "methods": ["packnet"]}
     with pytest.raises(SettingsError, match=r"^method_settings\.packnet\.keep: Input should be less than 1"):
         resolve(params_yaml, keep_all)
-    resolve(params_yaml, {**keep_all, "methods": ["scratch"]})
-    resolve(params_yaml, {**keep_all, "sequence": ["coco-seg"]})
 
 
 TWO = {"first": "style-gogh", "second": "style-munch", "method": "piggyback", "ways": ["blend"]}

@@ -128,7 +128,7 @@ def test_a_variant_may_learn_by_another_loss_and_stop_earlier(content: Content) 
     changes = {"sequence": ["shapes", "halves"], "tasks": {"halves": {"loss": "l1"}}}
     varied = vary(with_sweeps(content, painted=changes), {}, "painted")
     assert varied.sequence == ["shapes", "halves"] == resolve(content).sequence[:2]
-    assert training_job(varied, 0, "piggyback", "halves").task.model_dump()["loss"] == "l1"
+    assert training_job(varied, 0, "piggyback", "halves").tasks[0].settings.model_dump()["loss"] == "l1"
     assert varied.variant == Variant(name="painted", own_base=False)
 
 
