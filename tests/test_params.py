@@ -1,5 +1,6 @@
 import copy
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -340,8 +341,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_the_preset_lies_over_the_defaults_and_the_command_line_over_both(params_yaml: Content) -> None:
     preset = params_yaml["presets"]["mini"]
     settings = resolve(params_yaml, {"training": {"batch_size": 3}})
-    assert preset["network"]["width"] == settings.network.width != params_yaml["defaults"]["network"]["width"]
-    assert params_yaml["defaults"]["network"]["padding"] == settings.network.padding
+    assert preset["network"]["width"] == settings.network.width
+    assert params_yaml["defaults"]["autoencoder"]["learning_rate"] == settings.autoencoder.learning_rate
+    scales = [
+        resolve(params_yaml, {"preset": name}).tasks["style-gogh"].training.smallest_scale
+        for name in ("mini", "paper")
+    ]
+    assert scales == [0.3, 0.75]
     assert settings.training.steps == preset["training"]["steps"]
     assert settings.training.batch_size == 3 != preset["training"]["batch_size"]
     assert resolve(params_yaml, {"seeds": [1, 2, 3]}).seeds == [1, 2, 3]
@@ -416,3 +422,28 @@ def test_a_renamed_setting_is_refused_with_its_new_name(content: Content, path: 
     key = path.replace("/", ".")
     with pytest.raises(SettingsError, match=rf"^{re.escape(key)}: was renamed; write {new} in its place$"):
         resolve(content, nested(path, 1.0))
+
+
+def leaves(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    if isinstance(values, dict) and values:
+        for key, value in values.items():
+            yield from leaves(value, (*path, key))
+    else:
+        yield path
+
+
+def test_the_defaults_of_params_yaml_repeat_no_default_of_the_code(params_yaml: Content) -> None:
+    whole = {preset: resolve(params_yaml, {"preset": preset}) for preset in params_yaml["presets"]}
+
+    def is_repeated(path: tuple[str, ...]) -> bool:
+        shorter = copy.deepcopy(params_yaml)
+        group = shorter["defaults"]
+        for key in path[:-1]:
+            group = group[key]
+        del group[path[-1]]
+        try:
+            return all(resolve(shorter, {"preset": preset}) == settings for preset, settings in whole.items())
+        except SettingsError:
+            return False  # a required setting
+
+    assert [path for path in leaves(params_yaml["defaults"]) if is_repeated(path)] == []
