@@ -207,6 +207,7 @@ def write_arrays(folder: Path, arrays: Prepared) -> None:
     with write_prepared(folder, arrays.picture.shape[1], target) as rows:
         for row, (source, split) in enumerate(zip(arrays.sources, arrays.splits, strict=True)):
             rows.add(split, source, arrays.picture[row], None if arrays.target is None else arrays.target[row])
+        rows.info["splits"] = {split: {"used": arrays.splits.count(split)} for split in dict.fromkeys(arrays.splits)}
 
 
 @pytest.fixture
