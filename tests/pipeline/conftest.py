@@ -207,7 +207,8 @@ def write_arrays(folder: Path, arrays: Prepared) -> None:
     with write_prepared(folder, arrays.picture.shape[1], target) as rows:
         for row, (source, split) in enumerate(zip(arrays.sources, arrays.splits, strict=True)):
             rows.add(split, source, arrays.picture[row], None if arrays.target is None else arrays.target[row])
-        rows.info["splits"] = {split: {"used": arrays.splits.count(split)} for split in dict.fromkeys(arrays.splits)}
+        used = {split: {"used": arrays.splits.count(split)} for split in dict.fromkeys(arrays.splits)}
+        rows.info["splits"] = used
 
 
 @pytest.fixture
