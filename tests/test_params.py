@@ -343,7 +343,7 @@ def test_the_preset_lies_over_the_defaults_and_the_command_line_over_both(params
     preset = params_yaml["presets"]["mini"]
     settings = resolve(params_yaml, {"training": {"batch_size": 3}})
     assert preset["network"]["width"] == settings.network.width != params_yaml["defaults"]["network"]["width"]
-    assert params_yaml["defaults"]["network"]["padding"] == settings.network.padding
+    assert params_yaml["defaults"]["network"]["name"] == settings.network.name
     assert settings.training.steps == preset["training"]["steps"]
     assert settings.training.batch_size == 3 != preset["training"]["batch_size"]
     assert resolve(params_yaml, {"seeds": [1, 2, 3]}).seeds == [1, 2, 3]

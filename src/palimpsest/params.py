@@ -26,6 +26,7 @@ RENAMED = {
     "task_pace": "head_lr_multiplier",
     "pace": "lr_multiplier",
     "score_share": "score_lr_end",
+    "network.resblock_width": "networks.resblock.width",
 }
 """New names of settings by their old ones: a key of any group, or the full path of one."""
 
