@@ -232,7 +232,8 @@ def test_the_network_is_the_users_choice_but_for_methods_that_bring_their_own(co
     ("changes", "told"),
     [
         ({"network": {"name": "unett"}}, "network: name: there is no network 'unett'; did you mean 'unet'?"),
-        ({"network": {"blocks": 3}}, "network.blocks: unknown setting"),
+        ({"network": {"name": ["unet"]}}, "network: name: there is no network ['unet']; did you mean 'unet'?"),
+        ({"network": {"blocks": 3}}, "network.blocks: unknown setting; there are name, padding, width"),
         ({"network": {"resblock_width": 3}}, "network.resblock_width: was renamed; write networks.resblock.width"),
         ({"networks": {"resblok": {}}}, "networks: there is no network 'resblok'; did you mean 'resblock'?"),
         (

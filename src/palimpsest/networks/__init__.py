@@ -67,7 +67,7 @@ def network_settings(values: Mapping[str, Any]) -> NetworkSettings:
         ValueError: a name or a value is impossible.
     """
     name = values.get("name", DEFAULT)
-    if name not in NETWORKS:
+    if not isinstance(name, str) or name not in NETWORKS:
         raise ValueError(f"name: there is no network {name!r}{nearest(str(name), NETWORKS)}")
     found: NetworkSettings = resolve_name(NETWORKS[name].settings).model_validate({**values, "name": name})
     return found
