@@ -51,7 +51,7 @@ class QuantisedDelta(LayerWeight):
         self.register_buffer("quantised", torch.zeros((), dtype=torch.bool, device=weight.device))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """(a, b, h, w); the same shape."""
+        """Any shape; the same shape."""
         if self.quantised:
             added: Tensor = _Quantised.apply(self.delta, self.scale, self.directions())
             return weight + added

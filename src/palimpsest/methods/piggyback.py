@@ -1,7 +1,7 @@
 """`piggyback`: the base network is frozen, and each task is a mask of one bit per weight.
 
 Idea: a task is the choice of which of the base's weights take part. Formula: w ∘ [s > threshold], the scores s
-trained straight-through (`palimpsest.methods.masks`). Trained: one score per convolution weight, BatchNorm,
+trained straight-through (`palimpsest.methods.masks`). Trained: one score per weight of a layer, BatchNorm,
 head. Stored: one bit per weight, 1.76 MiB at the study's width instead of 56.40. Forgets: nothing, since no
 weight ever changes. Source: Mallya et al., ECCV 2018; the study's fourth column.
 Deliberately different, for trainings that are short: BatchNorm trains per task (there it is frozen or per data

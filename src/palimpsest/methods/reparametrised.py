@@ -2,7 +2,8 @@
 
 While a task is learned a module lies over each layer's weight (a parametrization of PyTorch); what it learned
 is stored under the layer's name, and from the base's weight and what is stored the same weight is computed
-again, bit for bit. A network that runs a task is therefore the plain network, as fast as the base.
+again, bit for bit. A network that runs a task is therefore the plain network, as fast as the base. The rest of the
+trunk, biases and bare parameters, stays the base's.
 """
 
 from abc import ABC, abstractmethod
