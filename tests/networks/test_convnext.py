@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,10 +16,11 @@ from palimpsest.groups import TrainingSettings
 from palimpsest.methods import METHODS, build_method, works_on
 from palimpsest.methods.base import Component, EarlierTask, Method, Start, load_into
 from palimpsest.methods.settings import default_method_settings
-from palimpsest.networks import NETWORKS, build_network
+from palimpsest.networks import NETWORKS, NetworkEntry, build_network
 from palimpsest.networks.settings import NetworkSettings
 from palimpsest.networks.trunk import task_parameters, trunk_layers, trunk_state
 from palimpsest.params import resolve
+from tests.conftest import ROOT
 from tests.networks.convnext import ROW
 
 Study = Any
@@ -61,6 +63,12 @@ def begun(name: str) -> tuple[Method, nn.Module, dict[str, Tensor], list[nn.Para
 def output(network: nn.Module) -> Tensor:
     with torch.inference_mode():
         return network.eval()(torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)))
+
+
+def test_the_row_that_the_documents_show_is_that_of_the_example() -> None:
+    row, _ = re.findall(r"```python\n(.*?)```", (ROOT / "docs/design.md").read_text("utf-8"), re.DOTALL)
+    (entry,) = eval(f"{{{row}}}", {"NetworkEntry": NetworkEntry}).values()
+    assert replace(entry, path=ROW["convnext"].path) == ROW["convnext"]
 
 
 def test_methods_that_compute_with_kernels_and_no_others_are_refused(content: Any) -> None:

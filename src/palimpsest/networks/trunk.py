@@ -29,19 +29,21 @@ def output_channels(layer: Layer) -> int:
 
 def trunk_layers(network: nn.Module) -> Iterator[tuple[str, Layer]]:
     """Yield the layers of the trunk whose weights methods compute, by name, in the order of definition."""
-    return ((name, module) for name, module in trunk_modules(network) if isinstance(module, Layer))
+    for name, module, normalises in _outside_head(network):
+        if isinstance(module, Layer) and not normalises:
+            yield name, module
 
 
 def trunk_modules(network: nn.Module, part: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Yield the modules that hold tensors of the trunk, by name; those of one part, as ``decoder``, where given."""
-    for name, module in _outside_head(network):
-        if not _normalises(network, module) and in_part(name, part) and _held_names(module):
+    for name, module, normalises in _outside_head(network):
+        if not normalises and in_part(name, part) and _held_names(module):
             yield name, module
 
 
 def normalisation_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield the normalisation layers outside the head by name."""
-    return ((name, module) for name, module in _outside_head(network) if _normalises(network, module))
+    return ((name, module) for name, module, normalises in _outside_head(network) if normalises)
 
 
 def trunk_state(network: nn.Module, part: str = "") -> State:
@@ -143,34 +145,34 @@ def freeze(network: nn.Module) -> None:
         parameter.requires_grad_(False)
 
 
-def _outside_head(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield modules by name, without head and parametrizations, and nothing below a normalisation layer."""
-    head = getattr(network, "head", None)
+def _outside_head(network: nn.Module) -> Iterator[tuple[str, nn.Module, bool]]:
+    """Yield modules by name, and whether each is a normalisation layer.
 
-    def walk(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-        yield name, module
-        if not _normalises(network, module):
-            for key, child in module.named_children():
-                if child is not head and child not in _parametrizations(module):
-                    yield from walk(joined(name, key), child)
-
-    return walk("", network)
-
-
-def _normalises(network: nn.Module, module: nn.Module) -> bool:
-    return isinstance(module, getattr(network, "normalisation", NORMALISATION))
+    Neither head nor parametrizations are among them, nor anything below a normalisation layer. The order is that of
+    `torch.nn.Module.named_modules`.
+    """
+    head, kinds = getattr(network, "head", None), getattr(network, "normalisation", NORMALISATION)
+    left: list[tuple[str, nn.Module]] = [("", network)]
+    while left:
+        name, module = left.pop()
+        normalises = isinstance(module, kinds)
+        yield name, module, normalises
+        if not normalises:
+            skipped = (head, *_parametrizations(module))
+            below = [(joined(name, key), child) for key, child in module.named_children() if child not in skipped]
+            left += reversed(below)
 
 
 def _held_names(module: nn.Module) -> list[str]:
-    computed = [key for found in _parametrizations(module) for key, _ in found.named_children()]
-    passing = module._non_persistent_buffers_set | {UNUSED}
+    passing = module._non_persistent_buffers_set
     return [
-        *computed,
-        *(key for key, _ in module.named_parameters(recurse=False)),
-        *(key for key, _ in module.named_buffers(recurse=False) if key not in passing),
+        *(key for found in _parametrizations(module) for key, _ in found.named_children()),
+        *(key for key, parameter in module._parameters.items() if parameter is not None),
+        *(key for key, buffer in module._buffers.items() if buffer is not None and key not in (*passing, UNUSED)),
     ]
 
 
 def _parametrizations(module: nn.Module) -> tuple[nn.Module, ...]:
-    found = module.parametrizations if parametrize.is_parametrized(module) else None
-    return (found,) if isinstance(found, nn.Module) else ()
+    """Return the module that holds a module's parametrizations, where it has any."""
+    found = module._modules.get("parametrizations")
+    return (found,) if found is not None and parametrize.is_parametrized(module) else ()
