@@ -13,7 +13,7 @@ from palimpsest.methods import BASE, build_method
 from palimpsest.methods.base import Start
 from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.networks import build_network
-from palimpsest.networks.settings import NetworkSettings
+from palimpsest.networks.unet_settings import UNetSettings
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.storage.switcher import TaskSwitcher
 from palimpsest.storage.task_file import Provenance, save_task
@@ -48,7 +48,7 @@ def switch_vs_memcpy(rounds: int) -> Ratio:
 def stored_at_random() -> StoredTasks:
     """A base network of random weights and two masked tasks of random bits, in the working directory."""
     layout, base = Layout("bench"), None
-    network_settings = NetworkSettings()
+    network_settings = UNetSettings()
     for number, name in enumerate(TASKS):
         method = BASE if number == 0 else "piggyback"
         torch.manual_seed(0)

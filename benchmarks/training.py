@@ -22,7 +22,7 @@ from palimpsest.methods import build_method
 from palimpsest.methods.base import Start
 from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.networks import build_network
-from palimpsest.networks.settings import NetworkSettings
+from palimpsest.networks.unet_settings import UNetSettings
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Task
 from palimpsest.tasks.segmentation_settings import SegmentationSettings
@@ -31,7 +31,7 @@ from palimpsest.training.loop import Plan, TaskData, optimizer_of, start_fabric,
 
 CLASSES = 6
 DEVICE = device_for("auto")
-SMALL = NetworkSettings(width=16)
+SMALL = UNetSettings(width=16)
 """The network of `mini`, whose steps are short: what stands around them shows."""
 CROP = 64
 BATCH = 16
@@ -139,7 +139,7 @@ MINI = Step(width=SMALL.width, batch_size=BATCH, side=CROP)
 def step_of(name: str, size: Step, bfloat16: bool = has_bfloat16(DEVICE)) -> Callable[[], None]:
     """One training step of a method, ready to be repeated; in float32 where not in bfloat16."""
     torch.manual_seed(0)
-    network: nn.Module = build_network(NetworkSettings(width=size.width), CLASSES + 1)
+    network: nn.Module = build_network(UNetSettings(width=size.width), CLASSES + 1)
     network.to(DEVICE).to(memory_format=torch.channels_last).train()
     method = build_method(name, MaskSettings())
     groups = method.begin_task(Start(network, segmentation(), TrainingSettings()))

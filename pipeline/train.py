@@ -77,7 +77,8 @@ def training_key(job: TrainingJob, prepared: Mapping[str, Prepared], stored: Sto
     """Return the digest that identifies this training: its settings, its code and every file that it reads."""
     settings = job.digest() + "".join(prepared[name].sha256 for name in job.task_names)
     inputs = [*job.files(), *stored.task_files.needed(job.task_names[0])]
-    code = stage_digest("train", [job.method], sorted({task.settings.kind for task in job.tasks}))
+    kinds = sorted({task.settings.kind for task in job.tasks})
+    code = stage_digest("train", [job.method], kinds, [job.network.name])
     return digest(settings + code, inputs)
 
 

@@ -21,7 +21,10 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.interruption import Interruption
 from palimpsest.jobs import training_job
 from palimpsest.layout import Layout
-from palimpsest.methods import BASES, METHODS
+from palimpsest.methods import BASES, METHODS, entry_of
+from palimpsest.networks.resblock_settings import ResblockSettings
+from palimpsest.networks.settings import NetworkSettings
+from palimpsest.networks.unet_settings import UNetSettings
 from palimpsest.params import read, resolve
 from palimpsest.processes.parent import PARENT
 from palimpsest.settings import Settings
@@ -266,6 +269,12 @@ class Study:
             recorded = PredictionRecord(method, name, 0, "unmeasured", 0, {}, sha256, "da7a", "32-true", {})
             save_record(self.layout.prediction_record(0, method, name), recorded)
             self.networks[method, name] = copy.deepcopy(network) if len(tasks) > 1 else network
+
+
+def network_for(method: str, width: int) -> NetworkSettings:
+    """Settings of the network that a method works on where the user chooses the U-Net."""
+    blocks = entry_of(method).blocks
+    return UNetSettings(width=width) if blocks is None else ResblockSettings(width=width, blocks=blocks)
 
 
 NUMBER = itertools.count()

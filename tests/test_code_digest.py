@@ -17,6 +17,7 @@ from palimpsest.code_digest import (
 )
 from palimpsest.errors import CodeError
 from palimpsest.methods import BASE, METHODS
+from palimpsest.networks import NETWORKS
 from palimpsest.tasks import KINDS
 from tests.conftest import ROOT
 
@@ -105,9 +106,16 @@ def test_a_training_depends_on_its_own_kind_of_task_and_on_no_other(kind: str) -
     assert found & set(files.values()) == {files[kind], *also}
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_training_depends_on_its_own_network_and_on_no_other(network: str) -> None:
+    files = {name: file_of(row.path.partition(":")[0]).as_posix() for name, row in NETWORKS.items()}
+    found = set(stage_sources("train", ["scratch"], ["segmentation"], [network]))
+    assert found & set(files.values()) == {files[network]}
+
+
 def test_every_module_is_run_by_a_stage_of_the_pipeline_by_the_command_line_or_by_programs_of_ones_own() -> None:
     stages = [path.stem for path in Path("pipeline").glob("*.py") if path.stem != "__init__"]
-    reached = {name for stage in stages for name in stage_sources(stage, METHODS, KINDS)}
+    reached = {name for stage in stages for name in stage_sources(stage, METHODS, KINDS, NETWORKS)}
     reached |= set(sources(["palimpsest.cli", "palimpsest.preflight", "palimpsest.storage.switcher"]))
     reached |= {file_of(table).as_posix() for table in TABLES}
     assert {path.as_posix() for path in Path(SOURCE).rglob("*.py")} - reached == set()

@@ -14,7 +14,7 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.errors import SettingsError
 from palimpsest.inference import Predictor
 from palimpsest.networks.resblock import ResblockNetwork, ResidualBlock
-from palimpsest.networks.trunk import batchnorm_layers, trunk_layers
+from palimpsest.networks.trunk import normalisation_layers, trunk_layers
 from palimpsest.networks.unet import UNet
 from palimpsest.tasks.base import Batch, Task, to_pixels
 from palimpsest.tasks.colorization import ColorizationTask
@@ -144,7 +144,7 @@ def masked() -> tuple[dict[str, Tensor], list[dict[str, Tensor]], list[Predictor
             layer.weight.copy_(weights[name] * mask[name])
         for parameter in [
             *network.head.parameters(),
-            *(p for _, m in batchnorm_layers(network) for p in m.parameters()),
+            *(p for _, m in normalisation_layers(network) for p in m.parameters()),
         ]:
             parameter.copy_(torch.rand_like(parameter))
         masks.append(mask)

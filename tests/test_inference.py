@@ -10,7 +10,7 @@ from PIL import Image
 
 from palimpsest.inference import Predictor
 from palimpsest.networks import build_network
-from palimpsest.networks.settings import NetworkSettings
+from palimpsest.networks.unet_settings import UNetSettings
 from palimpsest.tasks import KINDS, build_task
 
 OPTIONS: dict[str, list[dict[str, Any]]] = {
@@ -26,7 +26,7 @@ def predictor(kind: str, options: dict[str, Any]) -> Predictor:
     settings = resolve_name(KINDS[kind].settings).model_validate({"kind": kind, "data": "mine", **options})
     task = build_task("mine", settings)
     torch.manual_seed(0)
-    return Predictor(build_network(NetworkSettings(width=2), task.head_channels).eval(), task)
+    return Predictor(build_network(UNetSettings(width=2), task.head_channels).eval(), task)
 
 
 @pytest.fixture(autouse=True)

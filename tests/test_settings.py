@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -5,8 +6,10 @@ import pytest
 
 from palimpsest.errors import SettingsError
 from palimpsest.jobs import composition_job, evaluation_job, preparation_job, training_job
-from palimpsest.methods import BASE, METHODS
-from palimpsest.networks.settings import NetworkSettings
+from palimpsest.methods import AUTOENCODER, BASE, METHODS
+from palimpsest.networks import network_settings
+from palimpsest.networks.resblock_settings import ResblockSettings
+from palimpsest.networks.unet_settings import UNetSettings
 from palimpsest.params import resolve
 from palimpsest.settings import FLOOR, Settings
 from tests.conftest import nested
@@ -213,24 +216,56 @@ def test_every_method_can_be_learned_whether_it_is_compared_or_not(params_yaml: 
     assert evaluation_job(settings, 0, "resblock6").method == "resblock6"
 
 
-@pytest.mark.parametrize("network", [{"name": "resblock"}, {"name": "unet"}, {"blocks": 3}])
-def test_the_kind_of_network_is_refused_with_the_methods_to_choose(content: Content, network: Content) -> None:
-    told = r": .* are resblock6, resblock9, piggyback-resblock: name them under methods$"
-    with pytest.raises(SettingsError, match=rf"^network\.{next(iter(network))}{told}"):
-        resolve(content, {"network": {"width": 3, **network}})
+def test_the_network_is_the_users_choice_but_for_methods_that_bring_their_own(content: Content) -> None:
+    own = {"resblock6": 6, "resblock9": 9, "piggyback-resblock": 6, AUTOENCODER: 0}
+    for network in (UNetSettings(width=3, padding="zeros"), ResblockSettings(width=3, padding="zeros", blocks=2)):
+        settings = resolve(content, {"network": network.model_dump(), "methods": ["scratch"]})
+        assert settings.network_of("scratch") == settings.network_of(BASE) == network
+        for name, blocks in own.items():
+            expected = ResblockSettings(width=3, padding="zeros", blocks=blocks)
+            assert settings.network_of(name) == expected
+            job = training_job(settings, 0, name, "shapes").model_dump(mode="json")
+            assert network_settings(job["network"]) == expected
 
 
-def test_the_kind_of_network_is_set_for_each_method(content: Content) -> None:
-    settings = resolve(content, {"network": {"width": 3}})
-    kinds = {name: (built.name, built.blocks) for name in METHODS for built in [settings.network_of(name)]}
-    residual = {"resblock6": 6, "resblock9": 9, "piggyback-resblock": 6}
-    assert kinds == {name: ("resblock", residual[name]) if name in residual else ("unet", 0) for name in METHODS}
-    job = training_job(settings, 0, "resblock9", "halves").model_dump(mode="json")
-    assert NetworkSettings.model_validate(job["network"]) == settings.network_of("resblock9")
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"network": {"name": "unett"}}, "network: name: there is no network 'unett'; did you mean 'unet'?"),
+        ({"network": {"name": ["unet"]}}, "network: name: there is no network ['unet']; did you mean 'unet'?"),
+        ({"network": {"blocks": 3}}, "network.blocks: unknown setting; there are name, padding, width"),
+        ({"network": {"resblock_width": 3}}, "network.resblock_width: was renamed; write networks.resblock.width"),
+        ({"networks": {"resblok": {}}}, "networks: there is no network 'resblok'; did you mean 'resblock'?"),
+        (
+            {"networks": {"resblock": {"blocks": 3}}},
+            "networks: resblock.blocks: is set by the method",
+        ),
+        (
+            {"networks": {"resblock": {"widht": 3}}},
+            "networks.resblock.widht: unknown setting; did you mean",
+        ),
+        ({"networks": {"resblock": {"width": 0}}}, "networks.resblock.width: "),
+        (
+            {"network": {"name": "resblock"}, "methods": ["scratch", "decoder"]},
+            "methods: decoder does not work on the network 'resblock'; remove decoder, or set network.name to unet",
+        ),
+    ],
+)
+def test_an_impossible_network_is_refused_with_its_key(content: Content, changes: Content, told: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+        resolve(content, changes)
+
+
+def test_all_methods_are_those_that_work_on_the_network(content: Content) -> None:
+    settings = resolve(content, {"network": {"name": "resblock"}, "methods": "all"})
+    assert settings.methods == [name for name in METHODS if name != "decoder"]
+    assert resolve(content, {"methods": "all"}).methods == list(METHODS)
+    with pytest.raises(SettingsError, match="decoder does not work on the network 'resblock'"):
+        training_job(settings, 0, "decoder", "halves")
 
 
 def test_the_width_of_residual_networks_changes_theirs_alone(params_yaml: Content) -> None:
-    changed = changed_by(params_yaml, "network/resblock_width", 24)
+    changed = changed_by(params_yaml, "networks/resblock/width", 24)
     residual = [method for method, entry in METHODS.items() if entry.blocks is not None]
     assert {job.split()[1] for job in changed} == {*residual}
-    assert resolve(params_yaml, nested("network/resblock_width", 24)).network_of("resblock6").width == 24
+    assert resolve(params_yaml, nested("networks/resblock/width", 24)).network_of("resblock6").width == 24

@@ -60,7 +60,7 @@ def test_a_variant_has_a_base_network_of_its_own_where_what_it_changes_makes_ano
     ("changes", "own_base"),
     [
         ({"autoencoder": {"steps": 9}}, True),
-        ({"network": {"resblock_width": 3}}, True),
+        ({"networks": {"resblock": {"width": 3}}}, True),
         ({"base": {"steps": 9}}, False),
     ],
 )
@@ -109,7 +109,7 @@ def test_sweeps_of_an_unknown_preset_are_refused(content: Content) -> None:
         ({"base": {"step": 3}}, "base.step: unknown setting; did you mean 'steps'?"),
         (
             {"pictures": {"size": 96}},
-            "changes pictures; a sweep compares network, base, autoencoder, training, method_settings, losses",
+            "changes pictures; a sweep compares network, networks, base, autoencoder, training, method_settings",
         ),
         ({"seeds": [1]}, "changes seeds;"),
         ({"methods": ["scratch"]}, "changes methods;"),

@@ -13,7 +13,7 @@ from palimpsest.data.voc import palette
 from palimpsest.errors import DataError
 from palimpsest.inference import Predictor
 from palimpsest.networks.resblock import ResblockNetwork
-from palimpsest.networks.trunk import batchnorm_layers
+from palimpsest.networks.trunk import normalisation_layers
 from palimpsest.networks.unet import UNet
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Task
@@ -60,7 +60,7 @@ def residual(head_channels: int, width: int = 2) -> ResblockNetwork:
     """Untrained, but with blocks that do something."""
     torch.manual_seed(0)
     built = ResblockNetwork(width, head_channels, blocks=2)
-    for _, module in batchnorm_layers(built.blocks):
+    for _, module in normalisation_layers(built.blocks):
         if isinstance(module.weight, Tensor):
             nn.init.uniform_(module.weight, 0.5, 1.5)
     return built.eval()

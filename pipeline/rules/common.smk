@@ -94,18 +94,19 @@ def training_threads():
     return training.threads * (training.devices if training.accelerator == "cpu" else 1)
 
 
-def code(stage, methods=(), tasks=(), kinds=()):
-    """The digest of the code that a stage runs for these methods, tasks and kinds of task."""
+def code(stage, methods=(), tasks=(), kinds=(), settings=SETTINGS):
+    """Return the digest of the code that a stage runs for these methods, tasks and kinds of task."""
     try:
-        return stage_digest(stage, methods, [*kinds, *(SETTINGS.tasks[name].kind for name in tasks)])
+        kinds = [*kinds, *(settings.tasks[name].kind for name in tasks)]
+        return stage_digest(stage, methods, kinds, [settings.network_of(method).name for method in methods])
     except PalimpsestError as error:
         sys.exit(f"error: {error}")
 
 
 def code_of_training(wildcards):
     """Return the digest of the code that a training runs; the auto-encoder learns no task of the sequence."""
-    job = training_job(SETTINGS, int(wildcards.seed), wildcards.method, wildcards.task)
-    return code("train", methods=[wildcards.method], kinds=sorted({task.settings.kind for task in job.tasks}))
+    kinds = sorted({task.settings.kind for task in training(wildcards).tasks})
+    return code("train", methods=[wildcards.method], kinds=kinds, settings=settings_of(wildcards))
 
 
 def training(wildcards):

@@ -26,13 +26,15 @@ TABLES = {"palimpsest.methods", "palimpsest.methods.settings", "palimpsest.netwo
 its parameters; an entry that does not concern a job must not rerun it."""
 
 
-def stage_digest(stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = ()) -> str:
-    """Return the digest of the code that a stage of the pipeline runs for these methods and kinds of task.
+def stage_digest(
+    stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = (), networks: Iterable[str] = ()
+) -> str:
+    """Return the digest of the code that a stage of the pipeline runs for these rows of the tables.
 
     Raises:
         CodeError: a module is no valid Python.
     """
-    return digest_of(stage_sources(stage, methods, kinds))
+    return digest_of(stage_sources(stage, methods, kinds, networks))
 
 
 def digest_of(files: Iterable[str]) -> str:
@@ -147,14 +149,15 @@ def with_packages(module: str) -> list[str]:
     return [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
 
 
-def stage_sources(stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = ()) -> list[str]:
-    """Return the files that a stage of the pipeline runs, with the methods and kinds of task imported by name."""
+def stage_sources(
+    stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = (), networks: Iterable[str] = ()
+) -> list[str]:
+    """Return the files that a stage of the pipeline runs, with those that it imports by name from the tables."""
     entries = [entry_of(method) for method in methods]
     rows = [KINDS[kind] for kind in kinds]
     by_name = [path for entry in entries for path in (entry.path, entry.settings) if path]
     by_name += [path for row in rows for path in (row.task, row.settings)]
-    if by_name:
-        by_name += NETWORKS.values()
+    by_name += [path for name in networks for path in (NETWORKS[name].path, NETWORKS[name].settings)]
     return sources([f"pipeline.{stage}", *(path.split(":")[0] for path in by_name)])
 
 

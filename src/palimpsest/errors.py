@@ -36,7 +36,7 @@ class TrainingError(PalimpsestError):
 
 
 class CodeError(PalimpsestError):
-    """Source file that is no valid Python; names file and line."""
+    """Code that cannot run: no valid Python, or a network that breaks its contract; names file or class."""
 
 
 def printable(text: str) -> str:

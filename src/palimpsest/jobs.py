@@ -14,7 +14,7 @@ from palimpsest.errors import known
 from palimpsest.groups import BaseSettings, CropSettings, TrainingOverrides, TrainingSettings
 from palimpsest.machine import MAX_MEGAPIXELS
 from palimpsest.methods import AUTOENCODER, BASE, BASES, METHODS, entry_of
-from palimpsest.networks.settings import NetworkSettings
+from palimpsest.networks import AnyNetwork
 from palimpsest.schema import SettingsGroup
 from palimpsest.settings import FLOOR, Settings
 from palimpsest.task_files import TaskFiles
@@ -56,7 +56,7 @@ class TrainingJob(SettingsGroup):
     seed: int
     method: str
     method_settings: SerializeAsAny[SettingsGroup] | None
-    network: NetworkSettings
+    network: AnyNetwork
     base: BaseSettings | None
     """None unless this training makes the base network."""
     training: TrainingSettings

@@ -26,6 +26,7 @@ RENAMED = {
     "task_pace": "head_lr_multiplier",
     "pace": "lr_multiplier",
     "score_share": "score_lr_end",
+    "network.resblock_width": "networks.resblock.width",
 }
 """New names of settings by their old ones: a key of any group, or the full path of one."""
 
@@ -159,7 +160,8 @@ def explain(problem: Any) -> str:
     if problem["type"] == "extra_forbidden" and (new := RENAMED.get(path) or RENAMED.get(location[-1])):
         return f"{path}: was renamed; write {new} in its place"
     if problem["type"] == "extra_forbidden":
-        return f"{path}: unknown setting{nearest(location[-1], names_at(problem['loc'][:-1]))}"
+        others = set(names_at(problem["loc"][:-1])) - {location[-1]}  # which another network or kind may have
+        return f"{path}: unknown setting{nearest(location[-1], sorted(others))}"
     message = form_of(problem, path) or problem["msg"].removeprefix("Value error, ")
     return f"{path}: {message}" if path else message
 

@@ -8,15 +8,16 @@ line; `palimpsest.jobs` cuts out what a single job depends on.
 import typing
 from typing import Annotated
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from palimpsest.composition_settings import CompositionSettings
 from palimpsest.data.settings import DatasetSettings
-from palimpsest.errors import nearest
+from palimpsest.errors import SettingsError, nearest
 from palimpsest.groups import BaseSettings, PictureSettings, TrainingOverrides, TrainingSettings
 from palimpsest.layout import Layout
-from palimpsest.methods import METHODS, entry_of
+from palimpsest.methods import METHODS, entry_of, refusal, works_on
 from palimpsest.methods.settings import AnyMethodSettings, default_method_settings
+from palimpsest.networks import DEFAULT, AnyNetwork, AnyNetworks, default_network, network_settings
 from palimpsest.networks.settings import NetworkSettings
 from palimpsest.schema import Name, SettingsGroup, UserPath
 from palimpsest.tasks import AnyTask
@@ -38,12 +39,15 @@ class Settings(SettingsGroup):
     """A folder in the native COCO / VOC layout, read in place of downloads."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     methods: Annotated[list[str], Field(min_length=1)]
-    """Names of methods; `all` stands for every one."""
+    """Names of methods; `all` stands for every one that works on the network."""
     sequence: Annotated[list[Name], Field(min_length=1)]
     """The tasks in the order in which they are learned; the first makes the base network."""
     samples: Annotated[int, Field(ge=1)] = 6
     """Pictures of each task that the report shows."""
-    network: NetworkSettings = NetworkSettings()
+    network: AnyNetwork = Field(default_factory=default_network)
+    """The network of every method that brings none of its own."""
+    networks: AnyNetworks = {}
+    """By name, the networks that methods bring, as far as they differ from `network`."""
     base: BaseSettings = BaseSettings()
     autoencoder: TrainingOverrides = TrainingOverrides()
     """How the training of the residual networks' auto-encoder differs from that of the base task."""
@@ -64,10 +68,14 @@ class Settings(SettingsGroup):
             return Layout(self.preset)
         return Layout(self.preset, self.variant.name, self.variant.own_base)
 
-    @field_validator("methods", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _all_methods(cls, methods: object) -> object:
-        return list(METHODS) if methods in ("all", ["all"]) else methods
+    def _all_methods(cls, values: object) -> object:
+        if not isinstance(values, dict) or values.get("methods") not in ("all", ["all"]):
+            return values
+        network = values.get("network")
+        name = network.get("name", DEFAULT) if isinstance(network, dict) else DEFAULT
+        return {**values, "methods": [method for method in METHODS if works_on(method, str(name))]}
 
     @model_validator(mode="after")
     def _names_exist(self) -> typing.Self:
@@ -91,14 +99,12 @@ class Settings(SettingsGroup):
         return self
 
     @model_validator(mode="after")
-    def _kind_of_network_is_the_methods(self) -> typing.Self:
-        residual = ", ".join(name for name, entry in METHODS.items() if entry.blocks is not None)
-        for name in ("name", "blocks"):
-            if name in self.network.model_fields_set:
-                raise ValueError(
-                    f"network.{name}: is set by the method, so leave it out; methods with residual blocks are "
-                    f"{residual}: name them under methods"
-                )
+    def _methods_work_on_the_network(self) -> typing.Self:
+        used = [("methods", method) for method in self.methods]
+        used += [(f"compositions.{number}.method", made.method) for number, made in enumerate(self.compositions)]
+        for key, method in used:
+            if not works_on(method, self.network.name):
+                raise ValueError(f"{key}: {refusal(method, self.network.name)}")
         return self
 
     @model_validator(mode="after")
@@ -159,12 +165,23 @@ class Settings(SettingsGroup):
         return {made.name: made for made in self.compositions if {made.first, made.second} <= {*self.sequence}}
 
     def network_of(self, method: str) -> NetworkSettings:
-        """Return the network that a method works on."""
-        blocks, network = entry_of(method).blocks, self.network.model_copy(update={"resblock_width": None})
-        if blocks is None:
-            return network
-        width = self.network.resblock_width or network.width
-        return network.model_copy(update={"name": "resblock", "blocks": blocks, "width": width})
+        """Return the network that a method works on.
+
+        Raises:
+            SettingsError: the method does not work on the network of the settings.
+        """
+        entry = entry_of(method)
+        if entry.network is None:
+            if not works_on(method, self.network.name):
+                raise SettingsError(refusal(method, self.network.name))
+            return self.network
+        own = network_settings({"name": entry.network})
+        chosen = {key: value for key, value in self.network if key in type(own).model_fields}
+        changed = (
+            self.networks[entry.network].model_dump(exclude_unset=True) if entry.network in self.networks else {}
+        )
+        blocks = {} if entry.blocks is None else {"blocks": entry.blocks}
+        return network_settings({**chosen, **changed, **blocks, "name": entry.network})
 
 
 FLOOR = "floor"

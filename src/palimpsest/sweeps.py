@@ -25,7 +25,7 @@ Variants = dict[str, Mapping[str, Any]]
 """What is laid over, by the variant's name."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
-COMPARED = ("network", "base", "autoencoder", "training", "method_settings")
+COMPARED = ("network", "networks", "base", "autoencoder", "training", "method_settings")
 """What a variant may change, beside the loss of its tasks and the length of the sequence: all else decides what is
 learned or measured, and figures could not be compared."""
 PLACES = {"base": ("encoder_weights",), "training": ("threads", "accelerator", "devices")}

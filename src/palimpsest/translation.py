@@ -234,8 +234,8 @@ def expect_room(network: Network, photograph: Pixels, name: Path | str) -> None:
     if needed > free:
         raise DataError(
             f"{name}: {width}×{height} pixels would take about {needed / 2**30:.1f} GiB of memory, of which "
-            f"{free / 2**30:.1f} GiB are free: residual networks see a photograph whole. Give a smaller one, of up "
-            f"to {free / per_pixel / 1e6:.1f} megapixels, or choose a method without residual blocks"
+            f"{free / 2**30:.1f} GiB are free: this network needs a photograph whole. Give a smaller one, of up "
+            f"to {free / per_pixel / 1e6:.1f} megapixels, or choose a method on another network"
         )
 
 

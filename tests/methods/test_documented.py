@@ -18,9 +18,8 @@ from palimpsest.methods import METHODS, Entry, build_method
 from palimpsest.methods.base import Component, EarlierTask, Start
 from palimpsest.methods.settings import default_method_settings
 from palimpsest.networks import build_network
-from palimpsest.networks.settings import NetworkSettings
-from palimpsest.networks.trunk import batchnorm_state, trunk_state
-from tests.conftest import ROOT
+from palimpsest.networks.trunk import normalisation_state, trunk_state
+from tests.conftest import ROOT, network_for
 
 Study = Any
 NAME = "palimpsest.methods.gain"
@@ -77,9 +76,8 @@ def test_a_row_has_the_final_quality_that_was_measured_and_a_dash_without(method
 @pytest.mark.parametrize("method", ROWS)
 def test_a_task_takes_as_many_bytes_as_the_table_says(method: str) -> None:
     entry = METHODS[method]
-    blocks = {} if entry.blocks is None else {"name": "resblock", "blocks": entry.blocks}
-    network = build_network(NetworkSettings(width=64, **blocks), head_channels=21)  # type: ignore[arg-type]
-    base = Component("network", {**trunk_state(network), **batchnorm_state(network)})
+    network = build_network(network_for(method, width=64), head_channels=21)
+    base = Component("network", {**trunk_state(network), **normalisation_state(network)})
     earlier = (EarlierTask(None, (base,)),) if entry.starts_from == "previous" and method != "packnet" else ()  # type: ignore[arg-type]
     learner = build_method(method, default_method_settings().of(method))
     task = SimpleNamespace(name="task", head_channels=21)

@@ -9,7 +9,7 @@ from torch import nn
 from palimpsest.analysis.masks import masks_of, zeros
 from palimpsest.errors import StorageError
 from palimpsest.groups import TrainingSettings
-from palimpsest.methods import BASE, METHODS, build_method, entry_of
+from palimpsest.methods import BASE, METHODS, build_method
 from palimpsest.methods.adapter_settings import AdapterSettings
 from palimpsest.methods.base import Component, EarlierTask, Method, Start
 from palimpsest.methods.batchnorm_settings import BatchnormSettings
@@ -17,8 +17,8 @@ from palimpsest.methods.masks import BinaryMask
 from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.methods.settings import default_method_settings
 from palimpsest.networks import build_network
-from palimpsest.networks.settings import NetworkSettings
 from palimpsest.networks.trunk import trunk_layers
+from tests.conftest import network_for
 
 Study = Any
 TRAINING = TrainingSettings(learning_rate=0.01, weight_decay=0.02, head_lr_multiplier=3.0)
@@ -29,9 +29,7 @@ BATCHNORMS = 18
 
 def network_of(name: str) -> nn.Module:
     """A network of width 2 as a method works on."""
-    blocks = entry_of(name).blocks
-    kind = {} if blocks is None else {"name": "resblock", "blocks": blocks}
-    return build_network(NetworkSettings(width=2, **kind), 3)  # type: ignore[arg-type]
+    return build_network(network_for(name, width=2), 3)
 
 
 @pytest.fixture
@@ -108,15 +106,15 @@ def test_each_group_has_the_settings_that_are_its_own(network: nn.Module) -> Non
     assert (weights.learning_rate, weights.weight_decay) == (0.01, 0.02)
     assert (task.learning_rate, task.weight_decay) == (pytest.approx(0.03), 0.0)
     assert (len(weights.parameters), len(task.parameters)) == (CONVOLUTIONS, 2 * BATCHNORMS + 2)
-    _, (scores, task) = begun("piggyback", build_network(NetworkSettings(width=2), 3))
+    _, (scores, task) = begun("piggyback", network_of(BASE))
     assert (scores.learning_rate, scores.weight_decay) == (3e-3, 0.0)
     assert task.learning_rate == pytest.approx(0.03)
     assert (len(scores.parameters), len(task.parameters)) == (CONVOLUTIONS, 2 * BATCHNORMS + 2)
     learner = build_method("adapter", AdapterSettings(lr_multiplier=5.0))
-    adapters, task = learner.begin_task(Start(build_network(NetworkSettings(width=2), 3), None, TRAINING))  # type: ignore[arg-type]
+    adapters, task = learner.begin_task(Start(network_of(BASE), None, TRAINING))  # type: ignore[arg-type]
     assert (adapters.learning_rate, task.learning_rate) == (pytest.approx(0.05), pytest.approx(0.03))
     learner = build_method("batchnorm", BatchnormSettings(lr_multiplier=2.0))
-    (task,) = learner.begin_task(Start(build_network(NetworkSettings(width=2), 3), None, TRAINING))  # type: ignore[arg-type]
+    (task,) = learner.begin_task(Start(network_of(BASE), None, TRAINING))  # type: ignore[arg-type]
     assert task.learning_rate == pytest.approx(0.06)
 
 

@@ -13,13 +13,13 @@ from palimpsest.methods.packnet import PackNet, pack_numbers, packed_layers, unp
 from palimpsest.methods.packnet_settings import PackNetSettings
 from palimpsest.methods.reparametrised import original
 from palimpsest.networks import build_network
-from palimpsest.networks.settings import NetworkSettings
 from palimpsest.networks.trunk import trunk_layers
+from palimpsest.networks.unet_settings import UNetSettings
 
 
 def plain(components: list[Component]) -> nn.Module:
     """The network that runs what was stored last."""
-    network = build_network(NetworkSettings(width=2), 3)
+    network = build_network(UNetSettings(width=2), 3)
     tensors = {name: tensor for component in components for name, tensor in component.tensors.items()}
     PackNet(PackNetSettings()).load_weights(network, {}, tensors)
     return network
@@ -43,7 +43,7 @@ def learn(network: nn.Module, earlier: list[Component], keep: float) -> tuple[Pa
 
 def test_each_task_owns_weights_of_its_own_which_no_later_one_moves() -> None:
     torch.manual_seed(0)
-    first, stored_first = learn(build_network(NetworkSettings(width=2), 3), [], keep=0.5)
+    first, stored_first = learn(build_network(UNetSettings(width=2), 3), [], keep=0.5)
     second, stored_second = learn(plain(stored_first), stored_first, keep=0.5)
     assert (first.number, second.number) == (1, 2)
     owners = {}
@@ -52,7 +52,7 @@ def test_each_task_owns_weights_of_its_own_which_no_later_one_moves() -> None:
         weights = tensors["network"]
         owners[len(owners)] = {
             name: unpack_numbers(tensors["owners"][f"{name}.owner"], weights[f"{name}.weight"].shape)
-            for name, _ in trunk_layers(build_network(NetworkSettings(width=2), 3))
+            for name, _ in trunk_layers(build_network(UNetSettings(width=2), 3))
         }
     before, after = ({c.name: c.tensors for c in stored}["network"] for stored in (stored_first, stored_second))
     for name, owner in owners[1].items():
@@ -68,7 +68,7 @@ def test_each_task_owns_weights_of_its_own_which_no_later_one_moves() -> None:
 
 def test_an_earlier_task_runs_without_the_weights_of_later_ones() -> None:
     torch.manual_seed(0)
-    _, stored_first = learn(build_network(NetworkSettings(width=2), 3), [], keep=0.5)
+    _, stored_first = learn(build_network(UNetSettings(width=2), 3), [], keep=0.5)
     alone = plain(stored_first)
     _, stored_second = learn(plain(stored_first), stored_first, keep=0.5)
     own = [c for c in stored_first if not c.shared]
@@ -80,19 +80,19 @@ def test_an_earlier_task_runs_without_the_weights_of_later_ones() -> None:
 
 def test_the_room_that_is_left_is_told_and_where_there_is_none_the_setting_is_named() -> None:
     torch.manual_seed(0)
-    half, stored = learn(build_network(NetworkSettings(width=2), 3), [], keep=0.5)
-    network = build_network(NetworkSettings(width=2), 3)
+    half, stored = learn(build_network(UNetSettings(width=2), 3), [], keep=0.5)
+    network = build_network(UNetSettings(width=2), 3)
     half.begin_task(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
     assert half.diagnostics(network) == {"free": 0.0}  # nothing is given back before it prunes
     half.after_step(network, 1.0)
     assert half.diagnostics(network)["free"] == pytest.approx(0.5, abs=0.01)
-    _, stored = learn(build_network(NetworkSettings(width=2), 3), [], keep=1 - 1e-9)
+    _, stored = learn(build_network(UNetSettings(width=2), 3), [], keep=1 - 1e-9)
     with pytest.raises(TrainingError, match=r"no weight is free for task 2: lower method_settings\.packnet\.keep"):
         learn(plain(stored), stored, keep=1 - 1e-9)
 
 
 def test_the_smallest_weights_are_given_back() -> None:
-    network = build_network(NetworkSettings(width=2), 3)
+    network = build_network(UNetSettings(width=2), 3)
     method = PackNet(PackNetSettings(keep=0.25))
     method.begin_task(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
     method.after_step(network, 1.0)

@@ -12,8 +12,8 @@ from palimpsest.methods.base import Component, EarlierTask, Start
 from palimpsest.methods.reparametrised import Reparametrised, learned
 from palimpsest.methods.settings import default_method_settings
 from palimpsest.networks import build_network
-from palimpsest.networks.settings import NetworkSettings
 from palimpsest.networks.trunk import trunk_layers
+from tests.conftest import network_for
 
 SETTINGS = default_method_settings()
 NAMES = [name for name in METHODS if isinstance(build_method(name, SETTINGS.of(name)), Reparametrised)]
@@ -26,9 +26,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 
 def network_of(name: str) -> nn.Module:
     """A network of width 4 as the method works on."""
-    blocks = METHODS[name].blocks
-    kind = {} if blocks is None else {"name": "resblock", "blocks": blocks}
-    return build_network(NetworkSettings(width=4, **kind), 3)  # type: ignore[arg-type]
+    return build_network(network_for(name, width=4), 3)
 
 
 def begun(name: str, changes: dict[str, Any]) -> tuple[Reparametrised, nn.Module, dict[str, Tensor]]:

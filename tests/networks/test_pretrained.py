@@ -6,6 +6,7 @@ from torch import Tensor
 
 from palimpsest.errors import DataError
 from palimpsest.networks.pretrained import load_encoder
+from palimpsest.networks.resblock import ResblockNetwork
 from palimpsest.networks.trunk import trunk_state
 from palimpsest.networks.unet import UNet
 
@@ -68,6 +69,12 @@ def test_a_network_of_another_width_is_told_what_it_needs(tmp_path: Path) -> Non
     torch.save(vgg(VGG16, width=4), tmp_path / "vgg.pth")
     with pytest.raises(DataError, match=r"vgg\.pth: expected \(2, 3, 3, 3\) for encoder.*width: 64"):
         load_encoder(UNet(2, 3), tmp_path / "vgg.pth")
+
+
+def test_a_network_without_an_encoder_does_not_pass_over_the_weights_in_silence(tmp_path: Path) -> None:
+    torch.save(vgg(VGG13), tmp_path / "vgg.pth")
+    with pytest.raises(DataError, match=r"vgg\.pth: the network has no encoder .*; remove base\.encoder_weights$"):
+        load_encoder(ResblockNetwork(2, 3), tmp_path / "vgg.pth")
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"features.0.weight": 3}, torch.zeros(3)])

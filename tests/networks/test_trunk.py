@@ -3,11 +3,11 @@ import torch
 from torch import nn
 
 from palimpsest.networks.trunk import (
-    batchnorm_layers,
-    batchnorm_state,
     freeze,
     head_state,
     let_train,
+    normalisation_layers,
+    normalisation_state,
     task_parameters,
     trunk_layers,
     trunk_state,
@@ -21,11 +21,11 @@ def network() -> UNet:
 
 
 def test_trunk_batchnorm_and_head_are_the_whole_network_and_share_nothing(network: UNet) -> None:
-    parts = [trunk_state(network), batchnorm_state(network), head_state(network)]
+    parts = [trunk_state(network), normalisation_state(network), head_state(network)]
     names = [name for part in parts for name in part]
     assert len(names) == len(set(names))
     left = {name for name in network.state_dict() if name not in names}
-    assert left == {f"{name}.num_batches_tracked" for name, _ in batchnorm_layers(network)}
+    assert left == {f"{name}.num_batches_tracked" for name, _ in normalisation_layers(network)}
     state = network.state_dict()
     assert all(torch.equal(tensor, state[name]) for part in parts for name, tensor in part.items())
 
@@ -51,7 +51,7 @@ def test_a_part_of_the_trunk_has_the_names_of_the_whole(network: UNet) -> None:
 
 
 def test_batchnorm_is_stored_with_its_statistics(network: UNet) -> None:
-    state = batchnorm_state(network)
+    state = normalisation_state(network)
     assert {name.rpartition(".")[2] for name in state} == {"weight", "bias", "running_mean", "running_var"}
     assert len(state) == 4 * 18
 
@@ -71,5 +71,5 @@ def test_freezing_stops_every_gradient_and_letting_train_gives_it_back(network: 
 
 
 def test_states_are_cut_off_from_the_gradient(network: UNet) -> None:
-    for state in (trunk_state(network), batchnorm_state(network), head_state(network)):
+    for state in (trunk_state(network), normalisation_state(network), head_state(network)):
         assert not any(tensor.requires_grad for tensor in state.values())

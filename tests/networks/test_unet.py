@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from palimpsest.networks import build_network
-from palimpsest.networks.settings import NetworkSettings
 from palimpsest.networks.unet import Stage, UNet, UpBlock, start_as_nearest_neighbour
+from palimpsest.networks.unet_settings import UNetSettings
 
 MIB = 2**20
 
@@ -16,7 +16,7 @@ def parameters(module: nn.Module) -> int:
 @pytest.fixture(scope="module")
 def study() -> UNet:
     """The study's network."""
-    return build_network(NetworkSettings(), head_channels=21)
+    return build_network(UNetSettings(), head_channels=21)
 
 
 def test_the_network_of_the_study_has_its_parameters_and_its_size(study: UNet) -> None:
@@ -53,7 +53,7 @@ def test_the_channels_are_those_of_the_study(study: UNet) -> None:
 @pytest.mark.parametrize("padding", ["zeros", "reflect", "replicate"])
 @pytest.mark.parametrize("shape", [(32, 32), (32, 48), (64, 16 * 5)])
 def test_what_comes_out_has_the_size_of_what_goes_in(padding: str, shape: tuple[int, int]) -> None:
-    network = build_network(NetworkSettings(width=2, padding=padding), head_channels=5).eval()  # type: ignore[arg-type]
+    network = build_network(UNetSettings(width=2, padding=padding), head_channels=5).eval()  # type: ignore[arg-type]
     assert network(torch.rand(2, 3, *shape)).shape == (2, 5, *shape)
 
 
@@ -88,7 +88,7 @@ def test_pictures_are_centred_before_the_first_convolution() -> None:
 
 def test_the_padding_is_the_one_of_the_settings() -> None:
     for padding in ("zeros", "reflect", "replicate"):
-        network = build_network(NetworkSettings(width=1, padding=padding), 1)
+        network = build_network(UNetSettings(width=1, padding=padding), 1)
         modes = {m.padding_mode for m in network.modules() if isinstance(m, nn.Conv2d) and m is not network.head}
         assert modes == {padding}
 

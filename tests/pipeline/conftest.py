@@ -34,7 +34,8 @@ CARRIED = (
 )
 
 SMALL: dict[str, Any] = {
-    "network": {"width": 2, "resblock_width": 2},
+    "network": {"width": 2},
+    "networks": {"resblock": {"width": 2}},
     "pictures": {"size": 32, "crop": 32},
     "training": {"steps": 4, "batch_size": 4, "steps_per_epoch": 2, "learning_rate": 0.01},
     "base": {"steps": 4},

@@ -57,7 +57,7 @@ def test_the_example_of_the_documents_paints_every_task(
     study = stored_study("piggyback")
     monkeypatch.setattr("palimpsest.params.read", lambda path: {})
     monkeypatch.setattr("palimpsest.params.resolve", lambda params: study.settings)
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/design.md").read_text("utf-8"), re.DOTALL)
+    _, code = re.findall(r"```python\n(.*?)```", (ROOT / "docs/design.md").read_text("utf-8"), re.DOTALL)
     painted: list[tuple[str, Any]] = []
     exec(code + "    seen.append((task.name, painted))\n", {"seen": painted})
     assert [name for name, _ in painted] == study.settings.sequence

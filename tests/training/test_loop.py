@@ -19,8 +19,8 @@ from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.methods.piggyback import Piggyback
 from palimpsest.methods.reparametrised import learned
 from palimpsest.networks import build_network
-from palimpsest.networks.settings import NetworkSettings
-from palimpsest.networks.trunk import batchnorm_layers, trunk_layers
+from palimpsest.networks.trunk import normalisation_layers, trunk_layers
+from palimpsest.networks.unet_settings import UNetSettings
 from palimpsest.tasks.base import Batch, Task
 from palimpsest.training.loop import Plan, TaskData, clip, describe, schedule, start_fabric, train, turns_of
 
@@ -89,7 +89,7 @@ class Toy:
         settings = TrainingSettings(**{**SMALL, **training})
         torch.manual_seed(3)  # so narrow a network misses a class from every third start
         self.task: Task = study.task("shapes")
-        self.network: nn.Module = build_network(NetworkSettings(width=2), 3)
+        self.network: nn.Module = build_network(UNetSettings(width=2), 3)
         self.method = method or build_method("scratch", None)
         self.groups = self.method.begin_task(Start(self.network, self.task, settings))
         self.plan = Plan(settings, folder / "a.resume", "key")
@@ -188,7 +188,7 @@ def test_batchnorm_keeps_its_statistics_in_the_last_steps_and_trains_on(new_stud
 
     class Looking(Watching):
         def after_step(self, network: nn.Module, progress: float) -> None:
-            (_, layer), *_ = batchnorm_layers(network)
+            (_, layer), *_ = normalisation_layers(network)
             statistics.append(layer.running_mean.clone())  # type: ignore[operator]
             scales.append(layer.weight.detach().clone())  # type: ignore[operator]
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
+from palimpsest.networks import NETWORKS
+
 if TYPE_CHECKING:
     from palimpsest.methods.base import Method
 
@@ -39,8 +41,16 @@ class Entry:
     """``module:class`` of its settings; the module imports no PyTorch. Empty for a method without settings."""
     base: str = BASE
     """The training or method whose base task makes the base network."""
+    network: str | None = None
+    """Network that the method brings of its own; None for the one that the user chooses."""
     blocks: int | None = None
-    """Residual blocks at each place of a residual network; None for the network of the settings."""
+    """Residual blocks at each place of a residual network that the method brings."""
+    networks: tuple[str, ...] = ()
+    """Networks that the method works on, where the facts below do not say it; empty for all."""
+    kernels: bool = False
+    """Whether every layer of the network has to be a convolution, since the method computes with 4-D kernels."""
+    part: str = ""
+    """Part of the network that becomes the task's own, and that the network has to have."""
     can_blend: bool = False
     """Whether two tasks can be blended, since the weights of each are those of the base under a mask."""
 
@@ -72,7 +82,7 @@ METHODS: dict[str, Entry] = {
         settings="palimpsest.methods.packnet_settings:PackNetSettings",
         learns_base_task=True,
     ),
-    "decoder": Entry("palimpsest.methods.decoder:Decoder", starts_from="base", adds_to_base=True),
+    "decoder": Entry("palimpsest.methods.decoder:Decoder", starts_from="base", adds_to_base=True, part="decoder"),
     "batchnorm": Entry(
         "palimpsest.methods.batchnorm:Batchnorm",
         starts_from="base",
@@ -84,8 +94,11 @@ METHODS: dict[str, Entry] = {
         starts_from="base",
         settings="palimpsest.methods.adapter_settings:AdapterSettings",
         adds_to_base=True,
+        kernels=True,
     ),
-    "modulation": Entry("palimpsest.methods.modulation:FilterModulation", starts_from="base", adds_to_base=True),
+    "modulation": Entry(
+        "palimpsest.methods.modulation:FilterModulation", starts_from="base", adds_to_base=True, kernels=True
+    ),
     "bitdelta": Entry(
         "palimpsest.methods.bitdelta:BitDelta",
         starts_from="base",
@@ -117,6 +130,7 @@ METHODS: dict[str, Entry] = {
         starts_from="previous",
         settings="palimpsest.methods.piggyback_gan_settings:PiggybackGanSettings",
         adds_to_base=True,
+        kernels=True,
     ),
     "joint": Entry("palimpsest.methods.joint:Joint", starts_from="nothing", learns_base_task=True, together=True),
     "resblock6": Entry(
@@ -125,6 +139,7 @@ METHODS: dict[str, Entry] = {
         adds_to_base=True,
         learns_base_task=True,
         base=AUTOENCODER,
+        network="resblock",
         blocks=6,
     ),
     "resblock9": Entry(
@@ -133,6 +148,7 @@ METHODS: dict[str, Entry] = {
         adds_to_base=True,
         learns_base_task=True,
         base=AUTOENCODER,
+        network="resblock",
         blocks=9,
     ),
     "piggyback-resblock": Entry(
@@ -141,6 +157,7 @@ METHODS: dict[str, Entry] = {
         settings="palimpsest.methods.masks_settings:MaskSettings",
         adds_to_base=True,
         base="resblock6",
+        network="resblock",
         blocks=6,
         can_blend=True,
     ),
@@ -150,7 +167,11 @@ METHODS: dict[str, Entry] = {
 BASES: dict[str, Entry] = {
     BASE: Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing", learns_base_task=True),
     AUTOENCODER: Entry(
-        "palimpsest.methods.scratch:Scratch", starts_from="nothing", learns_base_task=True, blocks=0
+        "palimpsest.methods.scratch:Scratch",
+        starts_from="nothing",
+        learns_base_task=True,
+        network="resblock",
+        blocks=0,
     ),
 }
 """Trainings that no method is compared by, each of the base task: a whole network from random weights."""
@@ -159,6 +180,31 @@ BASES: dict[str, Entry] = {
 def entry_of(name: str) -> Entry:
     """What is entered of a method, or of a training that makes a base network."""
     return BASES[name] if name in BASES else METHODS[name]
+
+
+def networks_of(method: str) -> list[str]:
+    """Return the names of the networks that a method works on; its own, where it brings one."""
+    entry = entry_of(method)
+    if entry.network is not None:
+        return [entry.network]
+    return [
+        name
+        for name, network in NETWORKS.items()
+        if name in (entry.networks or NETWORKS)
+        and (network.kernels_only or not entry.kernels)
+        and (not entry.part or entry.part in network.parts)
+    ]
+
+
+def works_on(method: str, network: str) -> bool:
+    """Return whether a method can be used where the user chooses a network; one with its own network always can."""
+    return entry_of(method).network is not None or network in networks_of(method)
+
+
+def refusal(method: str, network: str) -> str:
+    """Return why a method cannot be used on the chosen network, and what to do."""
+    names = ", ".join(networks_of(method))
+    return f"{method} does not work on the network {network!r}; remove {method}, or set network.name to {names}"
 
 
 def build_method(name: str, settings: Any) -> "Method":

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from palimpsest.methods.base import ParameterGroup, Start
 from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, modules_group
-from palimpsest.networks.trunk import Convolution, trunk_layers
+from palimpsest.networks.trunk import Layer, trunk_layers
 
 
 class Pointwise(LayerWeight):
@@ -64,11 +64,11 @@ class Adapter(Reparametrised):
         """Of a 1×1 convolution, or of two factors."""
         return ("mixture", "filters") if self.settings.rank else ("point",)
 
-    def layers(self, network: nn.Module) -> Iterator[tuple[str, Convolution]]:
+    def layers(self, network: nn.Module) -> Iterator[tuple[str, Layer]]:
         """The convolutions that have a middle."""
         return ((name, layer) for name, layer in trunk_layers(network) if isinstance(layer, nn.Conv2d))
 
-    def make_parametrization(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+    def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
         """An adapter that adds nothing yet."""
         weight = layer.weight.detach()
         return LowRank(weight, self.settings.rank) if self.settings.rank else Pointwise(weight)
@@ -77,7 +77,7 @@ class Adapter(Reparametrised):
         """The adapters."""
         return [modules_group("adapters", modules, start, self.settings.lr_multiplier)]
 
-    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
+    def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """The sum of both convolutions' weights."""
         if self.settings.rank:
             return with_product(base, stored["mixture"], stored["filters"])

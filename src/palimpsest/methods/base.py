@@ -32,7 +32,9 @@ resblock6, 9        base        residual blocks                                 
 piggyback-resblock  base        scores over frozen blocks                                  mask
 ==================  ==========  ============================  ===========================  ========================
 
-BatchNorm and the 1×1 head belong to the task in every method: they always train and are always stored.
+Normalisation (component ``batchnorm``) and the 1×1 head belong to the task in every method: they always train and
+are always stored. The rest of a network is its trunk (`palimpsest.networks.trunk`). Methods over frozen weights
+leave the trunk's biases and bare parameters, as a layer scale, at the base's values.
 """
 
 from abc import ABC, abstractmethod
@@ -46,11 +48,12 @@ from torch import Tensor, nn
 from palimpsest.errors import StorageError
 from palimpsest.groups import TrainingSettings
 from palimpsest.networks.trunk import (
-    batchnorm_state,
+    UNUSED,
     head_state,
     let_train,
+    normalisation_state,
     task_parameters,
-    trunk_layers,
+    trunk_parameters,
     trunk_state,
 )
 from palimpsest.tasks.base import Batch, Task
@@ -165,7 +168,7 @@ class Method(ABC):
         Parametrizations are evaluated. `store` has no part in it, so that a measurement of these tensors can be
         compared with what is stored.
         """
-        return {**trunk_state(network), **batchnorm_state(network), **head_state(network)}
+        return {**trunk_state(network), **normalisation_state(network), **head_state(network)}
 
     def load_weights(self, network: nn.Module, base: State, tensors: State) -> None:
         """Make ``network`` run a stored task, whatever it ran before.
@@ -179,18 +182,12 @@ class Method(ABC):
         """
         require_task(network, tensors)
         state = {**base, **tensors}
-        missing = [name for name in network.state_dict() if name not in state and not name.endswith(UNUSED)]
-        if missing:
-            raise StorageError(f"the stored task lacks {missing[0]!r}: it is not whole")
+        require_whole(network, state)
         load_into(network, state)
 
 
-UNUSED = "num_batches_tracked"
-"""Buffer of BatchNorm that no output depends on, and that is not stored."""
-
-
 def require_task(network: nn.Module, tensors: State) -> None:
-    """Refuse a stored task that lacks something of BatchNorm or head.
+    """Refuse a stored task that lacks a tensor of normalisation or head.
 
     Raises:
         StorageError: names it.
@@ -199,6 +196,17 @@ def require_task(network: nn.Module, tensors: State) -> None:
         missing = sorted(set(component.tensors) - set(tensors))
         if missing:
             raise StorageError(f"the stored task lacks {missing[0]!r} ({component.name}): it is not whole")
+
+
+def require_whole(network: nn.Module, tensors: State) -> None:
+    """Refuse tensors that are not all of a network's.
+
+    Raises:
+        StorageError: names the first that is missing.
+    """
+    missing = [name for name in network.state_dict() if name not in tensors and not name.endswith(UNUSED)]
+    if missing:
+        raise StorageError(f"the stored task lacks {missing[0]!r}: it is not whole")
 
 
 def load_into(network: nn.Module, tensors: State) -> None:
@@ -219,26 +227,25 @@ def load_into(network: nn.Module, tensors: State) -> None:
 
 
 def task_components(network: nn.Module) -> list[Component]:
-    """BatchNorm and head, which every method stores with the task."""
+    """Return normalisation and head, which every method stores with the task."""
     return [
-        Component("batchnorm", batchnorm_state(network)),
+        Component("batchnorm", normalisation_state(network)),
         Component("head", head_state(network)),
     ]
 
 
 def task_group(start: Start, parameters: Iterable[nn.Parameter] | None = None) -> ParameterGroup:
-    """BatchNorm and head, which train in every method, at a pace of their own; those of several tasks, if given."""
+    """Return normalisation and head as one group; the given parameters where several tasks have their own."""
     own = let_train(task_parameters(start.network) if parameters is None else parameters)
     return ParameterGroup("task", own, start.training.learning_rate * start.training.head_lr_multiplier)
 
 
 def everything(start: Start) -> list[ParameterGroup]:
-    """All of the network: the trunk's convolutions, BatchNorm and head."""
+    """Return the whole network as groups: the trunk, then normalisation and head."""
     return [weight_group(start), task_group(start)]
 
 
 def weight_group(start: Start, part: str = "") -> ParameterGroup:
-    """The trunk's convolutions; those of one part, as ``decoder``, where given."""
-    layers = [layer for name, layer in trunk_layers(start.network) if name.startswith(part)]
-    weights = let_train(p for layer in layers for p in layer.parameters())
+    """Return the trunk as one group; one part of it, as ``decoder``, where given."""
+    weights = let_train(trunk_parameters(start.network, part))
     return ParameterGroup("weights", weights, start.training.learning_rate, start.training.weight_decay)

@@ -20,7 +20,7 @@ from palimpsest.methods.base import ParameterGroup, Start
 from palimpsest.methods.bitdelta_settings import BitDeltaSettings
 from palimpsest.methods.masks import pack, unpack
 from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, learned, modules_group
-from palimpsest.networks.trunk import Convolution, output_channels, trunk_layers
+from palimpsest.networks.trunk import Layer, output_channels, trunk_layers
 
 
 class _Quantised(torch.autograd.Function):
@@ -51,7 +51,7 @@ class QuantisedDelta(LayerWeight):
         self.register_buffer("quantised", torch.zeros((), dtype=torch.bool, device=weight.device))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """(a, b, h, w); the same shape."""
+        """Any shape; the same shape."""
         if self.quantised:
             added: Tensor = _Quantised.apply(self.delta, self.scale, self.directions())
             return weight + added
@@ -93,7 +93,7 @@ class BitDelta(Reparametrised):
         """Signs and scales, and where they count with a threshold."""
         return ("sign", "scale", "taken") if self.settings.threshold else ("sign", "scale")
 
-    def make_parametrization(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+    def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
         """No change yet."""
         return QuantisedDelta(layer.weight.detach(), output_channels(layer), self.settings)
 
@@ -111,7 +111,7 @@ class BitDelta(Reparametrised):
             if not delta.quantised:
                 delta.quantise()
 
-    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
+    def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """The base's weight plus the stored change."""
         everywhere = torch.ones_like(base, dtype=torch.bool)
         taken = unpack(stored["taken"], base.shape) if self.settings.threshold else everywhere

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from palimpsest.methods.base import Component, ParameterGroup, Start
 from palimpsest.methods.fine_tune import FineTune
-from palimpsest.networks.trunk import batchnorm_layers, trunk_layers
+from palimpsest.networks.trunk import joined, normalisation_layers, trunk_modules
 from palimpsest.tasks.base import Batch
 
 FISHER = "fisher"
@@ -42,12 +42,14 @@ class Ewc(FineTune):
         return super().begin_task(start)
 
     def held(self, network: nn.Module) -> dict[str, nn.Parameter]:
-        """The parameters that all tasks share."""
-        layers = [
-            *trunk_layers(network),
-            *(batchnorm_layers(network) if self.settings.batchnorm == "shared" else ()),
-        ]
-        return {f"{name}.{key}": p for name, layer in layers for key, p in layer.named_parameters(recurse=False)}
+        """Return the parameters that all tasks share."""
+        trunk = {
+            joined(n, key): p for n, m in trunk_modules(network) for key, p in m.named_parameters(recurse=False)
+        }
+        if self.settings.batchnorm != "shared":
+            return trunk
+        normalisation = normalisation_layers(network)
+        return trunk | {joined(n, key): p for n, m in normalisation for key, p in m.named_parameters()}
 
     def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor | None:
         """λ/2 · Σ F (θ − θ*)²."""

@@ -17,7 +17,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from palimpsest.methods.base import Component, Method, ParameterGroup, Start, State, task_group, weight_group
-from palimpsest.networks.trunk import batchnorm_layers, trunk_state
+from palimpsest.networks.trunk import normalisation_layers, trunk_state
 
 BETAS = (0.5, 0.999)
 """Of AdamW. Between a task's steps all others move the weights: its mean of gradients is out of date sooner than
@@ -49,7 +49,7 @@ class Joint(Method):
     def begin_task(self, start: Start) -> list[ParameterGroup]:
         """Everything trains."""
         network, names = start.network, [task.name for task in start.together]
-        for name, layer in list(batchnorm_layers(network)):
+        for name, layer in list(normalisation_layers(network)):
             network.set_submodule(name, PerTask({task: copy.deepcopy(layer) for task in names}))
         width = network.get_parameter("head.weight").shape[1]
         network.head = PerTask({task.name: nn.Conv2d(width, task.head_channels, 1) for task in start.together})

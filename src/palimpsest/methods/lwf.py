@@ -19,10 +19,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _NormBase
 
 from palimpsest.methods.base import ParameterGroup, Start
 from palimpsest.methods.fine_tune import FineTune
-from palimpsest.networks.trunk import batchnorm_layers
+from palimpsest.networks.trunk import normalisation_layers
 from palimpsest.tasks.base import Batch, Task
 
 
@@ -44,7 +45,7 @@ class Lwf(FineTune):
         """λ₀ times the mean distance between the earlier tasks' answers now and before, in units of the loss."""
         device = loss.device
         self.teacher.to(device)
-        for layer, moving in batchnorm_pairs(self.teacher, network):
+        for layer, moving in normalisation_pairs(self.teacher, network):
             layer.train(self.shared and moving.training)
         terms = []
         for task, kept in self.earlier:
@@ -59,16 +60,17 @@ class Lwf(FineTune):
         return total
 
 
-def batchnorm_pairs(one: nn.Module, other: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """The BatchNorm layers of two networks alike, in pairs."""
-    pairs = zip(batchnorm_layers(one), batchnorm_layers(other), strict=True)
+def normalisation_pairs(one: nn.Module, other: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
+    """Return the normalisation layers of two networks of one architecture, in pairs."""
+    pairs = zip(normalisation_layers(one), normalisation_layers(other), strict=True)
     return ((layer, same) for (_, layer), (_, same) in pairs)
 
 
 @contextmanager
 def resting(network: nn.Module, batch_statistics: bool) -> Iterator[None]:
-    """BatchNorm moves no running statistics; it computes with them, or with those of the batch."""
-    momenta = {layer: layer.momentum for _, layer in batchnorm_layers(network) if layer.training}
+    """Keep BatchNorm's running statistics as they are; it computes with them, or with those of the batch."""
+    layers = [layer for _, layer in normalisation_layers(network) if isinstance(layer, _NormBase)]
+    momenta = {layer: layer.momentum for layer in layers if layer.training}
     for layer in momenta:
         layer.train(batch_statistics)
         layer.momentum = 0.0

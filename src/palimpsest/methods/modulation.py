@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from palimpsest.methods.base import ParameterGroup, Start
 from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, modules_group
-from palimpsest.networks.trunk import Convolution
+from palimpsest.networks.trunk import Layer
 
 SMALLEST = 1e-6
 """Where a kernel is flat its size counts as this."""
@@ -49,7 +49,7 @@ class FilterModulation(Reparametrised):
     component = "modulation"
     entries = ("size", "mean")
 
-    def make_parametrization(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+    def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
         """Size and mean as the base has them."""
         return Modulation(layer.weight.detach())
 
@@ -57,7 +57,7 @@ class FilterModulation(Reparametrised):
         """Sizes and means."""
         return [modules_group("modulation", modules, start)]
 
-    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
+    def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """The modulated kernels."""
         return modulated(standardised(base), stored["size"], stored["mean"])
 

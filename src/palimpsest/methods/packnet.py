@@ -4,7 +4,8 @@ Idea: a trained network can be pruned by half without loss; what becomes free is
 Formula: task k runs with W ∘ [0 < owner ≤ k]. Trained: the weights that no earlier task owns, for a share of
 the steps all of them, then those of largest magnitude that the task keeps; BatchNorm, head. Stored: one network
 and, for each weight, the number of the task that owns it. Forgets: nothing, since owned weights, BatchNorm and
-heads of earlier tasks stay as they are; but room runs out. Source: Mallya and Lazebnik, PackNet, CVPR 2018.
+heads of earlier tasks stay as they are; but room runs out. Biases and bare parameters of the trunk, as a layer
+scale, train with the first task and are frozen after it. Source: Mallya and Lazebnik, PackNet, CVPR 2018.
 Deliberately different: the first task starts from the base network that all methods share, and prunes it;
 BatchNorm belongs to each task (there it is frozen after the first).
 """
@@ -25,12 +26,13 @@ from palimpsest.methods.base import (
     State,
     load_into,
     require_task,
+    require_whole,
     task_components,
     task_group,
 )
 from palimpsest.methods.masks import pack, unpack
 from palimpsest.methods.reparametrised import LayerWeight, learned, original
-from palimpsest.networks.trunk import Convolution, freeze, let_train, trunk_layers
+from palimpsest.networks.trunk import Layer, freeze, let_train, trunk_layers, trunk_parameters, trunk_state
 
 NUMBER = "packnet.task"
 OWNER = "owner"
@@ -76,7 +78,7 @@ class PackNet(Method):
     """Prune, freeze what is kept, and train the rest for the next task."""
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """The weights that are free train, with BatchNorm and head."""
+        """Let the weights that are free train, with normalisation and head."""
         last = start.earlier[-1].tensors if start.earlier else {}
         self.number = int(last[NUMBER]) + 1 if last else 1
         freeze(start.network)
@@ -88,6 +90,8 @@ class PackNet(Method):
                 owner = unpack_numbers(last[f"{name}.{OWNER}"], weight.shape)
             parametrize.register_parametrization(layer, "weight", PackedWeight(weight, owner), unsafe=True)
             weights += let_train([original(layer)])
+        if not last:
+            weights += let_train(self.rest(start.network))
         if not any((packed.owner == 0).any() for _, _, packed in packed_layers(start.network)):
             raise TrainingError(
                 f"no weight is free for task {self.number}: lower method_settings.packnet.keep,"
@@ -99,6 +103,11 @@ class PackNet(Method):
             task_group(start),
         ]
 
+    def rest(self, network: nn.Module) -> list[nn.Parameter]:
+        """Return the parameters of the trunk that are no layer's weight."""
+        weights = {id(original(layer)) for _, layer, _ in packed_layers(network)}
+        return [parameter for parameter in trunk_parameters(network) if id(parameter) not in weights]
+
     def after_step(self, network: nn.Module, progress: float) -> None:
         """Prune once, and train on with what is kept."""
         if progress < self.settings.pruned_after:
@@ -109,7 +118,7 @@ class PackNet(Method):
 
     def store(self, network: nn.Module) -> list[Component]:
         """The network with all that is owned, and who owns it, in place of those stored before."""
-        weights, owners = {}, {}
+        weights, owners = trunk_state(network), {}
         for name, layer, packed in packed_layers(network):
             owner = packed.owned(self.number)
             weights[f"{name}.weight"] = layer.weight.detach() * (owner > 0)
@@ -139,10 +148,11 @@ class PackNet(Method):
                 rest[f"{name}.weight"] = torch.where((owner > 0) & (owner <= number), weight, 0.0)
         except KeyError as error:
             raise StorageError(f"the stored task lacks {error}: it is not whole") from error
+        require_whole(network, rest)
         load_into(network, rest)
 
 
-def packed_layers(network: nn.Module) -> Iterator[tuple[str, Convolution, PackedWeight]]:
+def packed_layers(network: nn.Module) -> Iterator[tuple[str, Layer, PackedWeight]]:
     """Layers by name, and what is laid over their weights."""
     for name, layer in trunk_layers(network):
         packed = learned(layer)

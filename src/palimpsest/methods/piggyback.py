@@ -1,7 +1,7 @@
 """`piggyback`: the base network is frozen, and each task is a mask of one bit per weight.
 
 Idea: a task is the choice of which of the base's weights take part. Formula: w ∘ [s > threshold], the scores s
-trained straight-through (`palimpsest.methods.masks`). Trained: one score per convolution weight, BatchNorm,
+trained straight-through (`palimpsest.methods.masks`). Trained: one score per weight of a layer, BatchNorm,
 head. Stored: one bit per weight, 1.76 MiB at the study's width instead of 56.40. Forgets: nothing, since no
 weight ever changes. Source: Mallya et al., ECCV 2018; the study's fourth column.
 Deliberately different, for trainings that are short: BatchNorm trains per task (there it is frozen or per data
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from palimpsest.methods.base import MASK, ParameterGroup, Start
 from palimpsest.methods.masks import BinaryMask, initial_scores, unpack, write_masked
 from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, learned
-from palimpsest.networks.trunk import Convolution
+from palimpsest.networks.trunk import Layer
 
 
 class Piggyback(Reparametrised):
@@ -26,7 +26,7 @@ class Piggyback(Reparametrised):
     component = MASK
     entries: tuple[str, ...] = ("mask",)
 
-    def make_parametrization(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+    def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
         """A mask that starts as all ones."""
         return BinaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
 
@@ -64,10 +64,10 @@ class Piggyback(Reparametrised):
             assert isinstance(mask, BinaryMask)
             yield mask
 
-    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
+    def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """The base's weight through the mask."""
         return torch.where(unpack(stored["mask"], base.shape), base, 0.0)
 
-    def write(self, layers: Iterable[tuple[Convolution, Tensor, LayerTensors]]) -> None:
+    def write(self, layers: Iterable[tuple[Layer, Tensor, LayerTensors]]) -> None:
         """As `weight` says, at the speed of the memory."""
         write_masked((layer.weight, base, stored["mask"]) for layer, base, stored in layers)

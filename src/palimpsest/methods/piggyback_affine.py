@@ -17,7 +17,7 @@ from palimpsest.methods.masks import BinaryMask, initial_scores
 from palimpsest.methods.masks_settings import AffineMaskSettings
 from palimpsest.methods.piggyback import Piggyback
 from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, parted
-from palimpsest.networks.trunk import Convolution
+from palimpsest.networks.trunk import Layer
 
 SMALLEST = 1e-6
 """Where all weights are alike their deviation counts as this."""
@@ -56,7 +56,7 @@ class PiggybackAffine(Piggyback):
     entries = ("mask", "scalars")
     write = Reparametrised.write
 
-    def make_parametrization(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+    def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
         """A mask of ones, and the scalars of the settings."""
         return AffineMask(layer.weight.detach(), self.settings)
 
@@ -71,7 +71,7 @@ class PiggybackAffine(Piggyback):
         masks, scalars = parted(mine.tensors, "scalars")
         return [Component(MASK, masks), Component("scalars", scalars), *rest]
 
-    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
+    def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """The affine function of the base's weight and of what the mask leaves of it."""
         return affine(base, super().weight(layer, base, stored), stored["scalars"])
 

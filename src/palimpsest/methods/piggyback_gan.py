@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from palimpsest.methods.base import Component, ParameterGroup, Start, load_into
 from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, modules_group, parted
-from palimpsest.networks.trunk import Convolution, batchnorm_state, output_channels, trunk_state
+from palimpsest.networks.trunk import Layer, normalisation_state, output_channels, trunk_state
 
 BANK = "bank"
 """The free filters of all tasks so far, each flat."""
@@ -54,10 +54,10 @@ class PiggybackGan(Reparametrised):
     def begin_task(self, start: Start) -> list[ParameterGroup]:
         """From the base, weights and BatchNorm; the network that is given is as the task before left it."""
         network, base = start.network, start.earlier[0].tensors
-        load_into(network, {name: base[name] for name in (*trunk_state(network), *batchnorm_state(network))})
+        load_into(network, {name: base[name] for name in (*trunk_state(network), *normalisation_state(network))})
         return super().begin_task(start)
 
-    def make_parametrization(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+    def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
         """Filters as the base has them."""
         last = start.earlier[-1].tensors
         along = output_channels(layer)
@@ -75,7 +75,7 @@ class PiggybackGan(Reparametrised):
         own, bank = parted(mine.tensors, BANK)
         return [Component("coefficients", own), Component(BANK, bank, shared=True), *rest]
 
-    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
+    def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """The bank may have grown since: the task knows how much of it was there before its own filters."""
         along = output_channels(layer)
         coefficients, bank = (stored[key] for key in self.entries)

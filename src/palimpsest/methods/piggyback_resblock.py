@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from torch import nn
 
 from palimpsest.methods.piggyback import Piggyback
-from palimpsest.networks.trunk import Convolution, trunk_layers
+from palimpsest.networks.trunk import Layer, trunk_layers
 
 
 class PiggybackResblock(Piggyback):
     """Binary masks over residual blocks."""
 
-    def layers(self, network: nn.Module) -> Iterator[tuple[str, Convolution]]:
+    def layers(self, network: nn.Module) -> Iterator[tuple[str, Layer]]:
         """The blocks' convolutions."""
         return ((name, layer) for name, layer in trunk_layers(network) if name.startswith("blocks"))

@@ -17,7 +17,7 @@ from palimpsest.methods.base import Start
 from palimpsest.methods.masks import BinaryMask, initial_scores, pack, unpack
 from palimpsest.methods.piggyback import Piggyback
 from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised
-from palimpsest.networks.trunk import Convolution
+from palimpsest.networks.trunk import Layer
 
 
 class _Signed(torch.autograd.Function):
@@ -54,11 +54,11 @@ class PiggybackTernary(Piggyback):
     entries = ("taken", "turned")
     write = Reparametrised.write
 
-    def make_parametrization(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+    def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
         """A mask that starts as all ones."""
         return TernaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
 
-    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
+    def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """The base's weight, turned round or left out where the mask says so."""
         taken, turned = (unpack(stored[key], base.shape) for key in self.entries)
         return torch.where(taken, torch.where(turned, -base, base), 0.0)

@@ -2,7 +2,8 @@
 
 While a task is learned a module lies over each layer's weight (a parametrization of PyTorch); what it learned
 is stored under the layer's name, and from the base's weight and what is stored the same weight is computed
-again, bit for bit. A network that runs a task is therefore the plain network, as fast as the base.
+again, bit for bit. A network that runs a task is therefore the plain network, as fast as the base. The rest of the
+trunk, biases and bare parameters, stays the base's.
 """
 
 from abc import ABC, abstractmethod
@@ -25,7 +26,7 @@ from palimpsest.methods.base import (
     task_components,
     task_group,
 )
-from palimpsest.networks.trunk import Convolution, freeze, trunk_layers, trunk_state
+from palimpsest.networks.trunk import Layer, freeze, trunk_layers, trunk_state
 
 LayerTensors = Mapping[str, Tensor]
 """What is stored of one layer, by what stands behind the layer's name."""
@@ -52,7 +53,7 @@ class Reparametrised(Method):
     """Names of the tensors that are stored of each layer."""
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """What lies over the weights trains, with BatchNorm and head."""
+        """Let the modules over the weights train, with normalisation and head."""
         freeze(start.network)
         modules = []
         for name, layer in self.layers(start.network):
@@ -61,12 +62,12 @@ class Reparametrised(Method):
             modules.append(module)
         return [*self.groups(modules, start), task_group(start)]
 
-    def layers(self, network: nn.Module) -> Iterator[tuple[str, Convolution]]:
+    def layers(self, network: nn.Module) -> Iterator[tuple[str, Layer]]:
         """The layers whose weights become the task's; the others keep the base's."""
         return trunk_layers(network)
 
     @abstractmethod
-    def make_parametrization(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
+    def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
         """What is laid over the weight of a layer."""
 
     @abstractmethod
@@ -83,10 +84,10 @@ class Reparametrised(Method):
         return [Component(self.component, tensors), *task_components(network)]
 
     @abstractmethod
-    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
+    def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """A layer's weight for the task, from the base's and what is stored; bit for bit what was learned."""
 
-    def write(self, layers: Iterable[tuple[Convolution, Tensor, LayerTensors]]) -> None:
+    def write(self, layers: Iterable[tuple[Layer, Tensor, LayerTensors]]) -> None:
         """Put the task's weight into each layer, from the base's and what is stored."""
         for layer, base, stored in layers:
             layer.weight.copy_(self.weight(layer, base, stored))

@@ -1,21 +1,105 @@
-"""Networks: nothing in here knows of tasks, methods or masks."""
+"""Networks: the one table in which a new network is entered.
 
+The table is all that settings need to know of a network, and reading it imports no network and no PyTorch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import BeforeValidator, SerializeAsAny
+
+from palimpsest.errors import nearest
 from palimpsest.networks.settings import NetworkSettings
 
 if TYPE_CHECKING:
     from palimpsest.networks.base import Network
 
-NETWORKS = {
-    "unet": "palimpsest.networks.unet:UNet",
-    "resblock": "palimpsest.networks.resblock:ResblockNetwork",
+
+@dataclass(frozen=True)
+class NetworkEntry:
+    """Classes of a network, and the facts that decide which methods work on it."""
+
+    path: str
+    """``module:class`` of the network, imported when one is built and not before, since it needs PyTorch."""
+    settings: str = "palimpsest.networks.settings:NetworkSettings"
+    """``module:class`` of its settings; the module imports no PyTorch."""
+    kernels_only: bool = False
+    """Every layer of the trunk is a convolution, with a 4-D kernel as weight."""
+    parts: tuple[str, ...] = ()
+    """Submodules that a method can train while the rest stays frozen, as ``decoder``."""
+
+
+NETWORKS: dict[str, NetworkEntry] = {
+    "unet": NetworkEntry(
+        "palimpsest.networks.unet:UNet",
+        settings="palimpsest.networks.unet_settings:UNetSettings",
+        kernels_only=True,
+        parts=("encoder", "decoder"),
+    ),
+    "resblock": NetworkEntry(
+        "palimpsest.networks.resblock:ResblockNetwork",
+        settings="palimpsest.networks.resblock_settings:ResblockSettings",
+        kernels_only=True,
+    ),
 }
-"""``module:class`` of each network, imported when one is built and not before, since it needs PyTorch."""
+DEFAULT = "unet"
+"""Network of settings that name none."""
 
 
 def build_network(settings: NetworkSettings, head_channels: int) -> "Network":
-    """Return a network with random weights and a head for one task."""
-    built: Network = resolve_name(NETWORKS[settings.name]).from_settings(settings, head_channels)
-    return built
+    """Return a network with random weights and a head for one task.
+
+    Raises:
+        CodeError: the network's class or its row in the table is wrong; names the tensor or the part.
+    """
+    entry = NETWORKS[settings.name]
+    network: Network = resolve_name(entry.path).from_settings(settings, head_channels)
+    network.check(entry, head_channels)
+    return network
+
+
+def network_settings(values: Mapping[str, Any]) -> NetworkSettings:
+    """Return checked settings of the network that the values name.
+
+    Raises:
+        ValueError: a name or a value is impossible.
+    """
+    name = values.get("name", DEFAULT)
+    if not isinstance(name, str) or name not in NETWORKS:
+        raise ValueError(f"name: there is no network {name!r}{nearest(str(name), NETWORKS)}")
+    found: NetworkSettings = resolve_name(NETWORKS[name].settings).model_validate({**values, "name": name})
+    return found
+
+
+def default_network() -> NetworkSettings:
+    """Return the settings of the default network."""
+    return network_settings({})
+
+
+def _checked(value: object) -> object:
+    return network_settings(value) if isinstance(value, Mapping) else value
+
+
+AnyNetwork = Annotated[SerializeAsAny[NetworkSettings], BeforeValidator(_checked)]
+"""Type of a field that holds the settings of any network."""
+
+
+def _checked_by_name(value: object) -> object:
+    if not isinstance(value, Mapping):
+        return value
+    for name, settings in value.items():
+        if name not in NETWORKS:
+            raise ValueError(f"there is no network {name!r}{nearest(str(name), NETWORKS)}")
+        for key in ("name", "blocks"):
+            if isinstance(settings, Mapping) and key in settings:
+                raise ValueError(f"{name}.{key}: is set by the method; leave it out")
+    return {
+        name: {**settings, "name": name} if isinstance(settings, Mapping) else settings
+        for name, settings in value.items()
+    }
+
+
+AnyNetworks = Annotated[dict[str, AnyNetwork], BeforeValidator(_checked_by_name)]
+"""Type of a field that holds settings of several networks by their names."""

@@ -19,10 +19,13 @@ def load_encoder(network: nn.Module, path: Path) -> None:
     of the file ends where a pooling stands between two convolutions. Their biases are left out.
 
     Raises:
-        DataError: the file is missing or unreadable, or its stages have other shapes than the encoder's.
+        DataError: the file is missing or unreadable, its stages have other shapes than the encoder's, or
+            the network has no encoder.
     """
     stages = stages_of(read_weights(path))
     layers = [(name, layer) for name, layer in trunk_layers(network) if name.startswith("encoder")]
+    if not layers:
+        raise DataError(f"{path}: the network has no encoder for these weights; remove base.encoder_weights")
     found = [weight for stage in stages for weight in stage[:2]]
     for place, (name, layer) in enumerate(layers):
         shape = tuple(layer.weight.shape)

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from palimpsest.networks.base import Network
 from palimpsest.networks.convolution import PaddedConvolution, PaddingMode
-from palimpsest.networks.settings import NetworkSettings
+from palimpsest.networks.resblock_settings import ResblockSettings
 from palimpsest.networks.wavelets import start_as_wavelets
 
 
@@ -109,7 +109,7 @@ class ResblockNetwork(Network):
         start_quiet(self.head)
 
     @classmethod
-    def from_settings(cls, settings: NetworkSettings, head_channels: int) -> Self:
+    def from_settings(cls, settings: ResblockSettings, head_channels: int) -> Self:
         """Return a network with random weights and a head for one task."""
         return cls(settings.width, head_channels, settings.padding, settings.blocks)
 

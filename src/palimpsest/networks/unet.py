@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from palimpsest.networks.base import Network
 from palimpsest.networks.convolution import PaddedConvolution, PaddingMode
-from palimpsest.networks.settings import NetworkSettings
+from palimpsest.networks.unet_settings import UNetSettings
 
 
 class Stage(nn.Sequential):
@@ -107,7 +107,7 @@ class UNet(Network):
                 start_as_nearest_neighbour(module)
 
     @classmethod
-    def from_settings(cls, settings: NetworkSettings, head_channels: int) -> Self:
+    def from_settings(cls, settings: UNetSettings, head_channels: int) -> Self:
         """Return a network with random weights and a head for one task."""
         return cls(settings.width, head_channels, settings.padding)
 

@@ -16,7 +16,7 @@ from palimpsest.errors import StorageError
 from palimpsest.methods import build_method
 from palimpsest.methods.base import Method, State
 from palimpsest.methods.settings import settings_class
-from palimpsest.networks import build_network
+from palimpsest.networks import AnyNetwork, build_network
 from palimpsest.networks.base import Network
 from palimpsest.networks.settings import NetworkSettings
 from palimpsest.schema import SettingsGroup
@@ -45,7 +45,7 @@ class TrainedWith(BaseModel):
 
     method: str
     method_settings: SerializeAsAny[SettingsGroup] | None = None
-    network: NetworkSettings
+    network: AnyNetwork
     tasks: tuple[TrainedTask, ...]
 
     @model_validator(mode="before")
@@ -141,7 +141,7 @@ class StoredTask(TaskFile):
         """
         latest, base = latest or self, self.base()
         for other in [latest, *([base] if base else [])]:
-            if not fits(other.network, self.network):
+            if not other.network.fits(self.network):
                 raise unusable(other.path, f"expected the network {self.network!r}, found {other.network!r}")
         names = {component.name for component in self.components}
         shared = {c.name: c.tensors for c in latest.components if c.shared and c.needed_to == "run"}
@@ -189,11 +189,6 @@ class LoadedTask:
             self.method.load_weights(network, self.base, self.tensors)
         except StorageError as error:
             raise unusable(self.path, str(error)) from error
-
-
-def fits(network: NetworkSettings, other: NetworkSettings) -> bool:
-    """Return whether both have the same layers, apart from blocks that one may have more than the other."""
-    return network.model_copy(update={"blocks": other.blocks}) == other
 
 
 def open_task(path: Path) -> StoredTask:

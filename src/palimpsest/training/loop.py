@@ -27,7 +27,7 @@ from palimpsest.devices import device_for, precision_for
 from palimpsest.errors import TrainingError
 from palimpsest.groups import CropSettings, TrainingSettings
 from palimpsest.methods.base import Method, ParameterGroup
-from palimpsest.networks.trunk import batchnorm_layers
+from palimpsest.networks.trunk import normalisation_layers
 from palimpsest.tasks.base import Batch, Task
 from palimpsest.training.adversary import Adversary
 from palimpsest.training.checkpoint import load_progress, save_progress
@@ -249,8 +249,8 @@ def schedule(step: int, steps: int, warmup: float, lr_end: float = 1.0) -> float
 
 
 def freeze_batchnorm(network: nn.Module) -> None:
-    """Let BatchNorm compute with its running statistics and leave them be; its scale and shift train on."""
-    for _, layer in batchnorm_layers(network):
+    """Have BatchNorm compute with its running statistics and leave them as they are; scale and shift train on."""
+    for _, layer in normalisation_layers(network):
         layer.eval()
 
 
