@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from palimpsest import provenance
+from palimpsest.data.formats import FORMATS
 from palimpsest.methods import BASE, METHODS
 from palimpsest.provenance import (
     TABLES,
@@ -47,7 +48,7 @@ def test_the_packages_around_a_module_are_run_too() -> None:
 
 def test_what_the_packages_around_a_module_import_is_run_too() -> None:
     found = sources(["palimpsest.networks.perceptual"])
-    assert {f"{SOURCE}/networks/__init__.py", f"{SOURCE}/networks/unet.py", f"{SOURCE}/settings.py"} <= set(found)
+    assert {f"{SOURCE}/networks/settings.py", f"{SOURCE}/schema.py"} <= set(found)
 
 
 def test_what_a_stage_does_not_import_is_not_among_its_sources() -> None:
@@ -87,15 +88,23 @@ def test_a_training_depends_on_its_own_method_and_what_that_is_built_on(method: 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_training_depends_on_its_own_kind_of_task_and_on_no_other(kind: str) -> None:
-    files = {name: file_of(path.partition(":")[0]).as_posix() for name, path in KINDS.items()}
+    files = {name: file_of(row.task.partition(":")[0]).as_posix() for name, row in KINDS.items()}
     found = set(stage_sources("train", ["scratch"], [kind]))
     also = {files["paired"]} if kind == "reconstruction" else set()  # which is a picture paired with itself
     assert found & set(files.values()) == {files[kind], *also}
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_preparation_depends_on_its_own_format_and_on_no_other(format: str) -> None:
+    files = {name: file_of(row.reader.partition(":")[0]).as_posix() for name, row in FORMATS.items()}
+    found = set(stage_sources("prepare", (), ["style"], [format]))
+    also = {files["voc"]} if format == "coco" else set()  # generated label maps have VOC's palette
+    assert found & set(files.values()) == {files[format], *also}
+
+
 def test_every_module_is_run_by_a_stage_of_the_pipeline_by_the_command_line_or_by_programs_of_ones_own() -> None:
     stages = [path.stem for path in Path("pipeline").glob("*.py") if path.stem != "__init__"]
-    reached = {name for stage in stages for name in stage_sources(stage, METHODS, KINDS)}
+    reached = {name for stage in stages for name in stage_sources(stage, METHODS, KINDS, FORMATS)}
     reached |= set(sources(["palimpsest.cli", "palimpsest.machine", "palimpsest.storage.switcher"]))
     reached |= {file_of(table).as_posix() for table in TABLES}
     assert {path.as_posix() for path in Path(SOURCE).rglob("*.py")} - reached == set()

@@ -77,9 +77,10 @@ def training_threads():
     return training.threads * (training.devices if training.accelerator == "cpu" else 1)
 
 
-def code(stage, methods=(), tasks=()):
-    """The source files that a stage runs for these methods and tasks."""
-    return stage_sources(stage, methods, [SETTINGS.tasks[name].kind for name in tasks])
+def code(stage, methods=(), tasks=(), datasets=()):
+    """Return the source files that a stage runs for these methods, tasks and data sets."""
+    kinds = [SETTINGS.tasks[name].kind for name in tasks]
+    return stage_sources(stage, methods, kinds, [SETTINGS.datasets[name].format for name in datasets])
 
 
 def code_of_training(wildcards):
@@ -103,16 +104,14 @@ def task_files(seed, method, settings=SETTINGS):
     return TaskFiles(settings.layout, seed, method, settings.sequence)
 
 
-def perceptual_weights(tasks):
-    """The weights files that style tasks need."""
-    chosen = [SETTINGS.tasks[name] for name in tasks]
-    return [task.weights for task in chosen if task.kind == "style" and task.weights]
+def task_inputs(tasks):
+    """Return the files that the settings of these tasks name, each once."""
+    return list(dict.fromkeys(path for name in tasks for path in SETTINGS.tasks[name].files()))
 
 
-def paintings(tasks):
-    """The paintings of style tasks."""
-    chosen = [SETTINGS.tasks[name] for name in tasks]
-    return [task.picture for task in chosen if task.kind == "style"]
+def fetched_weights(tasks):
+    """Return those of `task_inputs` that the rule `weights` makes."""
+    return [path for path in task_inputs(tasks) if path.parent == LAYOUT.perceptual_weights("").parent]
 
 
 @cache

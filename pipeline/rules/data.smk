@@ -4,7 +4,7 @@
 rule raw:
     """Generate, download or list one data set; the manifest holds the checksum of every file."""
     input:
-        code=code("raw"),
+        code=lambda wildcards: code("raw", datasets=[wildcards.dataset]),
     output:
         LAYOUT.manifest("{dataset}"),
     log:
@@ -41,7 +41,9 @@ rule prepare:
     """Turn a data set into the memory-mapped arrays of one task."""
     input:
         manifest=lambda wildcards: LAYOUT.manifest(SETTINGS.tasks[wildcards.task].data),
-        code=lambda wildcards: code("prepare", tasks=[wildcards.task]),
+        code=lambda wildcards: code(
+            "prepare", tasks=[wildcards.task], datasets=[SETTINGS.tasks[wildcards.task].data]
+        ),
     output:
         picture=LAYOUT.prepared("{task}") / "picture.npy",
         index=LAYOUT.prepared("{task}") / "index.csv",

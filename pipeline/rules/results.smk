@@ -9,8 +9,7 @@ rule evaluate:
             wildcards.seed, wildcards.method, settings_of(wildcards)
         ).prediction_records(),
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
-        weights=perceptual_weights(SETTINGS.sequence),
-        paintings=paintings(SETTINGS.sequence),
+        files=task_inputs(SETTINGS.sequence),
         code=lambda wildcards: code("evaluate", methods=[wildcards.method], tasks=SETTINGS.sequence),
     output:
         metrics=LAYOUT.evaluation("{seed}", "{method}") / "metrics.csv",
@@ -44,8 +43,7 @@ rule floor:
     """Measure the answers that need no learning."""
     input:
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
-        weights=perceptual_weights(SETTINGS.sequence),
-        paintings=paintings(SETTINGS.sequence),
+        files=task_inputs(SETTINGS.sequence),
         code=code("floor", tasks=SETTINGS.sequence),
     output:
         metrics=LAYOUT.evaluation("{seed}", FLOOR) / "metrics.csv",

@@ -17,6 +17,7 @@ from pathlib import Path
 import grimp
 from pydantic import BaseModel
 
+from palimpsest.data.formats import FORMATS
 from palimpsest.methods import entry_of
 from palimpsest.networks import NETWORKS
 from palimpsest.tasks import KINDS
@@ -28,9 +29,15 @@ TRACKED = "Snakefile"
 """File that the repository of the code tracks, and another around the study does not."""
 ELSEWHERE = {"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"}
 """Variables by which git works on another repository than that around the working directory."""
-TABLES = {"palimpsest.methods", "palimpsest.methods.settings", "palimpsest.networks", "palimpsest.tasks"}
-"""Where methods, their settings and the kinds of tasks are entered. What they say of a job stands among its
-parameters; the other jobs shall not run anew because something is entered that does not concern them."""
+TABLES = {
+    "palimpsest.data.formats",
+    "palimpsest.methods",
+    "palimpsest.methods.settings",
+    "palimpsest.networks",
+    "palimpsest.tasks",
+}
+"""Tables of methods, their settings, networks, kinds of tasks and formats of data sets. Their content that concerns
+a job stands among its parameters; an entry for another job must not rerun it."""
 DIRTY = "-dirty"
 """Stands behind a commit from which the code differed."""
 
@@ -137,12 +144,17 @@ def with_packages(module: str) -> list[str]:
     return [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
 
 
-def stage_sources(stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = ()) -> list[str]:
-    """The files that a stage of the pipeline runs, with the methods and kinds of task that it imports by name."""
-    by_name = [entry_of(method).path for method in methods]
-    by_name += [KINDS[kind].task for kind in kinds]
+def stage_sources(
+    stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = (), formats: Iterable[str] = ()
+) -> list[str]:
+    """Return the files that a stage of the pipeline runs, with what it imports by name."""
+    entries = [entry_of(method) for method in methods]
+    rows = [KINDS[kind] for kind in kinds]
+    by_name = [path for entry in entries for path in (entry.path, entry.settings) if path]
+    by_name += [path for row in rows for path in (row.task, row.settings)]
     if by_name:
         by_name += NETWORKS.values()
+    by_name += [path for name in formats for path in FORMATS[name].paths]
     return sources([f"pipeline.{stage}", *(path.split(":")[0] for path in by_name)])
 
 

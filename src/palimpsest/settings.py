@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from palimpsest.composition_settings import CompositionSettings
-from palimpsest.data.settings import DatasetSettings
+from palimpsest.data.formats import FORMATS, AnyDataset, formats_with
 from palimpsest.errors import nearest
 from palimpsest.groups import BaseSettings, PictureSettings, TrainingOverrides, TrainingSettings
 from palimpsest.layout import Layout
@@ -19,7 +19,7 @@ from palimpsest.methods import METHODS, entry_of
 from palimpsest.methods.settings import AnyMethodSettings, default_method_settings
 from palimpsest.networks.settings import NetworkSettings
 from palimpsest.schema import Name, SettingsGroup, UserPath
-from palimpsest.tasks import AnyTask
+from palimpsest.tasks import KINDS, AnyTask
 
 
 class Variant(SettingsGroup):
@@ -50,7 +50,7 @@ class Settings(SettingsGroup):
     pictures: PictureSettings = PictureSettings()
     training: TrainingSettings = TrainingSettings()
     method_settings: AnyMethodSettings = Field(default_factory=default_method_settings)
-    datasets: dict[Name, DatasetSettings]
+    datasets: dict[Name, AnyDataset]
     tasks: dict[Name, AnyTask]
     compositions: list[CompositionSettings] = Field(default=[], exclude=True)
     """What `snakemake compositions` makes. Nothing else depends on it, so that no digest holds it."""
@@ -86,8 +86,12 @@ class Settings(SettingsGroup):
             if data not in self.datasets:
                 raise ValueError(f"tasks.{name}.data: there is no data set {data!r}{nearest(data, self.datasets)}")
             form, kind = self.datasets[data].format, self.tasks[name].kind
-            if (kind == "paired" and form != "paired") or (kind == "segmentation" and form == "paired"):
-                raise ValueError(f"tasks.{name}.data: a task of kind {kind} cannot learn from {form} data")
+            target = KINDS[kind].target
+            if not FORMATS[form].serves(target):
+                raise ValueError(
+                    f"tasks.{name}.data: a task of kind {kind} cannot learn from {form} data; choose a data set of "
+                    f"format {' or '.join(formats_with(target))}"
+                )
         return self
 
     @model_validator(mode="after")

@@ -8,16 +8,29 @@ name in ten is val.
 import hashlib
 import os
 import re
+import typing
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from palimpsest.data.grey import GreyScale, SideBySide
 from palimpsest.data.halves import no_halves, sampled
 from palimpsest.data.pair_folders import KNOWN, ROLE_OF, SPLIT_OF, SPLITS, PairFolders, Place, find_pair_folders
-from palimpsest.data.pictures import USUAL, Frame, Limits, Pixels, Record, list_pictures, read_shown, stem_of
+from palimpsest.data.paired_settings import PairedDatasetSettings
+from palimpsest.data.pictures import (
+    USUAL,
+    Frame,
+    Limits,
+    Pixels,
+    Record,
+    list_pictures,
+    read_shown,
+    resize_and_crop,
+    stem_of,
+)
+from palimpsest.data.reader import DatasetReader, Findings, Form, Sample, picture_alone
+from palimpsest.data.settings import DatasetSettings
 from palimpsest.errors import DataError, printable
 
 Halves = Literal["input-left", "target-left"]
@@ -28,15 +41,7 @@ VAL_SHARE = 0.1
 JOINT_ONLY = "set layout: side-by-side for the data set where every file does hold both halves"
 
 
-@dataclass
-class Findings:
-    """Facts about the pairs of a split that were read: lines for the log, and the same for `info.json`."""
-
-    lines: list[str] = field(default_factory=list)
-    info: dict[str, object] = field(default_factory=dict)
-
-
-class PairedFolder:
+class PairedFolder(DatasetReader):
     """A folder of pairs; splits ``train``, ``val``, ``test``; ``both_halves`` is the order in joint files."""
 
     def __init__(
@@ -94,6 +99,26 @@ class PairedFolder:
                 f"{self.root}: no folder of the split {split!r}, only of {', '.join(names)}; add one{advice}"
             )
         return dealt_out(records, self.root)[name] if records else []
+
+    @classmethod
+    def of(cls, settings: DatasetSettings, root: Path, limits: Limits = USUAL) -> typing.Self:
+        """Open the data set in a folder."""
+        assert isinstance(settings, PairedDatasetSettings)
+        return cls(
+            root,
+            "input-left" if settings.input_side == "left" else "target-left",
+            layout=settings.layout,
+            limits=limits,
+            input_range=settings.input_range,
+            target_range=settings.target_range,
+        )
+
+    def read(self, record: Record, form: Form) -> Sample:
+        """Read input and target at their final size; a task without a target takes the input, or the joint file."""
+        if form.target is None:
+            return picture_alone(record, form)
+        picture, target = (resize_and_crop(pixels, form.size, labels=False) for pixels in self.pair(record))
+        return Sample(picture, target)
 
     def pair(self, record: Record) -> tuple[Pixels, Pixels]:
         """Return input and target, uint8 (H, W, 3) RGB each; a grey one stays grey (r = g = b).

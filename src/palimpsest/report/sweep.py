@@ -18,6 +18,7 @@ from palimpsest.report import study
 from palimpsest.report.chart import Mark, scatter, share_axis
 from palimpsest.report.readme import markdown
 from palimpsest.report.tradeoff import number
+from palimpsest.tasks import KINDS
 
 ADDED = {"zeros": ("zeros (%)", 100.0, 0), "bytes": ("KiB a task", 1 / 1024, 1)}
 """What is told of the tasks that a method adds: how a table calls it, times what it stands there, with how many
@@ -146,7 +147,7 @@ def sweep_sections(
     """
     if not sweeps:
         return None
-    segmentations = [task for task, kind in sequence if kind == "segmentation"]
+    segmentations = [task for task, kind in sequence if kind in KINDS and KINDS[kind].key_metric == "miou"]
     return {
         "tables": [table(sweep) for sweep in sweeps],
         "kept": kept_chart(*kept_and_learned(sweeps, metrics, sequence)),

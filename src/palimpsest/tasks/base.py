@@ -19,8 +19,9 @@ SMALLEST_VARIANCE = 1e-6
 
 Pixels = NDArray[np.uint8]
 Batch = Mapping[str, Tensor]
-"""``picture``: uint8 (N, 3, H, W) RGB; ``target``, where the kind has one: uint8 (N, H, W) class labels or
-uint8 (N, 3, H, W) RGB. Both on the device of the network."""
+"""``picture``: uint8 (N, 3, H, W) RGB; ``target``, where the kind has one: uint8 (N, H, W) class labels,
+uint8 (N, 3, H, W) RGB, or float32 (N, 1, H, W) values with NaN where they are unknown. All on the device of the
+network."""
 
 
 class Meter(Protocol):
@@ -35,9 +36,6 @@ class Meter(Protocol):
 
 class Task(nn.Module, ABC):
     """One task. A module, so that what its loss needs (a perceptual network, Gram matrices) moves with `.to`."""
-
-    target: Literal["labels", "picture", None] = None
-    """What stands beside each photograph in the prepared arrays; labels are resized by nearest neighbour."""
 
     working_scale: Literal["trained", "own"] = "own"
     """At which size a photograph is translated: scaled to the size of training, or as it is."""

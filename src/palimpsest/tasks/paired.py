@@ -12,8 +12,6 @@ from palimpsest.tasks.pictures import LOSSES, PictureMeter, sampled_loss
 class PairedTask(Task):
     """L1 or L2 between the network's picture and the target."""
 
-    target = "picture"
-
     def __init__(self, name: str, settings: PairedSettings) -> None:
         super().__init__(name, settings)
         self.distance = LOSSES[settings.loss]

@@ -25,7 +25,6 @@ class SegmentationTask(Task):
     With another loss than cross-entropy the network gives the label map as a picture.
     """
 
-    target = "labels"
     working_scale = "trained"
     discriminator: PatchDiscriminator | None
 

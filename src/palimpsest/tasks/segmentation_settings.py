@@ -1,6 +1,6 @@
 """Settings of the kind `segmentation`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,10 @@ class SegmentationSettings(TaskSettings):
     nearest class colour."""
     l1_weight: Annotated[float, Field(ge=0)] = 100.0
     """How much L1 counts beside the adversarial loss; pix2pix has 100."""
+
+    def preparation(self) -> dict[str, Any]:
+        """Return the classes."""
+        return {"classes": self.classes, "others": self.others}
 
     @property
     def gives_picture(self) -> bool:
