@@ -181,7 +181,7 @@ TWO = {"first": "style-gogh", "second": "style-munch", "method": "piggyback", "w
         ),
         (
             {"first": "voc-seg", "ways": ["two-stage"]},
-            "compositions.0.first: voc-seg gives classes, and no picture that style-munch could go on with or be "
+            "compositions.0.first: voc-seg gives no picture that style-munch could go on with or be "
             "blended with; make it the second task, or give it a loss on pictures",
         ),
         (

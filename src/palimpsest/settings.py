@@ -92,6 +92,9 @@ class Settings(SettingsGroup):
                     f"tasks.{name}.data: a task of kind {kind} cannot learn from {form} data; choose a data set of "
                     f"format {' or '.join(formats_with(target))}"
                 )
+            reason = self.datasets[data].unfit_for(target)
+            if reason is not None:
+                raise ValueError(f"datasets.{data}: {name} cannot learn from it: {reason}")
         return self
 
     @model_validator(mode="after")
@@ -119,7 +122,7 @@ class Settings(SettingsGroup):
             first, second = self.tasks[made.first], self.tasks[made.second]
             if not first.gives_picture:
                 raise ValueError(
-                    f"compositions.{number}.first: {made.first} gives classes, and no picture that {made.second} "
+                    f"compositions.{number}.first: {made.first} gives no picture that {made.second} "
                     "could go on with or be blended with; make it the second task, or give it a loss on pictures"
                 )
             if "blend" in made.ways and first.kind != second.kind:

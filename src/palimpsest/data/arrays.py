@@ -98,6 +98,8 @@ class Prepared:
             counts |= {f"classes/{split}/{name}": share for name, share in labels["classes"].items()}
             counts |= {f"annotations/{split}/{what}": n for what, n in labels.get("annotations", {}).items()}
             counts[f"ignored/{split}"] = labels["ignored"]
+        for split, values in self.info.get("values", {}).items():
+            counts |= {f"values/{split}/{what}": number for what, number in values.items()}
         return counts
 
     def rows(self, split: str) -> NDArray[np.int64]:

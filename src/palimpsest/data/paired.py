@@ -31,6 +31,8 @@ from palimpsest.data.pictures import (
 )
 from palimpsest.data.reader import DatasetReader, Findings, Form, Sample, picture_alone
 from palimpsest.data.settings import DatasetSettings
+from palimpsest.data.targets import VALUES
+from palimpsest.data.values import read_values
 from palimpsest.errors import DataError, printable
 
 Halves = Literal["input-left", "target-left"]
@@ -117,6 +119,8 @@ class PairedFolder(DatasetReader):
         """Read input and target at their final size; a task without a target takes the input, or the joint file."""
         if form.target is None:
             return picture_alone(record, form)
+        if form.target == VALUES:
+            return self._with_values(record, form)
         picture, target = (resize_and_crop(pixels, form.size, labels=False) for pixels in self.pair(record))
         return Sample(picture, target)
 
@@ -132,6 +136,14 @@ class PairedFolder(DatasetReader):
         target, target_frame = read_shown(record.target, self._limits, self._scales["target"])
         self._compare(record, frame, target_frame)
         return picture, target
+
+    def _with_values(self, record: Record, form: Form) -> Sample:
+        if record.target is None:
+            raise DataError(
+                f"{record.picture}: a file with both halves has no target of numbers; save inputs and targets apart"
+            )
+        pixels, frame = read_shown(record.picture, self._limits, self._scales["input"])
+        return read_values(record.target, resize_and_crop(pixels, form.size, labels=False), frame, form)
 
     def take_findings(self) -> Findings:
         """Return the findings since the last call, at the end of a split."""

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from palimpsest.data.settings import DatasetSettings
+from palimpsest.data.targets import VALUES, Target
 
 
 class PairedDatasetSettings(DatasetSettings):
@@ -22,6 +23,12 @@ class PairedDatasetSettings(DatasetSettings):
     Values outside are clipped and counted in the log. Default: the full range."""
     target_range: tuple[float, float] | None = None
     """The same for targets, such as depth in millimetres that is learned as a picture."""
+
+    def unfit_for(self, target: Target | None) -> str | None:
+        """Return why not: `target_range` makes pictures of targets."""
+        if target == VALUES and self.target_range is not None:
+            return "target_range turns numbers into grey levels; leave it out, and set range and scale of the task"
+        return None
 
     @field_validator("input_range", "target_range")
     @classmethod

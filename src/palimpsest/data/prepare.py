@@ -15,6 +15,8 @@ from palimpsest.data.manifest import Digests
 from palimpsest.data.pictures import Pixels, Record
 from palimpsest.data.reader import DatasetReader, Findings, Form, Sample
 from palimpsest.data.selection import EarlierSplits, LeftOut, SplitTally, drawn
+from palimpsest.data.targets import VALUES
+from palimpsest.data.values import ValueCensus, note_values
 from palimpsest.errors import DataError
 
 
@@ -61,11 +63,14 @@ def prepare(
             where = f"{dataset.root}: {split} from {source!r}"
             tally = SplitTally(where, len(records), len(listed), max_broken_share)
             census = Census(where, classes.names if classes else ())
+            values = ValueCensus(where)
             available = dataset.count_annotations(source) if classes else 0
             used: list[Record] = []
             for record, sample in _usable(drawn(records, limit), partial(dataset.read, form=form), refuse, tally):
                 rows.add(split, record.source, sample.picture, sample.target)
                 used.append(record)
+                if form.target == VALUES and sample.target is not None:
+                    values.add(sample.target)
                 if sample.labels is not None and sample.target is not None:
                     census.add(sample.target, sample.labels)
                     if sample.labels.faults:
@@ -77,6 +82,8 @@ def prepare(
                 census.check_annotations(max_broken_share)
                 census.check_classes(partial(_contents, dataset, used, classes))
                 _note_labels(rows.info, split, census, log)
+            if form.target == VALUES:
+                note_values(rows.info, split, values, log)
             taken.add(split, tally)
             _note_pictures(rows.info, (split, source), tally, copies, dataset.root, log)
             findings = dataset.take_findings()

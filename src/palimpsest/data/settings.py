@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from palimpsest.data.targets import Target
 from palimpsest.schema import SettingsGroup, UserPath
 
 
@@ -15,6 +16,10 @@ class DatasetSettings(SettingsGroup):
     source: Literal["generated", "directory", "download"]
     root: UserPath | None = None
     """The folder of a `directory` source."""
+
+    def unfit_for(self, target: Target | None) -> str | None:
+        """Return why a task with targets of this form cannot learn from the data set; None where it can."""
+        return None
 
     @model_validator(mode="after")
     def _has_root(self) -> typing.Self:
