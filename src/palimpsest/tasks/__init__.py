@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BeforeValidator, SerializeAsAny
 
-from palimpsest.data.targets import LABELS, PICTURE, Target
+from palimpsest.data.targets import LABELS, PICTURE, VALUES, Target
 from palimpsest.errors import nearest
 from palimpsest.metrics.metric import METRICS, Metric
 from palimpsest.tasks.settings import TaskSettings
@@ -69,6 +69,18 @@ KINDS: dict[str, Kind] = {
         headlines=("ssim", "mse"),
         key_metric="ssim",
         in_short=("ssim",),
+    ),
+    "depth": Kind(
+        "palimpsest.tasks.depth:DepthTask",
+        "palimpsest.tasks.depth_settings:DepthSettings",
+        target=VALUES,
+        headlines=("absrel", "rmse"),
+        key_metric="absrel",
+        in_short=("absrel",),
+        metrics={
+            "absrel": Metric("AbsRel", "", "lower", 4, "mean of |prediction − truth| ÷ truth over valid pixels"),
+            "rmse": Metric("RMSE", "", "lower", None, "root of the mean squared error, in the unit of the target"),
+        },
     ),
     "reconstruction": Kind(
         "palimpsest.tasks.reconstruction:ReconstructionTask",
