@@ -14,18 +14,21 @@ Content = dict[str, Any]
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "segmentation": {"classes": {"a": ["a"]}},
+    "depth": {"range": [1, 9]},
     "style": {"picture": "styles/the-scream.jpg"},
 }
 """Settings that tasks of a kind cannot do without."""
 
+OF_FORMAT: dict[str, dict[str, Any]] = {"table": {"table": {"train": "a.csv", "val": "b.csv"}}}
 MINE = {"format": "paired", "source": "directory", "root": "x"}
 
 
 @pytest.mark.parametrize(
     ("kind", "format", "others"),
     [
-        ("segmentation", "paired", "coco or voc"),
-        ("paired", "coco", "paired"),
+        ("segmentation", "paired", "coco or voc or table"),
+        ("paired", "coco", "paired or table"),
+        ("depth", "voc", "paired or table"),
         ("paired", "voc", "paired"),
     ],
 )
@@ -43,7 +46,7 @@ def test_a_kind_whose_targets_a_format_lacks_is_refused_with_formats_that_have_t
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("kind", [name for name, row in KINDS.items() if row.target is None])
 def test_a_kind_without_a_target_learns_from_every_format(content: Content, kind: str, format: str) -> None:
-    datasets = {"mine": {**MINE, "format": format}}
+    datasets = {"mine": {**MINE, "format": format, **OF_FORMAT.get(format, {})}}
     tasks = {"mine": {"kind": kind, "data": "mine", **OPTIONS.get(kind, {})}}
     assert resolve(content, {"datasets": datasets, "tasks": tasks, "sequence": ["shapes", "mine"]}).sequence[1]
 

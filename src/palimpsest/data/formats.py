@@ -51,6 +51,11 @@ FORMATS: dict[str, Format] = {
         frozenset({"picture", "values"}),
         "palimpsest.data.paired_settings:PairedDatasetSettings",
     ),
+    "table": Format(
+        "palimpsest.data.table:TableFolder",
+        frozenset({"labels", "picture", "values"}),
+        "palimpsest.data.table_settings:TableDatasetSettings",
+    ),
 }
 
 
