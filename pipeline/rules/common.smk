@@ -7,7 +7,9 @@ from functools import cache
 from pathlib import Path
 
 from palimpsest import adoption, database, liveness, machine, provenance, stage
+from palimpsest.data.formats import FORMATS
 from palimpsest.task_files import TaskFiles
+from palimpsest.tasks import KINDS
 from palimpsest.errors import PalimpsestError
 from palimpsest.jobs import composition_job, evaluation_job, preparation_job, training_job
 from palimpsest.layout import SNAKEMAKE, Layout
@@ -102,6 +104,16 @@ def entry(wildcards):
 def task_files(seed, method, settings=SETTINGS):
     """The way of a method through the sequence."""
     return TaskFiles(settings.layout, seed, method, settings.sequence)
+
+
+def kind_of(task):
+    """Return the row of a task's kind in the table of kinds."""
+    return KINDS[SETTINGS.tasks[task].kind]
+
+
+def format_of(dataset):
+    """Return the row of a data set's format in the table of formats, as text."""
+    return str(FORMATS[SETTINGS.datasets[dataset].format])
 
 
 def task_inputs(tasks):

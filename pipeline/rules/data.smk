@@ -14,6 +14,7 @@ rule raw:
         mem_mb=1000,
     params:
         settings=lambda wildcards: SETTINGS.datasets[wildcards.dataset].model_dump_json(),
+        format=lambda wildcards: format_of(wildcards.dataset),
     shell:
         "python -m pipeline.raw --dataset {wildcards.dataset} --log {log}"
 
@@ -55,5 +56,7 @@ rule prepare:
         mem_mb=2000,
     params:
         settings=lambda wildcards: preparation_job(SETTINGS, wildcards.task).model_dump_json(),
+        target=lambda wildcards: str(kind_of(wildcards.task).target),
+        format=lambda wildcards: format_of(SETTINGS.tasks[wildcards.task].data),
     shell:
         "python -m pipeline.prepare --task {wildcards.task} --log {log}"

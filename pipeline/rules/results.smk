@@ -85,6 +85,7 @@ rule collect:
         mem_mb=1000,
     params:
         sequence=SETTINGS.sequence,
+        kinds=[str(kind_of(task)) for task in SETTINGS.sequence],
         methods=SETTINGS.methods,
         seeds=SETTINGS.seeds,
     shell:
@@ -108,6 +109,7 @@ rule report:
         mem_mb=1000,
     params:
         settings=SETTINGS.model_dump_json(),
+        kinds=[str(kind_of(task)) for task in SETTINGS.sequence],
         sweeps=digest("", measured_below(RESULTS)),  # shown where they are, and no reason to make them
     shell:
         "python -m pipeline.report --log {log}"

@@ -96,6 +96,16 @@ def test_pairs_become_arrays_of_values_and_one_without_a_valid_value_is_left_out
     assert any("100.0% of the pixels have a valid value, from 1 to 3, mean 2" in line for line in lines)
 
 
+def test_targets_in_folders_of_pairs_may_be_arrays(tmp_path: Path) -> None:
+    data = pairs(tmp_path / "raw", {"a": 1000, "b": 2000})
+    targets = tmp_path / "raw" / "train" / "target"
+    (targets / "a.png").unlink()
+    for name in ("a", "b"):  # beside a picture of its name an array does not count
+        np.save(targets / f"{name}.npy", np.full((8, 12), 7.5))
+    read = [data.read(record, Form(4, VALUES)).target for record in data.records("train")]
+    assert [float(values[0, 0, 0]) for values in read if values is not None] == [7.5, 2000]
+
+
 def test_a_target_of_another_shape_than_its_picture_is_broken(tmp_path: Path) -> None:
     data = pairs(tmp_path / "raw", {"a": 1000})
     Image.fromarray(np.full((12, 8), 7, np.uint16)).save(tmp_path / "raw/train/target/a.png")

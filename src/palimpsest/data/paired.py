@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from palimpsest.data.files import files_below
 from palimpsest.data.grey import GreyScale, SideBySide
 from palimpsest.data.halves import no_halves, sampled
 from palimpsest.data.pair_folders import KNOWN, ROLE_OF, SPLIT_OF, SPLITS, PairFolders, Place, find_pair_folders
@@ -24,6 +25,7 @@ from palimpsest.data.pictures import (
     Limits,
     Pixels,
     Record,
+    is_picture,
     list_pictures,
     read_shown,
     resize_and_crop,
@@ -349,9 +351,17 @@ def _hash(key: str) -> int:
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Pictures by path without suffix; accents composed, since archives made on macOS decompose them."""
+    """Return pictures by path without suffix; accents composed, since archives made on macOS decompose them.
+
+    An NPY file, of a target of numbers, counts where no picture has its name.
+    """
     found: dict[str, list[Path]] = {}
-    for path in list_pictures(folder, once=False):
-        stem = stem_of(path.relative_to(folder))
-        found.setdefault(unicodedata.normalize("NFC", stem), []).append(path)
-    return found
+    arrays: dict[str, list[Path]] = {}
+    for path in files_below(folder, once=False):
+        if is_picture(path):
+            stem = stem_of(path.relative_to(folder))
+            found.setdefault(unicodedata.normalize("NFC", stem), []).append(path)
+        elif path.suffix.lower() == ".npy":
+            stem = path.relative_to(folder).with_suffix("").as_posix()
+            arrays.setdefault(unicodedata.normalize("NFC", stem), []).append(path)
+    return {**arrays, **found}
