@@ -19,6 +19,11 @@ class PublicDatasetSettings(DatasetSettings):
     archives: list[str] = []
     """The files of a `download` source; `palimpsest.data.download` has their addresses and checksums."""
 
+    @property
+    def is_small_coco(self) -> bool:
+        """Whether it is COCO without its training pictures: val2017 is split by picture id in their place."""
+        return self.format == "coco" and "train2017.zip" not in self.archives
+
     @model_validator(mode="after")
     def _has_files(self) -> typing.Self:
         if self.source == "download" and not self.archives:

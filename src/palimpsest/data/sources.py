@@ -38,7 +38,7 @@ def download(dataset: PublicDatasetSettings, folder: Path) -> None:
     COCO without its training pictures, 19 GB, is what a laptop can bear: val2017 is then split by picture id.
     """
     archives = folder.parent / "archives"
-    small = dataset.format == "coco" and "train2017.zip" not in dataset.archives
+    small = dataset.is_small_coco
     for name in dataset.archives:
         unpack(fetch(name, archives), archives / "coco-val2017" if small else folder)
     if small:
