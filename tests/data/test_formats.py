@@ -1,5 +1,8 @@
 """The tables of formats and kinds decide together which data a task can be learned from."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -72,3 +75,20 @@ def test_settings_of_each_format_name_it() -> None:
 
 def test_arrays_of_two_forms_differ() -> None:
     assert len({(form.dtype, form.channels) for form in TARGETS.values()}) == len(TARGETS)
+
+
+def test_rows_are_written_alike_by_every_process() -> None:
+    """Rules have them among their parameters, which rerun a job when they change."""
+    command = (
+        "from palimpsest.data.formats import FORMATS; from palimpsest.tasks import KINDS; print(FORMATS, KINDS)"
+    )
+    written = {
+        subprocess.run(
+            [sys.executable, "-c", command],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(written) == 1

@@ -17,7 +17,7 @@ class Format:
 
     reader: str
     """A `palimpsest.data.reader.DatasetReader`; imported when a data set is opened and not before."""
-    targets: frozenset[TargetName]
+    targets: tuple[TargetName, ...]
     """Targets that a data set of this format has beside its pictures; the pictures alone serve every format."""
     settings: str = "palimpsest.data.settings:DatasetSettings"
     generator: str | None = None
@@ -36,24 +36,24 @@ class Format:
 FORMATS: dict[str, Format] = {
     "coco": Format(
         "palimpsest.data.coco:CocoFolder",
-        frozenset({"labels"}),
+        ("labels",),
         "palimpsest.data.public_settings:PublicDatasetSettings",
         "palimpsest.data.generated:generate_coco",
     ),
     "voc": Format(
         "palimpsest.data.voc:VocFolder",
-        frozenset({"labels"}),
+        ("labels",),
         "palimpsest.data.public_settings:PublicDatasetSettings",
         "palimpsest.data.generated:generate_voc",
     ),
     "paired": Format(
         "palimpsest.data.paired:PairedFolder",
-        frozenset({"picture", "values"}),
+        ("picture", "values"),
         "palimpsest.data.paired_settings:PairedDatasetSettings",
     ),
     "table": Format(
         "palimpsest.data.table:TableFolder",
-        frozenset({"labels", "picture", "values"}),
+        ("labels", "picture", "values"),
         "palimpsest.data.table_settings:TableDatasetSettings",
     ),
 }
