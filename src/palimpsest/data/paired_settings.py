@@ -25,7 +25,7 @@ class PairedDatasetSettings(DatasetSettings):
     """The same for targets, such as depth in millimetres that is learned as a picture."""
 
     def unfit_for(self, target: Target | None) -> str | None:
-        """Return why not: `target_range` makes pictures of targets."""
+        """Return the reason: `target_range` makes pictures of targets."""
         if target == VALUES and self.target_range is not None:
             return "target_range turns numbers into grey levels; leave it out, and set range and scale of the task"
         return None

@@ -21,7 +21,7 @@ class PublicDatasetSettings(DatasetSettings):
 
     @property
     def is_small_coco(self) -> bool:
-        """Whether it is COCO without its training pictures: val2017 is split by picture id in their place."""
+        """True for COCO without its training pictures, whose val2017 is split by picture id."""
         return self.format == "coco" and "train2017.zip" not in self.archives
 
     @model_validator(mode="after")

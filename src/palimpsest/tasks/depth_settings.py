@@ -31,5 +31,5 @@ class DepthSettings(TaskSettings):
 
     @property
     def gives_picture(self) -> bool:
-        """No: depth is no photograph that another task could go on with."""
+        """False: depth is no photograph for another task."""
         return False
