@@ -35,7 +35,7 @@ rule data:
     """Every data set and the arrays of every task."""
     input:
         expand(rules.prepare.output, task=SETTINGS.sequence),
-        perceptual_weights(SETTINGS.sequence),
+        fetched_weights(SETTINGS.sequence),
 
 
 rule models:

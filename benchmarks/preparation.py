@@ -11,9 +11,12 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from benchmarks.ratios import Ratio, paired
-from palimpsest.data.prepare import Classes, prepare
-from palimpsest.data.settings import DatasetSettings
+from palimpsest.data.classes import Classes
+from palimpsest.data.prepare import prepare
+from palimpsest.data.public_settings import PublicDatasetSettings
+from palimpsest.data.reader import Form
 from palimpsest.data.sources import classes_of, open_dataset, provide
+from palimpsest.data.targets import LABELS
 from palimpsest.jobs import preparation_job
 from palimpsest.params import read, resolve
 from palimpsest.tasks import kind_of_task
@@ -31,7 +34,7 @@ SIZE = 128
 def prepare_vs_naive(rounds: int) -> Ratio:
     """Images/s of `palimpsest.data.prepare`, on one core, ÷ those of a plain loop on the same photographs."""
     job = preparation_job(resolve(read(Path("params.yaml")), {"preset": "mini", "data_root": None}), "coco-seg")
-    settings = DatasetSettings(format="coco", source="generated", side=SIDE, generate={"val2017": PICTURES})
+    settings = PublicDatasetSettings(format="coco", source="generated", side=SIDE, generate={"val2017": PICTURES})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         provide(settings, folder / "raw", folder / "manifest.json")
@@ -69,18 +72,15 @@ def outline(path: Path) -> None:
     path.write_text(json.dumps(index), "utf-8")
 
 
-def ours(settings: DatasetSettings, folder: Path, classes: Classes) -> None:
+def ours(settings: PublicDatasetSettings, folder: Path, classes: Classes) -> None:
     """The pipeline's own preparation, from the JSON to the arrays on the disk."""
-    kind = kind_of_task("segmentation")
     prepare(
         open_dataset(settings, folder / "raw"),
         folder / "ours",
-        SIZE,
         {"val": ("val", None)},
-        target=kind.target,
-        refuse=kind.refuse,
+        Form(SIZE, LABELS, classes),
+        refuse=kind_of_task("segmentation").refuse,
         log=lambda line: None,
-        classes=classes,
     )
 
 

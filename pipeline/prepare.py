@@ -12,11 +12,12 @@ from palimpsest.data.census import table
 from palimpsest.data.manifest import Digests
 from palimpsest.data.pictures import Limits
 from palimpsest.data.prepare import prepare
+from palimpsest.data.reader import Form, ValueScale
 from palimpsest.data.sources import classes_of, open_dataset
 from palimpsest.jobs import preparation_job
 from palimpsest.layout import Layout
 from palimpsest.settings import Settings
-from palimpsest.tasks import kind_of_task
+from palimpsest.tasks import KINDS, kind_of_task
 
 log = logging.getLogger("palimpsest.prepare")
 
@@ -26,7 +27,6 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     job = preparation_job(settings, options.task)
     manifest, limits = layout.manifest(job.data), Limits(job.max_megapixels)
     dataset = open_dataset(job.dataset, manifest.parent, limits)
-    kind = kind_of_task(job.kind)
     classes = classes_of(options.task, job, dataset)
     for note in classes.notes if classes else ():
         log.info(note)
@@ -34,14 +34,11 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     prepare(
         dataset,
         folder,
-        job.size,
         {split: (source, job.images.get(split)) for split, source in job.splits.items()},
-        target=kind.target,
-        refuse=kind.refuse,
+        Form(job.size, KINDS[job.kind].target, classes, limits, ValueScale(job.scale, job.valid)),
+        refuse=kind_of_task(job.kind).refuse,
         log=log.info,
-        classes=classes,
         max_broken_share=job.broken_share,
-        limits=limits,
         digests=Digests(dataset.root, manifest),
     )
     for line in table(Prepared.open(folder).info):

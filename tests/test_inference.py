@@ -16,6 +16,7 @@ from palimpsest.tasks import KINDS, build_task
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "segmentation": [{"classes": {"a": ["a"], "b": ["b"]}}, {"classes": {"a": ["a"]}, "loss": "l1"}],
     "colorization": [{"output": "rgb"}, {"output": "chroma"}],
+    "depth": [{"range": [0.5, 10]}],
     "style": [{"picture": "painting.png", "perceptual": "random"}],
 }
 """Settings of a kind beside its name and data, in every form that changes the prediction."""

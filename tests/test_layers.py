@@ -18,7 +18,7 @@ LAYERS = (
     "groups",
     "schema",
 )
-"""Modules that hold settings, each of which may import those below it alone. `tasks` and `methods` are the tables."""
+"""Modules of settings; each may import those below it alone. `tasks` and `methods` are the tables."""
 
 
 @pytest.fixture(scope="module")

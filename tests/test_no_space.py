@@ -19,8 +19,9 @@ from palimpsest.data.arrays import write_prepared
 from palimpsest.data.download import split_val2017, unpack
 from palimpsest.data.manifest import write_manifest
 from palimpsest.data.pictures import write_picture
-from palimpsest.data.settings import DatasetSettings
+from palimpsest.data.public_settings import PublicDatasetSettings
 from palimpsest.data.sources import provide, provide_weights
+from palimpsest.data.targets import LABELS
 from palimpsest.errors import StorageError
 from palimpsest.methods.base import Component
 from palimpsest.report.grid import write_grid
@@ -38,12 +39,12 @@ SUMMARY = {"scratch": {f"task {number} a": {"miou": 1.0} for number in range(1, 
 
 
 def generate(format: str, folder: Path, **images: int) -> None:
-    dataset = DatasetSettings(format=format, source="generated", side=32, generate=images)
+    dataset = PublicDatasetSettings(format=format, source="generated", side=32, generate=images)
     provide(dataset, folder, folder / "manifest.json")
 
 
 def prepare(folder: Path, source: str, info: str) -> None:
-    with write_prepared(folder / "task", 4, "labels") as rows:
+    with write_prepared(folder / "task", 4, LABELS) as rows:
         rows.add("train", source, NOISE[:4, :4], NOISE[:4, :4, 0])
         rows.info["info"] = info
 

@@ -110,7 +110,7 @@ def test_the_path_holds_names_that_are_also_kinds_of_task(
         ("datasets/voc/source", "internet", r"datasets\.voc\.source: "),
         ("datasets/voc/source", "directory", r"datasets\.voc: .*needs a root"),
         ("datasets/voc/source", "download", r"datasets\.voc: .*archives"),
-        ("datasets/voc/format", "paired", r"datasets\.voc: .*needs format coco or voc"),
+        ("datasets/voc/format", "paired", r"datasets\.voc: side is a setting of format coco and voc"),
         ("method_settings/piggyback/initial_score", 1e-3, r"method_settings\.piggyback: .*above threshold"),
         ("method_settings/piggyback/initial_score", float("nan"), r"method_settings\.piggyback"),
         ("training", 3, "training: "),
@@ -217,7 +217,7 @@ TWO = {"first": "style-gogh", "second": "style-munch", "method": "piggyback", "w
         ),
         (
             {"first": "voc-seg", "ways": ["two-stage"]},
-            "compositions.0.first: voc-seg gives classes, and no picture that style-munch could go on with or be "
+            "compositions.0.first: voc-seg gives no picture that style-munch could go on with or be "
             "blended with; make it the second task, or give it a loss on pictures",
         ),
         (
@@ -382,7 +382,7 @@ def test_a_data_root_is_refused_where_pictures_are_generated(params_yaml: Conten
 
 
 def test_a_data_set_without_a_format_is_refused_under_a_data_root_too(params_yaml: Content) -> None:
-    with pytest.raises(SettingsError, match=r"datasets\.mine\.format"):
+    with pytest.raises(SettingsError, match=r"datasets\.mine: format: none is given; there are coco, "):
         resolve(params_yaml, {"preset": "real", "data_root": "/x", "datasets": {"mine": {"source": "download"}}})
 
 

@@ -44,7 +44,11 @@ Content = dict[str, Any]
             "cat",
             "tasks.voc-seg.classes.cat: has to be a list, found 'cat'; write [cat]",
         ),
-        ("datasets/coco/target_range", 5, "datasets.coco.target_range: has to be a list, found 5; write [5]"),
+        (
+            "datasets/mine",
+            {"format": "paired", "source": "directory", "root": "x", "target_range": 5},
+            "datasets.mine.target_range: has to be a list, found 5; write [5]",
+        ),
         ("training", 3, "training: has to be a group of settings, found 3; write {accelerator: …, batch_size: …, "),
         ("tasks", "voc-seg", "tasks: has to be a group of settings, found 'voc-seg'; write {name: …}"),
         (

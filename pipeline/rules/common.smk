@@ -12,6 +12,7 @@ import pipeline  # sets the threshold of garbage collection, which would cost a 
 try:
     from palimpsest import adoption, database, machine, preflight, provenance, stage
     from palimpsest.code_digest import stage_digest
+    from palimpsest.data.formats import FORMATS
     from palimpsest.errors import PalimpsestError
     from palimpsest.jobs import composition_job, evaluation_job, preparation_job, training_job
     from palimpsest.layout import SNAKEMAKE, Layout
@@ -23,6 +24,7 @@ try:
     from palimpsest.settings import FLOOR
     from palimpsest.sweeps import measured_below, sweeps_of, vary
     from palimpsest.task_files import TaskFiles
+    from palimpsest.tasks import KINDS
 except SyntaxError as error:
     sys.exit(f"error: {os.path.relpath(error.filename)}, line {error.lineno or 1}: {error.msg}; correct the file")
 
@@ -94,11 +96,13 @@ def training_threads():
     return training.threads * (training.devices if training.accelerator == "cpu" else 1)
 
 
-def code(stage, methods=(), tasks=(), kinds=(), settings=SETTINGS):
-    """Return the digest of the code that a stage runs for these methods, tasks and kinds of task."""
+def code(stage, methods=(), tasks=(), kinds=(), datasets=(), settings=SETTINGS):
+    """Return the digest of the code that a stage runs for these methods, tasks, kinds of task and data sets."""
     try:
         kinds = [*kinds, *(settings.tasks[name].kind for name in tasks)]
-        return stage_digest(stage, methods, kinds, [settings.network_of(method).name for method in methods])
+        networks = [settings.network_of(method).name for method in methods]
+        formats = [settings.datasets[name].format for name in datasets]
+        return stage_digest(stage, methods, kinds, networks, formats)
     except PalimpsestError as error:
         sys.exit(f"error: {error}")
 
@@ -124,16 +128,24 @@ def task_files(seed, method, settings=SETTINGS):
     return TaskFiles(settings.layout, seed, method, settings.sequence)
 
 
-def perceptual_weights(tasks):
-    """The weights files that style tasks need."""
-    chosen = [SETTINGS.tasks[name] for name in tasks]
-    return [task.weights for task in chosen if task.kind == "style" and task.weights]
+def kind_of(task):
+    """Return the row of a task's kind in the table of kinds."""
+    return KINDS[SETTINGS.tasks[task].kind]
 
 
-def paintings(tasks):
-    """The paintings of style tasks."""
-    chosen = [SETTINGS.tasks[name] for name in tasks]
-    return [task.picture for task in chosen if task.kind == "style"]
+def format_of(dataset):
+    """Return the row of a data set's format in the table of formats, as text."""
+    return str(FORMATS[SETTINGS.datasets[dataset].format])
+
+
+def task_inputs(tasks):
+    """Return the files that the settings of these tasks name, each once."""
+    return list(dict.fromkeys(path for name in tasks for path in SETTINGS.tasks[name].files()))
+
+
+def fetched_weights(tasks):
+    """Return those of `task_inputs` that the rule `weights` makes."""
+    return [path for path in task_inputs(tasks) if path.parent == LAYOUT.perceptual_weights("").parent]
 
 
 @cache

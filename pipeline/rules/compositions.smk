@@ -6,8 +6,7 @@ rule compose:
     input:
         tasks=composed_files,
         prepared=lambda wildcards: expand(rules.prepare.output.info, task=composition(wildcards).sequence),
-        weights=lambda wildcards: perceptual_weights(composition(wildcards).sequence),
-        paintings=lambda wildcards: paintings(composition(wildcards).sequence),
+        files=lambda wildcards: task_inputs(composition(wildcards).sequence),
     output:
         grid=LAYOUT.composition("{composition}") / "grid.png",
         metrics=LAYOUT.composition("{composition}") / "metrics.csv",

@@ -11,8 +11,9 @@ rule raw:
     resources:
         mem_mb=1000,
     params:
-        code=code("raw"),
+        code=lambda wildcards: code("raw", datasets=[wildcards.dataset]),
         settings=lambda wildcards: SETTINGS.datasets[wildcards.dataset].model_dump_json(),
+        format=lambda wildcards: format_of(wildcards.dataset),
     shell:
         "python -m pipeline.raw --dataset {wildcards.dataset} --log {log}"
 
@@ -49,7 +50,11 @@ rule prepare:
     resources:
         mem_mb=2000,
     params:
-        code=lambda wildcards: code("prepare", tasks=[wildcards.task]),
+        code=lambda wildcards: code(
+            "prepare", tasks=[wildcards.task], datasets=[SETTINGS.tasks[wildcards.task].data]
+        ),
         settings=lambda wildcards: preparation_job(SETTINGS, wildcards.task).model_dump_json(),
+        target=lambda wildcards: str(kind_of(wildcards.task).target),
+        format=lambda wildcards: format_of(SETTINGS.tasks[wildcards.task].data),
     shell:
         "python -m pipeline.prepare --task {wildcards.task} --log {log}"

@@ -9,8 +9,7 @@ rule evaluate:
             wildcards.seed, wildcards.method, settings_of(wildcards)
         ).prediction_records(),
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
-        weights=perceptual_weights(SETTINGS.sequence),
-        paintings=paintings(SETTINGS.sequence),
+        files=task_inputs(SETTINGS.sequence),
     output:
         metrics=LAYOUT.evaluation("{seed}", "{method}") / "metrics.csv",
         sizes=LAYOUT.evaluation("{seed}", "{method}") / "sizes.csv",
@@ -44,8 +43,7 @@ rule floor:
     """Measure the answers that need no learning."""
     input:
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
-        weights=perceptual_weights(SETTINGS.sequence),
-        paintings=paintings(SETTINGS.sequence),
+        files=task_inputs(SETTINGS.sequence),
     output:
         metrics=LAYOUT.evaluation("{seed}", FLOOR) / "metrics.csv",
         origin=LAYOUT.origin("{seed}", FLOOR),
@@ -87,6 +85,7 @@ rule collect:
     params:
         code=code("collect"),
         sequence=SETTINGS.sequence,
+        kinds=[str(kind_of(task)) for task in SETTINGS.sequence],
         methods=SETTINGS.methods,
         seeds=SETTINGS.seeds,
     shell:
@@ -110,6 +109,7 @@ rule report:
     params:
         code=code("report"),
         settings=SETTINGS.model_dump_json(),
+        kinds=[str(kind_of(task)) for task in SETTINGS.sequence],
         sweeps=digest("", measured_below(RESULTS)),  # shown where they are, and no reason to make them
     shell:
         "python -m pipeline.report --log {log}"

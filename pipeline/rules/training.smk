@@ -6,8 +6,7 @@ rule train:
     input:
         start=starting_points,
         prepared=rules.prepare.output,
-        weights=lambda wildcards: perceptual_weights([wildcards.task]),
-        painting=lambda wildcards: paintings([wildcards.task]),
+        files=lambda wildcards: task_inputs([wildcards.task]),
         encoder=encoder_weights,
     output:
         task=LAYOUT.stored("{seed}", "{method}", "{task}"),
@@ -49,8 +48,7 @@ use rule train as train_together with:
     # One training for all tasks: as long as all of another method's, and begun last it would be alone in the end.
     input:
         prepared=expand(rules.prepare.output, task=SETTINGS.sequence),
-        weights=perceptual_weights(SETTINGS.sequence),
-        painting=paintings(SETTINGS.sequence),
+        files=task_inputs(SETTINGS.sequence),
     output:
         task=[LAYOUT.stored("{seed}", "{method}", task) for task in SETTINGS.sequence],
         predictions=[LAYOUT.prediction_record("{seed}", "{method}", task) for task in SETTINGS.sequence],

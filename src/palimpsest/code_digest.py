@@ -15,26 +15,37 @@ from pathlib import Path
 import grimp
 from grimp.exceptions import SourceSyntaxError
 
+from palimpsest.data.formats import FORMATS
 from palimpsest.errors import CodeError
 from palimpsest.methods import entry_of
 from palimpsest.networks import NETWORKS
 from palimpsest.tasks import KINDS
 
 PACKAGES = {"palimpsest": Path("src"), "pipeline": Path()}
-TABLES = {"palimpsest.methods", "palimpsest.methods.settings", "palimpsest.networks", "palimpsest.tasks"}
-"""Tables of methods, their settings, networks and kinds of tasks. Their content that concerns a job stands among
-its parameters; an entry that does not concern a job must not rerun it."""
+TABLES = {
+    "palimpsest.data.formats",
+    "palimpsest.methods",
+    "palimpsest.methods.settings",
+    "palimpsest.networks",
+    "palimpsest.tasks",
+}
+"""Tables of methods, their settings, networks, kinds of tasks and formats. Their content that concerns a job stands
+among its parameters; an entry that does not concern a job must not rerun it."""
 
 
 def stage_digest(
-    stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = (), networks: Iterable[str] = ()
+    stage: str,
+    methods: Iterable[str] = (),
+    kinds: Iterable[str] = (),
+    networks: Iterable[str] = (),
+    formats: Iterable[str] = (),
 ) -> str:
     """Return the digest of the code that a stage of the pipeline runs for these rows of the tables.
 
     Raises:
         CodeError: a module is no valid Python.
     """
-    return digest_of(stage_sources(stage, methods, kinds, networks))
+    return digest_of(stage_sources(stage, methods, kinds, networks, formats))
 
 
 def digest_of(files: Iterable[str]) -> str:
@@ -150,7 +161,11 @@ def with_packages(module: str) -> list[str]:
 
 
 def stage_sources(
-    stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = (), networks: Iterable[str] = ()
+    stage: str,
+    methods: Iterable[str] = (),
+    kinds: Iterable[str] = (),
+    networks: Iterable[str] = (),
+    formats: Iterable[str] = (),
 ) -> list[str]:
     """Return the files that a stage of the pipeline runs, with those that it imports by name from the tables."""
     entries = [entry_of(method) for method in methods]
@@ -158,6 +173,7 @@ def stage_sources(
     by_name = [path for entry in entries for path in (entry.path, entry.settings) if path]
     by_name += [path for row in rows for path in (row.task, row.settings)]
     by_name += [path for name in networks for path in (NETWORKS[name].path, NETWORKS[name].settings)]
+    by_name += [path for name in formats for path in FORMATS[name].paths]
     return sources([f"pipeline.{stage}", *(path.split(":")[0] for path in by_name)])
 
 

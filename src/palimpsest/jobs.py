@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import SerializeAsAny
 
 from palimpsest.composition_settings import CompositionSettings
-from palimpsest.data.settings import DatasetSettings
+from palimpsest.data.formats import AnyDataset
 from palimpsest.errors import known
 from palimpsest.groups import BaseSettings, CropSettings, TrainingOverrides, TrainingSettings
 from palimpsest.machine import MAX_MEGAPIXELS
@@ -20,14 +20,13 @@ from palimpsest.settings import FLOOR, Settings
 from palimpsest.task_files import TaskFiles
 from palimpsest.tasks import AnyTask
 from palimpsest.tasks.reconstruction_settings import ReconstructionSettings
-from palimpsest.tasks.segmentation_settings import SegmentationSettings
 from palimpsest.tasks.settings import TaskSettings
 
 
 class PreparationJob(SettingsGroup):
     """Settings that decide the prepared arrays of one task."""
 
-    dataset: DatasetSettings
+    dataset: AnyDataset
     size: int
     broken_share: float
     max_megapixels: float = MAX_MEGAPIXELS
@@ -35,8 +34,13 @@ class PreparationJob(SettingsGroup):
     data: str
     splits: dict[Literal["train", "val"], str]
     images: dict[Literal["train", "val"], int]
-    classes: dict[str, list[str]] | None
-    others: Literal["background", "ignored"] | None
+    classes: dict[str, list[str]] | None = None
+    """Categories by class, of targets that are labels."""
+    others: Literal["background", "ignored"] | None = None
+    scale: float = 1.0
+    """Units per stored number, of targets that are values."""
+    valid: tuple[float, float] | None = None
+    """Smallest and largest valid value, in the unit; others are ignored."""
 
 
 class TaskTraining(SettingsGroup):
@@ -110,8 +114,7 @@ def preparation_job(settings: Settings, task: str) -> PreparationJob:
         data=chosen.data,
         splits=chosen.splits,
         images=chosen.images,
-        classes=chosen.classes if isinstance(chosen, SegmentationSettings) else None,
-        others=chosen.others if isinstance(chosen, SegmentationSettings) else None,
+        **chosen.preparation(),
     )
 
 

@@ -12,10 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from palimpsest.errors import SettingsError, nearest
-from palimpsest.layout import Layout
 from palimpsest.schema import as_path
 from palimpsest.settings import Settings
-from palimpsest.tasks.style_settings import StyleSettings
 
 TOP = ("preset", "data_root", "seeds", "defaults", "presets", "sweeps")
 """What may stand at the top of `params.yaml`. DVC's stages name these, since it sees nothing that they do not name;
@@ -98,9 +96,8 @@ def resolve(content: Mapping[str, Any], overrides: Mapping[str, Any] | None = No
     values = laid_over(laid_over(mapping(layers["defaults"], "defaults"), chosen), top)
     values = copy.deepcopy(values)  # what follows writes into it
     read_from_data_root(values)
-    name_weights(values)
     try:
-        return Settings.model_validate(values)
+        return with_weights(Settings.model_validate(values))
     except ValidationError as error:
         raise SettingsError("; ".join(explain(problem) for problem in error.errors())) from error
 
@@ -118,13 +115,11 @@ def groups(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     return [group for group in below.values() if isinstance(group, dict)] if isinstance(below, dict) else []
 
 
-def name_weights(values: dict[str, Any]) -> None:
-    """Name the fetched weights file for every style task that needs one and names none."""
-    for task in groups(values, "tasks"):
-        if task.get("kind") == "style" and not task.get("weights"):
-            network = task.get("perceptual", StyleSettings.model_fields["perceptual"].default)
-            if network != "random":
-                task["weights"] = str(Layout(str(values["preset"])).perceptual_weights(network))
+def with_weights(settings: Settings) -> Settings:
+    """Return the settings with the fetched weights file in every task that needs one and names none."""
+    path_of = settings.layout.perceptual_weights
+    tasks = {name: task.with_weights(path_of) for name, task in settings.tasks.items()}
+    return settings.model_copy(update={"tasks": tasks})
 
 
 def read_from_data_root(values: dict[str, Any]) -> None:

@@ -9,19 +9,20 @@ from pathlib import Path
 
 from palimpsest import machine
 from palimpsest.data.categories import members_of
+from palimpsest.data.classes import class_mapping
 from palimpsest.data.coco import INDEX, SUPERCATEGORIES
 from palimpsest.data.generated import COCO_FIRST_ID, VOC_YEAR
 from palimpsest.data.pair_folders import SPLIT_OF
 from palimpsest.data.pictures import read_frame
-from palimpsest.data.prepare import class_mapping
+from palimpsest.data.public_settings import PublicDatasetSettings
 from palimpsest.data.scenes import coco as coco_scenes
 from palimpsest.data.scenes import voc as voc_scenes
 from palimpsest.data.settings import DatasetSettings
+from palimpsest.data.targets import LABELS
 from palimpsest.data.voc import GROUPS, lists_of
 from palimpsest.errors import DataError, SettingsError, nearest
 from palimpsest.settings import Settings
-from palimpsest.tasks.segmentation_settings import SegmentationSettings
-from palimpsest.tasks.style_settings import StyleSettings
+from palimpsest.tasks import KINDS
 
 TO_GENERATE = {"coco": COCO_FIRST_ID, "voc": VOC_YEAR}
 """Splits that can be generated, by format."""
@@ -30,7 +31,6 @@ SMALL_COCO = ("val2017.zip", "annotations_trainval2017.zip")
 ARCHIVES = {
     "coco": ("train2017.zip", "unlabeled2017.zip", *SMALL_COCO),
     "voc": ("VOCtrainval_11-May-2012.tar", "benchmark.tgz"),
-    "paired": (),
 }
 """Archives that can be fetched, by format; `palimpsest.data.download` has their addresses."""
 OTHER_CARDS = ("/dev/dxg", "/dev/kfd")
@@ -72,12 +72,9 @@ def files_of(settings: Settings) -> Iterator[tuple[str, Path]]:
     if settings.base.encoder_weights is not None:
         yield "base.encoder_weights", settings.base.encoder_weights
     for name in settings.sequence:
-        task = settings.tasks[name]
-        if isinstance(task, StyleSettings):
-            yield f"tasks.{name}.picture", task.picture
-            if task.weights not in (None, settings.layout.perceptual_weights(task.perceptual)):
-                assert task.weights is not None
-                yield f"tasks.{name}.weights", task.weights
+        for key, path in settings.tasks[name].users_files().items():
+            if path.parent != settings.layout.perceptual_weights("").parent:
+                yield f"tasks.{name}.{key}", path
 
 
 def check_dataset(settings: Settings, name: str) -> None:
@@ -89,12 +86,12 @@ def check_dataset(settings: Settings, name: str) -> None:
         SettingsError: an unknown or missing name, or no such folder; names the key's full path.
     """
     dataset, key = settings.datasets[name], f"datasets.{name}"
-    if dataset.source == "generated":
+    if isinstance(dataset, PublicDatasetSettings) and dataset.source == "generated":
         refuse_unknown(f"{key}.generate", "split", dataset.generate, TO_GENERATE[dataset.format])
-    if dataset.source == "download":
+    if isinstance(dataset, PublicDatasetSettings) and dataset.source == "download":
         refuse_unknown(f"{key}.archives", "archive", dataset.archives, ARCHIVES[dataset.format])
         missing = [archive for archive in SMALL_COCO if archive not in dataset.archives]
-        if is_small_coco(dataset) and missing:
+        if dataset.is_small_coco and missing:
             raise SettingsError(f"{key}.archives: {missing[0]} is missing; add it, or train2017.zip")
     root, near = dataset.root, settings.data_root
     if root is not None and not root.is_dir() and not settings.layout.manifest(name).exists():
@@ -113,11 +110,6 @@ def refuse_unknown(key: str, kind: str, names: Iterable[str], known: Collection[
             raise SettingsError(f"{key}: there is no {kind} {name!r}{nearest(name, known)}")
 
 
-def is_small_coco(dataset: DatasetSettings) -> bool:
-    """Return whether a data set is COCO's val2017, split by picture id."""
-    return dataset.format == "coco" and "train2017.zip" not in dataset.archives
-
-
 def check_splits(settings: Settings, task: str) -> None:
     """Check the names of the splits that a task is taken from.
 
@@ -127,7 +119,7 @@ def check_splits(settings: Settings, task: str) -> None:
         SettingsError: the data set has no such split; names the key's full path.
     """
     chosen = settings.tasks[task]
-    dataset, labelled = settings.datasets[chosen.data], isinstance(chosen, SegmentationSettings)
+    dataset, labelled = settings.datasets[chosen.data], KINDS[chosen.kind].target is LABELS
     known = splits_of(dataset, labelled)
     if known is None and not (settings.layout.prepared(task) / "info.json").exists():
         known = splits_in_folder(dataset, labelled)
@@ -144,21 +136,21 @@ def splits_of(dataset: DatasetSettings, labelled: bool) -> list[str] | None:
     """Return the splits of a data set, or those with annotations alone; None of a folder of photographs."""
     if dataset.format == "paired":
         return list(SPLIT_OF)
-    if dataset.source == "directory":
+    if dataset.source == "directory" or not isinstance(dataset, PublicDatasetSettings):
         return None
     if dataset.source == "generated":
         names = [name.removesuffix("2017") for name in dataset.generate]
     elif dataset.format == "voc":
         names = ["train", "val", "trainval"]
     else:
-        names = [name for name in INDEX if is_small_coco(dataset) or f"{name}2017.zip" in dataset.archives]
+        names = [name for name in INDEX if dataset.is_small_coco or f"{name}2017.zip" in dataset.archives]
     return [name for name in names if not (labelled and name == "unlabeled")]
 
 
 def splits_in_folder(dataset: DatasetSettings, labelled: bool) -> list[str] | None:
     """Return the splits whose files are in a folder of the user's own; None where that cannot be told."""
     root = dataset.root
-    if root is None or not root.is_dir():
+    if root is None or not root.is_dir() or not isinstance(dataset, PublicDatasetSettings):
         return None
     if dataset.format == "voc":
         lists = lists_of(root)
@@ -176,19 +168,20 @@ def check_classes(settings: Settings, task: str) -> None:
             pictures; names the key's full path.
     """
     chosen = settings.tasks[task]
-    if not isinstance(chosen, SegmentationSettings):
+    classes = chosen.preparation().get("classes")
+    if classes is None:
         return
     dataset = settings.datasets[chosen.data]
     categories = categories_of(dataset)
     if categories is None:
         return
     try:
-        class_mapping(chosen.classes, categories)
+        class_mapping(classes, categories)
     except SettingsError as error:
         raise SettingsError(f"tasks.{task}.{error}") from error
     if dataset.source == "generated" and dataset.format == "voc":
         drawn = {thing.name for thing in voc_scenes.FAMILY.things.values()}
-        for name, members in chosen.classes.items():
+        for name, members in classes.items():
             if not any(drawn.intersection(members_of(member, categories, None)[0]) for member in members):
                 raise SettingsError(
                     f"tasks.{task}.classes.{name}: generated pictures show none of {', '.join(members)}; "

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from palimpsest.composition_settings import CompositionSettings
-from palimpsest.data.settings import DatasetSettings
+from palimpsest.data.formats import FORMATS, AnyDataset, formats_with
 from palimpsest.errors import SettingsError, nearest
 from palimpsest.groups import BaseSettings, PictureSettings, TrainingOverrides, TrainingSettings
 from palimpsest.layout import Layout
@@ -20,7 +20,7 @@ from palimpsest.methods.settings import AnyMethodSettings, default_method_settin
 from palimpsest.networks import DEFAULT, AnyNetwork, AnyNetworks, default_network, network_settings
 from palimpsest.networks.settings import NetworkSettings
 from palimpsest.schema import Name, SettingsGroup, UserPath
-from palimpsest.tasks import AnyTask
+from palimpsest.tasks import KINDS, AnyTask
 
 
 class Variant(SettingsGroup):
@@ -54,7 +54,7 @@ class Settings(SettingsGroup):
     pictures: PictureSettings = PictureSettings()
     training: TrainingSettings = TrainingSettings()
     method_settings: AnyMethodSettings = Field(default_factory=default_method_settings)
-    datasets: dict[Name, DatasetSettings]
+    datasets: dict[Name, AnyDataset]
     tasks: dict[Name, AnyTask]
     compositions: list[CompositionSettings] = Field(default=[], exclude=True)
     """What `snakemake compositions` makes. Nothing else depends on it, so that no digest holds it."""
@@ -94,8 +94,15 @@ class Settings(SettingsGroup):
             if data not in self.datasets:
                 raise ValueError(f"tasks.{name}.data: there is no data set {data!r}{nearest(data, self.datasets)}")
             form, kind = self.datasets[data].format, self.tasks[name].kind
-            if (kind == "paired" and form != "paired") or (kind == "segmentation" and form == "paired"):
-                raise ValueError(f"tasks.{name}.data: a task of kind {kind} cannot learn from {form} data")
+            target = KINDS[kind].target
+            if not FORMATS[form].serves(target):
+                raise ValueError(
+                    f"tasks.{name}.data: a task of kind {kind} cannot learn from {form} data; choose a data set of "
+                    f"format {' or '.join(formats_with(target))}"
+                )
+            reason = self.datasets[data].unfit_for(target)
+            if reason is not None:
+                raise ValueError(f"datasets.{data}: {name} cannot learn from it: {reason}")
         return self
 
     @model_validator(mode="after")
@@ -121,7 +128,7 @@ class Settings(SettingsGroup):
             first, second = self.tasks[made.first], self.tasks[made.second]
             if not first.gives_picture:
                 raise ValueError(
-                    f"compositions.{number}.first: {made.first} gives classes, and no picture that {made.second} "
+                    f"compositions.{number}.first: {made.first} gives no picture that {made.second} "
                     "could go on with or be blended with; make it the second task, or give it a loss on pictures"
                 )
             if "blend" in made.ways and first.kind != second.kind:

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from palimpsest.data.arrays import Prepared, RowFile, Target, write_prepared
+from palimpsest.data.arrays import Prepared, RowFile, write_prepared
+from palimpsest.data.targets import LABELS, TARGETS
 from palimpsest.errors import DataError, StorageError
 
 
@@ -14,8 +15,8 @@ def picture(level: int, size: int = 2) -> np.ndarray:
     return np.full((size, size, 3), level, np.uint8)
 
 
-def write(folder: Path, target: Target = "labels") -> None:
-    with write_prepared(folder, 2, target) as rows:
+def write(folder: Path, target: str | None = "labels") -> None:
+    with write_prepared(folder, 2, TARGETS[target] if target else None) as rows:
         for number, split in enumerate(("train", "train", "val")):
             wanted = {"labels": picture(number)[..., 0], "picture": picture(9 + number), None: None}[target]
             rows.add(split, f"a, {number} ü.jpg", picture(number), wanted)
@@ -67,7 +68,7 @@ def test_the_files_are_those_of_the_contract(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["picture", None])
-def test_targets_are_pictures_or_absent(tmp_path: Path, target: Target) -> None:
+def test_targets_are_pictures_or_absent(tmp_path: Path, target: str | None) -> None:
     write(tmp_path / "task", target)
     found = Prepared.open(tmp_path / "task").target
     assert (found is None) if target is None else (found is not None and found.shape == (3, 2, 2, 3))
@@ -119,7 +120,7 @@ def test_a_full_disk_is_an_error_that_names_the_place(tmp_path: Path) -> None:
 def test_rows_of_another_shape_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="row of"), write_prepared(tmp_path / "task", 2, None) as rows:
         rows.add("train", "x", picture(1, size=3))
-    with pytest.raises(ValueError, match="target"), write_prepared(tmp_path / "task", 2, "labels") as rows:
+    with pytest.raises(ValueError, match="target"), write_prepared(tmp_path / "task", 2, LABELS) as rows:
         rows.add("train", "x", picture(1))
 
 

@@ -199,3 +199,17 @@ def test_evaluation_shows_every_picture_of_the_split_once_whole_and_in_order() -
 def test_evaluation_gives_target_pictures_channels_first() -> None:
     (batch,) = evaluation_batches(numbered(2, 1, target="picture"), "val", 4)
     assert torch.equal(batch["target"], batch["picture"])
+
+
+def test_values_are_cut_and_flipped_as_their_pictures_and_never_mixed() -> None:
+    values = np.broadcast_to(np.arange(SIZE, dtype=np.float32), (10, SIZE, SIZE))[..., None].copy()
+    values[:, :, SIZE // 2 :] = np.nan
+    prepared = replace(numbered(10), target=values)
+    for step in range(20):
+        batch = batches(prepared)[step]
+        across, target = batch["picture"][:, 2].float() / 3, batch["target"]
+        assert target.shape == (4, 1, 32, 32) and target.dtype == torch.float32
+        known = target[:, 0].isfinite()
+        assert (target[known[:, None]] == target[known[:, None]].round()).all()
+        assert ((target[:, 0] - across)[known].abs() < 1.5).all()
+        assert (across[~known] > SIZE // 2 - 1.5).all()

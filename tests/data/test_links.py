@@ -13,11 +13,14 @@ import pytest
 from PIL import Image
 
 from palimpsest.data.arrays import Prepared
+from palimpsest.data.classes import Classes
 from palimpsest.data.coco import CocoFolder
 from palimpsest.data.manifest import Digests, write_manifest
 from palimpsest.data.paired import PairedFolder
 from palimpsest.data.pictures import Limits, Pixels
-from palimpsest.data.prepare import Classes, prepare
+from palimpsest.data.prepare import prepare
+from palimpsest.data.reader import Form
+from palimpsest.data.targets import TARGETS
 from palimpsest.data.voc import VocFolder
 from palimpsest.errors import DataError
 
@@ -68,12 +71,10 @@ def prepared_from(dataset: Any, out: Path, target: Any, share: float = 0.0, **op
     prepare(
         dataset,
         out,
-        8,
         splits,
-        target=target,
+        Form(8, TARGETS.get(target), classes, options.pop("limits", Limits())),
         refuse=accept,
         log=lambda line: None,
-        classes=classes,
         max_broken_share=share,
         **options,
     )

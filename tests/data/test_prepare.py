@@ -8,11 +8,15 @@ import pytest
 from PIL import Image
 
 from palimpsest.data.arrays import Prepared
+from palimpsest.data.census import Labels
+from palimpsest.data.classes import Classes, class_mapping
 from palimpsest.data.coco import CocoFolder
 from palimpsest.data.manifest import write_manifest
 from palimpsest.data.paired import PairedFolder
 from palimpsest.data.pictures import Frame, Pixels, Record, is_grey
-from palimpsest.data.prepare import Classes, class_mapping, prepare
+from palimpsest.data.prepare import prepare
+from palimpsest.data.reader import DatasetReader, Form, Sample, labelled
+from palimpsest.data.targets import LABELS, PICTURE
 from palimpsest.data.voc import GROUPS, VocFolder
 from palimpsest.errors import DataError, SettingsError
 
@@ -21,7 +25,7 @@ REAL = Path(__file__).parents[2] / ".." / "shared" / "realdata"
 CLASSES = Classes(("background", "left"), {"left": 1})
 
 
-class Folder:
+class Folder(DatasetReader):
     """Pictures of one colour each, with label maps whose left half is class 1; some of them broken."""
 
     def __init__(self, root: Path, count: int, broken: tuple[int, ...] = (), grey: tuple[int, ...] = ()) -> None:
@@ -40,12 +44,13 @@ class Folder:
         paths = sorted(self.root.glob("*.png"))
         return [Record(path.name, path, path.stem) for path in paths] if split != "none" else []
 
-    def label_map(
-        self, record: Record, class_of: Mapping[str, int], other: int, frame: Frame | None = None
-    ) -> Pixels:
+    def read(self, record: Record, form: Form) -> Sample:
+        return labelled(record, form, self.read_labels)
+
+    def read_labels(self, record: Record, class_of: Mapping[str, int], other: int, frame: Frame) -> Labels:
         labels = np.zeros((8, 12), np.uint8)
         labels[:, :6] = class_of["left"]
-        return labels
+        return Labels(labels)
 
 
 def accept(picture: Pixels) -> str | None:
@@ -60,7 +65,7 @@ def test_pictures_and_labels_are_cut_alike(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     data, out, lines = Folder(tmp_path / "raw", 3), tmp_path / "task", list[str]()
     splits = {"train": ("all", None)}
-    prepare(data, out, 4, splits, target="labels", refuse=accept, log=lines.append, classes=CLASSES)
+    prepare(data, out, splits, Form(4, LABELS, CLASSES), refuse=accept, log=lines.append)
     prepared = Prepared.open(out)
     assert prepared.picture[2, 0, 0].tolist() == [2, 255, 0]
     assert prepared.target is not None and prepared.target[1].tolist() == [[1, 1, 0, 0]] * 4
@@ -76,9 +81,8 @@ def test_what_is_refused_or_broken_is_replaced_counted_and_listed(tmp_path: Path
     prepare(
         data,
         out,
-        4,
         {"train": ("all", None)},
-        target=None,
+        Form(4),
         refuse=refuse_grey,
         log=lines.append,
         max_broken_share=0.1,
@@ -100,7 +104,7 @@ def test_above_the_share_broken_pictures_stop_and_leave_nothing(tmp_path: Path) 
     data = Folder(tmp_path / "raw", 100, broken=(7, 8))
     told = r"2 of 100 pictures are broken, and 1\.0% may be; .*broken_share: .*007\.png.*008\.png"
     with pytest.raises(DataError, match=told):
-        prepare(data, tmp_path / "task", 4, {"train": ("all", None)}, target=None, refuse=accept, log=print)
+        prepare(data, tmp_path / "task", {"train": ("all", None)}, Form(4), refuse=accept, log=print)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
@@ -111,9 +115,8 @@ def test_the_share_is_of_those_looked_at(tmp_path: Path) -> None:
         prepare(
             data,
             tmp_path / "task",
-            4,
             {"train": ("all", 20)},
-            target=None,
+            Form(4),
             refuse=accept,
             log=print,
             max_broken_share=0.01,
@@ -126,7 +129,7 @@ def test_a_limit_draws_the_same_ones_and_more_of_them(tmp_path: Path) -> None:
     drawn = {}
     for limit in (10, 20):
         splits = {"train": ("all", limit)}
-        prepare(data, tmp_path / str(limit), 4, splits, target=None, refuse=accept, log=print)
+        prepare(data, tmp_path / str(limit), splits, Form(4), refuse=accept, log=print)
         drawn[limit] = Prepared.open(tmp_path / str(limit)).sources
     assert len({*drawn[20]}) == 20 and drawn[20][:10] == drawn[10]
     assert max(drawn[10]) > "030.png"
@@ -138,9 +141,8 @@ def test_no_photograph_is_in_two_splits(tmp_path: Path) -> None:
     prepare(
         data,
         tmp_path / "task",
-        4,
         {"train": ("all", 12), "val": ("all", None)},
-        target=None,
+        Form(4),
         refuse=accept,
         log=print,
     )
@@ -159,9 +161,8 @@ def test_an_empty_split_is_an_error(tmp_path: Path, split: str, grey: tuple[int,
         prepare(
             Folder(tmp_path / "raw", 2, grey=grey),
             tmp_path / "task",
-            4,
             {"train": (split, None)},
-            target=None,
+            Form(4),
             refuse=refuse_grey,
             log=print,
         )
@@ -175,9 +176,8 @@ def test_pairs_are_resized_alike_and_must_have_one_shape(tmp_path: Path) -> None
     prepare(
         PairedFolder(tmp_path / "raw"),
         tmp_path / "task",
-        4,
         {"train": ("train", None)},
-        target="picture",
+        Form(4, PICTURE),
         refuse=accept,
         log=print,
         max_broken_share=0.5,
@@ -201,30 +201,13 @@ def test_names_that_are_not_utf_8_are_read_and_listed_with_escapes(tmp_path: Pat
     data, lines = PairedFolder(tmp_path / "raw"), list[str]()
     splits = {"train": ("train", 5)}
     out = tmp_path / "task"
-    prepare(data, out, 4, splits, target="picture", refuse=accept, log=lines.append, max_broken_share=0.5)
+    prepare(data, out, splits, Form(4, PICTURE), refuse=accept, log=lines.append, max_broken_share=0.5)
     write_manifest(tmp_path / "raw", tmp_path / "manifest.json")
     prepared = Prepared.open(out)
     assert prepared.sources == (r"train/input/caf\udce9 1.png",)
     assert prepared.info["left_out"][0]["reason"].startswith(r"train/target/caf\udce9 2.png: not a picture")
     assert any(r"caf\udce9 2.png left out, broken" in line for line in lines)
     assert len(json.loads((tmp_path / "manifest.json").read_text("utf-8"))["files"]) == 4
-
-
-def test_a_target_that_the_data_set_has_not_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "raw").mkdir()
-    for target, what in (("picture", "pairs"), ("labels", "class per pixel")):
-        data = Folder(tmp_path / "raw", 1) if target == "picture" else PairedFolder(tmp_path / "raw")
-        with pytest.raises(DataError, match=what):
-            prepare(
-                data,
-                tmp_path / "task",
-                4,
-                {"train": ("train", None)},
-                target="picture" if target == "picture" else "labels",
-                refuse=accept,
-                log=print,
-                classes=CLASSES,
-            )
 
 
 def test_a_supercategory_stands_for_its_members() -> None:
@@ -265,12 +248,10 @@ def test_real_photographs_become_arrays_and_the_same_ones_twice(tmp_path: Path) 
         prepare(
             CocoFolder(REAL / "coco"),
             tmp_path / turn,
-            48,
             {"train": ("train", 60), "val": ("val", None)},
-            target="labels",
+            Form(48, LABELS, Classes(tuple(names), class_of)),
             refuse=accept,
             log=lambda line: None,
-            classes=Classes(tuple(names), class_of),
         )
     prepared = Prepared.open(tmp_path / "one")
     assert len(prepared.rows("train")) == 60 and len(prepared.rows("val")) == 133
@@ -289,9 +270,8 @@ def test_grey_photographs_are_left_out_where_the_task_refuses_them(tmp_path: Pat
     prepare(
         VocFolder(REAL / "voc"),
         tmp_path / "task",
-        32,
         {"val": ("val", None)},
-        target=None,
+        Form(32),
         refuse=refuse_grey,
         log=lambda line: None,
     )
@@ -303,7 +283,7 @@ def test_all_are_broken_where_all_are(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     data = Folder(tmp_path / "raw", 8, broken=tuple(range(8)))
     with pytest.raises(DataError, match="8 of 8 pictures are broken, "):
-        prepare(data, tmp_path / "task", 4, {"train": ("all", None)}, target=None, refuse=accept, log=print)
+        prepare(data, tmp_path / "task", {"train": ("all", None)}, Form(4), refuse=accept, log=print)
 
 
 def test_so_many_are_looked_at_before_broken_ones_end_the_work(
@@ -313,4 +293,4 @@ def test_so_many_are_looked_at_before_broken_ones_end_the_work(
     (tmp_path / "raw").mkdir()
     data = Folder(tmp_path / "raw", 40, broken=tuple(range(20)))
     with pytest.raises(DataError, match="10 of the first 10 pictures are broken, "):
-        prepare(data, tmp_path / "task", 4, {"train": ("all", None)}, target=None, refuse=accept, log=print)
+        prepare(data, tmp_path / "task", {"train": ("all", None)}, Form(4), refuse=accept, log=print)

@@ -7,6 +7,8 @@ from PIL import Image
 from palimpsest.data import sources
 from palimpsest.data.coco import CocoFolder
 from palimpsest.data.paired import PairedFolder
+from palimpsest.data.paired_settings import PairedDatasetSettings
+from palimpsest.data.public_settings import PublicDatasetSettings
 from palimpsest.data.settings import DatasetSettings
 from palimpsest.data.sources import (
     classes_of,
@@ -20,8 +22,8 @@ from palimpsest.data.voc import VocFolder
 from palimpsest.errors import DataError, SettingsError
 from palimpsest.jobs import PreparationJob
 
-COCO = DatasetSettings(format="coco", source="generated", side=32, generate={"train2017": 2, "val2017": 1})
-VOC = DatasetSettings(format="voc", source="generated", side=32, generate={"train": 2, "val": 1})
+COCO = PublicDatasetSettings(format="coco", source="generated", side=32, generate={"train2017": 2, "val2017": 1})
+VOC = PublicDatasetSettings(format="voc", source="generated", side=32, generate={"train": 2, "val": 1})
 
 
 def preparation(
@@ -67,7 +69,7 @@ def test_a_folder_of_the_users_is_listed_where_it_lies_and_nothing_is_written_th
     root, folder = tmp_path / "mine", tmp_path / "raw"
     (root / "train" / "input").mkdir(parents=True)
     (root / "train" / "input" / "a.png").write_bytes(b"a")
-    settings = DatasetSettings(format="paired", source="directory", root=root)
+    settings = PairedDatasetSettings(format="paired", source="directory", root=root)
     provide(settings, folder, folder / "manifest.json")
     assert list(below(root)) == ["train/input/a.png"] and list(below(folder)) == ["manifest.json"]
     assert list(json.loads((folder / "manifest.json").read_text())["files"]) == ["train/input/a.png"]
@@ -75,7 +77,7 @@ def test_a_folder_of_the_users_is_listed_where_it_lies_and_nothing_is_written_th
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    settings = DatasetSettings(format="coco", source="directory", root=tmp_path / "nowhere")
+    settings = PublicDatasetSettings(format="coco", source="directory", root=tmp_path / "nowhere")
     with pytest.raises(DataError, match="nowhere: no such folder"):
         provide(settings, tmp_path / "raw", tmp_path / "raw" / "manifest.json")
     assert list(tmp_path.iterdir()) == []
@@ -87,7 +89,7 @@ def test_the_input_is_the_half_that_the_settings_say(tmp_path: Path, side: str) 
     both.paste("blue", (4, 0, 8, 4))
     (tmp_path / "train").mkdir()
     both.save(tmp_path / "train" / "a.png")
-    settings = DatasetSettings(format="paired", source="directory", root=tmp_path, input_side=side)  # type: ignore[arg-type]
+    settings = PairedDatasetSettings(format="paired", source="directory", root=tmp_path, input_side=side)  # type: ignore[arg-type]
     dataset = open_dataset(settings, tmp_path)
     assert isinstance(dataset, PairedFolder)
     (record,) = dataset.records("train")
@@ -131,7 +133,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
 
 def test_coco_without_its_training_pictures_is_split(tmp_path: Path, fetched: list[tuple[str, ...]]) -> None:
-    settings = DatasetSettings(format="coco", source="download", archives=["val2017.zip", "annotations.zip"])
+    settings = PublicDatasetSettings(format="coco", source="download", archives=["val2017.zip", "annotations.zip"])
     download(settings, tmp_path / "coco")
     assert fetched == [
         ("fetch", "val2017.zip", "archives"),
@@ -146,7 +148,7 @@ def test_coco_without_its_training_pictures_is_split(tmp_path: Path, fetched: li
 def test_a_whole_data_set_is_unpacked_into_its_folder(
     tmp_path: Path, fetched: list[tuple[str, ...]], format: str, archive: str
 ) -> None:
-    download(DatasetSettings(format=format, source="download", archives=[archive]), tmp_path / "set")  # type: ignore[arg-type]
+    download(PublicDatasetSettings(format=format, source="download", archives=[archive]), tmp_path / "set")  # type: ignore[arg-type]
     assert fetched == [("fetch", archive, "archives"), ("unpack", archive, "set")]
 
 

@@ -1,6 +1,15 @@
 import pytest
 
-from palimpsest.metrics.described import describe, forgetting_metrics, headlines, in_short, rounded, titled, written
+from palimpsest.metrics.described import (
+    describe,
+    forgetting_metrics,
+    headlines,
+    in_short,
+    kind_measured_by,
+    rounded,
+    titled,
+    written,
+)
 
 
 def test_headlines_of_each_kind():
@@ -9,6 +18,7 @@ def test_headlines_of_each_kind():
     assert headlines("colorization", every) == ["ssim", "mse", "ciede2000", "colourfulness"]
     assert headlines("style", every) == ["total_loss", "ssim"]
     assert headlines("paired", ["mse"]) == ["mse"]
+    assert headlines("depth", ["rmse", "absrel"]) == ["absrel", "rmse"]
     assert headlines("own-kind", ["iou/sky", "psnr"]) == ["psnr"]
     assert forgetting_metrics("style", every) == ["total_loss"]
     assert forgetting_metrics("colorization", every) == ["ssim", "mse"]
@@ -38,10 +48,26 @@ def test_a_deviation_has_the_digits_of_its_mean():
 
 
 def test_metrics_of_tables_with_little_room():
-    every = ["total_loss", "ssim", "mse", "iou/sky", "miou", "ciede2000"]
-    assert in_short(every) == ["miou", "ciede2000", "total_loss"]  # with a style's loss, its SSIM means nothing
-    assert in_short(every[1:]) == ["miou", "ssim", "ciede2000"]
+    every = ["total_loss", "ssim"]
+    assert in_short(every[:2]) == ["total_loss"]  # with a style's loss, its SSIM means nothing
+    assert in_short(["content_loss", "ciede2000", "mse", "ssim"]) == ["ssim", "ciede2000"]
+    assert in_short(["iou/sky", "miou"]) == ["miou"]
     assert in_short(["psnr"]) == []
+
+
+def test_the_kind_is_known_by_its_metrics_where_a_table_names_none():
+    assert kind_measured_by(["ssim", "mse", "ciede2000", "colourfulness"]) == "colorization"
+    assert kind_measured_by(["content_loss", "total_loss", "ssim"]) == "style"
+    assert kind_measured_by(["mse", "ssim"]) == "paired"
+    assert kind_measured_by(["iou/sky", "miou"]) == "segmentation"
+    assert kind_measured_by(["rmse", "absrel"]) == "depth"
+    assert kind_measured_by(["psnr"]) == ""
+
+
+def test_a_metric_of_one_kind_has_its_meaning_there_and_where_no_kind_is_named():
+    assert describe("ssim", "style").better == "" and describe("ssim", "paired").better == "higher"
+    assert describe("ssim").better == "higher"
+    assert describe("absrel").better == describe("absrel", "depth").better == "lower"
 
 
 def test_a_metric_with_its_unit_and_which_way_is_better():

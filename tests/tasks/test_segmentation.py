@@ -36,7 +36,7 @@ def scores(*labels: int) -> Tensor:
 
 def test_the_background_comes_first_and_the_head_has_a_channel_per_class(task: SegmentationTask) -> None:
     assert task.classes == ["background", "cat", "dog"]
-    assert task.head_channels == 3 and task.target == "labels" and task.name == "pets"
+    assert task.head_channels == 3 and task.name == "pets"
 
 
 def test_the_network_sees_the_photograph_in_the_unit_range(task: SegmentationTask, batch: Batch) -> None:

@@ -26,19 +26,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from palimpsest.analysis.tables import columns_of, require_columns
-from palimpsest.metrics.described import Metric, describe, forgetting_metrics
+from palimpsest.metrics.described import describe, forgetting_metrics
+from palimpsest.metrics.metric import Metric
 from palimpsest.settings import FLOOR
+from palimpsest.tasks import KINDS
 
 REFERENCE = "scratch"
 """The method whose quality and size the others are relative to: a network of its own for each task."""
-
-KEY_METRICS = {
-    "segmentation": "miou",
-    "colorization": "ciede2000",  # a grey copy has a high SSIM already
-    "style": "total_loss",
-    "paired": "ssim",
-}
-"""The one metric that speaks for a task of each kind."""
 
 FIGURES = (
     "relative_quality",
@@ -136,7 +130,7 @@ def scored_tasks(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]) -> 
     found = []
     for task, kind in sequence:
         names = list(dict.fromkeys(metrics.loc[metrics["task"] == task, "metric"]))
-        key = KEY_METRICS.get(kind, "")
+        key = KINDS[kind].key_metric if kind in KINDS else ""
         chosen = [key] if key in names else forgetting_metrics(kind, names)
         found += [Scored(task, describe(name, kind), name) for name in chosen[:1]]
     return found

@@ -1,7 +1,7 @@
 """Prepared arrays: one folder per task, written once and memory-mapped ever after.
 
     picture.npy   uint8 (N, S, S, 3) RGB
-    target.npy    uint8 (N, S, S) class labels, 255 ignored, or uint8 (N, S, S, 3) RGB; not every task has one
+    target.npy    in one of the forms of `palimpsest.data.targets`; not every task has one
     index.csv     row,source,split: the file each row is from, relative to the data set's folder
     info.json     sizes, classes, pictures and shares of the classes per split, what was left out or not painted
                   and why, and SHA-256 of the arrays
@@ -18,17 +18,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from palimpsest.data.pictures import Pixels
+from palimpsest.data.targets import PICTURE, TARGETS, Target
 from palimpsest.errors import DataError
 from palimpsest.storage.atomic import replacing_folder, writing
 
-Target = Literal["labels", "picture", None]
+Array = NDArray[Any]
+"""Pictures or targets, of the dtype of their form."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,22 @@ class Prepared:
     picture: Pixels
     """(N, S, S, 3) RGB."""
 
-    target: Pixels | None
-    """(N, S, S) labels or (N, S, S, 3) RGB, where the task has a target."""
+    target: Array | None
+    """In the form of `form`, where the task has a target."""
 
     sources: tuple[str, ...]
     splits: tuple[str, ...]
     info: Mapping[str, Any]
     sha256: str = ""
     """Of `info.json`, and so of all that is here: the arrays' own digests stand in it. Nothing without a file."""
+
+    @property
+    def form(self) -> Target | None:
+        """Form of the target: the one of its dtype and channels."""
+        if self.target is None:
+            return None
+        dtype, channels = self.target.dtype.name, self.target.shape[3] if self.target.ndim == 4 else None
+        return next(form for form in TARGETS.values() if (form.dtype, form.channels) == (dtype, channels))
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -56,6 +66,7 @@ class Prepared:
         """
         folder = Path(folder)
         picture = _mapped(folder / "picture.npy")
+        _check_form(folder / "picture.npy", picture, PICTURE)
         target = _mapped(folder / "target.npy") if (folder / "target.npy").exists() else None
         index, facts = folder / "index.csv", folder / "info.json"
         try:
@@ -68,6 +79,8 @@ class Prepared:
             raise DataError(f"{error.filename}: no such file; prepare the task again") from None
         except (OSError, ValueError, KeyError, csv.Error) as error:
             raise DataError(f"{folder}: index.csv or info.json is damaged: {error}; prepare again") from error
+        if target is not None and info.get("target") is not None:
+            _check_form(folder / "target.npy", target, TARGETS.get(info["target"]))
         lengths = {"index.csv": len(rows), "picture.npy": len(picture)}
         if target is not None:
             lengths["target.npy"] = len(target)
@@ -85,6 +98,8 @@ class Prepared:
             counts |= {f"classes/{split}/{name}": share for name, share in labels["classes"].items()}
             counts |= {f"annotations/{split}/{what}": n for what, n in labels.get("annotations", {}).items()}
             counts[f"ignored/{split}"] = labels["ignored"]
+        for split, values in self.info.get("values", {}).items():
+            counts |= {f"values/{split}/{what}": number for what, number in values.items()}
         return counts
 
     def rows(self, split: str) -> NDArray[np.int64]:
@@ -100,13 +115,14 @@ class Prepared:
 
 
 class RowFile:
-    """A ``.npy`` file of uint8 rows of one shape, written row by row; its length is known when it is closed.
+    """A ``.npy`` file of rows of one shape, written row by row; its length is known when it is closed.
 
     Written and not mapped: on a full disk a write is an error to be told, a mapped page kills the process.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        """Opens ``path``; rows are of ``shape``."""
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: str = "uint8") -> None:
+        """Open ``path``; rows are of ``shape``."""
+        self._dtype = np.dtype(dtype).newbyteorder("<")
         self._path = path
         self._shape = shape
         self._length = 0
@@ -115,10 +131,10 @@ class RowFile:
             self._file = path.open("w+b")
             self._write_header()
 
-    def append(self, row: Pixels) -> None:
-        """Adds one row."""
-        if row.shape != self._shape or row.dtype != np.uint8:
-            raise ValueError(f"a row of {row.dtype} {row.shape} in a file of uint8 {self._shape}")
+    def append(self, row: Array) -> None:
+        """Add one row."""
+        if row.shape != self._shape or row.dtype != self._dtype:
+            raise ValueError(f"a row of {row.dtype} {row.shape} in a file of {self._dtype} {self._shape}")
         content = row.tobytes()
         with writing(self._path):
             self._file.write(content)
@@ -148,7 +164,7 @@ class RowFile:
     def _write_header(self) -> None:
         # numpy leaves room in every header for the first axis to grow, and can be written over in place
         shape = (self._length, *self._shape)
-        npy.write_array_header_1_0(self._file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        npy.write_array_header_1_0(self._file, {"descr": self._dtype.str, "fortran_order": False, "shape": shape})
 
 
 @dataclass
@@ -160,8 +176,8 @@ class Rows:
     info: dict[str, Any] = field(default_factory=dict)
     index: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, split: str, source: str, picture: Pixels, target: Pixels | None = None) -> None:
-        """One photograph, uint8 (S, S, 3), and its target, uint8 (S, S) or (S, S, 3)."""
+    def add(self, split: str, source: str, picture: Pixels, target: Array | None = None) -> None:
+        """Add one photograph, uint8 (S, S, 3), and its target."""
         if (target is None) != (self.target is None):
             raise ValueError(f"{source}: a target where there is none, or none where there is one")
         self.picture.append(picture)
@@ -171,8 +187,8 @@ class Rows:
 
 
 @contextmanager
-def write_prepared(folder: Path, size: int, target: Target) -> Iterator[Rows]:
-    """Writes a folder of prepared arrays, row by row with `Rows.add`; `Rows.info` is the caller's to fill.
+def write_prepared(folder: Path, size: int, target: Target | None) -> Iterator[Rows]:
+    """Write a folder of prepared arrays, row by row with `Rows.add`; `Rows.info` is the caller's to fill.
 
     The folder is never half-done, and what stood there before stays until the end; see `replacing_folder`.
 
@@ -180,18 +196,17 @@ def write_prepared(folder: Path, size: int, target: Target) -> Iterator[Rows]:
         StorageError: the disk is full or not writable; names the file.
     """
     with replacing_folder(Path(folder)) as partial:
-        shape = (size, size)
-        with RowFile(partial / "picture.npy", (*shape, 3)) as pictures:
+        with RowFile(partial / "picture.npy", (size, size, 3)) as pictures:
             if target is None:
                 rows = Rows(pictures, None)
                 yield rows
             else:
-                with RowFile(partial / "target.npy", shape if target == "labels" else (*shape, 3)) as targets:
+                with RowFile(partial / "target.npy", target.shape(size), target.dtype) as targets:
                     rows = Rows(pictures, targets)
                     yield rows
         _write_index(partial / "index.csv", rows.index)
         content = {"picture": rows.picture.sha256, "target": rows.target.sha256 if rows.target else None}
-        rows.info |= {"size": size, "target": target, "sha256": content}
+        rows.info |= {"size": size, "target": target.name if target else None, "sha256": content}
         _write_info(partial / "info.json", rows.info)
 
 
@@ -208,13 +223,20 @@ def _write_info(path: Path, info: Mapping[str, Any]) -> None:
         path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _mapped(path: Path) -> Pixels:
+def _mapped(path: Path) -> Array:
     try:
-        array: Pixels = np.load(path, mmap_mode="r")
+        array: Array = np.load(path, mmap_mode="r")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; prepare the task first") from None
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: damaged: {error}; prepare the task again") from error
-    if array.dtype != np.uint8 or array.ndim not in (3, 4):
-        raise DataError(f"{path}: {array.dtype} {array.shape}, not uint8 pictures; prepare again")
     return array
+
+
+def _check_form(path: Path, array: Array, form: Target | None) -> None:
+    """Raise `DataError` where an array has another dtype or other axes than its form."""
+    if form is None:
+        raise DataError(f"{path}: a target of an unknown form in info.json; prepare again")
+    axes = (form.channels,) if form.channels else ()
+    if array.dtype != form.dtype or array.ndim != 3 + len(axes) or array.shape[3:] != axes:
+        raise DataError(f"{path}: {array.dtype} {array.shape}, not {form.dtype} {form.name}; prepare again")

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
-from palimpsest.data.arrays import Prepared
+from palimpsest.data.arrays import Array, Prepared
 from palimpsest.groups import CropSettings
 
 ORDER, DRAW = 0, 1  # streams of random numbers that must not meet
@@ -39,7 +39,7 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
         return self.steps
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        """One batch: uint8, sides of `pictures.crop`; picture and target are cut and flipped alike."""
+        """Return one batch with sides of `pictures.crop`; picture and target are cut and flipped alike."""
         if not 0 <= step < self.steps:
             raise IndexError(step)
         rows = self._rows(step)
@@ -50,10 +50,11 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
         flips = random.random(len(rows)) < 0.5
         mine = slice(self.rank, None, self.world_size)
         cuts = list(zip(rows[mine], corners[mine], flips[mine], strict=True))
-        batch = {"picture": resized(cut_out(self.prepared.picture, cuts, side), crop, labels=False)}
+        batch = {"picture": resized(cut_out(self.prepared.picture, cuts, side), crop, nearest=False)}
         if self.prepared.target is not None:
-            labels = self.prepared.target.ndim == 3
-            batch["target"] = resized(cut_out(self.prepared.target, cuts, side), crop, labels=labels)
+            form = self.prepared.form
+            nearest = form is not None and form.interpolation == "nearest"
+            batch["target"] = resized(cut_out(self.prepared.target, cuts, side), crop, nearest=nearest)
         return batch
 
     def _rows(self, step: int) -> NDArray[np.int64]:
@@ -72,8 +73,8 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
 Cut = tuple[np.int64, NDArray[np.int64], np.bool_]
 
 
-def cut_out(array: NDArray[np.uint8], cuts: list[Cut], side: int) -> Tensor:
-    """Square windows of rows, some of them mirrored: uint8 (N, side, side) or (N, 3, side, side)."""
+def cut_out(array: Array, cuts: list[Cut], side: int) -> Tensor:
+    """Return square windows of rows, some of them mirrored: (N, side, side) or (N, channels, side, side)."""
     windows = []
     for row, (top, left), flip in cuts:
         window = array[row, top : top + side, left : left + side]
@@ -82,13 +83,14 @@ def cut_out(array: NDArray[np.uint8], cuts: list[Cut], side: int) -> Tensor:
     return stacked.permute(0, 3, 1, 2) if stacked.ndim == 4 else stacked
 
 
-def resized(batch: Tensor, side: int, labels: bool) -> Tensor:
-    """A batch of squares at another side; labels are never mixed."""
-    if labels:
-        found: Tensor = transforms.resize(batch[:, None], [side, side], InterpolationMode.NEAREST_EXACT)[:, 0]
-    else:
-        found = transforms.resize(batch, [side, side], InterpolationMode.BILINEAR, antialias=True)
-    return found
+def resized(batch: Tensor, side: int, nearest: bool) -> Tensor:
+    """Return a batch of squares at another side; with ``nearest`` values are never mixed."""
+    if nearest:
+        flat = batch.reshape(len(batch), -1, *batch.shape[-2:])
+        squares: Tensor = transforms.resize(flat, [side, side], InterpolationMode.NEAREST_EXACT)
+        return squares.reshape(*batch.shape[:-2], side, side)
+    mixed: Tensor = transforms.resize(batch, [side, side], InterpolationMode.BILINEAR, antialias=True)
+    return mixed
 
 
 def training_loader(batches: TrainingBatches, start: int, workers: int) -> Iterator[dict[str, Tensor]]:

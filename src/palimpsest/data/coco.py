@@ -17,6 +17,7 @@ from palimpsest.data.census import Labels
 from palimpsest.data.coco_index import Index, read_index
 from palimpsest.data.outlines import Fault, Outline, Size, SplitCheck, extent_of, fault_of
 from palimpsest.data.pictures import IGNORED, Frame, Pixels, Record, read_frame, turn_labels
+from palimpsest.data.reader import DatasetReader, Form, Sample, labelled
 from palimpsest.data.regions import MALFORMED, Rle, paint, shape_of
 from palimpsest.data.turned import Turned, Votes, drawn_size, vote
 from palimpsest.errors import DataError, nearest
@@ -47,7 +48,7 @@ SUPERCATEGORIES = {
 """Categories of COCO 2017 by supercategory. Folders of the user's own are read by the categories of their JSON."""
 
 
-class CocoFolder:
+class CocoFolder(DatasetReader):
     """Folder in COCO layout; splits ``train``, ``val`` and ``unlabeled``. JSON is read when it is needed.
 
     Without its JSON a split still has photographs (for colorization and style), but no label maps.
@@ -106,6 +107,10 @@ class CocoFolder:
             DataError: no such split, or its JSON is damaged.
         """
         return list(self._index(split).records)
+
+    def read(self, record: Record, form: Form) -> Sample:
+        """Read a photograph and its label map at their final size."""
+        return labelled(record, form, self.read_labels)
 
     def label_map(
         self, record: Record, class_of: Mapping[str, int], other: int, frame: Frame | None = None

@@ -8,16 +8,33 @@ name in ten is val.
 import hashlib
 import os
 import re
+import typing
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from palimpsest.data.files import files_below
 from palimpsest.data.grey import GreyScale, SideBySide
 from palimpsest.data.halves import no_halves, sampled
 from palimpsest.data.pair_folders import KNOWN, ROLE_OF, SPLIT_OF, SPLITS, PairFolders, Place, find_pair_folders
-from palimpsest.data.pictures import USUAL, Frame, Limits, Pixels, Record, list_pictures, read_shown, stem_of
+from palimpsest.data.paired_settings import PairedDatasetSettings
+from palimpsest.data.pictures import (
+    USUAL,
+    Frame,
+    Limits,
+    Pixels,
+    Record,
+    is_picture,
+    list_pictures,
+    read_shown,
+    resize_and_crop,
+    stem_of,
+)
+from palimpsest.data.reader import DatasetReader, Findings, Form, Sample, picture_alone
+from palimpsest.data.settings import DatasetSettings
+from palimpsest.data.targets import VALUES
+from palimpsest.data.values import read_values
 from palimpsest.errors import DataError, printable
 
 Halves = Literal["input-left", "target-left"]
@@ -28,15 +45,7 @@ VAL_SHARE = 0.1
 JOINT_ONLY = "set layout: side-by-side for the data set where every file does hold both halves"
 
 
-@dataclass
-class Findings:
-    """Facts about the pairs of a split that were read: lines for the log, and the same for `info.json`."""
-
-    lines: list[str] = field(default_factory=list)
-    info: dict[str, object] = field(default_factory=dict)
-
-
-class PairedFolder:
+class PairedFolder(DatasetReader):
     """A folder of pairs; splits ``train``, ``val``, ``test``; ``both_halves`` is the order in joint files."""
 
     def __init__(
@@ -95,6 +104,28 @@ class PairedFolder:
             )
         return dealt_out(records, self.root)[name] if records else []
 
+    @classmethod
+    def of(cls, settings: DatasetSettings, root: Path, limits: Limits = USUAL) -> typing.Self:
+        """Open the data set in a folder."""
+        assert isinstance(settings, PairedDatasetSettings)
+        return cls(
+            root,
+            "input-left" if settings.input_side == "left" else "target-left",
+            layout=settings.layout,
+            limits=limits,
+            input_range=settings.input_range,
+            target_range=settings.target_range,
+        )
+
+    def read(self, record: Record, form: Form) -> Sample:
+        """Read input and target at their final size; a task without a target takes the input, or the joint file."""
+        if form.target is None:
+            return picture_alone(record, form)
+        if form.target == VALUES:
+            return self._with_values(record, form)
+        picture, target = (resize_and_crop(pixels, form.size, labels=False) for pixels in self.pair(record))
+        return Sample(picture, target)
+
     def pair(self, record: Record) -> tuple[Pixels, Pixels]:
         """Return input and target, uint8 (H, W, 3) RGB each; a grey one stays grey (r = g = b).
 
@@ -107,6 +138,14 @@ class PairedFolder:
         target, target_frame = read_shown(record.target, self._limits, self._scales["target"])
         self._compare(record, frame, target_frame)
         return picture, target
+
+    def _with_values(self, record: Record, form: Form) -> Sample:
+        if record.target is None:
+            raise DataError(
+                f"{record.picture}: a file with both halves has no target of numbers; save inputs and targets apart"
+            )
+        pixels, frame = read_shown(record.picture, self._limits, self._scales["input"])
+        return read_values(record.target, resize_and_crop(pixels, form.size, labels=False), frame, form)
 
     def take_findings(self) -> Findings:
         """Return the findings since the last call, at the end of a split."""
@@ -312,9 +351,17 @@ def _hash(key: str) -> int:
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Pictures by path without suffix; accents composed, since archives made on macOS decompose them."""
+    """Return pictures by path without suffix; accents composed, since archives made on macOS decompose them.
+
+    An NPY file, of a target of numbers, counts where no picture has its name.
+    """
     found: dict[str, list[Path]] = {}
-    for path in list_pictures(folder, once=False):
-        stem = stem_of(path.relative_to(folder))
-        found.setdefault(unicodedata.normalize("NFC", stem), []).append(path)
-    return found
+    arrays: dict[str, list[Path]] = {}
+    for path in files_below(folder, once=False):
+        if is_picture(path):
+            stem = stem_of(path.relative_to(folder))
+            found.setdefault(unicodedata.normalize("NFC", stem), []).append(path)
+        elif path.suffix.lower() == ".npy":
+            stem = path.relative_to(folder).with_suffix("").as_posix()
+            arrays.setdefault(unicodedata.normalize("NFC", stem), []).append(path)
+    return {**arrays, **found}

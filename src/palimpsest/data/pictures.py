@@ -192,6 +192,18 @@ def read_shown(path: PathLike, limits: Limits = USUAL, scale: Scale | None = Non
         return np.array(_shown(picture, scale)), frame
 
 
+def read_grey(path: PathLike, limits: Limits = USUAL) -> NDArray[Any]:
+    """Read the stored numbers of a picture of one channel: (H, W), of a palette the indices of its colours.
+
+    Raises:
+        DataError: as `read_picture`, or the picture has colours.
+    """
+    with opened(path, limits) as picture:
+        if picture.mode not in ("1", "L", "P", "F") and not picture.mode.startswith("I"):
+            raise ValueError(f"{picture.mode} has several numbers a pixel; save it as grey or palette picture")
+        return _numbers(picture)
+
+
 def read_scaled(path: PathLike, size: int, limits: Limits = USUAL) -> tuple[Pixels, Frame]:
     """Read a picture at its final size: `read_picture` and `resize_and_crop` in one, and quicker.
 
@@ -226,11 +238,12 @@ def is_grey(picture: Pixels) -> bool:
     return bool((largest - smallest).max(initial=0) <= NOISE)
 
 
-def resize_and_crop(array: Pixels, size: int, labels: bool) -> Pixels:
+def resize_and_crop(array: NDArray[Any], size: int, labels: bool) -> NDArray[Any]:
     """Return the centred square at another size: uint8 (H, W[, 3]) → (size, size[, 3]).
 
     The side of the square is the shorter side of the picture. Pictures are resized with an
-    antialiased bicubic filter, label maps take the nearest pixel; both see exactly the same square.
+    antialiased bicubic filter, label maps, and arrays of any dtype that are treated as such, take the nearest
+    pixel; both cover exactly the same square.
     """
     height, width = array.shape[:2]
     if labels:
@@ -267,8 +280,7 @@ def opened(path: PathLike, limits: Limits = ANY_SIZE) -> Iterator[Image.Image]:
     """
     name = os.fspath(path)
     try:
-        if not limits.pipes and not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
-            raise DataError(f"{name}: no regular file; put a picture file in its place or remove it")
+        check_regular(path, limits)
         with (
             warnings.catch_warnings(action="ignore", category=UserWarning),
             # Given the path, Pillow would map grey, CMYK and 16-bit TIFFs that lie on their side in wrong rows.
@@ -286,6 +298,17 @@ def opened(path: PathLike, limits: Limits = ANY_SIZE) -> Iterator[Image.Image]:
         raise DataError(f"{name}: not a picture, or of an unknown format") from None
     except Exception as error:  # Pillow's parsers raise whatever they run into: SyntaxError, struct.error …
         raise DataError(f"{name}: cannot be read: {error}") from error
+
+
+def check_regular(path: PathLike, limits: Limits) -> None:
+    """Refuse what is no regular file, as a FIFO, unless it may be one.
+
+    Raises:
+        DataError: names the path.
+        OSError: there is no such file.
+    """
+    if not limits.pipes and not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+        raise DataError(f"{os.fspath(path)}: no regular file; put a picture file in its place or remove it")
 
 
 def _frame(picture: Image.Image) -> Frame:
@@ -309,16 +332,21 @@ def _shown(picture: Image.Image, scale: Scale | None = None) -> Image.Image:
     """Return an opened picture as RGB, the way a viewer shows it."""
     scale = scale or GreyScale()
     if picture.mode == "F" or picture.mode.startswith("I"):
-        values = np.asarray(picture)
-        # Asked after the pixels are loaded: Pillow turns a TIFF itself then, and has it forget its orientation.
-        orientation = _orientation(picture)
-        if orientation != 1:
-            native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
-            values = np.asarray(_upright(Image.fromarray(native), orientation))
-        return Image.fromarray(scale.eight_bits(values)).convert("RGB")
+        return Image.fromarray(scale.eight_bits(_numbers(picture))).convert("RGB")
     scale.refuse_eight_bits(picture.mode)
     pixels = _rgb(picture)
     return _upright(pixels, _orientation(picture))
+
+
+def _numbers(picture: Image.Image) -> NDArray[Any]:
+    """Return the stored numbers (H, W) of an opened picture of one channel, turned the way it is shown."""
+    values = np.asarray(picture)
+    # Asked after the pixels are loaded: Pillow turns a TIFF itself then, and has it forget its orientation.
+    orientation = _orientation(picture)
+    if orientation != 1:
+        native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+        values = np.asarray(_upright(Image.fromarray(native), orientation))
+    return values
 
 
 def _upright(picture: Image.Image, orientation: int) -> Image.Image:

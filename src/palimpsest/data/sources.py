@@ -3,44 +3,42 @@
 import itertools
 import shutil
 from pathlib import Path
+from pkgutil import resolve_name
 
 from palimpsest.data.categories import check_twins, notes_on, total
-from palimpsest.data.coco import CocoFolder
+from palimpsest.data.classes import Classes, class_mapping
 from palimpsest.data.download import fetch, split_val2017, unpack
-from palimpsest.data.generated import generate_coco, generate_voc
+from palimpsest.data.formats import FORMATS
 from palimpsest.data.manifest import write_manifest
-from palimpsest.data.paired import PairedFolder
 from palimpsest.data.pictures import USUAL, Limits
-from palimpsest.data.prepare import Classes, class_mapping
+from palimpsest.data.public_settings import PublicDatasetSettings
+from palimpsest.data.reader import DatasetReader
 from palimpsest.data.settings import DatasetSettings
-from palimpsest.data.voc import VocFolder
 from palimpsest.errors import SettingsError
 from palimpsest.jobs import PreparationJob
 from palimpsest.storage.atomic import replacing, replacing_folder
 
-AnyFolder = CocoFolder | VocFolder | PairedFolder
-
-GENERATORS = {"coco": generate_coco, "voc": generate_voc}
 GENERATOR_SEED = 0  # of the pictures; the seeds of the study are those of the trainings
 
 
 def provide(dataset: DatasetSettings, folder: Path, manifest: Path) -> None:
     """Fill a data set's folder, unless it is one of the user's, and write the checksums of its files."""
-    if dataset.source == "generated":
+    if isinstance(dataset, PublicDatasetSettings) and dataset.source == "generated":
+        generate = resolve_name(FORMATS[dataset.format].generator or "")
         with replacing_folder(folder) as new:
-            GENERATORS[dataset.format](new, dataset.generate, dataset.side, GENERATOR_SEED)
-    elif dataset.source == "download":
+            generate(new, dataset.generate, dataset.side, GENERATOR_SEED)
+    elif isinstance(dataset, PublicDatasetSettings) and dataset.source == "download":
         download(dataset, folder)
     write_manifest(root_of(dataset, folder), manifest)
 
 
-def download(dataset: DatasetSettings, folder: Path) -> None:
+def download(dataset: PublicDatasetSettings, folder: Path) -> None:
     """Fetch and unpack the archives of a data set.
 
     COCO without its training pictures, 19 GB, is what a laptop can bear: val2017 is then split by picture id.
     """
     archives = folder.parent / "archives"
-    small = dataset.format == "coco" and "train2017.zip" not in dataset.archives
+    small = dataset.is_small_coco
     for name in dataset.archives:
         unpack(fetch(name, archives), archives / "coco-val2017" if small else folder)
     if small:
@@ -69,35 +67,25 @@ def root_of(dataset: DatasetSettings, folder: Path) -> Path:
     return dataset.root if dataset.root is not None else folder
 
 
-def open_dataset(dataset: DatasetSettings, folder: Path, limits: Limits = USUAL) -> AnyFolder:
-    """Return the reader of a data set; ``limits`` are those of pairs, which it reads itself."""
-    root = root_of(dataset, folder)
-    if dataset.format == "paired":
-        return PairedFolder(
-            root,
-            "input-left" if dataset.input_side == "left" else "target-left",
-            layout=dataset.layout,
-            limits=limits,
-            input_range=dataset.input_range,
-            target_range=dataset.target_range,
-        )
-    return CocoFolder(root) if dataset.format == "coco" else VocFolder(root)
+def open_dataset(dataset: DatasetSettings, folder: Path, limits: Limits = USUAL) -> DatasetReader:
+    """Return the reader of a data set; ``limits`` are those of readers that check them before `read`."""
+    reader: type[DatasetReader] = resolve_name(FORMATS[dataset.format].reader)
+    return reader.of(dataset, root_of(dataset, folder), limits)
 
 
-def classes_of(task: str, job: PreparationJob, dataset: AnyFolder) -> Classes | None:
+def classes_of(task: str, job: PreparationJob, dataset: DatasetReader) -> Classes | None:
     """Return which categories make up which class, for tasks that have classes.
 
     Raises:
         SettingsError: the data set has no such category; names the key's full path.
         DataError: categories cannot be told apart, or those of two splits differ; names the file.
     """
-    if job.classes is None or isinstance(dataset, PairedFolder):
+    if job.classes is None:
         return None
-    by_split, annotated, notes = [], None, []
-    if isinstance(dataset, CocoFolder):
-        listed = itertools.chain.from_iterable(job.classes.values())
-        by_split = dataset.annotated(job.splits.values(), listed)
-        annotated = total(by_split)
+    notes: list[str] = []
+    listed = itertools.chain.from_iterable(job.classes.values())
+    by_split = dataset.annotated(job.splits.values(), listed)
+    annotated = total(by_split) if by_split else None
     categories = dataset.categories
     try:
         names, class_of = class_mapping(job.classes, categories, annotated)

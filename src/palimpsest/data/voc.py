@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from palimpsest.data.census import Labels
 from palimpsest.data.pictures import IGNORED, SUFFIXES, Frame, Pixels, Record, opened, read_frame, turn_labels
+from palimpsest.data.reader import DatasetReader, Form, Sample, labelled
 from palimpsest.errors import DataError
 
 GROUPS = {
@@ -48,7 +50,7 @@ LISTS = "ImageSets/Segmentation"
 """Folder with a list of names for each split."""
 
 
-class VocFolder:
+class VocFolder(DatasetReader):
     """A folder that holds ``VOCdevkit/VOC2012``; splits ``train`` and ``val``."""
 
     def __init__(self, root: Path) -> None:
@@ -82,6 +84,10 @@ class VocFolder:
             picture = _located(self._home / "JPEGImages", name, ".jpg")
             records.append(Record(f"JPEGImages/{picture.name}", picture, name))
         return records
+
+    def read(self, record: Record, form: Form) -> Sample:
+        """Read a photograph and its label map at their final size."""
+        return labelled(record, form, lambda *options: Labels(self.label_map(*options)))
 
     def label_map(
         self, record: Record, class_of: Mapping[str, int], other: int, frame: Frame | None = None

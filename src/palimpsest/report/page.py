@@ -18,16 +18,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from palimpsest.analysis.tables import worst
 from palimpsest.errors import DataError
 from palimpsest.methods import METHODS
-from palimpsest.metrics import described
 from palimpsest.metrics.described import (
     ARROWS,
-    Metric,
     badness,
     describe,
     forgetting_metrics,
     headlines,
+    kind_measured_by,
     written,
 )
+from palimpsest.metrics.metric import METRICS, Metric
 from palimpsest.report import study
 from palimpsest.report.chart import kept_chart, quality_chart
 from palimpsest.report.pictures import data_of, sample_pictures
@@ -272,7 +272,7 @@ def _loss(metric: Metric, first: float, now: float) -> int:
 def _glossary(matrix: Matrix) -> list[Context]:
     """Every metric that the tables of this page show, with what it means."""
     kinds = {name for task, kind in matrix.sequence for name in headlines(kind, matrix.metrics(task))}
-    names = [name for name in described.METRICS if name in kinds] + sorted(kinds - described.METRICS.keys())
+    names = [name for name in METRICS if name in kinds] + sorted(kinds - METRICS.keys())
     return [
         {
             "label": describe(name).label,
@@ -288,7 +288,8 @@ def _study() -> Context:
     """The study's printed tables, in the shape of this run's."""
     rows = []
     for row in (*study.RESULTS, *study.FORGETTING):
-        metric = describe(row.metric, "style" if row.task.startswith("style") else "")
+        kind = kind_measured_by(other.metric for other in study.RESULTS if other.task == row.task)
+        metric = describe(row.metric, kind)
         cells = [None if value is None else written(metric, value) for value in row.values]
         later = f"{row.task} after {row.after}" if row.after != row.task else row.task
         rows.append({"task": later, "label": metric.label, "arrow": ARROWS[metric.better], "cells": cells})

@@ -15,7 +15,16 @@ import pandas as pd
 from palimpsest.analysis.accounting import MIB
 from palimpsest.analysis.tables import worst
 from palimpsest.errors import DataError
-from palimpsest.metrics.described import Metric, badness, describe, forgetting_metrics, in_short, titled, written
+from palimpsest.metrics.described import (
+    badness,
+    describe,
+    forgetting_metrics,
+    in_short,
+    kind_measured_by,
+    titled,
+    written,
+)
+from palimpsest.metrics.metric import Metric
 from palimpsest.report.tradeoff import SHOWN, number
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
@@ -55,7 +64,7 @@ def table(summary: Summary) -> str:
         for after in names[position + 1 :]:
             later = {m: summary[m].get("forgetting", {}).get(f"{name} after {after}", {}) for m in methods}
             if any(later.values()):
-                chosen = forgetting_metrics(_kind(measured), measured)
+                chosen = forgetting_metrics(kind_measured_by(measured), measured)
                 rows += _rows(f"{_code(name)} after {_code(after)}", later, chosen)
     for label, unit, values in (
         ("predictions since learned", "", [_since_learned(summary[m]) for m in methods]),
@@ -133,7 +142,7 @@ def markdown(rows: Iterable[Iterable[str]]) -> str:
 def _rows(label: str, cells: Mapping[str, Mapping[str, float]], names: Iterable[str]) -> list[list[str]]:
     """One row per metric, the label in the first."""
     rows = []
-    kind = _kind(_metrics(cells.values()))
+    kind = kind_measured_by(_metrics(cells.values()))
     for name in names:
         metric = describe(name, kind)
         values = [_written(metric, name, cell) for cell in cells.values()]
@@ -165,11 +174,6 @@ def _best(metric: Metric, name: str, cells: Mapping[str, Mapping[str, float]]) -
 def _metrics(cells: Iterable[Mapping[str, float]]) -> list[str]:
     """The metrics that any of these cells has, in their order, without the standard deviations."""
     return list(dict.fromkeys(name for cell in cells for name in cell if not name.endswith("_std")))
-
-
-def _kind(metrics: Iterable[str]) -> str:
-    """A summary names no kinds. Only a style's SSIM is read in another way, and only a style has a loss."""
-    return "style" if "total_loss" in metrics else ""
 
 
 def _mib(value: float | None, unit: int = 1) -> str:

@@ -17,6 +17,7 @@ from palimpsest.metrics.described import describe, in_short, titled, written
 from palimpsest.report import study
 from palimpsest.report.readme import markdown
 from palimpsest.report.tradeoff import number
+from palimpsest.tasks import KINDS
 
 ADDED = {"zeros": ("zeros (%)", 100.0, 0), "bytes": ("KiB a task", 1 / 1024, 1)}
 """What is told of the tasks that a method adds: how a table calls it, times what it stands there, with how many
@@ -147,7 +148,7 @@ def sweep_sections(
     if not sweeps:
         return None
     places, joined = kept_and_learned(sweeps, metrics, sequence)
-    segmentations = [task for task, kind in sequence if kind == "segmentation"]
+    segmentations = [task for task, kind in sequence if kind in KINDS and KINDS[kind].key_metric == "miou"]
     return {
         "tables": [table(sweep) for sweep in sweeps],
         "places": places,

@@ -18,9 +18,12 @@ SMALLEST_VARIANCE = 1e-6
 """Of pictures in [0, 1], below which they count as all alike."""
 
 Pixels = NDArray[np.uint8]
+Targets = NDArray[Any]
+"""Targets as they are prepared, in one of the forms of `palimpsest.data.targets`."""
 Batch = Mapping[str, Tensor]
-"""``picture``: uint8 (N, 3, H, W) RGB; ``target``, where the kind has one: uint8 (N, H, W) class labels or
-uint8 (N, 3, H, W) RGB. Both on the device of the network."""
+"""``picture``: uint8 (N, 3, H, W) RGB; ``target``, where the kind has one: uint8 (N, H, W) class labels,
+uint8 (N, 3, H, W) RGB, or float32 (N, 1, H, W) values with NaN where they are unknown. All on the device of the
+network."""
 
 
 class Meter(Protocol):
@@ -35,9 +38,6 @@ class Meter(Protocol):
 
 class Task(nn.Module, ABC):
     """One task. A module, so that what its loss needs (a perceptual network, Gram matrices) moves with `.to`."""
-
-    target: Literal["labels", "picture", None] = None
-    """What stands beside each photograph in the prepared arrays; labels are resized by nearest neighbour."""
 
     working_scale: Literal["trained", "own"] = "own"
     """At which size a photograph is translated: scaled to the size of training, or as it is."""
@@ -105,8 +105,11 @@ class Task(nn.Module, ABC):
         """A fresh meter for one split."""
 
     @abstractmethod
-    def floor(self, training_targets: Pixels | None) -> Callable[[Batch], Tensor]:
-        """The answer that needs no learning, as a function from a batch to a prediction."""
+    def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
+        """Return the trivial baseline, which needs no learning, as a function from a batch to a prediction.
+
+        ``training_targets`` are those of the prepared arrays, where the kind has targets.
+        """
 
     @abstractmethod
     def paint(self, prediction: Tensor) -> Pixels:

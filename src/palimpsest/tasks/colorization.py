@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from palimpsest.data.pictures import is_grey
-from palimpsest.tasks.base import Batch, Meter, Pixels, Task, to_pixels, unit
+from palimpsest.tasks.base import Batch, Meter, Pixels, Targets, Task, to_pixels, unit
 from palimpsest.tasks.colorization_settings import ColorizationSettings
 from palimpsest.tasks.pictures import LOSSES, PictureMeter, sampled_loss
 
@@ -66,7 +66,7 @@ class ColorizationTask(Task):
         """The photograph, float (N, 3, H, W) in [0, 1]."""
         return unit(batch["picture"])
 
-    def floor(self, training_targets: Pixels | None) -> Callable[[Batch], Tensor]:
+    def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
         """The grey picture itself."""
         return self.inputs
 

@@ -4,15 +4,13 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from palimpsest.tasks.base import Batch, Meter, Pixels, Task, to_pixels, unit
+from palimpsest.tasks.base import Batch, Meter, Pixels, Targets, Task, to_pixels, unit
 from palimpsest.tasks.paired_settings import PairedSettings
 from palimpsest.tasks.pictures import LOSSES, PictureMeter, sampled_loss
 
 
 class PairedTask(Task):
     """L1 or L2 between the network's picture and the target."""
-
-    target = "picture"
 
     def __init__(self, name: str, settings: PairedSettings) -> None:
         super().__init__(name, settings)
@@ -39,7 +37,7 @@ class PairedTask(Task):
         """The target, float (N, 3, H, W) in [0, 1]."""
         return unit(batch["target"])
 
-    def floor(self, training_targets: Pixels | None) -> Callable[[Batch], Tensor]:
+    def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
         """The input picture itself."""
         return self.inputs
 

@@ -11,8 +11,6 @@ from palimpsest.tasks.reconstruction_settings import ReconstructionSettings
 class ReconstructionTask(PairedTask):
     """L1 between the network's picture and its input."""
 
-    target = None  # type: ignore[assignment]
-
     def __init__(self, name: str, settings: ReconstructionSettings) -> None:
         super().__init__(name, PairedSettings(kind="paired", data=settings.data))
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from palimpsest.data.voc import palette
 from palimpsest.metrics.segmentation import IGNORED, confusion_matrix, intersection_over_union, mean_iou
-from palimpsest.tasks.base import Batch, Meter, Pixels, Task
+from palimpsest.tasks.base import Batch, Meter, Pixels, Targets, Task
 from palimpsest.tasks.discriminator import PatchDiscriminator
 from palimpsest.tasks.painted import Colours
 from palimpsest.tasks.pictures import sampled_loss
@@ -25,7 +25,6 @@ class SegmentationTask(Task):
     With another loss than cross-entropy the network gives the label map as a picture.
     """
 
-    target = "labels"
     working_scale = "trained"
     discriminator: PatchDiscriminator | None
 
@@ -104,7 +103,7 @@ class SegmentationTask(Task):
         """One confusion matrix over the split."""
         return ConfusionMeter(self.classes, self.scores)
 
-    def floor(self, training_targets: Pixels | None) -> Callable[[Batch], Tensor]:
+    def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
         """The most frequent class of the training pictures everywhere."""
         assert training_targets is not None
         counts = np.zeros(256, np.int64)

@@ -1,14 +1,12 @@
 """Settings of the kind `segmentation`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from palimpsest.data.classes import BACKGROUND
 from palimpsest.schema import ClassName
 from palimpsest.tasks.settings import TaskSettings
-
-BACKGROUND = "background"
-"""Name of the class of pixels that belong to no other class."""
 
 
 class SegmentationSettings(TaskSettings):
@@ -31,6 +29,10 @@ class SegmentationSettings(TaskSettings):
         if BACKGROUND in classes:
             raise ValueError(f"{BACKGROUND!r} is class 0 already, for pixels of no class; leave it out")
         return classes
+
+    def preparation(self) -> dict[str, Any]:
+        """Return the classes."""
+        return {"classes": self.classes, "others": self.others}
 
     @property
     def gives_picture(self) -> bool:

@@ -1,8 +1,9 @@
 """Settings that every kind of task has."""
 
 import typing
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,7 +12,7 @@ from palimpsest.schema import Name, SettingsGroup
 
 
 class TaskSettings(SettingsGroup):
-    """What every kind of task has."""
+    """Settings of every kind of task."""
 
     kind: str
     data: Name
@@ -24,7 +25,22 @@ class TaskSettings(SettingsGroup):
 
     def files(self) -> list[Path]:
         """Return the files that the settings name, which the training reads."""
-        return []
+        return list(self.users_files().values())
+
+    def users_files(self) -> dict[str, Path]:
+        """Return by setting the files that the user has to provide."""
+        return {}
+
+    def with_weights(self, path_of: Callable[[str], Path]) -> typing.Self:
+        """Return the settings with the fetched file of each network of weights that they need and name no file of.
+
+        ``path_of`` gives the path by the network's name.
+        """
+        return self
+
+    def preparation(self) -> dict[str, Any]:
+        """Return the fields of `palimpsest.jobs.PreparationJob` that the kind's own settings decide."""
+        return {}
 
     @property
     def gives_picture(self) -> bool:

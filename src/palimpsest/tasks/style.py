@@ -23,7 +23,7 @@ from palimpsest.metrics.perceptual import (
 )
 from palimpsest.metrics.pictures import ssim
 from palimpsest.networks.perceptual import PERCEPTUAL_NETWORKS
-from palimpsest.tasks.base import Batch, Meter, Pixels, Task, to_pixels, unit
+from palimpsest.tasks.base import Batch, Meter, Pixels, Targets, Task, to_pixels, unit
 from palimpsest.tasks.style_settings import StyleSettings
 
 
@@ -97,7 +97,7 @@ class StyleTask(Task):
         """Total loss and its parts, with the split as one batch, and the mean SSIM to the photograph."""
         return StyleMeter(self)
 
-    def floor(self, training_targets: Pixels | None) -> Callable[[Batch], Tensor]:
+    def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
         """The photograph itself."""
         return lambda batch: unit(batch["picture"])
 

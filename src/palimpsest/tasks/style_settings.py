@@ -1,5 +1,7 @@
 """Settings of the kind `style`."""
 
+import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,3 +34,13 @@ class StyleSettings(TaskSettings):
     def files(self) -> list[Path]:
         """Return the painting and the weights of the perceptual network."""
         return [self.picture, *([self.weights] if self.weights else [])]
+
+    def users_files(self) -> dict[str, Path]:
+        """Return the painting."""
+        return {"picture": self.picture}
+
+    def with_weights(self, path_of: Callable[[str], Path]) -> typing.Self:
+        """Return the settings with the weights of the perceptual network."""
+        if self.weights or self.perceptual == "random":
+            return self
+        return self.model_copy(update={"weights": path_of(self.perceptual)})

@@ -1,0 +1,65 @@
+"""Classes of a task, made of the categories of a data set."""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from palimpsest.data.categories import members_of
+from palimpsest.errors import SettingsError, nearest
+
+BACKGROUND = "background"
+"""Name of the class of pixels that belong to no other class."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Mapping of the categories of a data set to classes."""
+
+    names: tuple[str, ...]
+    """By label; the first is the background."""
+
+    class_of: Mapping[str, int]
+    """Label by category name."""
+
+    other: int = 0
+    """Label of pixels of all other categories: 0 background, 255 ignored."""
+
+    notes: tuple[str, ...] = ()
+    """Lines for the log: names that could mean several categories, and which of them is read."""
+
+    def members(self, names: Sequence[str]) -> list[str]:
+        """Return the categories of these classes."""
+        labels = {self.names.index(name) for name in names}
+        return [category for category, label in self.class_of.items() if label in labels]
+
+
+def class_mapping(
+    classes: Mapping[str, Sequence[str]] | None,
+    categories: Mapping[str, str],
+    annotated: Mapping[str, int] | None = None,
+) -> tuple[list[str], dict[str, int]]:
+    """Return the class names, background first, and the label of each category that belongs to a class.
+
+    ``classes`` lists categories by class; the name of a supercategory stands for all its members; see
+    `members_of`. Without it each category is a class of its own. ``annotated`` counts annotations by category.
+
+    Raises:
+        SettingsError: a name that is no category (with the nearest one that is), a category in two classes,
+            or more than 254 categories.
+    """
+    if classes is None:
+        classes, annotated = {name: [name] for name in categories}, None
+    known = sorted({*categories, *categories.values()})
+    names = [BACKGROUND, *classes]
+    if len(names) > 255:
+        raise SettingsError(f"classes: {len(classes)} classes, but a label map has room for 254")
+    class_of: dict[str, int] = {}
+    for label, (name, members) in enumerate(classes.items(), start=1):
+        for member in members:
+            belonging, _ = members_of(unicodedata.normalize("NFC", member), categories, annotated)
+            if not belonging:
+                raise SettingsError(f"classes.{name}: there is no category {member!r}{nearest(member, known)}")
+            for category in belonging:
+                if class_of.setdefault(category, label) != label:
+                    raise SettingsError(f"classes.{name}: {category!r} is in {names[class_of[category]]!r} already")
+    return names, class_of

@@ -1,0 +1,92 @@
+"""Formats of data sets: the one table in which a new format is entered."""
+
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import Annotated
+
+from pydantic import BeforeValidator, SerializeAsAny
+
+from palimpsest.data.settings import DatasetSettings
+from palimpsest.data.targets import Target, TargetName
+from palimpsest.errors import nearest
+
+
+@dataclass(frozen=True)
+class Format:
+    """Reader, settings and generator of one format, each as ``module:name``, and its targets."""
+
+    reader: str
+    """A `palimpsest.data.reader.DatasetReader`; imported when a data set is opened and not before."""
+    targets: tuple[TargetName, ...]
+    """Targets that a data set of this format has beside its pictures; the pictures alone serve every format."""
+    settings: str = "palimpsest.data.settings:DatasetSettings"
+    generator: str | None = None
+    """A function of folder, number of pictures by split, size and seed, for ``source: generated``."""
+
+    def serves(self, target: Target | None) -> bool:
+        """Return whether a data set of this format has targets of a form."""
+        return target is None or target.name in self.targets
+
+    @property
+    def paths(self) -> list[str]:
+        """All ``module:name`` of the format."""
+        return [path for path in (self.reader, self.settings, self.generator) if path]
+
+
+FORMATS: dict[str, Format] = {
+    "coco": Format(
+        "palimpsest.data.coco:CocoFolder",
+        ("labels",),
+        "palimpsest.data.public_settings:PublicDatasetSettings",
+        "palimpsest.data.generated:generate_coco",
+    ),
+    "voc": Format(
+        "palimpsest.data.voc:VocFolder",
+        ("labels",),
+        "palimpsest.data.public_settings:PublicDatasetSettings",
+        "palimpsest.data.generated:generate_voc",
+    ),
+    "paired": Format(
+        "palimpsest.data.paired:PairedFolder",
+        ("picture", "values"),
+        "palimpsest.data.paired_settings:PairedDatasetSettings",
+    ),
+    "table": Format(
+        "palimpsest.data.table:TableFolder",
+        ("labels", "picture", "values"),
+        "palimpsest.data.table_settings:TableDatasetSettings",
+    ),
+}
+
+
+def formats_with(target: Target | None) -> list[str]:
+    """Return the names of the formats that have targets of a form."""
+    return [name for name, row in FORMATS.items() if row.serves(target)]
+
+
+def settings_of_format(name: str) -> type[DatasetSettings]:
+    """Return the class of the settings of a data set in this format."""
+    settings: type[DatasetSettings] = resolve_name(FORMATS[name].settings)
+    return settings
+
+
+def _checked(value: object) -> object:
+    if isinstance(value, DatasetSettings) or not isinstance(value, dict):
+        return value
+    name = value.get("format")
+    if name not in FORMATS:
+        found = "none is given" if name is None else f"there is no format {name!r}"
+        raise ValueError(f"format: {found}{nearest(str(name), FORMATS)}")
+    settings = settings_of_format(name)
+    for key in value:
+        others = [other for other in FORMATS if key in settings_of_format(other).model_fields]
+        if others and name not in others:
+            raise ValueError(
+                f"{key} is a setting of format {' and '.join(others)}; leave it out for {name}, or give the data "
+                "set a name that the preset does not have"
+            )
+    return settings.model_validate(value)
+
+
+AnyDataset = Annotated[SerializeAsAny[DatasetSettings], BeforeValidator(_checked)]
+"""Type of a field that holds the settings of one data set of any format."""

@@ -1,0 +1,33 @@
+"""Settings of data sets in the formats `coco` and `voc`."""
+
+import typing
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from palimpsest.data.settings import DatasetSettings
+
+
+class PublicDatasetSettings(DatasetSettings):
+    """Data set in the layout of a public one: the public one, generated scenes, or a folder of the user's."""
+
+    format: Literal["coco", "voc"]
+    side: Annotated[int, Field(ge=32)] = 96
+    """Shorter side of generated pictures, in pixels."""
+    generate: dict[str, Annotated[int, Field(ge=1)]] = {}
+    """Generated pictures per split, by the data set's own split names."""
+    archives: list[str] = []
+    """The files of a `download` source; `palimpsest.data.download` has their addresses and checksums."""
+
+    @property
+    def is_small_coco(self) -> bool:
+        """True for COCO without its training pictures, whose val2017 is split by picture id."""
+        return self.format == "coco" and "train2017.zip" not in self.archives
+
+    @model_validator(mode="after")
+    def _has_files(self) -> typing.Self:
+        if self.source == "download" and not self.archives:
+            raise ValueError("source 'download' needs the names of archives to fetch")
+        if self.source == "generated" and not self.generate:
+            raise ValueError("source 'generated' needs counts under generate")
+        return self

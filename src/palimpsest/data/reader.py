@@ -1,0 +1,123 @@
+"""Interface between a data set of any format and its preparation.
+
+A format is one class, a `DatasetReader`, entered in `palimpsest.data.formats.FORMATS`.
+"""
+
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from palimpsest.data.census import Labels
+from palimpsest.data.classes import Classes
+from palimpsest.data.pictures import USUAL, Limits, Pixels, Record, read_scaled, resize_and_crop
+from palimpsest.data.settings import DatasetSettings
+from palimpsest.data.targets import Target
+
+
+@dataclass
+class Findings:
+    """Facts about the files of a split that were read: lines for the log, and the same for `info.json`."""
+
+    lines: list[str] = field(default_factory=list)
+    info: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ValueScale:
+    """Conversion of stored numbers to values in the unit of a task."""
+
+    scale: float = 1.0
+    """Units per stored number."""
+    valid: tuple[float, float] | None = None
+    """Smallest and largest valid value, in the unit; others become NaN."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """Form in which a task needs its samples."""
+
+    size: int
+    """Side of the squares, in pixels."""
+    target: Target | None = None
+    classes: Classes | None = None
+    """Categories by class, of targets that are labels."""
+    limits: Limits = USUAL
+    values: ValueScale = ValueScale()
+
+
+class Sample(NamedTuple):
+    """One picture at its final size, and its target."""
+
+    picture: Pixels
+    """uint8 (S, S, 3) RGB."""
+    target: NDArray[Any] | None = None
+    """In the shape and dtype of the form's target."""
+    labels: Labels | None = None
+    """Label map before it was resized, of targets that are labels."""
+
+
+class DatasetReader(ABC):
+    """Data set: pictures in splits, and their targets."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, settings: DatasetSettings, root: Path, limits: Limits = USUAL) -> typing.Self:
+        """Open the data set in a folder."""
+        return cls(root)  # type: ignore[call-arg]
+
+    @abstractmethod
+    def records(self, split: str) -> list[Record]:
+        """Return the pictures of a split, always in the same order."""
+
+    @abstractmethod
+    def read(self, record: Record, form: Form) -> Sample:
+        """Read a picture and its target.
+
+        Raises:
+            DataError: a file is missing or unreadable, or the two do not fit each other.
+        """
+
+    @property
+    def categories(self) -> dict[str, str]:
+        """Supercategory by category name, of a data set with labels."""
+        return {}
+
+    def annotated(self, splits: Iterable[str], listed: Iterable[str]) -> list[dict[str, int]]:
+        """Return the number of annotations by category for each split; nothing without annotations."""
+        return []
+
+    def count_annotations(self, split: str) -> int:
+        """Return the number of all annotations of a split."""
+        return 0
+
+    def contents(self, records: Sequence[Record], categories: Sequence[str]) -> str:
+        """Describe the labels of these pictures; ``categories`` are those without a pixel."""
+        return ""
+
+    def take_findings(self) -> Findings | None:
+        """Return the findings since the last call, at the end of a split; None for formats without any."""
+        return None
+
+
+def picture_alone(record: Record, form: Form) -> Sample:
+    """Read a picture without a target."""
+    return Sample(read_scaled(record.picture, form.size, form.limits)[0])
+
+
+def labelled(record: Record, form: Form, read_labels: Callable[..., Labels]) -> Sample:
+    """Read a picture and its label map, or the picture alone where the form has no labels.
+
+    ``read_labels`` is a function of record, label by category, label of other categories, and the picture's frame.
+    """
+    if form.target is None:
+        return picture_alone(record, form)
+    assert form.classes is not None
+    picture, frame = read_scaled(record.picture, form.size, form.limits)
+    labels: Labels = read_labels(record, form.classes.class_of, form.classes.other, frame)
+    return Sample(picture, resize_and_crop(labels.map, form.size, labels=True), labels)

@@ -1,0 +1,124 @@
+"""Targets with one number a pixel, such as depth: read, converted to the unit of the task, resized and counted."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palimpsest.data.pictures import Frame, Limits, Pixels, check_regular, read_grey, resize_and_crop
+from palimpsest.data.reader import Form, Sample, ValueScale
+from palimpsest.errors import DataError
+
+
+def read_numbers(path: Path, limits: Limits) -> NDArray[Any]:
+    """Read the stored numbers (H, W) of an NPY file, or of a picture with one channel.
+
+    A picture is turned by its EXIF orientation. A palette picture holds the indices of its colours.
+
+    Raises:
+        DataError: the file is missing, unreadable, too large, or has more than one number a pixel.
+    """
+    if path.suffix.lower() != ".npy":
+        return read_grey(path, limits)
+    try:
+        check_regular(path, limits)
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    plane = array.squeeze() if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]) else array
+    if plane.ndim != 2 or plane.dtype.kind not in "buif":
+        raise DataError(
+            f"{path}: {array.dtype} {array.shape}, but one number a pixel is needed; save an array of shape (H, W)"
+        )
+    limits.check(path, plane.shape[1], plane.shape[0])
+    return plane
+
+
+def read_values(path: Path, picture: Pixels, frame: Frame, form: Form) -> Sample:
+    """Return the sample of a picture, uint8 (S, S, 3), and the file with its values.
+
+    Raises:
+        DataError: the file is unreadable, not of the picture's shape, or has no valid value in the centred square.
+    """
+    numbers = read_numbers(path, form.limits)
+    check_shape(path, numbers.shape, frame)
+    values = converted(resize_and_crop(numbers, form.size, labels=True), form.values)
+    if np.isnan(values).all():
+        raise DataError(
+            f"{path}: no value is valid{_within(form.values)}; correct the file, or the task's settings"
+        )
+    return Sample(picture, values[..., None])
+
+
+def converted(numbers: NDArray[Any], scale: ValueScale) -> NDArray[np.float32]:
+    """Return stored numbers as float32 in the unit, NaN where they are not finite or not valid."""
+    values = numbers.astype(np.float64) * scale.scale
+    valid = np.isfinite(values)
+    if scale.valid is not None:
+        valid &= (values >= scale.valid[0]) & (values <= scale.valid[1])
+    return np.where(valid, values, np.nan).astype(np.float32)
+
+
+def check_shape(path: Path, shape: tuple[int, ...], frame: Frame) -> None:
+    """Check that a target has the shape of its picture, in another size or the same.
+
+    Raises:
+        DataError: it has not; names the file and both sizes.
+    """
+    height, width = frame.shown
+    if abs(height * shape[1] - width * shape[0]) > max(height, width, *shape):
+        raise DataError(
+            f"{path}: {shape[1]}×{shape[0]} pixels, but its picture is {width}×{height}; export both in one shape"
+        )
+
+
+@dataclass
+class ValueCensus:
+    """Counts of the values of one prepared split."""
+
+    where: str
+    pixels: int = 0
+    valid: int = 0
+    total: float = 0.0
+    lowest: float = math.inf
+    highest: float = -math.inf
+
+    def add(self, values: NDArray[np.float32]) -> None:
+        """Count the values of one picture, of which at least one is valid."""
+        known = values[np.isfinite(values)]
+        self.pixels += values.size
+        self.valid += known.size
+        self.total += float(known.sum(dtype=np.float64))
+        self.lowest = min(self.lowest, float(known.min()))
+        self.highest = max(self.highest, float(known.max()))
+
+    def info(self) -> dict[str, float]:
+        """Return share of the valid pixels, and lowest, mean and highest value, for `info.json`."""
+        return {
+            "valid": round(self.valid / self.pixels, 6),
+            "lowest": self.lowest,
+            "mean": self.total / self.valid,
+            "highest": self.highest,
+        }
+
+
+def note_values(info: dict[str, Any], split: str, census: ValueCensus, log: Callable[[str], None]) -> None:
+    """Log and record the counts of a split."""
+    counts = census.info()
+    info.setdefault("values", {})[split] = counts
+    log(
+        f"{split}: {counts['valid']:.1%} of the pixels have a valid value, from {counts['lowest']:g} to "
+        f"{counts['highest']:g}, mean {counts['mean']:g}"
+    )
+
+
+def _within(scale: ValueScale) -> str:
+    return (
+        "" if scale.valid is None else f" (from {scale.valid[0]:g} to {scale.valid[1]:g} after × {scale.scale:g})"
+    )
