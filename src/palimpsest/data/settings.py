@@ -18,7 +18,7 @@ class DatasetSettings(SettingsGroup):
     """The folder of a `directory` source."""
 
     def unfit_for(self, target: Target | None) -> str | None:
-        """Return the reason why a task with targets of this form cannot learn from the data set, if there is one."""
+        """Return the reason why a task with such targets cannot learn from the data set, if there is one."""
         return None
 
     @model_validator(mode="after")
