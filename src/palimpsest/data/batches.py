@@ -1,8 +1,8 @@
-"""Batches for training and measuring, from prepared arrays.
+"""Batches for training and evaluation, from prepared arrays.
 
-A training batch is a pure function of seed and step: order, crop, scale and flip are drawn from a generator
-seeded by both. A resumed training needs no generator's state to go on as if nothing had happened, and every
-method of a task sees the same pictures in the same order.
+A training batch is a pure function of seed and step: order, crop, scale and flip come from a generator seeded with
+both. Resuming therefore needs no generator state, and all methods train a task on the same pictures in the same
+order.
 """
 
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ from torchvision.transforms.v2 import functional as transforms
 from palimpsest.data.arrays import Prepared
 from palimpsest.groups import CropSettings
 
-ORDER, DRAW = 0, 1  # streams of random numbers that must not meet
+ORDER, DRAW = 0, 1  # separate streams of random numbers
 
 
 @dataclass(frozen=True)
 class TrainingBatches(Dataset[dict[str, Tensor]]):
-    """All batches of one training, by step."""
+    """Batches of one training, by step."""
 
     prepared: Prepared
     pictures: CropSettings
@@ -33,13 +33,13 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
     seed: int
     rank: int = 0
     world_size: int = 1
-    """With several devices each takes every `world_size`-th picture of the batch."""
+    """Number of devices; each one takes every `world_size`-th picture of the batch."""
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        """One batch: uint8, sides of `pictures.crop`; picture and target are cut and flipped alike."""
+        """Return the batch of a step: uint8, side `pictures.crop`; picture and target share crop and flip."""
         if not 0 <= step < self.steps:
             raise IndexError(step)
         rows = self._rows(step)
@@ -48,8 +48,8 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
         side = int(random.integers(round(self.pictures.smallest_scale * size), size, endpoint=True))
         corners = random.integers(0, size - side, (len(rows), 2), endpoint=True)
         flips = random.random(len(rows)) < 0.5
-        mine = slice(self.rank, None, self.world_size)
-        cuts = list(zip(rows[mine], corners[mine], flips[mine], strict=True))
+        shard = slice(self.rank, None, self.world_size)
+        cuts = list(zip(rows[shard], corners[shard], flips[shard], strict=True))
         batch = {"picture": resized(cut_out(self.prepared.picture, cuts, side), crop, labels=False)}
         if self.prepared.target is not None:
             labels = self.prepared.target.ndim == 3
@@ -57,14 +57,14 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
         return batch
 
     def _rows(self, step: int) -> NDArray[np.int64]:
-        """The rows of one batch, out of shuffled passes over the training split laid end to end."""
+        """Return the rows of one batch; the training split is passed over again and again, shuffled each time."""
         rows = self.prepared.rows("train")
-        places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         chosen = [
-            np.random.default_rng([self.seed, ORDER, int(lap)]).permutation(rows)[
-                places[places // len(rows) == lap] % len(rows)
+            np.random.default_rng([self.seed, ORDER, int(epoch)]).permutation(rows)[
+                positions[positions // len(rows) == epoch] % len(rows)
             ]
-            for lap in np.unique(places // len(rows))
+            for epoch in np.unique(positions // len(rows))
         ]
         return np.concatenate(chosen)
 
@@ -73,7 +73,7 @@ Cut = tuple[np.int64, NDArray[np.int64], np.bool_]
 
 
 def cut_out(array: NDArray[np.uint8], cuts: list[Cut], side: int) -> Tensor:
-    """Square windows of rows, some of them mirrored: uint8 (N, side, side) or (N, 3, side, side)."""
+    """Return square windows of rows, flipped where the cut says so: uint8 (N, side, side) or (N, 3, side, side)."""
     windows = []
     for row, (top, left), flip in cuts:
         window = array[row, top : top + side, left : left + side]
@@ -83,16 +83,16 @@ def cut_out(array: NDArray[np.uint8], cuts: list[Cut], side: int) -> Tensor:
 
 
 def resized(batch: Tensor, side: int, labels: bool) -> Tensor:
-    """A batch of squares at another side; labels are never mixed."""
+    """Resize square pictures; labels use nearest-neighbour sampling, which creates no new labels."""
     if labels:
-        found: Tensor = transforms.resize(batch[:, None], [side, side], InterpolationMode.NEAREST_EXACT)[:, 0]
+        output: Tensor = transforms.resize(batch[:, None], [side, side], InterpolationMode.NEAREST_EXACT)[:, 0]
     else:
-        found = transforms.resize(batch, [side, side], InterpolationMode.BILINEAR, antialias=True)
-    return found
+        output = transforms.resize(batch, [side, side], InterpolationMode.BILINEAR, antialias=True)
+    return output
 
 
 def training_loader(batches: TrainingBatches, start: int, workers: int) -> Iterator[dict[str, Tensor]]:
-    """The batches from a step on, loaded by worker processes where there are any."""
+    """Return an iterator over the batches from step `start` on; without workers, this process loads them."""
     steps = range(start, len(batches))
     loader: DataLoader[dict[str, Tensor]] = DataLoader(
         batches, batch_size=None, sampler=steps, num_workers=workers, pin_memory=torch.cuda.is_available()
@@ -101,7 +101,7 @@ def training_loader(batches: TrainingBatches, start: int, workers: int) -> Itera
 
 
 def evaluation_batches(prepared: Prepared, split: str, batch_size: int) -> Iterator[dict[str, Tensor]]:
-    """Every picture of a split once, whole and in order."""
+    """Yield every picture of a split once, uncropped and in order."""
     rows = prepared.rows(split)
     for start in range(0, len(rows), batch_size):
         chosen = rows[start : start + batch_size]
