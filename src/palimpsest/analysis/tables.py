@@ -44,4 +44,4 @@ def require_columns(table: pd.DataFrame, columns: Sequence[str], file: str) -> N
     for column in columns:
         if column not in table.columns:
             present = ", ".join(map(str, table.columns))
-            raise DataError(f"{file}: column {column!r} is missing; found {present}")
+            raise DataError(f"{file}: column {column!r} is missing; found {present}; make the file again")

@@ -73,7 +73,7 @@ Cut = tuple[np.int64, NDArray[np.int64], np.bool_]
 
 
 def cut_out(array: NDArray[np.uint8], cuts: list[Cut], side: int) -> Tensor:
-    """Return square windows of rows, flipped where the cut says so: uint8 (N, side, side) or (N, 3, side, side)."""
+    """Return square windows of rows, flipped if their cut is: uint8 (N, side, side) or (N, 3, side, side)."""
     windows = []
     for row, (top, left), flip in cuts:
         window = array[row, top : top + side, left : left + side]
