@@ -1,4 +1,4 @@
-"""Preparing the arrays of a segmentation task against the loop that a notebook would have."""
+"""Preparation of a segmentation task against a plain loop over photographs."""
 
 import contextlib
 import io
@@ -23,16 +23,16 @@ from palimpsest.tasks import kind_of_task
 
 PICTURES = 120
 SIDE = 480
-"""Shorter side of the photographs, that of most of COCO's."""
+"""Shorter side of the photographs in pixels, as in most of COCO."""
 INSTANCES = 7
-"""Per photograph, as many as COCO has on average."""
+"""Instances per photograph, the average of COCO."""
 CORNERS = 24
 SIZE = 128
 """Side of the prepared pictures."""
 
 
 def prepare_vs_naive(rounds: int) -> Ratio:
-    """Images/s of `palimpsest.data.prepare`, on one core, ÷ those of a plain loop on the same photographs."""
+    """Measure images/s of `palimpsest.data.prepare` on one core ÷ images/s of a plain loop."""
     job = preparation_job(resolve(read(Path("params.yaml")), {"preset": "mini", "data_root": None}), "coco-seg")
     settings = PublicDatasetSettings(format="coco", source="generated", side=SIDE, generate={"val2017": PICTURES})
     with tempfile.TemporaryDirectory() as name:
@@ -50,7 +50,7 @@ def prepare_vs_naive(rounds: int) -> Ratio:
 
 
 def outline(path: Path) -> None:
-    """Put as many instances into an index as COCO has, of outlines as long as COCO's."""
+    """Replace the annotations of an index by as many instances, with as many corners, as COCO has."""
     index = json.loads(path.read_text("utf-8"))
     random = np.random.default_rng(0)
     angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
@@ -85,7 +85,7 @@ def ours(settings: PublicDatasetSettings, folder: Path, classes: Classes) -> Non
 
 
 def naive(root: Path, target: Path, classes: Classes) -> None:
-    """Pillow and pycocotools by the book: every photograph decoded, painted and scaled in full."""
+    """Prepare with Pillow and pycocotools alone: decode, paint and scale every photograph at full size."""
     with contextlib.redirect_stdout(io.StringIO()):
         index = COCO(root / "annotations" / "instances_val2017.json")
     names = {entry["id"]: entry["name"] for entry in index.loadCats(index.getCatIds())}
@@ -102,7 +102,7 @@ def naive(root: Path, target: Path, classes: Classes) -> None:
 
 
 def square(picture: Image.Image, filtering: Image.Resampling) -> Image.Image:
-    """The middle square, scaled to `SIZE`."""
+    """Return the centre square, scaled to `SIZE`."""
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     return picture.crop((left, top, left + side, top + side)).resize((SIZE, SIZE), filtering)

@@ -1,4 +1,4 @@
-"""Two ways of doing the same work, timed in turns, so that a busy moment of the machine meets both."""
+"""Timing of two versions of the same work in alternation, so that load on the machine affects both."""
 
 import statistics
 import time
@@ -10,7 +10,7 @@ import torch
 
 @dataclass(frozen=True)
 class Ratio:
-    """What was measured: a median, the quartiles around it, and what the figure is."""
+    """Result of a benchmark: median, quartiles and unit."""
 
     ratio: float
     low: float
@@ -19,7 +19,7 @@ class Ratio:
 
 
 def spread(values: Sequence[float], unit: str) -> Ratio:
-    """Median and quartiles of some values."""
+    """Return the median and quartiles of values."""
     low, middle, high = (
         statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
     )
@@ -27,7 +27,7 @@ def spread(values: Sequence[float], unit: str) -> Ratio:
 
 
 def paired(ours: Callable[[], object], other: Callable[[], object], rounds: int, unit: str) -> Ratio:
-    """Time of ``ours`` ÷ time of ``other``; each goes first in every second round; two rounds warm up."""
+    """Measure time of ``ours`` ÷ time of ``other``; the order alternates, and two more rounds warm up."""
     values = []
     for turn in range(rounds + 2):
         first, second = (ours, other) if turn % 2 else (other, ours)
@@ -37,7 +37,7 @@ def paired(ours: Callable[[], object], other: Callable[[], object], rounds: int,
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long a piece of work takes, what it left to a GPU included."""
+    """Run a piece of work and return its seconds, including pending GPU work."""
     synchronise()
     begun = time.perf_counter()
     work()
@@ -46,6 +46,6 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def synchronise() -> None:
-    """Wait for the GPU, where there is one."""
+    """Wait for the GPU, if there is one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

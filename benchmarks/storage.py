@@ -1,4 +1,4 @@
-"""Switching tasks in memory against copying the weights."""
+"""Switching of tasks in memory against copying the weights."""
 
 import tempfile
 from contextlib import chdir
@@ -22,7 +22,7 @@ TASKS = ["first", "second", "third"]
 
 
 def switch_vs_memcpy(rounds: int) -> Ratio:
-    """Time to switch between two masked tasks ÷ time to copy the network's weights, at the study's width."""
+    """Measure the time to switch between two masked tasks ÷ the time to copy the weights, at the study's width."""
     tasks = []
     for name in TASKS:
         task = segmentation()
@@ -46,7 +46,7 @@ def switch_vs_memcpy(rounds: int) -> Ratio:
 
 
 def stored_at_random() -> StoredTasks:
-    """A base network of random weights and two masked tasks of random bits, in the working directory."""
+    """Store a base network with random weights and two tasks with random masks in the working directory."""
     layout, base = Layout("bench"), None
     network_settings = UNetSettings()
     for number, name in enumerate(TASKS):

@@ -1,4 +1,4 @@
-"""The training loop against a bare one, and a step of masks against a step of all weights."""
+"""Training loop against a bare loop, and a step of masks against a step of all weights."""
 
 import json
 import subprocess
@@ -44,12 +44,12 @@ SEGMENTATION = SegmentationSettings(
 
 
 def segmentation() -> Task:
-    """A task with a few classes beside background."""
+    """Return a segmentation task with a few classes and background."""
     return build_task("bench", SEGMENTATION)
 
 
 def noise(count: int, side: int) -> Prepared:
-    """Random pictures with random labels, in memory."""
+    """Return random pictures with random labels, in memory."""
     random = np.random.default_rng(0)
     pictures = random.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
     labels = random.integers(0, CLASSES + 1, (count, side, side), dtype=np.uint8)
@@ -58,7 +58,7 @@ def noise(count: int, side: int) -> Prepared:
 
 
 def loop_vs_bare(rounds: int) -> Ratio:
-    """Images/s of `palimpsest.training.loop.train`, with its checkpoints and MLflow, ÷ those of a bare loop."""
+    """Measure images/s of `palimpsest.training.loop.train`, with checkpoints and MLflow, ÷ a bare loop's."""
     prepared = noise(128, 80)
     inputs = torch.from_numpy(prepared.picture[:, :CROP, :CROP]).permute(0, 3, 1, 2).float() / 255
     assert prepared.target is not None
@@ -76,8 +76,8 @@ def loop_vs_bare(rounds: int) -> Ratio:
 
 @contextmanager
 def recorded() -> Iterator[Callable[..., None]]:
-    """A folder of its own with an MLflow run; what takes the epochs."""
-    from palimpsest import tracking  # noqa: PLC0415 - slow to import, and the other figures need none
+    """Change to a temporary folder with an MLflow run; yield the callback that logs epochs."""
+    from palimpsest import tracking  # noqa: PLC0415 - slow to import; other benchmarks do not need it
 
     tags = tracking.training_tags("bench", 0, "scratch", "bench")
     with (
@@ -88,14 +88,14 @@ def recorded() -> Iterator[Callable[..., None]]:
 
         def epochs(history: Sequence[dict[str, float]]) -> None:
             assert isinstance(run, tracking.Run)
-            run.logged = -1  # every repetition logs as the first does
+            run.logged = -1  # every repetition logs like the first
             run.epochs(history[-1:])
 
         yield epochs
 
 
 def ours(fabric: object, settings: TrainingSettings, prepared: Prepared, epochs: Callable[..., None]) -> None:
-    """The pipeline's own loop on data in memory."""
+    """Train with the pipeline's loop on data in memory."""
     torch.manual_seed(0)
     network = build_network(SMALL, CLASSES + 1)
     method, task = build_method("scratch", None), segmentation()
@@ -107,7 +107,7 @@ def ours(fabric: object, settings: TrainingSettings, prepared: Prepared, epochs:
 
 
 def bare(inputs: Tensor, labels: Tensor) -> None:
-    """As little PyTorch as can train the same network on the same pictures."""
+    """Train the same network on the same pictures with a minimal PyTorch loop."""
     torch.manual_seed(0)
     network = build_network(SMALL, CLASSES + 1).to(DEVICE).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
@@ -124,7 +124,7 @@ def bare(inputs: Tensor, labels: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Step:
-    """How large a training step is."""
+    """Size of a training step."""
 
     width: int
     batch_size: int
@@ -132,12 +132,12 @@ class Step:
 
 
 FULL = Step(width=64, batch_size=16, side=256) if DEVICE.type == "cuda" else Step(width=64, batch_size=4, side=128)
-"""The study's width; its batch on a GPU, and elsewhere one that two cores can bear."""
+"""Step of the study's width; on a GPU also of its batch size, elsewhere small enough for two cores."""
 MINI = Step(width=SMALL.width, batch_size=BATCH, side=CROP)
 
 
 def step_of(name: str, size: Step, bfloat16: bool = has_bfloat16(DEVICE)) -> Callable[[], None]:
-    """One training step of a method, ready to be repeated; in float32 where not in bfloat16."""
+    """Return a repeatable training step of a method, in bfloat16 or else in float32."""
     torch.manual_seed(0)
     network: nn.Module = build_network(UNetSettings(width=size.width), CLASSES + 1)
     network.to(DEVICE).to(memory_format=torch.channels_last).train()
@@ -159,32 +159,32 @@ def step_of(name: str, size: Step, bfloat16: bool = has_bfloat16(DEVICE)) -> Cal
 
 
 def masked_vs_finetune_step(rounds: int) -> Ratio:
-    """Time of a step of masks ÷ of a step of all weights."""
+    """Measure the time of a step of masks ÷ the time of a step of all weights."""
     masked, plain = (step_of(name, FULL) for name in ("piggyback", "fine-tune"))
     return paired(masked, plain, rounds, "time ÷ time of a fine-tune step, width 64")
 
 
 def bfloat16_vs_float32(rounds: int) -> Ratio:
-    """Time of a step of `mini` in bfloat16 ÷ in float32, of which `training.precision: auto` takes the faster."""
+    """Measure the time of a step of `mini` in bfloat16 ÷ in float32; `training.precision: auto` uses the faster."""
     mixed, single = (step_of("fine-tune", MINI, bfloat16=chosen) for chosen in (True, False))
     return paired(mixed, single, rounds, "time ÷ time of a step in float32, width 16")
 
 
 def masked_vs_finetune_memory(rounds: int) -> Ratio:
-    """Peak memory of three steps of masks ÷ of all weights, each in a process of its own."""
+    """Measure the peak memory of three steps of masks ÷ three steps of all weights, in separate processes."""
     values = [peak("piggyback") / peak("fine-tune") for _ in range(max(1, rounds // 4))]
     return spread(values, "peak memory ÷ peak memory of fine-tune, width 64")
 
 
 def peak(name: str) -> float:
-    """Bytes that three steps of a method need at most, measured in a fresh process."""
+    """Return the peak bytes of three steps of a method, measured in a new process."""
     code = f"from benchmarks.training import measure_peak; measure_peak({name!r})"
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
 def measure_peak(name: str) -> None:
-    """Print the bytes that three steps need at most, beyond what PyTorch takes for itself."""
+    """Print the peak bytes of three steps, without those of PyTorch itself."""
     before = resident_memory()
     step = step_of(name, FULL)
     for _ in range(3):

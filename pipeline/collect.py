@@ -1,4 +1,4 @@
-"""Gather what was measured of every seed and method into the tables of the preset, and the study's table.
+"""Collect the measurements of every seed and method into the preset's tables and summary.
 
 python -m pipeline.collect
 """
@@ -31,11 +31,11 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 
 IN_DETAIL = ("growth", "costs", "zeros", "similarity")
-"""The tables that lie below `analysis/`."""
+"""Tables in the folder `analysis/`."""
 
 
 def gather(settings: Settings, layout: Layout, name: str) -> pd.DataFrame:
-    """One table of all seeds and methods, with their columns in front; a method without such a table adds none."""
+    """Return one table of all seeds and methods, with these two columns first; skip missing tables."""
     parts = []
     for seed in settings.seeds:
         for method in (FLOOR, *settings.methods):

@@ -1,4 +1,4 @@
-"""Compose two tasks of a method in every way that the settings name; measure what comes out, and paint it.
+"""Compose two tasks of a method in every way that the settings name; measure and paint the results.
 
 python -m pipeline.compose --composition piggyback-style-gogh+style-munch
 """
@@ -26,16 +26,16 @@ from palimpsest.tasks import build_task
 from palimpsest.tasks.base import to_pixels, unit
 
 SIDE = 128
-"""Smaller pictures are shown enlarged to so many pixels, or there were no room for their titles."""
+"""Minimum side in pixels; smaller pictures are enlarged to make room for their titles."""
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Write `grid.png`, `metrics.csv` and `origin.json` of one composition."""
-    code_version()  # kept from now on: the code may change while this measures
+    code_version()  # cached now, because the code may change during the measurement
     cut = composition_job(settings, options.composition)
     stored = StoredTasks.of(settings, cut.seed, cut.method)
     device = choose_device(cut)
-    latest = max(cut.sequence, key=settings.sequence.index)  # as which tasks left it that share a network
+    latest = max(cut.sequence, key=settings.sequence.index)  # a network shared by tasks is loaded as of this task
     tasks = [build_task(name, cut.tasks[name]).to(device) for name in cut.sequence]
     first, second = (Predictor(stored.network(task.name, latest).to(device), task) for task in tasks)
     prepared = {task.name: Prepared.open(layout.prepared(task.name)) for task in tasks}
@@ -44,7 +44,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     columns = [("photograph", to_pixels(unit(batch["picture"])))]
     rows: list[dict[str, object]] = []
     for composed in compositions(cut.composition, first, second, prepared, device):
-        # a picture can be measured as that of either task, classes as what they are alone
+        # a picture can be measured by either task, a label map only by its own
         measurable = tasks if cut.tasks[second.task.name].gives_picture else [composed.task]
         rows += metric_rows(composed, measurable, prepared, device)
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Measure one method on every task after every later task; read the sizes off its files; paint samples.
+"""Measure one method on every task after every later task, measure its files, and paint samples.
 
 python -m pipeline.evaluate --seed 0 --method piggyback
 """
@@ -29,8 +29,8 @@ log = logging.getLogger("palimpsest.evaluate")
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write the method's tables (those of `pipeline.collect`), `samples/` and `origin.json`."""
-    code_version()  # kept from now on: the code may change while this measures
+    """Write the method's tables (`palimpsest.analysis.tables.COLUMNS`), `samples/` and `origin.json`."""
+    code_version()  # cached now, because the code may change during the measurement
     job = evaluation_job(settings, options.seed, options.method)
     stored = StoredTasks.of(settings, options.seed, options.method)
     folder = layout.evaluation(options.seed, options.method)

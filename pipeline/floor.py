@@ -1,4 +1,4 @@
-"""Measure the answers that need no learning, and paint the inputs and targets beside them.
+"""Measure the trivial baseline of each task, and paint inputs, targets and its predictions.
 
 python -m pipeline.floor --seed 0
 """
@@ -24,8 +24,8 @@ from palimpsest.tasks.base import Pixels, to_pixels
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write `metrics.csv`, `samples/` and `origin.json` of the floor."""
-    code_version()  # kept from now on: the code may change while this measures
+    """Write `metrics.csv`, `samples/` and `origin.json` of the trivial baseline."""
+    code_version()  # cached now, because the code may change during the measurement
     job = evaluation_job(settings, options.seed, FLOOR)
     folder = layout.evaluation(options.seed, FLOOR)
     device = choose_device(job)

@@ -1,4 +1,4 @@
-"""Make one data set available: generate it, download it, or list what a folder holds.
+"""Make one data set available: generate it, download it, or list the files of a folder.
 
 python -m pipeline.raw --dataset coco
 """

@@ -1,4 +1,4 @@
-"""Write what README.md and docs/ show of results: tables between their markers, and the picture of scenes.
+"""Update the results in README.md and docs/: the tables between markers, and the picture of scenes.
 
 python -m pipeline.readme
 """
@@ -26,23 +26,24 @@ SHOWN = ("coco-seg", "colorize", "style-gogh", "style-munch")
 
 
 def main() -> None:
-    """Replace what stands between the markers, and the picture where `mini` has been run."""
-    found = dict(tables(Path("results"), Path("docs/results"), read(Path("params.yaml"))))
+    """Replace the tables between markers; replace the picture if results of `mini` exist."""
+    text_of = dict(tables(Path("results"), Path("docs/results"), read(Path("params.yaml"))))
     for document in (Path("README.md"), *sorted(Path("docs").glob("*.md"))):
-        write_tables(document, {name: text for name, text in found.items() if has_table(document, name)})
+        write_tables(document, {name: text for name, text in text_of.items() if has_table(document, name)})
     evaluation = Layout("mini").evaluation(0, "piggyback").parent
     if evaluation.exists():
         write_grid(Path("docs/translations.png"), evaluation, "piggyback", SHOWN, rows=3, side=160)
 
 
 def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every table that results can fill, by the name of its markers: `mini`, `mini-sweep-ewc`, `bench`.
+    """Yield name of the markers and text of every table with results: `mini`, `mini-sweep-ewc`, `bench`.
 
-    A preset's table has the methods that `params.yaml` names for it, be others measured too: a page has no room
-    for all. They stand in `mini-methods`, of runs that take longer than `make run` and are kept in ``longer``.
+    A preset's table has only the methods that `params.yaml` names for the preset, to fit the page. `mini-methods`
+    has all methods, from the longer runs whose results are in ``longer``.
     """
-    places = {path.parent.name: path for path in (*longer.glob("*/summary.json"), *results.glob("*/summary.json"))}
-    for name, path in sorted(places.items()):
+    paths = (*longer.glob("*/summary.json"), *results.glob("*/summary.json"))
+    by_preset = {path.parent.name: path for path in paths}
+    for name, path in sorted(by_preset.items()):
         summary, shown = json.loads(path.read_text("utf-8")), {FLOOR, *methods_of(params, name)}
         yield name, table({method: entry for method, entry in summary.items() if method in shown})
     for path in sorted(longer.glob("*/summary.json")):
@@ -56,7 +57,7 @@ def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[t
 
 
 def methods_of(params: Mapping[str, Any], preset: str) -> Sequence[str]:
-    """The methods that `params.yaml` names for a preset; for one that it does not have, those of the defaults."""
+    """Return the methods that `params.yaml` names for a preset; for an unknown preset, the default methods."""
     known = preset in params["presets"]
     chosen = {"preset": preset} if known else {"methods": params["defaults"]["methods"]}
     return resolve(params, {**chosen, "data_root": None}).methods

@@ -1,4 +1,4 @@
-"""Write the page that shows everything that was measured.
+"""Write the report page with all measurements.
 
 python -m pipeline.report
 """
@@ -29,15 +29,15 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 
 def apart(settings: Settings) -> dict[str, str]:
-    """The methods whose bytes and quality do not compare with those of the others, and why."""
-    found = {}
+    """Return the methods whose bytes and quality are not comparable with the others, with the reason."""
+    reasons = {}
     for method in settings.methods:
         width = settings.network_of(method).width
         if entry_of(method).together:
-            found[method] = "learns all tasks at once"
+            reasons[method] = "learns all tasks at once"
         elif width != settings.network.width:
-            found[method] = f"of width {width} instead of {settings.network.width}"
-    return found
+            reasons[method] = f"of width {width} instead of {settings.network.width}"
+    return reasons
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Gather what was measured of every variant of one method, and of the method as it is set.
+"""Collect the measurements of all variants of one method and of the method with its current settings.
 
 python -m pipeline.sweep --method piggyback
 """
@@ -15,8 +15,9 @@ from palimpsest.sweeps import Variants, flat, sweeps_of
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write what was measured, variant (empty for the method as it is set), seed, method, task, after, metric,
-    value, and what makes the variants: variant, setting, set_to.
+    """Write the measurements (`COLUMNS`) and the settings of the variants (variant, setting, set_to).
+
+    The variant is empty for the method with its current settings.
     """
     variants = sweeps_of(*stage.handed(options.config))[options.method]
     measurements = [
@@ -27,10 +28,10 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 
 def measured(settings: Settings, method: str, variant: str, seed: int) -> pd.DataFrame:
-    """Each task after each later one, single classes right after learning alone.
+    """Return the metrics of each task after each later one; single classes only right after training.
 
-    As metrics of each task that is added stand beside them `bytes`, what it adds to all that is needed to run, and
-    of masks `zeros`, their share.
+    Two more metrics describe each added task: `bytes`, its addition to the inference state, and for masks `zeros`,
+    the share of zeros.
     """
     folder = Layout(settings.preset, variant).evaluation(seed, method)
     metrics = pd.read_csv(folder / "metrics.csv")
@@ -49,7 +50,7 @@ COLUMNS = ["variant", "seed", "method", "task", "after", "metric", "value"]
 
 
 def set_to(settings: Settings, variants: Variants) -> pd.DataFrame:
-    """What each variant sets, and under an empty name what the same settings are without any."""
+    """Return the settings that each variant changes, and under an empty name their values without a variant."""
     changes: dict[str, dict[str, object]] = {name: flat(variant) for name, variant in variants.items()}
     paths = dict.fromkeys(path for change in changes.values() for path in change)
     usual = flat(settings.model_dump(mode="json", by_alias=True))

@@ -2,7 +2,7 @@
 
     python -m pipeline.train --seed 0 --method piggyback --task voc-seg
 
-The method `base` makes the network that all methods share. An interrupted training goes on from its last epoch.
+The method `base` trains the network that all methods share. An interrupted training resumes from its last epoch.
 """
 
 import argparse
@@ -27,10 +27,12 @@ from palimpsest.training.task_training import checkpoint_of, learn
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Run one training inside one MLflow run, and keep a record of the time and memory that it takes."""
+    """Run one training in one MLflow run, and record its time and memory."""
     if options.method == BASE and layout.variant and not layout.own_base:
-        raise SettingsError(f"the variant {layout.variant} stands on the base network of the study")
-    code_version()  # kept from now on: the code may change while this trains
+        raise SettingsError(
+            f"variant {layout.variant}: it uses the base network of the preset; train `base` without --variant"
+        )
+    code_version()  # cached now, because the code may change during the training
     job = on_this_machine(training_job(settings, options.seed, options.method, options.task))
     stored = StoredTasks.of(settings, options.seed, options.method)
     prepared = {name: Prepared.open(layout.prepared(name)) for name in job.task_names}
@@ -63,18 +65,18 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         run.metrics({**arrays.counts(), **file.provenance.diagnostics, **learned, **cost.figures()})
         checksums = {f"predictions/{name}": record.checksum for name, record in records.items()}
         run.tags({"file": str(path), "sha256": file.sha256, "data_sha256": arrays.sha256, **checksums})
-    if fabric.is_global_zero:  # and not before: Snakemake deletes what a failed job has stored
+    if fabric.is_global_zero:  # only now: Snakemake deletes the stored task of a failed job
         checkpoint_of(path).unlink(missing_ok=True)
 
 
 def on_this_machine(job: TrainingJob) -> TrainingJob:
-    """Return the job with the precision in which this machine trains; MLflow and the stored task name it."""
+    """Return the job with the precision of this machine, which MLflow and the stored task record."""
     training = job.training.model_copy(update={"precision": precision_for(job.training)})
     return job.model_copy(update={"training": training})
 
 
 def training_key(job: TrainingJob, prepared: Mapping[str, Prepared], stored: StoredTasks) -> str:
-    """Return the digest that identifies this training: its settings, its code and every file that it reads."""
+    """Return the digest of a training's settings, its code and every file that it reads."""
     settings = job.digest() + "".join(prepared[name].sha256 for name in job.task_names)
     inputs = [*job.files(), *stored.task_files.needed(job.task_names[0])]
     kinds = sorted({task.settings.kind for task in job.tasks})

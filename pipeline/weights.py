@@ -1,4 +1,4 @@
-"""Put the weights file of a perceptual network in its place: from `data_root`/weights, or fetched.
+"""Copy the weights file of a perceptual network from `data_root`/weights, or download it.
 
 python -m pipeline.weights --network squeezenet
 """
@@ -12,7 +12,7 @@ from palimpsest.settings import Settings
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Copy or fetch the file."""
+    """Copy or download the file."""
     provide_weights(options.network, layout.perceptual_weights(options.network), settings.data_root)
 
 

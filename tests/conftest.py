@@ -1,4 +1,4 @@
-"""A study of three tasks on pictures of 32 pixels with a network of width 2: a training takes a moment."""
+"""Fixtures: a small study of three tasks on pictures of 32 pixels with a network of width 2."""
 
 import copy
 import itertools
@@ -31,8 +31,8 @@ from palimpsest.settings import Settings
 from palimpsest.stage import SNAPSHOT
 from tests.workers import ByFile, longest_first
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when PyTorch is imported: tests run side by side
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in parallel; read when PyTorch is imported
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by default in a shell's background job
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 32
@@ -69,25 +69,25 @@ CONTENT: dict[str, Any] = {
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
-    """For `--dist loadfile`, which knows nothing of folders; another choice is left to pytest-xdist."""
+    """Return the scheduler for `--dist loadfile`; pytest-xdist schedules its other modes itself."""
     return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In a worker of pytest-xdist the longest tests come first."""
+    """Sort the longest tests first in a worker of pytest-xdist."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: longest_first(item.nodeid))
 
 
 @pytest.fixture
 def content() -> dict[str, Any]:
-    """What a small params.yaml holds; the test's own copy."""
+    """Return a copy of a small params.yaml."""
     return copy.deepcopy(CONTENT)
 
 
 @pytest.fixture
 def told_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a process to which Ctrl-C came, where it is on its way out."""
+    """Simulate a process that has received Ctrl-C and is about to end."""
     interruption = Interruption()
     interruption.last = 0.0
     monkeypatch.setattr("palimpsest.interruption._interruption", interruption)
@@ -95,7 +95,7 @@ def told_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def job_in_this_process() -> Iterator[None]:
-    """Puts back afterwards what a job changes: environment, log and handling of signals."""
+    """Restore environment, logger and signal handlers after a job in this process."""
     logger = logging.getLogger("palimpsest")
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
     before = list(logger.handlers), logger.level, logger.propagate
@@ -111,13 +111,13 @@ def job_in_this_process() -> Iterator[None]:
             signal.signal(number, handling)
         for handler in set(logger.handlers) - set(before[0]):
             logger.removeHandler(handler)
-            with suppress(OSError):  # of a log on a full disk
+            with suppress(OSError):  # log on a full disk
                 handler.close()
         logger.level, logger.propagate = before[1:]
 
 
 def nested(path: str, value: object) -> dict[str, Any]:
-    """``a/b`` and a value as {a: {b: value}}."""
+    """Return {a: {b: value}} for the path ``a/b`` and a value."""
     for part in reversed(path.split("/")):
         value = {part: value}
     assert isinstance(value, dict)
@@ -126,7 +126,7 @@ def nested(path: str, value: object) -> dict[str, Any]:
 
 @contextmanager
 def room_for(size: int) -> Iterator[None]:
-    """A disk on which a file can have so many bytes: a real one, since what is written fails in the kernel."""
+    """Limit the size of files to so many bytes; the kernel refuses larger writes, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -137,25 +137,25 @@ def room_for(size: int) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The repository."""
+    """Return the root of the repository."""
     return ROOT
 
 
 @pytest.fixture(scope="session")
 def params_file() -> dict[str, Any]:
-    """What the repository's params.yaml holds, read once."""
+    """Return the content of the repository's params.yaml, read once."""
     return read(ROOT / "params.yaml")
 
 
 @pytest.fixture
 def params_yaml(params_file: dict[str, Any]) -> dict[str, Any]:
-    """What the repository's params.yaml holds; the test's own copy."""
+    """Return a copy of the repository's params.yaml."""
     return copy.deepcopy(params_file)
 
 
 @pytest.fixture(scope="session")
 def prepared() -> dict[str, Prepared]:
-    """Ten pictures per task, two of them for validation: coloured squares on noise."""
+    """Return ten pictures per task, two of them for validation: coloured squares on noise."""
     random = np.random.default_rng(0)
     pictures = random.integers(0, 90, (10, SIDE, SIDE, 3), dtype=np.uint8)
     shapes = np.zeros((10, SIDE, SIDE), np.uint8)
@@ -174,14 +174,15 @@ def prepared() -> dict[str, Prepared]:
 
 @dataclass
 class Study:
-    """Settings, data and stored tasks of one small study in the working directory."""
+    """Settings, data and stored tasks of a small study in the working directory."""
 
     settings: Settings
     prepared: dict[str, Prepared]
     key: str = "key"
     histories: dict[tuple[str, str], list[dict[str, float]]] = field(default_factory=dict)
+    """Epochs of the last training by method and task."""
     networks: dict[tuple[str, str], Any] = field(default_factory=dict)
-    """By method and task: what was told after the last epoch, and what was stored without a training."""
+    """Networks stored without training, by method and task."""
 
     @property
     def layout(self) -> Layout:
@@ -203,7 +204,7 @@ class Study:
     def learn(
         self, method: str, task: str, on_epoch: Callable[[Any], None] | None = None, key: str | None = None
     ) -> Path:
-        """Train and store one training, of which nothing remains to be recorded."""
+        """Run one training, store its tasks and remove its checkpoint."""
         from palimpsest.training.loop import start_fabric  # noqa: PLC0415
         from palimpsest.training.task_training import checkpoint_of, learn  # noqa: PLC0415
 
@@ -215,11 +216,11 @@ class Study:
         job = training_job(self.settings, 0, method, task)
         fabric = start_fabric(job.training)
         path, *_ = learn(fabric, job, self.stored(method), self.prepared, key or self.key, note)
-        checkpoint_of(path).unlink(missing_ok=True)  # none where a method only looked at the base task
+        checkpoint_of(path).unlink(missing_ok=True)  # a method that only measures the base task writes none
         return path
 
     def learn_all(self, method: str, until: str | None = None) -> None:
-        """Train every task of a method, up to one which is left out; the base network only where it is missing."""
+        """Train all tasks of a method before `until`; train the base network if it is missing."""
         first, *others = self.settings.sequence
         entry = METHODS[method]
         if not entry.together and not self.stored(method).task_files.base.exists():
@@ -234,9 +235,9 @@ class Study:
             self.learn(method, task)
 
     def store_untrained(self, method: str, task: str, change: Callable[[Any], None] = lambda network: None) -> None:
-        """Store what a method leaves when it learns nothing, or what ``change`` does to the network.
+        """Store a task of a method without training, after ``change`` has modified the network.
 
-        What it starts from is stored in the same way where it is missing.
+        Missing tasks that it starts from are stored in the same way.
         """
         import torch  # noqa: PLC0415
 
@@ -257,8 +258,8 @@ class Study:
         before = stored.task_files.before(tasks[0].name)
         network = starting_network(job, stored, before, tasks[0])
         learner = build_method(method, job.method_settings)
-        looked_back = tuple(earlier(job, stored, before))
-        learner.begin_task(Start(network, tasks[0], job.training, looked_back, together=tasks))
+        earlier_tasks = tuple(earlier(job, stored, before))
+        learner.begin_task(Start(network, tasks[0], job.training, earlier_tasks, together=tasks))
         change(network)
         learner.after_step(network, 1.0)
         any_data = next(iter(self.prepared.values()))
@@ -281,7 +282,7 @@ NUMBER = itertools.count()
 
 
 def small_study(prepared: dict[str, Prepared], **changes: Any) -> Study:
-    """A study under a preset of its own, so that no test can be served with files that another one stored."""
+    """Return a study with its own preset, so that tests cannot share stored files."""
     name = f"tiny-{next(NUMBER)}"
     content = {**copy.deepcopy(CONTENT), "preset": name, "presets": {name: changes}}
     return Study(resolve(content), prepared)
@@ -291,7 +292,7 @@ def small_study(prepared: dict[str, Prepared], **changes: Any) -> Study:
 def new_study(
     prepared: dict[str, Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Study]:
-    """Makes a study with nothing stored yet, with the given settings laid over."""
+    """Return a function that makes an empty study; its arguments override settings."""
     monkeypatch.chdir(tmp_path)
     return lambda **changes: small_study(prepared, **changes)
 
@@ -309,7 +310,7 @@ def _trained(prepared: dict[str, Prepared], tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def trained(_trained: tuple[Study, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
-    """A study in which every method has learned every task; only to be read. Its tests are slow ones."""
+    """Yield a study in which every method has learned every task; read-only. Mark its tests slow."""
     study, folder = _trained
     monkeypatch.chdir(folder)
     yield study

@@ -1,4 +1,4 @@
-"""Settings, paths and the few functions that the rules share."""
+"""Settings, paths and functions that the rules share."""
 
 import logging
 import os
@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import pipeline  # sets the threshold of garbage collection, which would cost a tenth of the time here too
+import pipeline  # sets the threshold of garbage collection, which takes a tenth of the time here too
 
 try:
     from palimpsest import adoption, database, machine, preflight, provenance, stage
@@ -45,11 +45,11 @@ LAYOUT = SETTINGS.layout
 RESULTS = LAYOUT.results
 LOGS = LAYOUT.logs
 stage.hand_over(CONTENT, config)
-logging.raiseExceptions = False  # Snakemake's own log on a full disk: no traceback for every line
+logging.raiseExceptions = False  # on a full disk: no traceback for every line of Snakemake's log
 
 
 def any_of(names):
-    """A pattern that only these names match; no name at all where there are none."""
+    """Return a pattern that matches exactly these names, or nothing if there are none."""
     return "|".join(names) or "(?!)"
 
 
@@ -68,12 +68,12 @@ wildcard_constraints:
 
 
 def gpus():
-    """What a job takes of the `gpu` resource: nothing on a machine that has none, or where the CPU is asked for."""
+    """Return the `gpu` resource of a job: 0 without a GPU or with `accelerator: cpu`."""
     return 0 if SETTINGS.training.accelerator == "cpu" else min(machine.gpus(), SETTINGS.training.devices)
 
 
 def check_devices():
-    """Stop before any work where a training asks for cards that this machine lacks."""
+    """Stop before any work if a training needs more devices than this machine has."""
     if workflow.local_exec and any(job.rule.name.startswith("train") for job in workflow.dag.needrun_jobs()):
         try:
             preflight.check_devices(SETTINGS)
@@ -82,16 +82,16 @@ def check_devices():
 
 
 def claim(threads):
-    """What a job of so many threads takes of the promised cores.
+    """Return the cores that a job of so many threads claims.
 
-    More cores promised than exist (`--cores 8` on a machine of two) must not start more jobs than it can bear.
+    `--cores 8` on a machine of two cores must not start more jobs than two cores can run.
     """
     existing = machine.cores()
     return max(1, min(threads, existing) * max(1, workflow.cores // existing))
 
 
 def training_threads():
-    """The CPU threads of a training: of all its processes, where it has one for each of several CPU devices."""
+    """Return the CPU threads of a training over all its processes; each CPU device is one process."""
     training = SETTINGS.training
     return training.threads * (training.devices if training.accelerator == "cpu" else 1)
 
@@ -114,17 +114,17 @@ def code_of_training(wildcards):
 
 
 def training(wildcards):
-    """Return the cut of the settings that decides a training."""
+    """Return the settings that a training depends on."""
     return training_job(settings_of(wildcards), int(wildcards.seed), wildcards.method, wildcards.task)
 
 
 def entry(wildcards):
-    """What the table of methods says of a method."""
+    """Return the entry of a method in `METHODS` as text."""
     return str(entry_of(wildcards.method))
 
 
 def task_files(seed, method, settings=SETTINGS):
-    """The way of a method through the sequence."""
+    """Return the files of a method and seed along the sequence."""
     return TaskFiles(settings.layout, seed, method, settings.sequence)
 
 
@@ -150,7 +150,7 @@ def fetched_weights(tasks):
 
 @cache
 def varied(name):
-    """The settings of a variant of a sweep; asked for late, so that one that is impossible stops its sweep alone."""
+    """Return the settings of a variant; resolved lazily, so an invalid variant stops only its own sweep."""
     try:
         return vary(CONTENT, config, name)
     except PalimpsestError as error:
@@ -158,32 +158,32 @@ def varied(name):
 
 
 def settings_of(wildcards):
-    """The settings of a job: those of a variant of a sweep, where it is one."""
+    """Return the settings of a job, which may belong to a variant of a sweep."""
     return varied(wildcards.variant) if "variant" in wildcards.keys() else SETTINGS
 
 
 def of_variant(wildcards):
-    """What tells a job which variant it is."""
+    """Return the option `--variant` of a job, empty for jobs outside sweeps."""
     return f" --variant {wildcards.variant}" if "variant" in wildcards.keys() else ""
 
 
 def composition(wildcards):
-    """The cut of the settings that decides a composition."""
+    """Return the settings that a composition depends on."""
     return composition_job(SETTINGS, wildcards.composition)
 
 
 def composed_files(wildcards):
-    """The stored tasks that a composition is made of."""
+    """Return the stored tasks that a composition combines."""
     cut = composition(wildcards)
     return task_files(cut.seed, cut.method).files(cut.sequence)
 
 
 def starting_points(wildcards):
-    """The stored tasks that a training starts from."""
+    """Return the stored tasks that a training starts from."""
     return task_files(wildcards.seed, wildcards.method, settings_of(wildcards)).needed(wildcards.task)
 
 
 def encoder_weights(wildcards):
-    """The file that the base network's encoder starts from, where the settings name one."""
-    path = SETTINGS.base.encoder_weights  # which no variant may change
+    """Return the file of the base network's encoder weights, if the settings name one."""
+    path = SETTINGS.base.encoder_weights  # no variant may change it
     return [path] if path and wildcards.method == BASE else []

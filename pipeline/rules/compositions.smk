@@ -1,8 +1,8 @@
-"""Two tasks of a method on one picture: `snakemake compositions`, which `all` leaves out."""
+"""Compositions of two tasks of a method: `snakemake compositions`; not part of `all`."""
 
 
 rule compose:
-    """Compose two tasks in every way that is asked for, and measure and paint what comes out."""
+    """Compose two tasks in every way that the settings name; measure and paint the results."""
     input:
         tasks=composed_files,
         prepared=lambda wildcards: expand(rules.prepare.output.info, task=composition(wildcards).sequence),
@@ -27,6 +27,6 @@ rule compose:
 
 
 rule compositions:
-    """Every composition that the settings name."""
+    """Make every composition that the settings name."""
     input:
         expand(rules.compose.output, composition=SETTINGS.composed),

@@ -1,8 +1,8 @@
-"""Data sets as they come, and the arrays that each task is trained on."""
+"""Raw data sets, weights of perceptual networks, and prepared arrays of each task."""
 
 
 rule raw:
-    """Generate, download or list one data set; the manifest holds the checksum of every file."""
+    """Generate, download or list one data set; the manifest has the checksum of every file."""
     output:
         LAYOUT.manifest("{dataset}"),
     log:
@@ -19,7 +19,7 @@ rule raw:
 
 
 rule weights:
-    """Fetch the weights of a perceptual network, or copy them from the folder of data sets."""
+    """Download the weights of a perceptual network, or copy them from the folder of data sets."""
     output:
         LAYOUT.perceptual_weights("{network}"),
     log:

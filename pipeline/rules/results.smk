@@ -1,4 +1,4 @@
-"""What is measured of the trained networks, and the report."""
+"""Measurements of the trained networks, and the report."""
 
 
 rule evaluate:
@@ -15,7 +15,7 @@ rule evaluate:
         sizes=LAYOUT.evaluation("{seed}", "{method}") / "sizes.csv",
         growth=LAYOUT.evaluation("{seed}", "{method}") / "growth.csv",
         diagnostics=LAYOUT.evaluation("{seed}", "{method}") / "diagnostics.csv",
-        costs=LAYOUT.evaluation("{seed}", "{method}") / "costs.csv",  # of records that are no input
+        costs=LAYOUT.evaluation("{seed}", "{method}") / "costs.csv",  # from records that are not inputs
         zeros=LAYOUT.evaluation("{seed}", "{method}") / "zeros.csv",
         similarity=LAYOUT.evaluation("{seed}", "{method}") / "similarity.csv",
         verification=LAYOUT.evaluation("{seed}", "{method}") / "verification.csv",
@@ -40,7 +40,7 @@ rule evaluate:
 
 
 rule floor:
-    """Measure the answers that need no learning."""
+    """Measure the trivial baseline of each task."""
     input:
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
         files=task_inputs(SETTINGS.sequence),
@@ -62,7 +62,7 @@ rule floor:
 
 
 rule collect:
-    """Gather all measurements into the tables of the preset."""
+    """Collect all measurements into the tables of the preset."""
     input:
         measured=expand(rules.evaluate.output, seed=SETTINGS.seeds, method=SETTINGS.methods),
         floor=expand(rules.floor.output, seed=SETTINGS.seeds),
@@ -93,7 +93,7 @@ rule collect:
 
 
 rule report:
-    """Write the page that shows everything."""
+    """Write the report page."""
     input:
         tables=rules.collect.output,
         samples=rules.collect.input.measured + rules.collect.input.floor,

@@ -1,4 +1,4 @@
-"""Settings of a method compared with one another: `snakemake sweep`, which `all` leaves out."""
+"""Sweeps over settings of a method: `snakemake sweep`; not part of `all`."""
 
 EACH = Layout(SETTINGS.preset, "{variant}", own_base=True)
 
@@ -19,7 +19,7 @@ use rule evaluate as evaluate_variant with:
         sizes=EACH.evaluation("{seed}", "{method}") / "sizes.csv",
         growth=EACH.evaluation("{seed}", "{method}") / "growth.csv",
         diagnostics=EACH.evaluation("{seed}", "{method}") / "diagnostics.csv",
-        costs=EACH.evaluation("{seed}", "{method}") / "costs.csv",  # of records that are no input
+        costs=EACH.evaluation("{seed}", "{method}") / "costs.csv",  # from records that are not inputs
         zeros=EACH.evaluation("{seed}", "{method}") / "zeros.csv",
         similarity=EACH.evaluation("{seed}", "{method}") / "similarity.csv",
         verification=EACH.evaluation("{seed}", "{method}") / "verification.csv",
@@ -30,7 +30,7 @@ use rule evaluate as evaluate_variant with:
 
 
 rule compare:
-    """Every variant of one method beside the method as it is set."""
+    """Collect every variant of one method and the method with its current settings."""
     input:
         measured=lambda wildcards: expand(rules.evaluate.output, seed=SETTINGS.seeds, method=wildcards.method),
         variants=lambda wildcards: [
@@ -57,6 +57,6 @@ rule compare:
 
 
 rule sweep:
-    """Every sweep of the preset; `snakemake results/mini/sweep/ewc.csv` makes a single one."""
+    """Make every sweep of the preset; `snakemake results/mini/sweep/ewc.csv` makes one."""
     input:
         expand(rules.compare.output, method=SWEEPS),

@@ -1,8 +1,8 @@
-"""Trainings. The graph's one decision: a method starts from nothing, from the base or from the task before."""
+"""Trainings. A method starts from scratch, from the base network or from the previous task."""
 
 
 rule train:
-    """One method learns one task; here the methods whose tasks do not wait for one another."""
+    """Train one method on one task; this rule covers methods whose tasks are independent."""
     input:
         start=starting_points,
         prepared=rules.prepare.output,
@@ -31,21 +31,21 @@ rule train:
 
 
 use rule train as train_in_turn with:
-    # What waits for the task before goes first, or it is still running when all else is done.
+    # These trainings wait for one another; started late, they would still run when all others are done.
     wildcard_constraints:
         method=any_of(IN_TURN),
     priority: 1
 
 
 use rule train as train_base with:
-    # The networks that methods share; nearly everything waits for them.
+    # Networks that methods share; most other jobs depend on them.
     wildcard_constraints:
         method=any_of(BASES),
     priority: 2
 
 
 use rule train as train_together with:
-    # One training for all tasks: as long as all of another method's, and begun last it would be alone in the end.
+    # One training for all tasks, as long as all trainings of another method; started last it would run alone.
     input:
         prepared=expand(rules.prepare.output, task=SETTINGS.sequence),
         files=task_inputs(SETTINGS.sequence),

@@ -165,7 +165,7 @@ def test_a_shared_component_that_moved_is_found_though_the_earlier_files_are_as_
     rewritten(study.stored(method).path("colour"), moved)
     found = verify(study, method)
     outcome, reason = found["halves", "colour"]
-    assert outcome == "changed" and "what it shares with other tasks" in reason
+    assert outcome == "changed" and "the weights that it shares" in reason
     assert found["halves", "halves"][0] == "verified"
 
 

@@ -31,7 +31,7 @@ def methods():
 
 @pytest.fixture
 def metrics():
-    """One seed: fine-tune forgets the first two tasks, piggyback none."""
+    """Return metrics of one seed: fine-tune forgets the first two tasks, piggyback none."""
     colour = {"ssim": 0.9, "mse": 200.0, "ciede2000": 10.0, "colourfulness": 0.6}
     grey = {"ssim": 0.95, "mse": 600.0, "ciede2000": 13.0, "colourfulness": 0.0}
     style = {"total_loss": 2.0, "content_loss": 0.5, "style_loss": 1.5, "ssim": 0.4}
@@ -57,7 +57,7 @@ def metrics():
 
 @pytest.fixture
 def verification(metrics):
-    """Piggyback's predictions are those of the time of learning, and fine-tune's only until the next task."""
+    """Return outcomes: piggyback is verified everywhere, fine-tune is changed after every later task."""
     cells = metrics[metrics["method"] != "floor"][["seed", "method", "task", "after"]].drop_duplicates()
     changed = (cells["method"] == "fine-tune") & (cells["task"] != cells["after"])
     return cells.assign(outcome=changed.map({True: "changed", False: "verified"}), reason="")
@@ -80,7 +80,7 @@ def sizes():
 
 
 class Reader(HTMLParser):
-    """The rows of cells, the attributes that fetch something, and the tags that were never closed."""
+    """Parser that collects rows of cells, URLs to fetch, and open tags."""
 
     VOID = ("meta", "img", "br", "circle", "rect", "path", "line")
 
@@ -121,8 +121,8 @@ def read(html):
     return reader
 
 
-def save(results, method, what, *, seed=0, side=16):
-    path = results / "evaluation" / f"seed-{seed}" / method / "samples" / "coco-seg" / f"{what}.png"
+def save(results, method, name, *, seed=0, side=16):
+    path = results / "evaluation" / f"seed-{seed}" / method / "samples" / "coco-seg" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)).save(path)
 

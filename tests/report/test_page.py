@@ -42,7 +42,7 @@ def test_the_forgetting_matrix_says_which_predictions_changed(page):
     assert "--heat: 100%" in html  # the error grew fourfold
     assert "<b>Changed</b>: fine-tune." in html
     assert re.search(r"after every later task:\s+piggyback\.", html)
-    assert "A fault:" not in html and "fine-tune overwrites weights that earlier tasks run on" in html
+    assert "A fault:" not in html and "fine-tune overwrites weights that earlier tasks use" in html
 
 
 def test_a_change_under_a_method_that_cannot_forget_is_called_a_fault(results, verification, page):
@@ -89,7 +89,7 @@ def test_unreadable_files_are_named(results, data, page):
         page()
     picture.unlink()
     (data / "prepared/coco-seg/info.json").write_text("{")
-    with pytest.raises(DataError, match=r"info\.json: is missing or damaged"):
+    with pytest.raises(DataError, match=r"info\.json: missing or damaged"):
         page()
 
 
@@ -174,7 +174,7 @@ def test_methods_apart_are_shown_and_dominate_nobody(results, data, sequence, me
     html = render_apart(apart={"joint": "learns all tasks at once"})
     assert "On the Pareto front: fine-tune, piggyback." in html
     assert "<title>joint: 120.0 %, 1 B</title>" in html
-    assert "no part of the front: joint (learns all tasks at once)." in " ".join(html.split())
+    assert "Not part of the front: joint (learns all tasks at once)." in " ".join(html.split())
     alone = render_apart(apart=dict.fromkeys([*methods, "joint"], "of another width"))
     assert "On the Pareto front: none." in alone
     read(alone)

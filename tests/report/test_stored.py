@@ -28,4 +28,4 @@ def test_what_methods_tell_is_a_mean_over_the_seeds(results, page):
     pd.DataFrame(rows, columns=columns).to_csv(results / "diagnostics.csv", index=False)
     assert ["piggyback", "weights that no task owns yet (%)", "–", "35 ± 7.1", "–"] in read(page()).rows
     pd.DataFrame(columns=columns).to_csv(results / "diagnostics.csv", index=False)
-    assert "No method of this run has any." in page()
+    assert "No method of this run has diagnostics." in page()

@@ -58,7 +58,7 @@ def test_equal_checksums_of_the_matrix_itself_prove_nothing(metrics, sizes, sequ
 
 
 def test_an_unknown_outcome_is_refused(metrics, sequence, verification):
-    with pytest.raises(DataError, match=r"verification\.csv: unknown outcome 'fine'; there are changed"):
+    with pytest.raises(DataError, match=r"verification\.csv: unknown outcome 'fine'; expected one of changed"):
         forgetting_matrix(metrics, sequence, verification.assign(outcome="fine"))
 
 
@@ -112,7 +112,7 @@ def test_a_task_of_the_users_own_kind_shows_what_it_was_measured_by(
 def test_contradictions_in_the_file_are_refused(metrics, sequence, verification):
     with pytest.raises(DataError, match="column 'checksum' is missing"):
         forgetting_matrix(metrics.drop(columns="checksum"), sequence, verification)
-    with pytest.raises(DataError, match="measured twice: 0, floor, coco-seg, coco-seg, miou"):
+    with pytest.raises(DataError, match="duplicate row for 0, floor, coco-seg, coco-seg, miou"):
         forgetting_matrix(pd.concat([metrics, metrics.head(1)]), sequence, verification)
     with pytest.raises(DataError, match="'style-gogh' is not in the sequence"):
         forgetting_matrix(metrics, sequence[:2], verification)

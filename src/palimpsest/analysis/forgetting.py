@@ -1,9 +1,8 @@
-"""The forgetting matrix: every task learned so far is measured again after every later task.
+"""Forgetting matrix: each task measured right after training and after every later task.
 
-Nothing is copied from one cell to another, not even for methods that cannot forget: each cell runs the network
-on the whole validation split. All tasks of a row run in one network in memory, as on a device: the base's weights
-are there once, and each task is switched in before any is measured. A task that damages the base or the state of
-another thus changes the predictions of the other.
+Each cell runs the network on the whole validation split, also for methods that cannot forget. All tasks of a row
+share one network in memory, with one copy of the base's weights. Every task is loaded once before the first
+measurement. A task that damages the base or the state of another task therefore changes that task's predictions.
 """
 
 import logging
@@ -26,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the matrix."""
+    """Cell of the matrix: a task measured after training on `after`."""
 
     task: str
     after: str
@@ -43,7 +42,7 @@ def forgetting_matrix(
     """Measure every task after itself and after every later task, in the order of learning.
 
     Raises:
-        StorageError: a file is missing, damaged or of another network.
+        StorageError: a file is missing, damaged or from another network.
     """
     for last, after in enumerate(tasks):
         learned = tasks[: last + 1]
@@ -58,7 +57,7 @@ def forgetting_matrix(
 
 
 def metric_rows(cells: Sequence[Cell]) -> list[dict[str, object]]:
-    """The rows of `metrics.csv`, without seed and method."""
+    """Return the rows of `metrics.csv`, without seed and method."""
     return [
         {
             "task": cell.task,
@@ -74,6 +73,6 @@ def metric_rows(cells: Sequence[Cell]) -> list[dict[str, object]]:
 
 
 def choose_device(job: EvaluationJob) -> torch.device:
-    """Where to measure, as the settings say; also sets the number of CPU threads."""
+    """Return the device that the job's settings select, and set the number of CPU threads."""
     torch.set_num_threads(job.threads)
     return device_for(job.accelerator)

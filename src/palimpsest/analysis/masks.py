@@ -1,4 +1,4 @@
-"""Masks, layer by layer: the share of zeros, and how much two tasks' masks agree beyond chance."""
+"""Statistics of masks: share of zeros per layer, and similarity of two masks against chance."""
 
 from itertools import combinations
 
@@ -11,32 +11,32 @@ from palimpsest.networks.trunk import trunk_layers
 from palimpsest.storage.stored_tasks import StoredTasks
 
 Mask = dict[str, NDArray[np.bool_]]
-"""Flat bits by layer; of ternary masks, too, whether a weight takes part."""
+"""Flat bits by layer, 1 for a weight that the task uses; ternary masks are reduced to the same bit."""
 
 
 def masks_of(stored: StoredTasks) -> dict[str, Mask]:
-    """The masks of all tasks that have one, and a mask of ones for the base task; empty where none has."""
-    found: dict[str, Mask] = {}
+    """Return the masks of all tasks that have one, and a mask of ones for the base task; empty without any mask."""
+    masks: dict[str, Mask] = {}
     for task in stored.sequence[1:]:
         file = stored.file(task)
         for component in file.components:
             if component.name == MASK:
                 kept = component.kept
-                found[task] = {
+                masks[task] = {
                     name: np.unpackbits(kept[name].numpy(), count=layer.weight.numel()).astype(np.bool_)
                     for name, layer in trunk_layers(build_network(file.network, head_channels=1))
                     if name in kept
                 }
-    if not found:
+    if not masks:
         return {}
-    ones = {name: np.ones_like(bits) for name, bits in next(iter(found.values())).items()}
-    return {stored.sequence[0]: ones, **found}
+    ones = {name: np.ones_like(bits) for name, bits in next(iter(masks.values())).items()}
+    return {stored.sequence[0]: ones, **masks}
 
 
 def zeros(masks: dict[str, Mask]) -> list[dict[str, object]]:
-    """The share of zeros of each learned mask (the base's ones are left out): task, layer, weights, zeros.
+    """Return the share of zeros of each learned mask: task, layer, weights, zeros.
 
-    One row per layer in the order of the network, and one for ``all`` of them.
+    There is one row per layer, in the order of the network, and one for the layer ``all``. The base has no rows.
     """
     rows: list[dict[str, object]] = []
     for task, mask in list(masks.items())[1:]:
@@ -46,10 +46,10 @@ def zeros(masks: dict[str, Mask]) -> list[dict[str, object]]:
 
 
 def similarity(masks: dict[str, Mask]) -> list[dict[str, object]]:
-    """One row per pair of tasks: task, other, similarity, independent.
+    """Return one row per pair of tasks: task, other, similarity, independent.
 
-    Similarity is the share of positions at which both masks hold the same bit. Two independent masks with
-    shares of ones p and q agree at p·q + (1 − p)(1 − q): only what lies above that is agreement.
+    ``similarity`` is the share of positions at which both masks have the same bit. ``independent`` is its expected
+    value p·q + (1 − p)(1 − q) for independent masks with shares of ones p and q.
     """
     rows: list[dict[str, object]] = []
     for other, task in combinations(masks, 2):
@@ -67,5 +67,5 @@ def similarity(masks: dict[str, Mask]) -> list[dict[str, object]]:
 
 
 def flat(mask: Mask) -> NDArray[np.bool_]:
-    """All bits of a mask in the order of the network."""
+    """Return all bits of a mask in the order of the network."""
     return np.concatenate(list(mask.values()))

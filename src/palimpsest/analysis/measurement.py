@@ -1,6 +1,6 @@
-"""One task measured on its validation split: predictions, their checksum and the task's metrics.
+"""Measurement of a task on its validation split: predictions, their checksum and the task's metrics.
 
-The end of every training and every cell of the forgetting matrix run this code, so that their checksums compare.
+The end of every training and every cell of the forgetting matrix run this code; only then do checksums compare.
 """
 
 import hashlib
@@ -20,21 +20,24 @@ BATCH_SIZE = 16
 
 @dataclass(frozen=True)
 class Measurement:
-    """One task measured on its validation split."""
+    """Metrics, checksum and samples of one task on its validation split."""
 
     metrics: dict[str, float]
     images: int
     checksum: str
     """SHA-256 of the raw predictions, float32, in the order of the index."""
     samples: list[Pixels]
-    """The first predictions, painted."""
+    """First predictions as pictures."""
 
 
 @torch.inference_mode()
 def measure(
     answer: Callable[[Batch], Tensor], task: Task, prepared: Prepared, device: torch.device, samples: int
 ) -> Measurement:
-    """Run an answer, learned or not, over the validation split."""
+    """Measure a task on its validation split.
+
+    answer: function from a batch to its predictions. samples: number of predictions to keep as pictures.
+    """
     task.to(device)
     meter = task.meter()
     digest = hashlib.sha256()
@@ -52,5 +55,5 @@ def measure(
 
 
 def headline(metrics: dict[str, float]) -> str:
-    """Return the figures of a measurement on one line, without those of single classes."""
+    """Return the metrics on one line, without those of single classes."""
     return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if "/" not in name)

@@ -1,4 +1,4 @@
-"""Bytes, read off the stored files."""
+"""Bytes of the stored files."""
 
 from dataclasses import replace
 
@@ -10,11 +10,11 @@ from palimpsest.storage.task_file import TaskFile
 
 
 def size_rows(stored: StoredTasks) -> list[dict[str, object]]:
-    """One row per component of each task's file: task, component, bytes, needed_to.
+    """Return one row per component of each task's file: task, component, bytes, needed_to.
 
-    A component that all tasks share counts once, with the task that wrote it last. What a file has beyond its
-    tensors counts as ``metadata``. A base network that is no task of the method's counts under the name of the
-    training that made it.
+    A component that all tasks share counts once, for the task that wrote it last. The bytes of a file beyond its
+    tensors count as ``metadata``. A base network that is not a task of the method counts under the name of its own
+    training.
     """
     rows: list[dict[str, object]] = []
     for path in stored.task_files.files():
@@ -29,9 +29,9 @@ def size_rows(stored: StoredTasks) -> list[dict[str, object]]:
 
 
 def growth_rows(stored: StoredTasks) -> list[dict[str, object]]:
-    """Bytes of all that is needed once a task has been learned, and only those before it: task, needed_to, bytes.
+    """Return the bytes needed for each task together with all earlier tasks: task, needed_to, bytes.
 
-    What each task adds is the difference to the task before, also where all tasks share a network.
+    The difference to the previous task is what a task adds, also if all tasks share a network.
     """
     rows: list[dict[str, object]] = []
     for number, task in enumerate(stored.sequence, 1):
@@ -43,12 +43,12 @@ def growth_rows(stored: StoredTasks) -> list[dict[str, object]]:
 
 
 def file_rows(name: str, file: TaskFile, superseded: set[str]) -> list[dict[str, object]]:
-    """The components of one file, without those that a later task has superseded."""
+    """Return the rows of one file, without the components that a later task has overwritten."""
     sizes = {c.name: sum(tensor.nbytes for tensor in c.tensors.values()) for c in file.components}
     rows = [row(name, c.name, sizes[c.name], c.needed_to) for c in file.components if c.name not in superseded]
     return [*rows, row(name, "metadata", file.path.stat().st_size - sum(sizes.values()), "run")]
 
 
 def row(task: str, component: str, size: int, needed_to: str) -> dict[str, object]:
-    """One row of `sizes.csv`, without seed and method."""
+    """Return one row of `sizes.csv`, without seed and method."""
     return {"task": task, "component": component, "bytes": size, "needed_to": needed_to}

@@ -1,8 +1,8 @@
-"""Batches for training and measuring, from prepared arrays.
+"""Batches for training and evaluation, from prepared arrays.
 
-A training batch is a pure function of seed and step: order, crop, scale and flip are drawn from a generator
-seeded by both. A resumed training needs no generator's state to go on as if nothing had happened, and every
-method of a task sees the same pictures in the same order.
+A training batch is a pure function of seed and step: order, crop, scale and flip come from a generator seeded with
+both. Resuming therefore needs no generator state, and all methods train a task on the same pictures in the same
+order.
 """
 
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ from torchvision.transforms.v2 import functional as transforms
 from palimpsest.data.arrays import Array, Prepared
 from palimpsest.groups import CropSettings
 
-ORDER, DRAW = 0, 1  # streams of random numbers that must not meet
+ORDER, DRAW = 0, 1  # separate streams of random numbers
 
 
 @dataclass(frozen=True)
 class TrainingBatches(Dataset[dict[str, Tensor]]):
-    """All batches of one training, by step."""
+    """Batches of one training, by step."""
 
     prepared: Prepared
     pictures: CropSettings
@@ -33,7 +33,7 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
     seed: int
     rank: int = 0
     world_size: int = 1
-    """With several devices each takes every `world_size`-th picture of the batch."""
+    """Number of devices; each one takes every `world_size`-th picture of the batch."""
 
     def __len__(self) -> int:
         return self.steps
@@ -58,14 +58,14 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
         return batch
 
     def _rows(self, step: int) -> NDArray[np.int64]:
-        """The rows of one batch, out of shuffled passes over the training split laid end to end."""
+        """Return the rows of one batch; the training split is passed over again and again, shuffled each time."""
         rows = self.prepared.rows("train")
-        places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         chosen = [
-            np.random.default_rng([self.seed, ORDER, int(lap)]).permutation(rows)[
-                places[places // len(rows) == lap] % len(rows)
+            np.random.default_rng([self.seed, ORDER, int(epoch)]).permutation(rows)[
+                positions[positions // len(rows) == epoch] % len(rows)
             ]
-            for lap in np.unique(places // len(rows))
+            for epoch in np.unique(positions // len(rows))
         ]
         return np.concatenate(chosen)
 
@@ -94,7 +94,7 @@ def resized(batch: Tensor, side: int, nearest: bool) -> Tensor:
 
 
 def training_loader(batches: TrainingBatches, start: int, workers: int) -> Iterator[dict[str, Tensor]]:
-    """The batches from a step on, loaded by worker processes where there are any."""
+    """Return an iterator over the batches from step `start` on; without workers, this process loads them."""
     steps = range(start, len(batches))
     loader: DataLoader[dict[str, Tensor]] = DataLoader(
         batches, batch_size=None, sampler=steps, num_workers=workers, pin_memory=torch.cuda.is_available()
@@ -103,7 +103,7 @@ def training_loader(batches: TrainingBatches, start: int, workers: int) -> Itera
 
 
 def evaluation_batches(prepared: Prepared, split: str, batch_size: int) -> Iterator[dict[str, Tensor]]:
-    """Every picture of a split once, whole and in order."""
+    """Yield every picture of a split once, uncropped and in order."""
     rows = prepared.rows(split)
     for start in range(0, len(rows), batch_size):
         chosen = rows[start : start + batch_size]

@@ -1,8 +1,8 @@
-"""Generated data sets in the native layouts of MS COCO and Pascal VOC: the `mini` preset's data.
+"""Generated data sets in the native layouts of MS COCO and Pascal VOC, the data of the `mini` preset.
 
-`palimpsest.data.scenes` draws; this module writes the files, so that whatever reads the real data sets reads
-these unchanged. The same seed gives the same bytes, and a picture depends only on seed, split and number:
-raising a count keeps the pictures that are there.
+`palimpsest.data.scenes` draws the pictures; this module writes the files, which the readers of the real data sets
+read unchanged. A picture depends only on seed, split and number: equal seeds give equal bytes, and a larger count
+keeps the existing pictures.
 """
 
 import json
@@ -23,23 +23,22 @@ from palimpsest.errors import DataError
 from palimpsest.storage.atomic import writing
 
 COCO_FIRST_ID = {"train2017": 1, "val2017": 1_000_001, "unlabeled2017": 2_000_001}
-"""Ids of pictures are unique over the splits, as in COCO."""
+"""First picture id of each split; ids are unique across splits, as in COCO."""
 VOC_YEAR = {"train": 2011, "val": 2012}
-"""VOC keeps all splits in one folder; the year keeps the names apart."""
+"""Year in the picture names of each split; VOC has all splits in one folder, and names must be unique."""
 
 VOC_BORDER = 5 / 375
-"""Width of VOC's unlabelled border as a share of the usual shorter side."""
+"""Width of VOC's unlabelled border as a fraction of the usual shorter side."""
 
 
 def generate_coco(root: Path, images: Mapping[str, int], size: int, seed: int) -> None:
     """Write `images[split]` pictures per COCO split below `root`.
 
     `size` is the shorter side in pixels. Splits are train2017 and val2017 (instances with polygons) and
-    unlabeled2017 (pictures only). Polygons overlap, and where they do the instance of the smaller area is the
-    one seen.
+    unlabeled2017 (pictures only). Where polygons overlap, the picture shows the instance of the smaller area.
 
     Raises:
-        DataError: if a split is none of COCO's.
+        DataError: a split is not one of COCO's.
     """
     refuse_unknown(images, COCO_FIRST_ID)
     annotation_folder = root / "annotations"
@@ -78,7 +77,7 @@ def generate_voc(root: Path, images: Mapping[str, int], size: int, seed: int) ->
     indices, with 255 on a thin border around every object.
 
     Raises:
-        DataError: if a split is none of VOC's.
+        DataError: a split is not one of VOC's.
     """
     refuse_unknown(images, VOC_YEAR)
     devkit = root / "VOCdevkit" / "VOC2012"
@@ -97,24 +96,24 @@ def generate_voc(root: Path, images: Mapping[str, int], size: int, seed: int) ->
 
 
 def pictures(family: Family, split: str, count: int, size: int, seed: int) -> Iterator[Drawn]:
-    """The first `count` pictures of a split, each from a random generator of its own."""
+    """Yield the first `count` pictures of a split, each from its own random generator."""
     for number in range(count):
         yield compose(family, size, np.random.default_rng([seed, zlib.crc32(split.encode()), number]))
 
 
 def save_jpeg(drawn: Drawn, path: Path) -> None:
-    """Write the picture with chroma at full resolution: halved, colours would bleed over the edges."""
+    """Write the picture without chroma subsampling, which would blur colours across edges."""
     write(path, encoded(Image.fromarray(drawn.pixels), path.suffix, quality=92, subsampling=0))
 
 
 def write(path: Path, content: bytes | memoryview) -> None:
-    """Write a file of a folder that is flushed and put in place as a whole."""
+    """Write a file of a folder that is renamed into place as a whole."""
     with writing(path):
         path.write_bytes(content)
 
 
 def annotation(instance: Instance, image_id: int, rank: int) -> dict[str, object]:
-    """The `rank`-th instance of a picture as COCO writes it: pixels, and x before y."""
+    """Return the `rank`-th instance of a picture in COCO's format, with coordinates (x, y) in pixels."""
     points = np.concatenate(instance.polygons)
     left, top = points.min(axis=0)
     width, height = np.ptp(points, axis=0)
@@ -130,9 +129,9 @@ def annotation(instance: Instance, image_id: int, rank: int) -> dict[str, object
 
 
 def label_map(drawn: Drawn, border: int) -> NDArray[np.uint8]:
-    """The class at every pixel (H, W), 0 for background and 255 on a border of that many pixels."""
+    """Return the class of each pixel (H, W): 0 for background, 255 on object borders of `border` pixels."""
     classes = np.array([*(instance.category for instance in drawn.instances), 0], np.uint8)
-    labels = classes[drawn.owner]  # NOBODY is -1 and picks the background at the end
+    labels = classes[drawn.owner]  # NOBODY is -1 and selects the last entry, background
     before, after = (border + 1) // 2, border // 2
     padded = np.pad(drawn.owner, (before, after), mode="edge")
     around = sliding_window_view(padded, (border + 1, border + 1))
@@ -141,7 +140,7 @@ def label_map(drawn: Drawn, border: int) -> NDArray[np.uint8]:
 
 
 def refuse_unknown(images: Mapping[str, int], known: Mapping[str, int]) -> None:
-    """Stop at a split that the data set does not have."""
+    """Raise DataError for a split that the data set does not have."""
     for split in images:
         if split not in known:
-            raise DataError(f"no split named '{split}' can be generated: choose from {', '.join(known)}")
+            raise DataError(f"unknown split '{split}' of a generated data set; choose from {', '.join(known)}")

@@ -1,8 +1,8 @@
-"""The manifest of a data set: SHA-256 and size of each file, so that results lead back to the very bytes.
+"""Manifest of a data set: SHA-256 and size of each file, the provenance of all results.
 
-JSON, ``{"files": {"<path relative to the root>": {"bytes": …, "sha256": "…"}}}``, sorted by path; the same
-files give the same manifest wherever they lie. A file that cannot be read, as a dangling link, has ``null`` for
-both: it is missing, and preparing a task counts it as a broken picture.
+JSON, ``{"files": {"<path relative to the root>": {"bytes": …, "sha256": "…"}}}``, sorted by path; the location
+of the root does not matter. An unreadable file, such as a dangling link, has ``null`` for both; the preparation of
+a task counts it as a broken picture.
 """
 
 import json
@@ -14,13 +14,13 @@ from palimpsest.errors import DataError, printable
 from palimpsest.storage.atomic import write_text
 
 JUNK = frozenset({"thumbs.db", "desktop.ini"})
-"""Files that file browsers leave behind; nothing reads them, so that they must not change the manifest."""
+"""Names of files that file browsers create; they must not change the manifest."""
 
 
 def write_manifest(root: Path, path: Path) -> None:
     """Write the manifest of all files below ``root`` (`files_below`) to ``path``.
 
-    Hidden files, `JUNK` and the manifest itself are passed over.
+    Hidden files, `JUNK` and the manifest itself are skipped.
 
     Raises:
         DataError: there are no files.
@@ -28,9 +28,9 @@ def write_manifest(root: Path, path: Path) -> None:
     root, path = Path(root), Path(path)
     names = {printable(file.relative_to(root).as_posix()): file for file in _below(root, path)}
     if not names:
-        raise DataError(f"{root}: no files")
+        raise DataError(f"{root}: contains no files; check the path of the data set")
     ordered = sorted(names)
-    with ThreadPoolExecutor(2) as pool:  # hashlib lets go of the interpreter's lock
+    with ThreadPoolExecutor(2) as pool:  # hashlib releases the GIL
         entries = dict(zip(ordered, pool.map(lambda name: _entry(names[name]), ordered), strict=True))
     write_text(path, json.dumps({"files": entries}, indent=1, ensure_ascii=False) + "\n")
 
@@ -40,13 +40,13 @@ Entry = dict[str, int | str | None]
 
 
 class Digests:
-    """SHA-256 of the files of a data set: from its manifest where that lists the file at its present size.
+    """SHA-256 of the files of a data set, from its manifest if the listed size is still correct.
 
-    A file that is listed under another path, as one behind a link to a folder, is found by its real path.
+    A file that is listed under another path, for example behind a link to a folder, is identified by its real path.
     """
 
     def __init__(self, root: Path, manifest: Path | None = None) -> None:
-        """Read ``manifest``; without one every file is hashed when it is asked for."""
+        """Read ``manifest``; without one, every call hashes its file."""
         self._root = Path(root)
         self._listed: dict[str, Entry] = {}
         self._by_real_path: dict[str, Entry] | None = None
@@ -59,15 +59,15 @@ class Digests:
                 ) from error
 
     def __call__(self, path: Path) -> str | None:
-        """Return the digest of a file, None for what cannot be read."""
+        """Return the digest of a file; None if it cannot be read."""
         entry = self._entry(path)
         try:
             if entry.get("sha256") and entry.get("bytes") == path.stat().st_size:
                 return str(entry["sha256"])
         except OSError:
             return None
-        found = digest_of(path)
-        return found[1] if found else None
+        size_and_digest = digest_of(path)
+        return size_and_digest[1] if size_and_digest else None
 
     def _entry(self, path: Path) -> Entry:
         entry = self._listed.get(self._name(path))
@@ -83,8 +83,8 @@ class Digests:
 
 
 def _below(root: Path, manifest: Path) -> list[Path]:
-    found = [file for file in files_below(root, once=False) if file.name.lower() not in JUNK]
-    return [file for file in found if file.absolute() != manifest.absolute()]
+    files = [file for file in files_below(root, once=False) if file.name.lower() not in JUNK]
+    return [file for file in files if file.absolute() != manifest.absolute()]
 
 
 def _entry(file: Path) -> Entry:

@@ -1,6 +1,6 @@
-"""Figures of named points, drawn by matplotlib as SVG that takes its colours and font from the page.
+"""Scatter plots of named points, drawn by matplotlib as SVG; the page supplies colours and font.
 
-Only the report imports this module, since matplotlib takes a while to import.
+Only the report imports this module, because importing matplotlib is slow.
 """
 
 import io
@@ -30,9 +30,9 @@ THEME = {
     SOFT: "var(--soft)",
     RULE: "var(--rule)",
     PAPER: "var(--paper)",
-    "'DejaVu Sans', sans-serif": "var(--sans)",  # as wide as any: labels stay apart in other fonts
+    "'DejaVu Sans', sans-serif": "var(--sans)",  # wider than most: labels do not overlap in other fonts
 }
-"""Colours and font of a drawn figure, and the CSS variables that replace them on the page."""
+"""Colours and font in a figure, and the CSS variables that replace them on the page."""
 
 STYLE = {
     "svg.fonttype": "none",
@@ -60,7 +60,7 @@ STYLE = {
     "axes.ymargin": 0.08,
 }
 drawn_in_style = style.context(["default", STYLE])
-"""Decorator for functions that draw: a matplotlibrc of the user changes no figure."""
+"""Decorator for functions that draw; the figure does not depend on the user's matplotlibrc."""
 
 Place = tuple[float, float]
 
@@ -71,25 +71,25 @@ class Point(NamedTuple):
     x: float
     y: float
     title: str
-    """Text that the browser shows for the point under the pointer."""
+    """Tooltip of the point."""
     strong: bool
     deviation: float = 0.0
     """Half the length of the vertical bar through the point."""
 
 
 class Chart(NamedTuple):
-    """Figure as the template needs it."""
+    """SVG and alternative text of a figure."""
 
     svg: Markup
     description: str
-    """Text for readers who do not see the figure."""
+    """Alternative text for screen readers."""
 
 
 def quality_chart(places: Mapping[str, Place], spread: Mapping[str, float], front: Sequence[str]) -> Chart:
     """Return the figure of quality against bytes, with the Pareto front as a line.
 
-    places: (bytes, quality) by method, at least one, all finite, bytes above zero. spread: standard deviations of
-    the quality, NaN for unknown ones. front: methods in order of their bytes.
+    places: (bytes, quality) by method; at least one method, all values finite, bytes above zero. spread: standard
+    deviation of the quality by method, NaN if unknown. front: methods of the front in order of their bytes.
     """
     points = {
         name: Point(
@@ -110,7 +110,7 @@ def quality_chart(places: Mapping[str, Place], spread: Mapping[str, float], fron
 
 @drawn_in_style
 def quality_figure(points: Mapping[str, Point]) -> Figure:
-    """Draw quality in per cent against bytes; strong points are the Pareto front, in order of their bytes."""
+    """Draw quality in per cent against bytes; the strong points form the Pareto front."""
     figure, axes = new_axes(
         "bytes per added task, needed to run (logarithmic)", f"final quality (% of {REFERENCE})"
     )
@@ -125,7 +125,7 @@ def quality_figure(points: Mapping[str, Point]) -> Figure:
 def kept_chart(places: Mapping[str, Place], joined: Iterable[Sequence[str]]) -> Chart:
     """Return the figure of backward against forward transfer.
 
-    places: (forward, backward) by variant or method, at least one. joined: names that a line joins, in its order.
+    places: (forward, backward) by variant or method, at least one. joined: names on each line, in its order.
     """
     lines = [*joined]
     points = {
@@ -157,9 +157,9 @@ def new_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 
 def draw(axes: Axes, points: Mapping[str, Point], *, level: float, lines: Sequence[Sequence[Place]]) -> None:
-    """Draw points with their names, lines given by their corners, and a dashed line at a value of y.
+    """Draw points with their names, lines through the given corners, and a dashed line at y = level.
 
-    Names keep clear of points, lines, bars and each other, as far as there is room.
+    Names avoid points, lines, bars and each other as far as space allows.
     """
     bars = [[(p.x, p.y - p.deviation), (p.x, p.y + p.deviation)] for p in points.values() if p.deviation]
     for line, width in (*((line, 1.2) for line in lines), *((bar, 0.8) for bar in bars)):
@@ -197,9 +197,9 @@ def draw(axes: Axes, points: Mapping[str, Point], *, level: float, lines: Sequen
 
 @drawn_in_style
 def as_svg(figure: Figure, prefix: str, points: Mapping[str, Point]) -> Markup:
-    """Return a figure as an element of a page: the same bytes for the same figure, text as text.
+    """Return a figure as an SVG element with selectable text; equal figures give equal bytes.
 
-    prefix: name that no other figure of the page has; it makes the ids of elements unique.
+    prefix: prefix of the element ids, unique on the page.
     """
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
@@ -207,8 +207,8 @@ def as_svg(figure: Figure, prefix: str, points: Mapping[str, Point]) -> Markup:
     text = re.sub(
         r' xmlns(:\w+)?="[^"]*"|<defs>\s*<style.*?</defs>', "", text[text.index("<svg") :], flags=re.DOTALL
     )
-    for found, replacement in THEME.items():
-        text = text.replace(found, replacement)
+    for literal, variable in THEME.items():
+        text = text.replace(literal, variable)
     for number, point in enumerate(points.values()):
         start = f'<g id="point-{number}">'
         text = text.replace(start, f"{start}<title>{escape(point.title)}</title>")
@@ -216,14 +216,14 @@ def as_svg(figure: Figure, prefix: str, points: Mapping[str, Point]) -> Markup:
 
 
 def size(count: float) -> str:
-    """Return bytes in the unit that suits them, with about three significant digits."""
+    """Format bytes as B, KiB or MiB with about three significant digits."""
     unit, name = next(((u, n) for u, n in ((MIB, "MiB"), (1024, "KiB")) if count >= u), (1, "B"))
     value = count / unit
     return f"{value:,.{0 if value >= 100 else 1}f}".removesuffix(".0") + f" {name}"
 
 
 def staircase(front: Sequence[Place], end: float) -> Iterator[Place]:
-    """Yield the corners of the line of a front: every place below and to the right of it is dominated."""
+    """Yield the corners of the front's line; every point below and to the right of it is dominated."""
     yield front[0]
     for (_, quality), (cost, better) in pairwise(front):
         yield cost, quality

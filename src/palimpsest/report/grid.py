@@ -1,4 +1,4 @@
-"""Pictures side by side, as the README's: the same scenes under every task that one network has learned."""
+"""Grids of pictures, such as the README's grid of scenes and their translations."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +19,10 @@ Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 def write_grid(
     destination: Path, evaluation: Path, method: str, tasks: Sequence[str], rows: int, side: int
 ) -> None:
-    """A row per sample: the input of the first task, then what the method gives for each task.
+    """Write a grid with one row per sample: the input of the first task, then the method's output for each task.
 
-    ``evaluation`` is the folder of a seed, ``results/<preset>/evaluation/seed-<n>``. All tasks have to be learned
-    from the same pictures, so that sample i is the same one in each. Pictures are scaled to ``side`` pixels.
+    ``evaluation`` is the folder of a seed, ``results/<preset>/evaluation/seed-<n>``. All tasks have to use the same
+    pictures; otherwise sample i differs between tasks. Pictures are scaled to ``side`` pixels.
 
     Raises:
         DataError: a sample is missing.
@@ -37,31 +37,31 @@ def write_grid(
 
 
 def titled(columns: Sequence[tuple[str, Pixels]], side: int) -> Pixels:
-    """Columns of pictures uint8 (N, H, W, 3), scaled to ``side`` pixels, each under its title: uint8 (h, w, 3)."""
+    """Return titled columns of pictures uint8 (N, H, W, 3), scaled to ``side`` pixels, as uint8 (h, w, 3)."""
     parts = []
     for title, pictures in columns:
         line = Image.new("RGB", (side, LINE), "white")
         ImageDraw.Draw(line).text((0, 0), title, "black", font_size=LINE - 3)
-        parts.append(joined([np.array(line), *(scaled(Image.fromarray(one), side) for one in pictures)], axis=0))
+        parts.append(joined([np.array(line), *(scaled(Image.fromarray(p), side) for p in pictures)], axis=0))
     return joined(parts, axis=1)
 
 
 def opened(path: Path, side: int) -> Pixels:
-    """A sample as uint8 (side, side, 3)."""
+    """Read a sample as uint8 (side, side, 3)."""
     try:
         with Image.open(path) as picture:
             return scaled(picture.convert("RGB"), side)
     except OSError as error:
-        raise DataError(f"{path}: no such sample; run the preset first ({error})") from error
+        raise DataError(f"{path}: sample is missing or damaged ({error}); run the preset first") from error
 
 
 def scaled(picture: Image.Image, side: int) -> Pixels:
-    """A picture as uint8 (side, side, 3)."""
+    """Return a picture as uint8 (side, side, 3)."""
     return np.array(picture.resize((side, side), Image.Resampling.LANCZOS))
 
 
 def joined(pictures: Sequence[Pixels], axis: int) -> Pixels:
-    """Pictures side by side or one above the other, with a white gap."""
+    """Join pictures along an axis with a white gap between them."""
     gap = np.full_like(pictures[0].take(range(GAP), axis), 255)
     parts = [part for picture in pictures for part in (gap, picture)][1:]
     return np.concatenate(parts, axis)

@@ -1,4 +1,4 @@
-"""What the report shows of pictures: the samples of every task, embedded, and what the data were made of."""
+"""Report sections on pictures: samples of every task, embedded in the page, and the contents of the data."""
 
 import base64
 import io
@@ -15,16 +15,16 @@ from palimpsest.errors import DataError
 from palimpsest.report.summary import Matrix
 from palimpsest.settings import FLOOR
 
-EMBEDDED_BYTES = 40_000  # a picture file above this is embedded as WebP of quality 90, so that the page stays light
+EMBEDDED_BYTES = 40_000  # larger picture files are embedded as WebP of quality 90 to keep the page small
 
 Context = dict[str, Any]
 
 
 def sample_pictures(samples: Mapping[int, Path], matrix: Matrix, methods: Sequence[str], task: str) -> Context:
-    """The sample pictures of a task from the first seed that has any: one row per sample.
+    """Return the sample pictures of a task from the first seed that has any, one row per sample.
 
-    Columns: input, target and floor, then each method right after learning and, unless its predictions are
-    known to be unchanged, after the last task.
+    Columns: input, target and floor, then each method right after training and, unless its predictions are known to
+    be unchanged, after the last task.
     """
     columns: list[Context] = [
         {"group": "", "title": what, "method": FLOOR, "what": what} for what in ("input", "target", "floor")
@@ -33,27 +33,29 @@ def sample_pictures(samples: Mapping[int, Path], matrix: Matrix, methods: Sequen
         afters = matrix.afters(method, task)
         if not afters:
             continue
-        shown = [afters[0]]
+        stages = [afters[0]]
         if len(afters) > 1 and matrix.unchanged(method, task, afters[-1]) is not True:
-            shown.append(afters[-1])
+            stages.append(afters[-1])
         columns += [
             {"group": method, "title": f"after {after}", "method": method, "what": f"after-{after}"}
-            for after in shown
+            for after in stages
         ]
-    found: list[dict[int, Path]] = []
+    listings: list[dict[int, Path]] = []
     seed = None
     for seed in samples:
-        found = [_samples(samples[seed] / c["method"] / "samples" / task, c["what"]) for c in columns]
-        if any(found):
+        listings = [_samples(samples[seed] / c["method"] / "samples" / task, c["what"]) for c in columns]
+        if any(listings):
             break
-    numbers = sorted({number for files in found for number in files})
-    missing = [f"{c['group']} {c['title']}".strip() for c, files in zip(columns, found, strict=False) if not files]
-    kept = [(column, files) for column, files in zip(columns, found, strict=False) if files]
+    numbers = sorted({number for files in listings for number in files})
+    missing = [
+        f"{c['group']} {c['title']}".strip() for c, files in zip(columns, listings, strict=False) if not files
+    ]
+    shown = [(column, files) for column, files in zip(columns, listings, strict=False) if files]
     return {
         "task": task,
         "seed": seed,
-        "columns": [column for column, _ in kept],
-        "groups": [(name, len(list(members))) for name, members in groupby(column["group"] for column, _ in kept)],
+        "columns": [column for column, _ in shown],
+        "groups": [(name, len(list(members))) for name, members in groupby(column["group"] for column, _ in shown)],
         "rows": [
             [
                 {
@@ -62,7 +64,7 @@ def sample_pictures(samples: Mapping[int, Path], matrix: Matrix, methods: Sequen
                 }
                 if number in files
                 else None
-                for column, files in kept
+                for column, files in shown
             ]
             for number in numbers
         ],
@@ -70,15 +72,19 @@ def sample_pictures(samples: Mapping[int, Path], matrix: Matrix, methods: Sequen
     }
 
 
-def _samples(folder: Path, what: str) -> dict[int, Path]:
-    """The files `<what>-<i>.png` of a folder by their number; none where there is no folder."""
-    name = re.compile(re.escape(what) + r"-(\d+)\.png")
-    matches = ((name.fullmatch(path.name), path) for path in (folder.iterdir() if folder.is_dir() else ()))
+def _samples(folder: Path, name: str) -> dict[int, Path]:
+    """Return the files `<name>-<i>.png` of a folder by number; empty if the folder is missing."""
+    pattern = re.compile(re.escape(name) + r"-(\d+)\.png")
+    matches = ((pattern.fullmatch(path.name), path) for path in (folder.iterdir() if folder.is_dir() else ()))
     return {int(match[1]): path for match, path in matches if match}
 
 
 def _embedded(path: Path) -> Context:
-    """A picture as a data URI, and its size in pixels; large files become WebP. DataError if unreadable."""
+    """Return a picture as a data URI with its size in pixels; files above `EMBEDDED_BYTES` become WebP.
+
+    Raises:
+        DataError: the file is not a readable picture.
+    """
     content, kind = path.read_bytes(), "png"
     try:
         with Image.open(io.BytesIO(content)) as picture:
@@ -88,13 +94,13 @@ def _embedded(path: Path) -> Context:
                 picture.convert("RGB").save(smaller, "WEBP", quality=90, method=4)
                 content, kind = smaller.getvalue(), "webp"
     except OSError as error:
-        raise DataError(f"{path}: not a readable picture ({error})") from error
+        raise DataError(f"{path}: not a readable picture ({error}); delete it and run the preset again") from error
     uri = f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
     return {"uri": uri, "width": width, "height": height}
 
 
 def data_of(path: Path, task: str) -> Context:
-    """Return the splits of a task's data with their counts, their labels, and what was left out or not painted.
+    """Return the splits of a task's data with their counts, labels, rejected pictures and unpainted annotations.
 
     path: the `info.json` of the prepared arrays, as `palimpsest.data.prepare` writes it.
 
@@ -104,7 +110,7 @@ def data_of(path: Path, task: str) -> Context:
     try:
         info = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: is missing or damaged ({error}); prepare the task again") from error
+        raise DataError(f"{path}: missing or damaged ({error}); prepare the task again") from error
     order = {"train": 0, "val": 1, "test": 2}  # the file is sorted by name
     splits = sorted(info["splits"].items(), key=lambda split: order.get(split[0], len(order)))
     counts = [
@@ -116,7 +122,7 @@ def data_of(path: Path, task: str) -> Context:
 
 
 def _labels(info: Mapping[str, Any], splits: list[str]) -> Context:
-    """Return the shares of classes by split, and the annotations that were not painted as they were meant."""
+    """Return the shares of classes by split, and the annotations that were skipped or clipped."""
     if "labels" not in info:
         return {"labels": None, "annotations": [], "unpainted": []}
     counted = [info["labels"][split] for split in splits]

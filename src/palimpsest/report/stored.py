@@ -1,4 +1,4 @@
-"""What the report shows of what methods store: sizes, and masks layer by layer and beside one another."""
+"""Report sections on stored tasks: sizes, diagnostics, zeros per layer and similarity of masks."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,27 +14,29 @@ from palimpsest.report.summary import Matrix
 Context = dict[str, Any]
 
 DIAGNOSTICS = {"free": ("weights that no task owns yet", "%", 100.0)}
-"""Label, unit and factor of diagnostics in the report; others appear under their own names."""
+"""Label, unit and factor of diagnostics in the report; others appear under their names."""
 
 
 def size_table(sizes: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> Context:
-    """Return the bytes of each stored file, of each component and by the study's accounting."""
+    """Return the bytes per stored file, per component and by the study's accounting."""
     run = sizes[sizes["needed_to"] == "run"]
     components = list(dict.fromkeys(run["component"]))
     reference = bytes_needed(sizes, "run", REFERENCE, weights_only=True)
     rows = []
     for method in methods:
-        own = run[run["method"] == method]
+        selected = run[run["method"] == method]
         weights = bytes_needed(sizes, "run", method, weights_only=True)
         if math.isnan(weights):
             continue
-        seeds = own["seed"].nunique()
+        seeds = selected["seed"].nunique()
         later = bytes_needed(sizes, "learn", method)
         rows.append(
             {
                 "method": method,
-                "files": [_kib(own[own["task"] == task]["bytes"], seeds) for task, _ in matrix.sequence],
-                "components": [_kib(own[own["component"] == name]["bytes"], seeds) for name in components],
+                "files": [_kib(selected[selected["task"] == task]["bytes"], seeds) for task, _ in matrix.sequence],
+                "components": [
+                    _kib(selected[selected["component"] == name]["bytes"], seeds) for name in components
+                ],
                 "run": f"{bytes_needed(sizes, 'run', method) / MIB:,.2f}",
                 "learn": f"{later / MIB:,.2f}" if later else "",
                 "weights": f"{weights / MIB:,.2f}",
@@ -49,18 +51,18 @@ def size_table(sizes: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> C
 
 
 def _kib(column: "pd.Series[int]", seeds: int) -> str:
-    """A sum of bytes in KiB, mean over seeds; empty for none."""
+    """Format a sum of bytes in KiB, mean over seeds; empty for an empty column."""
     return f"{column.sum() / seeds / 1024:,.1f}" if len(column) else ""
 
 
 def diagnostics_table(diagnostics: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> list[Context]:
-    """Return the value after each task per method and diagnostic."""
+    """Return one row per method and diagnostic with its value after each task."""
     rows = []
     for method in methods:
-        own = diagnostics[diagnostics["method"] == method]
-        for name in dict.fromkeys(own["name"]):
+        selected = diagnostics[diagnostics["method"] == method]
+        for name in dict.fromkeys(selected["name"]):
             label, unit, scale = DIAGNOSTICS.get(name, (name, "", 1.0))
-            values = own[own["name"] == name].groupby("task")["value"]
+            values = selected[selected["name"] == name].groupby("task")["value"]
             means, deviations = values.mean(), values.std()
             cells = [
                 {
@@ -76,21 +78,21 @@ def diagnostics_table(diagnostics: pd.DataFrame, matrix: Matrix, methods: Sequen
 
 
 def zero_charts(zeros: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> list[Context]:
-    """Return a dot plot per method with masks, layers down and share of zeros across."""
+    """Return a dot plot per method with masks: layers on y, share of zeros on x."""
     measured = zeros[zeros["method"].isin(methods)]
     widest = 100 * float(measured["zeros"].max()) if len(measured) else 100
     step = next((width for width in (2, 5, 10) if widest <= 6 * width), 20)
     limit = step * max(1, math.ceil(widest / step))
     charts = []
     for method in methods:
-        own = measured[measured["method"] == method]
-        if own.empty:
+        selected = measured[measured["method"] == method]
+        if selected.empty:
             continue
-        layers = list(dict.fromkeys(own["layer"]))
-        tasks = [task for task in _tasks(matrix, own["task"]) if task in set(own["task"])]
+        layers = list(dict.fromkeys(selected["layer"]))
+        tasks = [task for task in _tasks(matrix, selected["task"]) if task in set(selected["task"])]
         series = []
         for number, task in enumerate(tasks):
-            of_task = own[own["task"] == task]
+            of_task = selected[selected["task"] == task]
             share = of_task.groupby("layer")["zeros"].mean()
             points = [
                 {"row": layers.index(layer), "x": 100 * float(share[layer]), "layer": layer}
@@ -112,13 +114,13 @@ def zero_charts(zeros: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> 
 
 
 def similarity_triangles(similarity: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> list[Context]:
-    """Return the mask similarities per method beside their value under independence, the study's at the end."""
+    """Return the mask similarities per method with their value under independence; the study's come last."""
     names = _tasks(matrix, [*similarity["task"], *similarity["other"]])
     triangles = []
     for method in methods:
         pairs: dict[tuple[str, str], tuple[float, float | None]] = {}
-        own = similarity[similarity["method"] == method]
-        for pair, rows in own.groupby(["task", "other"]):
+        selected = similarity[similarity["method"] == method]
+        for pair, rows in selected.groupby(["task", "other"]):
             earlier, later = sorted((str(name) for name in pair), key=names.index)
             pairs[later, earlier] = (float(rows["similarity"].mean()), float(rows["independent"].mean()))
         if pairs:
@@ -129,14 +131,17 @@ def similarity_triangles(similarity: pd.DataFrame, matrix: Matrix, methods: Sequ
 
 
 def _tasks(matrix: Matrix, named: Iterable[str]) -> list[str]:
-    """The tasks in the order of learning, then those named that the sequence does not have."""
+    """Return the tasks in the order of learning, then the named tasks that are not in the sequence."""
     return list(dict.fromkeys([*(task for task, _ in matrix.sequence), *named]))
 
 
 def _triangle(
     title: str, order: Sequence[str], pairs: Mapping[tuple[str, str], tuple[float, float | None]]
 ) -> Context:
-    """Rows are the later task, columns the earlier; `points` is the difference to independence in points."""
+    """Return one row per later task and one column per earlier task.
+
+    `points` is the difference to independence in percentage points.
+    """
     columns = [name for name in order if any(earlier == name for _, earlier in pairs)]
     rows = []
     for later in order:

@@ -1,4 +1,4 @@
-"""The tables of the study, as printed: what a run's own tables are laid beside.
+"""Tables of the study as printed, for comparison with the tables of a run.
 
 Source: N. Matsumoto, lecture slides "Continual learning of image translation networks" (Yanai laboratory,
 University of Electro-Communications), published as Matsumoto & Yanai, "Continual Learning of Image
@@ -14,7 +14,7 @@ METHODS = ("scratch", "fine-tune", "decoder", "piggyback", "resblock6", "resbloc
 
 
 class Row(NamedTuple):
-    """One row of the study's table; `after` is the task after which it was measured."""
+    """Row of the study's table; `after` is the task after which it was measured."""
 
     task: str
     after: str
@@ -48,7 +48,7 @@ SIZE_MIB = {
     "resblock9": 1021.2,
 }
 
-# The share of positions at which the masks of two tasks hold the same bit; task 1's "mask" is all ones.
+# Share of positions at which the masks of two tasks have the same bit; the "mask" of task 1 is all ones.
 MASK_SIMILARITY = {
     ("voc-seg", "coco-seg"): 0.5075,
     ("colorize", "coco-seg"): 0.5042,
@@ -64,10 +64,10 @@ MASK_SIMILARITY = {
 
 
 class Loss(NamedTuple):
-    """How the residual-block network segments Pascal VOC, by the loss that trained it."""
+    """Quality of the residual-block network on Pascal VOC segmentation after training with one loss."""
 
     name: str
-    method: str  # as far as the study says
+    method: str  # number of blocks as far as the study states it
     loss: str
     miou: float  # per cent
 

@@ -1,7 +1,4 @@
-"""The study's table from `metrics.csv` and `sizes.csv`.
-
-summarise(metrics, sizes, sequence, methods, verification) → {method: {"task 1 coco-seg": {"miou": …}, …}}
-"""
+"""Summary of a preset's results, in the form of the study's table, from `metrics.csv` and `sizes.csv`."""
 
 import json
 import math
@@ -23,12 +20,12 @@ from palimpsest.storage.atomic import write_text
 
 @dataclass(frozen=True)
 class Matrix:
-    """The forgetting matrix of a run: each task measured after each task that was learned since.
+    """Forgetting matrix of a run: each task measured after its own training and after each later one.
 
     sequence: (task, kind) in the order of learning. values: (method, task, after, metric) → one number per
-    seed. checksums: (method, task, after) → {seed: SHA-256 of the predictions}. images: task → pictures
-    measured on. outcomes: (method, task, after) → outcome of each seed's comparison with the predictions of the
-    time of learning.
+    seed. checksums: (method, task, after) → {seed: SHA-256 of the predictions}. images: task → number of validation
+    pictures. outcomes: (method, task, after) → one outcome per seed of the comparison with the predictions recorded
+    after training.
     """
 
     sequence: tuple[tuple[str, str], ...]
@@ -39,48 +36,49 @@ class Matrix:
     outcomes: Mapping[tuple[str, str, str], tuple[str, ...]]
 
     def tasks_from(self, task: str) -> list[str]:
-        """This task and all that are learned after it."""
+        """Return this task and all later tasks."""
         names = [name for name, _ in self.sequence]
         return names[names.index(task) :]
 
     def afters(self, method: str, task: str) -> list[str]:
-        """After which tasks this one was measured; the first is when it was learned (`joint`: the last)."""
+        """Return the tasks after which this task was measured, itself first (`joint`: only the last task)."""
         return [after for after in self.tasks_from(task) if (method, task, after) in self.checksums]
 
     def metrics(self, task: str) -> list[str]:
-        """Every metric that this task was measured by, under whatever method, in the order of the file."""
+        """Return the metrics of this task under any method, in the order of the file."""
         return list(dict.fromkeys(metric for _, of, _, metric in self.values if of == task))
 
     def statistic(self, method: str, task: str, after: str, metric: str) -> tuple[float, float | None] | None:
-        """Mean and sample standard deviation over the seeds (None for one seed); None where not measured."""
+        """Return mean and sample standard deviation over the seeds (None for one seed); None if not measured."""
         values = self.values.get((method, task, after, metric))
         if not values:
             return None
         return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
     def unchanged(self, method: str, task: str, after: str) -> bool | None:
-        """Whether the predictions are bit for bit those right after learning; None where nobody can tell."""
+        """Return True if the predictions equal those right after training bit for bit; None if unknown."""
         first, now = (self.checksums.get((method, task, at)) for at in (self.afters(method, task)[0], after))
         if not first or not now or first.keys() != now.keys() or "" in (*first.values(), *now.values()):
             return None
         return first == now
 
     def outcome(self, method: str, task: str, after: str) -> Outcome | None:
-        """Return whether a cell's predictions are those of the time of learning; the worst of all seeds."""
+        """Return the worst outcome of a cell over all seeds; None if it was not compared."""
         return worst(self.outcomes.get((method, task, after), ()))
 
     def since_learned(self, method: str) -> dict[str, int]:
-        """Return how many cells and seeds of a method have each outcome; nothing where none was compared."""
-        found = [each for (of, _, _), outcomes in self.outcomes.items() if of == method for each in outcomes]
-        return {outcome: found.count(outcome) for outcome in OUTCOMES} if found else {}
+        """Return the number of cells and seeds of a method per outcome; empty if none was compared."""
+        all_seeds = [each for (of, _, _), outcomes in self.outcomes.items() if of == method for each in outcomes]
+        return {outcome: all_seeds.count(outcome) for outcome in OUTCOMES} if all_seeds else {}
 
 
 def forgetting_matrix(
     metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]], verification: pd.DataFrame
 ) -> Matrix:
-    """Read the rows of `metrics.csv` and `verification.csv`. Values that are not finite count as not measured.
+    """Return the matrix from the rows of `metrics.csv` and `verification.csv`; drop values that are not finite.
 
-    Raises DataError for a missing column, a row that stands there twice, and a task outside the sequence.
+    Raises:
+        DataError: a column is missing, a row is duplicated, or a task is not in the sequence.
     """
     columns = columns_of("metrics")
     require_columns(metrics, columns, "metrics.csv")
@@ -91,16 +89,16 @@ def forgetting_matrix(
     key = ["seed", "method", "task", "after", "metric"]
     twice = metrics[metrics.duplicated(key)]
     if len(twice):
-        raise DataError(f"metrics.csv: measured twice: {', '.join(str(v) for v in twice[key].iloc[0])}")
+        raise DataError(f"metrics.csv: duplicate row for {', '.join(str(v) for v in twice[key].iloc[0])}")
 
     values: dict[tuple[str, str, str, str], list[float]] = {}
     checksums: dict[tuple[str, str, str], dict[int, str]] = {}
     images: dict[str, int] = {}
     rows = metrics.sort_values("seed", kind="stable")[columns].itertuples(index=False, name=None)
     for seed, method, task, after, metric, value, count, checksum in rows:
-        found = checksums.setdefault((method, task, after), {})
+        by_seed = checksums.setdefault((method, task, after), {})
         text = checksum if isinstance(checksum, str) else ""
-        if found.setdefault(int(seed), text) != text:
+        if by_seed.setdefault(int(seed), text) != text:
             raise DataError(f"metrics.csv: two checksums for one cell: {seed}, {method}, {task}, {after}")
         images[task] = max(int(count), images.get(task, 0))
         if math.isfinite(value):
@@ -127,9 +125,9 @@ def _outcomes(verification: pd.DataFrame) -> dict[tuple[str, str, str], tuple[st
     rows = verification.sort_values("seed", kind="stable")[columns[:-1]].itertuples(index=False, name=None)
     for _, method, task, after, outcome in rows:
         if outcome not in OUTCOMES:
-            raise DataError(f"verification.csv: unknown outcome {outcome!r}; there are {', '.join(OUTCOMES)}")
+            raise DataError(f"verification.csv: unknown outcome {outcome!r}; expected one of {', '.join(OUTCOMES)}")
         outcomes.setdefault((method, task, after), []).append(outcome)
-    return {cell: tuple(found) for cell, found in outcomes.items()}
+    return {cell: tuple(by_seed) for cell, by_seed in outcomes.items()}
 
 
 def summarise(
@@ -139,14 +137,14 @@ def summarise(
     methods: Sequence[str],
     verification: pd.DataFrame,
 ) -> dict[str, Any]:
-    """The study's table, nested for `dvc metrics show`; `floor` comes first, then the methods as given.
+    """Return the summary as nested dicts for `dvc metrics show`: `floor`, then the methods as given.
 
-    Per method: `task <n> <name>` → its headline metrics right after learning; `forgetting` → `<task> after
-    <task>` → the same metrics after the next task and after the last; `since_learned` → how many cells of the
-    matrix have predictions that are verified, changed or not comparable since the task was learned; `size_mib` →
-    weights only, the study's accounting, MiB; `bytes` → all files needed to run; `learn_bytes` → what only
-    further learning needs. With several seeds each metric is a mean, and `<metric>_std` the sample standard
-    deviation. What was not measured is left out, so that the result is valid JSON.
+    Per method: `task <n> <name>` → headline metrics right after training; `forgetting` → `<task> after <task>` →
+    the same metrics after the next task and after the last; `since_learned` → number of cells whose predictions are
+    verified, changed or not comparable since training; `size_mib` → weights only, by the study's accounting, MiB;
+    `bytes` → all files needed for inference; `learn_bytes` → files needed only for further training. With several
+    seeds each metric is a mean, and `<metric>_std` is the sample standard deviation. Figures that were not measured
+    are left out, because NaN is not valid JSON.
     """
     matrix = forgetting_matrix(metrics, sequence, verification)
     table: dict[str, Any] = {}
@@ -176,19 +174,20 @@ def summarise(
 
 
 def write_summary(destination: Path, summary: Mapping[str, Any]) -> None:
-    """Write `summary.json`; the same summary gives the same bytes."""
+    """Write `summary.json`; equal summaries give equal bytes."""
     write_text(destination, json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _cell(matrix: Matrix, kind: str, method: str, task: str, after: str) -> dict[str, float]:
-    """The headline metrics of one cell of the matrix, rounded, and `<metric>_std` with several seeds."""
+    """Return the rounded headline metrics of one cell, with `<metric>_std` if there are several seeds."""
     cell = {}
     for name in headlines(kind, matrix.metrics(task)):
-        found = matrix.statistic(method, task, after, name)
-        if found is None:
+        statistic = matrix.statistic(method, task, after, name)
+        if statistic is None:
             continue
+        mean, deviation = statistic
         metric = describe(name, kind)
-        cell[name] = rounded(metric, found[0])
-        if found[1] is not None:
-            cell[f"{name}_std"] = rounded(metric, found[1], found[0])
+        cell[name] = rounded(metric, mean)
+        if deviation is not None:
+            cell[f"{name}_std"] = rounded(metric, deviation, mean)
     return cell

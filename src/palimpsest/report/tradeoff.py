@@ -20,7 +20,7 @@ SHOWN = {
     "seconds": (1, 1, False),
     "peak_memory": (1, 0, False),
 }
-"""How the table shows each column of `forgetting.csv`: times what, with how many decimals, with a plus or not."""
+"""Format of each column of `forgetting.csv` in the table: factor, decimals, sign of positive numbers."""
 
 
 def summary_table(
@@ -28,29 +28,30 @@ def summary_table(
 ) -> Context:
     """Return the forgetting summary with a row per method.
 
-    apart: methods that do not compare with the others, with the reason; they take no part in the front.
-    `front` has the methods that no other one dominates, `places` the (bytes, quality) of the methods that have both
-    and `spread` the standard deviation of this quality. `apart` has the methods of each reason. `missing` tells for
-    `reference` and `costs` whether their lack leaves cells empty.
+    apart: reason by method for methods that are not comparable with the others; the front excludes them.
+
+    Keys of the result: `front` lists the methods that no other method dominates. `places` has (bytes, quality) of
+    the methods with both figures, `spread` the standard deviation of this quality. `apart` lists methods by reason.
+    `missing` is true for `reference` or `costs` if cells are empty because the run lacks them.
     """
     require_columns(forgetting, ["method", *SHOWN], "forgetting.csv")
-    found = {str(row["method"]): row for row in forgetting.to_dict("records")}
-    shown = [method for method in methods if method in found]
+    by_method = {str(row["method"]): row for row in forgetting.to_dict("records")}
+    shown = [method for method in methods if method in by_method]
     places = {
-        method: (float(found[method]["bytes_per_added_task"]), float(found[method]["relative_quality"]))
+        method: (float(by_method[method]["bytes_per_added_task"]), float(by_method[method]["relative_quality"]))
         for method in shown
     }
 
     def known(figure: str) -> bool:
-        return any(math.isfinite(found[method][figure]) for method in shown)
+        return any(math.isfinite(by_method[method][figure]) for method in shown)
 
     drawn = {m: place for m, place in places.items() if all(map(math.isfinite, place)) and place[0] > 0}
     reasons = {method: why for method, why in (apart or {}).items() if method in drawn}
     front = pareto_front({method: place for method, place in drawn.items() if method not in reasons})
-    spread = {method: float(found[method].get("relative_quality_std", math.nan)) for method in drawn}
+    spread = {method: float(by_method[method].get("relative_quality_std", math.nan)) for method in drawn}
     return {
         "reference": REFERENCE,
-        "rows": [{"method": m, "front": m in front, "cells": [*cells(found[m])]} for m in shown],
+        "rows": [{"method": m, "front": m in front, "cells": [*cells(by_method[m])]} for m in shown],
         "front": front,
         "apart": {why: [m for m in reasons if reasons[m] == why] for why in dict.fromkeys(reasons.values())},
         "left_out": [method for method in shown if method not in drawn],
@@ -64,14 +65,14 @@ def summary_table(
 
 
 def cells(row: Mapping[Any, Any]) -> Iterator[Context]:
-    """The figures of a method as the table shows them, with their deviation where there are several seeds."""
+    """Yield the formatted figures of a method, each with its deviation if there are several seeds."""
     for figure, (scale, digits, signed) in SHOWN.items():
         value, deviation = (scale * float(row.get(name, math.nan)) for name in (figure, f"{figure}_std"))
         yield {"text": number(value, digits, signed), "std": number(deviation, digits) if deviation else ""}
 
 
 def number(value: float, digits: int, signed: bool = False) -> str:
-    """A number as shown; empty where it is none."""
+    """Format a number; empty if it is not finite."""
     if not math.isfinite(value):
         return ""
     text = f"{value:+,.{digits}f}" if signed else f"{value:,.{digits}f}"
@@ -80,9 +81,9 @@ def number(value: float, digits: int, signed: bool = False) -> str:
 
 
 def pareto_front(places: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Who is dominated by nobody, of (cost, quality) each: the lowest cost first, equal ones in their order.
+    """Return the names whose (cost, quality) no other one dominates, by ascending cost; the sort is stable.
 
-    One dominates another if it costs no more and is no worse, and is not equal in both.
+    A point dominates another if its cost is not higher, its quality not lower, and the two differ.
     """
 
     def dominated(place: tuple[float, float]) -> bool:
