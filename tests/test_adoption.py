@@ -149,7 +149,7 @@ def test_the_reason_for_which_snakemake_fails_is_told() -> None:
     refuse_failure(done(0, "error: none"))
     with pytest.raises(PalimpsestError, match=r"^preset: there is no 'mine'$"):
         refuse_failure(done(1, "Using a profile\nerror: preset: there is no 'mine'\n"))
-    told = r"^Snakefile: Snakemake did not record all outputs \(Output a has older .*\); nothing was removed$"
+    told = r"^Snakefile: Snakemake did not record all outputs \(Output a has older .*\); nothing was removed; correct"
     with pytest.raises(StorageError, match=told):
         refuse_failure(done(1, "all well\nWorkflowError in rule a in file b:\n  Output a has older dates\nmore\n"))
 

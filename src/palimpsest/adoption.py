@@ -170,7 +170,10 @@ def refuse_failure(process: subprocess.CompletedProcess[str]) -> None:
     message = next((line for line in lines if line.startswith("error: ")), None)
     if message:
         raise PalimpsestError(message.removeprefix("error: "))
-    raise StorageError(f"Snakefile: Snakemake did not record all outputs ({reason_in(lines)}); nothing was removed")
+    raise StorageError(
+        f"Snakefile: Snakemake did not record all outputs ({reason_in(lines)}); nothing was removed; "
+        "correct this and run `palimpsest adopt` again"
+    )
 
 
 def reason_in(lines: Sequence[str]) -> str:

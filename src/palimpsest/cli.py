@@ -200,7 +200,7 @@ def translate(options: argparse.Namespace) -> int:
                 raise
             failed += 1
             report(explain(error), options.debug)
-        except Exception as error:  # as too little GPU memory; other pictures may still fit
+        except Exception as error:  # as for lack of GPU memory; other pictures may still fit
             failed += 1
             report(f"{photograph}: {explain(error)}", options.debug)
         else:

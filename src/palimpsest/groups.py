@@ -44,7 +44,8 @@ class PictureSettings(CropSettings):
     """Largest fraction of unreadable pictures, which are left out, and of annotations that cannot be painted. Both
     are listed; a larger fraction stops the run."""
     max_megapixels: Positive = MAX_MEGAPIXELS
-    """Largest readable picture. Reading takes 4 bytes of memory per pixel, 16 with transparency."""
+    """Largest picture that is read; larger ones count as unreadable. Reading takes 4 bytes of memory per pixel, 16
+    with transparency."""
 
     @property
     def crops(self) -> CropSettings:
@@ -89,5 +90,5 @@ class TrainingOverrides(SettingsGroup):
     batch_size: Annotated[int, Field(ge=1)] | None = None
     learning_rate: Positive | None = None
     smallest_scale: PositiveShare | None = None
-    """Override of `pictures.smallest_scale`. A style runs on photographs of any size; enlarged small crops are as
+    """Override of `pictures.smallest_scale`. Styles run on photographs of any size; enlarged small crops are as
     smooth as large photographs."""

@@ -29,7 +29,7 @@ class Layout:
 
     @property
     def scope(self) -> str:
-        """Folder of stored tasks, measurements and logs, and value of MLflow's tag `preset`."""
+        """Name of the folder below `models/`, `results/` and `logs/`, and value of MLflow's tag `preset`."""
         return f"{self.preset}{SWEEP}/{self.variant}" if self.variant else self.preset
 
     @property

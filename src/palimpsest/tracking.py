@@ -37,7 +37,7 @@ logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # logs a 
 
 Tags = Mapping[str, str]
 LOCK = TRACKING_DATABASE.with_suffix(".db.lock")
-"""Lock for the making of tables, which MLflow completes in one process only if several try at the same time."""
+"""Lock for the creation of MLflow's tables: of several processes at the same time all but one would fail."""
 COMPLETING = TRACKING_DATABASE.with_suffix(".db.completing")
 """Lock for the completion of runs: methods that are measured at the same time complete the base network's run."""
 IDENTITY = ("preset", "seed", "method", "task")
@@ -100,7 +100,7 @@ class Run:
             self.client.set_tag(self.run_id, key, value)
 
     def file(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file to the run's artifacts, whole or not at all; an interrupted copy of MLflow's would stay."""
+        """Copy a file to the run's artifacts, whole or not at all; MLflow's own copy may stay incomplete."""
         artifacts = Path(url2pathname(urlsplit(self.client.get_run(self.run_id).info.artifact_uri).path))
         with replacing(artifacts / (folder or "") / path.name) as temporary:
             shutil.copyfile(path, temporary)

@@ -1,4 +1,4 @@
-"""Rank of this process among those of one training, each of which has a device of its own."""
+"""Rank of this process in a training with one process per device."""
 
 import os
 

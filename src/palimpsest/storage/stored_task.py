@@ -51,7 +51,7 @@ class TrainedWith(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _settings_are_the_methods(cls, values: Any) -> Any:
-        """Read the method's settings as an object of their own class."""
+        """Validate the method's settings by their class."""
         if isinstance(values, dict) and isinstance(values.get("method_settings"), dict):
             group = settings_class(str(values.get("method")))
             if group is not None:
@@ -128,8 +128,8 @@ class StoredTask(TaskFile):
     def trunk(self) -> dict[str, Tensor]:
         """Return the tensors that other tasks build on: those of this file and of its base, without the head."""
         base = self.base()
-        below = base.trunk() if base else {}
-        return {**below, **{name: t for name, t in self.tensors().items() if not name.startswith("head.")}}
+        base_tensors = base.trunk() if base else {}
+        return {**base_tensors, **{name: t for name, t in self.tensors().items() if not name.startswith("head.")}}
 
     def load(self, latest: "StoredTask | None" = None) -> "LoadedTask":
         """Return the task as it runs after the training on ``latest`` (by default this task).

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """Complete state of a training after a step, for a resumption with the same result as without interruption."""
+    """Complete state of a training after a step; a resumed training gives the result of an uninterrupted one."""
 
     key: str
     """Digest of settings, inputs and code; a checkpoint with another key is ignored."""
