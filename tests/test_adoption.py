@@ -103,7 +103,7 @@ def test_an_empty_folder_is_not_adopted() -> None:
 def test_nothing_is_adopted_while_a_run_is_at_work(tmp_path: Path) -> None:
     write(STORED)
     hold_run_lock(SNAKEMAKE)
-    with pytest.raises(StorageError, match=r"^\.snakemake: a run of Snakemake is at work here; wait"):
+    with pytest.raises(StorageError, match=r"^\.snakemake: a run of Snakemake is active here; wait"):
         adopt(LAYOUT)
     with pytest.raises(StorageError), exclude_runs(SNAKEMAKE):
         pass
@@ -149,7 +149,9 @@ def test_the_reason_for_which_snakemake_fails_is_told() -> None:
     refuse_failure(done(0, "error: none"))
     with pytest.raises(PalimpsestError, match=r"^preset: there is no 'mine'$"):
         refuse_failure(done(1, "Using a profile\nerror: preset: there is no 'mine'\n"))
-    told = r"^Snakefile: Snakemake did not record all outputs \(Output a has older .*\); nothing was removed$"
+    told = (
+        r"^Snakefile: Snakemake did not record all outputs \(Output a has older .*\); nothing was removed; correct"
+    )
     with pytest.raises(StorageError, match=told):
         refuse_failure(done(1, "all well\nWorkflowError in rule a in file b:\n  Output a has older dates\nmore\n"))
 
@@ -164,12 +166,12 @@ def test_a_summary_holds_outputs_and_their_dates() -> None:
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        (["adopt"], "error: params.yaml: not here; run palimpsest in the folder of the study, beside Snakefile"),
+        (["adopt"], "error: params.yaml: is missing; run palimpsest in the folder of the study, beside Snakefile"),
         (
             ["adopt", "--config", "preset"],
-            "error: --config: 'preset' is no setting; write KEY=VALUE, as preset=real",
+            "error: --config: 'preset' is not a setting; write KEY=VALUE, as preset=real",
         ),
-        (["adopt", "--config", "a={"], "error: --config: 'a={' is no setting; write KEY=VALUE, as preset=real"),
+        (["adopt", "--config", "a={"], "error: --config: 'a={' is not a setting; write KEY=VALUE, as preset=real"),
     ],
 )
 def test_wrong_use_is_one_line(command: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -432,7 +432,7 @@ def test_settings_of_another_version_say_how_to_train_again(capsys: pytest.Captu
 def test_outside_a_study_the_line_says_where_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("params.yaml").unlink()
     assert cli.main(["translate", "--task", "colour", "one.png", "-o", "out"]) == 1
-    assert only_line(capsys).startswith("error: params.yaml: not here; run palimpsest in the folder of the study")
+    assert only_line(capsys).startswith("error: params.yaml: is missing; run palimpsest in the folder of the study")
 
 
 @pytest.mark.parametrize("arguments", [["--debug", "translate"], ["translate", "--debug"]])

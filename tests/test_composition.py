@@ -208,9 +208,7 @@ def test_residual_networks_have_no_batchnorm_and_are_blended_all_the_same() -> N
 
 def test_heads_of_different_widths_cannot_be_blended() -> None:
     chroma = ColorizationTask("chroma", ColorizationSettings(kind="colorization", data="drawn", output="chroma"))
-    told = (
-        r"compositions: colour and chroma cannot be blended: head\.weight has the shape \(3, 2, 1, 1\) in the one"
-    )
+    told = r"compositions: colour and chroma cannot be blended: head\.weight has the shapes \(3, 2, 1, 1\) and"
     with pytest.raises(SettingsError, match=told):
         blend(Predictor(UNet(2, 3), COLOUR), Predictor(UNet(2, 2), chroma), 0.5, [BATCH])
 

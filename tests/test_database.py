@@ -71,15 +71,15 @@ BROKEN: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "half made": (
         lambda: of_version(None),
-        f"mlflow.db: is no database of MLflow; run `mv mlflow.db mlflow.db.moved{MOVED}",
+        f"mlflow.db: is not a database of MLflow; run `mv mlflow.db mlflow.db.moved{MOVED}",
     ),
     "of something else": (
         of_something_else,
-        f"mlflow.db: is no database of MLflow; run `mv mlflow.db mlflow.db.moved{MOVED}",
+        f"mlflow.db: is not a database of MLflow; run `mv mlflow.db mlflow.db.moved{MOVED}",
     ),
     "a folder": (
         DATABASE.mkdir,
-        f"mlflow.db: is no file; run `mv mlflow.db mlflow.db.moved{MOVED}",
+        f"mlflow.db: is not a file; run `mv mlflow.db mlflow.db.moved{MOVED}",
     ),
 }
 
@@ -117,7 +117,7 @@ def test_a_database_at_work_is_left_alone() -> None:
 
 
 def test_a_folder_that_mlflow_cannot_work_in_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, told in (("a'b\"c", "holds both ' and \""), ("caf\udce9", "is not UTF-8")):
+    for name, told in (("a'b\"c", "contains both ' and \""), ("caf\udce9", "is not UTF-8")):
         folder = tmp_path / name
         try:
             folder.mkdir()

@@ -137,7 +137,7 @@ def test_a_composition_leads_back_to_its_two_tasks(measured: Study) -> None:
     folder.mkdir(parents=True)
     grid = folder / "grid.png"
     grid.touch()
-    with pytest.raises(StorageError, match=r"origin\.json: does not say what was composed"):
+    with pytest.raises(StorageError, match=r"origin\.json: the composed tasks are not recorded; `snakemake"):
         inspect(grid)
     (folder / "origin.json").write_text(origin(composition_job(settings, folder.name), {"colour": "da7a"}))
     found = inspect(grid)
@@ -149,7 +149,7 @@ def test_results_that_an_earlier_study_left_are_refused(measured: Study) -> None
     left = measured.layout.evaluation(0, "scratch") / "metrics.csv"
     left.parent.mkdir()
     left.touch()
-    with pytest.raises(StorageError, match="has no rows of it"):
+    with pytest.raises(StorageError, match=r"metrics\.csv: left over from another study, .*; delete it$"):
         inspect(left)
 
 
@@ -157,7 +157,7 @@ def test_results_of_a_training_that_is_gone_are_refused(measured: Study) -> None
     measured.stored("decoder").path("halves").unlink()
     page = measured.layout.results / "report.html"
     page.touch()
-    with pytest.raises(StorageError, match=r"decoder/halves\.safetensors: was measured, and is gone"):
+    with pytest.raises(StorageError, match=r"decoder/halves\.safetensors: was measured and is missing; `snakemake"):
         inspect(page)
 
 
@@ -256,4 +256,4 @@ def test_of_several_files_the_good_ones_are_told(study: Study, capsys: pytest.Ca
     assert main(["inspect", "absent.csv", str(path)]) == 1
     printed = capsys.readouterr()
     assert yaml.safe_load(printed.out)["task"] == "halves"
-    assert printed.err == "error: absent.csv: there is no such file\n"
+    assert printed.err == "error: absent.csv: there is no such file; name one below models/ or results/\n"

@@ -89,7 +89,7 @@ def test_the_path_holds_names_that_are_also_kinds_of_task(
         ("training/warmup", 1.5, r"training\.warmup: .*less than or equal to 1"),
         ("network/width", 0, r"network\.width: .*greater than or equal to 1"),
         ("network/padding", "mirror", r"network\.padding: .*'reflect'"),
-        ("pictures/crop", 1024, r"pictures: crop \(1024\) is larger than the prepared picture, size \(\d+\)"),
+        ("pictures/crop", 1024, r"pictures: crop \(1024\) is larger than size \(\d+\); lower crop"),
         ("pictures/size", 72, r"pictures\.size: .*multiple of 16"),
         ("pictures/crop", 16, r"pictures\.crop: .*greater than or equal to 32"),
         ("pictures/broken_share", -0.1, r"pictures\.broken_share: "),
@@ -202,18 +202,21 @@ TWO = {"first": "style-gogh", "second": "style-munch", "method": "piggyback", "w
         ({"ways": ["mixed"]}, "compositions.0.ways.0: Input should be 'two-stage', 'sequential', 'alternate'"),
         (
             {"ways": ["two-stage", "two-stage"]},
-            "compositions.0.ways: one stands twice in ['two-stage', 'two-stage']",
+            "compositions.0.ways: duplicate entry 'two-stage'; remove one",
         ),
-        ({"ways": ["sequential"]}, "compositions.0.ways: piggyback has no 'sequential'; it has two-stage, blend"),
+        (
+            {"ways": ["sequential"]},
+            "compositions.0.ways: piggyback cannot compose by 'sequential'; use two-stage, blend",
+        ),
         (
             {"method": "resblock6"},
-            "compositions.0.ways: resblock6 has no 'blend'; it has two-stage, sequential, alternate",
+            "compositions.0.ways: resblock6 cannot compose by 'blend'; use two-stage, sequential, alternate",
         ),
-        ({"method": "decoder"}, "compositions.0.ways: decoder has no 'blend'; it has two-stage"),
+        ({"method": "decoder"}, "compositions.0.ways: decoder cannot compose by 'blend'; use two-stage"),
         ({"steps": 1}, "compositions.0.steps: Input should be greater than or equal to 2"),
         (
             {"second": "style-gogh"},
-            "compositions.0: first and second have to be two tasks, found style-gogh twice",
+            "compositions.0: first and second are both style-gogh; name two tasks",
         ),
         (
             {"first": "voc-seg", "ways": ["two-stage"]},

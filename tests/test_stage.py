@@ -166,7 +166,7 @@ def test_an_interruption_is_one_line_that_says_how_it_goes_on(capsys: pytest.Cap
     with pytest.raises(SystemExit) as ended:
         run(Stage(KeyboardInterrupt()), *NAMED, "--log", "stage.log")
     assert ended.value.code == 1
-    assert capsys.readouterr().err == "error: interrupted; the next run goes on from the last checkpoint\n"
+    assert capsys.readouterr().err == "error: interrupted; the next run resumes from the last checkpoint\n"
 
 
 @pytest.mark.usefixtures("told_to_end")
@@ -176,7 +176,7 @@ def test_an_error_that_a_library_makes_of_an_interruption_is_told_as_one(
     with pytest.raises(SystemExit) as ended:
         run(Stage(ValueError("could not determine the shape")), *NAMED, "--log", "stage.log")
     assert ended.value.code == 1
-    assert capsys.readouterr().err == "error: interrupted; the next run goes on from the last checkpoint\n"
+    assert capsys.readouterr().err == "error: interrupted; the next run resumes from the last checkpoint\n"
 
 
 def test_a_fault_of_our_own_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,4 +297,4 @@ def test_a_job_that_is_told_to_end_closes_what_is_open_however_often_it_is_told(
         process.terminate()  # of the watch over the parent
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (1, "closed\n")
-    assert err == "error: interrupted; the next run goes on from the last checkpoint\n"
+    assert err == "error: interrupted; the next run resumes from the last checkpoint\n"

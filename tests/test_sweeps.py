@@ -82,9 +82,9 @@ def test_a_variant_has_an_auto_encoder_of_its_own_where_what_it_changes_makes_an
 @pytest.mark.parametrize(
     ("sweep", "told"),
     [
-        ({"pigyback": {}}, "there is no method of sweeps.tiny: 'pigyback'; did you mean 'piggyback'?"),
-        ({"piggyback": {"a": {}}, "decoder": {"a": {}}}, "sweeps.tiny: a stands twice"),
-        ({"piggyback": {"a/b": {}}}, "sweeps.tiny.piggyback: 'a/b' is no name"),
+        ({"pigyback": {}}, "sweeps.tiny: there is no method 'pigyback'; did you mean 'piggyback'?"),
+        ({"piggyback": {"a": {}}, "decoder": {"a": {}}}, "sweeps.tiny: duplicate name 'a'; rename one variant"),
+        ({"piggyback": {"a/b": {}}}, "sweeps.tiny.piggyback: invalid name 'a/b'; use letters, digits"),
         ({"piggyback": {"a": 3}}, "sweeps.tiny.piggyback.a: has to be a mapping of settings, found 3"),
         ({"piggyback": [3]}, "sweeps.tiny.piggyback: has to be a mapping of settings, found [3]"),
         (
@@ -111,12 +111,12 @@ def test_sweeps_of_an_unknown_preset_are_refused(content: Content) -> None:
             {"pictures": {"size": 96}},
             "changes pictures; a sweep compares network, networks, base, autoencoder, training, method_settings",
         ),
-        ({"seeds": [1]}, "changes seeds;"),
-        ({"methods": ["scratch"]}, "changes methods;"),
-        ({"tasks": {"colour": {"output": "chroma"}}}, "changes tasks.colour;"),
-        ({"sequence": ["shapes", "colour"]}, "changes sequence;"),
-        ({"training": {"threads": 2}}, "changes training.threads;"),
-        ({"base": {"encoder_weights": "a.pth"}}, "changes base.encoder_weights;"),
+        ({"seeds": [1]}, "a variant cannot change seeds;"),
+        ({"methods": ["scratch"]}, "a variant cannot change methods;"),
+        ({"tasks": {"colour": {"output": "chroma"}}}, "a variant cannot change tasks.colour;"),
+        ({"sequence": ["shapes", "colour"]}, "a variant cannot change sequence;"),
+        ({"training": {"threads": 2}}, "a variant cannot change training.threads;"),
+        ({"base": {"encoder_weights": "a.pth"}}, "a variant cannot change base.encoder_weights;"),
     ],
 )
 def test_a_variant_that_cannot_be_compared_is_refused(content: Content, changes: Content, told: str) -> None:

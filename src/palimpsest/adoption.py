@@ -1,8 +1,8 @@
-"""Outputs that came from elsewhere, as with `dvc pull`, recorded as made: `palimpsest adopt`.
+"""Adoption of outputs from elsewhere, as from `dvc pull`: Snakemake records them as made (`palimpsest adopt`).
 
-Snakemake compares dates and recorded settings, which neither git nor DVC carries. Its `--touch` records them, with
+Snakemake compares dates and recorded settings, which neither git nor DVC stores. Its `--touch` records them, with
 two traps. It removes the outputs of a job that remain older than an input. And DVC may link files to its cache:
-then Snakemake dates a folder by a file in the cache, hard links of equal content share one date, and they are
+Snakemake then dates a folder by a file in the cache, hard links of equal content share one date, and they are
 write-protected.
 """
 
@@ -24,13 +24,13 @@ from palimpsest.processes.run_lock import exclude_runs
 from palimpsest.storage.atomic import replacing, write_text
 
 MARK = SNAKEMAKE / "adopting"
-"""Exists while outputs are adopted; stays when that is killed. Snakemake would then take some for half-written."""
+"""File that exists during an adoption and after a killed one, when outputs are half-written for Snakemake."""
 ADOPTING = "PALIMPSEST_ADOPTING"
 """Environment variable of the Snakemake that adopts."""
 FOLDER_DATE = ".snakemake_timestamp"
-"""File by whose date Snakemake dates the folder around it."""
+"""Name of the file whose date Snakemake uses as that of its folder."""
 INPUTS = ("styles", "src/palimpsest/report/page.html.j2")
-"""Files of the repository that are inputs of a rule. Python's source files are none: rules have their digest."""
+"""Files of the repository that are inputs of a rule. Python sources are not: rules have their digest instead."""
 
 SKEW = 10.0
 """Seconds by which the clock of a file server may be ahead."""
@@ -43,21 +43,21 @@ class Adopted:
     outputs: int
     missing: tuple[str, ...]
     copied: int
-    """Links and write-protected files that became files of their own."""
+    """Number of links and write-protected files that were replaced by copies."""
 
 
 def adopt(layout: Layout, config: Sequence[str] = ()) -> Adopted:
     """Record every existing output of `all` as made now, with the settings of `params.yaml`.
 
-    ``config`` holds settings that win over these, as `KEY=VALUE`, as Snakemake takes them. Nothing is removed.
-    Killed at any moment it can be repeated.
+    ``config`` lists settings that override these, as `KEY=VALUE` in Snakemake's notation. Nothing is removed. A
+    killed adoption can be repeated.
 
     Raises:
-        StorageError: there is no output, a run is at work, a file cannot be written, or Snakemake fails.
+        StorageError: there is no output, a run is alive, a file cannot be written, or Snakemake fails.
     """
     if not any(files_below(layout.outputs())):
         raise StorageError(
-            f"{layout.results}: no output to adopt, nor below data/ and models/; run `dvc pull` or `dvc checkout`"
+            f"{layout.results}: no output to adopt here, below data/ or models/; run `dvc pull` or `dvc checkout`"
         )
     refuse_future(files_below(map(Path, INPUTS)))
     with exclude_runs(SNAKEMAKE):
@@ -75,10 +75,10 @@ def adopt(layout: Layout, config: Sequence[str] = ()) -> Adopted:
 
 
 def check(layout: Layout) -> None:
-    """Refuse to start a run that would remove finished outputs for reasons of their dates.
+    """Refuse a run that would remove finished outputs because of their dates.
 
-    After an adoption that was killed Snakemake makes anew what it takes for half-written. A file that is dated in
-    the future makes each job fail that reads it, once its work is done.
+    After a killed adoption Snakemake regards outputs as half-written and makes them again. A file dated in the
+    future makes every job that reads it fail at its end.
 
     Raises:
         StorageError: an adoption was killed, or a file is dated in the future.
@@ -91,34 +91,34 @@ def check(layout: Layout) -> None:
     refuse_future(files_below(layout.outputs()), "run `palimpsest adopt`")
 
 
-def refuse_future(paths: Iterable[Path], mend: str = "`touch` the file") -> None:
+def refuse_future(paths: Iterable[Path], advice: str = "`touch` the file") -> None:
     """Refuse files that are dated in the future, as after the clock was set back.
 
     Raises:
-        StorageError: a file is; names it.
+        StorageError: a file is dated in the future; the message names it.
     """
     latest = time.time() + SKEW
     for path in paths:
-        with suppress(FileNotFoundError):  # a link to nothing, or a file that another run removes
+        with suppress(FileNotFoundError):  # a broken link, or a file that another run removes
             dated = max(path.stat().st_mtime, path.lstat().st_mtime)
             if dated > latest:
                 when = datetime.fromtimestamp(dated).isoformat(" ", "minutes")
-                raise StorageError(f"{path}: is dated in the future ({when}); correct the clock, or {mend}")
+                raise StorageError(f"{path}: is dated in the future ({when}); correct the clock, or {advice}")
 
 
-def files_below(places: Iterable[Path]) -> Iterator[Path]:
-    """The files and links among these places and below them; links to folders are not followed."""
-    for place in places:
-        if place.is_dir():
-            yield from (path for path in sorted(place.rglob("*")) if path.is_symlink() or path.is_file())
-        elif place.is_symlink() or place.exists():
-            yield place
+def files_below(roots: Iterable[Path]) -> Iterator[Path]:
+    """Yield the files and links among these paths and below them; links to folders are not followed."""
+    for root in roots:
+        if root.is_dir():
+            yield from (path for path in sorted(root.rglob("*")) if path.is_symlink() or path.is_file())
+        elif root.is_symlink() or root.exists():
+            yield root
 
 
 def own_files(paths: Iterable[Path]) -> int:
-    """Replace the links that are in Snakemake's way by files of their own, and return their number.
+    """Replace files that Snakemake could not date or replace by copies, and return their number.
 
-    Each file is replaced as a whole or not at all. Other symbolic links stay: they take no room.
+    Each file is replaced atomically. Other symbolic links stay, since copies would take space.
 
     Raises:
         StorageError: a file cannot be written, as with no space left.
@@ -128,7 +128,7 @@ def own_files(paths: Iterable[Path]) -> int:
         if is_bound(path):
             with replacing(path) as temporary:
                 if path.name == FOLDER_DATE:
-                    temporary.touch()  # which is always empty
+                    temporary.touch()  # such a file is always empty
                 else:
                     shutil.copyfile(path, temporary)
             count += 1
@@ -136,7 +136,7 @@ def own_files(paths: Iterable[Path]) -> int:
 
 
 def is_bound(path: Path) -> bool:
-    """Return whether Snakemake could not date a file, or not replace it."""
+    """Return whether Snakemake could not date or replace a file: a link, or a write-protected file."""
     if path.is_symlink():
         return path.name == FOLDER_DATE or (path.exists() and path.stat().st_mtime > time.time() + SKEW)
     status = path.stat()
@@ -144,7 +144,7 @@ def is_bound(path: Path) -> bool:
 
 
 def snakemake(*arguments: str, config: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake in the working directory and keep what it prints."""
+    """Run Snakemake in the working directory and capture its output."""
     options = ["--config", *config] if config else []
     return subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments, *options],
@@ -157,32 +157,35 @@ def snakemake(*arguments: str, config: Sequence[str]) -> subprocess.CompletedPro
     )
 
 
-def refuse_failure(done: subprocess.CompletedProcess[str]) -> None:
-    """Raise an error for a Snakemake that failed.
+def refuse_failure(process: subprocess.CompletedProcess[str]) -> None:
+    """Raise an error if Snakemake failed.
 
     Raises:
-        PalimpsestError: an error of the project's own, as of a setting.
-        StorageError: Snakemake's own error.
+        PalimpsestError: an error of this project, as of a setting.
+        StorageError: an error of Snakemake.
     """
-    if not done.returncode:
+    if not process.returncode:
         return
-    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    own = next((line for line in lines if line.startswith("error: ")), None)
-    if own:
-        raise PalimpsestError(own.removeprefix("error: "))
-    raise StorageError(f"Snakefile: Snakemake did not record all outputs ({reason_in(lines)}); nothing was removed")
+    lines = [line.strip() for line in (process.stdout + process.stderr).splitlines() if line.strip()]
+    message = next((line for line in lines if line.startswith("error: ")), None)
+    if message:
+        raise PalimpsestError(message.removeprefix("error: "))
+    raise StorageError(
+        f"Snakefile: Snakemake did not record all outputs ({reason_in(lines)}); nothing was removed; "
+        "correct this and run `palimpsest adopt` again"
+    )
 
 
 def reason_in(lines: Sequence[str]) -> str:
-    """Return the first line that tells an error of Snakemake: after the heading of the error, where it has one."""
-    found = [index for index, line in enumerate(lines) if "Error" in line or "Exception" in line]
-    if not found:
+    """Return the first line that describes an error of Snakemake: the one after the error's heading, if any."""
+    indices = [index for index, line in enumerate(lines) if "Error" in line or "Exception" in line]
+    if not indices:
         return " ".join(lines[-1:])
-    line, *below = lines[found[0] :]
+    line, *below = lines[indices[0] :]
     return below[0] if below and line.endswith(":") else line
 
 
 def rows_of(summary: subprocess.CompletedProcess[str]) -> Iterator[tuple[str, str]]:
-    """Path and date of each output in a summary of Snakemake; the date of a missing one is `-`."""
+    """Yield path and date of each output in a summary of Snakemake; the date of a missing output is `-`."""
     rows = (line.split("\t") for line in summary.stdout.splitlines())
     yield from ((path, date) for path, date, *rest in (row for row in rows if len(row) > 4) if date != "date")

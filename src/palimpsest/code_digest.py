@@ -1,6 +1,6 @@
 """Digest of the code that a job runs: statements of the modules that its stage imports.
 
-Snakemake sees a stage's command but not the code behind it. The digest stands among a rule's parameters: a changed
+Snakemake tracks a stage's command but not the code behind it. The digest is a parameter of the rule: a changed
 statement reruns the rules that import its module, and no others. Comments, docstrings, formatting and dates do not
 enter the digest.
 """
@@ -63,7 +63,7 @@ def digest_of(files: Iterable[str]) -> str:
 
 @cache
 def file_digest(file: str, modified: int, size: int) -> str:
-    """Return the digest of a file's statements; date and size are there for the cache, which keeps it by them.
+    """Return the digest of a file's statements; date and size are keys of the cache.
 
     Raises:
         CodeError: the file is no valid Python.
@@ -115,11 +115,11 @@ def write_value(value: object, parts: list[str]) -> None:
 
 
 NOTATION = {"kind", "type_comment"}
-"""Fields of a syntax tree that tell how it was written: the prefix of u"text", and types in comments."""
+"""Fields of a syntax tree that concern notation only: the prefix of u"text", and types in comments."""
 
 
 def is_docstring(node: ast.AST) -> bool:
-    """Return whether a statement is text alone: the docstring of a module, class, function or attribute."""
+    """Return whether a statement consists of a text: the docstring of a module, class, function or attribute."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
@@ -134,23 +134,23 @@ def import_graph() -> grimp.ImportGraph:
         return grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
     except SourceSyntaxError as error:
         file = os.path.relpath(error.filename)
-        digest_of([file])  # raises the error with Python's own words
+        digest_of([file])  # raises the error with Python's message
         raise CodeError(f"{file}, line {error.lineno}: invalid syntax; correct the file") from error
 
 
 def sources(modules: Iterable[str]) -> list[str]:
     """Return the files of modules and of all their imports, relative to the repository's root, sorted.
 
-    The packages around a module are imported before it, and the imports of these packages too. A module that is
-    imported by name at run time, as a method or a kind of task, has to be given here; the `TABLES` are left out.
+    The packages around a module are imported before it, so they and their imports are included. ``modules`` has to
+    list modules imported by name at run time, as methods and kinds of task. The `TABLES` are left out.
     """
     graph = import_graph()
     closure: set[str] = set()
     added = set(modules)
     while added:
         closure |= added
-        found = {name for module in added for name in graph.find_upstream_modules(module)}
-        added = {package for module in closure | found for package in with_packages(module)} - closure
+        imports = {name for module in added for name in graph.find_upstream_modules(module)}
+        added = {package for module in closure | imports for package in with_packages(module)} - closure
     return sorted({str(file_of(name)) for name in closure - TABLES})
 
 

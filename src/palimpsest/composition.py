@@ -1,12 +1,12 @@
-"""Two tasks on one picture: a grey photograph in colour, and that in the style of van Gogh.
+"""Composition of two tasks on one picture, as a grey photograph coloured and painted in the style of van Gogh.
 
-The study composes residual networks in three ways ("Resblock 連結"), of which it gives the names. They are read as:
+The study names three ways to compose residual networks ("Resblock 連結"), implemented here as:
 
 ``two-stage``   two whole passes, picture → first task → picture → second task; for any method
-``sequential``  one pass, at each place the blocks of the first task and then those of the second
-``alternate``   one pass, the blocks of both in turn: first₁ second₁ first₂ second₂ …
+``sequential``  one pass; in each group of blocks those of the first task, then those of the second
+``alternate``   one pass; in each group the blocks of both in turn: first₁ second₁ first₂ second₂ …
 
-In one pass the first task's input goes in, and the second task's head answers. Masks have a fourth way:
+In one pass the network gets the first task's input and has the second task's head. Masks have a fourth way:
 
 ``blend``       weights ∘ (α · mask₁ + (1 − α) · mask₂), between two tasks of one kind
 """
@@ -34,13 +34,13 @@ from palimpsest.tasks.base import Batch, Task
 log = logging.getLogger(__name__)
 
 Answer = Callable[[Batch], Tensor]
-"""From a batch, of which only the picture is looked at, to the prediction of a task."""
+"""Function from a batch, of which it uses only the pictures, to the prediction of a task."""
 
 Blocks = Iterable[nn.Module]
 
 
 def two_stage(first: Predictor, second: Predictor) -> Answer:
-    """The second task on the first one's picture, rounded to 8 bits as a saved picture is."""
+    """Return the second task on the first one's picture, which is rounded to 8 bits as in a saved file."""
 
     def answer(batch: Batch) -> Tensor:
         painted = torch.from_numpy(first.task.paint(first.answer(batch))).permute(0, 3, 1, 2)
@@ -50,24 +50,24 @@ def two_stage(first: Predictor, second: Predictor) -> Answer:
 
 
 def sequential(first: Predictor, second: Predictor) -> Answer:
-    """The first task's blocks, and then the second one's, between the halves of the auto-encoder of both."""
+    """Return one pass through the shared auto-encoder with the first task's blocks before the second one's."""
     return in_one_pass(first, second, chain)
 
 
 def alternate(first: Predictor, second: Predictor) -> Answer:
-    """Blocks of both tasks in turn, between the halves of the auto-encoder of both."""
-    return in_one_pass(first, second, lambda one, other: chain.from_iterable(zip(one, other, strict=True)))
+    """Return one pass through the shared auto-encoder with the blocks of both tasks in turn."""
+    return in_one_pass(first, second, lambda *blocks: chain.from_iterable(zip(*blocks, strict=True)))
 
 
 def in_one_pass(first: Predictor, second: Predictor, order: Callable[[Blocks, Blocks], Blocks]) -> Answer:
-    """The blocks of two residual networks at each place in an order made of those of both."""
-    one, other = first.network, second.network
-    assert isinstance(one, ResblockNetwork) and isinstance(other, ResblockNetwork)
-    deep = list(order(one.blocks.deep, other.blocks.deep))
-    rising = list(order(one.blocks.rising, other.blocks.rising))
+    """Return one pass through the shared auto-encoder; ``order`` merges each group of both tasks' blocks."""
+    encoder, decoder = first.network, second.network
+    assert isinstance(encoder, ResblockNetwork) and isinstance(decoder, ResblockNetwork)
+    deep = list(order(encoder.blocks.deep, decoder.blocks.deep))
+    rising = list(order(encoder.blocks.rising, decoder.blocks.rising))
 
     def answer(batch: Batch) -> Tensor:
-        output = other.decode(one.encode(first.inputs(batch)), deep, rising)
+        output = decoder.decode(encoder.encode(first.inputs(batch)), deep, rising)
         return second.task.prediction(output, batch)
 
     return answer
@@ -78,30 +78,30 @@ IN_FULL: Mapping[str, Callable[[Predictor, Predictor], Answer]] = {
     "sequential": sequential,
     "alternate": alternate,
 }
-"""The ways in which both tasks take part in full."""
+"""Ways that use all weights of both tasks, unlike a blend."""
 
 
 @torch.no_grad()
 def blend(first: Predictor, second: Predictor, alpha: float, pictures: Iterable[Batch]) -> Predictor:
-    """A network between two, at 1 the first task's and at 0 the second one's: masks, BatchNorm's affine part, head.
+    """Interpolate masks, BatchNorm's affine part and head, from the first task (``alpha`` 1) to the second (0).
 
-    BatchNorm's running statistics are those of neither network's mixture, and are measured anew on ``pictures``.
+    The running statistics of BatchNorm cannot be interpolated and are measured anew on ``pictures``.
     Source: Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, UAI 2018.
 
     Raises:
-        SettingsError: the heads of the two are not of one width.
+        SettingsError: the heads differ in width.
     """
     network = copy.deepcopy(second.network)
-    others = first.network.state_dict()
+    first_state = first.network.state_dict()
     for name, tensor in network.state_dict().items():
-        if tensor.shape != others[name].shape:
+        if tensor.shape != first_state[name].shape:
             raise SettingsError(
-                f"compositions: {first.task.name} and {second.task.name} cannot be blended: {name} has the shape "
-                f"{tuple(others[name].shape)} in the one and {tuple(tensor.shape)} in the other"
+                f"compositions: {first.task.name} and {second.task.name} cannot be blended: {name} has the shapes "
+                f"{tuple(first_state[name].shape)} and {tuple(tensor.shape)}; blend two tasks with equal outputs"
             )
         if tensor.is_floating_point():
-            # of a weight that one mask alone keeps its share is left, and of one that both keep all, bit for bit
-            tensor.lerp_(others[name], alpha)
+            # A weight that both masks keep stays the same bit for bit; one mask alone contributes its fraction.
+            tensor.lerp_(first_state[name], alpha)
     blended = Predictor(network, second.task)
     update_bn((blended.inputs(batch) for batch in pictures), network)
     return blended
@@ -109,12 +109,12 @@ def blend(first: Predictor, second: Predictor, alpha: float, pictures: Iterable[
 
 @dataclass(frozen=True)
 class Composed:
-    """One answer that two tasks give together, or that one of them gives alone."""
+    """Function of both tasks together or of one of them alone, with its name in tables and figures."""
 
     way: str
     answer: Answer
     task: Task
-    """Whose prediction the answer is."""
+    """Task whose prediction `answer` returns."""
     title: str
     alpha: float | None = None
 
@@ -126,7 +126,7 @@ def compositions(
     prepared: Mapping[str, Prepared],
     device: torch.device,
 ) -> Iterator[Composed]:
-    """Each task alone, and then the two in every way of the settings; a blend's networks one after the other."""
+    """Yield each task alone, then both in every way of the settings; a blend yields its networks one by one."""
     yield Composed("first alone", first.answer, first.task, first.task.name)
     yield Composed("second alone", second.answer, second.task, second.task.name)
     for way in settings.ways:
@@ -143,7 +143,7 @@ def compositions(
 
 
 def training_pictures(prepared: Prepared, number: int, device: torch.device) -> Iterator[Batch]:
-    """The first training pictures, whole, in batches of one size as far as there are so many."""
+    """Yield the first training pictures, uncropped, in batches; their number is rounded up to whole batches."""
     batches = evaluation_batches(prepared, "train", min(number, BATCH_SIZE))
     for batch in islice(batches, -(-number // BATCH_SIZE)):
         yield {name: tensor.to(device) for name, tensor in batch.items()}
@@ -152,16 +152,16 @@ def training_pictures(prepared: Prepared, number: int, device: torch.device) -> 
 def metric_rows(
     composed: Composed, tasks: Sequence[Task], prepared: Mapping[str, Prepared], device: torch.device
 ) -> Iterator[dict[str, object]]:
-    """An answer measured as if it were that of each of these tasks, on the task's whole validation split."""
+    """Yield the metrics of a composition under each of these tasks, on the task's whole validation split."""
     for task in tasks:
-        found = measure(composed.answer, task, prepared[task.name], device, samples=0)
-        log.info("%s, as %s: %s", composed.title, task.name, headline(found.metrics))
-        for metric, value in found.metrics.items():
+        measured = measure(composed.answer, task, prepared[task.name], device, samples=0)
+        log.info("%s, as %s: %s", composed.title, task.name, headline(measured.metrics))
+        for metric, value in measured.metrics.items():
             yield {
                 "way": composed.way,
                 "alpha": composed.alpha,
                 "task": task.name,
                 "metric": metric,
                 "value": value,
-                "images": found.images,
+                "images": measured.images,
             }

@@ -11,24 +11,24 @@ from palimpsest.schema import Name, SettingsGroup
 
 
 class CompositionSettings(SettingsGroup):
-    """Two tasks of one method on one picture (`palimpsest.composition`)."""
+    """Settings of one composition."""
 
     first: Name
-    """The task whose input is seen."""
+    """Task that provides the input."""
     second: Name
-    """The task that answers."""
+    """Task that provides the prediction."""
     method: str
     ways: Annotated[list[Literal["two-stage", "sequential", "alternate", "blend"]], Field(min_length=1)]
     """`two-stage`: one network after the other; `sequential`, `alternate`: one pass through the residual blocks of
-    both; `blend`: one network between both, for masks."""
+    both; `blend`: interpolated networks, for masks."""
     steps: Annotated[int, Field(ge=2)] = 5
-    """How many networks a blend has, from the first task's to the second's."""
+    """Number of networks of a blend, from the first task's to the second's."""
     pictures: Annotated[int, Field(ge=1)] = 64
-    """Training pictures of each task on which a blend's BatchNorm is calibrated, rounded up to whole batches."""
+    """Training pictures of each task for the BatchNorm statistics of a blend, rounded up to whole batches."""
 
     @property
     def name(self) -> str:
-        """What its folder is called."""
+        """Name of its folder."""
         return f"{self.method}-{self.first}+{self.second}"
 
     @field_validator("method")
@@ -42,23 +42,23 @@ class CompositionSettings(SettingsGroup):
     @classmethod
     def _are_possible(cls, ways: list[str], info: ValidationInfo) -> list[str]:
         method = info.data.get("method")
-        possible = ways_of(method) if method else ways  # of an unknown one only that is told
+        possible = ways_of(method) if method else ways  # an unknown method has its own error
         for way in ways:
             if way not in possible:
-                raise ValueError(f"{method} has no {way!r}; it has {', '.join(possible)}")
-        if len({*ways}) < len(ways):
-            raise ValueError(f"one stands twice in {ways}")
+                raise ValueError(f"{method} cannot compose by {way!r}; use {', '.join(possible)}")
+            if ways.count(way) > 1:
+                raise ValueError(f"duplicate entry {way!r}; remove one")
         return ways
 
     @model_validator(mode="after")
     def _has_two_tasks(self) -> typing.Self:
         if self.first == self.second:
-            raise ValueError(f"first and second have to be two tasks, found {self.first} twice")
+            raise ValueError(f"first and second are both {self.first}; name two tasks")
         return self
 
 
 def ways_of(method: str) -> list[str]:
-    """The ways in which two tasks of a method can be composed."""
+    """Return the ways in which two tasks of a method can be composed."""
     entry = entry_of(method)
     return [
         "two-stage",

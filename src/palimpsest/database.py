@@ -1,4 +1,4 @@
-"""MLflow's database looked at without MLflow, which takes seconds to import: can this MLflow work with it?"""
+"""Checks of MLflow's database without an import of MLflow, which takes seconds."""
 
 import importlib.util
 import os
@@ -13,32 +13,32 @@ from palimpsest.errors import StorageError
 from palimpsest.layout import TRACKING_DATABASE
 
 VERSION = re.compile(r'^(down_)?revision\s*=\s*"(\w+)"', re.MULTILINE)
-"""Lines of a migration of MLflow that name its version, and the version before it."""
+"""Lines of an MLflow migration that name its version and the version before it."""
 
 
 def address(path: Path) -> str:
     """Return the address of an SQLite database for MLflow: absolute where possible.
 
-    MLflow keeps a database open under its address, so that a relative one means the first folder for ever.
-    Characters with a meaning in addresses leave no choice: MLflow quotes them in one place and not in the other.
+    MLflow caches open databases by address, so a relative address would keep pointing into the first folder. A
+    path with ``?``, ``#`` or ``%`` has to be relative: MLflow quotes these in one place and not in another.
     """
-    whole = str(path.absolute())
-    return f"sqlite:///{os.path.relpath(path) if set(whole) & set('?#%') else whole}"
+    absolute = str(path.absolute())
+    return f"sqlite:///{os.path.relpath(path) if set(absolute) & set('?#%') else absolute}"
 
 
 def check(*, to_write: bool = True) -> None:
-    """Refuse a database that this MLflow cannot use, and say by which command it can; a missing one is made later.
+    """Refuse a database that this MLflow cannot use; accept a missing one, which is made later.
 
     Raises:
-        StorageError: the database is of another MLflow, is damaged, no database, or write-protected; or the path of
-            the folder is one with which MLflow cannot work.
+        StorageError: the database is of another MLflow, damaged, no database, or write-protected, or MLflow cannot
+            handle the path of the folder. The message contains the command that repairs it.
     """
     path = TRACKING_DATABASE
     check_folder()
     if is_missing(path):
         return
     if not path.is_file():
-        raise StorageError(f"{path}: is no file; {away(path, 'moved')}")
+        raise StorageError(f"{path}: is not a file; {away(path, 'moved')}")
     if to_write and not os.access(path, os.W_OK):
         raise StorageError(f"{path}: is write-protected; run `chmod u+w {path}`")
     version, (known, latest) = version_of(path), versions()
@@ -53,10 +53,10 @@ def check(*, to_write: bool = True) -> None:
 
 
 def check_folder() -> None:
-    """Refuse a folder in which MLflow would fail, or write elsewhere.
+    """Refuse a folder in which MLflow would fail or write elsewhere.
 
     Raises:
-        StorageError: the path is not Unicode, or holds both kinds of quotation marks.
+        StorageError: the path is not UTF-8, or contains both kinds of quotation marks.
     """
     folder = os.fsencode(Path.cwd())
     try:
@@ -64,50 +64,50 @@ def check_folder() -> None:
     except UnicodeDecodeError:
         raise StorageError(f"{Path.cwd()}: the path of this folder is not UTF-8; rename the folder") from None
     if b'"' in folder and b"'" in folder:
-        raise StorageError(f"{Path.cwd()}: the path of this folder holds both ' and \"; rename the folder")
+        raise StorageError(f"{Path.cwd()}: the path of this folder contains both ' and \"; rename the folder")
 
 
 def is_missing(path: Path) -> bool:
-    """Return whether there is no database, or an empty file in its place."""
+    """Return whether the database does not exist or is an empty file."""
     return not path.exists() or (path.is_file() and path.stat().st_size == 0)
 
 
 def version_of(path: Path) -> str:
-    """Return the version of MLflow's tables, as `version_num` of the table `alembic_version`; the latest if locked.
+    """Return `version_num` of the table `alembic_version`, MLflow's version of its tables; the latest if locked.
 
     Raises:
-        StorageError: the file cannot be read, is damaged or not a database of MLflow.
+        StorageError: the file cannot be read, is damaged or is not a database of MLflow.
     """
     try:
-        uri = f"{path.absolute().as_uri()}?mode=rw"  # read-only could not roll back what a killed job left
+        uri = f"{path.absolute().as_uri()}?mode=rw"  # read-only, SQLite could not roll back a killed job
         with closing(sqlite3.connect(uri, uri=True, timeout=1)) as database:
             row = database.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:
         if error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            return versions()[1]  # somebody works with it
+            return versions()[1]  # another process uses it
         if error.sqlite_errorname.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
             raise StorageError(f"{path}: is damaged or no database ({error}); {away(path, 'damaged')}") from error
         if "no such table" not in str(error):
-            raise StorageError(f"{path}: cannot be read ({error}); see that it can be read and written") from error
+            raise StorageError(f"{path}: cannot be read ({error}); make it readable and writable") from error
         row = None
     if row is None:
-        raise StorageError(f"{path}: is no database of MLflow; {away(path, 'moved')}")
+        raise StorageError(f"{path}: is not a database of MLflow; {away(path, 'moved')}")
     return str(row[0])
 
 
 def away(path: Path, ending: str) -> str:
-    """Return the command that moves a file out of the way; the runs in it stay readable there."""
+    """Return the advice to rename a database, which keeps its runs readable."""
     return f"run `mv {path} {path}.{ending}`, and the next run makes a new one"
 
 
 @cache
 def versions() -> tuple[frozenset[str], str]:
-    """Return all versions of tables that the installed MLflow knows, and the latest; none if it hides them."""
+    """Return all table versions of the installed MLflow and the latest; empty values if they cannot be found."""
     spec = importlib.util.find_spec("mlflow")
     known: set[str] = set()
     before: set[str] = set()
-    for place in (spec and spec.submodule_search_locations) or ():
-        for migration in Path(place, "store", "db_migrations", "versions").glob("*.py"):
+    for folder in (spec and spec.submodule_search_locations) or ():
+        for migration in Path(folder, "store", "db_migrations", "versions").glob("*.py"):
             for is_before, version in VERSION.findall(migration.read_text(encoding="utf-8")):
                 (before if is_before else known).add(version)
     latest = known - before

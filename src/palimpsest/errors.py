@@ -1,4 +1,4 @@
-"""The errors that a user can mend: one line each that says what is wrong, where, and how to mend it."""
+"""Errors that a user can fix. Each is one line: what is wrong, where, and what to do."""
 
 import difflib
 import errno
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What the system says of a full disk, a quota that is used up, and a file larger than is allowed."""
+"""Error numbers of a full disk, an exhausted quota and a file over the size limit."""
 
 FULL_DATABASE = "database or disk is full"
-"""What SQLite makes of that, and hence SQLAlchemy and MLflow; of a quota it says SQLITE_IOERR_WRITE."""
+"""SQLite's message for a full disk, which SQLAlchemy and MLflow repeat; a quota gives SQLITE_IOERR_WRITE."""
 
 
 class PalimpsestError(Exception):
@@ -20,19 +20,19 @@ class PalimpsestError(Exception):
 
 
 class SettingsError(PalimpsestError):
-    """A setting is unknown, out of range or contradicts another; names the key's full path."""
+    """Error in the settings: an unknown key, a bad value or a contradiction. The message names the key's path."""
 
 
 class DataError(PalimpsestError):
-    """A picture, an annotation or a weights file is missing, unreadable or wrong; names the file."""
+    """Error in a picture, an annotation or a weights file. The message names the file."""
 
 
 class StorageError(PalimpsestError):
-    """A file cannot be written; or a stored task is damaged or of another network: says what was expected."""
+    """Error of a file that cannot be written, or of a stored task that is damaged or of another network."""
 
 
 class TrainingError(PalimpsestError):
-    """Training cannot go on, as with a loss that is not a number."""
+    """Error that stops a training, as a loss that is not finite."""
 
 
 class CodeError(PalimpsestError):
@@ -40,12 +40,12 @@ class CodeError(PalimpsestError):
 
 
 def printable(text: str) -> str:
-    """The text, with what is not Unicode in it escaped, as a Latin-1 file name: any file and terminal takes it."""
+    """Return a text that any UTF-8 stream accepts: surrogates, as from a Latin-1 file name, become escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def no_space(error: BaseException | None) -> bool:
-    """Whether there was no room for what was to be written: says the error itself, or one that it came of."""
+    """Return whether an error, or one that caused it, is due to a lack of disk space."""
     while error is not None:
         if (
             (isinstance(error, OSError) and error.errno in FULL)
@@ -58,15 +58,15 @@ def no_space(error: BaseException | None) -> bool:
 
 
 def unwritten(path: Path | str, error: BaseException, what: str = "written") -> str:
-    """`<path>: cannot be written (<why>)`, and what to do where that is for want of room."""
-    why = getattr(error, "strerror", None) or getattr(error, "orig", None) or error  # the system's, SQLite's
-    line = str(why).partition("\n")[0]
-    mend = "; make room and run the same command again" if no_space(error) else ""
-    return f"{path}: cannot be {what} ({line}){mend}"
+    """Return the message `<path>: cannot be written (<reason>)`, with advice if the disk is full."""
+    reason = getattr(error, "strerror", None) or getattr(error, "orig", None) or error  # the system's, SQLite's
+    line = str(reason).partition("\n")[0]
+    advice = "; make room and run the same command again" if no_space(error) else ""
+    return f"{path}: cannot be {what} ({line}){advice}"
 
 
 def explained(error: BaseException) -> str | None:
-    """The line that tells the user of an error; None of one that is no matter of the user's."""
+    """Return the line that explains an error to the user; None for an error that the user cannot fix."""
     if isinstance(error, PalimpsestError):
         return str(error)
     if isinstance(error, UnicodeEncodeError) and "utf" not in error.encoding:  # of the name of a file
@@ -79,10 +79,10 @@ def explained(error: BaseException) -> str | None:
 
 
 def known(name: str, names: Iterable[str], what: str) -> str:
-    """The name, if it is one of these.
+    """Return ``name`` if it is one of ``names``.
 
     Raises:
-        SettingsError: it is not; says which is nearest.
+        SettingsError: it is not; the message proposes the nearest one.
     """
     choices = list(names)
     if name not in choices:
@@ -91,7 +91,7 @@ def known(name: str, names: Iterable[str], what: str) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return `; did you mean …?` with the most similar of the names, or all of them where none is similar."""
+    """Return `; did you mean …?` with the most similar name, or a list of all names if none is similar."""
     choices = list(map(str, names))
     if not choices:
         return "; there is none"

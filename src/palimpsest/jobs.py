@@ -1,6 +1,6 @@
-"""Cuts of the settings: what a single job of the pipeline depends on.
+"""Settings of single jobs: the part of all settings that decides a job's output.
 
-The pipeline reruns a job when its cut changes, so nothing else of the settings may reach the job's output.
+The pipeline reruns a job when these settings change. No other settings may reach the job's output.
 """
 
 from pathlib import Path
@@ -48,7 +48,8 @@ class TaskTraining(SettingsGroup):
 
     name: str
     settings: AnyTask
-    """Without the task's overrides of the training, which are applied here and in `TrainingJob.training`."""
+    """Settings of the task, without its overrides of the training: these are in the other fields and in
+    `TrainingJob.training`."""
     pictures: CropSettings
     batch_size: int
     steps: int
@@ -62,9 +63,9 @@ class TrainingJob(SettingsGroup):
     method_settings: SerializeAsAny[SettingsGroup] | None
     network: AnyNetwork
     base: BaseSettings | None
-    """None unless this training makes the base network."""
+    """Settings of the base network, if this training makes it."""
     training: TrainingSettings
-    """With the overrides of the first task applied."""
+    """Settings of the training, with the overrides of the first task."""
     tasks: tuple[TaskTraining, ...]
 
     @property
@@ -78,7 +79,7 @@ class TrainingJob(SettingsGroup):
         return {**values, "tasks": {task.pop("name"): task for task in values["tasks"]}}
 
     def files(self) -> list[Path]:
-        """Return the files that the settings name, beside prepared arrays and stored tasks, each once."""
+        """Return the files named in the settings, each once, without prepared arrays and stored tasks."""
         encoder = [self.base.encoder_weights] if self.base and self.base.encoder_weights else []
         return list(dict.fromkeys([*encoder, *(path for task in self.tasks for path in task.settings.files())]))
 
@@ -97,13 +98,13 @@ class EvaluationJob(SettingsGroup):
 
 
 class CompositionJob(EvaluationJob):
-    """Settings that decide the composition of two tasks of one method; `sequence` are these two."""
+    """Settings that decide the composition of two tasks of one method; `sequence` lists these two."""
 
     composition: CompositionSettings
 
 
 def preparation_job(settings: Settings, task: str) -> PreparationJob:
-    """Return the cut that decides the prepared arrays of a task."""
+    """Return the settings that decide the prepared arrays of a task."""
     chosen = settings.tasks[known(task, settings.tasks, "task")]
     return PreparationJob(
         dataset=settings.datasets[chosen.data],
@@ -119,9 +120,9 @@ def preparation_job(settings: Settings, task: str) -> PreparationJob:
 
 
 def training_job(settings: Settings, seed: int, method: str, task: str) -> TrainingJob:
-    """Return the cut that decides the training in which a method learns a task.
+    """Return the settings that decide the training of a method on a task.
 
-    The base network is trained by the method ``base``, its auto-encoder by ``autoencoder``.
+    The method ``base`` trains the base network, ``autoencoder`` its auto-encoder.
     """
     known(task, settings.sequence, "task")
     known(method, [*BASES, *METHODS], "method")
@@ -174,7 +175,7 @@ def without_training(task: TaskSettings) -> TaskSettings:
 
 
 def evaluation_job(settings: Settings, seed: int, method: str) -> EvaluationJob:
-    """Return the cut that decides the measurements of one method."""
+    """Return the settings that decide the measurements of one method."""
     known(method, [FLOOR, *METHODS], "method")
     return EvaluationJob(
         seed=seed,
@@ -189,7 +190,7 @@ def evaluation_job(settings: Settings, seed: int, method: str) -> EvaluationJob:
 
 
 def composition_job(settings: Settings, name: str) -> CompositionJob:
-    """Return the cut that decides one composition, which is made of the first seed's networks."""
+    """Return the settings that decide one composition, which uses the networks of the first seed."""
     composition = settings.composed[known(name, settings.composed, "composition")]
     job = evaluation_job(settings, settings.seeds[0], composition.method)
     pair = [composition.first, composition.second]

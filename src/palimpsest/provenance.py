@@ -13,30 +13,30 @@ from pathlib import Path
 from pydantic import BaseModel
 
 CODE = ("Snakefile", "pipeline", "requirements.lock", "src", "styles")
-"""What decides results beside the settings, which every result names itself."""
+"""Files and folders that decide results, beside the settings."""
 TRACKED = "Snakefile"
-"""File that the repository of the code tracks, and another around the study does not."""
+"""File that the repository of the code tracks. Another repository around the study does not track it."""
 ELSEWHERE = {"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"}
-"""Variables by which git works on another repository than that around the working directory."""
+"""Variables that point git to another repository than the one around the working directory."""
 DIRTY = "-dirty"
-"""Stands behind a commit from which the code differed."""
+"""Suffix of a commit from which the code differed."""
 
 
 class GitError(Exception):
-    """A failure of git; says why in one line."""
+    """Failure of git, with its reason in one line."""
 
 
 def git(*arguments: str) -> str:
-    """Return what a git command prints in the repository around the working directory.
+    """Return the output of a git command in the repository around the working directory.
 
-    Variables that name another repository, as git sets them for its hooks, do not count.
+    Variables that name another repository, as git sets them for its hooks, are ignored.
 
     Raises:
-        GitError: there is no git, no repository, or no such thing in it.
+        GitError: git is not installed, or the command fails, as without a repository.
     """
     around = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "--no-optional-locks", *arguments],
             env={**around, "LC_ALL": "C"},
             capture_output=True,
@@ -46,22 +46,22 @@ def git(*arguments: str) -> str:
         )
     except OSError as error:
         raise GitError(f"git cannot be run ({error.strerror})") from error
-    if done.returncode:
-        raise GitError(reason_in(done.stderr) or f"git {arguments[0]} exited with {done.returncode}")
-    return done.stdout.strip()
+    if process.returncode:
+        raise GitError(reason_in(process.stderr) or f"git {arguments[0]} exited with {process.returncode}")
+    return process.stdout.strip()
 
 
-def reason_in(told: str) -> str:
-    """Return the first line of what git says of a failure, with the command that it proposes, if any."""
-    first, _, below = told.strip().partition("\n")
+def reason_in(message: str) -> str:
+    """Return the first line of an error message of git, with the command that git proposes, if any."""
+    first, _, below = message.strip().partition("\n")
     commands = [line.strip() for line in below.splitlines() if line.strip().startswith("git ")]
     return first.removeprefix("fatal: ") + "".join(f"; run `{command}`" for command in commands[:1])
 
 
 def commit_of_code() -> str:
-    """Return the git commit of the code, ``-dirty`` behind it where the code differs.
+    """Return the git commit of the code, with the suffix ``-dirty`` if the code differs from it.
 
-    A repository around a study that it does not track, as one of a home directory, says nothing of the code.
+    A repository that does not track the study, as one of a home directory, does not count.
 
     Raises:
         GitError: there is no such commit.
@@ -70,16 +70,16 @@ def commit_of_code() -> str:
         around = git("rev-parse", "--show-toplevel")
         raise GitError(f"the repository {around} does not track {Path(TRACKED).absolute()}; commit it to one")
     commit = git("rev-parse", "--verify", "HEAD")
-    # Whatever the user has git show by default.
+    # Explicit options, because the user's git configuration may hide changes.
     changed = git("status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none", "--", *CODE)
     return commit + (DIRTY if changed else "")
 
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """Return `commit_of_code`, or nothing where there is none; the log says why.
+    """Return `commit_of_code`, or an empty text without a commit; the log has the reason.
 
-    Asked once, and first at the start of a job: what is committed later is not what it runs.
+    The value is cached. Each job calls this at its start, since it does not run the code of a later commit.
     """
     try:
         return commit_of_code()
@@ -89,7 +89,7 @@ def code_version() -> str:
 
 
 def say_unrecorded() -> None:
-    """Print one line on stderr where results will name no commit, and why."""
+    """Print one line on stderr, with the reason, if results will have no commit."""
     try:
         commit_of_code()
     except GitError as error:
@@ -97,17 +97,17 @@ def say_unrecorded() -> None:
 
 
 def origin(settings: BaseModel, data_sha256: Mapping[str, str]) -> str:
-    """What measurements were made with, as JSON: the commit, the data of each task, the settings."""
-    made_with = {
+    """Return the origin of measurements as JSON: the commit, the data of each task, the settings."""
+    content = {
         "commit": code_version(),
         "data_sha256": dict(data_sha256),
         "settings": settings.model_dump(mode="json"),
     }
-    return json.dumps(made_with, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def digest(text: str, files: Iterable[Path | str]) -> str:
-    """SHA-256 of a text and of the content of files, in their order."""
+    """Return the SHA-256 of a text and of the content of files, in their order."""
     sha256 = hashlib.sha256(text.encode())
     for path in files:
         sha256.update(hashlib.sha256(Path(path).read_bytes()).digest())

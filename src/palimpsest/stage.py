@@ -1,4 +1,4 @@
-"""What every job of the pipeline does first: read the settings, open its log, and fail in one clear line."""
+"""Entry point of the pipeline's jobs: settings, log, and errors as one line."""
 
 import argparse
 import json
@@ -24,14 +24,14 @@ from palimpsest.storage.atomic import writing
 from palimpsest.sweeps import vary
 
 SNAPSHOT = "PALIMPSEST_SETTINGS"
-"""Environment variable in which the pipeline hands its jobs the settings it was started with."""
+"""Environment variable that passes the settings of the pipeline to its jobs."""
 
 
 def hand_over(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
-    """Have the jobs that this process starts run in this very environment, with these settings.
+    """Set the environment of the jobs that this process starts: these settings and this Python.
 
-    A job that read `params.yaml` itself would see what has been edited since, and its output would be recorded
-    under settings that it was not made with.
+    A job that read `params.yaml` itself could read later edits. Snakemake would then record its output under
+    settings that it was not made with.
     """
     for name, value in machine.KEEP_MEMORY.items():
         os.environ.setdefault(name, value)
@@ -41,33 +41,33 @@ def hand_over(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
 
 
 def handed(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The content of `params.yaml` and what is laid over it: as the pipeline handed them over, if it did."""
-    snapshot = os.environ.get(SNAPSHOT)
-    given = json.loads(snapshot) if snapshot else {"content": read(Path("params.yaml")), "overrides": {}}
-    return given["content"], laid_over(given["overrides"], overrides)
+    """Return the content of `params.yaml` and the overrides, from the pipeline's snapshot if there is one."""
+    text = os.environ.get(SNAPSHOT)
+    snapshot = json.loads(text) if text else {"content": read(Path("params.yaml")), "overrides": {}}
+    return snapshot["content"], laid_over(snapshot["overrides"], overrides)
 
 
 def settings_of_job(overrides: Mapping[str, Any], variant: str | None = None) -> Settings:
-    """The settings of a job; with ``variant`` those of one variant of a sweep."""
-    content, over = handed(overrides)
-    return resolve(content, over) if variant is None else vary(content, over, variant)
+    """Return the settings of a job, or of the ``variant`` of a sweep."""
+    content, merged = handed(overrides)
+    return resolve(content, merged) if variant is None else vary(content, merged, variant)
 
 
 Main = Callable[[Settings, Layout, argparse.Namespace], None]
 
 
 def run(main: Main, description: str | None, *arguments: str) -> None:
-    """Run one stage as a command; ``arguments`` are the names it takes, as ``seed`` for ``--seed``.
+    """Run one stage as a command; ``arguments`` are the names of its options, as ``seed`` for ``--seed``.
 
-    Exit status 1 and one line on stderr for what the user can mend; the log file has the traceback.
+    An error that the user can fix ends it with exit status 1 and one line on stderr; the log has the traceback.
     """
     survive_any_output()
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in arguments:
         parser.add_argument(f"--{name}", required=True, type=int if name == "seed" else str)
-    parser.add_argument("--config", type=settings_in, default={}, help="settings laid over params.yaml, as JSON")
-    parser.add_argument("--variant", help="run it with what params.yaml says of this variant of a sweep")
-    parser.add_argument("--log", type=Path, help="a file that keeps the log")
+    parser.add_argument("--config", type=settings_in, default={}, help="overrides of params.yaml, as JSON")
+    parser.add_argument("--variant", help="variant of a sweep in params.yaml to run (default: the preset itself)")
+    parser.add_argument("--log", type=Path, help="log file (default: stderr)")
     options = parser.parse_args()
     take_interruptions()
     try:
@@ -79,7 +79,7 @@ def run(main: Main, description: str | None, *arguments: str) -> None:
         main(settings, settings.layout, options)
     except (KeyboardInterrupt, Exception) as error:
         if is_interruption(error):
-            fail("interrupted; the next run goes on from the last checkpoint")
+            fail("interrupted; the next run resumes from the last checkpoint")
         message = explained(error)
         note_traceback()
         if message is None:
@@ -88,24 +88,24 @@ def run(main: Main, description: str | None, *arguments: str) -> None:
 
 
 def settings_in(text: str) -> dict[str, Any]:
-    """The mapping that a text is in JSON; the parser refuses what makes this a `ValueError`."""
-    found = json.loads(text)
-    if not isinstance(found, dict):
+    """Return the mapping in a JSON text; argparse turns a `ValueError` into its own message."""
+    settings = json.loads(text)
+    if not isinstance(settings, dict):
         raise ValueError("not a mapping of settings")
-    return found
+    return settings
 
 
 def note_traceback() -> None:
-    """Keep the traceback of the error at hand in the log, as long as there is room for it."""
+    """Write the traceback of the current error to the log, if there is space for it."""
     with suppress(PalimpsestError):
         logging.getLogger("palimpsest").debug("the job has failed", exc_info=True)
 
 
 def fail(message: str) -> None:
-    """Say in one line what is wrong, in the log and on stderr, and end."""
+    """Write one error line to the log and to stderr, and exit with status 1."""
     logger = logging.getLogger("palimpsest")
-    if logger.handlers:  # none where the log could not even be opened
-        with suppress(PalimpsestError):  # a log that cannot be written must not hide what came before
+    if logger.handlers:  # none if the log could not be opened
+        with suppress(PalimpsestError):  # an error of the log must not hide the error that ends the job
             logger.error(message)
     if all(isinstance(handler, logging.FileHandler) for handler in logger.handlers):
         print(f"error: {message}", file=sys.stderr)
@@ -113,7 +113,7 @@ def fail(message: str) -> None:
 
 
 class LogFile(logging.FileHandler):
-    """A log that a job does not go on without; the library would print a traceback for every line."""
+    """Log file whose write errors end the job; `logging` would print a traceback for every line."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
@@ -123,7 +123,7 @@ class LogFile(logging.FileHandler):
         """Write one line.
 
         Raises:
-            StorageError: it cannot be written, as with no space left.
+            StorageError: the file cannot be written, as with no space left.
         """
         assert self.stream is not None
         with writing(self.path):
@@ -132,9 +132,9 @@ class LogFile(logging.FileHandler):
 
 
 def keep_log(path: Path | None) -> None:
-    """Write the log to a file, or to stderr where none is given; a retry goes on in the same file.
+    """Write the log to a file, or to stderr without one; a retry appends to the same file.
 
-    Of several processes that train together the first alone keeps it; the others say only what goes wrong.
+    Of several processes of one training only the first writes the file. The others print warnings to stderr.
     """
     handler: logging.Handler = logging.StreamHandler()
     if not is_rank_zero():

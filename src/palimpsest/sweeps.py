@@ -1,13 +1,13 @@
-"""Sweeps: settings of a method that are compared with those of its preset.
+"""Sweeps: variants of a preset's settings, each compared with the preset for one method.
 
     sweeps:
       mini:                # the preset
         piggyback:         # the method
           momentum-0.9: { method_settings: { piggyback: { score_beta1: 0.9 } } }
 
-A variant is what a preset's settings become with others laid over; `snakemake sweep` trains and measures it. Its
-name is its folder's, and unique across the methods of a preset. A shorter sequence saves time where its first tasks
-say enough.
+A variant overrides settings of its preset; `snakemake sweep` trains and measures it. Its name is also the name of
+its folder, so it is unique across the methods of a preset. A shorter sequence saves time if the first tasks suffice
+for the comparison.
 """
 
 import re
@@ -22,21 +22,21 @@ from palimpsest.params import laid_over, mapping, resolve
 from palimpsest.settings import Settings, Variant
 
 Variants = dict[str, Mapping[str, Any]]
-"""What is laid over, by the variant's name."""
+"""Overrides of each variant, by its name."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 COMPARED = ("network", "networks", "base", "autoencoder", "training", "method_settings")
 """What a variant may change, beside the loss of its tasks and the length of the sequence: all else decides what is
 learned or measured, and figures could not be compared."""
 PLACES = {"base": ("encoder_weights",), "training": ("threads", "accelerator", "devices")}
-"""And what of these it may not: files, and the machine."""
+"""Keys within `COMPARED` that a variant may not change: files, and the machine."""
 
 
 def sweeps_of(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Variants]:
-    """The variants of the chosen preset, by method.
+    """Return the variants of the chosen preset, by method.
 
     Raises:
-        SettingsError: a method or a name is impossible, a name stands twice, or a method cannot be swept.
+        SettingsError: a preset or method is unknown, a name is invalid or duplicate, or a method cannot be swept.
     """
     main = resolve(content, overrides)
     sweeps = mapping(laid_over(content, overrides).get("sweeps") or {}, "sweeps")
@@ -46,10 +46,11 @@ def sweeps_of(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
                 f"sweeps.{preset}: there is no preset {preset!r}{nearest(preset, content['presets'])}"
             )
     chosen = sweeps.get(main.preset) or {}
-    found: dict[str, Variants] = {}
+    variants: dict[str, Variants] = {}
     names: set[str] = set()
     for method, sweep in mapping(chosen, f"sweeps.{main.preset}").items():
-        known(method, METHODS, f"method of sweeps.{main.preset}:")
+        if method not in METHODS:
+            raise SettingsError(f"sweeps.{main.preset}: there is no method {method!r}{nearest(method, METHODS)}")
         if METHODS[method].together:
             raise SettingsError(
                 f"sweeps.{main.preset}.{method}: {method} learns all tasks in one training, and a sweep trains "
@@ -59,20 +60,20 @@ def sweeps_of(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
             mapping(changes, f"sweeps.{main.preset}.{method}.{name}")
             if not NAME.fullmatch(str(name)):
                 raise SettingsError(
-                    f"sweeps.{main.preset}.{method}: {name!r} is no name of letters, digits, - and ."
+                    f"sweeps.{main.preset}.{method}: invalid name {name!r}; use letters, digits, '-' and '.'"
                 )
             if name in names:
-                raise SettingsError(f"sweeps.{main.preset}: {name} stands twice")
+                raise SettingsError(f"sweeps.{main.preset}: duplicate name {name!r}; rename one variant")
             names.add(name)
-        found[method] = dict(sweep)
-    return found
+        variants[method] = dict(sweep)
+    return variants
 
 
 def vary(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str) -> Settings:
-    """The settings of one variant.
+    """Return the settings of one variant.
 
     Raises:
-        SettingsError: there is no such variant, or it changes what cannot be compared.
+        SettingsError: there is no such variant, or it changes a key that a sweep cannot compare.
     """
     main = resolve(content, overrides)
     methods = {
@@ -88,8 +89,8 @@ def vary(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str) ->
     for key in changed(main, varied):
         if key not in COMPARED:
             raise SettingsError(
-                f"sweeps: {name}: changes {key}; a sweep compares {', '.join(COMPARED)}, losses of tasks and"
-                " shorter sequences alone"
+                f"sweeps: {name}: a variant cannot change {key}; change {', '.join(COMPARED)}, losses of tasks or"
+                " the length of the sequence only"
             )
     base, first, seed = shared_base(method), main.base_task, main.seeds[0]
     own_base = training_job(varied, seed, base, first) != training_job(main, seed, base, first)
@@ -97,40 +98,43 @@ def vary(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str) ->
 
 
 def shared_base(method: str) -> str:
-    """The training of `BASES` that a method stands on, be it by way of another method."""
+    """Return the training of `BASES` that a method builds on, directly or through another method."""
     while method not in BASES:
         method = METHODS[method].base
     return method
 
 
-def changed(one: Settings, other: Settings) -> list[str]:
-    """The settings in which two differ; of groups that can be compared what in them cannot."""
-    keys = [key for key in Settings.model_fields if getattr(one, key) != getattr(other, key)]
-    if other.sequence == one.sequence[: len(other.sequence)]:
+def changed(main: Settings, varied: Settings) -> list[str]:
+    """Return the keys that a variant changes, without losses of tasks and a shorter sequence.
+
+    They are keys of the top level, `tasks.<name>`, and those listed in `PLACES`.
+    """
+    keys = [key for key in Settings.model_fields if getattr(main, key) != getattr(varied, key)]
+    if varied.sequence == main.sequence[: len(varied.sequence)]:
         keys = [key for key in keys if key != "sequence"]
     if "tasks" in keys:
         keys.remove("tasks")
-        keys += [f"tasks.{name}" for name in one.tasks if but_for_loss(one, name) != but_for_loss(other, name)]
+        keys += [f"tasks.{name}" for name in main.tasks if but_for_loss(main, name) != but_for_loss(varied, name)]
     for group, names in PLACES.items():
-        before, after = getattr(one, group), getattr(other, group)
+        before, after = getattr(main, group), getattr(varied, group)
         keys += [f"{group}.{key}" for key in names if getattr(before, key) != getattr(after, key)]
     return keys
 
 
 def but_for_loss(settings: Settings, task: str) -> dict[str, Any]:
-    """What a task is, whatever loss it is learned by."""
+    """Return the settings of a task without its loss."""
     return settings.tasks[task].model_dump(exclude={"loss"})
 
 
 def measured_below(results: Path) -> list[Path]:
-    """The tables of sweeps in a preset's folder of results, one for each method; see `Layout.sweep`."""
+    """Return the tables of sweeps in a preset's folder of results, one per method; see `Layout.sweep`."""
     return sorted(path for path in (results / "sweep").glob("*.csv") if not path.stem.endswith("-settings"))
 
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings as one: `{"base": {"steps": 3}}` → `{"base.steps": 3}`."""
-    found: dict[str, Any] = {}
+    """Return nested settings under dotted keys: `{"base": {"steps": 3}}` → `{"base.steps": 3}`."""
+    leaves: dict[str, Any] = {}
     for key, value in settings.items():
         inner = flat(value) if isinstance(value, Mapping) else {"": value}
-        found |= {f"{key}.{rest}".rstrip("."): leaf for rest, leaf in inner.items()}
-    return found
+        leaves |= {f"{key}.{rest}".rstrip("."): leaf for rest, leaf in inner.items()}
+    return leaves

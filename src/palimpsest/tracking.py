@@ -1,6 +1,6 @@
-"""MLflow runs: one per training, found again by its tags, continued by a retry, never left RUNNING.
+"""MLflow runs: one per training, identified by its tags, continued by a retry, never left RUNNING.
 
-The database is `mlflow.db` in the repository's root, which `mlflow ui` opens there without flags.
+The database is `mlflow.db` in the repository's root, where `mlflow ui` opens it without flags.
 """
 
 import logging
@@ -24,7 +24,7 @@ from palimpsest.processes.file_locks import exclusive
 from palimpsest.provenance import DIRTY, code_version
 from palimpsest.storage.atomic import replacing
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # mlflow reads it at import
 import mlflow
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
@@ -33,24 +33,24 @@ from sqlalchemy.exc import DatabaseError
 if TYPE_CHECKING:
     from palimpsest.analysis.forgetting import Cell
 
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback of what it raises too
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # logs a traceback and raises too
 
 Tags = Mapping[str, str]
 LOCK = TRACKING_DATABASE.with_suffix(".db.lock")
-"""MLflow's own making of tables fails in all but one of the processes that try it at the same time."""
+"""Lock for the creation of MLflow's tables: of several processes at the same time all but one would fail."""
 COMPLETING = TRACKING_DATABASE.with_suffix(".db.completing")
-"""Locked by who completes runs: the base network's is completed by methods that are measured at the same time."""
+"""Lock for the completion of runs: methods that are measured at the same time complete the base network's run."""
 IDENTITY = ("preset", "seed", "method", "task")
-"""The tags that say which training a run is."""
+"""Tags that identify the training of a run."""
 
 
 def training_tags(scope: str, seed: int, method: str, task: str) -> dict[str, str]:
-    """The tags that say which training a run is, and which rule made it. ``scope`` is `Layout.scope`."""
+    """Return the tags that identify a training and its rule. ``scope`` is `Layout.scope`."""
     return {"preset": scope, "seed": str(seed), "method": method, "task": task, "rule": "train"}
 
 
 def code_tags(version: str) -> dict[str, str]:
-    """The tags that lead back to the code, from what `provenance.code_version` says."""
+    """Return the tags of the code for a ``version`` of `provenance.code_version`."""
     if not version:
         return {}
     changed = str(version.endswith(DIRTY)).lower()
@@ -58,7 +58,7 @@ def code_tags(version: str) -> dict[str, str]:
 
 
 class Run:
-    """One training's run."""
+    """Run of one training."""
 
     def __init__(self, client: Any, run_id: str) -> None:
         self.client = client
@@ -66,7 +66,7 @@ class Run:
         self.logged = self._last_step()
 
     def _last_step(self) -> int:
-        """The last step whose metrics the run already holds: a resumed training does not log them twice."""
+        """Return the last step whose metrics are in the run; a resumed training must not log them twice."""
         history = self.client.get_metric_history(self.run_id, "loss")
         return max((int(metric.step) for metric in history), default=-1)
 
@@ -76,7 +76,7 @@ class Run:
         self.client.log_batch(self.run_id, params=parameters)
 
     def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Log the epochs that the run does not hold yet."""
+        """Log the epochs that are not in the run yet."""
         now = int(time.time() * 1000)
         new = [entry for entry in history if entry["step"] > self.logged]
         metrics = [
@@ -90,7 +90,7 @@ class Run:
             self.logged = int(new[-1]["step"])
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log final figures."""
+        """Log final metrics."""
         now = int(time.time() * 1000)
         self.client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, step) for k, v in values.items()])
 
@@ -100,31 +100,31 @@ class Run:
             self.client.set_tag(self.run_id, key, value)
 
     def file(self, path: Path, folder: str | None = None) -> None:
-        """Keep a copy of a file with the run, whole or not at all: MLflow's own copy would stay half-done."""
-        kept = Path(url2pathname(urlsplit(self.client.get_run(self.run_id).info.artifact_uri).path))
-        with replacing(kept / (folder or "") / path.name) as temporary:
+        """Copy a file to the run's artifacts, whole or not at all; MLflow's own copy may stay incomplete."""
+        artifacts = Path(url2pathname(urlsplit(self.client.get_run(self.run_id).info.artifact_uri).path))
+        with replacing(artifacts / (folder or "") / path.name) as temporary:
             shutil.copyfile(path, temporary)
 
 
 class NoRun:
-    """Takes what a run would log, and keeps nothing."""
+    """Run that logs nothing."""
 
     def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Nothing."""
+        """Ignore the epochs."""
 
     def metrics(self, values: Mapping[str, float]) -> None:
-        """Nothing."""
+        """Ignore the metrics."""
 
     def tags(self, values: Tags) -> None:
-        """Nothing."""
+        """Ignore the tags."""
 
 
 @contextmanager
 def telling_of_the_database() -> Iterator[None]:
-    """Turn what SQLite cannot do into one line, in place of MLflow's statement and SQLAlchemy's background.
+    """Turn an error of SQLite into one line, without MLflow's statement and SQLAlchemy's background.
 
     Raises:
-        StorageError: the database cannot be written, as with no space left, or has become damaged.
+        StorageError: the database cannot be written, as with no space left, or is damaged.
     """
     try:
         yield
@@ -133,24 +133,22 @@ def telling_of_the_database() -> Iterator[None]:
         if not isinstance(failed, DatabaseError):
             raise
         if not no_space(failed):
-            database.check()  # tells more, where the database itself is at fault
+            database.check()  # raises a more precise error for a fault of the database itself
         raise StorageError(unwritten(TRACKING_DATABASE, failed)) from error
 
 
 @telling_of_the_database()
 def connect(*, to_write: bool = True) -> Any:
-    """Return a client of the project's own database, made when missing: of jobs that come first together, by one.
+    """Return a client of the project's database; make the database if it is missing, in one job at a time.
 
-    MLflow makes its tables in many steps, and cannot go on with a database that has but some of them.
+    MLflow makes its tables in many steps and cannot use a database that lacks some of them.
 
     Raises:
         StorageError: the database cannot be made, or MLflow cannot work with it; see `database.check`.
     """
     database.check(to_write=to_write)
     mlflow.set_tracking_uri(database.address(TRACKING_DATABASE))
-    if database.is_missing(
-        TRACKING_DATABASE
-    ):  # what is there is whole, and to look something up nothing is written
+    if database.is_missing(TRACKING_DATABASE):  # an existing one is complete: a look-up then writes nothing
         with exclusive(LOCK):
             make_database()
     return mlflow.MlflowClient()
@@ -164,53 +162,53 @@ def make_database() -> None:
 
 
 def experiment_name(scope: str) -> str:
-    """What a preset's experiment is called; all variants of a sweep have one together."""
+    """Return the name of a preset's experiment; all variants of its sweeps share one."""
     return f"palimpsest-{scope.partition('/')[0]}"
 
 
 def experiment_of(client: Any, scope: str) -> str:
-    """The identifier of a preset's experiment, created when missing."""
+    """Return the identifier of a preset's experiment; create the experiment if it is missing."""
     name = experiment_name(scope)
     with exclusive(LOCK):
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
+        experiment = client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
         return str(client.create_experiment(name, artifact_location=TRACKING_ARTIFACTS.resolve().as_uri()))
 
 
 def find_run(client: Any, tags: Tags, status: str | None = None) -> str | None:
-    """The latest run of a training, optionally only with one status (RUNNING, FINISHED, …)."""
-    wanted = [f"tags.{key} = '{tags[key]}'" for key in IDENTITY]
+    """Return the identifier of the latest run of a training, with ``status`` (RUNNING, FINISHED, …) if given."""
+    conditions = [f"tags.{key} = '{tags[key]}'" for key in IDENTITY]
     if status:
-        wanted.append(f"attributes.status = '{status}'")
-    found = latest(client, experiment_of(client, tags["preset"]), " and ".join(wanted))
-    return str(found.info.run_id) if found else None
+        conditions.append(f"attributes.status = '{status}'")
+    run = latest(client, experiment_of(client, tags["preset"]), " and ".join(conditions))
+    return str(run.info.run_id) if run else None
 
 
-def latest(client: Any, experiment: str, wanted: str) -> Any:
-    """The run of an experiment that was started last among those a filter lets through; None where none is."""
-    found = client.search_runs([experiment], wanted, order_by=["attributes.start_time DESC"], max_results=1)
-    return found[0] if found else None
+def latest(client: Any, experiment: str, query: str) -> Any:
+    """Return the run of an experiment that matches a query and was started last; None if no run matches."""
+    runs = client.search_runs([experiment], query, order_by=["attributes.start_time DESC"], max_results=1)
+    return runs[0] if runs else None
 
 
 def run_of(preset: str, sha256: str) -> str | None:
-    """Return the latest run that left these tensors; None where there is none."""
+    """Return the identifier of the latest run that stored these tensors; None if there is none."""
     if database.is_missing(TRACKING_DATABASE):
         return None
     client = connect(to_write=False)
     experiment = client.get_experiment_by_name(experiment_name(preset))
     if experiment is None:
         return None
-    found = latest(client, experiment.experiment_id, f"tags.sha256 = '{sha256}'")
-    return str(found.info.run_id) if found else None
+    run = latest(client, experiment.experiment_id, f"tags.sha256 = '{sha256}'")
+    return str(run.info.run_id) if run else None
 
 
 @contextmanager
 def training_run(tags: Tags, key: str, settings: Mapping[str, Any], first: bool = True) -> Iterator["Run | NoRun"]:
-    """The run of a training: the one that an interruption left behind, if it is this very training's.
+    """Yield the run of a training; an interrupted run of the same ``key`` is continued.
 
-    ``key`` is the digest of settings, inputs and code. The run ends as FINISHED, FAILED, or KILLED by Ctrl-C.
-    Of several devices that train together only the ``first`` has a run.
+    ``key`` is the digest of settings, inputs and code. The run ends as FINISHED, FAILED, or KILLED by a signal.
+    If several devices train together, only the ``first`` has a run.
     """
     if not first:
         yield NoRun()
@@ -220,32 +218,32 @@ def training_run(tags: Tags, key: str, settings: Mapping[str, Any], first: bool 
 
 
 def attempt(client: Any, tags: Tags, key: str, settings: Mapping[str, Any]) -> Iterator[Run]:
-    """The run from its start to its end, whatever that is; see `training_run`."""
+    """Yield the run and set its final status, whatever the outcome; see `training_run`."""
     try:
         run_id = begin(client, tags, key)
         run = Run(client, run_id)
-        run.tags(code_tags(code_version()))  # of the same content, or the key would be another
-        run.settings(settings)  # the same values again where the run is continued
+        run.tags(code_tags(code_version()))  # a continued run keeps its key, hence its code
+        run.settings(settings)  # a continued run gets the same values again
         yield run
         client.set_terminated(run_id, "FINISHED")
     except BaseException as error:
         status = "KILLED" if is_interruption(error) else "FAILED"
-        with suppress(MlflowException, StorageError):  # a full disk; a retry goes on with a RUNNING run too
-            left_open = find_run(client, tags, "RUNNING")  # `run_id` is unknown where it was interrupted in `begin`
+        with suppress(MlflowException, StorageError):  # a full disk; a retry continues a RUNNING run too
+            left_open = find_run(client, tags, "RUNNING")  # `run_id` is unset after an interruption in `begin`
             if left_open:
                 client.set_terminated(left_open, status)
         raise
 
 
 def begin(client: Any, tags: Tags, key: str) -> str:
-    """The run to log to, RUNNING from now on: the last one if it has this key and is not finished, or a new one."""
+    """Return a run with status RUNNING: the last one if it has this key and is not finished, or a new one."""
     run_id = find_run(client, tags)
     last = client.get_run(run_id) if run_id else None
     if last and last.data.tags.get("key") == key and last.info.status != "FINISHED":
         client.update_run(run_id, status="RUNNING")
         return str(run_id)
     if last and last.info.status == "RUNNING":
-        client.set_terminated(run_id, "KILLED")  # of other settings, and nobody will go on with it
+        client.set_terminated(run_id, "KILLED")  # no retry continues a run of another key
     name = f"{tags['method']} · {tags['task']} · seed {tags['seed']}"
     created = client.create_run(experiment_of(client, tags["preset"]), tags={**tags, "key": key}, run_name=name)
     return str(created.info.run_id)
@@ -261,11 +259,10 @@ def complete_runs(
     tables: Mapping[str, Sequence[Mapping[str, Any]]],
     samples: Path,
 ) -> None:
-    """Add to each training's run what was measured of it: metrics of all tasks learned so far, sizes, pictures.
+    """Add measurements to the run of each training: metrics of all tasks learned so far, sizes, pictures.
 
-    The base network's run is completed by whichever method is measured first; where all tasks were learned at once
-    there is one run. What a run holds already, as
-    after a second measuring, is not logged again.
+    The method that is measured first completes the base network's run. A joint training has a single run. Values
+    that are already in a run, as after a second evaluation, are not logged again.
     """
     client = connect()
     last, entry = cells[-1].after, entry_of(method)
@@ -293,8 +290,8 @@ def complete_runs(
                 values[f"zeros/{row['layer']}"] = row["zeros"]
                 if row["layer"] == "all":
                     values["bits_per_weight"] = 8 * values[f"bytes/{MASK}"] / row["weights"]
-        known = client.get_run(run_id).data.metrics
-        changed = {name: value for name, value in values.items() if known.get(name) != value}
+        logged = client.get_run(run_id).data.metrics
+        changed = {name: value for name, value in values.items() if logged.get(name) != value}
         if not changed:
             continue
         for picture in sorted((samples / task).glob(f"after-{task}-*.png")):
@@ -302,11 +299,11 @@ def complete_runs(
         if task != last:
             for picture in sorted((samples / task).glob(f"after-{last}-*.png")):
                 run.file(picture, f"samples-after-{last}")
-        run.metrics(changed)  # last: they say that the run is complete, pictures too
+        run.metrics(changed)  # last: they mark the run as complete, pictures included
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings as dotted names and values."""
+    """Yield the dotted names and the values of nested settings."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from flattened(value, f"{prefix}{key}.")

@@ -238,7 +238,7 @@ SETTINGS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "crop larger than the picture": (
         lambda: edit_params(lambda content: content["pictures"].update(crop=64)),
-        "pictures: crop (64) is larger than the prepared picture, size (32)",
+        "pictures: crop (64) is larger than size (32); lower crop or raise size",
     ),
     "no YAML": (
         lambda: Path("params.yaml").write_text("preset: mine\ndefaults: [\n"),

@@ -138,7 +138,7 @@ def test_two_components_with_a_tensor_of_one_name_are_refused_and_nothing_is_wri
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"nowhere\.safetensors: is missing"):
+    with pytest.raises(StorageError, match=r"nowhere\.safetensors: is missing; `snakemake"):
         load_task(tmp_path / "nowhere.safetensors")
     with pytest.raises(StorageError, match="not a whole safetensors file"):
         load_task(tmp_path)

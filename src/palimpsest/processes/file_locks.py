@@ -1,4 +1,4 @@
-"""Locks on files for which a process waits; the kernel releases them when their holder is killed."""
+"""Locks on files. A process waits for them, and the kernel releases those of a killed process."""
 
 import fcntl
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ _held: list[IO[str]] = []
 
 
 def hold_log(log: Path) -> None:
-    """Wait until no other process writes this log, and hold its lock: the same job of an ended run ends first."""
+    """Wait until the same job of an earlier run has ended, and hold the lock of their common log."""
     if any(held.name == str(log) for held in _held):
-        return  # it is this process
+        return  # this process holds it already
     stream = log.open("a", encoding="utf-8")
     with suppress(OSError):  # a file system without locks
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -24,7 +24,7 @@ def hold_log(log: Path) -> None:
 
 @contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
-    """Wait until no other process is in such a block.
+    """Run the block while no other process is in a block of the same lock; wait if there is one.
 
     Raises:
         StorageError: the folder of the lock cannot be written to.

@@ -1,6 +1,6 @@
 """Jobs that end with the process that started them.
 
-Jobs are children of Snakemake and outlive it when it is killed. Each watches its parent and ends after it.
+Jobs are children of Snakemake and survive when it is killed. Each job therefore checks its parent and ends with it.
 """
 
 import os
@@ -14,23 +14,23 @@ import psutil
 from palimpsest.processes.ranks import is_rank_zero
 
 PARENT = "PALIMPSEST_PARENT"
-"""Environment variable with the parent of a job: host, number of the process, time of its start."""
+"""Environment variable with the parent of a job: host, process number, start time."""
 
 SECONDS = 1.0
 """Time between two checks of the parent."""
 
 
 def mark_parent() -> None:
-    """Make this process the parent of those that it starts."""
+    """Set this process as the parent of the jobs that it starts."""
     os.environ[PARENT] = f"{socket.gethostname()} {os.getpid()} {start_time(os.getpid())}"
 
 
 def end_with_parent() -> None:
     """Interrupt this process, as SIGTERM does, when its parent is gone.
 
-    A job on another host, as of a cluster, and one that was started by hand have no parent. The processes of one
-    training have the first as their parent: they have nothing to close, and while they wait for the others only
-    SIGKILL ends them.
+    A job on another host, as of a cluster, and a job that was started by hand have no parent. In a training with
+    several processes the first is the parent of the others. These have nothing to close, and only SIGKILL ends
+    them while they wait for each other.
     """
     host, pid, when = (os.environ.get(PARENT) or "none 0 0").split()
     if host == socket.gethostname():
@@ -40,7 +40,7 @@ def end_with_parent() -> None:
 def watch(pid: int, when: float) -> None:
     """Wait until a process is gone, then end this one.
 
-    The signal is sent again and again: an exception that a handler raises during garbage collection is lost.
+    The signal is repeated, because an exception that a handler raises during garbage collection is lost.
     """
     while start_time(pid) == when:
         time.sleep(SECONDS)
@@ -50,7 +50,7 @@ def watch(pid: int, when: float) -> None:
 
 
 def start_time(pid: int) -> float:
-    """Return when a process was started, in seconds; 0 where there is none. Numbers of processes are used again."""
+    """Return the start time of a process in seconds, or 0 if there is none. The system reuses process numbers."""
     try:
         process = psutil.Process(pid)
         return 0.0 if process.status() == psutil.STATUS_ZOMBIE else process.create_time()

@@ -1,11 +1,12 @@
-"""Rank of this process among those of one training, each of which has a device of its own."""
+"""Rank of this process in a training with one process per device."""
 
 import os
 
 
 def is_rank_zero() -> bool:
-    """Return whether this process is alone, or the first of those that train together.
+    """Return whether this process is the only or the first one of a training.
 
-    The first process starts the others by its own command, with their rank in LOCAL_RANK, and alone writes files.
+    The first process starts the others by its own command, with their rank in LOCAL_RANK. Only the first writes
+    files.
     """
     return os.environ.get("LOCAL_RANK", "0") == "0"

@@ -1,7 +1,7 @@
 """Lock of a run of Snakemake in the folder of a study.
 
-Snakemake's own locks are files, which `kill -9` and a power cut leave behind. The kernel's lock on one more file
-ends with its run and tells whether they are stale.
+Snakemake's own locks are files, which remain after `kill -9` and a power cut. A kernel lock on one more file ends
+with its run and thus shows whether they are stale.
 """
 
 import fcntl
@@ -20,10 +20,10 @@ _held: list[IO[str]] = []
 
 
 def hold_run_lock(folder: Path) -> None:
-    """Hold a lock for this run; remove the locks that Snakemake left in ``folder`` (`.snakemake`), if no run lives.
+    """Hold a lock for this run; remove Snakemake's stale locks in ``folder`` (`.snakemake`) if no run is alive.
 
-    The lock is shared: two runs that make different files, as of two presets, may be alive at once, and Snakemake's
-    own locks keep them apart.
+    The lock is shared: two runs that make different files, as of two presets, may be alive at once. Snakemake's
+    own locks protect their files.
 
     Raises:
         StorageError: there is no space for the files that Snakemake writes there.
@@ -33,9 +33,9 @@ def hold_run_lock(folder: Path) -> None:
     try:
         fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        pass  # another run is alive: its locks are its own
+        pass  # another run is alive and needs its locks
     except OSError:
-        return  # a file system without locks: Snakemake says how to unlock by hand
+        return  # a file system without locks: Snakemake's message explains how to unlock by hand
     else:
         shutil.rmtree(folder / "locks", ignore_errors=True)
     fcntl.flock(alive, fcntl.LOCK_SH)
@@ -53,7 +53,7 @@ def exclude_runs(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StorageError(f"{folder}: a run of Snakemake is at work here; wait until it ends") from None
+            raise StorageError(f"{folder}: a run of Snakemake is active here; wait until it ends") from None
         except OSError:
             pass  # a file system without locks
         yield

@@ -1,4 +1,4 @@
-"""Files and folders that are there as a whole or not at all."""
+"""Atomic writing: a file or folder appears as a whole or not at all."""
 
 import os
 import shutil
@@ -11,20 +11,20 @@ from palimpsest.errors import DataError, PalimpsestError, StorageError, no_space
 
 @contextmanager
 def writing(path: Path, partial: Path | None = None) -> Iterator[None]:
-    """What is written in this block goes to ``path``: an error of it names the file, as few do by themselves.
+    """Turn an error of the block, which writes ``path``, into one that names the file.
 
-    ``partial`` is the name that the file or folder has until it is finished.
+    ``partial`` is the name of the file or folder until it is finished.
 
     Raises:
         StorageError: the file cannot be written, as with no space left.
-        DataError: another file, from which it is made, cannot be read.
+        DataError: a file that it is made from cannot be read.
     """
     try:
         yield
     except PalimpsestError:
         raise
     except Exception as error:
-        if no_space(error):  # libraries make others of the system's errors
+        if no_space(error):  # libraries wrap the system's error
             raise StorageError(unwritten(path, error)) from error
         if not isinstance(error, OSError):
             raise
@@ -35,22 +35,24 @@ def writing(path: Path, partial: Path | None = None) -> Iterator[None]:
 
 
 def other_file(error: OSError, *written: Path) -> Path | None:
-    """The file that an error is about, if it is none of these: not what is in them, nor a folder around them."""
-    named = error.filename if error.filename2 is None else error.filename2  # of two the second is written
-    if not isinstance(named, str | os.PathLike):
+    """Return the file that an error names, unless it is one of ``written``, inside one or a folder around one."""
+    name = error.filename if error.filename2 is None else error.filename2  # the second of two is the target
+    if not isinstance(name, str | os.PathLike):
         return None
-    found, ours = Path(named).absolute(), [path.absolute() for path in written]  # tempfile makes them absolute
-    own = any(found.is_relative_to(path) or path.is_relative_to(found) for path in ours)
-    return None if own else Path(named)
+    path, targets = Path(name).absolute(), [target.absolute() for target in written]  # tempfile's are absolute
+    is_target = any(path.is_relative_to(target) or target.is_relative_to(path) for target in targets)
+    return None if is_target else Path(name)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` to write to; put in place, flushed to the disk, when the block ends well.
+    """Yield a temporary path beside ``path``; flush it to the disk and rename it to ``path`` if the block succeeds.
+
+    The temporary file is deleted after an error.
 
     Raises:
-        StorageError: the file cannot be written, as with no space left; nothing is left behind.
-        DataError: what it is made from cannot be read; nothing is left behind either.
+        StorageError: the file cannot be written, as with no space left.
+        DataError: a file that it is made from cannot be read.
     """
     temporary = path.with_name(f".{path.name}.part")
     try:
@@ -62,7 +64,7 @@ def replacing(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
             temporary.replace(path)
     finally:
-        with suppress(OSError):  # where not even the folder could be made
+        with suppress(OSError):  # if the folder could not be made
             temporary.unlink()
 
 
@@ -80,13 +82,13 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder beside ``folder`` to fill; put in its place, flushed to the disk, when the block ends well.
+    """Yield an empty folder beside ``folder``; flush it to the disk and rename it if the block succeeds.
 
-    What stood there before stays until then.
+    The previous folder stays until then. The new one is deleted after an error.
 
     Raises:
-        StorageError: it cannot be filled, as with no space left; nothing is left behind.
-        DataError: what it is filled from cannot be read; nothing is left behind either.
+        StorageError: the folder cannot be filled, as with no space left.
+        DataError: a file that it is made from cannot be read.
     """
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # from a run that was killed
@@ -94,17 +96,17 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         with writing(folder, partial):
             partial.mkdir(parents=True)
             yield partial
-            os.sync()  # at once: thousands of pictures one by one take long
+            os.sync()  # one call, since thousands of fsync calls take long
             replace_folder(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def replace_folder(new: Path, place: Path) -> None:
-    """Put a finished folder in its place beside it; what was there goes."""
-    old = place.with_name(f"{place.name}.old")
+def replace_folder(new: Path, folder: Path) -> None:
+    """Rename a finished folder to ``folder`` beside it, and delete the previous one."""
+    old = folder.with_name(f"{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
-    if place.exists():
-        place.rename(old)
-    new.rename(place)
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
     shutil.rmtree(old, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Space on the disk that a run needs."""
+"""Disk space that a run needs."""
 
 import os
 import tempfile
@@ -7,11 +7,11 @@ from pathlib import Path
 from palimpsest.storage.atomic import writing
 
 NEEDED = 2**20
-"""Bytes without which no run is started: Snakemake ends in a traceback where its locks and records do not fit."""
+"""Bytes that a run needs at its start: Snakemake ends in a traceback if its locks and records do not fit."""
 
 
 def check_space(folder: Path) -> None:
-    """Write `NEEDED` bytes to a folder and delete them again: the file system's own figure leaves quotas out.
+    """Write `NEEDED` bytes to a folder and delete them; the free space of the file system ignores quotas.
 
     Raises:
         StorageError: there is no space.

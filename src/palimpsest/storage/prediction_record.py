@@ -1,8 +1,8 @@
-"""The record of a task's predictions when it had just been learned, a JSON file beside the stored task.
+"""Record of a task's predictions right after its training, a JSON file beside the stored task.
 
-A training ends by measuring its task on the validation split. The record holds the SHA-256 of these predictions
+A training ends by measuring its task on the validation split. The record contains the SHA-256 of these predictions
 and the conditions under which they were computed; `palimpsest.analysis.verification` compares later measurements
-with it. It is a file of its own, so that whoever overwrites a stored task does not overwrite the proof with it.
+with it. It is a separate file, so that a later change of the stored task does not change the proof.
 """
 
 import json
@@ -38,7 +38,7 @@ class PredictionRecord:
 
 
 def save_record(path: Path, record: PredictionRecord) -> None:
-    """Write a record, whole or not at all; the same record gives the same bytes."""
+    """Write a record, whole or not at all; equal records give equal bytes."""
     content = {"format": FORMAT, **asdict(record)}
     write_text(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
@@ -52,9 +52,9 @@ def load_record(path: Path) -> PredictionRecord:
     advice = "restore it with `dvc pull`, or delete it: the next `snakemake all` trains the task anew"
     try:
         content = json.loads(path.read_text("utf-8"))
-        found = content.pop("format")
-        if found != FORMAT:
-            raise StorageError(f"{path}: expected format {FORMAT!r}, found {found!r}; {advice}")
+        version = content.pop("format")
+        if version != FORMAT:
+            raise StorageError(f"{path}: expected format {FORMAT!r}, found {version!r}; {advice}")
         return PredictionRecord(**content)
     except FileNotFoundError:
         raise StorageError(f"{path}: is missing; {advice}") from None

@@ -1,7 +1,7 @@
-"""A stored task that opens by itself: its header names its method, settings, network and base network's file.
+"""Stored task that can be run from its header alone: method, settings, network and base network's file.
 
-Nothing here reads `params.yaml`: what a file was trained with decides how it is used, whatever the settings say
-today. Files are only read and the base's tensors only copied, so that applying a task changes nothing stored.
+The settings of the training decide how a file is used. Nothing here reads the current `params.yaml`. Files are only
+read and the base's tensors only copied, so that applying a task changes no stored data.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class TrainedSize(BaseModel):
 
 
 class TrainedTask(BaseModel):
-    """Settings of one task that running it needs."""
+    """Settings of one task that inference needs."""
 
     name: str
     settings: AnyTask
@@ -41,7 +41,7 @@ class TrainedTask(BaseModel):
 
 
 class TrainedWith(BaseModel):
-    """Settings of a training that running its tasks needs; the others may differ between versions."""
+    """Settings of a training that inference needs; the others may differ between versions."""
 
     method: str
     method_settings: SerializeAsAny[SettingsGroup] | None = None
@@ -51,24 +51,24 @@ class TrainedWith(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _settings_are_the_methods(cls, values: Any) -> Any:
-        """Read the method's settings as an object of their own class."""
+        """Validate the method's settings by their class."""
         if isinstance(values, dict) and isinstance(values.get("method_settings"), dict):
-            found = settings_class(str(values.get("method")))
-            if found is not None:
-                values = {**values, "method_settings": found.model_validate(values["method_settings"])}
+            group = settings_class(str(values.get("method")))
+            if group is not None:
+                values = {**values, "method_settings": group.model_validate(values["method_settings"])}
         return values
 
 
 @dataclass(frozen=True)
 class StoredTask(TaskFile):
-    """Stored task with all that it takes to run it."""
+    """Stored task with the settings and files that inference needs."""
 
     @cached_property
     def trained_with(self) -> TrainedWith:
         """Settings of the training, read from the header.
 
         Raises:
-            StorageError: they are those of another version.
+            StorageError: the settings are of another version.
         """
         try:
             return TrainedWith.model_validate(self.provenance.settings)
@@ -107,34 +107,35 @@ class StoredTask(TaskFile):
         return build_task(self.provenance.task, self.task_settings)
 
     def method(self) -> Method:
-        """Build the method that learned the task, with the settings that it had."""
+        """Build the method of the training, with the settings of that training."""
         return build_method(self.provenance.method, self.trained_with.method_settings)
 
     def base(self) -> "StoredTask | None":
-        """Open the base network's file; None for a task that brings all that it needs.
+        """Open the base network's file; return None for a task with a network of its own.
 
         Raises:
-            StorageError: the file is missing, damaged, or holds another base network.
+            StorageError: the file is missing, damaged, or contains another base network.
         """
         expected = self.provenance.network_sha256
         if expected is None:
             return None
         base = open_task(self.path.parent / self.provenance.base_file)
         if base.sha256 != expected:
-            found = f"{base.sha256[:12]}… in {base.path}"
-            raise unusable(self.path, f"belongs to the base network {expected[:12]}…, found {found}")
+            actual = f"{base.sha256[:12]}… in {base.path}"
+            raise unusable(self.path, f"belongs to the base network {expected[:12]}…, found {actual}")
         return base
 
     def trunk(self) -> dict[str, Tensor]:
-        """Return the tensors of this network that other tasks build on: all but the head, its own base's first."""
+        """Return the tensors that other tasks build on: those of this file and of its base, without the head."""
         base = self.base()
-        below = base.trunk() if base else {}
-        return {**below, **{name: t for name, t in self.tensors().items() if not name.startswith("head.")}}
+        base_tensors = base.trunk() if base else {}
+        return {**base_tensors, **{name: t for name, t in self.tensors().items() if not name.startswith("head.")}}
 
     def load(self, latest: "StoredTask | None" = None) -> "LoadedTask":
-        """Return what it takes to run the task once the task ``latest`` has been learned (itself by default).
+        """Return the task as it runs after the training on ``latest`` (by default this task).
 
-        Tensors that all tasks share come from ``latest``: a method that overwrites its weights forgets there.
+        Tensors that all tasks share come from ``latest``. A method that overwrites its weights thus shows its
+        forgetting.
 
         Raises:
             StorageError: the files are of different networks.
@@ -156,7 +157,7 @@ class StoredTask(TaskFile):
 
 @dataclass(frozen=True)
 class LoadedTask:
-    """Tensors and method that make a network run one task."""
+    """Tensors of one task and the method that applies them to a network."""
 
     path: Path
     """File of the task."""
@@ -171,7 +172,7 @@ class LoadedTask:
         """Build a network that runs the task, in evaluation mode.
 
         Raises:
-            StorageError: the stored task is not whole.
+            StorageError: the stored task lacks tensors.
         """
         if "head.weight" not in self.tensors:
             raise unusable(self.path, "the stored task lacks 'head.weight' (head): it is not whole")
@@ -180,7 +181,7 @@ class LoadedTask:
         return network.eval()
 
     def apply(self, network: nn.Module) -> None:
-        """Make ``network``, of these settings and with a head of the task's width, run the task in place.
+        """Load the task into ``network``, which has these settings and a head of the task's width.
 
         Raises:
             StorageError: the stored tensors do not fit the network.
@@ -192,7 +193,7 @@ class LoadedTask:
 
 
 def open_task(path: Path) -> StoredTask:
-    """Open a stored task; the file is read from the disk once as long as it stays the same.
+    """Open a stored task; an unchanged file is read from the disk only once.
 
     Example:
         >>> stored = open_task(Path("models/mini/seed-0/piggyback/voc-seg.safetensors"))  # doctest: +SKIP

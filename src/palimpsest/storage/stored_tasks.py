@@ -1,4 +1,4 @@
-"""The stored tasks of one method and seed along the sequence."""
+"""Stored tasks of one method and seed along the sequence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from palimpsest.task_files import TaskFiles
 
 @dataclass(frozen=True)
 class StoredTasks:
-    """The stored tasks of one method and seed."""
+    """Stored tasks of one method and seed."""
 
     layout: Layout
     seed: int
@@ -31,27 +31,27 @@ class StoredTasks:
 
     @property
     def base(self) -> "StoredTasks":
-        """Base network, as the training or method that made it stored it."""
+        """Stored tasks of the base network's training."""
         return replace(self, method=self.task_files.entry.base)
 
     @classmethod
     def of(cls, settings: Settings, seed: int, method: str) -> "StoredTasks":
-        """Return the stored tasks at the places that the settings name."""
+        """Return the stored tasks in the folders of these settings."""
         return cls(settings.layout, seed, method, settings.sequence)
 
     def path(self, task: str) -> Path:
-        """Return the file of a task; the base network's for the first, unless the method learns that too."""
+        """Return the path of a task: the base network's for the first, unless the method trains on that too."""
         return self.task_files.path(task)
 
     def is_base(self, task: str) -> bool:
-        """Return whether a task is the base network's, and not one that the method stored in its own way."""
+        """Return whether the base network's file serves as the file of a task."""
         return task == self.sequence[0] and not self.task_files.entry.learns_base_task
 
     def file(self, task: str) -> StoredTask:
-        """Open the file of a task, checked against the base network that it needs.
+        """Open the file of a task and check its base network.
 
         Raises:
-            StorageError: the file is missing or damaged, holds another task, or belongs to another base network.
+            StorageError: the file is missing or damaged, contains another task, or needs another base network.
         """
         if self.is_base(task):
             return self.base.file(task)
@@ -59,36 +59,36 @@ class StoredTasks:
         stored = open_task(path)
         header = stored.provenance
         expected = f"{path.parent.name}/{task} of seed {self.seed}"
-        found = f"{header.method}/{header.task} of seed {header.seed}"
-        if found != expected:
-            raise unusable(path, f"expected {expected}, found {found}")
+        actual = f"{header.method}/{header.task} of seed {header.seed}"
+        if actual != expected:
+            raise unusable(path, f"expected {expected}, found {actual}")
         stored.base()
         return stored
 
     def prediction_record(self, task: str) -> PredictionRecord:
-        """Return the record of a task's predictions when it had just been learned.
+        """Return the record of a task's predictions right after its training.
 
         Raises:
-            StorageError: it is missing, damaged, or of another task.
+            StorageError: the record is missing, damaged, or of another task.
         """
         path = self.task_files.prediction_record(task)
-        found = load_record(path)
+        record = load_record(path)
         expected = f"{path.parent.name}/{task} of seed {self.seed}"
-        recorded = f"{found.method}/{found.task} of seed {found.seed}"
-        if recorded != expected:
-            raise unusable(path, f"expected {expected}, found {recorded}")
-        return found
+        actual = f"{record.method}/{record.task} of seed {record.seed}"
+        if actual != expected:
+            raise unusable(path, f"expected {expected}, found {actual}")
+        return record
 
     def trunk(self) -> dict[str, Tensor]:
         """Return the tensors of the first task's network that other tasks build on."""
         return self.file(self.sequence[0]).trunk()
 
     def network(self, task: str, after: str | None = None) -> Network:
-        """Build the network that runs ``task`` once the task ``after`` has been learned (itself by default)."""
+        """Build the network for ``task`` as it is after the training on ``after`` (by default ``task``)."""
         return self.load(task, after).build()
 
     def load(self, task: str, after: str | None = None) -> LoadedTask:
-        """Return what it takes to run ``task`` once the task ``after`` has been learned (itself by default).
+        """Return ``task`` as it runs after the training on ``after`` (by default ``task``).
 
         Raises:
             StorageError: the files are of different networks.

@@ -1,4 +1,4 @@
-"""All tasks of a method in memory at once, over one network that is switched between them in milliseconds."""
+"""All tasks of a method in memory at once, with one network that switches between them in milliseconds."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ from palimpsest.tasks.base import Task
 
 
 class TaskSwitcher:
-    """One network, its base's weights once, and what each task has stored: a mask stays packed, one bit per weight.
+    """Network with the base's weights and each task's tensors in memory; masks stay packed, one bit per weight.
 
     Example:
         >>> tasks = TaskSwitcher(stored, [segmentation, painting])  # doctest: +SKIP
@@ -22,35 +22,36 @@ class TaskSwitcher:
     """
 
     def __init__(self, stored: StoredTasks, tasks: Sequence[Task], device: torch.device | str = "cpu") -> None:
-        """Read every task's file once; what tasks share is as the last of them in the sequence left it.
+        """Load every task; shared tensors are those after the training on the last of them.
 
         Raises:
             StorageError: a file is missing, damaged or of another network.
         """
         sequence = list(stored.sequence)
         last = max((task.name for task in tasks), key=sequence.index)
-        held: dict[int, tuple[Tensor, Tensor]] = {}
+        copies: dict[int, tuple[Tensor, Tensor]] = {}
 
         def once(state: State) -> State:
-            """Move tensors to the device, each once: what tasks share is one object, since files are read once."""
+            """Move tensors to the device, each once: files are read once, so a shared tensor is one object."""
             for tensor in state.values():
-                if id(tensor) not in held:
-                    held[id(tensor)] = tensor, tensor.to(device)
-            return {name: held[id(tensor)][1] for name, tensor in state.items()}
+                if id(tensor) not in copies:
+                    copies[id(tensor)] = tensor, tensor.to(device)
+            return {name: copies[id(tensor)][1] for name, tensor in state.items()}
 
         self.loaded_tasks: dict[str, LoadedTask] = {}
         self.heads: dict[str, nn.Module] = {}
         for task in tasks:
-            found = stored.load(task.name, after=last)
-            self.loaded_tasks[task.name] = replace(found, base=once(found.base), tensors=once(found.tensors))
-            network = build_network(found.network, task.head_channels).to(device)
+            loaded = stored.load(task.name, after=last)
+            self.loaded_tasks[task.name] = replace(loaded, base=once(loaded.base), tensors=once(loaded.tensors))
+            network = build_network(loaded.network, task.head_channels).to(device)
             self.heads[task.name] = network.head.requires_grad_(False)
         self.network: nn.Module = network.eval().requires_grad_(False)
 
     def switch(self, task: str) -> nn.Module:
-        """The network, in place, as it runs a task: the same bit for bit, however often it is switched.
+        """Load a task into the network, in place, and return the network.
 
-        float32 (N, 3, H, W) in [0, 1] → (N, head_channels, H, W), as `palimpsest.networks` says.
+        The weights are the same bit for bit after any number of switches. The network maps float32 (N, 3, H, W) in
+        [0, 1] to (N, head_channels, H, W); see `palimpsest.networks`.
         """
         self.network.head = self.heads[task]
         self.loaded_tasks[task].apply(self.network)

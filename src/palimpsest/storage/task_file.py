@@ -1,9 +1,8 @@
-"""One stored task: a `.safetensors` file that names the network it belongs to and proves that it is whole.
+"""File of a stored task: a `.safetensors` file with its origin, its base network and checksums in the header.
 
-Tensors stand under the names of the network's layers: a packed mask under its layer's name, weights and
-BatchNorm under their own. The header's metadata says which component each belongs to, with which settings the
-task was learned, on which commit and data, the SHA-256 of all tensors and of the header itself, and that of the
-base network it needs.
+Tensors have the names of the network's layers: a packed mask that of its layer, weights and BatchNorm their own.
+The metadata in the header assigns each tensor to a component. It also contains the settings of the training, the
+commit, the SHA-256 of the prepared data, of all tensors, of the header itself and of the base network.
 """
 
 import hashlib
@@ -27,35 +26,35 @@ FORMAT = "palimpsest task 3"
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a stored task comes from."""
+    """Origin of a stored task."""
 
     preset: str
     seed: int
     method: str
     task: str
     settings: Mapping[str, Any]
-    """The cut of the settings that decided the training."""
+    """Settings of the training, a `TrainingJob`."""
     network_sha256: str | None
-    """SHA-256 of the tensors of the base network that the task needs to run; None where it brings its own."""
+    """SHA-256 of the tensors of the base network that inference needs; None for a task with its own network."""
     base_file: str = ""
     """File of that network, relative to the folder of this one."""
     commit: str = ""
-    """Of the code, as `provenance.code_version` says it."""
+    """Commit of the code; see `provenance.code_version`."""
     data_sha256: str = ""
-    """Of the prepared arrays."""
+    """SHA-256 of the prepared arrays."""
     diagnostics: Mapping[str, float] = field(default_factory=dict)
-    """What the method had to tell of the training."""
+    """Figures of the method about the training, by name."""
 
 
 @dataclass(frozen=True)
 class TaskFile:
-    """What is in a file."""
+    """Content of a file."""
 
     path: Path
     provenance: Provenance
     components: tuple[Component, ...]
     sha256: str
-    """Of the tensors: the same for the same content, whatever the metadata."""
+    """SHA-256 of the tensors, independent of the metadata."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all tensors that inference needs."""
@@ -68,7 +67,7 @@ class TaskFile:
 
 
 def content_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
+    """Return the SHA-256 of names, types, shapes and bytes of tensors, in the order of their names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -78,13 +77,13 @@ def content_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 
 def metadata_sha256(metadata: Mapping[str, str]) -> str:
-    """SHA-256 of everything the header says but itself; the tensors' own digest is part of it."""
-    said = {key: value for key, value in metadata.items() if key != "metadata_sha256"}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    """Return the SHA-256 of all metadata except this digest; the digest of the tensors is included."""
+    content = {key: value for key, value in metadata.items() if key != "metadata_sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def save_task(path: Path, components: Iterable[Component], provenance: Provenance) -> str:
-    """Write a stored task, whole or not at all; returns the SHA-256 of its tensors."""
+    """Write a stored task, whole or not at all; return the SHA-256 of its tensors."""
     components = tuple(components)
     tensors = {name: tensor.detach().cpu().contiguous() for c in components for name, tensor in c.tensors.items()}
     if len(tensors) < sum(len(c.tensors) for c in components):
@@ -116,10 +115,10 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
 
 
 def serialised(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file whose bytes follow from its content alone.
+    """Return the bytes of a safetensors file, which depend on its content only.
 
-    The library writes metadata in the random order of its hash map, so that equal trainings would leave unequal
-    files. Its header, a length and JSON, is therefore written anew in the order of the names.
+    The library writes metadata in the random order of its hash map, so that equal trainings would give unequal
+    files. This function therefore sorts the header (a length and JSON) by name.
     """
     plain = save(dict(tensors))
     length = int.from_bytes(plain[:8], "little")
@@ -130,31 +129,31 @@ def serialised(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> by
 
 
 def unusable(path: Path, reason: str) -> StorageError:
-    """The error of a stored task that is damaged or belongs elsewhere."""
+    """Return the error of a stored task that is damaged or does not fit."""
     return StorageError(
         f"{path}: {reason}; restore it with `dvc pull`, or delete it: the next `snakemake all` trains it anew"
     )
 
 
 def load_task(path: Path) -> TaskFile:
-    """Read a stored task and check that it is whole.
+    """Read a stored task and verify its checksums.
 
     Raises:
-        StorageError: the file is missing, truncated, altered, or no stored task; says what was expected and found.
+        StorageError: the file is missing, truncated, altered, or no stored task.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except FileNotFoundError:
-        raise StorageError(f"{path}: is missing") from None
+        raise StorageError(f"{path}: is missing; `snakemake --cores all {path}` makes it") from None
     except (OSError, SafetensorError) as error:
         raise unusable(path, f"is not a whole safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
         raise unusable(path, f"expected format {FORMAT!r}, found {metadata.get('format')!r}")
-    found, expected = metadata_sha256(metadata), metadata.get("metadata_sha256")
-    if found != expected:
-        raise unusable(path, f"its header was altered: expected SHA-256 {expected}, found {found}")
+    actual, expected = metadata_sha256(metadata), metadata.get("metadata_sha256")
+    if actual != expected:
+        raise unusable(path, f"its header was altered: expected SHA-256 {expected}, found {actual}")
     try:
         listed = json.loads(metadata["components"])
         components = tuple(
@@ -174,7 +173,7 @@ def load_task(path: Path) -> TaskFile:
         )
     except (KeyError, ValueError, TypeError) as error:
         raise unusable(path, f"its metadata is damaged ({error!r})") from error
-    found, expected = content_sha256(tensors), metadata.get("sha256")
-    if found != expected:
-        raise unusable(path, f"was altered: expected SHA-256 {expected}, found {found}")
-    return TaskFile(path, provenance, components, found)
+    actual, expected = content_sha256(tensors), metadata.get("sha256")
+    if actual != expected:
+        raise unusable(path, f"was altered: expected SHA-256 {expected}, found {actual}")
+    return TaskFile(path, provenance, components, actual)

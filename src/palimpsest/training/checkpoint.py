@@ -1,4 +1,4 @@
-"""The file from which an interrupted training goes on; gone when the training is done and recorded."""
+"""Checkpoint of an interrupted training, deleted once the training is done and recorded."""
 
 import io
 import logging
@@ -20,23 +20,23 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """Everything that a training needs to go on from a step as if it had never stopped."""
+    """Complete state of a training after a step; a resumed training gives the result of an uninterrupted one."""
 
     key: str
-    """Digest of settings, inputs and code: a checkpoint of another training is not taken."""
+    """Digest of settings, inputs and code; a checkpoint with another key is ignored."""
     step: int = 0
     network: dict[str, Tensor] = field(default_factory=dict)
     optimizers: list[dict[str, Any]] = field(default_factory=list)
-    """One for each task that is learned at once."""
+    """State of the optimiser of each task."""
     adversaries: list[dict[str, Any]] = field(default_factory=list)
-    """Of the discriminators that learn beside the network; empty of a task without one."""
+    """State of the discriminator of each task; empty for a task without one."""
     history: list[dict[str, float]] = field(default_factory=list)
     """One entry per finished epoch."""
 
     def capture(
         self, network: nn.Module, optimizers: Sequence[Optimizer], adversaries: Sequence[Adversary]
     ) -> None:
-        """Hold the state of all that learns."""
+        """Record the state of network, optimisers and discriminators."""
         self.network = network.state_dict()
         self.optimizers = [optimizer.state_dict() for optimizer in optimizers]
         self.adversaries = [adversary.state() for adversary in adversaries]
@@ -44,34 +44,34 @@ class Progress:
     def restore(
         self, network: nn.Module, optimizers: Sequence[Optimizer], adversaries: Sequence[Adversary]
     ) -> None:
-        """Put all that learns into the state that is held."""
+        """Restore network, optimisers and discriminators to the recorded state."""
         log.info("resumed at step %d", self.step)
         network.load_state_dict(self.network)
-        for optimizer, held in zip(optimizers, self.optimizers, strict=True):
-            optimizer.load_state_dict(held)
+        for optimizer, optimizer_state in zip(optimizers, self.optimizers, strict=True):
+            optimizer.load_state_dict(optimizer_state)
         for adversary, state in zip(adversaries, self.adversaries, strict=True):
             adversary.resume(state)
 
 
 def save_progress(path: Path, progress: Progress) -> None:
     """Write the checkpoint, whole or not at all."""
-    content = io.BytesIO()  # written to a full disk itself, torch.save raises what is no OSError
+    content = io.BytesIO()  # on a full disk torch.save to a file raises no OSError
     torch.save(asdict(progress), content)
     write_bytes(path, content.getbuffer())
 
 
 def load_progress(path: Path, key: str) -> Progress:
-    """The checkpoint of this very training, or a fresh start where there is none."""
+    """Return the checkpoint with this key, or a fresh state if there is none."""
     if not path.exists():
         return Progress(key)
     try:
         progress = Progress(**torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # a damaged file makes the reader raise nearly anything
+    except Exception as error:  # torch.load raises many types of error for a damaged file
         if is_interruption(error):
             raise
-        log.warning("%s: is damaged and not taken (%r); starting anew", path, error)
+        log.warning("%s: is damaged and ignored (%r); starting at step 0", path, error)
         return Progress(key)
     if progress.key != key:
-        log.info("%s: is of other settings, inputs or code and not taken; starting anew", path)
+        log.info("%s: is of other settings, inputs or code and ignored; starting at step 0", path)
         return Progress(key)
     return progress

@@ -1,9 +1,9 @@
-"""What a training takes of time and memory, over all its attempts: a record beside its log.
+"""Time and memory of a training over all its attempts, in a record beside its log.
 
-Not left to Snakemake's `benchmark`, which times the last attempt alone, where an interrupted training goes on from
-its last epoch; sees no memory of a GPU; and has a finished training made again where its own file cannot be
-written. The record is no output of the rule either: nothing is made anew because two runs take their time, and
-where the record is missing, as in a clone, what it says counts as not measured.
+Snakemake's `benchmark` does not suffice. It times the last attempt only, although an interrupted training resumes
+from its last epoch. It does not measure GPU memory. It also repeats a finished training if its own file cannot be
+written. The record is not an output of the rule, so that a different time reruns nothing. A training without a
+record, as in a clone, counts as not measured.
 """
 
 import json
@@ -21,32 +21,32 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Cost:
-    """What a training has taken so far."""
+    """Time and memory of a training so far."""
 
     key: str
-    """Identifies the training; see `Progress.key`."""
+    """Key of the training; see `Progress.key`."""
     seconds: float = 0.0
-    """By the clock, from the loaded data to the stored task; of an interrupted attempt to its last checkpoint."""
+    """Wall-clock time from the loaded data to the stored task, of an interrupted attempt to its last checkpoint."""
     peak_memory: float = 0.0
-    """The most MiB at any time: of the GPU where it trains on one, otherwise of the process. Of several devices
-    those of the first."""
+    """Peak memory in MiB: of the GPU if the training uses one, otherwise of the process. With several devices, of
+    the first one."""
     sha256: str = ""
-    """Of the tensors that the training left; empty as long as it is not done."""
+    """SHA-256 of the stored tensors; empty until the training is done."""
 
     def figures(self) -> dict[str, float]:
-        """The numbers by their names."""
+        """Return the figures by their names."""
         return {"seconds": self.seconds, "peak_memory": self.peak_memory}
 
 
 class CostMeter:
-    """Counts from the moment it is made, on top of what earlier attempts of the same training have taken."""
+    """Meter that starts when it is made and adds to the cost of earlier attempts of the same training."""
 
     def __init__(self, key: str, before: Cost | None = None) -> None:
         self.before = before if before is not None and before.key == key else Cost(key)
         self.begun = time.perf_counter()
 
     def cost(self, sha256: str = "") -> Cost:
-        """What all attempts together have taken by now."""
+        """Return the cost of all attempts so far."""
         return replace(
             self.before,
             seconds=self.before.seconds + time.perf_counter() - self.begun,
@@ -56,16 +56,16 @@ class CostMeter:
 
 
 def peak_memory() -> int:
-    """The most bytes that this process has had at any time: of a GPU, where it has used one."""
+    """Return the peak memory of this process in bytes: of the GPU if it has used one."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return torch.cuda.max_memory_allocated()
     return resident_memory()
 
 
 def resident_memory() -> int:
-    """The largest resident set of this process so far, in bytes."""
+    """Return the largest resident set of this process so far, in bytes."""
     status = Path("/proc/self/status")
-    if status.exists():  # Linux counts into `ru_maxrss` what the process was before its exec: its parent, that is
+    if status.exists():  # on Linux `ru_maxrss` includes the memory of the parent before the exec
         (line,) = [line for line in status.read_text("utf-8").splitlines() if line.startswith("VmHWM")]
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -77,7 +77,7 @@ def save_cost(path: Path, cost: Cost) -> None:
 
 
 def load_cost(path: Path) -> Cost | None:
-    """A record; None where there is none that can be read."""
+    """Load a record; return None if it is missing or damaged."""
     try:
         return Cost(**json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError):

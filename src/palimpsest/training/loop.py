@@ -1,8 +1,8 @@
-"""The training loop: one method learns one task.
+"""Training loop: one method trains on one task, or on several tasks in turn.
 
-AdamW with linear warm-up and cosine decay, the last state is kept (not the best on the validation split, which
-then would no longer be a test of anything). A task has the same number of steps under every method, but that the
-base task has those of the base network in it and in `joint`.
+AdamW with linear warm-up and cosine decay. The last state is kept, not the best on the validation split, which
+would then no longer be a fair test. A task has the same number of steps under every method, except the base task:
+it has `base.steps`, if set, in the base network and in `joint`.
 """
 
 import logging
@@ -35,12 +35,12 @@ from palimpsest.training.checkpoint import load_progress, save_progress
 log = logging.getLogger(__name__)
 
 EpochDone = Callable[[Sequence[dict[str, float]]], None]
-"""Is told the whole history after every epoch, and at once when a training is resumed."""
+"""Callback that gets the whole history after every epoch, and at once when a training is resumed."""
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task, and what it is learned from."""
+    """Task with its prepared data, batch size, number of steps and seed."""
 
     task: Task
     prepared: Prepared
@@ -52,18 +52,18 @@ class TaskData:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train with."""
+    """Settings and checkpoint of a training."""
 
     training: TrainingSettings
     checkpoint: Path
     key: str
-    """Identifies this training among all others; see `Progress.key`."""
+    """Key of this training; see `Progress.key`."""
 
 
 def start_fabric(training: TrainingSettings, *, in_parts: bool = False) -> Fabric:
-    """Start the devices with the precision and threads of the settings, which let devices share batches equally.
+    """Start the devices with the precision and threads of the settings.
 
-    ``in_parts``: not every step uses every parameter.
+    ``in_parts`` means that some steps do not use every parameter.
     """
     fabric = Fabric(
         accelerator=device_for(training.accelerator).type,
@@ -72,7 +72,7 @@ def start_fabric(training: TrainingSettings, *, in_parts: bool = False) -> Fabri
         strategy=DDPStrategy(find_unused_parameters=True) if in_parts and training.devices > 1 else "auto",
     )
     fabric.launch()
-    torch.set_num_threads(training.threads)  # after the launch, which shares out all cores among the devices
+    torch.set_num_threads(training.threads)  # after the launch, which divides all cores among the devices
     return fabric
 
 
@@ -85,11 +85,11 @@ def train(
     plan: Plan,
     on_epoch: EpochDone = lambda history: None,
 ) -> list[dict[str, float]]:
-    """Train what the method named in ``groups``; returns the mean loss, its parts and images/s of each epoch.
+    """Train the parameters of ``groups``; return the mean loss, its parts and images/s of each epoch.
 
-    Several subjects take turns, each for as many steps as it has and with an optimizer of its own, since Adam's
-    steps are as large for a small gradient as for a large one if it sees no others (Yang et al., AdaTask, AAAI
-    2023); what else the settings say of the training is the same for all.
+    Several tasks take turns, each for its own number of steps and with its own optimiser. Adam normalises the
+    gradients of each optimiser, so that a task with large gradients does not dominate the others (Yang et al.,
+    AdaTask, AAAI 2023). All other training settings are the same for all tasks.
 
     Raises:
         TrainingError: loss or gradient is not finite; the last checkpoint stays.
@@ -109,27 +109,27 @@ def train(
     model.train()
     bar, epoch = progress_bar(task_data, turns[: progress.step], fabric.is_global_zero), EpochMeans()
     for step in range(progress.step, steps):
-        place = turns[step]
-        task, optimizer = tasks[place], optimizers[place]
+        index = turns[step]
+        task, optimizer = tasks[index], optimizers[index]
         method.set_active_task(network, task.name)
         set_learning_rates(optimizer, groups, [schedule(step, steps, settings.warmup, g.lr_end) for g in groups])
         if step >= round(steps * (1 - settings.batchnorm_frozen)):
             freeze_batchnorm(network)
-        batch = {key: value.to(fabric.device, non_blocking=True) for key, value in next(loaders[place]).items()}
+        batch = {key: value.to(fabric.device, non_blocking=True) for key, value in next(loaders[index]).items()}
         output = model(task.inputs(batch).contiguous(memory_format=torch.channels_last))
         prediction = task.prediction(output, batch)
         loss, parts = penalised(fabric, network, method, task.losses(prediction, batch), batch)
-        told = over_devices(fabric, {**parts, "total": loss})
-        total = finite(told.pop("total").item(), groups, step)
+        means = over_devices(fabric, {**parts, "total": loss})
+        total = finite(means.pop("total").item(), groups, step)
         fabric.backward(loss)
         clip(groups, settings.gradient_clip, step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        adversaries[place].step(prediction, batch)
+        adversaries[index].step(prediction, batch)
         method.after_step(network, (step + 1) / steps)
-        epoch.add(told, task_data[place].batch_size)
+        epoch.add(means, task_data[index].batch_size)
         bar.set_postfix_str(f"loss {total:.4f}", refresh=False)
-        bar.update(task_data[place].batch_size)
+        bar.update(task_data[index].batch_size)
         if (step + 1) % settings.steps_per_epoch == 0 or step + 1 == steps:
             progress.step = step + 1
             progress.history.append({"step": float(step + 1), **epoch.means()})
@@ -147,7 +147,7 @@ def train(
 def penalised(
     fabric: Fabric, network: nn.Module, method: Method, parts: dict[str, Tensor], batch: Batch
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """What goes down: the task's loss, plus what the method adds; and all its parts."""
+    """Return the task's loss plus the method's penalty, if any, and all parts of the loss."""
     with fabric.autocast():
         penalty = method.penalty(network, batch, parts["loss"].detach())
     if penalty is None:
@@ -156,7 +156,7 @@ def penalised(
 
 
 def over_devices(fabric: Fabric, parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The means of losses over all devices, each of which sees its part of the batch: all stop at one step."""
+    """Return the mean losses over all devices, so that all devices stop at the same step."""
     if fabric.world_size == 1:
         return parts
     means = fabric.all_reduce({name: part.detach().clone() for name, part in parts.items()})
@@ -165,28 +165,28 @@ def over_devices(fabric: Fabric, parts: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def finite(loss: float, groups: Sequence[ParameterGroup], step: int) -> float:
-    """The loss, if it is a number.
+    """Return the loss if it is finite.
 
     Raises:
-        TrainingError: it is not.
+        TrainingError: the loss is infinite or NaN.
     """
     if not math.isfinite(loss):
-        named = " or ".join(dict.fromkeys(group.setting for group in groups))
-        raise TrainingError(f"step {step}: the loss is {loss}; lower {named}")
+        settings = " or ".join(dict.fromkeys(group.setting for group in groups))
+        raise TrainingError(f"step {step}: the loss is {loss}; lower {settings}")
     return loss
 
 
 def turns_of(steps: Sequence[int]) -> list[int]:
-    """Whose turn it is at each step, where several have so many steps: all end together, in even turns."""
-    return [place for _, place in sorted(((k + 0.5) / n, place) for place, n in enumerate(steps) for k in range(n))]
+    """Return the index of the task of each step. Tasks with these numbers of steps alternate evenly."""
+    return [index for _, index in sorted(((k + 0.5) / n, index) for index, n in enumerate(steps) for k in range(n))]
 
 
 def loaders_of(
     fabric: Fabric, task_data: Sequence[TaskData], done: Sequence[int]
 ) -> list[Iterator[dict[str, Tensor]]]:
-    """The batches of each subject that are left after so many turns; this device's part of each."""
+    """Return the remaining batches of each task after the turns ``done``, with this device's part of each batch."""
     loaders = []
-    for place, data in enumerate(task_data):
+    for index, data in enumerate(task_data):
         batches = TrainingBatches(
             data.prepared,
             data.pictures,
@@ -197,15 +197,15 @@ def loaders_of(
             fabric.world_size,
         )
         workers = 0 if fabric.device.type == "cpu" else 4
-        loaders.append(training_loader(batches, done.count(place), workers))
+        loaders.append(training_loader(batches, done.count(index), workers))
     return loaders
 
 
 def progress_bar(task_data: Sequence[TaskData], done: Sequence[int], shown: bool) -> "tqdm[NoReturn]":
-    """Pictures seen, their speed and the time left, on a terminal alone; ``done`` turns were taken before."""
+    """Return a progress bar in pictures that appears on terminals only and starts after the turns ``done``."""
     return tqdm(
         total=sum(data.batch_size * data.steps for data in task_data),
-        initial=sum(task_data[place].batch_size for place in done),
+        initial=sum(task_data[index].batch_size for index in done),
         desc=" + ".join(data.task.name for data in task_data),
         unit=" images",
         disable=None if shown else True,
@@ -215,7 +215,7 @@ def progress_bar(task_data: Sequence[TaskData], done: Sequence[int], shown: bool
 
 
 def optimizer_of(groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
-    """AdamW with the settings of each group; fused, since a small network is many small tensors."""
+    """Return AdamW with the settings of each group; fused, since a small network has many small tensors."""
     entries = [
         {
             "name": group.name,
@@ -232,15 +232,15 @@ def optimizer_of(groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
 def set_learning_rates(
     optimizer: torch.optim.Optimizer, groups: Sequence[ParameterGroup], factors: Sequence[float]
 ) -> None:
-    """Let each group learn at a share of its peak."""
+    """Set the learning rate of each group to a fraction of its peak."""
     for entry, group, factor in zip(optimizer.param_groups, groups, factors, strict=True):
         entry["lr"] = group.learning_rate * factor
 
 
 def schedule(step: int, steps: int, warmup: float, lr_end: float = 1.0) -> float:
-    """The learning rate's share of its peak: linear to 1 over the warm-up, then a cosine to zero.
+    """Return the learning rate as a fraction of its peak: linear warm-up to 1, then cosine decay to zero.
 
-    It has come to zero at a progress of ``lr_end``, and stays there.
+    The decay ends at a progress of ``lr_end`` (0 to 1); the learning rate is zero from there on.
     """
     rising, falling = max(1, round(warmup * steps)), round(lr_end * steps)
     if step < rising:
@@ -255,9 +255,13 @@ def freeze_batchnorm(network: nn.Module) -> None:
 
 
 def clip(groups: Sequence[ParameterGroup], largest: float, step: int) -> None:
-    """Scale the gradient of each group down to a norm.
+    """Clip the gradient norm of each group.
 
-    Each by itself: the scores' gradients are of another scale than BatchNorm's, and would decide alone.
+    Groups are clipped separately: the gradients of mask scores and of BatchNorm differ in scale, and the larger
+    ones would dominate a common norm.
+
+    Raises:
+        TrainingError: a gradient is not finite.
     """
     for group in groups:
         norm = torch.nn.utils.clip_grad_norm_(group.parameters, largest)
@@ -266,7 +270,7 @@ def clip(groups: Sequence[ParameterGroup], largest: float, step: int) -> None:
 
 
 class EpochMeans:
-    """Means of the losses over one epoch, and its speed."""
+    """Means of the losses over one epoch, and pictures per second."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
@@ -275,14 +279,14 @@ class EpochMeans:
         self.begun = time.perf_counter()
 
     def add(self, parts: dict[str, Tensor], images: int) -> None:
-        """Add one step."""
+        """Add the losses of one step."""
         for name, value in parts.items():
             self.sums[name] = self.sums.get(name, torch.zeros((), device=value.device)) + value.detach()
         self.steps.update(parts.keys())
         self.images += images
 
     def means(self) -> dict[str, float]:
-        """Mean of each part of the loss, and ``images_per_second``."""
+        """Return the mean of each part of the loss, and ``images_per_second``."""
         seconds = time.perf_counter() - self.begun
         return {
             **{name: float(value) / self.steps[name] for name, value in self.sums.items()},
@@ -291,7 +295,7 @@ class EpochMeans:
 
 
 def describe(entry: dict[str, float], steps: int) -> str:
-    """One line of the log for one epoch."""
+    """Return the line of the log for one epoch."""
     values = "  ".join(
         f"{name} {value:.4f}" for name, value in entry.items() if name not in ("step", "images_per_second")
     )

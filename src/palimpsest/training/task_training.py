@@ -1,4 +1,4 @@
-"""One training: a method learns a task, from the stored tasks it starts from to the stored task it leaves."""
+"""Training of a method on a task: load the stored tasks it starts from, train, measure, and store the task."""
 
 import hashlib
 import logging
@@ -42,9 +42,9 @@ def learn(
 ) -> list[Path]:
     """Train one method on the tasks of a job, store what each task needs, and return the files.
 
-    With several devices each runs this function, and the first alone writes. The checkpoint of the last step
-    stays, as `checkpoint_of` the first file, until the caller has recorded the training. Beside each file lies the
-    record of the task's predictions, computed by the trained network before anything was stored.
+    With several devices each runs this function, and only the first writes. The checkpoint of the last step
+    stays, as `checkpoint_of` the first file, until the caller has recorded the training. The prediction record
+    beside each file comes from the network in memory, before anything is stored.
     """
     first = job.tasks[0]
     before = stored.task_files.before(first.name)
@@ -67,7 +67,7 @@ def learn(
     )
     if groups:
         train(fabric, network, method, groups, task_data, plan, on_epoch)
-    else:  # nothing to learn, as for a method that only inspects the base network
+    else:  # no parameters to train, as for a method that only inspects the base network
         network.to(fabric.device)
         tasks[0].to(fabric.device)
         method.after_training(network)
@@ -89,7 +89,7 @@ def store_and_record(
     target: Path,
     device: torch.device,
 ) -> None:
-    """Measure a task that has just been learned, then write its file and its prediction record."""
+    """Measure a task right after its training, then write its file and its prediction record."""
     measured = measure_trained(method, network, job, trained, arrays, device)
     record_path = stored.layout.prediction_record(job.seed, job.method, trained.name)
     record_path.unlink(missing_ok=True)  # of an earlier training: a kill must not leave it beside this task
@@ -118,10 +118,10 @@ def measure_trained(
     prepared: Prepared,
     device: torch.device,
 ) -> Measurement:
-    """Measure what a trained network has learned, on the validation split, without changing the network.
+    """Measure a trained network on the validation split, without changing it.
 
-    A plain network runs the task, as it will when the task is loaded: the layout of weights in memory and the
-    modules around them can change the last bits of a prediction.
+    The measurement uses a plain network, as after loading: the memory layout of weights and the modules around
+    them can change the last bits of a prediction.
     """
     task = build_task(trained.name, trained.settings)
     plain = build_network(job.network, task.head_channels)
@@ -158,12 +158,12 @@ def provenance(
 
 
 def checkpoint_of(stored: Path) -> Path:
-    """Return the file from which the training of a stored task goes on."""
+    """Return the path of the checkpoint for the training of a stored task."""
     return stored.with_suffix(".resume")
 
 
 def starting_network(job: TrainingJob, stored: StoredTasks, before: Sequence[str], task: Task) -> nn.Module:
-    """Return the network that a method starts from, with a fresh head unless it has learned this very task."""
+    """Return the network that a method starts from, with a new head unless it was trained on this same task."""
     starts_from = entry_of(job.method).starts_from
     if starts_from == "nothing":
         network: nn.Module = build_network(job.network, task.head_channels)
@@ -185,7 +185,7 @@ def starting_network(job: TrainingJob, stored: StoredTasks, before: Sequence[str
 
 
 def earlier(job: TrainingJob, stored: StoredTasks, before: Sequence[str]) -> Iterator[EarlierTask]:
-    """Return the earlier tasks that a method which starts from the previous task may use."""
+    """Yield the earlier tasks for a method that starts from the previous task; none for other methods."""
     if entry_of(job.method).starts_from == "previous":
         for name in before:
             opened = stored.file(name)
@@ -201,6 +201,6 @@ def passes(job: TrainingJob, trained: TaskTraining, prepared: Prepared) -> Itera
 
 
 def seed_of(job: TrainingJob, task: str) -> int:
-    """Return the seed of a training: one for all methods of a task, so that they see the same batches."""
+    """Return the seed of a training. It is the same for all methods of a task, so they get the same batches."""
     digest = hashlib.sha256(f"{job.seed}/{task}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
