@@ -15,6 +15,7 @@ from palimpsest.code_digest import (
     stage_sources,
     statements_digest,
 )
+from palimpsest.data.formats import FORMATS
 from palimpsest.errors import CodeError
 from palimpsest.methods import BASE, METHODS
 from palimpsest.networks import NETWORKS
@@ -90,7 +91,7 @@ STAGES = [path.stem for path in (ROOT / "pipeline").glob("*.py") if path.stem !=
     [
         ("report/chart.py", {"report"}),  # and with it matplotlib
         ("training/loop.py", {"train"}),
-        ("data/coco.py", {"raw", "weights", "prepare"}),
+        ("data/categories.py", {"raw", "weights", "prepare"}),
         ("errors.py", set(STAGES)),
     ],
 )
@@ -113,9 +114,17 @@ def test_a_training_depends_on_its_own_network_and_on_no_other(network: str) -> 
     assert found & set(files.values()) == {files[network]}
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_preparation_depends_on_its_own_format_and_on_no_other(format: str) -> None:
+    files = {name: file_of(row.reader.partition(":")[0]).as_posix() for name, row in FORMATS.items()}
+    imported = set(stage_sources("prepare", kinds=["style"], formats=[format]))
+    also = {files["voc"]} if format == "coco" else set()  # generated label maps have VOC's palette
+    assert imported & set(files.values()) == {files[format], *also}
+
+
 def test_every_module_is_run_by_a_stage_of_the_pipeline_by_the_command_line_or_by_programs_of_ones_own() -> None:
     stages = [path.stem for path in Path("pipeline").glob("*.py") if path.stem != "__init__"]
-    reached = {name for stage in stages for name in stage_sources(stage, METHODS, KINDS, NETWORKS)}
+    reached = {name for stage in stages for name in stage_sources(stage, METHODS, KINDS, NETWORKS, FORMATS)}
     reached |= set(sources(["palimpsest.cli", "palimpsest.preflight", "palimpsest.storage.switcher"]))
     reached |= {file_of(table).as_posix() for table in TABLES}
     assert {path.as_posix() for path in Path(SOURCE).rglob("*.py")} - reached == set()

@@ -36,8 +36,8 @@ class StyleSettings(TaskSettings):
         return [self.picture, *([self.weights] if self.weights else [])]
 
     def users_files(self) -> dict[str, Path]:
-        """Return the painting."""
-        return {"picture": self.picture}
+        """Return the painting and the weights of the perceptual network, if given."""
+        return {"picture": self.picture, **({"weights": self.weights} if self.weights else {})}
 
     def with_weights(self, path_of: Callable[[str], Path]) -> typing.Self:
         """Return the settings with the weights of the perceptual network."""
