@@ -109,7 +109,7 @@ def test_sweeps_of_an_unknown_preset_are_refused(content: Content) -> None:
         ({"base": {"step": 3}}, "base.step: unknown setting; did you mean 'steps'?"),
         (
             {"pictures": {"size": 96}},
-            "a variant cannot change pictures; change network, networks, base, autoencoder, training, method_settings",
+            "a variant cannot change pictures; change network, networks, base, autoencoder, training,",
         ),
         ({"seeds": [1]}, "a variant cannot change seeds;"),
         ({"methods": ["scratch"]}, "a variant cannot change methods;"),
