@@ -16,7 +16,7 @@ from palimpsest.schema import as_path
 from palimpsest.settings import Settings
 
 TOP = ("preset", "data_root", "seeds", "defaults", "presets", "sweeps")
-"""What may stand at the top of `params.yaml`. DVC's stages name these, since it sees nothing that they do not name;
+"""Keys at the top of `params.yaml`. DVC's stages name these, since DVC tracks nothing that they do not name;
 all but `sweeps`, on which nothing of the study depends (`palimpsest.sweeps`)."""
 
 

@@ -24,11 +24,11 @@ from palimpsest.tasks import KINDS, AnyTask
 
 
 class Variant(SettingsGroup):
-    """Which variant of a sweep these settings are."""
+    """Variant of a sweep that these settings are."""
 
     name: str
     own_base: bool
-    """Whether what it changes makes another base network."""
+    """True if the changed settings make another base network."""
 
 
 class Settings(SettingsGroup):
@@ -50,20 +50,20 @@ class Settings(SettingsGroup):
     """By name, the networks that methods bring, as far as they differ from `network`."""
     base: BaseSettings = BaseSettings()
     autoencoder: TrainingOverrides = TrainingOverrides()
-    """How the training of the residual networks' auto-encoder differs from that of the base task."""
+    """Overrides for the training of the residual networks' auto-encoder."""
     pictures: PictureSettings = PictureSettings()
     training: TrainingSettings = TrainingSettings()
     method_settings: AnyMethodSettings = Field(default_factory=default_method_settings)
     datasets: dict[Name, AnyDataset]
     tasks: dict[Name, AnyTask]
     compositions: list[CompositionSettings] = Field(default=[], exclude=True)
-    """What `snakemake compositions` makes. Nothing else depends on it, so that no digest holds it."""
+    """Compositions that `snakemake compositions` makes. Nothing else depends on them, so no digest has them."""
     variant: Variant | None = None
     """Set by `palimpsest.sweeps.vary`, and by nobody else."""
 
     @property
     def layout(self) -> Layout:
-        """Where the files lie."""
+        """Paths of the preset or variant."""
         if self.variant is None:
             return Layout(self.preset)
         return Layout(self.preset, self.variant.name, self.variant.own_base)

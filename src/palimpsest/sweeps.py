@@ -26,7 +26,7 @@ Variants = dict[str, Mapping[str, Any]]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 COMPARED = ("network", "networks", "base", "autoencoder", "training", "method_settings")
-"""What a variant may change, beside the loss of its tasks and the length of the sequence: all else decides what is
+"""Groups that a variant may change, beside losses of tasks and the length of the sequence: all else decides what is
 learned or measured, and figures could not be compared."""
 PLACES = {"base": ("encoder_weights",), "training": ("threads", "accelerator", "devices")}
 """Keys within `COMPARED` that a variant may not change: files, and the machine."""

@@ -34,7 +34,7 @@ from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.tasks.base import Batch
 
 WINDOW_BYTES = 3 * 2**28
-"""What one window may take: with PyTorch itself, a photograph of 12 megapixels stays below 2 GB."""
+"""Memory of one window. Including PyTorch, a photograph of 12 megapixels stays below 2 GB."""
 
 LONGEST = 16
 """A photograph is enlarged for its task up to a longer side of so many times the size of training, no further:
@@ -58,7 +58,7 @@ class Translator:
 
     @property
     def network(self) -> Network:
-        """What runs the task."""
+        """Network that runs the task."""
         network = self.predictor.network
         assert isinstance(network, Network)
         return network
@@ -121,7 +121,7 @@ class Span:
     """One window along one side of a picture, in pixels."""
 
     seen: slice
-    """What the network is shown."""
+    """Input of the network."""
     kept: slice
     """The part of it whose prediction is kept."""
 
@@ -156,7 +156,7 @@ def load(settings: Settings, seed: int, method: str, name: str) -> Translator:
 
 
 def command(settings: Settings, seed: int, method: str, path: Path) -> str:
-    """What to type to have a stored task trained, whatever `params.yaml` says."""
+    """Return the command that trains a stored task, independent of `params.yaml`."""
     config = [f"preset={settings.preset}"]
     if seed not in settings.seeds:
         config.append(f"seeds=[{seed}]")

@@ -47,7 +47,7 @@ class Prepared:
     splits: tuple[str, ...]
     info: Mapping[str, Any]
     sha256: str = ""
-    """Of `info.json`, and so of all that is here: the arrays' own digests stand in it. Nothing without a file."""
+    """SHA-256 of `info.json`, which contains those of the arrays; empty without a file."""
 
     @property
     def form(self) -> Target | None:

@@ -45,7 +45,7 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 """Pillow refuses a PNG with more than 1 MiB of text, which programs of graphics write as the picture's history."""
 
 REDUCTION = 1.75
-"""How many times `size` the shorter side keeps at least when a JPEG is decoded at 1/2, 1/4 or 1/8 of its size.
+"""Smallest multiple of `size` that the shorter side keeps when a JPEG is decoded at 1/2, 1/4 or 1/8 of its size.
 Pictures of 64 to 128 px then differ from a full decode by 0.2 to 0.7 of 255 levels in the mean; COCO's of 480 px
 come down to 128 by way of 240, in half the time."""
 

@@ -1,4 +1,4 @@
-"""Where a data set's pictures come from: generated, downloaded, or a folder of the user's."""
+"""Sources of a data set's pictures: generated, downloaded, or a folder of the user."""
 
 import itertools
 import shutil
@@ -63,7 +63,7 @@ def provide_weights(network: str, path: Path, data_root: Path | None) -> None:
 
 
 def root_of(dataset: DatasetSettings, folder: Path) -> Path:
-    """Where the files are: the user's folder, or the pipeline's own."""
+    """Return the folder of the files: the user's, or the pipeline's own."""
     return dataset.root if dataset.root is not None else folder
 
 

@@ -164,7 +164,7 @@ def read_labels(path: Path) -> Pixels:
 
 
 def _recoloured(picture: Image.Image, indices: Pixels) -> bool:
-    """Whether a palette picture shows VOC's colours by other numbers: some programs sort palettes."""
+    """Return whether a palette has VOC's colours under other numbers, as some programs sort palettes."""
     stored = np.array(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
     voc = palette()
     if np.array_equal(stored[: len(VOC_CLASSES) + 1], voc[: len(VOC_CLASSES) + 1]):

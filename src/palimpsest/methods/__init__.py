@@ -20,7 +20,7 @@ AUTOENCODER = "autoencoder"
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a method is written, and which stored tasks it starts from."""
+    """Row of a method: its class, its settings, and the stored tasks that it starts from."""
 
     path: str
     """``module:class``."""
@@ -28,15 +28,15 @@ class Entry:
     """``base``: the base network alone, so that all tasks can be learned side by side; ``previous``: the
     network as the task before left it (the stored tasks of all earlier ones are at hand)."""
     adds_to_base: bool = False
-    """Whether a stored task runs on the base network, and needs its file; otherwise it brings all it needs."""
+    """True if a stored task needs the base network's file; otherwise it contains all that it needs."""
     learns_base_task: bool = False
-    """Whether the method has a training for the base task too, and stores it in its own way; otherwise the base
+    """True if the method also trains the base task and stores it in its own way; otherwise the base
     network's file is what it has of that task."""
     can_forget: bool = False
     """A later task overwrites weights that earlier tasks run on. All other methods cannot forget by
     construction: comparing their predictions with those of the time of learning checks files and loading."""
     together: bool = False
-    """Whether one training teaches all tasks at once."""
+    """True if one training learns all tasks together."""
     settings: str = ""
     """``module:class`` of its settings; the module imports no PyTorch. Empty for a method without settings."""
     base: str = BASE
@@ -48,11 +48,11 @@ class Entry:
     networks: tuple[str, ...] = ()
     """Networks that the method works on, where the facts below do not say it; empty for all."""
     kernels: bool = False
-    """Whether every layer of the network has to be a convolution, since the method computes with 4-D kernels."""
+    """True if the method needs 4-D kernels, so that every layer of the network has to be a convolution."""
     part: str = ""
     """Part of the network that becomes the task's own, and that the network has to have."""
     can_blend: bool = False
-    """Whether two tasks can be blended, since the weights of each are those of the base under a mask."""
+    """True if two tasks can be blended, since both use the base's weights under a mask."""
 
 
 METHODS: dict[str, Entry] = {
@@ -178,7 +178,7 @@ BASES: dict[str, Entry] = {
 
 
 def entry_of(name: str) -> Entry:
-    """What is entered of a method, or of a training that makes a base network."""
+    """Return the row of a method, or of a training that makes a base network."""
     return BASES[name] if name in BASES else METHODS[name]
 
 

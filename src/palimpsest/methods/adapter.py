@@ -61,7 +61,7 @@ class Adapter(Reparametrised):
 
     @property
     def entries(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Of a 1×1 convolution, or of two factors."""
+        """Names of the tensors of a 1×1 convolution or of two factors."""
         return ("mixture", "filters") if self.settings.rank else ("point",)
 
     def layers(self, network: nn.Module) -> Iterator[tuple[str, Layer]]:

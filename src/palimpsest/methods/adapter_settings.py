@@ -13,4 +13,4 @@ class AdapterSettings(SettingsGroup):
     rank: Annotated[int, Field(ge=0)] = 0
     """0: 1×1 convolutions; otherwise convolutions of the layer's size and of this rank."""
     lr_multiplier: Positive = 1.0
-    """How many times as fast as weights they learn."""
+    """Learning-rate multiplier of the adapters."""

@@ -65,7 +65,7 @@ State = Mapping[str, Tensor]
 MASK = "mask"
 """The component of methods that say which of the base's weights take part; see `Component.kept`."""
 KEPT = ("mask", "taken")
-"""What stands behind a layer's name where that is said, one bit for each of its weights."""
+"""Last parts of the names of tensors that hold one bit per weight of a layer."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class EarlierTask:
 
 @dataclass(frozen=True)
 class Start:
-    """What a method finds when it takes on a task."""
+    """Inputs of a method at the start of a task."""
 
     network: nn.Module
     """As the method's start says (random, the base, or as the task before left it), with a fresh head."""
@@ -128,11 +128,11 @@ class ParameterGroup:
     lr_end: float = 1.0
     """Progress, from 0 to 1, at which the learning rate reaches zero."""
     setting: str = "training.learning_rate"
-    """Where the learning rate comes from, for messages that advise to lower it."""
+    """Setting of the learning rate, for messages that advise to lower it."""
 
 
 class Method(ABC):
-    """How a frozen or moving network takes on one more task. Holds the state of one training at most."""
+    """Method of learning one more task with a frozen or moving network, with the state of at most one training."""
 
     def __init__(self, settings: Any = None) -> None:
         self.settings = settings
@@ -145,7 +145,7 @@ class Method(ABC):
         """Have the network run one of the tasks that are learned together."""
 
     def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor | None:
-        """What is added to the task's loss at every step, which is given without its gradient; None for nothing."""
+        """Return a term to add to the task's loss, which is given without its gradient; None for no term."""
         return None
 
     def after_step(self, network: nn.Module, progress: float) -> None:
@@ -160,7 +160,7 @@ class Method(ABC):
 
     @abstractmethod
     def store(self, network: nn.Module) -> list[Component]:
-        """What has to be kept of this task, BatchNorm and head included."""
+        """Return the components to store for this task, including normalisation and head."""
 
     def plain_state(self, network: nn.Module) -> State:
         """Return the tensors that the network computes with, under the names of the plain network.

@@ -24,7 +24,7 @@ class Decoder(Method):
     """One part of the network is the task's own."""
 
     part = "decoder"
-    """What the names of its layers begin with."""
+    """Prefix of the names of the trained layers."""
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
         """The part trains, with BatchNorm and head; the rest is frozen."""

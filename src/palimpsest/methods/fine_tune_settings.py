@@ -9,5 +9,5 @@ class FineTuneSettings(SettingsGroup):
     """One network that is trained on and on."""
 
     batchnorm: Literal["task", "shared"] = "task"
-    """Whether each task keeps a BatchNorm of its own, or it moves on with the network. Shared, forgetting looks
+    """`task`: each task keeps its own BatchNorm; `shared`: one moves on with the network. Shared, forgetting looks
     worse, as in most published figures."""

@@ -20,7 +20,7 @@ from palimpsest.methods.base import Component, Method, ParameterGroup, Start, St
 from palimpsest.networks.trunk import normalisation_layers, trunk_state
 
 BETAS = (0.5, 0.999)
-"""Of AdamW. Between a task's steps all others move the weights: its mean of gradients is out of date sooner than
+"""β₁ of AdamW. Between a task's steps all others move the weights: its mean of gradients is out of date sooner than
 that of a task by itself, which 0.9 suits (docs/tuning.md)."""
 
 
@@ -35,11 +35,11 @@ class PerTask(nn.Module):
 
     @property
     def layer(self) -> nn.Module:
-        """That of the task at hand."""
+        """Head of the active task."""
         return self.layers[self.places[self.task]]
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the layer of the task makes of it."""
+        """Apply the layer of the active task."""
         return self.layer(x)  # type: ignore[no-any-return]
 
 

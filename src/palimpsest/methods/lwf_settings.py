@@ -14,4 +14,4 @@ class LwfSettings(FineTuneSettings):
     weight: Annotated[float, Field(ge=0)] = 10.0
     """λ₀, how much the earlier tasks' answers count, in units of the new task's loss."""
     temperature: Positive = 2.0
-    """Of class scores, before they are compared."""
+    """Temperature of class scores in the comparison."""

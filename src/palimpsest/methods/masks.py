@@ -55,7 +55,7 @@ class BinaryMask(LayerWeight):
     mean: Tensor
     """Mean of the scores of the averaged steps."""
     averaged_steps: Tensor
-    """How many those were."""
+    """Number of those steps."""
 
     def __init__(self, score: Tensor, settings: MaskSettings) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ ALL_OR_NONE = -np.unpackbits(np.arange(256, dtype=np.uint8)).reshape(256, 8).ast
 
 Words = NDArray[np.int32]
 MaskedLayer = tuple[Tensor, Tensor, Tensor]
-"""Where the masked weight goes, the weight, and its mask as `pack` made it."""
+"""Output for the masked weight, weight, and mask as packed by `pack`."""
 
 
 @torch.no_grad()

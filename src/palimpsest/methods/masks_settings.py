@@ -18,7 +18,7 @@ class ScoreSettings(SettingsGroup):
     """Adam's momentum of scores. At its usual 0.9 (original) scores run on past the threshold, and bits that were
     right are lost."""
     score_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
-    """How long Adam remembers the squared gradients of scores. At its usual 0.999 (original) the large gradients
+    """Adam's decay of the squared gradients of scores. At its usual 0.999 (original) the large gradients
     of the first steps hold back the scores through all of a short training."""
     score_lr_end: PositiveShare = 1.0
     """The scores come to rest after this share of the steps, and BatchNorm and head train on under a mask that
@@ -28,7 +28,7 @@ class ScoreSettings(SettingsGroup):
     initial_score: float = 1e-2
     threshold: float = 5e-3
     start: Literal["constant", "proportional"] = "proportional"
-    """Where scores begin. `constant` (original): all at `initial_score`. `proportional`: that far above the
+    """Initial scores. `constant` (original): all at `initial_score`. `proportional`: that far above the
     threshold on average, each in proportion to its weight's magnitude within the layer, so that what hardly
     matters is the first to go."""
 
@@ -48,10 +48,10 @@ class MaskSettings(ScoreSettings):
     """One-bit masks (Mallya et al. 2018)."""
 
     surrogate: Literal["identity", "clipped", "sigmoid"] = "identity"
-    """What stands in for the step's derivative: 1 (original); 1 near the threshold and 0 beyond; a bump around the
+    """Surrogate for the derivative of the step: 1 (original); 1 near the threshold and 0 beyond; a bump around the
     threshold. Both of the latter are as wide as `initial_score` lies above it."""
     weight_factor: bool = True
-    """Whether a score's gradient is scaled by its weight's magnitude (original), or takes its sign alone."""
+    """True: a score's gradient is multiplied by its weight (original); False: by the weight's sign."""
 
 
 class AffineMaskSettings(MaskSettings):

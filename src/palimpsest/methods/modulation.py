@@ -18,7 +18,7 @@ from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparam
 from palimpsest.networks.trunk import Layer
 
 SMALLEST = 1e-6
-"""Where a kernel is flat its size counts as this."""
+"""Smallest norm of a kernel."""
 
 
 class Modulation(LayerWeight):

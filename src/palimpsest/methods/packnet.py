@@ -61,7 +61,7 @@ class PackedWeight(LayerWeight):
 
     @torch.no_grad()
     def prune(self, weight: Tensor, keep: float) -> None:
-        """Of the free positions give back all but this share, those of the smallest weights."""
+        """Keep this share of the free positions, those of the largest weights, and free the others again."""
         free = self.owner == 0
         number = math.ceil(keep * int(free.sum()))
         magnitude = torch.where(free, weight.abs(), -1.0).flatten()

@@ -20,7 +20,7 @@ from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparam
 from palimpsest.networks.trunk import Layer
 
 SMALLEST = 1e-6
-"""Where all weights are alike their deviation counts as this."""
+"""Smallest standard deviation of a layer's weights."""
 
 
 class AffineMask(BinaryMask):

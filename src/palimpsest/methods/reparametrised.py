@@ -29,11 +29,11 @@ from palimpsest.methods.base import (
 from palimpsest.networks.trunk import Layer, freeze, trunk_layers, trunk_state
 
 LayerTensors = Mapping[str, Tensor]
-"""What is stored of one layer, by what stands behind the layer's name."""
+"""Stored tensors of one layer, by the last part of their names."""
 
 
 class LayerWeight(nn.Module, ABC):
-    """How the weight of one layer follows from the base's while it is learned."""
+    """Parametrization of one layer's weight over the base's while a task is learned."""
 
     @abstractmethod
     def forward(self, weight: Tensor) -> Tensor:
@@ -41,14 +41,14 @@ class LayerWeight(nn.Module, ABC):
 
     @abstractmethod
     def stored(self) -> dict[str, Tensor]:
-        """What the task needs of this layer to run."""
+        """Return the tensors of this layer that inference needs."""
 
 
 class Reparametrised(Method):
     """Says of each layer how its weight is learned, and how it is computed from what is stored."""
 
     component: ClassVar[str]
-    """What `sizes.csv` calls that which is stored."""
+    """Name of the stored component in `sizes.csv`."""
     entries: tuple[str, ...]
     """Names of the tensors that are stored of each layer."""
 
@@ -68,14 +68,14 @@ class Reparametrised(Method):
 
     @abstractmethod
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
-        """What is laid over the weight of a layer."""
+        """Return the parametrization of a layer's weight."""
 
     @abstractmethod
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
-        """How what was laid over the weights trains."""
+        """Return the parameter groups of the parametrizations."""
 
     def store(self, network: nn.Module) -> list[Component]:
-        """What was learned, layer by layer."""
+        """Return the learned tensors of every layer, with normalisation and head."""
         tensors = {
             f"{name}.{key}": tensor
             for name, layer in self.layers(network)
@@ -117,7 +117,7 @@ def parted(tensors: State, entry: str) -> tuple[State, State]:
 
 
 def learned(layer: nn.Module) -> LayerWeight:
-    """What lies over the weight of a layer while it is learned."""
+    """Return the parametrization of a layer's weight while it is learned."""
     (module,) = (module for module in layer.modules() if isinstance(module, LayerWeight))
     return module
 

@@ -75,7 +75,7 @@ def badness(metric: Metric, value: float) -> float | None:
 
 
 def decimals(metric: Metric, value: float) -> int:
-    """How many decimals a value is shown with; four significant digits where the metric has no say."""
+    """Return the number of decimals of a value; four significant digits for a metric without a fixed number."""
     if metric.digits is not None:
         return metric.digits
     return min(6, max(0, 3 - math.floor(math.log10(abs(value))))) if value else 3

@@ -171,7 +171,7 @@ def windowed(filters: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Which layers of a network of torchvision are looked at, and how its weights are called in a file."""
+    """Network of torchvision, its content and style layers, and the names of its weights in a file."""
 
     title: str
     build: Callable[[], nn.Sequential]

@@ -71,7 +71,7 @@ class ResidualBlock(nn.Module):
 
 
 class Blocks(nn.Module):
-    """What a task adds: as many blocks at the deepest place as behind the first step up."""
+    """Blocks of a task: equally many at the deepest place and behind the first step up."""
 
     def __init__(self, width: int, number: int, padding: PaddingMode) -> None:
         super().__init__()
@@ -151,4 +151,4 @@ LOUDNESS = 16
 hundredths: without this the head grows too slowly to the weights that class scores need."""
 
 STEEPNESS, SMALL = 2.3, 2e-3
-"""Where sigmoid(STEEPNESS · p) is nearest to (p + 1) / 2; and how little of the features a head starts with."""
+"""Steepness at which sigmoid(STEEPNESS · p) is closest to (p + 1) / 2, and initial scale of the head's weights."""

@@ -84,7 +84,7 @@ class UNet(Network):
 
     stride = 16
     reach = 96
-    """How far outside a window that starts on the grid of `stride` the network can look, in pixels.
+    """Pixels that the receptive field extends beyond a window on the grid of `stride`.
 
     94 of them: two 3×3 convolutions at each of the scales 1, 2, 4, 8, 16, 8, 4, 2, 1 and poolings between.
     """

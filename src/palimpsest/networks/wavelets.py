@@ -17,12 +17,12 @@ HAAR = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [
 OPPONENT = nn.functional.normalize(torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-0.5, 1.0, -0.5]]))
 """Luminance and two colour differences of RGB: orthonormal."""
 LIFT = 2.0
-"""What brings `OPPONENT` of pictures in [-1, 1] above zero."""
+"""Offset that makes `OPPONENT` of pictures in [-1, 1] positive."""
 
 
 @dataclass(frozen=True)
 class Signal:
-    """What one channel holds."""
+    """Content of one channel."""
 
     colour: int
     """A row of `OPPONENT`."""

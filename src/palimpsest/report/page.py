@@ -46,7 +46,7 @@ Context = dict[str, Any]
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a run came from. Empty strings stand on the page as "not recorded"."""
+    """Origin of a run. Empty strings appear on the page as "not recorded"."""
 
     preset: str
     commit: str = ""
@@ -211,7 +211,7 @@ def _late(matrix: Matrix, methods: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _measured(matrix: Matrix, method: str) -> bool:
-    """Whether there is any row of this method."""
+    """Return whether there is any row of this method."""
     return any(matrix.afters(method, task) for task, _ in matrix.sequence)
 
 

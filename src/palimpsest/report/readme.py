@@ -45,7 +45,7 @@ def write_tables(document: Path, tables: Mapping[str, str]) -> None:
 
 
 def has_table(document: Path, name: str) -> bool:
-    """Whether the file has a place for the table of this name."""
+    """Return whether the file has markers for the table of this name."""
     return f"<!-- table:{name} -->" in document.read_text("utf-8")
 
 
@@ -123,7 +123,7 @@ SUMMED_UP = {
     "seconds": "s a task",
     "peak_memory": "peak MiB",
 }
-"""Of `forgetting.csv`, and what a table calls them."""
+"""Columns of `forgetting.csv`, with their labels in a table."""
 
 
 def _figure(row: Mapping[Any, Any], figure: str) -> str:
@@ -192,7 +192,7 @@ def _code(name: str) -> str:
 
 
 def _between(document: Path, text: str, name: str) -> tuple[int, int]:
-    """Where the text between the markers of a name starts and ends."""
+    """Return start and end of the text between the markers of a name."""
     opening, closing = f"<!-- table:{name} -->", f"<!-- /table:{name} -->"
     for marker in (opening, closing):
         if text.count(marker) != 1:

@@ -1,4 +1,4 @@
-"""What sweeps have found: their tables, what methods that forget trade for it, and losses beside the study's.
+"""Sweeps in the report: their tables, the trade-off of methods that forget, and losses beside the study's.
 
 The files come from `snakemake sweep`; a report shows those that are there.
 """
@@ -44,13 +44,13 @@ class Sweep(NamedTuple):
         return list(dict.fromkeys(self.measured["variant"]))
 
     def set_to(self, variant: str) -> dict[str, str]:
-        """What a variant changes; for the empty one, the usual values of all that any changes."""
+        """Return the settings that a variant changes; for the empty name, their values in the preset."""
         own = self.settings[self.settings["variant"] == variant]
         return dict(zip(own["setting"], own["set_to"], strict=True))
 
 
 def load_sweep(path: Path) -> Sweep:
-    """What was measured of the variants of one method, from both of its files.
+    """Read the measurements of one method's variants from both of its files.
 
     Raises:
         DataError: one cannot be read.
@@ -199,7 +199,7 @@ def kept_and_learned(
 
 
 def series(sweep: Sweep) -> list[list[str]]:
-    """Of each number that at least two variants change, and nothing else: they and the method, by its value."""
+    """Return variants and method by setting, ordered by value, for numbers that two variants change alone."""
     found: dict[str, list[tuple[float, str]]] = {}
     for variant in sweep.variants:
         changes = sweep.set_to(variant)
@@ -210,7 +210,7 @@ def series(sweep: Sweep) -> list[list[str]]:
 
 
 def is_number(text: str) -> bool:
-    """Whether it reads as one."""
+    """Return whether the text is a number."""
     try:
         return math.isfinite(float(text))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a task kind knows: the interface between one image translation task and everything else.
+"""The interface between a kind of image translation task and everything else.
 
 A kind says which target a photograph gets (preparation), how many channels its head has, what the loss is, what
 is measured and how a prediction is painted. It knows nothing of methods and networks.
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SMALLEST_VARIANCE = 1e-6
-"""Of pictures in [0, 1], below which they count as all alike."""
+"""Variance of pictures in [0, 1] below which they count as equal."""
 
 Pixels = NDArray[np.uint8]
 Targets = NDArray[Any]
@@ -46,7 +46,7 @@ class Task(nn.Module, ABC):
     """Channels that the network has to give."""
 
     discriminator: nn.Module | None
-    """What learns beside the network, and against it, where a task has an adversarial loss. Each training starts
+    """Discriminator of a task with an adversarial loss; None for other tasks. Each training starts
     with a fresh one, so that none is needed to go on learning, and none is stored."""
 
     def __init__(self, name: str, settings: Any) -> None:
@@ -60,7 +60,7 @@ class Task(nn.Module, ABC):
         return None
 
     def inputs(self, batch: Batch) -> Tensor:
-        """What goes into the network: float (N, 3, H, W) in [0, 1]."""
+        """Return the network's input: float (N, 3, H, W) in [0, 1]."""
         return unit(batch["picture"])
 
     @abstractmethod
@@ -81,7 +81,7 @@ class Task(nn.Module, ABC):
         """``loss``, the scalar to minimise, and its parts under the names of `metrics.csv`."""
 
     def discriminator_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """What the discriminator makes small, after each step of the network."""
+        """Return the loss of the discriminator, which trains after each step of the network."""
         raise NotImplementedError(f"{self.name} has no discriminator")
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
@@ -93,7 +93,7 @@ class Task(nn.Module, ABC):
         return self.losses(prediction, batch)["loss"]
 
     def distillation(self, found: Tensor, wanted: Tensor, temperature: float) -> Tensor:
-        """How far a prediction is from another of the same task: a scalar, which distillation makes small.
+        """Return the distance of two predictions of the same task: a scalar, which distillation minimises.
 
         The squared difference, as a share of the variance of what is wanted, so that it has no unit; class scores
         are compared as distributions, at a ``temperature``.

@@ -55,7 +55,7 @@ class ColorizationTask(Task):
         return {"loss": self.distance(prediction, unit(batch["picture"]))}
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Of a picture drawn around the prediction."""
+        """Return the negative log-likelihood of a picture drawn around the prediction."""
         return sampled_loss(prediction, self.truth(batch))
 
     def meter(self) -> Meter:

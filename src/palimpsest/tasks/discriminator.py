@@ -38,12 +38,12 @@ class PatchDiscriminator(nn.Module):
         return self.layers(torch.cat([inputs, picture], dim=1))  # type: ignore[no-any-return]
 
     def adversarial_loss(self, inputs: Tensor, picture: Tensor) -> Tensor:
-        """How far it is from taking a picture for true: what the network shall make small."""
+        """Return the generator's loss: the discriminator's distance from judging a picture as true."""
         logits = self(inputs, picture).float()
         return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
 
     def loss(self, inputs: Tensor, true: Tensor, found: Tensor) -> Tensor:
-        """How far it is from telling true from found: what it shall make small itself."""
+        """Return the discriminator's own loss in telling true and predicted pictures apart."""
         right, wrong = self(inputs, true).float(), self(inputs, found).float()
         return 0.5 * (
             F.binary_cross_entropy_with_logits(right, torch.ones_like(right))

@@ -26,7 +26,7 @@ class PairedTask(Task):
         return {"loss": self.distance(prediction, self.truth(batch))}
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Of a picture drawn around the prediction."""
+        """Return the negative log-likelihood of a picture drawn around the prediction."""
         return sampled_loss(prediction, self.truth(batch))
 
     def meter(self) -> Meter:

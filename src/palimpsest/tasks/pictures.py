@@ -1,4 +1,4 @@
-"""What the kinds share whose prediction is a picture that has a true one beside it."""
+"""Losses and metrics of the kinds whose prediction and target are pictures."""
 
 from collections.abc import Callable
 

@@ -66,7 +66,7 @@ class SegmentationTask(Task):
         return {"loss": fooled + self.l1_weight * loss, "adversarial_loss": fooled, "l1_loss": loss}
 
     def discriminator_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """How far the discriminator is from telling the label map from the prediction."""
+        """Return the discriminator's loss in telling label map and prediction apart."""
         assert self.discriminator is not None
         target = batch["target"].long()
         painted = self.colours.paint(target)

@@ -16,12 +16,12 @@ class SegmentationSettings(TaskSettings):
     classes: Annotated[dict[ClassName, Annotated[list[str], Field(min_length=1)]], Field(max_length=254)]
     """Our classes, each a list of the data set's categories; a supercategory stands for all its members."""
     others: Literal["background", "ignored"] = "background"
-    """What becomes of categories that no class names."""
+    """Label of categories that no class lists."""
     loss: Literal["cross-entropy", "l1", "l2", "adversarial"] = "cross-entropy"
     """On class scores; or, as the study tried too, on the label map painted as a picture, which is read back by the
     nearest class colour."""
     l1_weight: Annotated[float, Field(ge=0)] = 100.0
-    """How much L1 counts beside the adversarial loss; pix2pix has 100."""
+    """Weight of L1 beside the adversarial loss; pix2pix has 100."""
 
     @field_validator("classes")
     @classmethod

@@ -44,7 +44,7 @@ class TaskSettings(SettingsGroup):
 
     @property
     def gives_picture(self) -> bool:
-        """Whether the prediction is a picture, and not a score for each class."""
+        """True if the prediction is a picture, and not a score for each class."""
         return True
 
     @property

@@ -47,7 +47,7 @@ class StyleTask(Task):
         self._perceptual_loss: PerceptualLoss | None = None
 
     def perceptual_loss(self, device: torch.device) -> "PerceptualLoss":
-        """What the loss is measured with; read when it is first needed, since painting a photograph needs none.
+        """Return the perceptual loss, created on first use, since inference does not need it.
 
         Raises:
             DataError: the painting or the weights file is missing, unreadable or of another kind.
@@ -66,7 +66,7 @@ class StyleTask(Task):
         return self.weighed(self.statistics(prediction, unit(batch["picture"])))
 
     def statistics(self, prediction: Tensor, photograph: Tensor) -> "StyleStatistics":
-        """What the perceptual network sees, from two times (N, 3, H, W) in [0, 1]."""
+        """Return the statistics of predictions against photographs, both (N, 3, H, W) in [0, 1]."""
         perceptual_loss = self.perceptual_loss(prediction.device)
         with torch.no_grad():
             targets = perceptual_loss.perceptual.content(photograph)
@@ -133,7 +133,7 @@ class PerceptualLoss(nn.Module):
 
 @dataclass(frozen=True)
 class StyleStatistics:
-    """What the perceptual network sees in N painted photographs."""
+    """Perceptual statistics of N predicted pictures."""
 
     content: Tensor
     """(N,), relative to the photograph's."""
@@ -142,7 +142,7 @@ class StyleStatistics:
     variation: Tensor
     """(N,)"""
     tiles: Tiles
-    """Of all pictures together."""
+    """Sums over all pictures."""
     grams: list[Tensor]
     """(1, C, C) per layer: means over the pictures."""
 

@@ -23,7 +23,7 @@ class StyleSettings(TaskSettings):
     style_weight: Annotated[float, Field(ge=0)] = 2.0
     tv_weight: Annotated[float, Field(ge=0)] = 1.0
     own_share: Share = 0.1
-    """How much of the style is asked of each picture alone, the rest of a batch's pictures together; 1 is Gatys'
+    """Share of the style loss on single pictures; the rest is on a batch's mean Gram matrices. 1 is Gatys'
     loss and the study's, at which flat surfaces become checked."""
     grid_weight: Annotated[float, Field(ge=0)] = 100.0
     """Against the network painting its own grid. Not in the study, whose total loss has the first three parts."""
