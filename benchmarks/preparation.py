@@ -73,7 +73,7 @@ def outline(path: Path) -> None:
 
 
 def ours(settings: PublicDatasetSettings, folder: Path, classes: Classes) -> None:
-    """The pipeline's own preparation, from the JSON to the arrays on the disk."""
+    """Return the pipeline's own preparation, from the JSON to the arrays on the disk."""
     prepare(
         open_dataset(settings, folder / "raw"),
         folder / "ours",

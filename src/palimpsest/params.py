@@ -53,7 +53,7 @@ class UniqueKeys(yaml.SafeLoader):
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The plain content of a YAML file of settings.
+    """Return the plain content of a YAML file of settings.
 
     Raises:
         SettingsError: the file is missing or is not YAML.
@@ -103,14 +103,14 @@ def resolve(content: Mapping[str, Any], overrides: Mapping[str, Any] | None = No
 
 
 def mapping(value: Any, path: str) -> Mapping[str, Any]:
-    """The value, which has to be a mapping of settings."""
+    """Return the value, which has to be a mapping of settings."""
     if not isinstance(value, Mapping):
         raise SettingsError(f"{path}: has to be a mapping of settings, found {value!r}")
     return value
 
 
 def groups(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    """The groups of settings below a key, as far as they are groups; what is not is refused when it is checked."""
+    """Return the groups of settings below a key; values that are no groups are refused in validation."""
     below = values.get(key)
     return [group for group in below.values() if isinstance(group, dict)] if isinstance(below, dict) else []
 
@@ -183,7 +183,7 @@ def form_of(problem: Any, path: str) -> str | None:
 
 
 def names_at(location: tuple[Any, ...]) -> list[str]:
-    """The names of settings that may stand at a place."""
+    """Return the names of settings that may stand at a place."""
     models: list[type[BaseModel]] = [Settings]
     for part in location:
         inside = [
@@ -202,7 +202,7 @@ def field_at(model: type[BaseModel], name: object) -> FieldInfo | None:
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The models among an annotation's alternatives and values."""
+    """Return the models among an annotation's alternatives and values."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation, *annotation.__subclasses__()]  # such as those of a kind of task
     return [found for part in typing.get_args(annotation) for found in models_in(part)]

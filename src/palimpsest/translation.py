@@ -79,7 +79,7 @@ class Translator:
         return self.finish(self.predict(working), photograph)
 
     def predict(self, photograph: Pixels) -> Tensor:
-        """The task's prediction (1, C, H, W) on the CPU, for uint8 (H, W, 3) at the working scale."""
+        """Return the task's prediction (1, C, H, W) on the CPU, for uint8 (H, W, 3) at the working scale."""
         height, width = photograph.shape[:2]
         padded = to_stride(photograph, self.network.stride)
         side, margin = self.window or max(padded.shape[:2]), self.network.reach or 0
@@ -95,7 +95,7 @@ class Translator:
         return whole[:, :, :height, :width]
 
     def finish(self, prediction: Tensor, photograph: Pixels) -> Pixels:
-        """A prediction (1, C, h, w) as a picture of the photograph's size: uint8 (H, W, 3).
+        """Return a prediction (1, C, h, w) as a picture of the photograph's size: uint8 (H, W, 3).
 
         In bands of rows, since the scores of many classes at full size do not fit into memory.
         """
@@ -132,7 +132,7 @@ class Span:
 
 
 def load(settings: Settings, seed: int, method: str, name: str) -> Translator:
-    """The stored task as it was right after it was learned, with the settings it was trained with.
+    """Return the stored task as it was right after it was learned, with the settings it was trained with.
 
     Those are read from its file and not from `params.yaml`, which may have been edited since.
 
@@ -185,7 +185,7 @@ def output_paths(photographs: Sequence[Path], task: str, folder: Path) -> list[P
 
 
 def key(path: Path) -> str:
-    """The same for two names of one file."""
+    """Return the same for two names of one file."""
     return str(path.resolve()).casefold()
 
 
@@ -198,7 +198,7 @@ def working_size(height: int, width: int, size: int) -> tuple[int, int]:
 
 
 def scaled(photograph: Pixels, height: int, width: int) -> Pixels:
-    """A photograph at another size, by the antialiased bicubic filter with which training data are prepared."""
+    """Return a photograph at another size, with the antialiased bicubic filter of the preparation."""
     if photograph.shape[:2] == (height, width):
         return photograph
     return np.array(Image.fromarray(photograph).resize((width, height), Image.Resampling.BICUBIC))
@@ -212,7 +212,7 @@ def resampled(prediction: Tensor, height: int, width: int) -> Tensor:
 
 
 def to_stride(photograph: Pixels, stride: int) -> Pixels:
-    """A picture continued by reflection at its right and lower border to what a network of this stride can take.
+    """Return a picture padded by reflection at the right and bottom to sides that suit a network of this stride.
 
     To no less than twice the stride: padding by reflection needs two pixels at the coarsest level. As often as
     needed: NumPy's `reflect` goes back and forth in a picture smaller than what it has to fill, and repeats a
@@ -245,7 +245,7 @@ def free_memory() -> int:
 
 
 def window_side(network: Network) -> int | None:
-    """The side of windows that take about `WINDOW_BYTES`; None for a network that cannot be run in windows."""
+    """Return the side of windows of about `WINDOW_BYTES`; None for a network that cannot run in windows."""
     if network.reach is None:
         return None
     stride = network.stride

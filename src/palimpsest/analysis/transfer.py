@@ -106,7 +106,7 @@ def forgetting_table(
 def quality_figures(
     metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
 ) -> dict[str, dict[int, dict[str, float]]]:
-    """The three figures of quality of every measured method and seed, as the module defines them.
+    """Return the three figures of quality of every measured method and seed, as the module defines them.
 
     They are NaN where a task was not measured, relative ones without `scratch`; a task whose kind has no metric
     that can be better or worse stays out of them.
@@ -126,7 +126,7 @@ def quality_figures(
 
 
 def scored_tasks(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]) -> list[Scored]:
-    """The tasks with the metric of each; without those that have none with a better and a worse."""
+    """Return the tasks with the metric of each; without those that have none with a better and a worse."""
     found = []
     for task, kind in sequence:
         names = list(dict.fromkeys(metrics.loc[metrics["task"] == task, "metric"]))
@@ -184,12 +184,12 @@ def by_key(table: pd.DataFrame, key: Sequence[str], column: str) -> Values:
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean; NaN of none, and where any is NaN: it would be the mean of something else."""
+    """Return the mean; NaN of none, and where any is NaN: it would be the mean of something else."""
     return statistics.fmean(values) if values else math.nan
 
 
 def most(values: Sequence[float]) -> float:
-    """The largest; NaN of none, and where any is NaN."""
+    """Return the largest; NaN of none, and where any is NaN."""
     return math.nan if not values or any(map(math.isnan, values)) else max(values)
 
 

@@ -59,7 +59,7 @@ class Prepared:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Maps what `write_prepared` wrote.
+        """Map the arrays that `write_prepared` wrote.
 
         Raises:
             DataError: a file is missing, damaged or does not fit the others.
@@ -103,7 +103,7 @@ class Prepared:
         return counts
 
     def rows(self, split: str) -> NDArray[np.int64]:
-        """The rows of ``train`` or ``val``, ascending.
+        """Return the rows of ``train`` or ``val``, ascending.
 
         Raises:
             DataError: no picture is in this split.

@@ -312,7 +312,7 @@ def check_regular(path: PathLike, limits: Limits) -> None:
 
 
 def _frame(picture: Image.Image) -> Frame:
-    """The frame of a picture that is opened and not loaded yet."""
+    """Return the frame of a picture that is opened and not loaded yet."""
     orientation = _orientation(picture)
     width, height = picture.size
     if picture.format == "TIFF" and orientation >= 5:  # Pillow says here how large it will be when it is loaded
@@ -367,7 +367,7 @@ def _centre(height: int, width: int) -> tuple[int, int, int]:
 
 
 def _scaled(picture: Image.Image, shape: tuple[int, int], reduction: float, size: int) -> Pixels:
-    """The centred square of a picture that has ``shape`` (height, width) before its ``reduction``."""
+    """Return the centred square of a picture that has ``shape`` (height, width) before its ``reduction``."""
     top, left, side = _centre(*shape)
     if reduction == 1 and side == size:
         return np.array(picture.crop((left, top, left + size, top + size)))
@@ -381,7 +381,7 @@ def write_picture(path: Path, picture: Pixels) -> None:
 
 
 def encoded(picture: Image.Image, suffix: str, **options: Any) -> memoryview:
-    """The content of a picture file; ``options`` are those of the format.
+    """Return the content of a picture file; ``options`` are those of the format.
 
     Made in memory, since Pillow's encoders, where they write to a full disk themselves, do not say so.
     """

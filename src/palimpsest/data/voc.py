@@ -67,7 +67,7 @@ class VocFolder(DatasetReader):
         return dict(GROUPS)
 
     def records(self, split: str) -> list[Record]:
-        """The photographs of a split, sorted by name.
+        """Return the photographs of a split, sorted by name.
 
         Raises:
             DataError: the split has no list of names.
@@ -92,7 +92,7 @@ class VocFolder(DatasetReader):
     def label_map(
         self, record: Record, class_of: Mapping[str, int], other: int, frame: Frame | None = None
     ) -> Pixels:
-        """The class of each pixel, uint8 (H, W) in the shown orientation of the photograph.
+        """Return the class of each pixel, uint8 (H, W) in the shown orientation of the photograph.
 
         Classes that ``class_of`` lacks get ``other`` (0 background, 255 ignored); background stays 0 and the
         border around objects 255. A map that was saved in the colours of VOC's palette is read by them.
@@ -143,7 +143,7 @@ def palette() -> NDArray[np.uint8]:
 
 
 def read_labels(path: Path) -> Pixels:
-    """The labels of a map, uint8 (H, W), saved as palette, as grey levels or in the colours of VOC's palette.
+    """Return the labels of a map, uint8 (H, W), saved as palette, grey levels or colours of VOC's palette.
 
     Raises:
         DataError: the file is missing or unreadable, or holds a colour that VOC has not.

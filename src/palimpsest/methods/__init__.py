@@ -208,6 +208,6 @@ def refusal(method: str, network: str) -> str:
 
 
 def build_method(name: str, settings: Any) -> "Method":
-    """The method of this name."""
+    """Return the method of this name."""
     method: Method = resolve_name(entry_of(name).path)(settings)
     return method

@@ -32,7 +32,7 @@ class Pointwise(LayerWeight):
         return with_point(weight, self.point)
 
     def stored(self) -> dict[str, Tensor]:
-        """The 1×1 convolution."""
+        """Return the 1×1 convolution."""
         return {"point": self.point.detach()}
 
 
@@ -65,32 +65,32 @@ class Adapter(Reparametrised):
         return ("mixture", "filters") if self.settings.rank else ("point",)
 
     def layers(self, network: nn.Module) -> Iterator[tuple[str, Layer]]:
-        """The convolutions that have a middle."""
+        """Return the convolutions that have a middle."""
         return ((name, layer) for name, layer in trunk_layers(network) if isinstance(layer, nn.Conv2d))
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
-        """An adapter that adds nothing yet."""
+        """Return an adapter that adds nothing yet."""
         weight = layer.weight.detach()
         return LowRank(weight, self.settings.rank) if self.settings.rank else Pointwise(weight)
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
-        """The adapters."""
+        """Return the adapters."""
         return [modules_group("adapters", modules, start, self.settings.lr_multiplier)]
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """The sum of both convolutions' weights."""
+        """Return the sum of both convolutions' weights."""
         if self.settings.rank:
             return with_product(base, stored["mixture"], stored["filters"])
         return with_point(base, stored["point"])
 
 
 def with_point(weight: Tensor, point: Tensor) -> Tensor:
-    """A 1×1 convolution added to a larger one of odd sides."""
+    """Return a 1×1 convolution added to a larger one of odd sides."""
     rows, columns = ((side - 1) // 2 for side in weight.shape[2:])
     return weight + F.pad(point, (columns, columns, rows, rows))
 
 
 def with_product(weight: Tensor, mixture: Tensor, filters: Tensor) -> Tensor:
-    """A convolution of low rank added to another; in float32 also under autocast, as it is recalled."""
+    """Return a convolution of low rank added to another; in float32 also under autocast, as it is recalled."""
     with torch.autocast(weight.device.type, enabled=False):
         return weight + torch.einsum("or,rihw->oihw", mixture, filters)

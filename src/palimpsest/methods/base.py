@@ -152,7 +152,7 @@ class Method(ABC):
         """React to a finished step; ``progress`` is 1.0 after the last one."""
 
     def after_training(self, network: nn.Module) -> None:
-        """Called once when the last step is done, before the task is stored."""
+        """Finish the training: called once after the last step, before the task is stored."""
 
     def diagnostics(self, network: nn.Module) -> dict[str, float]:
         """Numbers that say how the training went, as how much room is left; kept with the stored task."""

@@ -98,7 +98,7 @@ class BitDelta(Reparametrised):
         return QuantisedDelta(layer.weight.detach(), output_channels(layer), self.settings)
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
-        """Changes and scales, at the pace of weights."""
+        """Return changes and scales, at the pace of weights."""
         return [modules_group("changes", modules, start)]
 
     def after_step(self, network: nn.Module, progress: float) -> None:
@@ -112,7 +112,7 @@ class BitDelta(Reparametrised):
                 delta.quantise()
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """The base's weight plus the stored change."""
+        """Return the base's weight plus the stored change."""
         everywhere = torch.ones_like(base, dtype=torch.bool)
         taken = unpack(stored["taken"], base.shape) if self.settings.threshold else everywhere
         signs = torch.where(unpack(stored["sign"], torch.Size([int(taken.sum())])), 1.0, -1.0)

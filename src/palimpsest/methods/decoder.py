@@ -27,10 +27,10 @@ class Decoder(Method):
     """Prefix of the names of the trained layers."""
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """The part trains, with BatchNorm and head; the rest is frozen."""
+        """Train the part with normalisation and head, and freeze the rest."""
         freeze(start.network)
         return [weight_group(start, self.part), task_group(start)]
 
     def store(self, network: nn.Module) -> list[Component]:
-        """The part."""
+        """Return the part."""
         return [Component(self.part, trunk_state(network, self.part)), *task_components(network)]

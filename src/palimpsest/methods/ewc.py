@@ -75,13 +75,13 @@ class Ewc(FineTune):
         }
 
     def store(self, network: nn.Module) -> list[Component]:
-        """The moving network; the Fisher information to go on learning."""
+        """Return the moving network; the Fisher information to go on learning."""
         fisher = {f"{name}.{FISHER}": tensor for name, tensor in self.fisher.items()}
         return [*super().store(network), Component(FISHER, fisher, shared=True, needed_to="learn")]
 
 
 def normalised(fisher: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same with a mean of 1 over all weights; all zero where it is."""
+    """Return the same with a mean of 1 over all weights; all zero where it is."""
     mean = torch.cat([values.flatten() for values in fisher.values()]).mean()
     return {name: values / mean.clamp(min=torch.finfo(mean.dtype).tiny) for name, values in fisher.items()}
 
@@ -89,7 +89,7 @@ def normalised(fisher: dict[str, Tensor]) -> dict[str, Tensor]:
 def fisher_information(
     network: nn.Module, parameters: dict[str, nn.Parameter], start: Start, pictures: int
 ) -> dict[str, Tensor]:
-    """The diagonal Fisher information of the task that was just learned, as a mean over pictures.
+    """Return the diagonal Fisher information of the task that was just learned, as a mean over pictures.
 
     The square of the gradient of each picture's negative log-likelihood, of an answer drawn from the network's own
     distribution; BatchNorm computes with its running statistics, as when the task is run.

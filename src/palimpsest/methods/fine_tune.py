@@ -23,7 +23,7 @@ class FineTune(Method):
         return everything(start)
 
     def store(self, network: nn.Module) -> list[Component]:
-        """The moving network, in place of the one stored before."""
+        """Return the moving network, in place of the one stored before."""
         batchnorm, head = task_components(network)
         if self.settings.batchnorm == "shared":
             batchnorm = replace(batchnorm, shared=True)

@@ -66,7 +66,7 @@ class Joint(Method):
         return {**trunk_state(network), **state_of_task(network)}
 
     def store(self, network: nn.Module) -> list[Component]:
-        """The network, and the layers of the task at hand."""
+        """Return the network, and the layers of the task at hand."""
         own = state_of_task(network)
         head = {name: tensor for name, tensor in own.items() if name.startswith("head.")}
         batchnorm = {name: tensor for name, tensor in own.items() if name not in head}
@@ -88,5 +88,5 @@ def state_of_task(network: nn.Module) -> dict[str, Tensor]:
 
 
 def per_task(network: nn.Module) -> dict[str, PerTask]:
-    """The layers that each task has for itself, by their names in the plain network."""
+    """Return the layers that each task has for itself, by their names in the plain network."""
     return {name: module for name, module in network.named_modules() if isinstance(module, PerTask)}

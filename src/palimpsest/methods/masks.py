@@ -76,7 +76,7 @@ class BinaryMask(LayerWeight):
         return self.score.detach() > self.settings.threshold
 
     def stored(self) -> dict[str, Tensor]:
-        """The mask, packed."""
+        """Return the mask, packed."""
         return {"mask": pack(self.bits)}
 
     @torch.no_grad()
@@ -92,7 +92,7 @@ class BinaryMask(LayerWeight):
 
 
 def initial_scores(weight: Tensor, settings: MaskSettings) -> Tensor:
-    """The scores with which a mask of ones starts, in the shape of the weight.
+    """Return the scores with which a mask of ones starts, in the shape of the weight.
 
     Constant as in the original, or as far above the threshold as the weight's magnitude is in its layer. Adam
     moves every score at the same pace, whatever its gradient: with a constant start, large weights are lost as
@@ -107,12 +107,12 @@ def initial_scores(weight: Tensor, settings: MaskSettings) -> Tensor:
 
 
 def pack(mask: Tensor) -> Tensor:
-    """A bool mask as bits, eight in a byte, first weight in the highest bit: uint8 (⌈weights / 8⌉,)."""
+    """Return a bool mask as bits, eight in a byte, first weight in the highest bit: uint8 (⌈weights / 8⌉,)."""
     return torch.from_numpy(np.packbits(mask.contiguous().cpu().numpy().reshape(-1)))
 
 
 def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
-    """The bool mask in the shape of the weight that `pack` took, on the device of the bits.
+    """Return the bool mask in the shape of the weight that `pack` took, on the device of the bits.
 
     Raises:
         StorageError: there are fewer or more bytes than the weights need.

@@ -35,7 +35,7 @@ class Modulation(LayerWeight):
         self.mean = nn.Parameter(mean)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The base's kernels; as many of the same shape."""
+        """Return the base's kernels; as many of the same shape."""
         return modulated(self.shapes, self.size, self.mean)
 
     def stored(self) -> dict[str, Tensor]:
@@ -58,12 +58,12 @@ class FilterModulation(Reparametrised):
         return [modules_group("modulation", modules, start)]
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """The modulated kernels."""
+        """Return the modulated kernels."""
         return modulated(standardised(base), stored["size"], stored["mean"])
 
 
 def kernel_moments(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Standard deviation, `SMALLEST` at least, and mean of each kernel: (a, b, h, w) → (a, b, 1, 1) twice."""
+    """Return standard deviation, at least `SMALLEST`, and mean of each kernel: (a, b, h, w) → 2 × (a, b, 1, 1)."""
     variance, mean = torch.var_mean(weight, dim=(2, 3), correction=0, keepdim=True)
     return variance.sqrt().clamp(min=SMALLEST), mean
 

@@ -70,7 +70,7 @@ class PackedWeight(LayerWeight):
         self.active.copy_(active.view(weight.shape))
 
     def owned(self, task: int) -> Tensor:
-        """The owner of each position, once this task is done: uint8 in the shape of the weight."""
+        """Return the owner of each position, once this task is done: uint8 in the shape of the weight."""
         return torch.where((self.owner == 0) & self.active, torch.tensor(task, dtype=torch.uint8), self.owner)
 
 
@@ -117,7 +117,7 @@ class PackNet(Method):
                 packed.prune(original(layer), self.settings.keep)
 
     def store(self, network: nn.Module) -> list[Component]:
-        """The network with all that is owned, and who owns it, in place of those stored before."""
+        """Return the network with all that is owned, and who owns it, in place of those stored before."""
         weights, owners = trunk_state(network), {}
         for name, layer, packed in packed_layers(network):
             owner = packed.owned(self.number)
@@ -137,7 +137,7 @@ class PackNet(Method):
 
     @torch.no_grad()
     def load_weights(self, network: nn.Module, base: State, tensors: State) -> None:
-        """The weights that this task and those before it own."""
+        """Return the weights that this task and those before it own."""
         rest = dict(tensors)
         require_task(network, rest)
         try:
@@ -167,7 +167,7 @@ def pack_numbers(numbers: Tensor) -> Tensor:
 
 
 def unpack_numbers(planes: Tensor, shape: torch.Size) -> Tensor:
-    """The inverse of `pack_numbers`: uint8 in the shape that was packed."""
+    """Return the inverse of `pack_numbers`: uint8 in the shape that was packed."""
     numbers = torch.zeros(shape, dtype=torch.uint8, device=planes.device)
     for plane, bits in enumerate(planes):
         numbers += unpack(bits, shape).to(torch.uint8) << plane

@@ -27,11 +27,11 @@ class Piggyback(Reparametrised):
     entries: tuple[str, ...] = ("mask",)
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
-        """A mask that starts as all ones."""
+        """Return a mask that starts as all ones."""
         return BinaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
-        """The scores, with a pace of their own."""
+        """Return the scores, with a pace of their own."""
         return [self.score_group([module.get_parameter("score") for module in modules])]
 
     def score_group(self, scores: list[nn.Parameter]) -> ParameterGroup:
@@ -58,14 +58,14 @@ class Piggyback(Reparametrised):
                 mask.apply_average()
 
     def masks(self, network: nn.Module) -> Iterator[BinaryMask]:
-        """The masks that a network is learning."""
+        """Return the masks that a network is learning."""
         for _, layer in self.layers(network):
             mask = learned(layer)
             assert isinstance(mask, BinaryMask)
             yield mask
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """The base's weight through the mask."""
+        """Return the base's weight through the mask."""
         return torch.where(unpack(stored["mask"], base.shape), base, 0.0)
 
     def write(self, layers: Iterable[tuple[Layer, Tensor, LayerTensors]]) -> None:

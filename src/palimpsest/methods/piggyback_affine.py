@@ -46,7 +46,7 @@ class AffineMask(BinaryMask):
         return affine(weight, super().forward(weight), self.scalars)
 
     def stored(self) -> dict[str, Tensor]:
-        """The mask, packed, and the scalars."""
+        """Return the mask, packed, and the scalars."""
         return {**super().stored(), "scalars": self.scalars.detach()}
 
 
@@ -57,22 +57,22 @@ class PiggybackAffine(Piggyback):
     write = Reparametrised.write
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
-        """A mask of ones, and the scalars of the settings."""
+        """Return a mask of ones, and the scalars of the settings."""
         return AffineMask(layer.weight.detach(), self.settings)
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
-        """The scores, and the scalars at the pace of weights."""
+        """Return the scores, and the scalars at the pace of weights."""
         scalars = [module.get_parameter("learned") for module in modules]
         return [*super().groups(modules, start), ParameterGroup("scalars", scalars, start.training.learning_rate)]
 
     def store(self, network: nn.Module) -> list[Component]:
-        """The masks, and the scalars as a component of their own."""
+        """Return the masks, and the scalars as a component of their own."""
         mine, *rest = super().store(network)
         masks, scalars = parted(mine.tensors, "scalars")
         return [Component(MASK, masks), Component("scalars", scalars), *rest]
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """The affine function of the base's weight and of what the mask leaves of it."""
+        """Return the affine function of the base's weight and of what the mask leaves of it."""
         return affine(base, super().weight(layer, base, stored), stored["scalars"])
 
 

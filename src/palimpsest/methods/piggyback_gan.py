@@ -34,11 +34,11 @@ class MixedFilters(LayerWeight):
         self.coefficients = nn.Parameter(own[free:].clone())
 
     def forward(self, weight: Tensor) -> Tensor:
-        """(a, b, h, w); the same shape."""
+        """Return the weight (a, b, h, w) in the same shape."""
         return mixed(weight, self.earlier, self.free, self.coefficients, self.along)
 
     def stored(self) -> dict[str, Tensor]:
-        """The coefficients, and the bank with this task's free filters behind the earlier ones."""
+        """Return the coefficients, and the bank with this task's free filters behind the earlier ones."""
         return {
             "coefficients": self.coefficients.detach(),
             BANK: torch.cat([self.earlier, self.free.detach()]),
@@ -58,7 +58,7 @@ class PiggybackGan(Reparametrised):
         return super().begin_task(start)
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
-        """Filters as the base has them."""
+        """Return filters as the base has them."""
         last = start.earlier[-1].tensors
         along = output_channels(layer)
         filters = as_filters(layer.weight.detach(), along)
@@ -76,7 +76,7 @@ class PiggybackGan(Reparametrised):
         return [Component("coefficients", own), Component(BANK, bank, shared=True), *rest]
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """The bank may have grown since: the task knows how much of it was there before its own filters."""
+        """Return the filters. The bank may have grown since; the task records its size before its own filters."""
         along = output_channels(layer)
         coefficients, bank = (stored[key] for key in self.entries)
         filters = base.shape[along]

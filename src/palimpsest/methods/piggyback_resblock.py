@@ -20,5 +20,5 @@ class PiggybackResblock(Piggyback):
     """Binary masks over residual blocks."""
 
     def layers(self, network: nn.Module) -> Iterator[tuple[str, Layer]]:
-        """The blocks' convolutions."""
+        """Return the blocks' convolutions."""
         return ((name, layer) for name, layer in trunk_layers(network) if name.startswith("blocks"))

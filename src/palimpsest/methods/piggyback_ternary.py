@@ -55,10 +55,10 @@ class PiggybackTernary(Piggyback):
     write = Reparametrised.write
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
-        """A mask that starts as all ones."""
+        """Return a mask that starts as all ones."""
         return TernaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """The base's weight, turned round or left out where the mask says so."""
+        """Return the base's weight, turned round or left out where the mask says so."""
         taken, turned = (unpack(stored[key], base.shape) for key in self.entries)
         return torch.where(taken, torch.where(turned, -base, base), 0.0)

@@ -37,7 +37,7 @@ class LayerWeight(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, weight: Tensor) -> Tensor:
-        """The base's weight → the task's, of the same shape."""
+        """Return the task's weight for the base's, of the same shape."""
 
     @abstractmethod
     def stored(self) -> dict[str, Tensor]:
@@ -63,7 +63,7 @@ class Reparametrised(Method):
         return [*self.groups(modules, start), task_group(start)]
 
     def layers(self, network: nn.Module) -> Iterator[tuple[str, Layer]]:
-        """The layers whose weights become the task's; the others keep the base's."""
+        """Return the layers whose weights become the task's; the others keep the base's."""
         return trunk_layers(network)
 
     @abstractmethod
@@ -85,7 +85,7 @@ class Reparametrised(Method):
 
     @abstractmethod
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """A layer's weight for the task, from the base's and what is stored; bit for bit what was learned."""
+        """Return a layer's weight from the base's and the stored tensors, bit for bit the learned one."""
 
     def write(self, layers: Iterable[tuple[Layer, Tensor, LayerTensors]]) -> None:
         """Put the task's weight into each layer, from the base's and what is stored."""
@@ -123,7 +123,7 @@ def learned(layer: nn.Module) -> LayerWeight:
 
 
 def original(layer: nn.Module) -> nn.Parameter:
-    """The weight below what lies over it."""
+    """Return the weight below what lies over it."""
     return layer.get_parameter("parametrizations.weight.original")
 
 

@@ -20,5 +20,5 @@ class Scratch(Method):
         return everything(start)
 
     def store(self, network: nn.Module) -> list[Component]:
-        """The whole network."""
+        """Return the whole network."""
         return [Component("network", trunk_state(network)), *task_components(network)]

@@ -70,7 +70,7 @@ def forgetting_metrics(kind: str, measured: Iterable[str]) -> list[str]:
 
 
 def badness(metric: Metric, value: float) -> float | None:
-    """A number that is the smaller the better the value is; None where no value is better than another."""
+    """Return a number that is the smaller the better the value is; None where no value is better than another."""
     return {"higher": -value, "lower": value, "one": abs(value - 1), "": None}[metric.better]
 
 
@@ -82,7 +82,7 @@ def decimals(metric: Metric, value: float) -> int:
 
 
 def rounded(metric: Metric, value: float, beside: float | None = None) -> float:
-    """A value with just the digits that the tables show, so that a table made of it shows the same.
+    """Return a value with just the digits that the tables show, so that a table made of it shows the same.
 
     beside: the mean, where the value is its standard deviation; it is written with the digits of the mean.
     """
@@ -90,5 +90,5 @@ def rounded(metric: Metric, value: float, beside: float | None = None) -> float:
 
 
 def written(metric: Metric, value: float, beside: float | None = None) -> str:
-    """A value as the tables show it: `95.10`, `0.9138`, `413,833`; `beside` as for `rounded`."""
+    """Return a value as the tables show it: `95.10`, `0.9138`, `413,833`; `beside` as for `rounded`."""
     return f"{value:,.{decimals(metric, value if beside is None else beside)}f}"

@@ -35,10 +35,10 @@ class PerceptualNetwork(nn.Module, ABC):
 
     @abstractmethod
     def content(self, pictures: Tensor) -> list[Tensor]:
-        """The content features alone, at less than the cost of both."""
+        """Return the content features alone, at less than the cost of both."""
 
     def freeze(self) -> Self:
-        """Evaluation mode, no gradients for the weights."""
+        """Set evaluation mode and disable gradients of the weights."""
         self.requires_grad_(False)
         return self.eval()
 
@@ -155,13 +155,13 @@ MEAN_BRIGHTNESS = 0.45
 
 
 def unit_norm(filters: Tensor) -> Tensor:
-    """Filters (C, D, K, K), each scaled to a Euclidean norm of 1."""
+    """Return filters (C, D, K, K), each scaled to a Euclidean norm of 1."""
     norms: Tensor = torch.linalg.vector_norm(filters, dim=(1, 2, 3), keepdim=True)
     return filters / norms
 
 
 def windowed(filters: Tensor) -> Tensor:
-    """Filters (C, 3, K, K) under a Gaussian window, without response to uniform colour, of norm 1."""
+    """Return filters (C, 3, K, K) under a Gaussian window, without response to uniform colour, of norm 1."""
     size = filters.shape[-1]
     offsets = torch.arange(size) - size // 2
     window = torch.exp(-((offsets / (size / 3)) ** 2))
@@ -180,14 +180,14 @@ class Architecture:
 
 
 def squeezenet_layers() -> nn.Sequential:
-    """The features of SqueezeNet 1.1 (Iandola et al. 2016)."""
+    """Return the features of SqueezeNet 1.1 (Iandola et al. 2016)."""
     from torchvision.models import squeezenet1_1  # noqa: PLC0415 - slow to import, and only needed here
 
     return squeezenet1_1(weights=None).features  # type: ignore[no-any-return]
 
 
 def vgg16_layers() -> nn.Sequential:
-    """The convolutions of VGG-16 (Simonyan and Zisserman 2015) up to relu4_3, in torchvision's order."""
+    """Return the convolutions of VGG-16 (Simonyan and Zisserman 2015) up to relu4_3, in torchvision's order."""
     layers: list[nn.Module] = []
     before = 3
     for channels, convolutions in ((64, 2), (128, 2), (256, 3), (512, 3)):
@@ -204,7 +204,7 @@ VGG16 = Architecture("VGG-16", vgg16_layers, content=(15,), style=(3, 8, 15, 22)
 
 
 def pretrained(architecture: Architecture, weights: Path | None) -> PretrainedFeatures:
-    """The network with the weights of a file.
+    """Return the network with the weights of a file.
 
     Raises:
         DataError: no file, an unreadable one, or one of another architecture; says what was expected and found.
@@ -227,7 +227,7 @@ def pretrained(architecture: Architecture, weights: Path | None) -> PretrainedFe
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:
-    """The tensors of a file by name, on the CPU; nothing in the file is executed.
+    """Return the tensors of a file by name, on the CPU; nothing in the file is executed.
 
     Raises:
         DataError: the file is missing, unreadable or holds something else than named tensors.

@@ -40,7 +40,7 @@ def load_encoder(network: nn.Module, path: Path) -> None:
 
 
 def stages_of(state: Mapping[str, Tensor]) -> list[list[Tensor]]:
-    """The convolutions' weights by stage: places in torchvision's list are two apart, three over a pooling."""
+    """Return the convolutions' weights by stage; in torchvision's list they are two apart, three over a pooling."""
     places = sorted(
         int(name.split(".")[1])
         for name, tensor in state.items()

@@ -66,7 +66,7 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The input plus what the block makes of it."""
+        """Return the input plus what the block makes of it."""
         return x + self.layers(x)  # type: ignore[no-any-return]
 
 
@@ -125,7 +125,7 @@ class ResblockNetwork(Network):
         return x
 
     def decode(self, x: Tensor, deep: Iterable[nn.Module], rising: Iterable[nn.Module]) -> Tensor:
-        """The encoder's features, through the blocks of one task or more → (N, head_channels, H, W)."""
+        """Return the encoder's features, through the blocks of one task or more → (N, head_channels, H, W)."""
         for block in deep:
             x = block(x)
         x = F.relu(self.up[0](x))

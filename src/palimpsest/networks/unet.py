@@ -72,7 +72,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """The encoder's features → (N, channels[-1], H, W)."""
+        """Return the encoder's features → (N, channels[-1], H, W)."""
         x = features[-1]
         for up_block, skip in zip(self.up_blocks, features[-2::-1], strict=True):
             x = up_block(x, skip)

@@ -62,7 +62,7 @@ def start_as_wavelets(
 
 
 def split(signals: Sequence[Signal], finest: int, lift: float) -> list[Signal]:
-    """The means and details of signals, what is seen best first; of a detail ``finest`` is the frequency."""
+    """Return the means and details of signals, what is seen best first; of a detail ``finest`` is the frequency."""
     found = [
         Signal(
             signal.colour,

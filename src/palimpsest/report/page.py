@@ -85,7 +85,7 @@ def render(
     sweeps: Sequence[Path] = (),
     apart: Mapping[str, str] | None = None,
 ) -> str:
-    """The page as text; see `write_page`."""
+    """Return the page as text; see `write_page`."""
     metrics = _table(results / "metrics.csv")
     matrix = forgetting_matrix(metrics, sequence, _table(results / "verification.csv"))
     learned = [name for name in methods if name != FLOOR]
@@ -158,14 +158,14 @@ def _classes(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
 
 
 def _row(matrix: Matrix, methods: Sequence[str], task: str, name: str, metric: Metric) -> Context:
-    """A metric of a task over all methods, right after the task was learned."""
+    """Return a metric of a task over all methods, right after the task was learned."""
     cells = [_cell(matrix, method, task, name, metric) for method in (FLOOR, *methods)]
     _mark(metric, cells)
     return {"label": metric.label, "unit": metric.unit, "arrow": ARROWS[metric.better], "cells": cells}
 
 
 def _cell(matrix: Matrix, method: str, task: str, name: str, metric: Metric, *, after: str = "") -> Context | None:
-    """A value as shown; without `after`, the one right after learning, or the first that was measured."""
+    """Return a value as shown; without `after`, the one right after learning, or the first that was measured."""
     afters = matrix.afters(method, task)
     if not afters or (after and after not in afters):
         return None
@@ -216,7 +216,7 @@ def _measured(matrix: Matrix, method: str) -> bool:
 
 
 def _forgetting(matrix: Matrix, method: str) -> Context:
-    """The matrix of one method: tasks and their metrics × after which task they were measured.
+    """Return the matrix of one method: tasks and their metrics × after which task they were measured.
 
     `heat` is the share of the quality right after learning that is lost (for errors: by which they grew), in
     per cent, at most 100; negative where the task became better.
@@ -262,7 +262,7 @@ def _proof(forgetting: Sequence[Context]) -> dict[str, list[str]]:
 
 
 def _loss(metric: Metric, first: float, now: float) -> int:
-    """The change for the worse relative to the value right after learning, in per cent within ±100."""
+    """Return the change for the worse relative to the value right after learning, in per cent within ±100."""
     if first == now:
         return 0
     change = (now - first) / abs(first) if first else math.copysign(1, now - first)
@@ -285,7 +285,7 @@ def _glossary(matrix: Matrix) -> list[Context]:
 
 
 def _study() -> Context:
-    """The study's printed tables, in the shape of this run's."""
+    """Return the study's printed tables, in the shape of this run's."""
     rows = []
     for row in (*study.RESULTS, *study.FORGETTING):
         kind = kind_measured_by(other.metric for other in study.RESULTS if other.task == row.task)

@@ -50,7 +50,7 @@ def has_table(document: Path, name: str) -> bool:
 
 
 def table(summary: Summary) -> str:
-    """A summary as a Markdown table: methods across; tasks, forgetting, sizes down; best values in bold."""
+    """Return a summary as a Markdown table: methods across; tasks, forgetting, sizes down; best values in bold."""
     methods = list(summary)
     tasks = sorted({key for entry in summary.values() for key in entry if key.startswith("task ")}, key=_number)
     names = [key.split(" ", 2)[2] for key in tasks]
@@ -77,7 +77,7 @@ def table(summary: Summary) -> str:
 
 
 def methods_table(summary: Summary, forgetting: pd.DataFrame) -> str:
-    """A summary and the forgetting summary as a Markdown table of many methods: methods down, figures across.
+    """Return both summaries as a Markdown table of many methods: methods down, figures across.
 
     What is left of the base task after the next one stands beside them: what one task does to another of its kind.
     """
@@ -127,7 +127,7 @@ SUMMED_UP = {
 
 
 def _figure(row: Mapping[Any, Any], figure: str) -> str:
-    """A figure of the forgetting summary, with ± its standard deviation over the seeds; a dash where it is none."""
+    """Return a figure of the forgetting summary, with ± its standard deviation over the seeds, or a dash."""
     scale, digits, signed = SHOWN[figure]
     value, deviation = (scale * float(row.get(name, math.nan)) for name in (figure, f"{figure}_std"))
     beside = f" ± {number(deviation, digits)}" if math.isfinite(deviation) else ""
@@ -154,7 +154,7 @@ def _rows(label: str, cells: Mapping[str, Mapping[str, float]], names: Iterable[
 
 
 def _written(metric: Metric, name: str, cell: Mapping[str, float]) -> str:
-    """A value, with ± its standard deviation where there are several seeds; a dash where there is none."""
+    """Return a value, with ± its standard deviation where there are several seeds; a dash where there is none."""
     if name not in cell:
         return "–"
     mean, deviation = cell[name], cell.get(f"{name}_std")
@@ -163,7 +163,7 @@ def _written(metric: Metric, name: str, cell: Mapping[str, float]) -> str:
 
 
 def _best(metric: Metric, name: str, cells: Mapping[str, Mapping[str, float]]) -> set[str]:
-    """The methods with the best value of a row; none where all are alike. The floor takes no part."""
+    """Return the methods with the best value of a row; none where all are alike. The floor takes no part."""
     scores = {m: badness(metric, cell[name]) for m, cell in cells.items() if m != FLOOR and name in cell}
     known = [score for score in scores.values() if score is not None]
     if not known or min(known) == max(known):
@@ -172,22 +172,22 @@ def _best(metric: Metric, name: str, cells: Mapping[str, Mapping[str, float]]) -
 
 
 def _metrics(cells: Iterable[Mapping[str, float]]) -> list[str]:
-    """The metrics that any of these cells has, in their order, without the standard deviations."""
+    """Return the metrics that any of these cells has, in their order, without the standard deviations."""
     return list(dict.fromkeys(name for cell in cells for name in cell if not name.endswith("_std")))
 
 
 def _mib(value: float | None, unit: int = 1) -> str:
-    """A size in MiB, given in `unit` bytes."""
+    """Return a size in MiB, given in `unit` bytes."""
     return "–" if value is None else f"{value / unit:,.2f}"
 
 
 def _number(key: str) -> int:
-    """The number of `task <number> <name>`."""
+    """Return the number of `task <number> <name>`."""
     return int(key.split(" ", 2)[1])
 
 
 def _code(name: str) -> str:
-    """A task's name as code; a bar would end the table's cell."""
+    """Return a task's name as code; a bar would end the table's cell."""
     return "`" + name.replace("|", "\\|") + "`"
 
 

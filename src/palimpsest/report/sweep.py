@@ -61,7 +61,7 @@ def load_sweep(path: Path) -> Sweep:
 
 
 def read(path: Path, columns: list[str]) -> pd.DataFrame:
-    """A table with these columns, of text but for seeds and values."""
+    """Return a table with these columns, of text but for seeds and values."""
     kinds: dict[str, type] = {name: {"seed": int, "value": float}.get(name, str) for name in columns}
     try:
         return pd.read_csv(path, dtype=kinds, keep_default_na=False, usecols=columns)
@@ -115,12 +115,12 @@ def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, li
 
 
 def rows_learned(sweep: Sweep) -> pd.DataFrame:
-    """The measurements of each task right after it was learned."""
+    """Return the measurements of each task right after it was learned."""
     return sweep.measured[sweep.measured["task"] == sweep.measured["after"]]
 
 
 def rows_in_the_end(sweep: Sweep) -> pd.DataFrame:
-    """The measurements of each task after the last that the variant learns; none where that is a single one."""
+    """Return the measurements of each task after the last one learned; none if there is only one task."""
     rows = sweep.measured
     last = rows.groupby("variant")["after"].transform("last")
     return rows[(rows["after"] == last) & (rows["task"] != last)]
@@ -159,7 +159,7 @@ def sweep_sections(
 
 
 def table(sweep: Sweep) -> Context:
-    """The table of one method, with what each variant changes."""
+    """Return the table of one method, with what each variant changes."""
     header, lines = sweep_cells(sweep)
     rows = []
     for variant, cells in lines:
@@ -218,7 +218,7 @@ def is_number(text: str) -> bool:
 
 
 def losses(sweeps: Sequence[Sweep], tasks: Sequence[str]) -> list[Context]:
-    """The mIoU of residual blocks by the loss that trained them, the study's beside ours of each task.
+    """Return the mIoU of residual blocks by the loss that trained them, the study's beside ours of each task.
 
     Nothing where none of these losses was swept.
     """
@@ -237,7 +237,7 @@ def losses(sweeps: Sequence[Sweep], tasks: Sequence[str]) -> list[Context]:
 
 
 def losses_of(sweep: Sweep) -> Iterator[tuple[str, str]]:
-    """The variants that set the losses of tasks, and to what."""
+    """Return the variants that set the losses of tasks, and to what."""
     for variant in sweep.variants:
         chosen = {value for setting, value in sweep.set_to(variant).items() if LOSS.fullmatch(setting)}
         if len(chosen) == 1:
@@ -245,7 +245,7 @@ def losses_of(sweep: Sweep) -> Iterator[tuple[str, str]]:
 
 
 def segmented(sweep: Sweep, variant: str, task: str) -> str:
-    """The mIoU of a task right after it was learned."""
+    """Return the mIoU of a task right after it was learned."""
     rows = sweep.measured
     own = rows[(rows["variant"] == variant) & (rows["task"] == task) & (rows["after"] == task)]
     return cell(own[own["metric"] == "miou"], "miou")

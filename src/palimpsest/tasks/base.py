@@ -56,7 +56,7 @@ class Task(nn.Module, ABC):
 
     @staticmethod
     def refuse(picture: Pixels) -> str | None:
-        """The reason why a photograph cannot be used for this task, or None where it can."""
+        """Return the reason why a photograph cannot be used for this task, or None where it can."""
         return None
 
     def inputs(self, batch: Batch) -> Tensor:
@@ -65,10 +65,10 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
-        """The network's raw output (N, head_channels, H, W) as the task's prediction, in float32."""
+        """Return the network's raw output (N, head_channels, H, W) as the task's prediction, in float32."""
 
     def refine(self, enlarged: Tensor, photograph: Tensor) -> Tensor:
-        """A prediction brought from the working scale to the photograph's own size, made whole by what that knows.
+        """Return a prediction at the photograph's own size, completed with details of the photograph.
 
         ``enlarged`` is the prediction, interpolated to float (N, C, H, W); ``photograph`` is uint8 (N, 3, H, W).
         Each pixel on its own, so that a large picture can be done in bands. Unless a kind says otherwise, the
@@ -85,7 +85,7 @@ class Task(nn.Module, ABC):
         raise NotImplementedError(f"{self.name} has no discriminator")
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """The negative log-likelihood of an answer that is drawn from what the network itself predicts.
+        """Return the negative log-likelihood of an answer that is drawn from what the network itself predicts.
 
         The square of its gradient is, in the mean, the Fisher information. A kind whose loss is no likelihood
         gives the loss itself.
@@ -102,7 +102,7 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def meter(self) -> Meter:
-        """A fresh meter for one split."""
+        """Return a fresh meter for one split."""
 
     @abstractmethod
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
@@ -113,11 +113,11 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def paint(self, prediction: Tensor) -> Pixels:
-        """A prediction as pictures: uint8 (N, H, W, 3)."""
+        """Return a prediction as pictures: uint8 (N, H, W, 3)."""
 
     @abstractmethod
     def paint_target(self, batch: Batch) -> Pixels:
-        """The truth as pictures, uint8 (N, H, W, 3); the photograph itself where there is no truth."""
+        """Return the truth as pictures, uint8 (N, H, W, 3); the photograph itself where there is no truth."""
 
 
 def unit(pictures: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class ColorizationTask(Task):
         return with_chroma(luminance(unit(batch["picture"])), 0.5 * output.float().tanh())
 
     def refine(self, enlarged: Tensor, photograph: Tensor) -> Tensor:
-        """The photograph's own luminance, sharp, under the colour of the prediction.
+        """Return the photograph's own luminance, sharp, under the colour of the prediction.
 
         The eye sees detail in luminance and hardly in colour, so that a network that works on a small copy is
         enough. RGB (N, 3, H, W) in [0, 1], of the photograph's luminance for both kinds of output.
@@ -63,19 +63,19 @@ class ColorizationTask(Task):
         return PictureMeter(self.truth, colour=True)
 
     def truth(self, batch: Batch) -> Tensor:
-        """The photograph, float (N, 3, H, W) in [0, 1]."""
+        """Return the photograph, float (N, 3, H, W) in [0, 1]."""
         return unit(batch["picture"])
 
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """The grey picture itself."""
+        """Return the grey picture itself."""
         return self.inputs
 
     def paint(self, prediction: Tensor) -> Pixels:
-        """The picture."""
+        """Return the picture."""
         return to_pixels(prediction)
 
     def paint_target(self, batch: Batch) -> Pixels:
-        """The photograph."""
+        """Return the photograph."""
         return to_pixels(unit(batch["picture"]))
 
 

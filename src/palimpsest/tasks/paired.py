@@ -34,17 +34,17 @@ class PairedTask(Task):
         return PictureMeter(self.truth, colour=False)
 
     def truth(self, batch: Batch) -> Tensor:
-        """The target, float (N, 3, H, W) in [0, 1]."""
+        """Return the target, float (N, 3, H, W) in [0, 1]."""
         return unit(batch["target"])
 
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """The input picture itself."""
+        """Return the input picture itself."""
         return self.inputs
 
     def paint(self, prediction: Tensor) -> Pixels:
-        """The picture."""
+        """Return the picture."""
         return to_pixels(prediction)
 
     def paint_target(self, batch: Batch) -> Pixels:
-        """The target picture."""
+        """Return the target picture."""
         return to_pixels(self.truth(batch))

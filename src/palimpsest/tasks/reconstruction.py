@@ -15,5 +15,5 @@ class ReconstructionTask(PairedTask):
         super().__init__(name, PairedSettings(kind="paired", data=settings.data))
 
     def truth(self, batch: Batch) -> Tensor:
-        """The input."""
+        """Return the input."""
         return unit(batch["picture"])

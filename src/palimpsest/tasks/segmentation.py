@@ -75,7 +75,7 @@ class SegmentationTask(Task):
 
     @staticmethod
     def shown(prediction: Tensor, painted: Tensor, counted: Tensor) -> Tensor:
-        """The prediction, with the truth where nothing counts, so that nothing can be told from that."""
+        """Return the prediction, with the truth where nothing counts, so that nothing can be told from that."""
         return torch.where(counted[:, None], prediction, painted)
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
@@ -104,7 +104,7 @@ class SegmentationTask(Task):
         return ConfusionMeter(self.classes, self.scores)
 
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """The most frequent class of the training pictures everywhere."""
+        """Return the most frequent class of the training pictures everywhere."""
         assert training_targets is not None
         counts = np.zeros(256, np.int64)
         for labels in training_targets:

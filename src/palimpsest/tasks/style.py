@@ -57,7 +57,7 @@ class StyleTask(Task):
         return self._perceptual_loss.to(device)
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
-        """The painted photograph: (N, 3, H, W), float32 in [0, 1]."""
+        """Return the painted photograph: (N, 3, H, W), float32 in [0, 1]."""
         # In the order in which gradients of Gram matrices come: with two orders a step takes a tenth longer.
         return output.to(torch.float32, memory_format=torch.contiguous_format).sigmoid()
 
@@ -98,15 +98,15 @@ class StyleTask(Task):
         return StyleMeter(self)
 
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """The photograph itself."""
+        """Return the photograph itself."""
         return lambda batch: unit(batch["picture"])
 
     def paint(self, prediction: Tensor) -> Pixels:
-        """The painted photograph, uint8 (N, H, W, 3)."""
+        """Return the painted photograph, uint8 (N, H, W, 3)."""
         return to_pixels(prediction)
 
     def paint_target(self, batch: Batch) -> Pixels:
-        """The photograph itself."""
+        """Return the photograph itself."""
         return to_pixels(unit(batch["picture"]))
 
 
@@ -190,7 +190,7 @@ class StyleMeter:
 
 
 def read_painting(path: Path, shorter_side: int) -> Tensor:
-    """A painting as uint8 (1, 3, H, W) RGB, scaled so that its shorter side has that many pixels.
+    """Return a painting as uint8 (1, 3, H, W) RGB, scaled so that its shorter side has that many pixels.
 
     Raises:
         DataError: the file is missing or no picture.
