@@ -37,6 +37,7 @@ bench: .venv/installed ## how fast it is: prints and writes results/bench.json
 lint: .venv/installed ## style, types and the workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m tests.prose
 	$(BIN)/snakefmt --check Snakefile pipeline/rules
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint

@@ -191,11 +191,11 @@ def _by_colour(colours: Pixels, path: Path) -> Pixels:
 
 def _located(folder: Path, name: str, suffix: str) -> Path:
     """``<folder>/<name><suffix>``, or what is there instead: another suffix, none, or decomposed accents."""
-    wanted = folder / f"{name}{suffix}"
-    if wanted.is_file():
-        return wanted
+    expected = folder / f"{name}{suffix}"
+    if expected.is_file():
+        return expected
     for form in (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
         for ending in (suffix, suffix.upper(), *sorted(SUFFIXES), ""):
             if (folder / f"{form}{ending}").is_file():
                 return folder / f"{form}{ending}"
-    return wanted
+    return expected

@@ -52,10 +52,10 @@ class Lwf(FineTune):
             state = {name: tensor.to(device) for name, tensor in kept.items()}
             inputs = task.inputs(batch).contiguous(memory_format=torch.channels_last)
             with torch.no_grad(), resting(self.teacher, self.shared):
-                wanted = task.prediction(functional_call(self.teacher, state, (inputs,)), batch)
+                expected = task.prediction(functional_call(self.teacher, state, (inputs,)), batch)
             with resting(network, self.shared):
-                found = task.prediction(functional_call(network, state, (inputs,)), batch)
-            terms.append(task.distillation(found, wanted, self.settings.temperature))
+                predicted = task.prediction(functional_call(network, state, (inputs,)), batch)
+            terms.append(task.distillation(predicted, expected, self.settings.temperature))
         total: Tensor = self.settings.weight * loss * torch.stack(terms).mean()
         return total
 

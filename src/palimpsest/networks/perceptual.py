@@ -72,14 +72,14 @@ class PretrainedFeatures(PerceptualNetwork):
         found = self._after(set(self.content_layers), pictures)
         return [found[i] for i in self.content_layers]
 
-    def _after(self, wanted: set[int], pictures: Tensor) -> dict[int, Tensor]:
+    def _after(self, numbers: set[int], pictures: Tensor) -> dict[int, Tensor]:
         x = (pictures - self.mean) / self.std
-        found = {}
-        for i, layer in enumerate(self.layers[: max(wanted) + 1]):
+        features = {}
+        for i, layer in enumerate(self.layers[: max(numbers) + 1]):
             x = layer(x)
-            if i in wanted:
-                found[i] = x
-        return found
+            if i in numbers:
+                features[i] = x
+        return features
 
 
 class RandomFilters(PerceptualNetwork):

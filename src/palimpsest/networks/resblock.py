@@ -147,8 +147,8 @@ def start_quiet(head: nn.Conv2d) -> None:
 
 
 LOUDNESS = 16
-"""What the head gets its features times. No normalisation stands before it, and most features vary by a few
-hundredths: without this the head grows too slowly to the weights that class scores need."""
+"""Factor of the head's features. No normalisation precedes the head, and most features vary by a few hundredths:
+without the factor its weights grow too slowly for class scores."""
 
 STEEPNESS, SMALL = 2.3, 2e-3
 """Steepness at which sigmoid(STEEPNESS · p) is closest to (p + 1) / 2, and initial scale of the head's weights."""

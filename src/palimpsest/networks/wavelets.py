@@ -98,8 +98,8 @@ def synthesise(
     for channel, signal in enumerate(before):
         layer.weight[channel, signal.source] = HAAR[signal.band]
         lifts[signal.source] += signal.lift * HAAR[signal.band]
-    wanted = torch.tensor([signal.lift for signal in after])
-    layer.weight[-1, : len(after)] = wanted[:, None, None] - lifts
+    expected = torch.tensor([signal.lift for signal in after])
+    layer.weight[-1, : len(after)] = expected[:, None, None] - lifts
     layer.bias[: len(after)] = 0
     if not innermost:
         always_one(layer.weight[:, -1], layer.bias)

@@ -20,8 +20,7 @@ from palimpsest.report.tradeoff import number
 from palimpsest.tasks import KINDS
 
 ADDED = {"zeros": ("zeros (%)", 100.0, 0), "bytes": ("KiB a task", 1 / 1024, 1)}
-"""What is told of the tasks that a method adds: how a table calls it, times what it stands there, with how many
-decimals."""
+"""Figures of the tasks that a method adds: label in a table, factor and decimals."""
 
 LOSS = re.compile(r"tasks\.[^.]+\.loss")
 """A setting that says by which loss a task is learned."""

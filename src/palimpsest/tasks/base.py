@@ -92,13 +92,13 @@ class Task(nn.Module, ABC):
         """
         return self.losses(prediction, batch)["loss"]
 
-    def distillation(self, found: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+    def distillation(self, predicted: Tensor, expected: Tensor, temperature: float) -> Tensor:
         """Return the distance of two predictions of the same task: a scalar, which distillation minimises.
 
-        The squared difference, as a share of the variance of what is wanted, so that it has no unit; class scores
+        The squared difference, as a share of the variance of what is expected, so that it has no unit; class scores
         are compared as distributions, at a ``temperature``.
         """
-        return F.mse_loss(found, wanted) / wanted.var().clamp(min=SMALLEST_VARIANCE)
+        return F.mse_loss(predicted, expected) / expected.var().clamp(min=SMALLEST_VARIANCE)
 
     @abstractmethod
     def meter(self) -> Meter:

@@ -88,14 +88,14 @@ class SegmentationTask(Task):
         drawn = (scores + gumbel).argmax(1)
         return (F.cross_entropy(prediction, drawn, reduction="none") * counted).sum()
 
-    def distillation(self, found: Tensor, wanted: Tensor, temperature: float) -> Tensor:
+    def distillation(self, predicted: Tensor, expected: Tensor, temperature: float) -> Tensor:
         """Kullback-Leibler divergence of classes at a temperature, mean over pixels, times its square.
 
         Source: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015.
         """
         if self.painted:
-            return super().distillation(found, wanted, temperature)
-        now, before = ((scores / temperature).log_softmax(1) for scores in (found, wanted))
+            return super().distillation(predicted, expected, temperature)
+        now, before = ((scores / temperature).log_softmax(1) for scores in (predicted, expected))
         divergence = F.kl_div(now, before, reduction="none", log_target=True).sum(1).mean()
         return temperature**2 * divergence
 
