@@ -1,7 +1,6 @@
 """From a data set to prepared arrays: read, resize, paint label maps; leave out and name what is broken."""
 
 import os
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -129,7 +128,7 @@ def class_mapping(
         if not members:
             raise SettingsError(f"classes.{name}: no category is listed")
         for member in members:
-            belonging, _ = members_of(unicodedata.normalize("NFC", member), categories, annotated)
+            belonging, _ = members_of(member, categories, annotated)
             if not belonging:
                 raise SettingsError(f"classes.{name}: there is no category {member!r}{nearest(member, known)}")
             for category in belonging:

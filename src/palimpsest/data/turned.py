@@ -40,7 +40,7 @@ class Turned(NamedTuple):
     """Frame that the annotations of a turned picture are read in."""
 
     as_shown: bool
-    """Whether it is the frame as shown; False stands for the stored one."""
+    """True for the frame as shown, False for the stored one."""
     deciding: int
     """Number of pictures that decide it; without any the size in the JSON does."""
 
