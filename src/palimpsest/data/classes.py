@@ -1,6 +1,5 @@
 """Classes of a task, made of the categories of a data set."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,7 +55,7 @@ def class_mapping(
     class_of: dict[str, int] = {}
     for label, (name, members) in enumerate(classes.items(), start=1):
         for member in members:
-            belonging, _ = members_of(unicodedata.normalize("NFC", member), categories, annotated)
+            belonging, _ = members_of(member, categories, annotated)
             if not belonging:
                 raise SettingsError(f"classes.{name}: there is no category {member!r}{nearest(member, known)}")
             for category in belonging:
