@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from palimpsest import preflight
-from palimpsest.data.coco import INDEX, SUPERCATEGORIES
+from palimpsest.data.coco import INDEX
 from palimpsest.data.download import DOWNLOADS
-from palimpsest.data.generated import generate_coco, generate_voc
+from palimpsest.data.generated import COCO_FIRST_ID, generate_coco, generate_voc
+from palimpsest.data.public_checks import COCO_ARCHIVES, SUPERCATEGORIES, VOC_ARCHIVES
 from palimpsest.data.scenes import coco
 from palimpsest.errors import SettingsError
 from palimpsest.params import resolve
@@ -45,7 +46,10 @@ def test_the_settings_of_the_repository_pass(resolved: Callable[..., Settings], 
 def test_a_file_of_the_users_that_is_not_there_is_told_with_its_key(
     resolved: Callable[..., Settings], key: str
 ) -> None:
-    refused(resolved(nested(key.replace(".", "/"), "lost.bin")), f"{key}: there is no file lost.bin")
+    refused(
+        resolved(nested(key.replace(".", "/"), "lost.bin")),
+        f"{key}: file lost.bin does not exist; correct the path",
+    )
 
 
 def test_a_painting_that_is_no_picture_is_told_with_its_key(resolved: Callable[..., Settings]) -> None:
@@ -61,13 +65,13 @@ def test_a_painting_that_is_no_picture_is_told_with_its_key(resolved: Callable[.
             "mini",
             "datasets/coco/generate",
             {"trian2017": 3},
-            "datasets.coco.generate: there is no split 'trian2017'; did you mean 'train2017'?",
+            "datasets.coco.generate: unknown split 'trian2017'; did you mean 'train2017'?",
         ),
         (
             "mini",
             "datasets/voc/generate",
             {"test": 3},
-            "datasets.voc.generate: there is no split 'test'; there are train, val",
+            "datasets.voc.generate: unknown split 'test'; there are train, val",
         ),
         (
             "mini",
@@ -121,7 +125,7 @@ def test_a_painting_that_is_no_picture_is_told_with_its_key(resolved: Callable[.
             "real",
             "datasets/coco/archives",
             ["val217.zip"],
-            "datasets.coco.archives: there is no archive 'val217.zip'; did you mean 'val2017.zip'?",
+            "datasets.coco.archives: unknown archive 'val217.zip'; did you mean 'val2017.zip'?",
         ),
         (
             "real",
@@ -182,7 +186,7 @@ def test_a_folder_that_is_not_there_is_refused_unless_its_files_are_listed(
     resolved: Callable[..., Settings],
 ) -> None:
     settings = resolved(own("lost"))
-    refused(settings, "datasets.mine.root: there is no folder lost; correct it")
+    refused(settings, "datasets.mine.root: folder lost does not exist; correct it")
     manifest = settings.layout.manifest("mine")
     manifest.parent.mkdir(parents=True)
     manifest.touch()
@@ -191,7 +195,7 @@ def test_a_folder_that_is_not_there_is_refused_unless_its_files_are_listed(
 
 def test_a_data_root_that_is_not_there_is_named(resolved: Callable[..., Settings]) -> None:
     settings = resolved({"preset": "real", "data_root": "lost"})
-    refused(settings, "datasets.coco.root: there is no folder lost/coco; correct data_root")
+    refused(settings, "datasets.coco.root: folder lost/coco does not exist; correct data_root")
 
 
 def test_splits_of_a_folder_are_those_whose_files_are_there(resolved: Callable[..., Settings]) -> None:
@@ -228,12 +232,36 @@ def test_splits_of_pairs_have_the_names_of_their_folders(resolved: Callable[...,
     refused(resolved(settings), "tasks.mine.splits.val: data set 'mine' has no split 'vel'; did you mean 'val'?")
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({}, None),
+        ({"table": "lost.csv"}, "datasets.mine.table: data/lost.csv: no such file"),
+        ({"columns": {"split": "slpit"}}, "datasets.mine.table: data/all.csv: "),
+        (
+            {"table": {"train": "all.csv", "vall": "all.csv"}, "columns": {}},
+            "tasks.mine.splits.val: data set 'mine' has no split 'val'; did you mean 'vall'?",
+        ),
+    ],
+)
+def test_tables_columns_and_splits_of_a_table_are_checked(
+    resolved: Callable[..., Settings], changed: Content, message: str | None
+) -> None:
+    Path("data").mkdir()
+    Path("data/all.csv").write_text("picture,split\na.png,train\nb.png,val\n")
+    settings = own("data", "table")
+    settings["datasets"]["mine"] |= {"table": "all.csv", "columns": {"split": "split"}} | changed
+    if message is None:
+        preflight.check(resolved(settings))
+    else:
+        refused(resolved(settings), message)
+
+
 def test_generated_and_fetched_data_are_known_as_they_are(tmp_path: Path) -> None:
-    for archives in preflight.ARCHIVES.values():
-        assert {*archives} <= {*DOWNLOADS}
+    assert {*COCO_ARCHIVES, *VOC_ARCHIVES} <= {*DOWNLOADS}
     of_2017 = {name: group for group, names in SUPERCATEGORIES.items() for name in names}
     assert len(of_2017) == 80 and dict(coco.CATEGORIES.values()).items() <= of_2017.items()
-    assert {f"{name}2017" for name in INDEX} == {*preflight.TO_GENERATE["coco"]}
+    assert {f"{name}2017" for name in INDEX} == {*COCO_FIRST_ID}
 
 
 @pytest.mark.parametrize(

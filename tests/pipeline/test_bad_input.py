@@ -339,7 +339,7 @@ def test_a_loss_that_becomes_no_number_ends_one_training_alone() -> None:
 
 
 FAULTS = {
-    "tasks={style-gogh: {picture: lost.jpg}}": "tasks.style-gogh.picture: there is no file lost.jpg",
+    "tasks={style-gogh: {picture: lost.jpg}}": "tasks.style-gogh.picture: file lost.jpg does not exist",
     "tasks={coco-seg: {splits: {train: tran}}}": (
         "tasks.coco-seg.splits.train: data set 'coco' has no annotated split 'tran'; did you mean 'train'?"
     ),

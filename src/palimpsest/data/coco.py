@@ -28,25 +28,6 @@ INDEX = {
     "unlabeled": "image_info_unlabeled2017.json",
 }
 
-SUPERCATEGORIES = {
-    "person": ("person",),
-    "vehicle": ("bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat"),
-    "outdoor": ("traffic light", "fire hydrant", "stop sign", "parking meter", "bench"),
-    "animal": ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"),
-    "accessory": ("backpack", "umbrella", "handbag", "tie", "suitcase"),
-    "sports": (
-        *("frisbee", "skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard"),
-        *("surfboard", "tennis racket"),
-    ),
-    "kitchen": ("bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl"),
-    "food": ("banana", "apple", "sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake"),
-    "furniture": ("chair", "couch", "potted plant", "bed", "dining table", "toilet"),
-    "electronic": ("tv", "laptop", "mouse", "remote", "keyboard", "cell phone"),
-    "appliance": ("microwave", "oven", "toaster", "sink", "refrigerator"),
-    "indoor": ("book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush"),
-}
-"""Categories of COCO 2017 by supercategory. Folders of the user's own are read by the categories of their JSON."""
-
 
 class CocoFolder(DatasetReader):
     """Folder in COCO layout; splits ``train``, ``val`` and ``unlabeled``. JSON is read when it is needed.

@@ -13,13 +13,15 @@ from palimpsest.errors import nearest
 
 @dataclass(frozen=True)
 class Format:
-    """Reader, settings and generator of one format, each as ``module:name``, and its targets."""
+    """Reader, settings, checks and generator of one format, each as ``module:name``, and its targets."""
 
     reader: str
     """A `palimpsest.data.reader.DatasetReader`; imported when a data set is opened and not before."""
     targets: tuple[TargetName, ...]
     """Targets that a data set of this format has beside its pictures; the pictures alone serve every format."""
     settings: str = "palimpsest.data.settings:DatasetSettings"
+    checks: str = "palimpsest.data.checks:DatasetChecks"
+    """A `palimpsest.data.checks.DatasetChecks`, which the workflow makes before any work and no job imports."""
     generator: str | None = None
     """A function of folder, number of pictures by split, size and seed, for ``source: generated``."""
 
@@ -29,7 +31,7 @@ class Format:
 
     @property
     def paths(self) -> list[str]:
-        """All ``module:name`` of the format."""
+        """All ``module:name`` of the format that jobs import."""
         return [path for path in (self.reader, self.settings, self.generator) if path]
 
 
@@ -38,23 +40,27 @@ FORMATS: dict[str, Format] = {
         "palimpsest.data.coco:CocoFolder",
         ("labels",),
         "palimpsest.data.public_settings:PublicDatasetSettings",
+        "palimpsest.data.public_checks:CocoChecks",
         "palimpsest.data.generated:generate_coco",
     ),
     "voc": Format(
         "palimpsest.data.voc:VocFolder",
         ("labels",),
         "palimpsest.data.public_settings:PublicDatasetSettings",
+        "palimpsest.data.public_checks:VocChecks",
         "palimpsest.data.generated:generate_voc",
     ),
     "paired": Format(
         "palimpsest.data.paired:PairedFolder",
         ("picture", "values"),
         "palimpsest.data.paired_settings:PairedDatasetSettings",
+        "palimpsest.data.pair_folders:PairChecks",
     ),
     "table": Format(
         "palimpsest.data.table:TableFolder",
         ("labels", "picture", "values"),
         "palimpsest.data.table_settings:TableDatasetSettings",
+        "palimpsest.data.table:TableChecks",
     ),
 }
 

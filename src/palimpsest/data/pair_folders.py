@@ -16,12 +16,14 @@ Of several folders of one role the one with a `CLEAR` name counts. In a folder o
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from palimpsest.data.checks import DatasetChecks
 from palimpsest.data.files import JUNK_FOLDERS, entries_of, is_folder
 from palimpsest.data.pictures import is_picture
+from palimpsest.data.settings import DatasetSettings
 from palimpsest.errors import DataError
 
 ROLES = {
@@ -259,3 +261,15 @@ def _folders(root: Path) -> list[Path]:
 
 def _shown(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path != root else path.name
+
+
+class PairChecks(DatasetChecks[DatasetSettings]):
+    """Checks of data sets of pairs before any work."""
+
+    def splits(self, labelled: bool) -> Collection[str]:
+        """Return every name of a split that is understood; folders may have others than the settings."""
+        return [*SPLIT_OF]
+
+    def split_name(self, name: str) -> str:
+        """Return the name in lower case: names of folders are compared without regard to case."""
+        return name.casefold()

@@ -6,7 +6,7 @@ Paths are relative to the root of the data set. Targets are label maps, pictures
 
 import os
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from palimpsest.data.census import Labels
+from palimpsest.data.checks import DatasetChecks
 from palimpsest.data.pictures import (
     IGNORED,
     USUAL,
@@ -32,7 +33,7 @@ from palimpsest.data.settings import DatasetSettings
 from palimpsest.data.table_settings import TableDatasetSettings
 from palimpsest.data.targets import PICTURE, VALUES
 from palimpsest.data.values import check_shape, read_numbers, read_values
-from palimpsest.errors import DataError, nearest, printable
+from palimpsest.errors import DataError, SettingsError, nearest, printable
 
 
 class TableFolder(DatasetReader):
@@ -56,6 +57,20 @@ class TableFolder(DatasetReader):
         """The names of the label maps' numbers; each is a supercategory of its own."""
         return {name: name for name in self._settings.labels}
 
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits, in the order of the tables.
+
+        Raises:
+            DataError: a table is missing, damaged or lacks a column.
+        """
+        tables = self._settings.table
+        if isinstance(tables, str):
+            return [*self._table(tables)[self._settings.columns.split].unique()]
+        for name in tables.values():
+            self._table(name)
+        return [*tables]
+
     def records(self, split: str) -> list[Record]:
         """Return the pictures of a split, in the order of the table.
 
@@ -64,16 +79,12 @@ class TableFolder(DatasetReader):
         Raises:
             DataError: no such split, or the table is missing, damaged or lacks a column.
         """
+        if split not in self.splits:
+            raise DataError(f"{self.root}: the table has no split {split!r}{nearest(split, self.splits)}")
         columns, tables = self._settings.columns, self._settings.table
+        table = self._table(tables if isinstance(tables, str) else tables[split])
         if isinstance(tables, str):
-            table = self._table(tables)
-            splits = table[columns.split].unique()
             table = table[table[columns.split] == split]
-        else:
-            splits = np.array(list(tables))
-            table = self._table(tables[split]) if split in tables else pd.DataFrame()
-        if split not in splits:
-            raise DataError(f"{self.root}: the table has no split {split!r}{nearest(split, list(splits))}")
         pictures = table[columns.picture]
         targets = table[columns.target] if columns.target else [None] * len(table)
         return [self._record(row, *paths) for row, *paths in zip(table.index, pictures, targets, strict=True)]
@@ -165,3 +176,19 @@ class TableFolder(DatasetReader):
                 known = [str(other) for other in table.columns]
                 raise DataError(f"{path}: there is no column {column!r}{nearest(column, known)}; correct columns")
         return table[chosen].reset_index(drop=True).fillna("").astype(str)
+
+
+class TableChecks(DatasetChecks[TableDatasetSettings]):
+    """Checks of tables before any work."""
+
+    def splits_in_folder(self, labelled: bool) -> Collection[str]:
+        """Return the splits of the tables, which are read.
+
+        Raises:
+            SettingsError: a table is missing or damaged, or lacks a column.
+        """
+        assert self.settings.root is not None
+        try:
+            return TableFolder(self.settings.root, self.settings).splits
+        except DataError as error:
+            raise SettingsError(f"{self.key}.table: {error}") from error

@@ -1,0 +1,117 @@
+"""Checks of data sets in the formats `coco` and `voc` before any work.
+
+No job imports this module, so that an edit of it reruns none.
+"""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from palimpsest.data.checks import DatasetChecks
+from palimpsest.data.coco import INDEX
+from palimpsest.data.generated import COCO_FIRST_ID, VOC_YEAR
+from palimpsest.data.public_settings import PublicDatasetSettings
+from palimpsest.data.scenes import coco as coco_scenes
+from palimpsest.data.scenes import voc as voc_scenes
+from palimpsest.data.voc import GROUPS, lists_of
+from palimpsest.errors import SettingsError
+
+SMALL_COCO = ("val2017.zip", "annotations_trainval2017.zip")
+"""Archives of COCO that are split by picture id where train2017.zip is not among them."""
+COCO_ARCHIVES = ("train2017.zip", "unlabeled2017.zip", *SMALL_COCO)
+VOC_ARCHIVES = ("VOCtrainval_11-May-2012.tar", "benchmark.tgz")
+
+SUPERCATEGORIES = {
+    "person": ("person",),
+    "vehicle": ("bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat"),
+    "outdoor": ("traffic light", "fire hydrant", "stop sign", "parking meter", "bench"),
+    "animal": ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"),
+    "accessory": ("backpack", "umbrella", "handbag", "tie", "suitcase"),
+    "sports": (
+        *("frisbee", "skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard"),
+        *("surfboard", "tennis racket"),
+    ),
+    "kitchen": ("bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl"),
+    "food": ("banana", "apple", "sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake"),
+    "furniture": ("chair", "couch", "potted plant", "bed", "dining table", "toilet"),
+    "electronic": ("tv", "laptop", "mouse", "remote", "keyboard", "cell phone"),
+    "appliance": ("microwave", "oven", "toaster", "sink", "refrigerator"),
+    "indoor": ("book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush"),
+}
+"""Categories of COCO 2017 by supercategory. Folders of users are read by the categories of their JSON."""
+
+
+class CocoChecks(DatasetChecks[PublicDatasetSettings]):
+    """Checks of COCO 2017, of scenes in its layout, and of folders in its layout."""
+
+    def check(self) -> None:
+        """Check splits to generate and archives to fetch."""
+        if self.settings.source == "generated":
+            self.refuse_unknown("generate", "split", self.settings.generate, COCO_FIRST_ID)
+        if self.settings.source == "download":
+            self.refuse_unknown("archives", "archive", self.settings.archives, COCO_ARCHIVES)
+            missing = [archive for archive in SMALL_COCO if archive not in self.settings.archives]
+            if self.settings.is_small_coco and missing:
+                raise SettingsError(f"{self.key}.archives: {missing[0]} is missing; add it, or train2017.zip")
+
+    def splits(self, labelled: bool) -> Collection[str] | None:
+        """Return the splits to generate or to fetch; None for a folder."""
+        if self.settings.source == "directory":
+            return None
+        if self.settings.source == "generated":
+            names = [name.removesuffix("2017") for name in self.settings.generate]
+        else:
+            archives = self.settings.archives
+            names = [name for name in INDEX if self.settings.is_small_coco or f"{name}2017.zip" in archives]
+        return [name for name in names if not (labelled and name == "unlabeled")]
+
+    def splits_in_folder(self, labelled: bool) -> Collection[str] | None:
+        """Return the splits with annotations, and unless ``labelled`` those with photographs."""
+        root = _root(self.settings)
+        annotated = [name for name, file in INDEX.items() if (root / "annotations" / file).is_file()]
+        photographs = [] if labelled else [name for name in INDEX if (root / f"{name}2017").is_dir()]
+        return list(dict.fromkeys([*annotated, *photographs]))
+
+    def categories(self) -> Mapping[str, str] | None:
+        """Return those of the generated scenes or of COCO 2017; None for a folder."""
+        if self.settings.source == "generated":
+            return dict(coco_scenes.CATEGORIES.values())
+        if self.settings.source == "download":
+            return {name: group for group, names in SUPERCATEGORIES.items() for name in names}
+        return None
+
+
+class VocChecks(DatasetChecks[PublicDatasetSettings]):
+    """Checks of Pascal VOC 2012, of scenes in its layout, and of folders in its layout."""
+
+    def check(self) -> None:
+        """Check splits to generate and archives to fetch."""
+        if self.settings.source == "generated":
+            self.refuse_unknown("generate", "split", self.settings.generate, VOC_YEAR)
+        if self.settings.source == "download":
+            self.refuse_unknown("archives", "archive", self.settings.archives, VOC_ARCHIVES)
+
+    def splits(self, labelled: bool) -> Collection[str] | None:
+        """Return the splits to generate, or those of VOC 2012; None for a folder."""
+        if self.settings.source == "directory":
+            return None
+        return [*self.settings.generate] if self.settings.source == "generated" else ["train", "val", "trainval"]
+
+    def splits_in_folder(self, labelled: bool) -> Collection[str] | None:
+        """Return the lists of pictures; None for a folder of photographs without lists."""
+        lists = lists_of(_root(self.settings))
+        return None if lists is None else sorted(path.stem for path in lists.glob("*.txt"))
+
+    def categories(self) -> Mapping[str, str]:
+        """Return VOC's: its label maps are numbers without names."""
+        return GROUPS
+
+    def drawn(self) -> frozenset[str] | None:
+        """Return the categories of the generated scenes."""
+        if self.settings.source != "generated":
+            return None
+        return frozenset(thing.name for thing in voc_scenes.FAMILY.things.values())
+
+
+def _root(settings: PublicDatasetSettings) -> Path:
+    assert settings.root is not None
+    return settings.root
