@@ -22,9 +22,8 @@ from palimpsest.interruption import Interruption
 from palimpsest.jobs import training_job
 from palimpsest.layout import Layout
 from palimpsest.methods import BASES, METHODS, entry_of
-from palimpsest.networks.resblock_settings import ResblockSettings
+from palimpsest.networks import network_settings
 from palimpsest.networks.settings import NetworkSettings
-from palimpsest.networks.unet_settings import UNetSettings
 from palimpsest.params import read, resolve
 from palimpsest.processes.parent import PARENT
 from palimpsest.settings import Settings
@@ -274,8 +273,7 @@ class Study:
 
 def network_for(method: str, width: int) -> NetworkSettings:
     """Settings of the network that a method works on where the user chooses the U-Net."""
-    blocks = entry_of(method).blocks
-    return UNetSettings(width=width) if blocks is None else ResblockSettings(width=width, blocks=blocks)
+    return network_settings({"width": width, **(entry_of(method).network or {"name": "unet"})})
 
 
 NUMBER = itertools.count()

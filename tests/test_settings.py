@@ -238,7 +238,7 @@ def test_the_network_is_the_users_choice_but_for_methods_that_bring_their_own(co
         ({"networks": {"resblok": {}}}, "networks: there is no network 'resblok'; did you mean 'resblock'?"),
         (
             {"networks": {"resblock": {"blocks": 3}}},
-            "networks: resblock.blocks: is set by the method",
+            "networks.resblock.blocks: resblock6 sets it; leave it out",
         ),
         (
             {"networks": {"resblock": {"widht": 3}}},
@@ -266,6 +266,6 @@ def test_all_methods_are_those_that_work_on_the_network(content: Content) -> Non
 
 def test_the_width_of_residual_networks_changes_theirs_alone(params_yaml: Content) -> None:
     changed = changed_by(params_yaml, "networks/resblock/width", 24)
-    residual = [method for method, entry in METHODS.items() if entry.blocks is not None]
+    residual = [method for method, entry in METHODS.items() if entry.network is not None]
     assert {job.split()[1] for job in changed} == {*residual}
     assert resolve(params_yaml, nested("networks/resblock/width", 24)).network_of("resblock6").width == 24

@@ -62,6 +62,6 @@ def ways_of(method: str) -> list[str]:
     entry = entry_of(method)
     return [
         "two-stage",
-        *(["sequential", "alternate"] if entry.blocks else []),
+        *(["sequential", "alternate"] if entry.can_chain else []),
         *(["blend"] if entry.can_blend else []),
     ]

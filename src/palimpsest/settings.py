@@ -161,6 +161,16 @@ class Settings(SettingsGroup):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _leaves_networks_to_methods(self) -> typing.Self:
+        for method, entry in METHODS.items():
+            fixed = dict(entry.network or {})
+            network = self.networks.get(fixed.pop("name", ""))
+            for key in fixed:
+                if network is not None and key in network.model_fields_set:
+                    raise ValueError(f"networks.{network.name}.{key}: {method} sets it; leave it out")
+        return self
+
     @property
     def base_task(self) -> str:
         """The task that makes the base network."""
@@ -182,13 +192,10 @@ class Settings(SettingsGroup):
             if not works_on(method, self.network.name):
                 raise SettingsError(refusal(method, self.network.name))
             return self.network
-        own = network_settings({"name": entry.network})
-        chosen = {key: value for key, value in self.network if key in type(own).model_fields}
-        changed = (
-            self.networks[entry.network].model_dump(exclude_unset=True) if entry.network in self.networks else {}
-        )
-        blocks = {} if entry.blocks is None else {"blocks": entry.blocks}
-        return network_settings({**chosen, **changed, **blocks, "name": entry.network})
+        name, fields = entry.network["name"], type(network_settings(entry.network)).model_fields
+        shared = {key: value for key, value in self.network if key in fields}
+        overrides = self.networks[name].model_dump(exclude_unset=True) if name in self.networks else {}
+        return network_settings({**shared, **overrides, **entry.network})
 
 
 FLOOR = "floor"

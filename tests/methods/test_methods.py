@@ -237,8 +237,8 @@ def test_learning_a_later_task_moves_no_batchnorm_and_no_head_of_an_earlier_one(
         own = {key: tensor for part in parts for key, tensor in part.tensors.items()}
         scales = [key for key in own if key.endswith(".weight") and own[key].ndim == 1]
         kept = scales + [key for key in own if "running" in key or key.startswith("head.") or key.endswith(".bias")]
-        blocks = METHODS[method].blocks
-        assert len(kept) == 4 * (BATCHNORMS if blocks is None else blocks) + 2
+        network = METHODS[method].network
+        assert len(kept) == 4 * (BATCHNORMS if network is None else network["blocks"]) + 2
         for after in tasks[number:]:
             state = stored.network(name, after).state_dict()
             assert all(torch.equal(state[key], own[key]) for key in kept)

@@ -26,10 +26,10 @@ def test_the_auto_encoder_and_a_pair_of_blocks_have_the_studys_sizes() -> None:
 
 @pytest.mark.parametrize(("method", "mib"), [("resblock6", 683.7), ("resblock9", 1021.2)])
 def test_five_tasks_have_the_studys_size(method: str, mib: float) -> None:
-    number = METHODS[method].blocks
-    assert number is not None
+    settings = METHODS[method].network
+    assert settings is not None
     with torch.device("meta"):
-        network = ResblockNetwork(64, 21, blocks=number)
+        network = ResblockNetwork(64, 21, blocks=settings["blocks"])
         shared = trunk_state(ResblockNetwork(64, 3, blocks=0))
     learner = build_method(method, None)
     learner.begin_task(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 The table is all that the pipeline's graph needs to know, and reading it imports no method and no PyTorch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,10 +42,8 @@ class Entry:
     """``module:class`` of its settings; the module imports no PyTorch. Empty for a method without settings."""
     base: str = BASE
     """The training or method whose base task makes the base network."""
-    network: str | None = None
-    """Network that the method brings of its own; None for the one that the user chooses."""
-    blocks: int | None = None
-    """Residual blocks at each place of a residual network that the method brings."""
+    network: Mapping[str, Any] | None = None
+    """Settings of the network that the method brings, with its name; None for the network that the user chooses."""
     networks: tuple[str, ...] = ()
     """Networks that the method works on, where the facts below do not say it; empty for all."""
     kernels: bool = False
@@ -53,6 +52,8 @@ class Entry:
     """Part of the network that becomes the task's own, and that the network has to have."""
     can_blend: bool = False
     """True if two tasks can be blended, since both use the base's weights under a mask."""
+    can_chain: bool = False
+    """True if the residual blocks of two tasks can be composed in one network."""
 
 
 METHODS: dict[str, Entry] = {
@@ -139,8 +140,8 @@ METHODS: dict[str, Entry] = {
         adds_to_base=True,
         learns_base_task=True,
         base=AUTOENCODER,
-        network="resblock",
-        blocks=6,
+        network={"name": "resblock", "blocks": 6},
+        can_chain=True,
     ),
     "resblock9": Entry(
         "palimpsest.methods.resblock:Resblock",
@@ -148,8 +149,8 @@ METHODS: dict[str, Entry] = {
         adds_to_base=True,
         learns_base_task=True,
         base=AUTOENCODER,
-        network="resblock",
-        blocks=9,
+        network={"name": "resblock", "blocks": 9},
+        can_chain=True,
     ),
     "piggyback-resblock": Entry(
         "palimpsest.methods.piggyback_resblock:PiggybackResblock",
@@ -157,9 +158,9 @@ METHODS: dict[str, Entry] = {
         settings="palimpsest.methods.masks_settings:MaskSettings",
         adds_to_base=True,
         base="resblock6",
-        network="resblock",
-        blocks=6,
+        network={"name": "resblock", "blocks": 6},
         can_blend=True,
+        can_chain=True,
     ),
 }
 
@@ -170,8 +171,7 @@ BASES: dict[str, Entry] = {
         "palimpsest.methods.scratch:Scratch",
         starts_from="nothing",
         learns_base_task=True,
-        network="resblock",
-        blocks=0,
+        network={"name": "resblock", "blocks": 0},
     ),
 }
 """Trainings that no method is compared by, each of the base task: a whole network from random weights."""
@@ -186,7 +186,7 @@ def networks_of(method: str) -> list[str]:
     """Return the names of the networks that a method works on; its own, where it brings one."""
     entry = entry_of(method)
     if entry.network is not None:
-        return [entry.network]
+        return [entry.network["name"]]
     return [
         name
         for name, network in NETWORKS.items()

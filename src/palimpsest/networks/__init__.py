@@ -92,9 +92,8 @@ def _checked_by_name(value: object) -> object:
     for name, settings in value.items():
         if name not in NETWORKS:
             raise ValueError(f"there is no network {name!r}{nearest(str(name), NETWORKS)}")
-        for key in ("name", "blocks"):
-            if isinstance(settings, Mapping) and key in settings:
-                raise ValueError(f"{name}.{key}: is set by the method; leave it out")
+        if isinstance(settings, Mapping) and "name" in settings:
+            raise ValueError(f"{name}.name: the key of the group names the network; leave name out")
     return {
         name: {**settings, "name": name} if isinstance(settings, Mapping) else settings
         for name, settings in value.items()
