@@ -14,10 +14,14 @@ import torch
 import yaml
 
 from palimpsest.code_digest import TABLES, file_of
+from palimpsest.data.formats import FORMATS
 from palimpsest.data.pictures import write_picture
 from palimpsest.devices import precision_for
 from palimpsest.groups import TrainingSettings
+from palimpsest.methods import METHODS as TABLE
+from palimpsest.networks import NETWORKS
 from palimpsest.storage.task_file import load_task, save_task
+from palimpsest.tasks import KINDS
 from tests.pipeline.conftest import Job, Study
 
 pytestmark = pytest.mark.slow
@@ -164,7 +168,7 @@ def test_every_file_leads_back_to_settings_seed_commit_data_and_run(
         for training in trainings:
             assert (training["seed"], training["commit"]) == (0, commit)
             assert training["data_sha256"] == data[training["task"]]
-            assert training["settings"]["task_name"] == training["task"]
+            assert [*training["settings"]["tasks"]] == [training["task"]]
             assert training["settings"]["training"]["precision"] == precision_for(TrainingSettings())
             assert len(training["mlflow_run"]) == 32
         if file.startswith("results/"):
@@ -195,7 +199,9 @@ def test_every_run_leads_to_its_file_and_back(finished: Study, inspected: dict[s
 def test_no_job_imports_a_module_whose_edit_it_would_not_notice(finished: Study) -> None:
     (jobs,) = finished.graphs(("all", {}))
     maker = {path: job for job in jobs for path in job.output}
-    tables = {str(file_of(module)) for module in TABLES}  # what they say of a job stands among its parameters
+    rows = [*TABLE.values(), *KINDS.values(), *NETWORKS.values(), *FORMATS.values()]
+    settings = {row.settings.partition(":")[0] for row in rows if row.settings}
+    in_parameters = {str(file_of(module)) for module in {*TABLES, *settings}}  # their facts that concern a job
 
     def noticed(job: Job) -> set[str]:
         """The code of a job and of all that have to run again before it."""
@@ -204,7 +210,7 @@ def test_no_job_imports_a_module_whose_edit_it_would_not_notice(finished: Study)
     for job in jobs:
         imported = set((finished.imports / Path(job.log).name).read_text().splitlines())
         assert f"pipeline/{job.rule.split('_')[0]}.py" in imported
-        assert imported - tables <= noticed(job), job.log
+        assert imported - in_parameters <= noticed(job), job.log
 
 
 def test_logs_have_a_line_per_epoch(finished: Study) -> None:
