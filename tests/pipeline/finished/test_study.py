@@ -168,7 +168,7 @@ def test_every_file_leads_back_to_settings_seed_commit_data_and_run(
         for training in trainings:
             assert (training["seed"], training["commit"]) == (0, commit)
             assert training["data_sha256"] == data[training["task"]]
-            assert [*training["settings"]["tasks"]] == [training["task"]]
+            assert [task["name"] for task in training["settings"]["tasks"]] == [training["task"]]
             assert training["settings"]["training"]["precision"] == precision_for(TrainingSettings())
             assert len(training["mlflow_run"]) == 32
         if file.startswith("results/"):
