@@ -17,7 +17,7 @@ include: "pipeline/rules/compositions.smk"
 
 onstart:
     check_devices()
-    provenance.say_unrecorded()
+    provenance.warn_without_commit()
     # A limit to how many jobs start in a second is for clusters. To keep it, Snakemake 9 has every job that ended
     # start a timer each second from then on, and weighs all jobs anew at each: a fifth of a core after sixty jobs.
     if workflow.local_exec:

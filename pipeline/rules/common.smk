@@ -22,7 +22,7 @@ try:
     from palimpsest.processes.run_lock import hold_run_lock
     from palimpsest.provenance import digest
     from palimpsest.settings import FLOOR
-    from palimpsest.sweeps import measured_below, sweeps_of, vary
+    from palimpsest.sweeps import sweep_tables, sweeps_of, vary
     from palimpsest.task_files import TaskFiles
     from palimpsest.tasks import KINDS
 except SyntaxError as error:
@@ -44,7 +44,7 @@ except PalimpsestError as error:
 LAYOUT = SETTINGS.layout
 RESULTS = LAYOUT.results
 LOGS = LAYOUT.logs
-stage.hand_over(CONTENT, config)
+stage.pass_settings(CONTENT, config)
 logging.raiseExceptions = False  # on a full disk: no traceback for every line of Snakemake's log
 
 
@@ -53,9 +53,9 @@ def any_of(names):
     return "|".join(names) or "(?!)"
 
 
-IN_TURN = [name for name, entry in METHODS.items() if entry.starts_from == "previous"]
-TOGETHER = [name for name, entry in METHODS.items() if entry.together]
-SIDE_BY_SIDE = [name for name in METHODS if name not in (*IN_TURN, *TOGETHER)]
+SEQUENTIAL = [name for name, entry in METHODS.items() if entry.starts_from == "previous"]
+JOINT = [name for name, entry in METHODS.items() if entry.together]
+INDEPENDENT = [name for name in METHODS if name not in (*SEQUENTIAL, *JOINT)]
 
 
 wildcard_constraints:
@@ -174,13 +174,13 @@ def composition(wildcards):
 
 def composed_files(wildcards):
     """Return the stored tasks that a composition combines."""
-    cut = composition(wildcards)
-    return task_files(cut.seed, cut.method).files(cut.sequence)
+    job = composition(wildcards)
+    return task_files(job.seed, job.method).files(job.sequence)
 
 
 def starting_points(wildcards):
     """Return the stored tasks that a training starts from."""
-    return task_files(wildcards.seed, wildcards.method, settings_of(wildcards)).needed(wildcards.task)
+    return task_files(wildcards.seed, wildcards.method, settings_of(wildcards)).starting_files(wildcards.task)
 
 
 def encoder_weights(wildcards):

@@ -14,7 +14,7 @@ rule train:
     log:
         LOGS / "train-{seed}-{method}-{task}.log",
     wildcard_constraints:
-        method=any_of(SIDE_BY_SIDE),
+        method=any_of(INDEPENDENT),
     threads: claim(training_threads())
     resources:
         mem_mb=2000,
@@ -33,7 +33,7 @@ rule train:
 use rule train as train_in_turn with:
     # These trainings wait for one another; started late, they would still run when all others are done.
     wildcard_constraints:
-        method=any_of(IN_TURN),
+        method=any_of(SEQUENTIAL),
     priority: 1
 
 
@@ -55,7 +55,7 @@ use rule train as train_together with:
     log:
         LOGS / "train-{seed}-{method}.log",
     wildcard_constraints:
-        method=any_of(TOGETHER),
+        method=any_of(JOINT),
     priority: 1
     params:
         code=lambda wildcards: code("train", methods=[wildcards.method], tasks=SETTINGS.sequence),

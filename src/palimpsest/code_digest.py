@@ -29,8 +29,8 @@ TABLES = {
     "palimpsest.networks",
     "palimpsest.tasks",
 }
-"""Tables of methods, their settings, networks, kinds of tasks and formats. Their content that concerns a job stands
-among its parameters; an entry that does not concern a job must not rerun it."""
+"""Tables of methods, their settings, networks, kinds of tasks and formats. A job has its entries as parameters of
+its rule, so that a change of another entry does not rerun it."""
 
 
 def stage_digest(
@@ -142,7 +142,7 @@ def sources(modules: Iterable[str]) -> list[str]:
     """Return the files of modules and of all their imports, relative to the repository's root, sorted.
 
     The packages around a module are imported before it, so they and their imports are included. ``modules`` has to
-    list modules imported by name at run time, as methods and kinds of task. The `TABLES` are left out.
+    list modules that are imported by name at run time, such as methods. The `TABLES` are left out.
     """
     graph = import_graph()
     closure: set[str] = set()

@@ -230,7 +230,7 @@ SETTINGS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "task named twice": (
         lambda: edit_params(lambda content: content["sequence"].append("maps")),
-        "sequence: one stands twice in ['shapes', 'maps', 'gogh', 'maps']",
+        "sequence: duplicate entry 'maps'; remove one",
     ),
     "width of 0": (
         lambda: edit_params(lambda content: content["network"].update(width=0)),

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import pooch
 import requests
 
-from palimpsest.errors import DataError, unwritten
+from palimpsest.errors import DataError, failure_message
 from palimpsest.storage.atomic import replacing_folder, write_text, writing
 
 COCO = "http://images.cocodataset.org"  # its HTTPS certificate is for another host name
@@ -207,7 +207,7 @@ def _matches(path: Path, checksum: str) -> bool:
     try:
         actual: str = pooch.file_hash(str(path), alg=algorithm)
     except OSError as error:
-        raise DataError(unwritten(path, error, "read")) from error
+        raise DataError(failure_message(path, error, "read")) from error
     return actual.startswith(expected)
 
 
