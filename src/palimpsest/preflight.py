@@ -180,7 +180,7 @@ def check_classes(settings: Settings, task: str) -> None:
     except SettingsError as error:
         raise SettingsError(f"tasks.{task}.{error}") from error
     if dataset.source == "generated" and dataset.format == "voc":
-        drawn = {thing.name for thing in voc_scenes.FAMILY.things.values()}
+        drawn = {thing.name for thing in voc_scenes.FAMILY.objects.values()}
         for name, members in classes.items():
             if not any(drawn.intersection(members_of(member, categories, None)[0]) for member in members):
                 raise SettingsError(
