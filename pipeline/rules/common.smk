@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import pipeline  # sets the threshold of garbage collection, which takes a tenth of the time here too
+import pipeline  # sets a higher threshold of garbage collection, which saves a tenth of the time
 
 try:
     from palimpsest import adoption, database, machine, preflight, provenance, stage
@@ -49,7 +49,7 @@ logging.raiseExceptions = False  # on a full disk: no traceback for every line o
 
 
 def any_of(names):
-    """Return a pattern that matches exactly these names, or nothing if there are none."""
+    """Return a pattern that matches exactly these names; without names it matches nothing."""
     return "|".join(names) or "(?!)"
 
 
@@ -82,16 +82,16 @@ def check_devices():
 
 
 def claim(threads):
-    """Return the cores that a job of so many threads claims.
+    """Return the number of cores that a job with this number of threads reserves.
 
-    `--cores 8` on a machine of two cores must not start more jobs than two cores can run.
+    `--cores 8` on a machine with two cores must not start more jobs than two cores can run.
     """
     existing = machine.cores()
     return max(1, min(threads, existing) * max(1, workflow.cores // existing))
 
 
 def training_threads():
-    """Return the CPU threads of a training over all its processes; each CPU device is one process."""
+    """Return the number of CPU threads of a training in all its processes; each CPU device is one process."""
     training = SETTINGS.training
     return training.threads * (training.devices if training.accelerator == "cpu" else 1)
 
@@ -108,7 +108,10 @@ def code(stage, methods=(), tasks=(), kinds=(), datasets=(), settings=SETTINGS):
 
 
 def code_of_training(wildcards):
-    """Return the digest of the code that a training runs; the auto-encoder learns no task of the sequence."""
+    """Return the digest of the code that a training runs.
+
+    The kinds of task come from the job, since the auto-encoder has a task of its own.
+    """
     kinds = sorted({task.settings.kind for task in training(wildcards).tasks})
     return code("train", methods=[wildcards.method], kinds=kinds, settings=settings_of(wildcards))
 
@@ -144,13 +147,13 @@ def task_inputs(tasks):
 
 
 def fetched_weights(tasks):
-    """Return those of `task_inputs` that the rule `weights` makes."""
+    """Return the files among `task_inputs` that the rule `weights` makes."""
     return [path for path in task_inputs(tasks) if path.parent == LAYOUT.perceptual_weights("").parent]
 
 
 @cache
 def varied(name):
-    """Return the settings of a variant; resolved lazily, so an invalid variant stops only its own sweep."""
+    """Return the settings of a variant. The call is late, so that an invalid variant stops only its own sweep."""
     try:
         return vary(CONTENT, config, name)
     except PalimpsestError as error:
@@ -158,7 +161,7 @@ def varied(name):
 
 
 def settings_of(wildcards):
-    """Return the settings of a job, which may belong to a variant of a sweep."""
+    """Return the settings of a job: of a variant of a sweep, or of the preset."""
     return varied(wildcards.variant) if "variant" in wildcards.keys() else SETTINGS
 
 

@@ -43,7 +43,7 @@ def stage_digest(
     """Return the digest of the code that a stage of the pipeline runs for these rows of the tables.
 
     Raises:
-        CodeError: a module is no valid Python.
+        CodeError: a module is not valid Python.
     """
     return digest_of(stage_sources(stage, methods, kinds, networks, formats))
 
@@ -52,7 +52,7 @@ def digest_of(files: Iterable[str]) -> str:
     """Return one digest of the paths and statements of Python files.
 
     Raises:
-        CodeError: a file is no valid Python.
+        CodeError: a file is not valid Python.
     """
     sha256 = hashlib.sha256()
     for file in files:
@@ -66,7 +66,7 @@ def file_digest(file: str, modified: int, size: int) -> str:
     """Return the digest of a file's statements; date and size are keys of the cache.
 
     Raises:
-        CodeError: the file is no valid Python.
+        CodeError: the file is not valid Python.
     """
     try:
         return statements_digest(Path(file).read_bytes())
@@ -78,7 +78,7 @@ def statements_digest(source: bytes) -> str:
     """Return the digest of the statements of Python source.
 
     Raises:
-        SyntaxError: the source is no valid Python.
+        SyntaxError: the source is not valid Python.
     """
     parts: list[str] = []
     write_parts(ast.parse(source), parts)
@@ -128,7 +128,7 @@ def import_graph() -> grimp.ImportGraph:
     """Return the graph of imports, without those that only a type checker follows.
 
     Raises:
-        CodeError: a module is no valid Python.
+        CodeError: a module is not valid Python.
     """
     try:
         return grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)

@@ -85,7 +85,7 @@ IN_FULL: Mapping[str, Callable[[Predictor, Predictor], Predict]] = {
 def blend(first: Predictor, second: Predictor, alpha: float, pictures: Iterable[Batch]) -> Predictor:
     """Interpolate masks, BatchNorm's affine part and head, from the first task (``alpha`` 1) to the second (0).
 
-    The running statistics of BatchNorm cannot be interpolated and are measured anew on ``pictures``.
+    The running statistics of BatchNorm cannot be interpolated and are measured again on ``pictures``.
     Source: Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, UAI 2018.
 
     Raises:

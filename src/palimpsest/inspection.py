@@ -71,7 +71,7 @@ def composed_in(path: Path) -> tuple[list[Measured], list[Path]] | None:
         return [(layout, job["seed"], job["method"], task) for task in job["sequence"]], [origin]
     except (KeyError, TypeError) as error:
         raise StorageError(
-            f"{origin}: the composed tasks are not recorded; `snakemake --cores all {origin}` makes it anew"
+            f"{origin}: the composed tasks are not recorded; `snakemake --cores all {origin}` makes it again"
         ) from error
 
 
@@ -160,7 +160,9 @@ def origin_of(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise StorageError(f"{path}: is damaged ({error}); `snakemake --cores all {path}` makes it anew") from error
+        raise StorageError(
+            f"{path}: is damaged ({error}); `snakemake --cores all {path}` makes it again"
+        ) from error
 
 
 def describe_task(stored: TaskFile) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def survive_any_output() -> None:
             null = Path(os.devnull).open("w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
             setattr(sys, name, null)
         elif type(stream) is io.TextIOWrapper:
-            stream.reconfigure(errors="backslashreplace")  # for code that holds this stream, as Snakemake's log
+            stream.reconfigure(errors="backslashreplace")  # for code with a reference to it, as Snakemake's log
             setattr(sys, name, output_of(stream))
 
 

@@ -224,7 +224,7 @@ def tracked_run(client: Any, tags: Tags, key: str, settings: Mapping[str, Any]) 
     try:
         run_id = start_run(client, tags, key)
         run = Run(client, run_id)
-        run.tags(code_tags(code_version()))  # a continued run keeps its key, hence its code
+        run.tags(code_tags(code_version()))  # a continued run has the same key, and so the same code
         run.settings(settings)  # a continued run gets the same values again
         yield run
         client.set_terminated(run_id, "FINISHED")

@@ -30,14 +30,14 @@ def test_one_id_of_two_categories_is_a_fault() -> None:
 def test_a_placeholder_and_a_name_of_two_meanings() -> None:
     assert members_of("cars", GROUPS, {"car": 3}) == (
         ["cars", "car", "bus"],
-        "the category 'cars' has no annotations; its name stands for 'car', 'bus'",
+        "the category 'cars' has no annotations; its name means 'car', 'bus'",
     )
     assert members_of("cars", GROUPS, {"cars": 1, "car": 3})[0] == ["cars"]
     assert members_of("cars", GROUPS, None) == (["cars"], None)
     assert members_of("car", GROUPS, {}) == (["car"], None)
     assert members_of("person", {"person": "person"}, {}) == (["person"], None)
     assert notes_for({"a": ["cars"], "b": ["bus"]}, GROUPS, {"car": 1}) == [
-        "classes.a: the category 'cars' has no annotations; its name stands for 'car', 'bus'"
+        "classes.a: the category 'cars' has no annotations; its name means 'car', 'bus'"
     ]
 
 

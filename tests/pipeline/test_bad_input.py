@@ -169,12 +169,12 @@ DAMAGES: dict[str, tuple[str, Callable[[], object], str]] = {
     "empty split": (
         "shapes",
         lambda: edit_index(lambda content: (content["images"].clear(), content["annotations"].clear())),
-        "coco: train from 'train': there are no pictures .*; change the task's splits or images",
+        "coco: train from 'train': no pictures .*; change the task's splits or images",
     ),
     "empty list of names": (
         "maps",
         lambda: (DEVKIT / "ImageSets/Segmentation/val.txt").write_text("\n"),
-        "voc: val from 'val': there are no pictures .*; change the task's splits or images",
+        "voc: val from 'val': no pictures .*; change the task's splits or images",
     ),
     "label 200": (
         "maps",
@@ -242,7 +242,7 @@ SETTINGS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "no YAML": (
         lambda: Path("params.yaml").write_text("preset: mine\ndefaults: [\n"),
-        "params.yaml, line 3: is not valid YAML (expected the node content, but found '<stream end>')",
+        "params.yaml, line 3: is not valid YAML (expected the node content, but found '<stream end>'); correct the file",
     ),
 }
 

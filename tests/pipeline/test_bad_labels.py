@@ -136,7 +136,7 @@ def test_annotations_that_paint_nothing_are_refused(
     line = refusal(capsys)
     first = "; ".join(f"train2017/{n}.jpg: annotation {n}: {reason}" for n in (every, 2 * every, 3 * every))
     start = f"mine: train from 'train': {8 // every} of 8 annotations cannot be painted, and the limit is 1.0%; "
-    assert line == f"{start}mend or remove them, or raise pictures.broken_share: {first}"
+    assert line == f"{start}correct or remove them, or raise pictures.broken_share: {first}"
 
 
 def test_up_to_the_share_they_are_counted_listed_and_logged() -> None:
@@ -251,7 +251,7 @@ def test_voc_maps_of_0_and_255_are_refused(capsys: pytest.CaptureFixture[str]) -
     write_voc(labels)
     assert refusal(capsys) == (
         "mine: train from 'train': no pixel is of the class 'boat'; found instead: background 75.00%, boat 0.00%, "
-        "ignored (255) 25.00%; the maps in VOCdevkit/VOC2012/SegmentationClass hold the values 0 (75.00%), "
+        "ignored (255) 25.00%; the maps in VOCdevkit/VOC2012/SegmentationClass contain the values 0 (75.00%), "
         "255 (25.00%); VOC has 4 for 'boat' and 255 for ignored pixels; correct the annotations or the task's "
         "classes, or use more pictures"
     )

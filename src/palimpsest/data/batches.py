@@ -58,7 +58,7 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
         return batch
 
     def _rows(self, step: int) -> NDArray[np.int64]:
-        """Return the rows of one batch; the training split is repeated, shuffled anew for each pass."""
+        """Return the rows of one batch; the training split is repeated, with a new order in each pass."""
         rows = self.prepared.rows("train")
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         batch_rows = [

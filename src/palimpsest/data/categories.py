@@ -71,7 +71,7 @@ def members_of(
         return [name], None
     listed = ", ".join(map(repr, members))
     if annotated.get(name, 0) == 0:
-        return [name, *members], f"the category {name!r} has no annotations; its name stands for {listed}"
+        return [name, *members], f"the category {name!r} has no annotations; its name means {listed}"
     return [name], f"{name!r} is read as the category of this name, not as the supercategory of {listed}"
 
 

@@ -86,8 +86,8 @@ class Census:
     def check_annotations(self, max_share: float, available: int | None = None) -> None:
         """Raise `DataError` if more than this fraction of the annotations is faulty.
 
-        ``available`` is the number of all annotations of a split that is not read completely. The check then fails
-        as soon as the limit is exceeded whatever the remaining annotations are, from `MIN_FAULTY` faults on.
+        While a split is read, ``available`` is the number of all its annotations. The check then compares with that
+        number, and only from `MIN_FAULTY` faults on.
         """
         faulty = self.kinds["faulty"]
         read, prefix = (self.read, "") if available is None else (max(self.read, available), "at least ")

@@ -24,16 +24,16 @@ without a decision as PNG and as JPEG of quality 75; at quality 50 borders of 2 
 """
 
 MIN_STEP = 2.0
-"""Mean difference of the middle columns, in levels of 255, below which a picture is no evidence."""
+"""Mean difference of the middle columns, in levels of 255, below which a picture is not evaluated."""
 
 MIN_SEAM = 0.5
-"""Seam below which the middle is a border that JPEG has blurred, and a picture is no evidence."""
+"""Seam below which the middle is a border that JPEG has blurred, and a picture is not evaluated."""
 
 REACH = 24
 """Number of columns on either side of the middle with which the seam is compared."""
 
 MIN_FILES = 5
-"""Minimum number of files with evidence, or all files of a smaller sample; at least half of the sample as well."""
+"""Minimum number of evaluated files, or all files of a smaller sample; in any case at least half."""
 
 MIN_COLUMNS = 8
 """Minimum number of columns of a half."""

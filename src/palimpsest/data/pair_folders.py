@@ -10,7 +10,7 @@ Names are compared with the tables `ROLES` and `SPLITS`, ignoring case.
     the folder itself  files with both halves side by side
 
 Of several folders of one role the one with an `UNAMBIGUOUS` name is used. If a folder of a role has two or more
-splits (also as train2017), other folders and pictures in it are ignored. A note lists what is ignored.
+splits (also as train2017), other folders and pictures in it are ignored. A note lists them.
 """
 
 import os

@@ -171,8 +171,8 @@ def _checked_rle(segmentation: Mapping[str, Any], height: int, width: int) -> Rl
 def _runs(code: bytes) -> list[int]:
     """Return the run lengths in COCO's compressed code (`rleFrString` of pycocotools).
 
-    Each character holds five bits, from 48 up; its sixth bit means that the number continues. From the fourth
-    run on, the code holds the difference to the last run but one.
+    Each character encodes five bits plus an offset of 48; its sixth bit means that the number continues. From the
+    fourth run on, the code contains the difference to the run two positions before.
     """
     runs: list[int] = []
     value = shift = 0

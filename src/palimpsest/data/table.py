@@ -115,7 +115,7 @@ class TableFolder(DatasetReader):
             counts += np.bincount(self._numbers(record).ravel(), minlength=256)
         numbers = ", ".join(f"{number} ({counts[number] / counts.sum():.2%})" for number in np.flatnonzero(counts))
         expected = ", ".join(f"{self._settings.labels[name]} for {name!r}" for name in categories)
-        return f"the label maps hold the numbers {numbers}; labels has {expected}"
+        return f"the label maps contain the numbers {numbers}; labels has {expected}"
 
     def _numbers(self, record: Record) -> Pixels:
         assert record.target is not None

@@ -90,7 +90,7 @@ class ValueCensus:
     highest: float = -math.inf
 
     def add(self, values: NDArray[np.float32]) -> None:
-        """Count the values of one picture, of which at least one is valid."""
+        """Count the values of one picture, which has at least one valid value."""
         valid_values = values[np.isfinite(values)]
         self.pixels += values.size
         self.valid += valid_values.size
