@@ -242,7 +242,8 @@ SETTINGS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "no YAML": (
         lambda: Path("params.yaml").write_text("preset: mine\ndefaults: [\n"),
-        "params.yaml, line 3: is not valid YAML (expected the node content, but found '<stream end>'); correct the file",
+        "params.yaml, line 3: is not valid YAML (expected the node content, but found '<stream end>'); "
+        "correct the file",
     ),
 }
 

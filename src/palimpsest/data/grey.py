@@ -114,7 +114,7 @@ class SideBySide:
         """Return grey values (H, W) as uint8, each half by its own range.
 
         Raises:
-            ValueError: as `GreyScale.eight_bits`, or the width is odd.
+            ValueError: as `GreyScale.to_eight_bits`, or the width is odd.
         """
         width = values.shape[1]
         if width % 2:
