@@ -214,7 +214,7 @@ def field_at(model: type[BaseModel], name: object) -> FieldInfo | None:
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Return the models in a type annotation: itself, its alternatives and the values of its mappings."""
+    """Return the models in a type annotation: a class, alternatives of a union, values of a mapping."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation, *annotation.__subclasses__()]  # as the settings of kinds of tasks
     return [model for part in typing.get_args(annotation) for model in models_in(part)]

@@ -210,7 +210,7 @@ def training_run(
     """Yield the run of a training; an interrupted run of the same ``key`` is continued.
 
     ``key`` is the digest of settings, inputs and code. The run ends as FINISHED, FAILED, or KILLED by a signal.
-    If several devices train together, only the ``is_first`` has a run.
+    If several devices train together, only the first one (``is_first``) has a run.
     """
     if not is_first:
         yield NoRun()

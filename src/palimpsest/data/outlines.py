@@ -120,8 +120,9 @@ def in_percent(outlines: Iterable[Outline]) -> bool:
     """Return whether the outlines of a split are in percent of the sides of the picture.
 
     Coordinates in percent do not exceed 100 (101 after rounding). Boxes are in pixels: a box that fits its outline
-    only in percent is evidence for percent, a box that fits only in pixels is evidence against. Without boxes, at
-    least eight outlines are needed, with coordinates above 50, in pictures with sides of at least 200 pixels.
+    only in percent is evidence for percent, a box that fits only in pixels is evidence against. Unless most boxes
+    are evidence for percent, at least eight outlines are needed, with coordinates from 50 up, in pictures with
+    sides of at least 200 pixels.
     """
     proofs = disproofs = boxes = count = 0
     right = bottom = 0.0

@@ -221,7 +221,7 @@ def _in_role(folder: Path, role: str, notes: list[str]) -> list[tuple[str, str, 
     """Return split, role and path of the split folders in a folder of a role.
 
     Split folders are used if the folder contains only these, or at least two splits; a note lists the other
-    content. A single split folder beside other folders may be a class, such as trains.
+    content. A single split folder beside other folders may be a class, such as railway trains.
     """
     subfolders = _folders(folder)
     exact = [(split, role, path) for path in subfolders if (split := SPLIT_OF.get(_plain(path)))]

@@ -33,7 +33,7 @@ class Votes:
 
     @property
     def swapped(self) -> bool:
-        """True if outlines are in the transposed frame, which all deciding pictures (at least one) fit."""
+        """True if outlines are in the transposed frame: at least one picture decides, and all decide for it."""
         return self.transposed > 0 and self.declared == 0
 
 
