@@ -94,7 +94,7 @@ def naive(root: Path, target: Path, classes: Classes) -> None:
         picture = Image.open(root / "val2017" / entry["file_name"]).convert("RGB")
         label = np.zeros((picture.height, picture.width), np.uint8)
         for annotation in index.loadAnns(index.getAnnIds(imgIds=entry["id"])):
-            number = classes.class_of.get(names[annotation["category_id"]], classes.other)
+            number = classes.class_of.get(names[annotation["category_id"]], classes.other_label)
             label[index.annToMask(annotation) == 1] = 255 if annotation["iscrowd"] else number
         pictures.append(np.asarray(square(picture, Image.Resampling.BICUBIC)))
         labels.append(np.asarray(square(Image.fromarray(label), Image.Resampling.NEAREST)))

@@ -48,7 +48,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         measurable = tasks if cut.tasks[second.task.name].gives_picture else [composed.task]
         rows += metric_rows(composed, measurable, prepared, device)
         with torch.inference_mode():
-            columns.append((composed.title, composed.task.paint(composed.answer(batch))))
+            columns.append((composed.title, composed.task.paint(composed.predict(batch))))
     folder = layout.composition(cut.composition.name)
     write_picture(folder / "grid.png", titled(columns, max(SIDE, batch["picture"].shape[-1])))
     write_text(folder / "metrics.csv", pd.DataFrame(rows).to_csv(index=False))

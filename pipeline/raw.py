@@ -7,14 +7,14 @@ import argparse
 
 from palimpsest import stage
 from palimpsest.data.sources import provide
-from palimpsest.errors import known
+from palimpsest.errors import check_name
 from palimpsest.layout import Layout
 from palimpsest.settings import Settings
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Fill the data set's folder and write its manifest of checksums."""
-    dataset = settings.datasets[known(options.dataset, settings.datasets, "data set")]
+    dataset = settings.datasets[check_name(options.dataset, settings.datasets, "data set")]
     provide(dataset, layout.manifest(options.dataset).parent, layout.manifest(options.dataset))
 
 

@@ -20,7 +20,7 @@ from palimpsest.report.grid import write_grid
 from palimpsest.report.readme import has_table, methods_table, table, write_tables
 from palimpsest.report.sweep import load_sweep, sweep_table
 from palimpsest.settings import FLOOR
-from palimpsest.sweeps import measured_below
+from palimpsest.sweeps import sweep_tables
 
 SHOWN = ("coco-seg", "colorize", "style-gogh", "style-munch")
 
@@ -50,7 +50,7 @@ def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[t
         forgetting = pd.read_csv(path.with_name("forgetting.csv"))
         yield f"{path.parent.name}-methods", methods_table(json.loads(path.read_text("utf-8")), forgetting)
     for folder in sorted(results.glob("*/sweep")):
-        for swept in measured_below(folder.parent):
+        for swept in sweep_tables(folder.parent):
             yield f"{folder.parent.name}-sweep-{swept.stem}", sweep_table(load_sweep(swept))
     if (results / "bench.json").exists():
         yield "bench", bench_table(json.loads((results / "bench.json").read_text("utf-8")))

@@ -11,7 +11,7 @@ from palimpsest.methods import entry_of
 from palimpsest.provenance import code_version
 from palimpsest.report.page import Origin, write_page
 from palimpsest.settings import Settings
-from palimpsest.sweeps import measured_below
+from palimpsest.sweeps import sweep_tables
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
@@ -23,7 +23,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         sequence=[(name, settings.tasks[name].kind) for name in settings.sequence],
         methods=settings.methods,
         origin=Origin(settings.preset, code_version(), settings.digest()),
-        sweeps=measured_below(layout.results),
+        sweeps=sweep_tables(layout.results),
         apart=apart(settings),
     )
 

@@ -19,7 +19,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
     The variant is empty for the method with its current settings.
     """
-    variants = sweeps_of(*stage.handed(options.config))[options.method]
+    variants = sweeps_of(*stage.passed_settings(options.config))[options.method]
     measurements = [
         measured(settings, options.method, name, seed) for name in ("", *variants) for seed in settings.seeds
     ]

@@ -28,7 +28,7 @@ from palimpsest.training.task_training import checkpoint_of, learn
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Run one training in one MLflow run, and record its time and memory."""
-    if options.method == BASE and layout.variant and not layout.own_base:
+    if options.method == BASE and layout.variant and not layout.trains_base:
         raise SettingsError(
             f"variant {layout.variant}: it uses the base network of the preset; train `base` without --variant"
         )
@@ -78,7 +78,7 @@ def on_this_machine(job: TrainingJob) -> TrainingJob:
 def training_key(job: TrainingJob, prepared: Mapping[str, Prepared], stored: StoredTasks) -> str:
     """Return the digest of a training's settings, its code and every file that it reads."""
     settings = job.digest() + "".join(prepared[name].sha256 for name in job.task_names)
-    inputs = [*job.files(), *stored.task_files.needed(job.task_names[0])]
+    inputs = [*job.files(), *stored.task_files.starting_files(job.task_names[0])]
     kinds = sorted({task.settings.kind for task in job.tasks})
     code = stage_digest("train", [job.method], kinds, [job.network.name])
     return digest(settings + code, inputs)

@@ -88,7 +88,7 @@ def content() -> dict[str, Any]:
 def told_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulate a process that has received Ctrl-C and is about to end."""
     interruption = Interruption()
-    interruption.last = 0.0
+    interruption.last_time = 0.0
     monkeypatch.setattr("palimpsest.interruption._interruption", interruption)
 
 
@@ -248,13 +248,13 @@ class Study:
         from palimpsest.training.task_training import earlier, provenance, seed_of, starting_network  # noqa: PLC0415
 
         stored = self.stored(method)
-        for path in stored.task_files.needed(task):
+        for path in stored.task_files.starting_files(task):
             if not path.exists():
                 self.store_untrained(path.parent.name, path.stem)
         job = training_job(self.settings, 0, method, task)
         tasks = [build_task(trained.name, trained.settings) for trained in job.tasks]
         torch.manual_seed(seed_of(job, tasks[0].name))
-        before = stored.task_files.before(tasks[0].name)
+        before = stored.task_files.earlier_tasks(tasks[0].name)
         network = starting_network(job, stored, before, tasks[0])
         learner = build_method(method, job.method_settings)
         earlier_tasks = tuple(earlier(job, stored, before))

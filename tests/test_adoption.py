@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from palimpsest import adoption
-from palimpsest.adoption import adopt, check, files_below, own_files, refuse_failure, rows_of
+from palimpsest.adoption import adopt, check, files_below, refuse_failure, replace_by_copies, rows_of
 from palimpsest.cli import main
 from palimpsest.errors import PalimpsestError, StorageError
 from palimpsest.layout import SNAKEMAKE, Layout
@@ -36,16 +36,16 @@ def test_a_hard_link_becomes_a_file_of_its_own() -> None:
     STORED.parent.mkdir(parents=True)
     STORED.hardlink_to(cached)
     cached.chmod(0o444)
-    assert own_files([STORED]) == 1
+    assert replace_by_copies([STORED]) == 1
     assert STORED.read_text() == cached.read_text() == "content"
     assert STORED.stat().st_nlink == cached.stat().st_nlink == 1
     assert os.access(STORED, os.W_OK) and STORED.stat().st_mode & 0o200 and not cached.stat().st_mode & 0o200
-    assert own_files([STORED]) == 0
+    assert replace_by_copies([STORED]) == 0
 
 
 def test_a_write_protected_file_becomes_writable() -> None:
     write(STORED).chmod(0o444)
-    assert own_files([STORED]) == 1
+    assert replace_by_copies([STORED]) == 1
     assert STORED.stat().st_mode & 0o200 and STORED.read_text() == "content"
 
 
@@ -54,7 +54,7 @@ def test_a_symbolic_link_stays_but_for_one_that_dates_a_folder() -> None:
     STORED.parent.mkdir(parents=True)
     for link in (STORED, date):
         link.symlink_to(cached)
-    assert own_files([STORED, date]) == 1
+    assert replace_by_copies([STORED, date]) == 1
     assert STORED.is_symlink() and not date.is_symlink() and date.read_bytes() == b""
     assert cached.read_text() == "content"
 
@@ -64,14 +64,14 @@ def test_a_link_to_nothing_is_no_hindrance(name: str) -> None:
     link = STORED.with_name(name)
     link.parent.mkdir(parents=True)
     link.symlink_to("gone")
-    assert own_files([link]) == (name == adoption.FOLDER_DATE)
+    assert replace_by_copies([link]) == (name == adoption.FOLDER_DATE)
 
 
 def test_a_link_to_a_file_of_the_future_becomes_a_file_of_its_own() -> None:
     os.utime(write(Path("cache")), (TOMORROW, TOMORROW))
     STORED.parent.mkdir(parents=True)
     STORED.symlink_to(Path("cache").absolute())
-    assert own_files([STORED]) == 1
+    assert replace_by_copies([STORED]) == 1
     assert not STORED.is_symlink() and STORED.read_text() == "content" and STORED.stat().st_mtime < TOMORROW
 
 
@@ -80,7 +80,7 @@ def test_a_full_disk_loses_no_file() -> None:
     STORED.parent.mkdir(parents=True)
     STORED.hardlink_to(cached)
     with pytest.raises(StorageError, match=r"voc-seg\.safetensors: cannot be written .*make room"), room_for(10):
-        own_files([STORED])
+        replace_by_copies([STORED])
     assert [path.name for path in STORED.parent.iterdir()] == [STORED.name]
     assert STORED.read_text() == "content" * 1000
 

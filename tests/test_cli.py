@@ -233,7 +233,7 @@ def test_a_picture_that_a_network_cannot_see_whole_is_named_with_its_size(
     monkeypatch.setattr(translation, "free_memory", lambda: 2 * UNet.bytes_per_pixel * 32 * 100)
     pictures = [picture("large.png", 32, 200), picture("small.png", 32, 32)]
     assert cli.main(["translate", "--task", "painted", *pictures, "-o", "out"]) == 1
-    assert only_line(capsys).startswith("error: large.png: 32×200 pixels would take about 0.0 GiB of memory")
+    assert only_line(capsys).startswith("error: large.png: 32×200 pixels need about 0.0 GiB of memory")
     assert [path.name for path in Path("out").iterdir()] == ["small-painted.png"]
 
 
@@ -372,7 +372,10 @@ def test_pictures_that_are_missing_or_cut_off_are_one_line_each(capsys: pytest.C
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("preset: [tiny\nseeds: 0\n", "params.yaml, line 2: is not valid YAML (expected ',' or ']', but got ':')"),
+        (
+            "preset: [tiny\nseeds: 0\n",
+            "params.yaml, line 2: is not valid YAML (expected ',' or ']', but got ':'); correct the file",
+        ),
         ("preset: tyni\npresets: {tiny: {}}", "preset: there is no 'tyni'; did you mean 'tiny'?"),
         (
             yaml.safe_dump({**PARAMS, "presets": {"tiny": {"training": {"learning_rat": 1}}}}),
@@ -488,8 +491,8 @@ def test_a_picture_above_the_option_is_refused_and_the_others_are_translated(
     given = ["translate", "--task", "colour", large, small, "-o", "out", "--max-megapixels", "0.001"]
     assert cli.main(given) == 1
     assert only_line(capsys) == (
-        "error: large.png: 40×30 pixels are 0.0012 megapixels, and 0.001 may be; scale the picture down or raise "
-        "--max-megapixels"
+        "error: large.png: 40×30 pixels are 0.0012 megapixels, and the limit is 0.001; scale the picture down or "
+        "raise --max-megapixels"
     )
     assert [path.name for path in Path("out").iterdir()] == ["small-colour.png"]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from palimpsest.composition import Answer, alternate, blend, compositions, metric_rows, sequential, two_stage
+from palimpsest.composition import Predict, alternate, blend, compositions, metric_rows, sequential, two_stage
 from palimpsest.composition_settings import CompositionSettings
 from palimpsest.data.arrays import Prepared
 from palimpsest.errors import SettingsError
@@ -22,7 +22,7 @@ from palimpsest.tasks.colorization_settings import ColorizationSettings
 from palimpsest.tasks.reconstruction import ReconstructionTask
 from palimpsest.tasks.reconstruction_settings import ReconstructionSettings
 
-Way = Callable[[Predictor, Predictor], Answer]
+Way = Callable[[Predictor, Predictor], Predict]
 
 COLOUR = ColorizationTask("colour", ColorizationSettings(kind="colorization", data="drawn"))
 SAME = ReconstructionTask("same", ReconstructionSettings(kind="reconstruction", data="drawn"))
@@ -78,8 +78,8 @@ def without_blocks(predictor: Predictor) -> Predictor:
 def test_blocks_that_change_nothing_leave_the_first_task_bit_for_bit(way: Way) -> None:
     first = residual()
     second = without_blocks(first)
-    assert not torch.equal(first.answer(BATCH), second.answer(BATCH))
-    assert torch.equal(way(first, second)(BATCH), first.answer(BATCH))
+    assert not torch.equal(first.predict(BATCH), second.predict(BATCH))
+    assert torch.equal(way(first, second)(BATCH), first.predict(BATCH))
 
 
 @pytest.mark.parametrize("way", [sequential, alternate])
@@ -87,7 +87,7 @@ def test_in_one_pass_the_first_tasks_input_goes_in_and_the_seconds_head_answers(
     first = residual()
     second = other_blocks(first, SAME)
     found = way(without_blocks(first), second)(BATCH)
-    assert not torch.equal(found, second.answer(BATCH))  # which sees colours
+    assert not torch.equal(found, second.predict(BATCH))  # which sees colours
     assert torch.equal(found, second.network(first.inputs(BATCH)).sigmoid())
 
 
@@ -117,14 +117,14 @@ class Logit(nn.Module):
 def test_a_second_stage_that_returns_its_input_leaves_the_first_tasks_picture() -> None:
     first, second = residual(), Predictor(Logit(), SAME)
     found = two_stage(first, second)(BATCH)
-    assert (to_pixels(found) == to_pixels(first.answer(BATCH))).all()
-    assert not torch.equal(found, first.answer(BATCH))  # since it was saved in between
+    assert (to_pixels(found) == to_pixels(first.predict(BATCH))).all()
+    assert not torch.equal(found, first.predict(BATCH))  # since it was saved in between
 
 
 def test_the_second_stage_sees_the_first_ones_picture_and_no_more_of_the_first() -> None:
     first = residual()
     second = other_blocks(first, SAME)
-    painted = torch.from_numpy(COLOUR.paint(first.answer(BATCH))).permute(0, 3, 1, 2)
+    painted = torch.from_numpy(COLOUR.paint(first.predict(BATCH))).permute(0, 3, 1, 2)
     assert torch.equal(two_stage(first, second)(BATCH), second(painted))
 
 
@@ -202,8 +202,8 @@ def test_blending_leaves_both_tasks_as_they_are(masked: Any) -> None:
 def test_residual_networks_have_no_batchnorm_and_are_blended_all_the_same() -> None:
     first = residual()
     second = other_blocks(first)
-    assert torch.equal(blend(first, second, 1.0, [BATCH]).answer(BATCH), first.answer(BATCH))
-    assert torch.equal(blend(first, second, 0.0, [BATCH]).answer(BATCH), second.answer(BATCH))
+    assert torch.equal(blend(first, second, 1.0, [BATCH]).predict(BATCH), first.predict(BATCH))
+    assert torch.equal(blend(first, second, 0.0, [BATCH]).predict(BATCH), second.predict(BATCH))
 
 
 def test_heads_of_different_widths_cannot_be_blended() -> None:
@@ -228,7 +228,7 @@ def test_each_task_alone_comes_first_and_then_what_is_asked_for(prepared: dict[s
     assert [one.alpha for one in found] == [None, None, 1.0, 0.5, 0.0, None]
     assert [one.way for one in found[:2]] == ["first alone", "second alone"]
     assert [one.task.name for one in found] == ["colour", *5 * ["same"]]
-    assert torch.equal(found[0].answer(BATCH), first.answer(BATCH))
+    assert torch.equal(found[0].predict(BATCH), first.predict(BATCH))
 
 
 def test_an_answer_is_measured_on_the_validation_split_of_each_task(prepared: dict[str, Prepared]) -> None:

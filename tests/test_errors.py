@@ -12,12 +12,12 @@ from sqlalchemy import create_engine, text
 from palimpsest.errors import (
     DataError,
     SettingsError,
-    explained,
-    known,
+    check_name,
+    failure_message,
     nearest,
     no_space,
     printable,
-    unwritten,
+    user_message,
 )
 from tests.conftest import room_for
 
@@ -42,9 +42,9 @@ def test_what_is_not_unicode_is_told_with_escapes() -> None:
 
 
 def test_a_known_name_is_given_back_and_another_refused() -> None:
-    assert known("width", ["width"], "setting") == "width"
+    assert check_name("width", ["width"], "setting") == "width"
     with pytest.raises(SettingsError, match=r"^there is no setting 'widht'; did you mean 'width'"):
-        known("widht", ["width"], "setting")
+        check_name("widht", ["width"], "setting")
 
 
 def fill_database(path: Path) -> None:
@@ -67,14 +67,14 @@ def test_a_full_disk_is_known_in_the_errors_of_every_library(
     with pytest.raises(Exception) as caught, room_for(100):
         write(tmp_path / "a.npy")
     assert no_space(caught.value)
-    assert unwritten("a.npy", caught.value).endswith("; make room and run the same command again")
+    assert failure_message("a.npy", caught.value).endswith("; make room and run the same command again")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_quota_and_a_limit_are_a_full_disk_too(number: int) -> None:
     error = OSError(number, os.strerror(number), "from.png", None, "to.png")
     line = f"to.png: cannot be written ({os.strerror(number)}); make room and run the same command again"
-    assert explained(error) == line
+    assert user_message(error) == line
 
 
 def test_a_full_disk_is_known_behind_what_was_made_of_it() -> None:
@@ -84,7 +84,7 @@ def test_a_full_disk_is_known_behind_what_was_made_of_it() -> None:
         except OSError as error:
             raise DataError("a.zip: cannot be unpacked") from error
     except DataError as error:
-        assert no_space(error) and explained(error) == "a.zip: cannot be unpacked"
+        assert no_space(error) and user_message(error) == "a.zip: cannot be unpacked"
 
 
 @pytest.mark.parametrize(
@@ -92,15 +92,15 @@ def test_a_full_disk_is_known_behind_what_was_made_of_it() -> None:
     [PermissionError(errno.EACCES, "Permission denied"), ValueError("full"), sqlite3.OperationalError("locked")],
 )
 def test_what_is_no_full_disk_is_not_taken_for_one(error: Exception) -> None:
-    assert not no_space(error) and explained(error) is None
-    assert "make room" not in unwritten("a.png", error)
+    assert not no_space(error) and user_message(error) is None
+    assert "make room" not in failure_message("a.png", error)
 
 
 def test_a_file_name_that_the_locale_cannot_write_is_named_with_the_cure() -> None:
     with pytest.raises(UnicodeEncodeError) as failed:
         "café.jpg".encode("ascii")
     told = "caf\\xe9.jpg: cannot be written in this locale (ascii); set PYTHONUTF8=1 and run it again"
-    assert explained(failed.value) == told
+    assert user_message(failed.value) == told
     with pytest.raises(UnicodeEncodeError) as failed:
         "caf\udce9".encode()
-    assert explained(failed.value) is None
+    assert user_message(failed.value) is None

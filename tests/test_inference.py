@@ -52,6 +52,6 @@ def test_a_batch_is_answered_by_its_pictures() -> None:
     pictures = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
     batch = {"picture": pictures}
     with torch.no_grad():
-        answered = module.answer({**batch, "target": pictures})
+        answered = module.predict({**batch, "target": pictures})
         by_hand = module.task.prediction(module.network(module.task.inputs(batch)), batch)
     torch.testing.assert_close(answered, by_hand)

@@ -149,7 +149,7 @@ def test_results_that_an_earlier_study_left_are_refused(measured: Study) -> None
     left = measured.layout.evaluation(0, "scratch") / "metrics.csv"
     left.parent.mkdir()
     left.touch()
-    with pytest.raises(StorageError, match=r"metrics\.csv: left over from another study, .*; delete it$"):
+    with pytest.raises(StorageError, match=r"metrics\.csv: belongs to another study, .*; delete it$"):
         inspect(left)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from palimpsest.errors import SettingsError
 from palimpsest.methods import BASE
-from palimpsest.params import laid_over, read, resolve
+from palimpsest.params import merge_settings, read, resolve
 from tests.conftest import nested
 
 Content = dict[str, Any]
@@ -55,9 +55,9 @@ def test_an_unknown_key_is_refused_with_its_path_and_the_nearest_name(
 ) -> None:
     overrides = nested(path, 1) if where == "command line" else {}
     if where == "defaults":
-        params_yaml["defaults"] = laid_over(params_yaml["defaults"], nested(path, 1))
+        params_yaml["defaults"] = merge_settings(params_yaml["defaults"], nested(path, 1))
     if where == "preset":
-        params_yaml["presets"]["mini"] = laid_over(params_yaml["presets"]["mini"], nested(path, 1))
+        params_yaml["presets"]["mini"] = merge_settings(params_yaml["presets"]["mini"], nested(path, 1))
     with pytest.raises(SettingsError) as error:
         resolve(params_yaml, overrides)
     assert str(error.value) == told
@@ -95,12 +95,12 @@ def test_the_path_holds_names_that_are_also_kinds_of_task(
         ("pictures/broken_share", -0.1, r"pictures\.broken_share: "),
         ("seeds", [], r"seeds: .*at least 1 item"),
         ("seeds", [0, -1], r"seeds\.1: .*greater than or equal to 0"),
-        ("seeds", [0, 1, 0], "seeds: .*stands twice"),
+        ("seeds", [0, 1, 0], "seeds: duplicate entry 0; remove one"),
         ("sequence", [], r"sequence: .*at least 1 item"),
-        ("sequence", ["coco-seg", "voc-seg", "coco-seg"], "sequence: .*stands twice"),
+        ("sequence", ["coco-seg", "voc-seg", "coco-seg"], "sequence: duplicate entry 'coco-seg'; remove one"),
         ("sequence", ["coco-seg", "voc-sge"], "sequence: there is no 'voc-sge'; did you mean 'voc-seg'?"),
         ("methods", ["scratch", "pigyback"], "methods: there is no 'pigyback'; did you mean 'piggyback'?"),
-        ("methods", ["scratch", "scratch"], "methods: .*stands twice"),
+        ("methods", ["scratch", "scratch"], "methods: duplicate entry 'scratch'; remove one"),
         ("methods", [BASE], "methods: there is no 'base'"),
         ("tasks/voc-seg/data", "vok", r"tasks\.voc-seg\.data: there is no data set 'vok'; did you mean 'voc'?"),
         ("tasks/voc-seg/kind", "segmentaton", r"tasks\.voc-seg.*'segmentation'"),
@@ -115,7 +115,7 @@ def test_the_path_holds_names_that_are_also_kinds_of_task(
         ("method_settings/piggyback/initial_score", float("nan"), r"method_settings\.piggyback"),
         ("training", 3, "training: "),
         ("tasks", ["voc-seg"], "tasks"),
-        ("data_root", 2017.1, r"data_root: was read as 2017\.1 and has to be a path; write it as \./NAME"),
+        ("data_root", 2017.1, r"data_root: has to be a path, found 2017\.1; write it as \./NAME"),
         ("data_root", ["a"], "data_root: .*path"),
         ("tasks/voc-seg/classes", {"background": ["sheep"]}, r"tasks\.voc-seg\.classes: 'background' is class 0"),
         ("tasks/voc-seg/classes", {"empty": []}, r"tasks\.voc-seg\.classes\.empty: .*at least 1 item"),
@@ -220,13 +220,13 @@ TWO = {"first": "style-gogh", "second": "style-munch", "method": "piggyback", "w
         ),
         (
             {"first": "voc-seg", "ways": ["two-stage"]},
-            "compositions.0.first: voc-seg gives no picture that style-munch could go on with or be "
-            "blended with; make it the second task, or give it a loss on pictures",
+            "compositions.0.first: voc-seg predicts no picture, and style-munch needs one; make it the second "
+            "task, or give it a loss on pictures",
         ),
         (
             {"first": "colorize"},
-            "compositions.0.ways: a blend lies between two tasks of one kind; colorize is of kind colorization and "
-            "style-munch of kind style",
+            "compositions.0.ways: cannot blend colorize with style-munch: their kinds are colorization and style; "
+            "remove blend, or name two tasks of one kind",
         ),
     ],
 )
@@ -238,19 +238,19 @@ def test_a_composition_that_cannot_be_made_is_refused(params_yaml: Content, chan
 def test_a_blend_of_two_forms_of_output_is_refused(params_yaml: Content) -> None:
     chroma = {"kind": "colorization", "data": "coco", "output": "chroma"}
     made = {**TWO, "first": "colorize", "second": "chroma"}
-    told = "compositions.0.ways: the network's output is rgb for colorize and chroma for chroma"
+    told = "compositions.0.ways: cannot blend colorize with chroma: their outputs are rgb and chroma; remove blend"
     with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
         resolve(params_yaml, {"compositions": [made], "tasks": {"chroma": chroma}})
     resolve(params_yaml, {"compositions": [made], "tasks": {"chroma": {**chroma, "output": "rgb"}}})
     painted = {"coco-seg": {"loss": "l1"}}
     labels = {**TWO, "first": "coco-seg", "second": "voc-seg"}
-    with pytest.raises(SettingsError, match="output is rgb for coco-seg and scores for voc-seg"):
+    with pytest.raises(SettingsError, match="cannot blend coco-seg with voc-seg: their outputs are rgb and scores"):
         resolve(params_yaml, {"compositions": [labels], "tasks": painted})
 
 
 def test_a_composition_that_stands_twice_is_refused(params_yaml: Content) -> None:
     again = {**TWO, "ways": ["two-stage"]}
-    with pytest.raises(SettingsError, match=r"^compositions: one stands twice in \['piggyback-style-gogh"):
+    with pytest.raises(SettingsError, match=r"^compositions: duplicate entry 'piggyback-style-gogh.*; remove one$"):
         resolve(params_yaml, {"compositions": [TWO, again]})
 
 
@@ -280,7 +280,7 @@ def test_a_file_of_another_shape_is_refused(content: Content) -> None:
 
 
 def test_a_setting_of_a_preset_is_refused_at_the_top_where_dvc_would_not_see_it(params_yaml: Content) -> None:
-    with pytest.raises(SettingsError, match=r"training: belongs below defaults or a preset"):
+    with pytest.raises(SettingsError, match=r"training: misplaced at the top of params.yaml; move it"):
         resolve({**params_yaml, "training": {"steps": 3}})
     with pytest.raises(SettingsError, match=r"seed: unknown setting; did you mean 'seeds'\?"):
         resolve({**params_yaml, "seed": 1})
@@ -299,7 +299,7 @@ def test_a_setting_of_a_preset_is_refused_at_the_top_where_dvc_would_not_see_it(
         (b"? [a, b]\n: 1", r"params\.yaml"),
         (b"", r"params\.yaml: has to be a mapping"),
         (b"- mini", r"params\.yaml: has to be a mapping"),
-        (b"tasks:\n  a: 1\n  b: 2\n  a: 3\n", r"params\.yaml, line 4.*'a'"),
+        (b"tasks:\n  a: 1\n  b: 2\n  a: 3\n", r"params\.yaml, line 4: duplicate key 'a'; remove one$"),
     ],
 )
 def test_a_file_that_is_no_mapping_in_yaml_is_refused(tmp_path: Path, text: bytes, told: str) -> None:
@@ -380,7 +380,7 @@ def test_a_data_root_leaves_a_folder_that_was_named_alone(params_yaml: Content) 
 
 
 def test_a_data_root_is_refused_where_pictures_are_generated(params_yaml: Content) -> None:
-    with pytest.raises(SettingsError, match="data_root: preset 'mini' makes its own pictures"):
+    with pytest.raises(SettingsError, match="data_root: preset 'mini' generates its pictures"):
         resolve(params_yaml, {"data_root": "/pictures"})
 
 
@@ -410,7 +410,7 @@ def test_style_tasks_are_given_the_weights_file_of_their_preset(params_yaml: Con
 
 def test_no_settings_are_made_a_variant_by_hand(content: Content) -> None:
     with pytest.raises(SettingsError, match=r"^variant: unknown setting"):
-        resolve(content, {"variant": {"name": "x", "own_base": False}})
+        resolve(content, {"variant": {"name": "x", "trains_base": False}})
 
 
 @pytest.mark.parametrize(

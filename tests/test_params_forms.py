@@ -67,11 +67,11 @@ Content = dict[str, Any]
             "tasks.voc-seg.splits.val: has to be text, found 2017; put it into quote",
         ),
         ("data_root", ["a"], "data_root: has to be a path, found ['a']; write one name"),
-        ("data_root", True, "data_root: was read as True and has to be a path; write it as ./NAME"),
+        ("data_root", True, "data_root: has to be a path, found True; write it as ./NAME"),
         (
             "tasks/style-gogh/picture",
             1.5,
-            "tasks.style-gogh.picture: was read as 1.5 and has to be a path; write it",
+            "tasks.style-gogh.picture: has to be a path, found 1.5; write it",
         ),
     ],
 )

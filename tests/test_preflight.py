@@ -119,7 +119,7 @@ def test_a_painting_that_is_no_picture_is_told_with_its_key(resolved: Callable[.
             "mini",
             "tasks/voc-seg/classes",
             {"moving": ["vehicle"], "ship": ["boat"]},
-            "tasks.voc-seg.classes.ship: 'boat' is in 'moving' already",
+            "tasks.voc-seg.classes.ship: 'boat' is already in 'moving'; remove one",
         ),
         (
             "real",

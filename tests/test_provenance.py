@@ -118,7 +118,7 @@ def test_without_a_commit_or_a_repository_or_git_the_reason_is_told(
     assert provenance.code_version.__wrapped__() == ""
     told = "no commit is recorded: git cannot be run (No such file or directory)"
     assert caplog.messages == [told]
-    provenance.say_unrecorded()
+    provenance.warn_without_commit()
     assert capsys.readouterr().err == f"note: {told}\n"
 
 

@@ -74,7 +74,7 @@ def test_settings_on_the_command_line_are_laid_over_the_file() -> None:
 def test_a_job_has_the_settings_its_pipeline_was_started_with_whatever_the_file_says_since(
     content: dict[str, Any],
 ) -> None:
-    stage.hand_over(content, {"training": {"steps": 40}})
+    stage.pass_settings(content, {"training": {"steps": 40}})
     Path("params.yaml").write_text("preset: gone", encoding="utf-8")
     main = Stage()
     run(main, *NAMED, "--config", '{"training": {"batch_size": 2}}')
@@ -83,7 +83,7 @@ def test_a_job_has_the_settings_its_pipeline_was_started_with_whatever_the_file_
 
 
 def test_jobs_run_in_the_environment_of_their_pipeline(content: dict[str, Any]) -> None:
-    stage.hand_over(content, {})
+    stage.pass_settings(content, {})
     assert os.environ["PATH"].split(os.pathsep)[0] == str(Path(sys.executable).parent)
     assert json.loads(os.environ[stage.SNAPSHOT]) == {"content": content, "overrides": {}}
 
@@ -105,7 +105,7 @@ def test_jobs_keep_the_memory_they_free(content: dict[str, Any], monkeypatch: py
         return int(subprocess.run([sys.executable, "-c", command], capture_output=True, check=True).stdout)
 
     usual = faults()
-    stage.hand_over(content, {})
+    stage.pass_settings(content, {})
     assert faults() < usual / 5
 
 

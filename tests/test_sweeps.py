@@ -33,7 +33,7 @@ def test_a_variant_is_the_settings_with_its_own_laid_over(content: Content) -> N
 
 
 @pytest.mark.parametrize(
-    ("changes", "own_base"),
+    ("changes", "trains_base"),
     [
         (SLOWER, False),
         ({"base": {"steps": 9}}, True),
@@ -42,14 +42,14 @@ def test_a_variant_is_the_settings_with_its_own_laid_over(content: Content) -> N
     ],
 )
 def test_a_variant_has_a_base_network_of_its_own_where_what_it_changes_makes_another(
-    content: Content, changes: Content, own_base: bool
+    content: Content, changes: Content, trains_base: bool
 ) -> None:
     layout = vary(with_sweeps(content, other=changes), {}, "other").layout
     assert str(layout.stored(0, "piggyback", "colour")) == (
         "models/tiny.sweep/other/seed-0/piggyback/colour.safetensors"
     )
     assert str(layout.stored(0, BASE, "shapes")) == (
-        f"models/{'tiny.sweep/other' if own_base else 'tiny'}/seed-0/base/shapes.safetensors"
+        f"models/{'tiny.sweep/other' if trains_base else 'tiny'}/seed-0/base/shapes.safetensors"
     )
     assert str(layout.evaluation(0, "piggyback")) == "results/tiny.sweep/other/evaluation/seed-0/piggyback"
     assert layout.prepared("colour") == resolve(content).layout.prepared("colour")
@@ -57,7 +57,7 @@ def test_a_variant_has_a_base_network_of_its_own_where_what_it_changes_makes_ano
 
 @pytest.mark.parametrize("method", ["resblock6", "resblock9", "piggyback-resblock"])
 @pytest.mark.parametrize(
-    ("changes", "own_base"),
+    ("changes", "trains_base"),
     [
         ({"autoencoder": {"steps": 9}}, True),
         ({"networks": {"resblock": {"width": 3}}}, True),
@@ -65,14 +65,14 @@ def test_a_variant_has_a_base_network_of_its_own_where_what_it_changes_makes_ano
     ],
 )
 def test_a_variant_has_an_auto_encoder_of_its_own_where_what_it_changes_makes_another(
-    content: Content, method: str, changes: Content, own_base: bool
+    content: Content, method: str, changes: Content, trains_base: bool
 ) -> None:
     varied = vary({**content, "sweeps": {"tiny": {method: {"other": changes}}}}, {}, "other")
     steps = changes.get("autoencoder", {}).get("steps", 6)
     assert training_job(varied, 0, AUTOENCODER, "shapes").training.steps == steps
     stored = varied.layout.stored(0, AUTOENCODER, "shapes")
     assert str(stored) == (
-        f"models/{'tiny.sweep/other' if own_base else 'tiny'}/seed-0/autoencoder/shapes.safetensors"
+        f"models/{'tiny.sweep/other' if trains_base else 'tiny'}/seed-0/autoencoder/shapes.safetensors"
     )
     task_files = TaskFiles(varied.layout, 0, method, varied.sequence)
     assert task_files.base_files()[0] == stored
@@ -129,17 +129,17 @@ def test_a_variant_may_learn_by_another_loss_and_stop_earlier(content: Content) 
     varied = vary(with_sweeps(content, painted=changes), {}, "painted")
     assert varied.sequence == ["shapes", "halves"] == resolve(content).sequence[:2]
     assert training_job(varied, 0, "piggyback", "halves").tasks[0].settings.model_dump()["loss"] == "l1"
-    assert varied.variant == Variant(name="painted", own_base=False)
+    assert varied.variant == Variant(name="painted", trains_base=False)
 
 
 def test_another_loss_of_the_base_task_makes_another_base_network_but_no_other_auto_encoder(
     content: Content,
 ) -> None:
     changes = {"tasks": {"shapes": {"loss": "l1"}}}
-    for method, own_base in (("piggyback", True), ("resblock6", False), ("piggyback-resblock", False)):
+    for method, trains_base in (("piggyback", True), ("resblock6", False), ("piggyback-resblock", False)):
         variant = vary({**content, "sweeps": {"tiny": {method: {"painted": changes}}}}, {}, "painted").variant
         assert variant is not None
-        assert variant.own_base == own_base
+        assert variant.trains_base == trains_base
 
 
 def test_sweeps_are_those_of_the_preset_whatever_methods_are_compared(content: Content) -> None:
@@ -168,4 +168,4 @@ def test_every_variant_of_the_repository_resolves(params_yaml: Content) -> None:
             for name, changes in sweep.items():
                 varied = vary(params_yaml, over, name)
                 assert varied.variant is not None
-                assert varied.variant.own_base == bool({"base", "network", "training"} & {*changes})
+                assert varied.variant.trains_base == bool({"base", "network", "training"} & {*changes})

@@ -23,7 +23,7 @@ from palimpsest.tasks.paired_settings import PairedSettings
 from palimpsest.tasks.segmentation_settings import SegmentationSettings
 from palimpsest.translation import (
     Translator,
-    expect_room,
+    check_memory,
     free_memory,
     output_paths,
     resampled,
@@ -185,7 +185,7 @@ def test_a_photograph_that_memory_does_not_do_for_is_refused_with_its_size(monke
     monkeypatch.setattr(translation, "free_memory", lambda: needed)
     assert run(noise(30, 40)).shape == (30, 40, 3)
     monkeypatch.setattr(translation, "free_memory", lambda: needed - 1)
-    with pytest.raises(DataError, match=r"^cat\.jpg: 40×30 pixels would take .* smaller .* or choose a method"):
+    with pytest.raises(DataError, match=r"^cat\.jpg: 40×30 pixels need .* megapixels, or a method"):
         run(noise(30, 40), "cat.jpg")
     assert translator(task)(noise(30, 40)).shape == (30, 40, 3)  # windows do with little
 
@@ -194,9 +194,9 @@ def test_what_could_be_done_is_told_in_numbers(monkeypatch: pytest.MonkeyPatch) 
     task = filter_task()
     monkeypatch.setattr(translation, "free_memory", lambda: 2**30)
     with pytest.raises(DataError) as error:
-        expect_room(residual(task.head_channels, width=4), np.zeros((3000, 4000, 3), np.uint8), "a.png")
+        check_memory(residual(task.head_channels, width=4), np.zeros((3000, 4000, 3), np.uint8), "a.png")
     per_pixel = 4 * ResblockNetwork.bytes_per_pixel
-    assert f"about {12e6 * per_pixel / 2**30:.1f} GiB of memory, of which 1.0 GiB are free" in str(error.value)
+    assert f"about {12e6 * per_pixel / 2**30:.1f} GiB of memory, but 1.0 GiB are free" in str(error.value)
     assert f"of up to {2**30 / per_pixel / 1e6:.1f} megapixels" in str(error.value)
 
 
@@ -207,13 +207,13 @@ def test_the_systems_memory_is_asked_for() -> None:
 @pytest.mark.parametrize("length", range(32, 1200, 16))
 def test_windows_keep_everything_once_and_see_what_it_depends_on(length: int) -> None:
     spans = windows_of(length, 256, REACH)
-    kept = [place for span in spans for place in range(length)[span.kept]]
+    kept = [place for span in spans for place in range(length)[span.core]]
     assert kept == list(range(length))
     for span in spans:
-        assert span.seen.stop - span.seen.start == min(length, 256)
-        assert span.seen.start == 0 or span.kept.start - span.seen.start >= REACH
-        assert span.seen.stop == length or span.seen.stop - span.kept.stop >= REACH
-        assert span.seen.start % STRIDE == span.kept.start % STRIDE == 0
+        assert span.window.stop - span.window.start == min(length, 256)
+        assert span.window.start == 0 or span.core.start - span.window.start >= REACH
+        assert span.window.stop == length or span.window.stop - span.core.stop >= REACH
+        assert span.window.start % STRIDE == span.core.start % STRIDE == 0
 
 
 def test_classes_are_chosen_at_full_size_from_interpolated_scores() -> None:

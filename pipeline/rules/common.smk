@@ -7,7 +7,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import pipeline  # sets the threshold of garbage collection, which takes a tenth of the time here too
+import pipeline  # sets a higher threshold of garbage collection, which saves a tenth of the time
 
 try:
     from palimpsest import adoption, database, machine, preflight, provenance, stage
@@ -22,7 +22,7 @@ try:
     from palimpsest.processes.run_lock import hold_run_lock
     from palimpsest.provenance import digest
     from palimpsest.settings import FLOOR
-    from palimpsest.sweeps import measured_below, sweeps_of, vary
+    from palimpsest.sweeps import sweep_tables, sweeps_of, vary
     from palimpsest.task_files import TaskFiles
     from palimpsest.tasks import KINDS
 except SyntaxError as error:
@@ -44,18 +44,18 @@ except PalimpsestError as error:
 LAYOUT = SETTINGS.layout
 RESULTS = LAYOUT.results
 LOGS = LAYOUT.logs
-stage.hand_over(CONTENT, config)
+stage.pass_settings(CONTENT, config)
 logging.raiseExceptions = False  # on a full disk: no traceback for every line of Snakemake's log
 
 
 def any_of(names):
-    """Return a pattern that matches exactly these names, or nothing if there are none."""
+    """Return a pattern that matches exactly these names; without names it matches nothing."""
     return "|".join(names) or "(?!)"
 
 
-IN_TURN = [name for name, entry in METHODS.items() if entry.starts_from == "previous"]
-TOGETHER = [name for name, entry in METHODS.items() if entry.together]
-SIDE_BY_SIDE = [name for name in METHODS if name not in (*IN_TURN, *TOGETHER)]
+SEQUENTIAL = [name for name, entry in METHODS.items() if entry.starts_from == "previous"]
+JOINT = [name for name, entry in METHODS.items() if entry.together]
+INDEPENDENT = [name for name in METHODS if name not in (*SEQUENTIAL, *JOINT)]
 
 
 wildcard_constraints:
@@ -82,16 +82,16 @@ def check_devices():
 
 
 def claim(threads):
-    """Return the cores that a job of so many threads claims.
+    """Return the number of cores that a job with this number of threads reserves.
 
-    `--cores 8` on a machine of two cores must not start more jobs than two cores can run.
+    `--cores 8` on a machine with two cores must not start more jobs than two cores can run.
     """
     existing = machine.cores()
     return max(1, min(threads, existing) * max(1, workflow.cores // existing))
 
 
 def training_threads():
-    """Return the CPU threads of a training over all its processes; each CPU device is one process."""
+    """Return the number of CPU threads of a training in all its processes; each CPU device is one process."""
     training = SETTINGS.training
     return training.threads * (training.devices if training.accelerator == "cpu" else 1)
 
@@ -108,7 +108,10 @@ def code(stage, methods=(), tasks=(), kinds=(), datasets=(), settings=SETTINGS):
 
 
 def code_of_training(wildcards):
-    """Return the digest of the code that a training runs; the auto-encoder learns no task of the sequence."""
+    """Return the digest of the code that a training runs.
+
+    The kinds of task come from the job, since the auto-encoder has a task of its own.
+    """
     kinds = sorted({task.settings.kind for task in training(wildcards).tasks})
     return code("train", methods=[wildcards.method], kinds=kinds, settings=settings_of(wildcards))
 
@@ -144,13 +147,13 @@ def task_inputs(tasks):
 
 
 def fetched_weights(tasks):
-    """Return those of `task_inputs` that the rule `weights` makes."""
+    """Return the files among `task_inputs` that the rule `weights` makes."""
     return [path for path in task_inputs(tasks) if path.parent == LAYOUT.perceptual_weights("").parent]
 
 
 @cache
 def varied(name):
-    """Return the settings of a variant; resolved lazily, so an invalid variant stops only its own sweep."""
+    """Return the settings of a variant. The call is late, so that an invalid variant stops only its own sweep."""
     try:
         return vary(CONTENT, config, name)
     except PalimpsestError as error:
@@ -158,7 +161,7 @@ def varied(name):
 
 
 def settings_of(wildcards):
-    """Return the settings of a job, which may belong to a variant of a sweep."""
+    """Return the settings of a job: of a variant of a sweep, or of the preset."""
     return varied(wildcards.variant) if "variant" in wildcards.keys() else SETTINGS
 
 
@@ -174,13 +177,13 @@ def composition(wildcards):
 
 def composed_files(wildcards):
     """Return the stored tasks that a composition combines."""
-    cut = composition(wildcards)
-    return task_files(cut.seed, cut.method).files(cut.sequence)
+    job = composition(wildcards)
+    return task_files(job.seed, job.method).files(job.sequence)
 
 
 def starting_points(wildcards):
     """Return the stored tasks that a training starts from."""
-    return task_files(wildcards.seed, wildcards.method, settings_of(wildcards)).needed(wildcards.task)
+    return task_files(wildcards.seed, wildcards.method, settings_of(wildcards)).starting_files(wildcards.task)
 
 
 def encoder_weights(wildcards):

@@ -110,6 +110,6 @@ rule report:
         code=code("report"),
         settings=SETTINGS.model_dump_json(),
         kinds=[str(kind_of(task)) for task in SETTINGS.sequence],
-        sweeps=digest("", measured_below(RESULTS)),  # shown where they are, and no reason to make them
+        sweeps=digest("", sweep_tables(RESULTS)),  # the report shows existing sweeps and does not make them
     shell:
         "python -m pipeline.report --log {log}"

@@ -14,7 +14,7 @@ rule train:
     log:
         LOGS / "train-{seed}-{method}-{task}.log",
     wildcard_constraints:
-        method=any_of(SIDE_BY_SIDE),
+        method=any_of(INDEPENDENT),
     threads: claim(training_threads())
     resources:
         mem_mb=2000,
@@ -31,21 +31,21 @@ rule train:
 
 
 use rule train as train_in_turn with:
-    # These trainings wait for one another; started late, they would still run when all others are done.
+    # These trainings run one after the other. An early start avoids that they run alone at the end.
     wildcard_constraints:
-        method=any_of(IN_TURN),
+        method=any_of(SEQUENTIAL),
     priority: 1
 
 
 use rule train as train_base with:
-    # Networks that methods share; most other jobs depend on them.
+    # Most other jobs depend on these networks.
     wildcard_constraints:
         method=any_of(BASES),
     priority: 2
 
 
 use rule train as train_together with:
-    # One training for all tasks, as long as all trainings of another method; started last it would run alone.
+    # One training takes as long as all trainings of another method. An early start avoids that it runs alone at the end.
     input:
         prepared=expand(rules.prepare.output, task=SETTINGS.sequence),
         files=task_inputs(SETTINGS.sequence),
@@ -55,7 +55,7 @@ use rule train as train_together with:
     log:
         LOGS / "train-{seed}-{method}.log",
     wildcard_constraints:
-        method=any_of(TOGETHER),
+        method=any_of(JOINT),
     priority: 1
     params:
         code=lambda wildcards: code("train", methods=[wildcards.method], tasks=SETTINGS.sequence),

@@ -1,9 +1,9 @@
-"""Adoption of outputs from elsewhere, as from `dvc pull`: Snakemake records them as made (`palimpsest adopt`).
+"""Adoption of existing outputs, as after `dvc pull`: Snakemake records them as finished (`palimpsest adopt`).
 
-Snakemake compares dates and recorded settings, which neither git nor DVC stores. Its `--touch` records them, with
-two traps. It removes the outputs of a job that remain older than an input. And DVC may link files to its cache:
-Snakemake then dates a folder by a file in the cache, hard links of equal content share one date, and they are
-write-protected.
+Snakemake decides by dates and recorded settings, which neither git nor DVC stores. Its option `--touch` records
+them, with two traps. Snakemake removes the outputs of a job if they remain older than an input. DVC may link files
+to its cache: then Snakemake reads the date of a folder from a file in the cache, hard links of equal content share
+one date, and the files are write-protected.
 """
 
 import os
@@ -24,13 +24,13 @@ from palimpsest.processes.run_lock import exclude_runs
 from palimpsest.storage.atomic import replacing, write_text
 
 MARK = SNAKEMAKE / "adopting"
-"""File that exists during an adoption and after a killed one, when outputs are half-written for Snakemake."""
+"""File that exists during an adoption and after a killed one. Snakemake then regards outputs as incomplete."""
 ADOPTING = "PALIMPSEST_ADOPTING"
-"""Environment variable of the Snakemake that adopts."""
+"""Environment variable of the Snakemake process that records the outputs."""
 FOLDER_DATE = ".snakemake_timestamp"
-"""Name of the file whose date Snakemake uses as that of its folder."""
+"""Name of the file in an output folder whose date Snakemake takes as the date of the folder."""
 INPUTS = ("styles", "src/palimpsest/report/page.html.j2")
-"""Files of the repository that are inputs of a rule. Python sources are not: rules have their digest instead."""
+"""Files of the repository that are inputs of rules. Python sources enter a rule as a digest instead."""
 
 SKEW = 10.0
 """Seconds by which the clock of a file server may be ahead."""
@@ -49,8 +49,8 @@ class Adopted:
 def adopt(layout: Layout, config: Sequence[str] = ()) -> Adopted:
     """Record every existing output of `all` as made now, with the settings of `params.yaml`.
 
-    ``config`` lists settings that override these, as `KEY=VALUE` in Snakemake's notation. Nothing is removed. A
-    killed adoption can be repeated.
+    ``config`` lists overrides of the settings as `KEY=VALUE`, in Snakemake's notation. No file is removed. A killed
+    adoption can be repeated.
 
     Raises:
         StorageError: there is no output, a run is alive, a file cannot be written, or Snakemake fails.
@@ -62,7 +62,7 @@ def adopt(layout: Layout, config: Sequence[str] = ()) -> Adopted:
     refuse_future(files_below(map(Path, INPUTS)))
     with exclude_runs(SNAKEMAKE):
         write_text(MARK, "")
-        copied = own_files(files_below(layout.outputs()))
+        copied = replace_by_copies(files_below(layout.outputs()))
     record = snakemake("--touch", "--forceall", "--keep-incomplete", "--cores", "1", "all", config=config)
     if record.returncode >= 0:  # it was not killed
         MARK.unlink(missing_ok=True)
@@ -77,8 +77,8 @@ def adopt(layout: Layout, config: Sequence[str] = ()) -> Adopted:
 def check(layout: Layout) -> None:
     """Refuse a run that would remove finished outputs because of their dates.
 
-    After a killed adoption Snakemake regards outputs as half-written and makes them again. A file dated in the
-    future makes every job that reads it fail at its end.
+    After a killed adoption Snakemake regards outputs as incomplete and makes them again. An input dated in the
+    future makes every job fail at its end.
 
     Raises:
         StorageError: an adoption was killed, or a file is dated in the future.
@@ -92,7 +92,7 @@ def check(layout: Layout) -> None:
 
 
 def refuse_future(paths: Iterable[Path], advice: str = "`touch` the file") -> None:
-    """Refuse files that are dated in the future, as after the clock was set back.
+    """Refuse files that are dated in the future, which happens when the clock is set back.
 
     Raises:
         StorageError: a file is dated in the future; the message names it.
@@ -115,8 +115,8 @@ def files_below(roots: Iterable[Path]) -> Iterator[Path]:
             yield root
 
 
-def own_files(paths: Iterable[Path]) -> int:
-    """Replace files that Snakemake could not date or replace by copies, and return their number.
+def replace_by_copies(paths: Iterable[Path]) -> int:
+    """Replace links and write-protected files by copies that Snakemake can date; return their number.
 
     Each file is replaced atomically. Other symbolic links stay, since copies would take space.
 
@@ -125,7 +125,7 @@ def own_files(paths: Iterable[Path]) -> int:
     """
     count = 0
     for path in paths:
-        if is_bound(path):
+        if needs_copy(path):
             with replacing(path) as temporary:
                 if path.name == FOLDER_DATE:
                     temporary.touch()  # such a file is always empty
@@ -135,8 +135,8 @@ def own_files(paths: Iterable[Path]) -> int:
     return count
 
 
-def is_bound(path: Path) -> bool:
-    """Return whether Snakemake could not date or replace a file: a link, or a write-protected file."""
+def needs_copy(path: Path) -> bool:
+    """Return whether Snakemake cannot date or replace a file, because it is a link or write-protected."""
     if path.is_symlink():
         return path.name == FOLDER_DATE or (path.exists() and path.stat().st_mtime > time.time() + SKEW)
     status = path.stat()
@@ -161,8 +161,8 @@ def refuse_failure(process: subprocess.CompletedProcess[str]) -> None:
     """Raise an error if Snakemake failed.
 
     Raises:
-        PalimpsestError: an error of this project, as of a setting.
-        StorageError: an error of Snakemake.
+        PalimpsestError: palimpsest reported an error, such as an invalid setting.
+        StorageError: Snakemake itself failed.
     """
     if not process.returncode:
         return
@@ -177,15 +177,15 @@ def refuse_failure(process: subprocess.CompletedProcess[str]) -> None:
 
 
 def reason_in(lines: Sequence[str]) -> str:
-    """Return the first line that describes an error of Snakemake: the one after the error's heading, if any."""
+    """Return the first line that describes an error of Snakemake: the line after a heading, if there is one."""
     indices = [index for index, line in enumerate(lines) if "Error" in line or "Exception" in line]
     if not indices:
         return " ".join(lines[-1:])
-    line, *below = lines[indices[0] :]
-    return below[0] if below and line.endswith(":") else line
+    line, *details = lines[indices[0] :]
+    return details[0] if details and line.endswith(":") else line
 
 
 def rows_of(summary: subprocess.CompletedProcess[str]) -> Iterator[tuple[str, str]]:
     """Yield path and date of each output in a summary of Snakemake; the date of a missing output is `-`."""
     rows = (line.split("\t") for line in summary.stdout.splitlines())
-    yield from ((path, date) for path, date, *rest in (row for row in rows if len(row) > 4) if date != "date")
+    yield from ((path, date) for path, date, *_ in (row for row in rows if len(row) > 4) if date != "date")

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from palimpsest import __version__
-from palimpsest.errors import PalimpsestError, SettingsError, explained, nearest, no_space, printable, unwritten
+from palimpsest.errors import (
+    PalimpsestError,
+    SettingsError,
+    failure_message,
+    nearest,
+    no_space,
+    printable,
+    user_message,
+)
 from palimpsest.machine import MAX_MEGAPIXELS
 from palimpsest.methods import METHODS
 from palimpsest.output import survive_any_output
@@ -73,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def explain(error: Exception) -> str:
     """Return the message of an error for the user; an unexpected error also has its type."""
-    return explained(error) or f"unexpected {type(error).__name__}: {error}; --debug shows where"
+    return user_message(error) or f"unexpected {type(error).__name__}: {error}; --debug shows where"
 
 
 def report(problem: str, debug: bool) -> None:
@@ -136,19 +144,19 @@ def settings_of(preset: str | None) -> "Settings":
     content = read(PARAMS)
     if preset is not None:
         check("--preset", preset, content.get("presets") or {})
-    content.pop("data_root", None)  # may be of another preset; translation needs no data
+    content.pop("data_root", None)  # may belong to another preset; translation needs no data
     return resolve(content, {} if preset is None else {"preset": preset})
 
 
-def check(option: str, name: str, known: Iterable[str]) -> None:
+def check(option: str, name: str, names: Iterable[str]) -> None:
     """Refuse a name that does not exist.
 
     Raises:
-        UsageError: ``name`` is not among ``known``; the message proposes the nearest one.
+        UsageError: ``name`` is not among ``names``; the message proposes the nearest one.
     """
-    names = list(known)
-    if name not in names:
-        raise UsageError(f"{option}: there is no {name!r}{nearest(name, names)}")
+    choices = list(names)
+    if name not in choices:
+        raise UsageError(f"{option}: there is no {name!r}{nearest(name, choices)}")
 
 
 def translate_arguments(arguments: argparse.ArgumentParser) -> None:
@@ -289,9 +297,9 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise UsageError(f"{path}: is a file or lies below one; name a folder for the results") from None
+        raise UsageError(f"{path}: is a file, or below a file; name a folder for the results") from None
     except OSError as error:
-        raise PalimpsestError(f"{unwritten(path, error, 'made a folder')}; name another one") from error
+        raise PalimpsestError(f"{failure_message(path, error, 'made a folder')}; name another one") from error
 
 
 COMMANDS = (

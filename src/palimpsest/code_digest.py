@@ -29,8 +29,8 @@ TABLES = {
     "palimpsest.networks",
     "palimpsest.tasks",
 }
-"""Tables of methods, their settings, networks, kinds of tasks and formats. Their content that concerns a job stands
-among its parameters; an entry that does not concern a job must not rerun it."""
+"""Tables of methods, their settings, networks, kinds of tasks and formats. A job has its entries as parameters of
+its rule, so that a change of another entry does not rerun it."""
 
 
 def stage_digest(
@@ -43,7 +43,7 @@ def stage_digest(
     """Return the digest of the code that a stage of the pipeline runs for these rows of the tables.
 
     Raises:
-        CodeError: a module is no valid Python.
+        CodeError: a module is not valid Python.
     """
     return digest_of(stage_sources(stage, methods, kinds, networks, formats))
 
@@ -52,7 +52,7 @@ def digest_of(files: Iterable[str]) -> str:
     """Return one digest of the paths and statements of Python files.
 
     Raises:
-        CodeError: a file is no valid Python.
+        CodeError: a file is not valid Python.
     """
     sha256 = hashlib.sha256()
     for file in files:
@@ -66,7 +66,7 @@ def file_digest(file: str, modified: int, size: int) -> str:
     """Return the digest of a file's statements; date and size are keys of the cache.
 
     Raises:
-        CodeError: the file is no valid Python.
+        CodeError: the file is not valid Python.
     """
     try:
         return statements_digest(Path(file).read_bytes())
@@ -78,7 +78,7 @@ def statements_digest(source: bytes) -> str:
     """Return the digest of the statements of Python source.
 
     Raises:
-        SyntaxError: the source is no valid Python.
+        SyntaxError: the source is not valid Python.
     """
     parts: list[str] = []
     write_parts(ast.parse(source), parts)
@@ -128,7 +128,7 @@ def import_graph() -> grimp.ImportGraph:
     """Return the graph of imports, without those that only a type checker follows.
 
     Raises:
-        CodeError: a module is no valid Python.
+        CodeError: a module is not valid Python.
     """
     try:
         return grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
@@ -142,7 +142,7 @@ def sources(modules: Iterable[str]) -> list[str]:
     """Return the files of modules and of all their imports, relative to the repository's root, sorted.
 
     The packages around a module are imported before it, so they and their imports are included. ``modules`` has to
-    list modules imported by name at run time, as methods and kinds of task. The `TABLES` are left out.
+    list modules that are imported by name at run time, such as methods. The `TABLES` are left out.
     """
     graph = import_graph()
     closure: set[str] = set()

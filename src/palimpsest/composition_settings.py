@@ -19,8 +19,8 @@ class CompositionSettings(SettingsGroup):
     """Task that provides the prediction."""
     method: str
     ways: Annotated[list[Literal["two-stage", "sequential", "alternate", "blend"]], Field(min_length=1)]
-    """`two-stage`: one network after the other; `sequential`, `alternate`: one pass through the residual blocks of
-    both; `blend`: interpolated networks, for masks."""
+    """`two-stage`: two networks in sequence; `sequential`, `alternate`: one pass through the residual blocks of
+    both tasks; `blend`: interpolated networks, for masks."""
     steps: Annotated[int, Field(ge=2)] = 5
     """Number of networks of a blend, from the first task's to the second's."""
     pictures: Annotated[int, Field(ge=1)] = 64
@@ -28,7 +28,7 @@ class CompositionSettings(SettingsGroup):
 
     @property
     def name(self) -> str:
-        """Name of its folder."""
+        """Name of the composition and of its folder."""
         return f"{self.method}-{self.first}+{self.second}"
 
     @field_validator("method")

@@ -19,8 +19,9 @@ VERSION = re.compile(r'^(down_)?revision\s*=\s*"(\w+)"', re.MULTILINE)
 def address(path: Path) -> str:
     """Return the address of an SQLite database for MLflow: absolute where possible.
 
-    MLflow caches open databases by address, so a relative address would keep pointing into the first folder. A
-    path with ``?``, ``#`` or ``%`` has to be relative: MLflow quotes these in one place and not in another.
+    MLflow caches open databases by address, so a relative address would still mean the first folder after a change
+    of the working directory. A path with ``?``, ``#`` or ``%`` has to be relative, because MLflow quotes these
+    characters inconsistently.
     """
     absolute = str(path.absolute())
     return f"sqlite:///{os.path.relpath(path) if set(absolute) & set('?#%') else absolute}"
@@ -30,25 +31,25 @@ def check(*, to_write: bool = True) -> None:
     """Refuse a database that this MLflow cannot use; accept a missing one, which is made later.
 
     Raises:
-        StorageError: the database is of another MLflow, damaged, no database, or write-protected, or MLflow cannot
-            handle the path of the folder. The message contains the command that repairs it.
+        StorageError: the database belongs to another version of MLflow, is damaged or write-protected, or MLflow
+            cannot handle the path of the folder. The message contains the command that repairs it.
     """
     path = TRACKING_DATABASE
     check_folder()
     if is_missing(path):
         return
     if not path.is_file():
-        raise StorageError(f"{path}: is not a file; {away(path, 'moved')}")
+        raise StorageError(f"{path}: is not a file; {rename_advice(path, 'moved')}")
     if to_write and not os.access(path, os.W_OK):
         raise StorageError(f"{path}: is write-protected; run `chmod u+w {path}`")
-    version, (known, latest) = version_of(path), versions()
-    if version == latest or not known:
+    version, (supported, latest) = version_of(path), versions()
+    if version == latest or not supported:
         return
-    if version in known:
+    if version in supported:
         command = f"cp {path} {path}.before && mlflow db upgrade {shlex.quote(address(path))}"
         raise StorageError(f"{path}: is of an older MLflow (version {version}); run `{command}`")
     raise StorageError(
-        f"{path}: is of a newer MLflow (version {version}); install that MLflow, or {away(path, 'newer')}"
+        f"{path}: is of a newer MLflow (version {version}); install that MLflow, or {rename_advice(path, 'newer')}"
     )
 
 
@@ -73,7 +74,7 @@ def is_missing(path: Path) -> bool:
 
 
 def version_of(path: Path) -> str:
-    """Return `version_num` of the table `alembic_version`, MLflow's version of its tables; the latest if locked.
+    """Return the version of MLflow's tables (`alembic_version.version_num`); the latest if the database is locked.
 
     Raises:
         StorageError: the file cannot be read, is damaged or is not a database of MLflow.
@@ -84,19 +85,21 @@ def version_of(path: Path) -> str:
             row = database.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:
         if error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            return versions()[1]  # another process uses it
+            return versions()[1]  # another process is writing
         if error.sqlite_errorname.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-            raise StorageError(f"{path}: is damaged or no database ({error}); {away(path, 'damaged')}") from error
+            raise StorageError(
+                f"{path}: is damaged or no database ({error}); {rename_advice(path, 'damaged')}"
+            ) from error
         if "no such table" not in str(error):
             raise StorageError(f"{path}: cannot be read ({error}); make it readable and writable") from error
         row = None
     if row is None:
-        raise StorageError(f"{path}: is not a database of MLflow; {away(path, 'moved')}")
+        raise StorageError(f"{path}: is not a database of MLflow; {rename_advice(path, 'moved')}")
     return str(row[0])
 
 
-def away(path: Path, ending: str) -> str:
-    """Return the advice to rename a database, which keeps its runs readable."""
+def rename_advice(path: Path, ending: str) -> str:
+    """Return the advice to rename a database, so that its runs stay readable."""
     return f"run `mv {path} {path}.{ending}`, and the next run makes a new one"
 
 
@@ -104,11 +107,11 @@ def away(path: Path, ending: str) -> str:
 def versions() -> tuple[frozenset[str], str]:
     """Return all table versions of the installed MLflow and the latest; empty values if they cannot be found."""
     spec = importlib.util.find_spec("mlflow")
-    known: set[str] = set()
-    before: set[str] = set()
+    supported: set[str] = set()
+    superseded: set[str] = set()
     for folder in (spec and spec.submodule_search_locations) or ():
         for migration in Path(folder, "store", "db_migrations", "versions").glob("*.py"):
-            for is_before, version in VERSION.findall(migration.read_text(encoding="utf-8")):
-                (before if is_before else known).add(version)
-    latest = known - before
-    return (frozenset(known), latest.pop()) if len(latest) == 1 else (frozenset(), "")
+            for is_superseded, version in VERSION.findall(migration.read_text(encoding="utf-8")):
+                (superseded if is_superseded else supported).add(version)
+    latest = supported - superseded
+    return (frozenset(supported), latest.pop()) if len(latest) == 1 else (frozenset(), "")

@@ -8,8 +8,8 @@ from palimpsest import machine
 from palimpsest.groups import TrainingSettings
 
 BFLOAT16 = ("amx_bf16", "avx512_bf16")
-"""CPU instruction sets for bfloat16, by PyTorch's names. Without them convolutions take ten times as long as in
-float32. ARM's ``bf16`` is not listed, as its speed was not measured."""
+"""CPU instruction sets for bfloat16, by PyTorch's names. Without them convolutions in bfloat16 take ten times as
+long as in float32. ARM's ``bf16`` is not listed, as its speed was not measured."""
 
 
 def device_for(accelerator: str) -> torch.device:
@@ -33,10 +33,9 @@ def precision_for(training: TrainingSettings) -> Literal["32-true", "bf16-mixed"
 
 
 def measuring_conditions(device: torch.device) -> dict[str, str]:
-    """Return the conditions, by name, that decide the last bits of a prediction beside network and picture.
+    """Return the conditions, by name, under which equal networks and pictures give bit-identical predictions.
 
-    Equal networks give equal bits under equal conditions. The instruction set is listed beside the processor
-    because a virtual machine may hide a part of it.
+    The instruction set is listed beside the processor because a virtual machine may hide a part of it.
     """
     conditions = {"torch": torch.__version__, "precision": f"float32, {torch.get_float32_matmul_precision()}"}
     if device.type == "cuda":

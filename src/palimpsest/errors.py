@@ -28,24 +28,24 @@ class DataError(PalimpsestError):
 
 
 class StorageError(PalimpsestError):
-    """Error of a file that cannot be written, or of a stored task that is damaged or of another network."""
+    """Error of a file that cannot be written, or of a stored task that is damaged or belongs to another network."""
 
 
 class TrainingError(PalimpsestError):
-    """Error that stops a training, as a loss that is not finite."""
+    """Error that stops a training, such as a loss that is not finite."""
 
 
 class CodeError(PalimpsestError):
-    """Code that cannot run: no valid Python, or a network that breaks its contract; names file or class."""
+    """Error in the code: invalid Python, or a network that breaks its contract. The message names file or class."""
 
 
 def printable(text: str) -> str:
-    """Return a text that any UTF-8 stream accepts: surrogates, as from a Latin-1 file name, become escapes."""
+    """Return a text that UTF-8 can encode: surrogates, as from a Latin-1 file name, become escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def no_space(error: BaseException | None) -> bool:
-    """Return whether an error, or one that caused it, is due to a lack of disk space."""
+    """Return whether an error or one of its causes is a lack of disk space."""
     while error is not None:
         if (
             (isinstance(error, OSError) and error.errno in FULL)
@@ -57,36 +57,36 @@ def no_space(error: BaseException | None) -> bool:
     return False
 
 
-def unwritten(path: Path | str, error: BaseException, what: str = "written") -> str:
+def failure_message(path: Path | str, error: BaseException, action: str = "written") -> str:
     """Return the message `<path>: cannot be written (<reason>)`, with advice if the disk is full."""
-    reason = getattr(error, "strerror", None) or getattr(error, "orig", None) or error  # the system's, SQLite's
+    reason = getattr(error, "strerror", None) or getattr(error, "orig", None) or error  # of the system, of SQLite
     line = str(reason).partition("\n")[0]
     advice = "; make room and run the same command again" if no_space(error) else ""
-    return f"{path}: cannot be {what} ({line}){advice}"
+    return f"{path}: cannot be {action} ({line}){advice}"
 
 
-def explained(error: BaseException) -> str | None:
-    """Return the line that explains an error to the user; None for an error that the user cannot fix."""
+def user_message(error: BaseException) -> str | None:
+    """Return the message of an error that the user can fix; None for any other error."""
     if isinstance(error, PalimpsestError):
         return str(error)
-    if isinstance(error, UnicodeEncodeError) and "utf" not in error.encoding:  # of the name of a file
+    if isinstance(error, UnicodeEncodeError) and "utf" not in error.encoding:  # a file name
         escaped = error.object.encode("ascii", "backslashreplace").decode()
         return f"{escaped}: cannot be written in this locale ({error.encoding}); set PYTHONUTF8=1 and run it again"
     if no_space(error):
         name = getattr(error, "filename2", None) or getattr(error, "filename", None)
-        return unwritten(name or "a file", error)
+        return failure_message(name or "a file", error)
     return None
 
 
-def known(name: str, names: Iterable[str], what: str) -> str:
+def check_name(name: str, names: Iterable[str], noun: str) -> str:
     """Return ``name`` if it is one of ``names``.
 
     Raises:
-        SettingsError: it is not; the message proposes the nearest one.
+        SettingsError: ``name`` is unknown; the message proposes the nearest name.
     """
     choices = list(names)
     if name not in choices:
-        raise SettingsError(f"there is no {what} {name!r}{nearest(name, choices)}")
+        raise SettingsError(f"there is no {noun} {name!r}{nearest(name, choices)}")
     return name
 
 

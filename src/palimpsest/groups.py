@@ -41,8 +41,8 @@ class PictureSettings(CropSettings):
     """Sizes of pictures, and limits on faulty pictures and annotations."""
 
     broken_share: Share = 0.01
-    """Largest fraction of unreadable pictures, which are left out, and of annotations that cannot be painted. Both
-    are listed; a larger fraction stops the run."""
+    """Largest fraction of unreadable pictures, which are excluded, and of faulty annotations. Both are listed; a
+    larger fraction stops the run."""
     max_megapixels: Positive = MAX_MEGAPIXELS
     """Largest picture that is read; larger ones count as unreadable. Reading takes 4 bytes of memory per pixel, 16
     with transparency."""
@@ -62,7 +62,7 @@ class TrainingSettings(SettingsGroup):
     learning_rate: Positive = 1e-3
     """Peak learning rate of the weights (AdamW, linear warm-up, cosine decay to zero)."""
     head_lr_multiplier: Positive = 1.0
-    """Learning-rate multiplier of BatchNorm and head, which need larger steps where the weights are frozen."""
+    """Learning-rate multiplier of BatchNorm and head, which need larger steps if the weights are frozen."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     warmup: Share = 0.05
     """Fraction of the steps with a rising learning rate."""

@@ -9,7 +9,7 @@ from palimpsest.tasks.base import Batch, Task
 class Predictor(nn.Module):
     """Pictures → predictions: uint8 (N, 3, H, W) RGB → float32 (N, C, H, W), as the kind of task defines them.
 
-    A plain module: it moves with `.to`, and `torch.export.export` turns it into a graph.
+    The module works with `.to` and with `torch.export.export`.
     """
 
     def __init__(self, network: nn.Module, task: Task) -> None:
@@ -22,7 +22,7 @@ class Predictor(nn.Module):
         batch = {"picture": picture}
         return self.task.prediction(self.network(self.inputs(batch)), batch)
 
-    def answer(self, batch: Batch) -> Tensor:
+    def predict(self, batch: Batch) -> Tensor:
         """Return the predictions for the pictures of a batch."""
         prediction: Tensor = self(batch["picture"])
         return prediction

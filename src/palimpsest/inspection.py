@@ -1,8 +1,8 @@
 """Origin of a file of `models/` or `results/`.
 
-The header of a stored task contains its settings, seed, commit and data; measurements have theirs in `origin.json`
-beside them. The MLflow run is the one tagged with the SHA-256 of the stored tensors, in the database of the folder
-in which the task was trained. Values without a record are printed as such, not left out.
+The header of a stored task contains its settings, seed, commit and data; `origin.json` contains those of
+measurements. The MLflow run is found by its tag, the SHA-256 of the stored tensors, in the database of the folder
+in which the task was trained. Values without a record are printed as `not recorded`.
 """
 
 import json
@@ -21,7 +21,7 @@ from palimpsest.methods.base import Component
 from palimpsest.settings import FLOOR
 from palimpsest.storage.prediction_record import load_record
 from palimpsest.storage.task_file import TaskFile, load_task
-from palimpsest.sweeps import measured_below
+from palimpsest.sweeps import sweep_tables
 from palimpsest.task_files import TaskFiles
 
 MISSING = "not recorded"
@@ -32,7 +32,7 @@ Measured = tuple[Layout, int, str, str]
 
 
 def inspect(path: Path) -> dict[str, Any]:
-    """Return the origin of a file; for results that of the measurement and of every training measured.
+    """Return the origin of a file; for results, of the measurement and of every measured training.
 
     Paths are relative to the folder of the study, which has to be the working directory.
 
@@ -42,15 +42,15 @@ def inspect(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise StorageError(f"{path}: there is no such file; name one below models/ or results/")
     if path.suffix == ".safetensors":
-        return {"file": str(path), **of_task(load_task(path))}
+        return {"file": str(path), **describe_task(load_task(path))}
     if path.name.endswith(PREDICTIONS):
         stored = path.with_name(path.name.removesuffix(PREDICTIONS) + ".safetensors")
-        return {"file": str(path), **of_task(load_task(stored)), "predictions": asdict(load_record(path))}
+        return {"file": str(path), **describe_task(load_task(stored)), "predictions": asdict(load_record(path))}
     measured, origins = composed_in(path) or measured_in(path)
     return {
         "file": str(path),
         "measured_with": {str(origin.parent): origin_of(origin) for origin in origins},
-        "measures": {str(file): of_task(load_task(file)) for file in dict.fromkeys(trainings(measured))},
+        "measures": {str(file): describe_task(load_task(file)) for file in dict.fromkeys(trainings(measured))},
     }
 
 
@@ -71,7 +71,7 @@ def composed_in(path: Path) -> tuple[list[Measured], list[Path]] | None:
         return [(layout, job["seed"], job["method"], task) for task in job["sequence"]], [origin]
     except (KeyError, TypeError) as error:
         raise StorageError(
-            f"{origin}: the composed tasks are not recorded; `snakemake --cores all {origin}` makes it anew"
+            f"{origin}: the composed tasks are not recorded; `snakemake --cores all {origin}` makes it again"
         ) from error
 
 
@@ -82,38 +82,38 @@ def measured_in(path: Path) -> tuple[list[Measured], list[Path]]:
         StorageError: the file is no result, its tables are missing, or they have no rows for it.
     """
     try:
-        preset, *below = path.resolve().relative_to(Path("results").resolve()).parts
+        preset, *parts = path.resolve().relative_to(Path("results").resolve()).parts
     except ValueError as error:
         raise StorageError(f"{path}: expected a file below models/ or results/ of this folder") from error
-    if not below:
+    if not parts:
         raise StorageError(f"{path}: belongs to no preset; name a file below results/<preset>/")
     layout = Layout(preset.removesuffix(SWEEP))
-    tables = tables_of(path, layout, below, of_variant=preset.endswith(SWEEP))
+    tables = tables_of(path, layout, parts, of_variant=preset.endswith(SWEEP))
     measured = [row for table in tables for row in rows_of(table, layout)]
     absolute = path.resolve()
-    if "evaluation" in below:
+    if "evaluation" in parts:
         measured = [row for row in measured if absolute.is_relative_to(row[0].evaluation(*row[1:3]).resolve())]
     measured = list(dict.fromkeys(measured))
     if not measured:
         names = ", ".join(map(str, tables))
-        raise StorageError(f"{path}: left over from another study, without a row in {names}; delete it")
+        raise StorageError(f"{path}: belongs to another study, without a row in {names}; delete it")
     origins = dict.fromkeys(layout.origin(seed, method) for layout, seed, method, _ in measured)
     return measured, list(origins)
 
 
-def tables_of(path: Path, layout: Layout, below: Sequence[str], *, of_variant: bool) -> list[Path]:
-    """Return the tables that list the trainings of a file of results: the preset's, those of sweeps, or both.
+def tables_of(path: Path, layout: Layout, parts: Sequence[str], *, of_variant: bool) -> list[Path]:
+    """Return the tables with the trainings of a result file: the table of the preset, of its sweeps, or both.
 
     Raises:
         StorageError: none of these tables exists.
     """
-    swept, table_of_preset = measured_below(layout.results), layout.results / "metrics.csv"
+    tables_of_variants, table_of_preset = sweep_tables(layout.results), layout.results / "metrics.csv"
     if of_variant:
-        tables, target = swept, "sweep"
-    elif below[0] == "sweep":
+        tables, target = tables_of_variants, "sweep"
+    elif parts[0] == "sweep":
         tables, target = [layout.sweep(path.stem.removesuffix("-settings"))], str(path)
     else:
-        tables, target = [table_of_preset, *(swept if below[0] == "evaluation" else ())], "all"
+        tables, target = [table_of_preset, *(tables_of_variants if parts[0] == "evaluation" else ())], "all"
     existing = [table for table in tables if table.exists()]
     if not existing:
         missing = tables[0] if tables else layout.results / "sweep"
@@ -139,7 +139,10 @@ def trainings(measured: Iterable[Measured]) -> Iterator[Path]:
         if method == FLOOR:
             continue
         stored = layout.stored(seed, method, task)
-        bases = [TaskFiles(replace(layout, own_base=own), seed, method, [task]).base for own in (True, False)]
+        bases = [
+            TaskFiles(replace(layout, trains_base=trains_base), seed, method, [task]).base
+            for trains_base in (True, False)
+        ]
         file = next((path for path in (stored, *bases) if path.exists()), None)
         if file is None:
             raise StorageError(f"{stored}: was measured and is missing; `snakemake --cores all {stored}` makes it")
@@ -157,10 +160,12 @@ def origin_of(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise StorageError(f"{path}: is damaged ({error}); `snakemake --cores all {path}` makes it anew") from error
+        raise StorageError(
+            f"{path}: is damaged ({error}); `snakemake --cores all {path}` makes it again"
+        ) from error
 
 
-def of_task(stored: TaskFile) -> dict[str, Any]:
+def describe_task(stored: TaskFile) -> dict[str, Any]:
     """Return content, base network and origin of a stored task."""
     origin = stored.provenance
     return {
@@ -170,7 +175,7 @@ def of_task(stored: TaskFile) -> dict[str, Any]:
         "task": origin.task,
         "sha256": stored.sha256,
         "base_network_sha256": origin.network_sha256 or "none: the task has a network of its own",
-        "components": {part.name: of_component(part) for part in stored.components},
+        "components": {part.name: describe_component(part) for part in stored.components},
         "commit": origin.commit or MISSING,
         "data_sha256": origin.data_sha256 or MISSING,
         "mlflow_run": run_of(stored),
@@ -178,7 +183,7 @@ def of_task(stored: TaskFile) -> dict[str, Any]:
     }
 
 
-def of_component(part: Component) -> dict[str, Any]:
+def describe_component(part: Component) -> dict[str, Any]:
     """Return bytes and number of tensors of a component; for a mask also the number of ones in each layer."""
     content: dict[str, Any] = {
         "bytes": sum(tensor.nbytes for tensor in part.tensors.values()),
@@ -192,7 +197,7 @@ def of_component(part: Component) -> dict[str, Any]:
 
 
 def run_of(stored: TaskFile) -> str:
-    """Return the MLflow run that stored these tensors, or the reason why it is unknown."""
+    """Return the id of the MLflow run that stored these tensors, or the reason why it is unknown."""
     if not TRACKING_DATABASE.exists():
         return NO_DATABASE
     try:

@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM: both end a job as `KeyboardInterrupt`, and the handler records that one arrived.
+"""Ctrl-C and SIGTERM: both end a job by `KeyboardInterrupt`, and the handler records the signal.
 
-The exception of a signal handler may get lost. C code clears it and raises its own error, as safetensors does
-("could not determine the shape"); the cleanup code of a library fails in turn; Python drops it during garbage
-collection. `is_interruption` therefore also checks the record, and a timer raises a lost exception again.
+An exception from a signal handler may get lost: C code replaces it by its own error, as safetensors does ("could
+not determine the shape"), the cleanup code of a library fails, or Python drops it during garbage collection.
+Therefore `is_interruption` also checks the record, and a timer raises a lost exception again.
 """
 
 import math
@@ -16,24 +16,24 @@ CLOSING = 10.0
 class Interruption:
     """Signal handler that ends the job as Ctrl-C does, so that files and runs are closed.
 
-    One Ctrl-C causes several signals: from the terminal, from Snakemake, and from the watch over the parent.
-    Signals within `CLOSING` seconds of the first must not interrupt the closing. After that time a job that is
-    still alive is interrupted again.
+    One Ctrl-C causes several signals: from the terminal, from Snakemake, and from `processes.parent`. Signals
+    within `CLOSING` seconds of the first are ignored, so that the job can close its files. A job that is still
+    alive after that time is interrupted again.
     """
 
     def __init__(self) -> None:
-        self.last = -math.inf
+        self.last_time = -math.inf
 
     @property
-    def came(self) -> bool:
+    def received(self) -> bool:
         """True after the first signal."""
-        return self.last > -math.inf
+        return self.last_time > -math.inf
 
     def __call__(self, signum: int, frame: object) -> None:
-        """Raise `KeyboardInterrupt`, unless the last one is less than `CLOSING` seconds old."""
+        """Raise `KeyboardInterrupt`, unless one was raised less than `CLOSING` seconds ago."""
         now = time.monotonic()
-        if now - self.last >= CLOSING:
-            self.last = now
+        if now - self.last_time >= CLOSING:
+            self.last_time = now
             signal.setitimer(signal.ITIMER_REAL, CLOSING)
             raise KeyboardInterrupt
 
@@ -50,5 +50,5 @@ def take_interruptions() -> None:
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Return whether a signal ends the job, even if the error at hand is another one."""
-    return isinstance(error, KeyboardInterrupt) or _interruption.came
+    """Return whether a signal ends the job, even if ``error`` is another exception."""
+    return isinstance(error, KeyboardInterrupt) or _interruption.received

@@ -10,7 +10,7 @@ from pydantic import SerializeAsAny
 
 from palimpsest.composition_settings import CompositionSettings
 from palimpsest.data.formats import AnyDataset
-from palimpsest.errors import known
+from palimpsest.errors import check_name
 from palimpsest.groups import BaseSettings, CropSettings, TrainingOverrides, TrainingSettings
 from palimpsest.machine import MAX_MEGAPIXELS
 from palimpsest.methods import AUTOENCODER, BASE, BASES, METHODS, entry_of
@@ -48,8 +48,8 @@ class TaskTraining(SettingsGroup):
 
     name: str
     settings: AnyTask
-    """Settings of the task, without its overrides of the training: these are in the other fields and in
-    `TrainingJob.training`."""
+    """Settings of the task without its overrides of the training, which the other fields and `TrainingJob.training`
+    contain."""
     pictures: CropSettings
     batch_size: int
     steps: int
@@ -98,24 +98,24 @@ class EvaluationJob(SettingsGroup):
 
 
 class CompositionJob(EvaluationJob):
-    """Settings that decide the composition of two tasks of one method; `sequence` lists these two."""
+    """Settings that decide the composition of two tasks of one method; `sequence` lists the two tasks."""
 
     composition: CompositionSettings
 
 
 def preparation_job(settings: Settings, task: str) -> PreparationJob:
     """Return the settings that decide the prepared arrays of a task."""
-    chosen = settings.tasks[known(task, settings.tasks, "task")]
+    task_settings = settings.tasks[check_name(task, settings.tasks, "task")]
     return PreparationJob(
-        dataset=settings.datasets[chosen.data],
+        dataset=settings.datasets[task_settings.data],
         size=settings.pictures.size,
         broken_share=settings.pictures.broken_share,
         max_megapixels=settings.pictures.max_megapixels,
-        kind=chosen.kind,
-        data=chosen.data,
-        splits=chosen.splits,
-        images=chosen.images,
-        **chosen.preparation(),
+        kind=task_settings.kind,
+        data=task_settings.data,
+        splits=task_settings.splits,
+        images=task_settings.images,
+        **task_settings.preparation(),
     )
 
 
@@ -124,8 +124,8 @@ def training_job(settings: Settings, seed: int, method: str, task: str) -> Train
 
     The method ``base`` trains the base network, ``autoencoder`` its auto-encoder.
     """
-    known(task, settings.sequence, "task")
-    known(method, [*BASES, *METHODS], "method")
+    check_name(task, settings.sequence, "task")
+    check_name(method, [*BASES, *METHODS], "method")
     names = TaskFiles(settings.layout, seed, method, settings.sequence).trained_with(task)
     overrides = {name: _overrides(settings, method, name) for name in names}
     return TrainingJob(
@@ -155,14 +155,14 @@ def _of_training(overrides: dict[str, float]) -> dict[str, float]:
 
 
 def _task_training(settings: Settings, method: str, name: str, overrides: dict[str, float]) -> TaskTraining:
-    chosen: TaskSettings = settings.tasks[name]
+    task_settings: TaskSettings = settings.tasks[name]
     if method == AUTOENCODER:
-        chosen = ReconstructionSettings(kind="reconstruction", data=chosen.data)
+        task_settings = ReconstructionSettings(kind="reconstruction", data=task_settings.data)
     training = settings.training.model_copy(update=_of_training(overrides))
     crops = {key: value for key, value in overrides.items() if key in CropSettings.model_fields}
     return TaskTraining(
         name=name,
-        settings=without_training(chosen),
+        settings=without_training(task_settings),
         pictures=settings.pictures.crops.model_copy(update=crops),
         batch_size=training.batch_size,
         steps=training.steps,
@@ -176,7 +176,7 @@ def without_training(task: TaskSettings) -> TaskSettings:
 
 def evaluation_job(settings: Settings, seed: int, method: str) -> EvaluationJob:
     """Return the settings that decide the measurements of one method."""
-    known(method, [FLOOR, *METHODS], "method")
+    check_name(method, [FLOOR, *METHODS], "method")
     return EvaluationJob(
         seed=seed,
         method=method,
@@ -191,7 +191,7 @@ def evaluation_job(settings: Settings, seed: int, method: str) -> EvaluationJob:
 
 def composition_job(settings: Settings, name: str) -> CompositionJob:
     """Return the settings that decide one composition, which uses the networks of the first seed."""
-    composition = settings.composed[known(name, settings.composed, "composition")]
+    composition = settings.composed[check_name(name, settings.composed, "composition")]
     job = evaluation_job(settings, settings.seeds[0], composition.method)
     pair = [composition.first, composition.second]
     tasks = {task: without_training(settings.tasks[task]) for task in pair}

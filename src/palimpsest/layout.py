@@ -1,4 +1,4 @@
-"""Paths of all files of a preset, relative to the repository's root. No other module spells these paths."""
+"""Paths of all files of a preset, relative to the repository's root. No other module constructs these paths."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +20,12 @@ class Layout:
     """Files of one preset, or of one variant of it in a sweep.
 
     A variant has its own trainings and measurements and uses the preset's data. It also uses the preset's base
-    network, unless the variant changes the settings of that (``own_base``).
+    network, unless it changes the settings of that network and trains its own (``trains_base``).
     """
 
     preset: str
     variant: str = ""
-    own_base: bool = False
+    trains_base: bool = False
 
     @property
     def scope(self) -> str:
@@ -61,7 +61,7 @@ class Layout:
 
     def scope_of(self, method: str) -> str:
         """Return the scope of a method's trainings: the preset's for a base network that the variant shares."""
-        return self.preset if method in BASES and not self.own_base else self.scope
+        return self.preset if method in BASES and not self.trains_base else self.scope
 
     def stored(self, seed: int | str, method: str, task: str) -> Path:
         """Return the path of a stored task."""

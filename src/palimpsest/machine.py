@@ -8,7 +8,7 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "1000000000", "MALLOC_TRIM_THRESHOLD_":
 """Environment of a training on the CPU under glibc, in which the process keeps freed memory.
 
 Otherwise every step returns the memory of its activations to the system, which clears it page by page at the next
-allocation: about ten thousand page faults and an eighth of the time per step. Peak memory is the same.
+allocation: about ten thousand page faults and an eighth of the time per step. Peak memory does not change.
 """
 
 MAX_MEGAPIXELS = 500.0
@@ -28,7 +28,7 @@ def gpus() -> int:
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Return the kind of processor: vendor, family and model on Linux, elsewhere the system's name for it.
 
-    The marketing name is not specific enough: clouds use the same one for several kinds of processor.
+    The marketing name is not specific enough: clouds give several kinds of processor the same name.
     """
     fields: dict[str, str] = {}
     if cpuinfo.exists():
@@ -36,5 +36,5 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
             name, _, value = line.partition(":")
             fields.setdefault(name.strip(), value.strip())
     keys = ("vendor_id", "cpu family", "model") if "vendor_id" in fields else ("CPU implementer", "CPU part")
-    known = [fields[key] for key in keys if key in fields]
-    return " ".join([platform.machine(), *(known or [platform.processor()])]).strip()
+    values = [fields[key] for key in keys if key in fields]
+    return " ".join([platform.machine(), *(values or [platform.processor()])]).strip()

@@ -1,4 +1,4 @@
-"""Standard output and error that accept any text in any locale, also after their reader has gone."""
+"""Standard output and error that accept any text in any locale, also after the reading end of a pipe closed."""
 
 import io
 import os
@@ -9,23 +9,23 @@ from pathlib import Path
 
 
 class Output(io.TextIOWrapper):
-    """Stream that drops its output once the reader has gone, as `head` does, so that the work continues."""
+    """Stream that drops its output once the reader closed the pipe, as `head` does, so that the work continues."""
 
     def write(self, text: str) -> int:
-        """Write a text; drop it if the reader has gone."""
-        with losing_unread(self):
+        """Write a text, or drop it if the pipe is closed."""
+        with drop_unread_output(self):
             super().write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream; drop the buffered text if the reader has gone."""
-        with losing_unread(self):
+        """Flush the stream, or drop the buffered text if the pipe is closed."""
+        with drop_unread_output(self):
             super().flush()
 
 
 @contextmanager
-def losing_unread(stream: Output) -> Iterator[None]:
-    """Redirect a stream to the null device when its reader has gone, since Python flushes it once more at exit."""
+def drop_unread_output(stream: Output) -> Iterator[None]:
+    """Redirect a stream to the null device when its pipe is closed, since Python flushes it again at exit."""
     try:
         yield
     except BrokenPipeError:
@@ -37,7 +37,7 @@ def losing_unread(stream: Output) -> Iterator[None]:
 def survive_any_output() -> None:
     """Make stdout and stderr accept any text: characters that the locale lacks become escapes, as `\\u2192`.
 
-    Each entry point calls this first. Streams of other types, as those of a test, stay as they are.
+    Each entry point calls this first. Streams of other types, such as those of pytest, stay unchanged.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -45,7 +45,7 @@ def survive_any_output() -> None:
             null = Path(os.devnull).open("w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
             setattr(sys, name, null)
         elif type(stream) is io.TextIOWrapper:
-            stream.reconfigure(errors="backslashreplace")  # for code that holds this stream, as Snakemake's log
+            stream.reconfigure(errors="backslashreplace")  # for code with a reference to it, as Snakemake's log
             setattr(sys, name, output_of(stream))
 
 

@@ -15,8 +15,15 @@ from pydantic import BaseModel
 CODE = ("Snakefile", "pipeline", "requirements.lock", "src", "styles")
 """Files and folders that decide results, beside the settings."""
 TRACKED = "Snakefile"
-"""File that the repository of the code tracks. Another repository around the study does not track it."""
-ELSEWHERE = {"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"}
+"""File by which the repository of the code is recognised, since a repository around the study does not track it."""
+REPOSITORY_VARIABLES = {
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_COMMON_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+}
 """Variables that point git to another repository than the one around the working directory."""
 DIRTY = "-dirty"
 """Suffix of a commit from which the code differed."""
@@ -34,11 +41,11 @@ def git(*arguments: str) -> str:
     Raises:
         GitError: git is not installed, or the command fails, as without a repository.
     """
-    around = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    environment = {name: value for name, value in os.environ.items() if name not in REPOSITORY_VARIABLES}
     try:
         process = subprocess.run(
             ["git", "--no-optional-locks", *arguments],
-            env={**around, "LC_ALL": "C"},
+            env={**environment, "LC_ALL": "C"},
             capture_output=True,
             encoding="utf-8",
             errors="backslashreplace",
@@ -53,22 +60,22 @@ def git(*arguments: str) -> str:
 
 def reason_in(message: str) -> str:
     """Return the first line of an error message of git, with the command that git proposes, if any."""
-    first, _, below = message.strip().partition("\n")
-    commands = [line.strip() for line in below.splitlines() if line.strip().startswith("git ")]
-    return first.removeprefix("fatal: ") + "".join(f"; run `{command}`" for command in commands[:1])
+    reason, _, details = message.strip().partition("\n")
+    commands = [line.strip() for line in details.splitlines() if line.strip().startswith("git ")]
+    return reason.removeprefix("fatal: ") + "".join(f"; run `{command}`" for command in commands[:1])
 
 
 def commit_of_code() -> str:
-    """Return the git commit of the code, with the suffix ``-dirty`` if the code differs from it.
+    """Return the git commit of the code, with the suffix ``-dirty`` if the code has uncommitted changes.
 
-    A repository that does not track the study, as one of a home directory, does not count.
+    A repository that does not track the study, such as one of a home directory, is refused.
 
     Raises:
         GitError: there is no such commit.
     """
     if not git("ls-files", "--", TRACKED):
-        around = git("rev-parse", "--show-toplevel")
-        raise GitError(f"the repository {around} does not track {Path(TRACKED).absolute()}; commit it to one")
+        repository = git("rev-parse", "--show-toplevel")
+        raise GitError(f"the repository {repository} does not track {Path(TRACKED).absolute()}; commit it to one")
     commit = git("rev-parse", "--verify", "HEAD")
     # Explicit options, because the user's git configuration may hide changes.
     changed = git("status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none", "--", *CODE)
@@ -79,7 +86,7 @@ def commit_of_code() -> str:
 def code_version() -> str:
     """Return `commit_of_code`, or an empty text without a commit; the log has the reason.
 
-    The value is cached. Each job calls this at its start, since it does not run the code of a later commit.
+    The value is cached. Each job calls this at its start, because a later commit does not change the code it runs.
     """
     try:
         return commit_of_code()
@@ -88,8 +95,8 @@ def code_version() -> str:
         return ""
 
 
-def say_unrecorded() -> None:
-    """Print one line on stderr, with the reason, if results will have no commit."""
+def warn_without_commit() -> None:
+    """Print a note on stderr if no commit will be recorded with the results."""
     try:
         commit_of_code()
     except GitError as error:

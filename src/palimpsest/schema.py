@@ -18,14 +18,14 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")]
 def as_path(value: object) -> object:
     """Return the text of a path in a user's settings, with a home folder in place of ``~`` or ``~user``.
 
-    YAML and Snakemake read a folder name of digits, as 2017, as an integer. Its spelling is lost: 007 becomes 7,
-    0123 becomes 83, 1_000 becomes 1000. Such a name has to be written in quotes or as ./007.
+    YAML and Snakemake parse a folder name of digits, such as 2017, as an integer and lose its spelling: 007 becomes
+    7, 0123 becomes 83, 1_000 becomes 1000. Such a name has to be quoted or written as ./007.
 
     Raises:
-        ValueError: the name was read as a bool or a float, whose text may differ from the name.
+        ValueError: the name was parsed as a bool or a float, whose text may differ from the name.
     """
     if isinstance(value, bool | float):
-        raise ValueError(f"was read as {value!r} and has to be a path; write it as ./NAME")
+        raise ValueError(f"has to be a path, found {value!r}; write it as ./NAME")
     if isinstance(value, int):
         return str(value)
     return os.path.expanduser(value) if isinstance(value, str | Path) else value  # noqa: PTH111 (keeps text)

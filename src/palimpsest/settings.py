@@ -1,8 +1,8 @@
-"""All settings of one preset, checked. Nothing below this module sees a dict.
+"""All settings of one preset, checked. Other modules use these classes and no plain dicts.
 
-Groups stand beside what they set: `palimpsest.groups` those that everything shares, and a module `…_settings` each
-method, network, kind of task and data format. `palimpsest.params` reads them from `params.yaml` and the command
-line; `palimpsest.jobs` cuts out what a single job depends on.
+`palimpsest.groups` has the groups that all parts share. The settings of each method, network, kind of task and data
+format are in a module `…_settings` beside the code. `palimpsest.params` reads `params.yaml` and the command line;
+`palimpsest.jobs` selects the settings that a single job depends on.
 """
 
 import typing
@@ -24,11 +24,11 @@ from palimpsest.tasks import KINDS, AnyTask
 
 
 class Variant(SettingsGroup):
-    """Variant of a sweep that these settings are."""
+    """Identity of these settings as a variant of a sweep."""
 
     name: str
-    own_base: bool
-    """True if the changed settings make another base network."""
+    trains_base: bool
+    """True if the changed settings change the base network, which the variant then trains itself."""
 
 
 class Settings(SettingsGroup):
@@ -36,18 +36,18 @@ class Settings(SettingsGroup):
 
     preset: Name
     data_root: UserPath | None = None
-    """A folder in the native COCO / VOC layout, read in place of downloads."""
+    """Folder in the native COCO / VOC layout, read instead of a download."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     methods: Annotated[list[str], Field(min_length=1)]
-    """Names of methods; `all` stands for every one that works on the network."""
+    """Names of methods; `all` means every method that works on the network."""
     sequence: Annotated[list[Name], Field(min_length=1)]
-    """The tasks in the order in which they are learned; the first makes the base network."""
+    """Tasks in the order of training; the first trains the base network."""
     samples: Annotated[int, Field(ge=1)] = 6
-    """Pictures of each task that the report shows."""
+    """Number of pictures of each task in the report."""
     network: AnyNetwork = Field(default_factory=default_network)
-    """The network of every method that brings none of its own."""
+    """Network of every method without a network of its own."""
     networks: AnyNetworks = {}
-    """By name, the networks that methods bring, as far as they differ from `network`."""
+    """Networks that belong to methods, by name; settings that are not given equal those of `network`."""
     base: BaseSettings = BaseSettings()
     autoencoder: TrainingOverrides = TrainingOverrides()
     """Overrides for the training of the residual networks' auto-encoder."""
@@ -57,16 +57,16 @@ class Settings(SettingsGroup):
     datasets: dict[Name, AnyDataset]
     tasks: dict[Name, AnyTask]
     compositions: list[CompositionSettings] = Field(default=[], exclude=True)
-    """Compositions that `snakemake compositions` makes. Nothing else depends on them, so no digest has them."""
+    """Compositions that `snakemake compositions` makes. No other output depends on them; digests exclude them."""
     variant: Variant | None = None
-    """Set by `palimpsest.sweeps.vary`, and by nobody else."""
+    """Variant of a sweep; only `palimpsest.sweeps.vary` sets it."""
 
     @property
     def layout(self) -> Layout:
         """Paths of the preset or variant."""
         if self.variant is None:
             return Layout(self.preset)
-        return Layout(self.preset, self.variant.name, self.variant.own_base)
+        return Layout(self.preset, self.variant.name, self.variant.trains_base)
 
     @model_validator(mode="before")
     @classmethod
@@ -87,18 +87,19 @@ class Settings(SettingsGroup):
                 if name not in choices:
                     raise ValueError(f"{key}: there is no {name!r}{nearest(name, choices)}")
         for key, values in (("methods", self.methods), ("sequence", self.sequence), ("seeds", self.seeds)):
-            if len({*values}) < len(values):
-                raise ValueError(f"{key}: one stands twice in {values}")
+            for index, value in enumerate(values):
+                if value in values[:index]:
+                    raise ValueError(f"{key}: duplicate entry {value!r}; remove one")
         for name in self.sequence:
             data = self.tasks[name].data
             if data not in self.datasets:
                 raise ValueError(f"tasks.{name}.data: there is no data set {data!r}{nearest(data, self.datasets)}")
-            form, kind = self.datasets[data].format, self.tasks[name].kind
+            format_name, kind = self.datasets[data].format, self.tasks[name].kind
             target = KINDS[kind].target
-            if not FORMATS[form].serves(target):
+            if not FORMATS[format_name].serves(target):
                 raise ValueError(
-                    f"tasks.{name}.data: a task of kind {kind} cannot learn from {form} data; choose a data set of "
-                    f"format {' or '.join(formats_with(target))}"
+                    f"tasks.{name}.data: a task of kind {kind} cannot learn from {format_name} data; choose a data "
+                    f"set of format {' or '.join(formats_with(target))}"
                 )
             reason = self.datasets[data].unfit_for(target)
             if reason is not None:
@@ -108,7 +109,10 @@ class Settings(SettingsGroup):
     @model_validator(mode="after")
     def _methods_work_on_the_network(self) -> typing.Self:
         used = [("methods", method) for method in self.methods]
-        used += [(f"compositions.{number}.method", made.method) for number, made in enumerate(self.compositions)]
+        used += [
+            (f"compositions.{number}.method", composition.method)
+            for number, composition in enumerate(self.compositions)
+        ]
         for key, method in used:
             if not works_on(method, self.network.name):
                 raise ValueError(f"{key}: {refusal(method, self.network.name)}")
@@ -116,31 +120,32 @@ class Settings(SettingsGroup):
 
     @model_validator(mode="after")
     def _compositions_fit_their_tasks(self) -> typing.Self:
-        names = [made.name for made in self.compositions]
-        if len({*names}) < len(names):
-            raise ValueError(f"compositions: one stands twice in {names}")
-        for number, made in enumerate(self.compositions):
-            for role, name in (("first", made.first), ("second", made.second)):
+        names = [composition.name for composition in self.compositions]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise ValueError(f"compositions: duplicate entry {name!r}; remove one")
+        for number, composition in enumerate(self.compositions):
+            for role, name in (("first", composition.first), ("second", composition.second)):
                 if name not in self.tasks:
                     raise ValueError(
                         f"compositions.{number}.{role}: there is no task {name!r}{nearest(name, self.tasks)}"
                     )
-            first, second = self.tasks[made.first], self.tasks[made.second]
+            first, second = self.tasks[composition.first], self.tasks[composition.second]
             if not first.gives_picture:
                 raise ValueError(
-                    f"compositions.{number}.first: {made.first} gives no picture that {made.second} "
-                    "could go on with or be blended with; make it the second task, or give it a loss on pictures"
+                    f"compositions.{number}.first: {composition.first} predicts no picture, and "
+                    f"{composition.second} needs one; make it the second task, or give it a loss on pictures"
                 )
-            if "blend" in made.ways and first.kind != second.kind:
+            blend = f"compositions.{number}.ways: cannot blend {composition.first} with {composition.second}"
+            if "blend" in composition.ways and first.kind != second.kind:
                 raise ValueError(
-                    f"compositions.{number}.ways: a blend lies between two tasks of one kind; {made.first} is of "
-                    f"kind {first.kind} and {made.second} of kind {second.kind}"
+                    f"{blend}: their kinds are {first.kind} and {second.kind}; remove blend, or name two tasks of "
+                    "one kind"
                 )
-            if "blend" in made.ways and first.form != second.form:
+            if "blend" in composition.ways and first.form != second.form:
                 raise ValueError(
-                    f"compositions.{number}.ways: the network's output is {first.form} for {made.first} and "
-                    f"{second.form} for {made.second}, and a blend needs the same for both; remove blend, or set "
-                    "the tasks alike"
+                    f"{blend}: their outputs are {first.form} and {second.form}; remove blend, or give both tasks "
+                    "the same output"
                 )
         return self
 
@@ -173,16 +178,20 @@ class Settings(SettingsGroup):
 
     @property
     def base_task(self) -> str:
-        """The task that makes the base network."""
+        """Task that trains the base network."""
         return self.sequence[0]
 
     @property
     def composed(self) -> dict[str, CompositionSettings]:
-        """The compositions by name, without those of tasks that the sequence does not have."""
-        return {made.name: made for made in self.compositions if {made.first, made.second} <= {*self.sequence}}
+        """Compositions by name, without those of tasks outside the sequence."""
+        return {
+            composition.name: composition
+            for composition in self.compositions
+            if {composition.first, composition.second} <= {*self.sequence}
+        }
 
     def network_of(self, method: str) -> NetworkSettings:
-        """Return the network that a method works on.
+        """Return the settings of the network that a method uses.
 
         Raises:
             SettingsError: the method does not work on the network of the settings.
@@ -199,4 +208,4 @@ class Settings(SettingsGroup):
 
 
 FLOOR = "floor"
-"""Name of the trivial baseline, the answer that needs no learning, among the methods in every table."""
+"""Name of the trivial baseline, a prediction without learning, in the column `method` of every table."""

@@ -1,4 +1,4 @@
-"""Entry point of the pipeline's jobs: settings, log, and errors as one line."""
+"""Entry point of the pipeline's jobs: reads settings, configures the log, reports errors as one line."""
 
 import argparse
 import json
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from palimpsest import machine
-from palimpsest.errors import PalimpsestError, explained
+from palimpsest.errors import PalimpsestError, user_message
 from palimpsest.interruption import is_interruption, take_interruptions
 from palimpsest.layout import Layout
 from palimpsest.output import survive_any_output
-from palimpsest.params import laid_over, read, resolve
+from palimpsest.params import merge_settings, read, resolve
 from palimpsest.processes.file_locks import hold_log
 from palimpsest.processes.parent import end_with_parent, mark_parent
 from palimpsest.processes.ranks import is_rank_zero
@@ -27,11 +27,11 @@ SNAPSHOT = "PALIMPSEST_SETTINGS"
 """Environment variable that passes the settings of the pipeline to its jobs."""
 
 
-def hand_over(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
+def pass_settings(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
     """Set the environment of the jobs that this process starts: these settings and this Python.
 
-    A job that read `params.yaml` itself could read later edits. Snakemake would then record its output under
-    settings that it was not made with.
+    A job that read `params.yaml` itself might read a later edit. Snakemake would then record its output with
+    settings that the job did not use.
     """
     for name, value in machine.KEEP_MEMORY.items():
         os.environ.setdefault(name, value)
@@ -40,16 +40,16 @@ def hand_over(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
-def handed(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the content of `params.yaml` and the overrides, from the pipeline's snapshot if there is one."""
+def passed_settings(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the content of `params.yaml` and the overrides, as the pipeline passed them, if it runs the job."""
     text = os.environ.get(SNAPSHOT)
     snapshot = json.loads(text) if text else {"content": read(Path("params.yaml")), "overrides": {}}
-    return snapshot["content"], laid_over(snapshot["overrides"], overrides)
+    return snapshot["content"], merge_settings(snapshot["overrides"], overrides)
 
 
 def settings_of_job(overrides: Mapping[str, Any], variant: str | None = None) -> Settings:
     """Return the settings of a job, or of the ``variant`` of a sweep."""
-    content, merged = handed(overrides)
+    content, merged = passed_settings(overrides)
     return resolve(content, merged) if variant is None else vary(content, merged, variant)
 
 
@@ -59,13 +59,14 @@ Main = Callable[[Settings, Layout, argparse.Namespace], None]
 def run(main: Main, description: str | None, *arguments: str) -> None:
     """Run one stage as a command; ``arguments`` are the names of its options, as ``seed`` for ``--seed``.
 
-    An error that the user can fix ends it with exit status 1 and one line on stderr; the log has the traceback.
+    An error that the user can fix ends the command with exit status 1 and one line on stderr; the log has the
+    traceback.
     """
     survive_any_output()
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in arguments:
         parser.add_argument(f"--{name}", required=True, type=int if name == "seed" else str)
-    parser.add_argument("--config", type=settings_in, default={}, help="overrides of params.yaml, as JSON")
+    parser.add_argument("--config", type=parse_settings, default={}, help="overrides of params.yaml, as JSON")
     parser.add_argument("--variant", help="variant of a sweep in params.yaml to run (default: the preset itself)")
     parser.add_argument("--log", type=Path, help="log file (default: stderr)")
     options = parser.parse_args()
@@ -74,20 +75,20 @@ def run(main: Main, description: str | None, *arguments: str) -> None:
         end_with_parent()
         if is_rank_zero():
             mark_parent()
-        keep_log(options.log)
+        configure_log(options.log)
         settings = settings_of_job(options.config, options.variant)
         main(settings, settings.layout, options)
     except (KeyboardInterrupt, Exception) as error:
         if is_interruption(error):
             fail("interrupted; the next run resumes from the last checkpoint")
-        message = explained(error)
-        note_traceback()
+        message = user_message(error)
+        log_traceback()
         if message is None:
             raise
         fail(message)
 
 
-def settings_in(text: str) -> dict[str, Any]:
+def parse_settings(text: str) -> dict[str, Any]:
     """Return the mapping in a JSON text; argparse turns a `ValueError` into its own message."""
     settings = json.loads(text)
     if not isinstance(settings, dict):
@@ -95,7 +96,7 @@ def settings_in(text: str) -> dict[str, Any]:
     return settings
 
 
-def note_traceback() -> None:
+def log_traceback() -> None:
     """Write the traceback of the current error to the log, if there is space for it."""
     with suppress(PalimpsestError):
         logging.getLogger("palimpsest").debug("the job has failed", exc_info=True)
@@ -104,7 +105,7 @@ def note_traceback() -> None:
 def fail(message: str) -> None:
     """Write one error line to the log and to stderr, and exit with status 1."""
     logger = logging.getLogger("palimpsest")
-    if logger.handlers:  # none if the log could not be opened
+    if logger.handlers:  # empty if the log could not be opened
         with suppress(PalimpsestError):  # an error of the log must not hide the error that ends the job
             logger.error(message)
     if all(isinstance(handler, logging.FileHandler) for handler in logger.handlers):
@@ -113,7 +114,7 @@ def fail(message: str) -> None:
 
 
 class LogFile(logging.FileHandler):
-    """Log file whose write errors end the job; `logging` would print a traceback for every line."""
+    """Log file whose write errors end the job. A plain handler would print a traceback for every line."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
@@ -131,10 +132,10 @@ class LogFile(logging.FileHandler):
             self.flush()
 
 
-def keep_log(path: Path | None) -> None:
+def configure_log(path: Path | None) -> None:
     """Write the log to a file, or to stderr without one; a retry appends to the same file.
 
-    Of several processes of one training only the first writes the file. The others print warnings to stderr.
+    Only the first process of a training writes the file; the other processes print warnings to stderr.
     """
     handler: logging.Handler = logging.StreamHandler()
     if not is_rank_zero():

@@ -1,7 +1,6 @@
 """Files of one method along the sequence: the file of each task, and the files that its training starts from.
 
-The pipeline's rules and the trainings both take their paths from here. This module reads no file and needs no
-PyTorch.
+Both the rules of the pipeline and the trainings use these paths. This module reads no file and imports no PyTorch.
 """
 
 from collections.abc import Sequence
@@ -32,18 +31,18 @@ class TaskFiles:
         return self.layout.stored(self.seed, self.entry.base, self.sequence[0])
 
     def base_files(self) -> list[Path]:
-        """Return all files of the base network, which may itself add to another base."""
+        """Return all files of the base network, which may itself extend another base."""
         base_method = replace(self, method=self.entry.base)
         return [*(base_method.base_files() if base_method.entry.adds_to_base else []), self.base]
 
     def path(self, task: str) -> Path:
-        """Return the file of a task: the base network's for the first, unless the method trains on that too."""
+        """Return the file of a task: for the first task the base network, unless the method learns it as well."""
         if task == self.sequence[0] and not self.entry.learns_base_task:
             return self.base
         return self.layout.stored(self.seed, self.method, task)
 
     def files(self, tasks: Sequence[str] = ()) -> list[Path]:
-        """Return the files that these tasks (by default the whole sequence) need for inference, in their order."""
+        """Return the files that these tasks (default: the whole sequence) need for inference, in their order."""
         base_files = self.base_files() if self.entry.adds_to_base else []
         return list(dict.fromkeys([*base_files, *map(self.path, tasks or self.sequence)]))
 
@@ -56,15 +55,15 @@ class TaskFiles:
         return self.path(task).with_suffix(PREDICTIONS)
 
     def trained_with(self, task: str) -> list[str]:
-        """Return the tasks of the training that ``task`` belongs to."""
+        """Return the tasks that one training learns together with ``task``, which is included."""
         return list(self.sequence) if self.entry.together else [task]
 
-    def before(self, task: str) -> list[str]:
+    def earlier_tasks(self, task: str) -> list[str]:
         """Return the tasks before ``task`` in the sequence."""
         return list(self.sequence[: list(self.sequence).index(task)])
 
-    def needed(self, task: str) -> list[Path]:
+    def starting_files(self, task: str) -> list[Path]:
         """Return the files that the training of a task starts from."""
-        earlier = [self.path(name) for name in self.before(task)]
+        earlier = [self.path(name) for name in self.earlier_tasks(task)]
         starts = {"nothing": [], "base": self.base_files(), "previous": earlier or self.base_files()}
         return starts[self.entry.starts_from]

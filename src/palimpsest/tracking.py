@@ -1,4 +1,4 @@
-"""MLflow runs: one per training, identified by its tags, continued by a retry, never left RUNNING.
+"""MLflow runs: one per training, identified by its tags; a retry continues the run, and none stays RUNNING.
 
 The database is `mlflow.db` in the repository's root, where `mlflow ui` opens it without flags.
 """
@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from palimpsest import database
-from palimpsest.errors import StorageError, no_space, unwritten
+from palimpsest.errors import StorageError, failure_message, no_space
 from palimpsest.interruption import is_interruption
 from palimpsest.layout import TRACKING_ARTIFACTS, TRACKING_DATABASE, Layout
 from palimpsest.methods import entry_of
@@ -33,13 +33,13 @@ from sqlalchemy.exc import DatabaseError
 if TYPE_CHECKING:
     from palimpsest.analysis.forgetting import Cell
 
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # logs a traceback and raises too
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it also raises each error that it logs
 
 Tags = Mapping[str, str]
 LOCK = TRACKING_DATABASE.with_suffix(".db.lock")
-"""Lock for the creation of MLflow's tables: of several processes at the same time all but one would fail."""
+"""Lock for the creation of MLflow's tables, which fails in all but one of several simultaneous processes."""
 COMPLETING = TRACKING_DATABASE.with_suffix(".db.completing")
-"""Lock for the completion of runs: methods that are measured at the same time complete the base network's run."""
+"""Lock for the completion of runs, since methods measured at the same time complete the run of the base network."""
 IDENTITY = ("preset", "seed", "method", "task")
 """Tags that identify the training of a run."""
 
@@ -76,7 +76,7 @@ class Run:
         self.client.log_batch(self.run_id, params=parameters)
 
     def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Log the epochs that are not in the run yet."""
+        """Log the epochs that the run does not have yet."""
         now = int(time.time() * 1000)
         new = [entry for entry in history if entry["step"] > self.logged]
         metrics = [
@@ -100,7 +100,7 @@ class Run:
             self.client.set_tag(self.run_id, key, value)
 
     def file(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file to the run's artifacts, whole or not at all; MLflow's own copy may stay incomplete."""
+        """Copy a file to the run's artifacts atomically; a copy by MLflow may stay incomplete."""
         artifacts = Path(url2pathname(urlsplit(self.client.get_run(self.run_id).info.artifact_uri).path))
         with replacing(artifacts / (folder or "") / path.name) as temporary:
             shutil.copyfile(path, temporary)
@@ -120,8 +120,8 @@ class NoRun:
 
 
 @contextmanager
-def telling_of_the_database() -> Iterator[None]:
-    """Turn an error of SQLite into one line, without MLflow's statement and SQLAlchemy's background.
+def convert_database_errors() -> Iterator[None]:
+    """Turn an error of SQLite into one line, without the SQL statement and the link that MLflow prints.
 
     Raises:
         StorageError: the database cannot be written, as with no space left, or is damaged.
@@ -129,15 +129,15 @@ def telling_of_the_database() -> Iterator[None]:
     try:
         yield
     except (MlflowException, DatabaseError) as error:
-        failed = error if isinstance(error, DatabaseError) else error.__cause__
-        if not isinstance(failed, DatabaseError):
+        cause = error if isinstance(error, DatabaseError) else error.__cause__
+        if not isinstance(cause, DatabaseError):
             raise
-        if not no_space(failed):
+        if not no_space(cause):
             database.check()  # raises a more precise error for a fault of the database itself
-        raise StorageError(unwritten(TRACKING_DATABASE, failed)) from error
+        raise StorageError(failure_message(TRACKING_DATABASE, cause)) from error
 
 
-@telling_of_the_database()
+@convert_database_errors()
 def connect(*, to_write: bool = True) -> Any:
     """Return a client of the project's database; make the database if it is missing, in one job at a time.
 
@@ -148,14 +148,14 @@ def connect(*, to_write: bool = True) -> Any:
     """
     database.check(to_write=to_write)
     mlflow.set_tracking_uri(database.address(TRACKING_DATABASE))
-    if database.is_missing(TRACKING_DATABASE):  # an existing one is complete: a look-up then writes nothing
+    if database.is_missing(TRACKING_DATABASE):  # an existing one is complete, and reading it must not write
         with exclusive(LOCK):
             make_database()
     return mlflow.MlflowClient()
 
 
 def make_database() -> None:
-    """Make the database whole or not at all, unless another job has made it in the meantime."""
+    """Make the database atomically, unless another job has made it in the meantime."""
     if database.is_missing(TRACKING_DATABASE):
         with replacing(TRACKING_DATABASE) as temporary:
             mlflow.MlflowClient(database.address(temporary))
@@ -204,52 +204,54 @@ def run_of(preset: str, sha256: str) -> str | None:
 
 
 @contextmanager
-def training_run(tags: Tags, key: str, settings: Mapping[str, Any], first: bool = True) -> Iterator["Run | NoRun"]:
+def training_run(
+    tags: Tags, key: str, settings: Mapping[str, Any], is_first: bool = True
+) -> Iterator["Run | NoRun"]:
     """Yield the run of a training; an interrupted run of the same ``key`` is continued.
 
     ``key`` is the digest of settings, inputs and code. The run ends as FINISHED, FAILED, or KILLED by a signal.
-    If several devices train together, only the ``first`` has a run.
+    If several devices train together, only the first one (``is_first``) has a run.
     """
-    if not first:
+    if not is_first:
         yield NoRun()
         return
-    with telling_of_the_database():
-        yield from attempt(connect(), tags, key, settings)
+    with convert_database_errors():
+        yield from tracked_run(connect(), tags, key, settings)
 
 
-def attempt(client: Any, tags: Tags, key: str, settings: Mapping[str, Any]) -> Iterator[Run]:
+def tracked_run(client: Any, tags: Tags, key: str, settings: Mapping[str, Any]) -> Iterator[Run]:
     """Yield the run and set its final status, whatever the outcome; see `training_run`."""
     try:
-        run_id = begin(client, tags, key)
+        run_id = start_run(client, tags, key)
         run = Run(client, run_id)
-        run.tags(code_tags(code_version()))  # a continued run keeps its key, hence its code
+        run.tags(code_tags(code_version()))  # a continued run has the same key, and so the same code
         run.settings(settings)  # a continued run gets the same values again
         yield run
         client.set_terminated(run_id, "FINISHED")
     except BaseException as error:
         status = "KILLED" if is_interruption(error) else "FAILED"
         with suppress(MlflowException, StorageError):  # a full disk; a retry continues a RUNNING run too
-            left_open = find_run(client, tags, "RUNNING")  # `run_id` is unset after an interruption in `begin`
-            if left_open:
-                client.set_terminated(left_open, status)
+            open_run = find_run(client, tags, "RUNNING")  # `run_id` is unset after an interruption in `start_run`
+            if open_run:
+                client.set_terminated(open_run, status)
         raise
 
 
-def begin(client: Any, tags: Tags, key: str) -> str:
-    """Return a run with status RUNNING: the last one if it has this key and is not finished, or a new one."""
+def start_run(client: Any, tags: Tags, key: str) -> str:
+    """Return the id of a RUNNING run: the latest run if it has this key and is unfinished, otherwise a new run."""
     run_id = find_run(client, tags)
-    last = client.get_run(run_id) if run_id else None
-    if last and last.data.tags.get("key") == key and last.info.status != "FINISHED":
+    previous = client.get_run(run_id) if run_id else None
+    if previous and previous.data.tags.get("key") == key and previous.info.status != "FINISHED":
         client.update_run(run_id, status="RUNNING")
         return str(run_id)
-    if last and last.info.status == "RUNNING":
-        client.set_terminated(run_id, "KILLED")  # no retry continues a run of another key
+    if previous and previous.info.status == "RUNNING":
+        client.set_terminated(run_id, "KILLED")  # a retry continues only a run of its own key
     name = f"{tags['method']} · {tags['task']} · seed {tags['seed']}"
     created = client.create_run(experiment_of(client, tags["preset"]), tags={**tags, "key": key}, run_name=name)
     return str(created.info.run_id)
 
 
-@telling_of_the_database()
+@convert_database_errors()
 @exclusive(COMPLETING)
 def complete_runs(
     layout: Layout,
@@ -261,13 +263,13 @@ def complete_runs(
 ) -> None:
     """Add measurements to the run of each training: metrics of all tasks learned so far, sizes, pictures.
 
-    The method that is measured first completes the base network's run. A joint training has a single run. Values
-    that are already in a run, as after a second evaluation, are not logged again.
+    The method that is measured first completes the run of the base network. A joint training has a single run.
+    Values that a run already has, as after a second evaluation, are not logged again.
     """
     client = connect()
-    last, entry = cells[-1].after, entry_of(method)
-    for task in [last] if entry.together else dict.fromkeys(cell.after for cell in cells):
-        learned = cells[0].after if entry.together else task  # one training, under the first task's name
+    last_task, entry = cells[-1].after, entry_of(method)
+    for task in [last_task] if entry.together else dict.fromkeys(cell.after for cell in cells):
+        learned = cells[0].after if entry.together else task  # a joint training has the first task's name
         run_id = find_run(client, training_tags(layout.scope, seed, method, learned)) or find_run(
             client, training_tags(layout.scope_of(entry.base), seed, entry.base, learned)
         )
@@ -296,10 +298,10 @@ def complete_runs(
             continue
         for picture in sorted((samples / task).glob(f"after-{task}-*.png")):
             run.file(picture, "samples")
-        if task != last:
-            for picture in sorted((samples / task).glob(f"after-{last}-*.png")):
-                run.file(picture, f"samples-after-{last}")
-        run.metrics(changed)  # last: they mark the run as complete, pictures included
+        if task != last_task:
+            for picture in sorted((samples / task).glob(f"after-{last_task}-*.png")):
+                run.file(picture, f"samples-after-{last_task}")
+        run.metrics(changed)  # after the pictures: metrics mark the run as complete
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -75,7 +75,7 @@ def test_the_checksum_is_the_sha256_of_the_raw_predictions(new_study: Callable[.
     study = new_study()
     study.store_untrained(BASE, "shapes")
     network, task = study.networks[BASE, "shapes"].eval(), study.task("shapes")
-    measured = measure(Predictor(network, task).answer, task, study.prepared["shapes"], CPU, 1)
+    measured = measure(Predictor(network, task).predict, task, study.prepared["shapes"], CPU, 1)
     (batch,) = evaluation_batches(study.prepared["shapes"], "val", 2)
     with torch.no_grad():
         scores = network((batch["picture"].float() / 255).contiguous(memory_format=torch.channels_last))

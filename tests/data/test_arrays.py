@@ -40,7 +40,7 @@ def test_what_was_written_is_mapped(tmp_path: Path) -> None:
             "target": hashlib.sha256(prepared.target.tobytes()).hexdigest(),
         },
     }
-    with pytest.raises(DataError, match=r"'test'.*train"):
+    with pytest.raises(DataError, match=r"^test: no picture in this split; use one of \['train"):
         prepared.rows("test")
 
 

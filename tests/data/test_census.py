@@ -39,7 +39,7 @@ def test_harmless_faults_do_not_count_and_are_listed_last() -> None:
     one = counted([1], read=4, faults=faults)
     one.check_annotations(0.25)
     with pytest.raises(
-        DataError, match=r"here: train: 1 of 4 annotations cannot be painted, and 20\.0% may be; .*b\.jpg"
+        DataError, match=r"here: train: 1 of 4 annotations cannot be painted, and the limit is 20\.0%; .*b\.jpg"
     ):
         one.check_annotations(0.2)
     assert [entry["source"] for entry in one.listed("train")] == ["b.jpg", "a.jpg"]
@@ -49,17 +49,17 @@ def test_harmless_faults_do_not_count_and_are_listed_last() -> None:
 def test_only_the_first_faults_are_kept_and_the_others_counted() -> None:
     small, faulty = Fault("a.jpg", "annotation 1", SMALL), Fault("b.jpg", "annotation 2", NO_OUTLINE)
     one = counted([1], read=9000, faults=(*[small] * 8000, *[faulty] * 5))
-    assert len(one.faults) == census.LISTED and one.faults[:6] == [*[faulty] * 5, small]
-    assert len(one.lines()) == census.LISTED + 1
+    assert len(one.faults) == census.MAX_LISTED and one.faults[:6] == [*[faulty] * 5, small]
+    assert len(one.lines()) == census.MAX_LISTED + 1
     assert one.lines()[-1] == "7985 more annotations are faulty, small or clipped"
-    assert one.info()["annotations"]["small"] == 8000 and len(one.listed("train")) == census.LISTED
+    assert one.info()["annotations"]["small"] == 8000 and len(one.listed("train")) == census.MAX_LISTED
 
 
 def test_a_class_outside_the_centred_square_is_named_so() -> None:
     one = Census("here: train", NAMES)
     one.add(np.zeros((2, 2), np.uint8), Labels(np.array([[1, 0, 0, 0], [0, 0, 0, 0]], np.uint8)))
     with pytest.raises(
-        DataError, match=r"pictures whose centred square lacks what is annotated, .*: 'thing' in 1; crop them"
+        DataError, match=r"pictures whose centred square lacks the annotated objects, .*: 'thing' in 1; crop them"
     ):
         one.check_classes(lambda names: "files")
 
@@ -76,7 +76,7 @@ def test_turned_pictures_are_counted_with_their_frame() -> None:
 def test_a_large_split_is_given_up_early(monkeypatch: pytest.MonkeyPatch) -> None:
     one = counted([1], read=3, faults=(Fault("b.jpg", "annotation 2", NO_OUTLINE),) * 3)
     one.check_annotations(0.01, available=200)  # as long as few are known
-    monkeypatch.setattr(census, "TELLING", 3)
+    monkeypatch.setattr(census, "MIN_FAULTY", 3)
     one.check_annotations(0.01, available=300)
     with pytest.raises(DataError, match="at least 3 of 200 annotations"):
         one.check_annotations(0.01, available=200)

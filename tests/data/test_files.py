@@ -14,8 +14,8 @@ def touch(path: Path) -> Path:
     return path
 
 
-def names(root: Path, once: bool = True) -> list[str]:
-    return [path.relative_to(root).as_posix() for path in files_below(root, once)]
+def names(root: Path, unique: bool = True) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in files_below(root, unique)]
 
 
 @pytest.mark.parametrize("target", ["..", ".", "../..", "../photos"])
@@ -41,7 +41,7 @@ def test_a_file_stays_before_its_links_and_of_links_the_nearest(tmp_path: Path) 
     (tmp_path / "set" / "a.jpg").symlink_to("z/deep/a.jpg")
     (tmp_path / "set" / "latest").symlink_to("z/deep")
     assert names(tmp_path / "set") == ["z/deep/a.jpg"]
-    assert names(tmp_path / "set", once=False) == ["a.jpg", "z/deep/a.jpg"]
+    assert names(tmp_path / "set", unique=False) == ["a.jpg", "z/deep/a.jpg"]
     outside = touch(tmp_path / "outside.jpg")
     (tmp_path / "set" / "z" / "link.jpg").symlink_to(outside)
     (tmp_path / "set" / "y.jpg").symlink_to(outside)

@@ -16,7 +16,7 @@ from palimpsest.data.generated import (
     pictures,
 )
 from palimpsest.data.scenes import coco, voc
-from palimpsest.data.scenes.drawing import Drawn, Instance
+from palimpsest.data.scenes.drawing import Instance, Scene
 from palimpsest.errors import DataError
 
 SIZE = 48
@@ -99,9 +99,9 @@ def test_pycocotools_opens_the_annotations(root: Path) -> None:
 def test_polygons_cover_what_is_painted(root: Path) -> None:
     annotations = COCO(str(root / "annotations" / "instances_train2017.json"))
     agreeing = total = 0
-    for image_id, drawn in enumerate(pictures(coco.FAMILY, "train2017", 12, SIZE, seed=0), start=1):
-        categories = np.array([*(instance.category for instance in drawn.instances), 0])
-        painted = categories[drawn.owner]
+    for image_id, scene in enumerate(pictures(coco.FAMILY, "train2017", 12, SIZE, seed=0), start=1):
+        categories = np.array([*(instance.category for instance in scene.instances), 0])
+        painted = categories[scene.owner]
         inside = maximum_filter(painted, 3) == minimum_filter(painted, 3)  # outlines fall between pixels
         agreeing += int((settled(annotations, image_id) == painted)[inside].sum())
         total += int(inside.sum())
@@ -110,10 +110,10 @@ def test_polygons_cover_what_is_painted(root: Path) -> None:
 
 def test_objects_are_redder_where_the_annotations_say_stop_sign() -> None:
     inside, outside = [], []
-    for drawn in pictures(coco.FAMILY, "train2017", 40, SIZE, seed=0):
-        signs = [rank for rank, instance in enumerate(drawn.instances) if instance.category == 13]
-        redness = drawn.pixels[..., 0].astype(float) - drawn.pixels[..., 1]
-        seen = np.isin(drawn.owner, signs)
+    for scene in pictures(coco.FAMILY, "train2017", 40, SIZE, seed=0):
+        signs = [rank for rank, instance in enumerate(scene.instances) if instance.category == 13]
+        redness = scene.pixels[..., 0].astype(float) - scene.pixels[..., 1]
+        seen = np.isin(scene.owner, signs)
         inside.append(redness[seen])
         outside.append(redness[~seen])
     assert np.concatenate(inside).mean() > np.concatenate(outside).mean() + 30
@@ -145,7 +145,7 @@ def test_voc_label_maps_are_palette_png_of_class_indices_with_a_border(root: Pat
                 [224, 224, 192],
             ]
             found |= set(np.unique(np.asarray(labels)).tolist())
-    assert found <= {0, *voc.FAMILY.things, 255}
+    assert found <= {0, *voc.FAMILY.objects, 255}
     assert {0, 255} < found
 
 
@@ -153,8 +153,8 @@ def test_voc_label_maps_are_palette_png_of_class_indices_with_a_border(root: Pat
 def test_border_of_a_label_map_has_the_width_asked_for(border: int) -> None:
     owner = np.full((1, 12), -1, np.int16)
     owner[:, 6:] = 0
-    drawn = Drawn(np.zeros((1, 12, 3), np.uint8), (Instance(17, ()),), owner)
-    labels = label_map(drawn, border)[0]
+    scene = Scene(np.zeros((1, 12, 3), np.uint8), (Instance(17, ()),), owner)
+    labels = label_map(scene, border)[0]
     assert (labels == 255).sum() == border
     assert labels[0] == 0
     assert labels[-1] == 17
@@ -162,12 +162,12 @@ def test_border_of_a_label_map_has_the_width_asked_for(border: int) -> None:
 
 def test_every_class_occurs_in_both_families() -> None:
     for family, split in ((coco.FAMILY, "train2017"), (voc.FAMILY, "train")):
-        drawn = pictures(family, split, 40, 32, seed=0)
-        assert {instance.category for one in drawn for instance in one.instances} == set(family.things)
+        scenes = pictures(family, split, 40, 32, seed=0)
+        assert {instance.category for scene in scenes for instance in scene.instances} == set(family.objects)
 
 
 def test_some_pictures_hold_no_object() -> None:
-    empty = [not drawn.instances for drawn in pictures(coco.FAMILY, "train2017", 120, 16, seed=0)]
+    empty = [not scene.instances for scene in pictures(coco.FAMILY, "train2017", 120, 16, seed=0)]
     assert 0 < sum(empty) < 20
 
 

@@ -176,7 +176,7 @@ def test_the_manifest_tells_copies_apart_without_reading_files_again(tmp_path: P
         for path in (tmp_path / "raw").rglob("*.png")
     }
     (tmp_path / "manifest.json").write_text(json.dumps({"files": files}))
-    told = r"val from 'val': there are no pictures that no other split has \(all 1 are in an earlier split too\); "
+    told = r"val from 'val': no pictures \(all 1 are also in an earlier split\); "
     with pytest.raises(DataError, match=told):
         prepared_from(
             CocoFolder(tmp_path / "raw"),
@@ -220,7 +220,7 @@ def test_a_named_pipe_that_annotations_list_is_broken_and_not_waited_for(tmp_pat
     os.mkfifo(tmp_path / "raw/train2017/pipe.png")
     dataset = coco(tmp_path / "raw", {"train": ["a.png", "pipe.png"]})
     after = prepared_from(dataset, tmp_path / "task", None, share=0.5, splits={"train": ("train", None)})
-    assert "pipe.png: no regular file" in after.info["left_out"][0]["reason"]
+    assert "pipe.png: not a regular file" in after.info["left_out"][0]["reason"]
 
 
 def test_a_picture_above_the_limit_is_broken(tmp_path: Path) -> None:
@@ -235,8 +235,8 @@ def test_a_picture_above_the_limit_is_broken(tmp_path: Path) -> None:
         limits=Limits(0.001),
     )
     assert after.info["left_out"][0]["reason"] == (
-        "train2017/1.png: 40×30 pixels are 0.0012 megapixels, and 0.001 may be; scale the picture down or raise "
-        "pictures.max_megapixels"
+        "train2017/1.png: 40×30 pixels are 0.0012 megapixels, and the limit is 0.001; scale the picture down or "
+        "raise pictures.max_megapixels"
     )
 
 

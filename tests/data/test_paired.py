@@ -55,8 +55,8 @@ def test_half_a_pair_and_two_of_a_name_are_faults(tmp_path: Path) -> None:
         save(tmp_path / "train" / name, "red")
     faults = [record.fault for record in PairedFolder(tmp_path).records("train")]
     assert faults == [
-        "there is no target of this name",
-        "there is no input of this name",
+        "no target has this name",
+        "no input has this name",
         "one name for several pictures: c.bmp, c.png",
     ]
 
@@ -75,7 +75,7 @@ def test_both_halves_in_one_file(tmp_path: Path, halves: str) -> None:
 def test_an_odd_width_has_no_halves(tmp_path: Path) -> None:
     joint(tmp_path / "train" / "odd.png", width=7)
     data = PairedFolder(tmp_path)
-    with pytest.raises(DataError, match=r"odd\.png: 7 pixels wide"):
+    with pytest.raises(DataError, match=r"odd\.png: a width of 7 pixels"):
         data.pair(data.records("train")[0])
 
 
@@ -98,8 +98,8 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     data = PairedFolder(tmp_path)
     for split, message in (
         ("val", "no folder of the split 'val', only of train; add one$"),
-        ("train", "train/input: no folder of targets belongs to it; add one of the same form"),
-        ("unlabeled", "no split 'unlabeled', only train, val, test"),
+        ("train", "train/input: has no folder of targets beside it; add one of the same form"),
+        ("unlabeled", "no split 'unlabeled'; use one of train, val, test"),
     ):
         with pytest.raises(DataError, match=message):
             data.records(split)
@@ -140,7 +140,9 @@ def test_where_all_names_are_val_one_is_train(tmp_path: Path) -> None:
 def test_one_pair_alone_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "input/a.png", "red")
     save(tmp_path / "target/a.png", "blue")
-    told = r"one usable pair, input/a\.png, but train and val need one each; add pairs, or folders train and val"
+    told = (
+        r"only one usable pair, input/a\.png, but train and val need one each; add pairs, or folders train and val"
+    )
     with pytest.raises(DataError, match=told):
         PairedFolder(tmp_path).records("train")
 
@@ -192,7 +194,7 @@ def test_names_that_tell_input_from_target_are_refused(tmp_path: Path, one: str,
     for number in range(3):
         for form in (one, other):
             joint(tmp_path / f"{form.format(number)}.png")
-    told = f"names as {one.format(0)} and {other.format(0)} tell input from target; move them into two folders"
+    told = f"names such as {one.format(0)} and {other.format(0)} denote input and target; move them into"
     with pytest.raises(DataError, match=re.escape(told)):
         PairedFolder(tmp_path).records("train")
 
@@ -219,7 +221,7 @@ def plain(path: Path, seed: int, size: tuple[int, int] = (96, 64)) -> None:
 def test_plain_pictures_are_no_pairs(tmp_path: Path, size: tuple[int, int], told: str) -> None:
     for number in range(4):
         plain(tmp_path / "train" / f"{number}.png", number, size)
-    ends = ", so that input and target would be two parts of one picture; put inputs and targets into folders"
+    ends = ", so the files are probably not pairs; put inputs and targets into folders"
     with pytest.raises(DataError, match=f"train: {told}.*{ends}"):
         PairedFolder(tmp_path).records("train")
     assert len(PairedFolder(tmp_path, layout="side-by-side").records("train")) == 4
@@ -230,7 +232,7 @@ def test_a_single_file_taller_than_wide_is_broken(tmp_path: Path) -> None:
         joint(tmp_path / "train" / f"{number}.png")
     plain(tmp_path / "train" / "3.png", 3, (4, 8))
     data = PairedFolder(tmp_path)
-    with pytest.raises(DataError, match=r"3\.png: 4×8 pixels, taller than wide: no two halves side by side; "):
+    with pytest.raises(DataError, match=r"3\.png: 4×8 pixels, taller than wide, cannot be two halves side by "):
         data.pair(data.records("train")[3])
 
 
@@ -247,8 +249,8 @@ def turned(path: Path, size: tuple[int, int], orientation: int) -> None:
     [
         ((8, 4), 6, (4, 8), 1, "fits"),  # the target was made from what is shown
         ((8, 4), 6, (16, 8), 6, "fits"),
-        ((8, 4), 6, (8, 4), 1, "only without turning"),
-        ((8, 4), 1, (8, 4), 8, "only without turning"),
+        ((8, 4), 6, (8, 4), 1, "only without rotation"),
+        ((8, 4), 1, (8, 4), 8, "only without rotation"),
         ((8, 4), 3, (8, 4), 1, "noted"),
         ((8, 8), 6, (8, 8), 1, "noted"),
         ((8, 4), 6, (8, 4), 8, "noted"),
@@ -267,12 +269,12 @@ def test_an_orientation_of_one_picture_alone(
     turned(tmp_path / "train/target/a.jpg", target_size, target_orientation)
     data = PairedFolder(tmp_path)
     (record,) = data.records("train")
-    if outcome in ("only without turning", "shape"):
+    if outcome in ("only without rotation", "shape"):
         told = (
             f"a.jpg: EXIF orientation {orientation}, its target has {target_orientation}, and the shapes fit only "
-            "without turning; remove the orientation, or give both the same one"
+            "without rotation; remove the orientations, or make them equal"
             if outcome != "shape"
-            else "a.jpg: 4×8 pixels, but its target is 9×9"
+            else "a.jpg: 4×8 pixels, but its target has 9×9"
         )
         with pytest.raises(DataError, match=told):
             data.pair(record)
@@ -282,8 +284,8 @@ def test_an_orientation_of_one_picture_alone(
     assert findings.info.get("orientation_in_one") == (["train/input/a.jpg"] if outcome == "noted" else None)
     if outcome == "noted":
         assert findings.lines[-1] == (
-            "EXIF orientation in one picture of a pair alone, and shapes that do not show whether it holds: 1; "
-            "look at train/input/a.jpg"
+            "pairs in which only one picture has an EXIF orientation, and whose shapes do not show whether it is "
+            "correct: 1; look at train/input/a.jpg"
         )
 
 
@@ -355,7 +357,7 @@ def test_each_half_of_a_joint_file_has_its_own_range(tmp_path: Path, side: Halve
 def test_a_range_is_refused_for_joint_files_of_8_bits(tmp_path: Path) -> None:
     joint(tmp_path / "a.png")
     data = PairedFolder(tmp_path, layout="side-by-side", target_range=(0, 3000))
-    with pytest.raises(DataError, match=r"8 bits a channel .*, but target_range is for grey pictures of 16 bits"):
+    with pytest.raises(DataError, match=r"8 bits per channel .*, but target_range is for grey pictures of 16 bits"):
         data.pair(Record("a.png", tmp_path / "a.png", "a"))
 
 
@@ -377,6 +379,6 @@ def test_splits_beside_other_folders_count_and_the_log_names_the_others(tmp_path
     data = PairedFolder(tmp_path)
     found = [record.source for split in ("train", "val") for record in data.records(split)]
     assert found == ["images/train2017/a.png", "images/val2017/b.png"]
-    assert "images: passed over beside the splits train2017, val2017: 2 (extra, example.png)" in (
+    assert "images: ignored beside the splits train2017, val2017: 2 (extra, example.png)" in (
         data.take_findings().lines
     )

@@ -253,8 +253,8 @@ def test_a_large_picture_is_bound_by_the_setting_and_not_by_pillow(tmp_path: Pat
     assert read_frame(tmp_path / "large.png") == Frame(20000, 20000)
     (tmp_path / "larger.png").write_bytes(png_header(30000, 20000))
     told = (
-        r"larger\.png: 30000×20000 pixels are 600 megapixels, and 500 may be; scale the picture down or raise "
-        r"pictures\.max_megapixels$"
+        r"larger\.png: 30000×20000 pixels are 600 megapixels, and the limit is 500; scale the picture down or "
+        r"raise pictures\.max_megapixels$"
     )
     for read in (read_picture, lambda path: read_scaled(path, 8)):
         with pytest.raises(DataError, match=told):
@@ -273,7 +273,7 @@ def test_a_png_with_a_long_history_is_read(tmp_path: Path) -> None:
 def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     for path in (tmp_path / "pipe.jpg", Path("/dev/null"), tmp_path):
-        with pytest.raises(DataError, match=f"{path}: no regular file; put a picture file in its place"):
+        with pytest.raises(DataError, match=f"{path}: not a regular file; replace it by a picture"):
             read_picture(path)
 
 

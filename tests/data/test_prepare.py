@@ -15,7 +15,7 @@ from palimpsest.data.manifest import write_manifest
 from palimpsest.data.paired import PairedFolder
 from palimpsest.data.pictures import Frame, Pixels, Record, is_grey
 from palimpsest.data.prepare import prepare
-from palimpsest.data.reader import DatasetReader, Form, Sample, labelled
+from palimpsest.data.reader import DatasetReader, Form, Sample, labelled_sample
 from palimpsest.data.targets import LABELS, PICTURE
 from palimpsest.data.voc import GROUPS, VocFolder
 from palimpsest.errors import DataError, SettingsError
@@ -45,7 +45,7 @@ class Folder(DatasetReader):
         return [Record(path.name, path, path.stem) for path in paths] if split != "none" else []
 
     def read(self, record: Record, form: Form) -> Sample:
-        return labelled(record, form, self.read_labels)
+        return labelled_sample(record, form, self.read_labels)
 
     def read_labels(self, record: Record, class_of: Mapping[str, int], other: int, frame: Frame) -> Labels:
         labels = np.zeros((8, 12), np.uint8)
@@ -102,7 +102,7 @@ def test_what_is_refused_or_broken_is_replaced_counted_and_listed(tmp_path: Path
 def test_above_the_share_broken_pictures_stop_and_leave_nothing(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     data = Folder(tmp_path / "raw", 100, broken=(7, 8))
-    told = r"2 of 100 pictures are broken, and 1\.0% may be; .*broken_share: .*007\.png.*008\.png"
+    told = r"2 of 100 pictures are broken, and the limit is 1\.0%; .*broken_share: .*007\.png.*008\.png"
     with pytest.raises(DataError, match=told):
         prepare(data, tmp_path / "task", {"train": ("all", None)}, Form(4), refuse=accept, log=print)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
@@ -184,7 +184,7 @@ def test_pairs_are_resized_alike_and_must_have_one_shape(tmp_path: Path) -> None
     )
     prepared = Prepared.open(tmp_path / "task")
     assert prepared.target is not None and prepared.target[0, 0, 0].tolist() == [0, 0, 255]
-    assert prepared.info["left_out"][0]["reason"].endswith("b.png: 8×4 pixels, but its target is 30×8")
+    assert prepared.info["left_out"][0]["reason"].endswith("but its target has 30×8; give both one aspect ratio")
 
 
 def test_names_that_are_not_utf_8_are_read_and_listed_with_escapes(tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ def test_without_classes_each_category_is_one() -> None:
         ({"a": ["cta"]}, r"classes\.a: .*'cta'; did you mean 'cat'\?"),
         ({"a": ["Person"]}, "did you mean 'person'"),
         ({"a": ["qqqqqq"]}, "there are aeroplane, animal, "),
-        ({"a": ["animal"], "b": ["cat"]}, r"classes\.b: 'cat' is in 'a' already"),
+        ({"a": ["animal"], "b": ["cat"]}, r"classes\.b: 'cat' is already in 'a'; remove one"),
     ],
 )
 def test_impossible_classes_are_refused(classes: dict[str, list[str]], message: str) -> None:
@@ -289,7 +289,7 @@ def test_all_are_broken_where_all_are(tmp_path: Path) -> None:
 def test_so_many_are_looked_at_before_broken_ones_end_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("palimpsest.data.selection.ENOUGH", 10)
+    monkeypatch.setattr("palimpsest.data.selection.MIN_EXAMINED", 10)
     (tmp_path / "raw").mkdir()
     data = Folder(tmp_path / "raw", 40, broken=tuple(range(20)))
     with pytest.raises(DataError, match="10 of the first 10 pictures are broken, "):

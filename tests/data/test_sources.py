@@ -104,7 +104,7 @@ def test_classes_gather_categories_and_the_others_are_what_the_settings_say(
     dataset = open_dataset(VOC, tmp_path)
     found = classes_of("a", preparation(VOC, {"water": ["boat"], "meadow": ["sheep", "cow"]}, others), dataset)
     assert found is not None
-    assert found.names == ("background", "water", "meadow") and found.other == label
+    assert found.names == ("background", "water", "meadow") and found.other_label == label
     assert found.class_of == {"boat": 1, "sheep": 2, "cow": 2}
     with pytest.raises(SettingsError, match=r"tasks\.mine\.classes\.meadow: .*did you mean 'sheep'"):
         classes_of("mine", preparation(VOC, {"meadow": ["sheeep"]}, others), dataset)

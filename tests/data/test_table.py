@@ -107,7 +107,7 @@ def test_pictures_and_values_are_read_as_the_task_needs_them(root: Path) -> None
     target = data.read(record, Form(4, VALUES)).target
     assert target is not None and target.shape == (4, 4, 1) and target.dtype == np.float32 and target[0, 0] == 300
     Image.new("RGB", (8, 12)).save(root / "one.x", "PNG")
-    with pytest.raises(DataError, match=r"one\.x: 8×12 pixels, but its picture is 12×8"):
+    with pytest.raises(DataError, match=r"one\.x: 8×12 pixels, but its picture has 12×8"):
         data.read(record, Form(4, PICTURE))
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from palimpsest.data.arrays import Prepared, write_prepared
 from palimpsest.data.paired import PairedFolder
-from palimpsest.data.pictures import USUAL, Limits
+from palimpsest.data.pictures import DEFAULT_LIMITS, Limits
 from palimpsest.data.prepare import prepare
 from palimpsest.data.reader import Form, ValueScale
 from palimpsest.data.targets import VALUES
@@ -23,21 +23,21 @@ NUMBERS = np.array([[0, 1, 256], [4000, 10000, 65535]])
 
 def test_numbers_of_a_16_bit_picture_are_read_as_stored(tmp_path: Path) -> None:
     Image.fromarray(NUMBERS.astype(np.uint16)).save(tmp_path / "a.png")
-    assert np.array_equal(read_numbers(tmp_path / "a.png", USUAL), NUMBERS)
+    assert np.array_equal(read_numbers(tmp_path / "a.png", DEFAULT_LIMITS), NUMBERS)
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (1, 2, 3), (2, 3, 1)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint16])
 def test_numbers_of_an_array_are_read_as_stored(tmp_path: Path, shape: tuple[int, ...], dtype: Any) -> None:
     np.save(tmp_path / "a.npy", NUMBERS.astype(dtype).reshape(shape))
-    assert np.array_equal(read_numbers(tmp_path / "a.npy", USUAL), NUMBERS)
+    assert np.array_equal(read_numbers(tmp_path / "a.npy", DEFAULT_LIMITS), NUMBERS)
 
 
 def test_a_target_is_turned_by_its_own_orientation(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(NUMBERS.astype(np.uint16)).save(tmp_path / "a.png", exif=exif)
-    assert np.array_equal(read_numbers(tmp_path / "a.png", USUAL), np.rot90(NUMBERS, -1))
+    assert np.array_equal(read_numbers(tmp_path / "a.png", DEFAULT_LIMITS), np.rot90(NUMBERS, -1))
 
 
 def test_files_without_one_number_a_pixel_are_refused_by_name(tmp_path: Path) -> None:
@@ -46,8 +46,8 @@ def test_files_without_one_number_a_pixel_are_refused_by_name(tmp_path: Path) ->
     np.save(tmp_path / "large.npy", np.zeros((20, 30)))
     (tmp_path / "empty.npy").write_bytes(b"")
     for name, message in (
-        ("colour.png", "RGB has several numbers a pixel"),
-        ("many.npy", r"float64 \(2, 3, 4\), but one number a pixel is needed"),
+        ("colour.png", "RGB has several numbers per pixel"),
+        ("many.npy", r"expected one number per pixel, found float64 \(2, 3, 4\); save"),
         ("large.npy", "megapixels"),
         ("empty.npy", "cannot be read"),
         ("absent.npy", "no such file"),
@@ -110,7 +110,7 @@ def test_a_target_of_another_shape_than_its_picture_is_broken(tmp_path: Path) ->
     data = pairs(tmp_path / "raw", {"a": 1000})
     Image.fromarray(np.full((12, 8), 7, np.uint16)).save(tmp_path / "raw/train/target/a.png")
     (record,) = data.records("train")
-    with pytest.raises(DataError, match=r"target/a\.png: 8×12 pixels, but its picture is 12×8"):
+    with pytest.raises(DataError, match=r"target/a\.png: 8×12 pixels, but its picture has 12×8; make the ratios"):
         data.read(record, Form(4, VALUES))
 
 
@@ -119,7 +119,9 @@ def test_damaged_arrays_of_values_are_refused(tmp_path: Path) -> None:
         rows.add("train", "a", np.zeros((2, 2, 3), np.uint8), np.full((2, 2, 1), math.nan, np.float32))
     assert np.isnan(Prepared.open(tmp_path / "task").target).all()  # type: ignore[arg-type]
     np.save(tmp_path / "task" / "target.npy", np.zeros((1, 2, 2, 1), np.float64))
-    with pytest.raises(DataError, match=r"target\.npy: float64 \(1, 2, 2, 1\), not float32 values"):
+    with pytest.raises(
+        DataError, match=r"target\.npy: expected float32 values, found float64 \(1, 2, 2, 1\); prepare"
+    ):
         Prepared.open(tmp_path / "task")
 
 

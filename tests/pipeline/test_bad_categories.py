@@ -35,7 +35,7 @@ def test_a_placeholder_stands_for_the_members_of_the_supercategory() -> None:
     write_params({"car": ["cars"]})
     write_coco(categories=ROBOFLOW)
     assert prepared().info["labels"]["train"]["classes"]["car"] == 0.25
-    note = "tasks.shapes.classes.car: the category 'cars' has no annotations; its name stands for 'car'"
+    note = "tasks.shapes.classes.car: the category 'cars' has no annotations; its name means 'car'"
     assert note in log()
 
 
@@ -117,8 +117,8 @@ def test_a_category_that_differs_by_capitals_alone_and_is_in_no_class_is_refused
     write_coco(categories=categories, split="train")
     write_coco(lambda number: annotated(number, category_id=2), categories, split="val")
     assert refusal(capsys) == (
-        "tasks.shapes.classes.thing: 'thing' is listed, but 8 annotations are of 'Thing', which differs by "
-        "capitals, spaces, _ or - alone; list both, or rename one in the data set"
+        "tasks.shapes.classes.thing: 'thing' is listed, but 8 annotations are of 'Thing', which differs only in "
+        "capitals, spaces, _ or -; list both, or rename one in the data set"
     )
     write_params({"thing": ["thing", "Thing"]})
     assert prepared().info["labels"]["val"]["classes"]["thing"] == 0.25

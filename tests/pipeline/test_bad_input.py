@@ -139,42 +139,42 @@ DAMAGES: dict[str, tuple[str, Callable[[], object], str]] = {
     "another size in the JSON": (
         "shapes",
         lambda: edit_index(lambda content: content["images"][0].update(width=640)),
-        ONE_BROKEN + f"{FIRST}: its annotations are for 640×40 pixels, the picture is 53×40",
+        ONE_BROKEN + f"{FIRST}: its annotations are for 640×40 pixels, the picture has 53×40",
     ),
     "category not in the table": (
         "shapes",
         lambda: edit_index(lambda content: content["annotations"][0].update(category_id=99)),
-        ONE_BROKEN + f"{FIRST}: annotation 100 is of a category that is not listed",
+        ONE_BROKEN + f"{FIRST}: annotation 100 has an unknown category",
     ),
     "annotation without picture": (
         "shapes",
         lambda: edit_index(lambda content: content["annotations"][0].update(image_id=77)),
-        r"1 of 5 pictures are broken.*\(id 77\)|77: 1 × annotated, but no picture has the id 77",
+        r"1 of 5 pictures are broken.*\(id 77\)|77: 1 annotations, but no picture has the id 77",
     ),
     "duplicated picture id": (
         "shapes",
         lambda: edit_index(lambda content: content["images"][1].update(id=1)),
-        f"pictures are broken.*{FIRST}: the id 1 has several pictures: {FIRST.name}, 000000000002.jpg",
+        f"pictures are broken.*{FIRST}: the id 1 belongs to several pictures: {FIRST.name}, 000000000002.jpg",
     ),
     "JSON cut off": (
         "shapes",
         lambda: cut(INDEX),
-        f"{INDEX}: not an annotation file of COCO; mend it or fetch it again: ",
+        rf"{INDEX}: not an annotation file of COCO \(.*\); correct it or fetch it again",
     ),
     "entry without id": (
         "shapes",
         lambda: edit_index(lambda content: content["images"][2].pop("id")),
-        rf"{INDEX}: not an annotation file of COCO; mend it or fetch it again: images\[2\]: no 'id'",
+        rf"{INDEX}: not an annotation file of COCO \(images\[2\]: 'id' is missing\); correct it",
     ),
     "empty split": (
         "shapes",
         lambda: edit_index(lambda content: (content["images"].clear(), content["annotations"].clear())),
-        "coco: train from 'train': there are no pictures .*; change the task's splits or images",
+        "coco: train from 'train': no pictures .*; change the task's splits or images",
     ),
     "empty list of names": (
         "maps",
         lambda: (DEVKIT / "ImageSets/Segmentation/val.txt").write_text("\n"),
-        "voc: val from 'val': there are no pictures .*; change the task's splits or images",
+        "voc: val from 'val': no pictures .*; change the task's splits or images",
     ),
     "label 200": (
         "maps",
@@ -184,7 +184,7 @@ DAMAGES: dict[str, tuple[str, Callable[[], object], str]] = {
     "map of another size": (
         "maps",
         lambda: repaint(lambda labels: labels[:-3]),
-        rf"1 of 4 .*{MAPS}/\S+: the labels are 40×49 pixels, the picture is 40×52",
+        rf"1 of 4 .*{MAPS}/\S+: the label map has 40×49 pixels, the picture has 40×52",
     ),
     "category that the data set lacks": (
         "shapes",
@@ -230,7 +230,7 @@ SETTINGS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "task named twice": (
         lambda: edit_params(lambda content: content["sequence"].append("maps")),
-        "sequence: one stands twice in ['shapes', 'maps', 'gogh', 'maps']",
+        "sequence: duplicate entry 'maps'; remove one",
     ),
     "width of 0": (
         lambda: edit_params(lambda content: content["network"].update(width=0)),
@@ -242,7 +242,8 @@ SETTINGS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "no YAML": (
         lambda: Path("params.yaml").write_text("preset: mine\ndefaults: [\n"),
-        "params.yaml, line 3: is not valid YAML (expected the node content, but found '<stream end>')",
+        "params.yaml, line 3: is not valid YAML (expected the node content, but found '<stream end>'); "
+        "correct the file",
     ),
 }
 

@@ -110,7 +110,7 @@ NOTHING: dict[str, tuple[Any, str]] = {
     "points on a line": ([[16, 16, 32, 32, 48, 48]], "all points lie on one line, which encloses no pixel"),
     "shares": (
         [[0.25, 0.25, 0.75, 0.25, 0.75, 0.75, 0.25, 0.75]],
-        "all coordinates lie between 0 and 1: shares of the picture instead of pixels?",
+        "all coordinates lie between 0 and 1: fractions of the picture instead of pixels?",
     ),
     "percent": (
         [[25, 25, 75, 25, 75, 75, 25, 75]],
@@ -135,8 +135,8 @@ def test_annotations_that_paint_nothing_are_refused(
     write_coco(lambda number: annotated(number, segmentation if number % every == 0 else [SQ]))
     line = refusal(capsys)
     first = "; ".join(f"train2017/{n}.jpg: annotation {n}: {reason}" for n in (every, 2 * every, 3 * every))
-    start = f"mine: train from 'train': {8 // every} of 8 annotations cannot be painted, and 1.0% may be; "
-    assert line == f"{start}mend or remove them, or raise pictures.broken_share: {first}"
+    start = f"mine: train from 'train': {8 // every} of 8 annotations cannot be painted, and the limit is 1.0%; "
+    assert line == f"{start}correct or remove them, or raise pictures.broken_share: {first}"
 
 
 def test_up_to_the_share_they_are_counted_listed_and_logged() -> None:
@@ -204,7 +204,7 @@ def test_a_class_of_crowd_regions_alone_is_refused(capsys: pytest.CaptureFixture
     write_coco(lambda number: annotated(number, mask, iscrowd=1))
     assert refusal(capsys) == (
         "mine: train from 'train': no pixel is of the class 'thing'; found instead: background 0.00%, thing 0.00%, "
-        "ignored (255) 100.00%; annotations of these pictures: 8 × 'thing', 8 of them crowd (iscrowd: 1); crowd "
+        "ignored (255) 100.00%; annotations of these pictures: 8 × 'thing', including 8 crowd (iscrowd: 1); crowd "
         "regions are ignored; correct the annotations or the task's classes, or use more pictures"
     )
 
@@ -227,7 +227,7 @@ def test_objects_that_the_crop_cuts_off_are_refused(capsys: pytest.CaptureFixtur
     write_coco(lambda number: annotated(number, [[0, 0, 30, 0, 30, 60, 0, 60]]), size=(192, 64))
     line = refusal(capsys)
     assert "no pixel is of the class 'thing'; found instead: background 100.00%" in line
-    assert "centred square lacks what is annotated, or is too small for it: 'thing' in 8; crop them" in line
+    assert "centred square lacks the annotated objects, or is too small for them: 'thing' in 8; crop them" in line
 
 
 def write_voc(labels: np.ndarray[Any, Any]) -> None:
@@ -251,7 +251,7 @@ def test_voc_maps_of_0_and_255_are_refused(capsys: pytest.CaptureFixture[str]) -
     write_voc(labels)
     assert refusal(capsys) == (
         "mine: train from 'train': no pixel is of the class 'boat'; found instead: background 75.00%, boat 0.00%, "
-        "ignored (255) 25.00%; the maps in VOCdevkit/VOC2012/SegmentationClass hold the values 0 (75.00%), "
+        "ignored (255) 25.00%; the maps in VOCdevkit/VOC2012/SegmentationClass contain the values 0 (75.00%), "
         "255 (25.00%); VOC has 4 for 'boat' and 255 for ignored pixels; correct the annotations or the task's "
         "classes, or use more pictures"
     )

@@ -74,7 +74,7 @@ def test_every_way_is_measured_as_either_task_and_painted(study: Study) -> None:
     assert columns(folder) == 1 + len(ways)
     task = study.task("colour")
     network = study.stored("resblock6").network(task.name)
-    alone = measure(Predictor(network, task).answer, task, study.prepared["colour"], torch.device("cpu"), 0)
+    alone = measure(Predictor(network, task).predict, task, study.prepared["colour"], torch.device("cpu"), 0)
     rows = table[(table.way == "first alone") & (table.task == "colour")]
     assert dict(zip(rows.metric, rows.value, strict=True)) == pytest.approx(alone.metrics)
     made_with = json.loads((folder / "origin.json").read_text())

@@ -113,7 +113,7 @@ def several() -> None:
 REFUSED: dict[str, tuple[Callable[[], None], str]] = {
     "unknown folders": (
         lambda: pairs("photos", "sketches"),
-        "pairs: photos/0.png and sketches/0.png have one name, as input and target in folders of an unknown layout",
+        "pairs: photos/0.png and sketches/0.png have one name, like input and target of an unknown layout",
     ),
     "plain pictures": (
         plain,
@@ -121,7 +121,7 @@ REFUSED: dict[str, tuple[Callable[[], None], str]] = {
     ),
     "several layouts": (
         several,
-        "pairs: several layouts of pairs at once (train/A, train/B, trainA, trainB); leave one and move the others",
+        "pairs: several layouts of pairs (train/A, train/B, trainA, trainB); keep one and move the others",
     ),
     "tests and no val": (
         without_val,
@@ -129,13 +129,13 @@ REFUSED: dict[str, tuple[Callable[[], None], str]] = {
     ),
     "one pair": (
         lambda: pairs("input", "target", 1),
-        "pairs: one usable pair, input/0.png, but train and val need one each; add pairs, or folders train and val",
+        "pairs: only one usable pair, input/0.png, but train and val need one each; add pairs, or folders train",
     ),
     "all broken": (
         lambda: (pairs("trainA", "trainB", 8), [path.write_bytes(b"") for path in Path("pairs/trainA").iterdir()])[
             0
         ],
-        "pairs: train from 'train': 8 of 8 pictures are broken, and 1.0% may be; mend or remove them, or raise",
+        "pairs: train from 'train': 8 of 8 pictures are broken, and the limit is 1.0%; correct them, or raise",
     ),
 }
 

@@ -105,7 +105,7 @@ def test_the_first_task_is_the_base_network_unless_a_method_goes_on_with_it(new_
 )
 def test_the_files_that_a_training_starts_from(new_study: NewStudy, method: str, needed: list[str]) -> None:
     stored = new_study().stored(method)
-    assert stored.task_files.needed("colour") == [stored.path(name) for name in needed]
+    assert stored.task_files.starting_files("colour") == [stored.path(name) for name in needed]
 
 
 @pytest.mark.parametrize("method", ["decoder", "piggyback"])

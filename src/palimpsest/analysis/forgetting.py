@@ -51,7 +51,7 @@ def forgetting_matrix(
             switcher.switch(task.name)
         for task in learned:
             predictor = Predictor(switcher.switch(task.name), task)
-            measured = measure(predictor.answer, task, prepared[task.name], device, samples)
+            measured = measure(predictor.predict, task, prepared[task.name], device, samples)
             log.info("%s after %s: %s", task.name, after.name, headline(measured.metrics))
             yield Cell(task.name, after.name, measured)
 

@@ -1,12 +1,12 @@
-"""Prepared arrays: one folder per task, written once and memory-mapped ever after.
+"""Prepared arrays: one folder per task, written once and then memory-mapped.
 
     picture.npy   uint8 (N, S, S, 3) RGB
-    target.npy    in one of the forms of `palimpsest.data.targets`; not every task has one
-    index.csv     row,source,split: the file each row is from, relative to the data set's folder
-    info.json     sizes, classes, pictures and shares of the classes per split, what was left out or not painted
-                  and why, and SHA-256 of the arrays
+    target.npy    in a form of `palimpsest.data.targets`, for tasks with targets
+    index.csv     row,source,split: the source file of each row, relative to the folder of the data set
+    info.json     sizes, classes, counts of pictures and fractions of the classes per split, excluded pictures and
+                  annotations with the reasons, and SHA-256 of the arrays
 
-The same pictures and settings give the same bytes: no dates, no absolute paths.
+The files contain no dates and no absolute paths, so equal pictures and settings give equal bytes.
 """
 
 import csv
@@ -35,13 +35,13 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Prepared:
-    """The prepared arrays of one task, memory-mapped and read-only."""
+    """Prepared arrays of one task, memory-mapped and read-only."""
 
     picture: Pixels
     """(N, S, S, 3) RGB."""
 
     target: Array | None
-    """In the form of `form`, where the task has a target."""
+    """Targets in the form `form`; None for tasks without targets."""
 
     sources: tuple[str, ...]
     splits: tuple[str, ...]
@@ -51,7 +51,7 @@ class Prepared:
 
     @property
     def form(self) -> Target | None:
-        """Form of the target: the one of its dtype and channels."""
+        """Form of the target, by its dtype and channels."""
         if self.target is None:
             return None
         dtype, channels = self.target.dtype.name, self.target.shape[3] if self.target.ndim == 4 else None
@@ -62,66 +62,70 @@ class Prepared:
         """Map the arrays that `write_prepared` wrote.
 
         Raises:
-            DataError: a file is missing, damaged or does not fit the others.
+            DataError: a file is missing or damaged, or the files do not belong together.
         """
         folder = Path(folder)
         picture = _mapped(folder / "picture.npy")
         _check_form(folder / "picture.npy", picture, PICTURE)
         target = _mapped(folder / "target.npy") if (folder / "target.npy").exists() else None
-        index, facts = folder / "index.csv", folder / "info.json"
+        index_path, info_path = folder / "index.csv", folder / "info.json"
         try:
-            with index.open(encoding="utf-8", newline="") as lines:
+            with index_path.open(encoding="utf-8", newline="") as lines:
                 rows = list(csv.DictReader(lines))
             sources, splits = (tuple(row[column] for row in rows) for column in ("source", "split"))
-            content = facts.read_bytes()
+            content = info_path.read_bytes()
             info: dict[str, Any] = json.loads(content)
         except FileNotFoundError as error:
             raise DataError(f"{error.filename}: no such file; prepare the task again") from None
         except (OSError, ValueError, KeyError, csv.Error) as error:
-            raise DataError(f"{folder}: index.csv or info.json is damaged: {error}; prepare again") from error
+            raise DataError(
+                f"{folder}: index.csv or info.json is damaged ({error}); prepare the task again"
+            ) from error
         if target is not None and info.get("target") is not None:
             _check_form(folder / "target.npy", target, TARGETS.get(info["target"]))
         lengths = {"index.csv": len(rows), "picture.npy": len(picture)}
         if target is not None:
             lengths["target.npy"] = len(target)
         if len({*lengths.values()}) > 1 or (info.get("target") is None) != (target is None):
-            found = ", ".join(f"{name} {length}" for name, length in lengths.items())
-            raise DataError(f"{folder}: files that do not belong together ({found} rows); prepare again")
+            counts = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            raise DataError(f"{folder}: files do not belong together ({counts} rows); prepare the task again")
         return cls(picture, target, sources, splits, info, hashlib.sha256(content).hexdigest())
 
     def counts(self) -> dict[str, float]:
-        """Return the pictures per split, those left out, the shares of classes, and the faulty annotations."""
+        """Return counts of used and excluded pictures, annotations and classes, by split."""
         counts: dict[str, float] = {}
         for split, pictures in self.info["splits"].items():
-            counts |= {f"pictures/{split}/{what}": number for what, number in pictures.items() if what != "from"}
+            counts |= {f"pictures/{split}/{name}": number for name, number in pictures.items() if name != "from"}
         for split, labels in self.info.get("labels", {}).items():
             counts |= {f"classes/{split}/{name}": share for name, share in labels["classes"].items()}
-            counts |= {f"annotations/{split}/{what}": n for what, n in labels.get("annotations", {}).items()}
+            counts |= {
+                f"annotations/{split}/{name}": number for name, number in labels.get("annotations", {}).items()
+            }
             counts[f"ignored/{split}"] = labels["ignored"]
         for split, values in self.info.get("values", {}).items():
-            counts |= {f"values/{split}/{what}": number for what, number in values.items()}
+            counts |= {f"values/{split}/{name}": number for name, number in values.items()}
         return counts
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the rows of ``train`` or ``val``, ascending.
 
         Raises:
-            DataError: no picture is in this split.
+            DataError: the split has no picture.
         """
         rows = np.flatnonzero(np.array(self.splits) == split)
         if not rows.size:
-            raise DataError(f"no picture in the split {split!r}; there are {sorted({*self.splits})}")
+            raise DataError(f"{split}: no picture in this split; use one of {sorted({*self.splits})}")
         return rows
 
 
 class RowFile:
-    """A ``.npy`` file of rows of one shape, written row by row; its length is known when it is closed.
+    """Writer of a ``.npy`` file, row by row; closing the file writes its length into the header.
 
-    Written and not mapped: on a full disk a write is an error to be told, a mapped page kills the process.
+    The file is not memory-mapped: on a full disk a write raises an error, whereas a mapped page kills the process.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: str = "uint8") -> None:
-        """Open ``path``; rows are of ``shape``."""
+        """Open ``path`` for rows of ``shape``."""
         self._dtype = np.dtype(dtype).newbyteorder("<")
         self._path = path
         self._shape = shape
@@ -143,17 +147,17 @@ class RowFile:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of all rows so far, without the file's header."""
+        """SHA-256 of all rows so far, without the header."""
         return self._sha256.hexdigest()
 
     def __enter__(self) -> Self:
-        """Itself."""
+        """Return the writer itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Completes the header and has the disk confirm the file."""
+        """Complete the header and flush the file to the disk."""
         with writing(self._path), self._file:
             if error is None:
                 self._file.seek(0)
@@ -162,14 +166,14 @@ class RowFile:
                 os.fsync(self._file.fileno())
 
     def _write_header(self) -> None:
-        # numpy leaves room in every header for the first axis to grow, and can be written over in place
+        # NumPy pads the header so that a longer first axis fits; the header can be overwritten in place.
         shape = (self._length, *self._shape)
         npy.write_array_header_1_0(self._file, {"descr": self._dtype.str, "fortran_order": False, "shape": shape})
 
 
 @dataclass
 class Rows:
-    """The arrays of one task while they are written."""
+    """Writer of the arrays of one task."""
 
     picture: RowFile
     target: RowFile | None
@@ -179,7 +183,7 @@ class Rows:
     def add(self, split: str, source: str, picture: Pixels, target: Array | None = None) -> None:
         """Add one photograph, uint8 (S, S, 3), and its target."""
         if (target is None) != (self.target is None):
-            raise ValueError(f"{source}: a target where there is none, or none where there is one")
+            raise ValueError(f"{source}: target {'missing' if target is None else 'unexpected'}")
         self.picture.append(picture)
         if self.target is not None and target is not None:
             self.target.append(target)
@@ -188,12 +192,12 @@ class Rows:
 
 @contextmanager
 def write_prepared(folder: Path, size: int, target: Target | None) -> Iterator[Rows]:
-    """Write a folder of prepared arrays, row by row with `Rows.add`; `Rows.info` is the caller's to fill.
+    """Write a folder of prepared arrays, row by row with `Rows.add`; the caller fills `Rows.info`.
 
-    The folder is never half-done, and what stood there before stays until the end; see `replacing_folder`.
+    The folder replaces an existing one atomically at the end; see `replacing_folder`.
 
     Raises:
-        StorageError: the disk is full or not writable; names the file.
+        StorageError: the disk is full or not writable; the message names the file.
     """
     with replacing_folder(Path(folder)) as partial:
         with RowFile(partial / "picture.npy", (size, size, 3)) as pictures:
@@ -229,14 +233,16 @@ def _mapped(path: Path) -> Array:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; prepare the task first") from None
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: damaged: {error}; prepare the task again") from error
+        raise DataError(f"{path}: is damaged ({error}); prepare the task again") from error
     return array
 
 
 def _check_form(path: Path, array: Array, form: Target | None) -> None:
-    """Raise `DataError` where an array has another dtype or other axes than its form."""
+    """Raise `DataError` if dtype or axes of an array differ from its form."""
     if form is None:
-        raise DataError(f"{path}: a target of an unknown form in info.json; prepare again")
+        raise DataError(f"{path}: info.json has an unknown form of target; prepare the task again")
     axes = (form.channels,) if form.channels else ()
     if array.dtype != form.dtype or array.ndim != 3 + len(axes) or array.shape[3:] != axes:
-        raise DataError(f"{path}: {array.dtype} {array.shape}, not {form.dtype} {form.name}; prepare again")
+        raise DataError(
+            f"{path}: expected {form.dtype} {form.name}, found {array.dtype} {array.shape}; prepare the task again"
+        )

@@ -1,7 +1,7 @@
 """Batches for training and evaluation, from prepared arrays.
 
-A training batch is a pure function of seed and step: order, crop, scale and flip come from a generator seeded with
-both. Resuming therefore needs no generator state, and all methods train a task on the same pictures in the same
+A training batch is a pure function of seed and step, which seed the generator of order, crop, scale and flip. A
+resumed training therefore needs no generator state, and all methods train a task on the same pictures in the same
 order.
 """
 
@@ -33,13 +33,13 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
     seed: int
     rank: int = 0
     world_size: int = 1
-    """Number of devices; each one takes every `world_size`-th picture of the batch."""
+    """Number of devices; each device takes every `world_size`-th picture of the batch."""
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        """Return one batch with sides of `pictures.crop`; picture and target are cut and flipped alike."""
+        """Return one batch with sides of `pictures.crop`; a picture and its target have the same crop and flip."""
         if not 0 <= step < self.steps:
             raise IndexError(step)
         rows = self._rows(step)
@@ -48,35 +48,35 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
         side = int(random.integers(round(self.pictures.smallest_scale * size), size, endpoint=True))
         corners = random.integers(0, size - side, (len(rows), 2), endpoint=True)
         flips = random.random(len(rows)) < 0.5
-        mine = slice(self.rank, None, self.world_size)
-        cuts = list(zip(rows[mine], corners[mine], flips[mine], strict=True))
-        batch = {"picture": resized(cut_out(self.prepared.picture, cuts, side), crop, nearest=False)}
+        device_share = slice(self.rank, None, self.world_size)
+        crops = list(zip(rows[device_share], corners[device_share], flips[device_share], strict=True))
+        batch = {"picture": resized(cropped(self.prepared.picture, crops, side), crop, nearest=False)}
         if self.prepared.target is not None:
             form = self.prepared.form
             nearest = form is not None and form.interpolation == "nearest"
-            batch["target"] = resized(cut_out(self.prepared.target, cuts, side), crop, nearest=nearest)
+            batch["target"] = resized(cropped(self.prepared.target, crops, side), crop, nearest=nearest)
         return batch
 
     def _rows(self, step: int) -> NDArray[np.int64]:
-        """Return the rows of one batch; the training split is passed over again and again, shuffled each time."""
+        """Return the rows of one batch; the training split is repeated, with a new order in each pass."""
         rows = self.prepared.rows("train")
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
-        chosen = [
+        batch_rows = [
             np.random.default_rng([self.seed, ORDER, int(epoch)]).permutation(rows)[
                 positions[positions // len(rows) == epoch] % len(rows)
             ]
             for epoch in np.unique(positions // len(rows))
         ]
-        return np.concatenate(chosen)
+        return np.concatenate(batch_rows)
 
 
-Cut = tuple[np.int64, NDArray[np.int64], np.bool_]
+Crop = tuple[np.int64, NDArray[np.int64], np.bool_]
 
 
-def cut_out(array: Array, cuts: list[Cut], side: int) -> Tensor:
-    """Return square windows of rows, some of them mirrored: (N, side, side) or (N, channels, side, side)."""
+def cropped(array: Array, crops: list[Crop], side: int) -> Tensor:
+    """Return square crops, optionally mirrored: (N, side, side) or (N, channels, side, side)."""
     windows = []
-    for row, (top, left), flip in cuts:
+    for row, (top, left), flip in crops:
         window = array[row, top : top + side, left : left + side]
         windows.append(window[:, ::-1] if flip else window)
     stacked = torch.from_numpy(np.stack(windows))
@@ -84,7 +84,7 @@ def cut_out(array: Array, cuts: list[Cut], side: int) -> Tensor:
 
 
 def resized(batch: Tensor, side: int, nearest: bool) -> Tensor:
-    """Return a batch of squares at another side; with ``nearest`` values are never mixed."""
+    """Resize a batch of squares; with ``nearest``, by nearest neighbour, so that no new values occur."""
     if nearest:
         flat = batch.reshape(len(batch), -1, *batch.shape[-2:])
         squares: Tensor = transforms.resize(flat, [side, side], InterpolationMode.NEAREST_EXACT)
@@ -94,7 +94,7 @@ def resized(batch: Tensor, side: int, nearest: bool) -> Tensor:
 
 
 def training_loader(batches: TrainingBatches, start: int, workers: int) -> Iterator[dict[str, Tensor]]:
-    """Return an iterator over the batches from step `start` on; without workers, this process loads them."""
+    """Return an iterator over the batches from step `start` on; with no workers this process loads them."""
     steps = range(start, len(batches))
     loader: DataLoader[dict[str, Tensor]] = DataLoader(
         batches, batch_size=None, sampler=steps, num_workers=workers, pin_memory=torch.cuda.is_available()
@@ -106,9 +106,9 @@ def evaluation_batches(prepared: Prepared, split: str, batch_size: int) -> Itera
     """Yield every picture of a split once, uncropped and in order."""
     rows = prepared.rows(split)
     for start in range(0, len(rows), batch_size):
-        chosen = rows[start : start + batch_size]
-        batch = {"picture": torch.from_numpy(prepared.picture[chosen]).permute(0, 3, 1, 2)}
+        batch_rows = rows[start : start + batch_size]
+        batch = {"picture": torch.from_numpy(prepared.picture[batch_rows]).permute(0, 3, 1, 2)}
         if prepared.target is not None:
-            target = torch.from_numpy(prepared.target[chosen])
+            target = torch.from_numpy(prepared.target[batch_rows])
             batch["target"] = target.permute(0, 3, 1, 2) if target.ndim == 4 else target
         yield batch

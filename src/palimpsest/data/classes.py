@@ -20,11 +20,11 @@ class Classes:
     class_of: Mapping[str, int]
     """Label by category name."""
 
-    other: int = 0
+    other_label: int = 0
     """Label of pixels of all other categories: 0 background, 255 ignored."""
 
     notes: tuple[str, ...] = ()
-    """Lines for the log: names that could mean several categories, and which of them is read."""
+    """Lines for the log: ambiguous names, and the category that each means."""
 
     def members(self, names: Sequence[str]) -> list[str]:
         """Return the categories of these classes."""
@@ -39,26 +39,31 @@ def class_mapping(
 ) -> tuple[list[str], dict[str, int]]:
     """Return the class names, background first, and the label of each category that belongs to a class.
 
-    ``classes`` lists categories by class; the name of a supercategory stands for all its members; see
-    `members_of`. Without it each category is a class of its own. ``annotated`` counts annotations by category.
+    ``classes`` lists categories by class; the name of a supercategory means all its members (`members_of`). If it
+    is None, each category is a class. ``annotated`` counts annotations by category.
 
     Raises:
-        SettingsError: a name that is no category (with the nearest one that is), a category in two classes,
-            or more than 254 categories.
+        SettingsError: a category is unknown or in two classes, or there are more than 254 classes.
     """
     if classes is None:
         classes, annotated = {name: [name] for name in categories}, None
-    known = sorted({*categories, *categories.values()})
+    known_names = sorted({*categories, *categories.values()})
     names = [BACKGROUND, *classes]
     if len(names) > 255:
-        raise SettingsError(f"classes: {len(classes)} classes, but a label map has room for 254")
+        raise SettingsError(
+            f"classes: {len(classes)} classes, but a label map can hold 254; remove or merge classes"
+        )
     class_of: dict[str, int] = {}
     for label, (name, members) in enumerate(classes.items(), start=1):
         for member in members:
-            belonging, _ = members_of(member, categories, annotated)
-            if not belonging:
-                raise SettingsError(f"classes.{name}: there is no category {member!r}{nearest(member, known)}")
-            for category in belonging:
+            member_categories, _ = members_of(member, categories, annotated)
+            if not member_categories:
+                raise SettingsError(
+                    f"classes.{name}: there is no category {member!r}{nearest(member, known_names)}"
+                )
+            for category in member_categories:
                 if class_of.setdefault(category, label) != label:
-                    raise SettingsError(f"classes.{name}: {category!r} is in {names[class_of[category]]!r} already")
+                    raise SettingsError(
+                        f"classes.{name}: {category!r} is already in {names[class_of[category]]!r}; remove one"
+                    )
     return names, class_of

@@ -18,10 +18,10 @@ from typing import Any, BinaryIO
 import pooch
 import requests
 
-from palimpsest.errors import DataError, unwritten
+from palimpsest.errors import DataError, failure_message
 from palimpsest.storage.atomic import replacing_folder, write_text, writing
 
-COCO = "http://images.cocodataset.org"  # its HTTPS certificate is for another host name
+COCO = "http://images.cocodataset.org"  # the HTTPS certificate is for another host name
 VOC = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012"
 SBD = "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours"
 TORCHVISION = "https://download.pytorch.org/models"
@@ -63,7 +63,7 @@ def fetch(name: str, folder: Path, base_url: str | None = None, pause: float = 1
     `TRIES` attempts in total; the wait is ``pause`` seconds and doubles each time.
 
     Raises:
-        DataError: the name is unknown, the transfer failed, or the checksum is wrong.
+        DataError: the name is unknown, the transfer fails, or the checksum is wrong.
         StorageError: the disk is full or not writable.
     """
     if name not in DOWNLOADS:
@@ -77,7 +77,7 @@ def fetch(name: str, folder: Path, base_url: str | None = None, pause: float = 1
     with writing(path, part):
         path.parent.mkdir(parents=True, exist_ok=True)
         if _transfer(url, part, pause) and not _matches(part, download.checksum):
-            part.unlink()  # the server may have replaced the file between two attempts: download it in one transfer
+            part.unlink()  # the file may have changed on the server between two attempts
             _transfer(url, part, pause)
         try:
             _verify(part, download.checksum, url, "run the same command again, or use another mirror")
@@ -145,7 +145,7 @@ def split_val2017(source: Path, folder: Path) -> None:
                     del part["annotations"]
                 write_text(partial / "annotations" / f"{kind}_{split}.json", json.dumps(part))
     except OSError as error:
-        raise DataError(f"{index}: {error.strerror or error}") from error
+        raise DataError(f"{index}: cannot be read ({error.strerror or error}); unpack the archive again") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{index}: not a COCO annotation file ({error!r}); download it again") from error
 
@@ -172,7 +172,7 @@ def _transfer(url: str, part: Path, pause: float) -> bool:
         else:
             return resumed
         time.sleep(pause * 2 ** (TRIES - 1 - remaining))
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _resume(url: str, file: BinaryIO) -> None:
@@ -207,7 +207,7 @@ def _matches(path: Path, checksum: str) -> bool:
     try:
         actual: str = pooch.file_hash(str(path), alg=algorithm)
     except OSError as error:
-        raise DataError(unwritten(path, error, "read")) from error
+        raise DataError(failure_message(path, error, "read")) from error
     return actual.startswith(expected)
 
 

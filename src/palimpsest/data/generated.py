@@ -1,8 +1,8 @@
 """Generated data sets in the native layouts of MS COCO and Pascal VOC, the data of the `mini` preset.
 
-`palimpsest.data.scenes` draws the pictures; this module writes the files, which the readers of the real data sets
-read unchanged. A picture depends only on seed, split and number: equal seeds give equal bytes, and a larger count
-keeps the existing pictures.
+`palimpsest.data.scenes` draws the pictures, and this module writes the files. The readers of the real data sets
+read them. A picture depends only on seed, split and number: equal seeds give equal bytes, and a larger count keeps
+the existing pictures.
 """
 
 import json
@@ -17,7 +17,7 @@ from PIL import Image
 
 from palimpsest.data.pictures import encoded
 from palimpsest.data.scenes import coco, voc
-from palimpsest.data.scenes.drawing import Drawn, Family, Instance, compose
+from palimpsest.data.scenes.drawing import Family, Instance, Scene, compose
 from palimpsest.data.voc import palette
 from palimpsest.errors import DataError
 from palimpsest.storage.atomic import writing
@@ -48,12 +48,12 @@ def generate_coco(root: Path, images: Mapping[str, int], size: int, seed: int) -
         folder.mkdir(parents=True, exist_ok=True)
         entries: list[dict[str, object]] = []
         annotations: list[dict[str, object]] = []
-        for image_id, drawn in enumerate(pictures(coco.FAMILY, split, count, size, seed), COCO_FIRST_ID[split]):
+        for image_id, scene in enumerate(pictures(coco.FAMILY, split, count, size, seed), COCO_FIRST_ID[split]):
             file_name = f"{image_id:012d}.jpg"
-            save_jpeg(drawn, folder / file_name)
-            height, width = drawn.owner.shape
+            save_jpeg(scene, folder / file_name)
+            height, width = scene.owner.shape
             entries.append({"id": image_id, "file_name": file_name, "width": width, "height": height})
-            annotations += [annotation(instance, image_id, rank) for rank, instance in enumerate(drawn.instances)]
+            annotations += [annotation(instance, image_id, rank) for rank, instance in enumerate(scene.instances)]
         described: dict[str, object] = {
             "info": {"description": "Generated scenes in the layout of COCO 2017"},
             "licenses": [],
@@ -86,28 +86,28 @@ def generate_voc(root: Path, images: Mapping[str, int], size: int, seed: int) ->
     colours = palette().ravel().tolist()
     for split, count in images.items():
         names = [f"{VOC_YEAR[split]}_{number:06d}" for number in range(1, count + 1)]
-        for name, drawn in zip(names, pictures(voc.FAMILY, split, count, size, seed), strict=True):
-            save_jpeg(drawn, devkit / "JPEGImages" / f"{name}.jpg")
-            labels = Image.fromarray(label_map(drawn, max(1, round(size * VOC_BORDER))))
+        for name, scene in zip(names, pictures(voc.FAMILY, split, count, size, seed), strict=True):
+            save_jpeg(scene, devkit / "JPEGImages" / f"{name}.jpg")
+            labels = Image.fromarray(label_map(scene, max(1, round(size * VOC_BORDER))))
             labels.putpalette(colours)
             write(devkit / "SegmentationClass" / f"{name}.png", encoded(labels, ".png"))
         listed = "".join(f"{name}\n" for name in names)
         write(devkit / "ImageSets" / "Segmentation" / f"{split}.txt", listed.encode())
 
 
-def pictures(family: Family, split: str, count: int, size: int, seed: int) -> Iterator[Drawn]:
+def pictures(family: Family, split: str, count: int, size: int, seed: int) -> Iterator[Scene]:
     """Yield the first `count` pictures of a split, each from its own random generator."""
     for number in range(count):
         yield compose(family, size, np.random.default_rng([seed, zlib.crc32(split.encode()), number]))
 
 
-def save_jpeg(drawn: Drawn, path: Path) -> None:
+def save_jpeg(scene: Scene, path: Path) -> None:
     """Write the picture without chroma subsampling, which would blur colours across edges."""
-    write(path, encoded(Image.fromarray(drawn.pixels), path.suffix, quality=92, subsampling=0))
+    write(path, encoded(Image.fromarray(scene.pixels), path.suffix, quality=92, subsampling=0))
 
 
 def write(path: Path, content: bytes | memoryview) -> None:
-    """Write a file of a folder that is renamed into place as a whole."""
+    """Write a file; its folder is renamed into place when complete, so the write need not be atomic."""
     with writing(path):
         path.write_bytes(content)
 
@@ -128,19 +128,19 @@ def annotation(instance: Instance, image_id: int, rank: int) -> dict[str, object
     }
 
 
-def label_map(drawn: Drawn, border: int) -> NDArray[np.uint8]:
+def label_map(scene: Scene, border: int) -> NDArray[np.uint8]:
     """Return the class of each pixel (H, W): 0 for background, 255 on object borders of `border` pixels."""
-    classes = np.array([*(instance.category for instance in drawn.instances), 0], np.uint8)
-    labels = classes[drawn.owner]  # NOBODY is -1 and selects the last entry, background
+    classes = np.array([*(instance.category for instance in scene.instances), 0], np.uint8)
+    labels = classes[scene.owner]  # NOBODY is -1 and selects the last entry, background
     before, after = (border + 1) // 2, border // 2
-    padded = np.pad(drawn.owner, (before, after), mode="edge")
-    around = sliding_window_view(padded, (border + 1, border + 1))
-    labels[around.max(axis=(2, 3)) != around.min(axis=(2, 3))] = 255
+    padded = np.pad(scene.owner, (before, after), mode="edge")
+    windows = sliding_window_view(padded, (border + 1, border + 1))
+    labels[windows.max(axis=(2, 3)) != windows.min(axis=(2, 3))] = 255
     return labels
 
 
-def refuse_unknown(images: Mapping[str, int], known: Mapping[str, int]) -> None:
-    """Raise DataError for a split that the data set does not have."""
+def refuse_unknown(images: Mapping[str, int], splits: Mapping[str, int]) -> None:
+    """Raise `DataError` for a split that the data set does not have."""
     for split in images:
-        if split not in known:
-            raise DataError(f"unknown split '{split}' of a generated data set; choose from {', '.join(known)}")
+        if split not in splits:
+            raise DataError(f"unknown split '{split}' of a generated data set; choose from {', '.join(splits)}")

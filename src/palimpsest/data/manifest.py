@@ -1,4 +1,4 @@
-"""Manifest of a data set: SHA-256 and size of each file, the provenance of all results.
+"""Manifest of a data set: SHA-256 and size of each file, part of the provenance of all results.
 
 JSON, ``{"files": {"<path relative to the root>": {"bytes": …, "sha256": "…"}}}``, sorted by path; the location
 of the root does not matter. An unreadable file, such as a dangling link, has ``null`` for both; the preparation of
@@ -26,7 +26,7 @@ def write_manifest(root: Path, path: Path) -> None:
         DataError: there are no files.
     """
     root, path = Path(root), Path(path)
-    names = {printable(file.relative_to(root).as_posix()): file for file in _below(root, path)}
+    names = {printable(file.relative_to(root).as_posix()): file for file in _listed_files(root, path)}
     if not names:
         raise DataError(f"{root}: contains no files; check the path of the data set")
     ordered = sorted(names)
@@ -82,8 +82,8 @@ class Digests:
         return printable(path.relative_to(self._root).as_posix()) if path.is_relative_to(self._root) else ""
 
 
-def _below(root: Path, manifest: Path) -> list[Path]:
-    files = [file for file in files_below(root, once=False) if file.name.lower() not in JUNK]
+def _listed_files(root: Path, manifest: Path) -> list[Path]:
+    files = [file for file in files_below(root, unique=False) if file.name.lower() not in JUNK]
     return [file for file in files if file.absolute() != manifest.absolute()]
 
 

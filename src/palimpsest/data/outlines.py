@@ -1,4 +1,4 @@
-"""Checks of outlines: annotations that paint nothing, and the unit and the frame that coordinates are given in."""
+"""Checks of outlines: annotations without pixels, unit of the coordinates, and frame of the coordinates."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -10,20 +10,20 @@ import numpy as np
 from palimpsest.data.regions import MALFORMED, Extent, Polygon, Shape, shape_of
 
 REACH_SHARE = 0.1
-"""Share of a side by which an outline may reach out of its picture, and is clipped."""
+"""Fraction of a side by which an outline may exceed its picture; the excess is clipped."""
 
 REACH_PIXELS = 2
-"""The same in pixels, for small pictures: tools round outlines and let them run along the outer edge."""
+"""Minimum of this tolerance in pixels, since tools round outlines and place them on the outer edge."""
 
 FRAME_SHARE = 0.02
-"""Share of a side by which outlines may exceed the frame that they were drawn in, stored or shown."""
+"""Fraction of a side by which outlines may exceed their frame, stored or shown."""
 
 NO_OUTLINE = "no outline: a box alone cannot be painted"
 FOUR_NUMBERS = "no outline, but four numbers: a box or a line cannot be painted"
-TOO_FEW = "fewer than three points: a point or a line cannot be painted"
+TOO_FEW_POINTS = "fewer than three points: a point or a line cannot be painted"
 LINE = "all points lie on one line, which encloses no pixel"
 EMPTY_CODE = "its run-length code covers no pixel"
-SHARES = "all coordinates lie between 0 and 1: shares of the picture instead of pixels?"
+SHARES = "all coordinates lie between 0 and 1: fractions of the picture instead of pixels?"
 PERCENT = "no coordinate of this split exceeds 100, whatever the size of the picture: percent instead of pixels?"
 SMALL = "smaller than a pixel: covers no pixel centre"
 CLIPPED = "clipped at the edge of the picture"
@@ -43,16 +43,16 @@ class Fault:
 
     @property
     def kind(self) -> Kind:
-        """Return the kind; only ``faulty`` ones are limited by `pictures.broken_share`."""
+        """Kind of the fault; `pictures.broken_share` limits only faults of kind ``faulty``."""
         return "small" if self.reason == SMALL else "clipped" if self.reason.startswith(CLIPPED) else "faulty"
 
     def __str__(self) -> str:
-        """Name the picture and the annotation."""
+        """Return picture, annotation and reason."""
         return f"{self.source}: {self.annotation}: {self.reason}"
 
 
 def fits(extent: Extent, size: Size, share: float) -> bool:
-    """Return whether an outline exceeds a picture by at most this share of its sides."""
+    """Return whether an outline exceeds a picture by at most this fraction of its sides."""
     height, width = size
     slack_x, slack_y = max(REACH_PIXELS, share * width), max(REACH_PIXELS, share * height)
     inside_x = extent.left >= -slack_x and extent.right <= width + slack_x
@@ -60,7 +60,7 @@ def fits(extent: Extent, size: Size, share: float) -> bool:
 
 
 class Outline(NamedTuple):
-    """Outline of an annotation with the size of its picture, and its own box where the file has one."""
+    """Outline of an annotation with the size of its picture, and its box in the file if there is one."""
 
     extent: Extent
     size: Size
@@ -72,15 +72,15 @@ SplitCheck = Callable[[Iterable[Outline]], bool]
 
 
 def fault_of(shape: Shape, covered: int, size: Size, confirmed: Callable[[SplitCheck], bool]) -> str | None:
-    """Return why an annotation paints nothing or not what was meant; None of a sound one.
+    """Return the fault of an annotation; None if it is sound.
 
-    ``covered`` is its number of pixels in a picture of ``size`` (height, width). ``confirmed`` runs a check on the
-    outlines of its split.
+    ``covered`` is the number of pixels of the annotation in a picture of ``size`` (height, width). ``confirmed``
+    runs a check on the outlines of the split.
     """
     if shape.code is not None:
         return None if covered else EMPTY_CODE
     if shape.extent is None:
-        return {0: NO_OUTLINE, 4: FOUR_NUMBERS}.get(shape.longest, TOO_FEW)
+        return {0: NO_OUTLINE, 4: FOUR_NUMBERS}.get(shape.longest, TOO_FEW_POINTS)
     if confirmed(in_percent):
         return PERCENT
     if _are_shares(shape.extent) and confirmed(mostly_shares):
@@ -102,30 +102,31 @@ def _misplaced(extent: Extent, covered: int, size: Size, confirmed: Callable[[Sp
     outside = max(left - width, top - height, -right, -bottom) >= 0
     if not outside and fits(extent, size, REACH_SHARE):
         return None
-    place = f"x {left:g} to {right:g} and y {top:g} to {bottom:g} of {width}×{height} pixels"
+    position = f"x {left:g} to {right:g} and y {top:g} to {bottom:g} of {width}×{height} pixels"
     may_be_percent = min(left, top) >= 0 and max(right, bottom) <= 100
     if covered and not outside and not may_be_percent and not confirmed(mostly_reaching):
-        return f"{CLIPPED}: {place}"
-    what = "lies outside" if outside else "reaches out of"
-    return f"{what} the picture: {place}{'; percent instead of pixels?' * may_be_percent}"
+        return f"{CLIPPED}: {position}"
+    verb = "lies outside" if outside else "reaches out of"
+    return f"{verb} the picture: {position}{'; percent instead of pixels?' * may_be_percent}"
 
 
 def _encloses_nothing(polygon: Polygon) -> bool:
-    """Return whether all points lie on one line; the area would also be 0 of a figure of eight."""
+    """Return whether all points lie on one line; an area of 0 would not prove that (figure of eight)."""
     points = polygon.reshape(-1, 2)
     return bool(np.linalg.matrix_rank(points - points[0], tol=1e-6) < 2)
 
 
 def in_percent(outlines: Iterable[Outline]) -> bool:
-    """Return whether the outlines of a split are given in percent of the sides.
+    """Return whether the outlines of a split are in percent of the sides of the picture.
 
-    No coordinate exceeds 100 then (1 more is allowed for rounding). Boxes in pixels prove it where they fit the
-    outlines in percent and not in pixels, and disprove it where they fit them in pixels alone. Otherwise at least
-    eight outlines must use the range beyond 50 in pictures that are all at least twice as large.
+    Coordinates in percent do not exceed 100 (101 after rounding). Boxes are in pixels: a box that fits its outline
+    only in percent is evidence for percent, a box that fits only in pixels is evidence against. Unless most boxes
+    are evidence for percent, at least eight outlines are needed, with coordinates from 50 up, in pictures with
+    sides of at least 200 pixels.
     """
     proofs = disproofs = boxes = count = 0
     right = bottom = 0.0
-    least = math.inf
+    smallest_side = math.inf
     for extent, size, box in outlines:
         if min(extent.left, extent.top) < -1 or max(extent.right, extent.bottom) > 101:
             return False
@@ -135,10 +136,10 @@ def in_percent(outlines: Iterable[Outline]) -> bool:
             disproofs += as_pixels and not as_percent
             boxes += 1
         right, bottom = max(right, extent.right), max(bottom, extent.bottom)
-        least, count = min(least, *size), count + 1
+        smallest_side, count = min(smallest_side, *size), count + 1
     if disproofs > proofs:
         return False
-    return 2 * proofs > boxes or (count >= 8 and least >= 200 and min(right, bottom) >= 50)
+    return 2 * proofs > boxes or (count >= 8 and smallest_side >= 200 and min(right, bottom) >= 50)
 
 
 def mostly_shares(outlines: Iterable[Outline]) -> bool:
@@ -147,17 +148,17 @@ def mostly_shares(outlines: Iterable[Outline]) -> bool:
 
 
 def mostly_reaching(outlines: Iterable[Outline]) -> bool:
-    """Return whether at least half of the outlines of a split reach far out of their pictures."""
+    """Return whether at least half of the outlines of a split exceed their pictures far."""
     return _at_least_half(not fits(outline.extent, outline.size, REACH_SHARE) for outline in outlines)
 
 
 def _at_least_half(answers: Iterable[bool]) -> bool:
-    found = list(answers)
-    return 2 * sum(found) >= len(found)
+    results = list(answers)
+    return 2 * sum(results) >= len(results)
 
 
 def _is_box(extent: Extent, box: Box, size: Size) -> bool:
-    """Return whether a box is that of an outline in percent of this size, within 2 % of its sides and a pixel."""
+    """Return whether a box bounds an outline in percent of this size, with a tolerance of a pixel and 2 %."""
     left, top, width, height = box
     scale_y, scale_x = size[0] / 100, size[1] / 100
     distance_x = max(abs(extent.left * scale_x - left), abs(extent.right * scale_x - left - width))
@@ -166,7 +167,7 @@ def _is_box(extent: Extent, box: Box, size: Size) -> bool:
 
 
 def box_of(entry: Mapping[str, Any], segmentation: Any) -> Box | None:
-    """Return the box of an annotation where it may be evidence of the unit: no coordinate exceeds 101."""
+    """Return the box of an annotation if it may be evidence of the unit: no coordinate exceeds 101."""
     if not isinstance(segmentation, list) or not all(isinstance(part, np.ndarray) for part in segmentation):
         return None
     try:
@@ -179,7 +180,7 @@ def box_of(entry: Mapping[str, Any], segmentation: Any) -> Box | None:
 
 
 def extent_of(segmentation: Any) -> Extent | None:
-    """Return the extent of an annotation; None where it has no outline or a damaged one."""
+    """Return the extent of an annotation; None if its outline is missing or damaged."""
     try:
         return shape_of(segmentation).extent
     except MALFORMED:
@@ -187,7 +188,7 @@ def extent_of(segmentation: Any) -> Extent | None:
 
 
 def fits_frame(segmentation: Any, size: Size, share: float) -> bool:
-    """Return whether an annotation was drawn on a picture of this size; True without an outline or with damage."""
+    """Return whether an annotation fits a picture of this size; True if its outline is missing or damaged."""
     if isinstance(segmentation, Mapping) and "size" in segmentation:
         try:
             return [int(number) for number in segmentation["size"]] == [*size]

@@ -1,4 +1,4 @@
-"""From a data set to prepared arrays: read, resize, paint label maps; leave out and name what is broken."""
+"""Preparation of a data set as arrays: reads, resizes and counts; excludes and lists broken pictures."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +14,7 @@ from palimpsest.data.classes import Classes
 from palimpsest.data.manifest import Digests
 from palimpsest.data.pictures import Pixels, Record
 from palimpsest.data.reader import DatasetReader, Findings, Form, Sample
-from palimpsest.data.selection import EarlierSplits, LeftOut, SplitTally, drawn
+from palimpsest.data.selection import EarlierSplits, LeftOut, SplitTally, sampling_order
 from palimpsest.data.targets import VALUES
 from palimpsest.data.values import ValueCensus, note_values
 from palimpsest.errors import DataError
@@ -33,40 +33,41 @@ def prepare(
 ) -> None:
     """Write the prepared arrays of one task to ``folder`` (see `palimpsest.data.arrays`).
 
-    ``splits`` has, by prepared split, the data set's split to take it from and how many photographs at most
-    (None for all). Where that is not all of them, they are drawn by a hash of their names: the same ones each
-    time, from all over the data set, and a higher limit only adds to them.
+    ``splits`` maps each prepared split to a split of the data set and a maximum number of pictures (None for all).
+    A hash of the names selects the pictures: the selection is reproducible, spread over the data set, and a subset
+    of the selection with a higher limit.
 
-    No photograph is in two splits: what an earlier split looked at, under any name (`real_paths`) or as a file of
-    equal content (``digests``), is left out of a later one; of pairs, inputs and targets both have to be equal.
-    Within a split each real file counts once, and the first record stays; files of equal content are taken as they
-    come.
+    No picture is in two splits. A picture that an earlier split examined, under any name (`real_paths`) or as a
+    file of equal content (``digests``), is excluded from later splits; a pair only if both input and target are
+    equal. Within a split each real file is used once; files of equal content are not compared.
 
-    A photograph for which ``refuse`` has a reason (it sees the finished picture) is left out, and
-    so is a broken one; each is counted, listed in `info.json` and logged, and another comes in its place.
+    Broken pictures are excluded, and so are those for which ``refuse``, a function of the prepared picture, returns
+    a reason. Both are counted, listed in `info.json`, logged, and replaced by other pictures.
 
-    Of label maps the share of each class is recorded, and annotations that cannot be painted are counted, listed
-    and logged; their photographs are used.
+    For label maps the fraction of each class is recorded. Faulty annotations are counted, listed and logged; their
+    pictures are used.
 
     Raises:
-        DataError: more than ``max_broken_share`` of a split's photographs are broken or of its annotations cannot
-            be painted, none of the photographs can be used, or a class has no pixel in a split; names files.
-            Nothing is written then.
+        DataError: a split has more than ``max_broken_share`` broken pictures or faulty annotations, no usable
+        picture,
+            or a class without pixels. The message names the files; nothing is written.
     """
-    taken = EarlierSplits(digests or Digests(dataset.root))
+    earlier = EarlierSplits(digests or Digests(dataset.root))
     classes = form.classes
     with write_prepared(folder, form.size, form.target) as rows:
         rows.info |= {"classes": list(classes.names) if classes else None, "left_out": []}
         for split, (source, limit) in splits.items():
             listed = dataset.records(source)
-            records, copies = taken.without_copies(listed)
-            where = f"{dataset.root}: {split} from {source!r}"
-            tally = SplitTally(where, len(records), len(listed), max_broken_share)
-            census = Census(where, classes.names if classes else ())
-            values = ValueCensus(where)
+            records, copies = earlier.without_copies(listed)
+            location = f"{dataset.root}: {split} from {source!r}"
+            tally = SplitTally(location, len(records), len(listed), max_broken_share)
+            census = Census(location, classes.names if classes else ())
+            values = ValueCensus(location)
             available = dataset.count_annotations(source) if classes else 0
             used: list[Record] = []
-            for record, sample in _usable(drawn(records, limit), partial(dataset.read, form=form), refuse, tally):
+            for record, sample in _usable(
+                sampling_order(records, limit), partial(dataset.read, form=form), refuse, tally
+            ):
                 rows.add(split, record.source, sample.picture, sample.target)
                 used.append(record)
                 if form.target == VALUES and sample.target is not None:
@@ -84,7 +85,7 @@ def prepare(
                 _note_labels(rows.info, split, census, log)
             if form.target == VALUES:
                 note_values(rows.info, split, values, log)
-            taken.add(split, tally)
+            earlier.add(split, tally)
             _note_pictures(rows.info, (split, source), tally, copies, dataset.root, log)
             findings = dataset.take_findings()
             if findings is not None:
@@ -99,9 +100,9 @@ def _note_pictures(
     root: Path,
     log: Callable[[str], None],
 ) -> None:
-    """Log and record how many photographs of a split are used, and which are left out and why.
+    """Log and record the number of used pictures of a split, and the excluded pictures with the reasons.
 
-    ``splits`` are the prepared split and the data set's split that it is taken from.
+    ``splits`` are the prepared split and its source, a split of the data set.
     """
     split, source = splits
     for record, kind, reason in [*tally.left_out, *copies]:
@@ -113,11 +114,11 @@ def _note_pictures(
     if copies:
         counts["copies"] = len(copies)
     info.setdefault("splits", {})[split] = {"from": source, **counts}
-    log(f"{split}: " + ", ".join(f"{number} {what}" for what, number in counts.items()))
+    log(f"{split}: " + ", ".join(f"{number} {kind}" for kind, number in counts.items()))
 
 
 def _note_labels(info: dict[str, Any], split: str, census: Census, log: Callable[[str], None]) -> None:
-    """Log and record the shares of the classes, and the annotations that cannot be painted."""
+    """Log and record the fractions of the classes and the faulty annotations."""
     info.setdefault("labels", {})[split] = census.info()
     info.setdefault("faulty_annotations", []).extend(census.listed(split))
     for line in census.lines():
@@ -125,7 +126,7 @@ def _note_labels(info: dict[str, Any], split: str, census: Census, log: Callable
 
 
 def _note_pairs(info: dict[str, Any], split: str, findings: Findings, log: Callable[[str], None]) -> None:
-    """Log and record what was found in the pairs of a split."""
+    """Log and record the findings about the pairs of a split."""
     info.setdefault("pairs", {})[split] = findings.info
     for line in findings.lines:
         log(f"{split}: {line}")
@@ -141,9 +142,9 @@ def _usable(
     refuse: Callable[[Pixels], str | None],
     tally: SplitTally,
 ) -> Iterator[tuple[Record, Sample]]:
-    """Yield the photographs that can be used, one after the other; note in ``tally`` which cannot, and why."""
+    """Yield the usable pictures with their samples; record the excluded ones in ``tally``."""
     for record in tqdm(records, unit=" pictures", disable=None, leave=False):
-        tally.seen.append(record)
+        tally.examined_records.append(record)
         try:
             if record.fault:
                 raise DataError(f"{record.picture}: {record.fault}")

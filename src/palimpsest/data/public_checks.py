@@ -37,7 +37,7 @@ SUPERCATEGORIES = {
     "appliance": ("microwave", "oven", "toaster", "sink", "refrigerator"),
     "indoor": ("book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush"),
 }
-"""Categories of COCO 2017 by supercategory. Folders of users are read by the categories of their JSON."""
+"""Categories of COCO 2017 by supercategory. Other data sets in COCO layout use the categories of their JSON."""
 
 
 class CocoChecks(DatasetChecks[PublicDatasetSettings]):
@@ -109,7 +109,7 @@ class VocChecks(DatasetChecks[PublicDatasetSettings]):
         """Return the categories of the generated scenes."""
         if self.settings.source != "generated":
             return None
-        return frozenset(thing.name for thing in voc_scenes.FAMILY.things.values())
+        return frozenset(kind.name for kind in voc_scenes.FAMILY.objects.values())
 
 
 def _root(settings: PublicDatasetSettings) -> Path:

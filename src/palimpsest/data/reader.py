@@ -1,6 +1,6 @@
-"""Interface between a data set of any format and its preparation.
+"""Interface between data sets of all formats and their preparation.
 
-A format is one class, a `DatasetReader`, entered in `palimpsest.data.formats.FORMATS`.
+A format is a subclass of `DatasetReader`, listed in `palimpsest.data.formats.FORMATS`.
 """
 
 import typing
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from palimpsest.data.census import Labels
 from palimpsest.data.classes import Classes
-from palimpsest.data.pictures import USUAL, Limits, Pixels, Record, read_scaled, resize_and_crop
+from palimpsest.data.pictures import DEFAULT_LIMITS, Limits, Pixels, Record, read_scaled, resize_and_crop
 from palimpsest.data.settings import DatasetSettings
 from palimpsest.data.targets import Target
 
 
 @dataclass
 class Findings:
-    """Facts about the files of a split that were read: lines for the log, and the same for `info.json`."""
+    """Findings about the files of a split, as lines for the log and as entries for `info.json`."""
 
     lines: list[str] = field(default_factory=list)
     info: dict[str, object] = field(default_factory=dict)
@@ -34,40 +34,40 @@ class ValueScale:
     scale: float = 1.0
     """Units per stored number."""
     valid: tuple[float, float] | None = None
-    """Smallest and largest valid value, in the unit; others become NaN."""
+    """Smallest and largest valid value, in the unit; other values become NaN."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """Form in which a task needs its samples."""
+    """Form of the samples of a task."""
 
     size: int
     """Side of the squares, in pixels."""
     target: Target | None = None
     classes: Classes | None = None
     """Categories by class, of targets that are labels."""
-    limits: Limits = USUAL
+    limits: Limits = DEFAULT_LIMITS
     values: ValueScale = ValueScale()
 
 
 class Sample(NamedTuple):
-    """One picture at its final size, and its target."""
+    """Picture at its final size, with its target."""
 
     picture: Pixels
     """uint8 (S, S, 3) RGB."""
     target: NDArray[Any] | None = None
-    """In the shape and dtype of the form's target."""
+    """Target in the shape and dtype of the form."""
     labels: Labels | None = None
     """Label map before it was resized, of targets that are labels."""
 
 
 class DatasetReader(ABC):
-    """Data set: pictures in splits, and their targets."""
+    """Reader of a data set: pictures in splits, and their targets."""
 
     root: Path
 
     @classmethod
-    def of(cls, settings: DatasetSettings, root: Path, limits: Limits = USUAL) -> typing.Self:
+    def of(cls, settings: DatasetSettings, root: Path, limits: Limits = DEFAULT_LIMITS) -> typing.Self:
         """Open the data set in a folder."""
         return cls(root)  # type: ignore[call-arg]
 
@@ -80,16 +80,16 @@ class DatasetReader(ABC):
         """Read a picture and its target.
 
         Raises:
-            DataError: a file is missing or unreadable, or the two do not fit each other.
+            DataError: a file is missing or unreadable, or picture and target do not fit.
         """
 
     @property
     def categories(self) -> dict[str, str]:
-        """Supercategory by category name, of a data set with labels."""
+        """Supercategory by category name, for data sets with labels."""
         return {}
 
     def annotated(self, splits: Iterable[str], listed: Iterable[str]) -> list[dict[str, int]]:
-        """Return the number of annotations by category for each split; nothing without annotations."""
+        """Return the number of annotations by category for each split; an empty list without annotations."""
         return []
 
     def count_annotations(self, split: str) -> int:
@@ -105,19 +105,19 @@ class DatasetReader(ABC):
         return None
 
 
-def picture_alone(record: Record, form: Form) -> Sample:
+def picture_sample(record: Record, form: Form) -> Sample:
     """Read a picture without a target."""
     return Sample(read_scaled(record.picture, form.size, form.limits)[0])
 
 
-def labelled(record: Record, form: Form, read_labels: Callable[..., Labels]) -> Sample:
-    """Read a picture and its label map, or the picture alone where the form has no labels.
+def labelled_sample(record: Record, form: Form, read_labels: Callable[..., Labels]) -> Sample:
+    """Read a picture and its label map, or only the picture if the form has no target.
 
-    ``read_labels`` is a function of record, label by category, label of other categories, and the picture's frame.
+    ``read_labels`` is a function of record, label by category, label of other categories, and frame of the picture.
     """
     if form.target is None:
-        return picture_alone(record, form)
+        return picture_sample(record, form)
     assert form.classes is not None
     picture, frame = read_scaled(record.picture, form.size, form.limits)
-    labels: Labels = read_labels(record, form.classes.class_of, form.classes.other, frame)
+    labels: Labels = read_labels(record, form.classes.class_of, form.classes.other_label, frame)
     return Sample(picture, resize_and_crop(labels.map, form.size, labels=True), labels)

@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 from pkgutil import resolve_name
 
-from palimpsest.data.categories import check_twins, notes_on, total
+from palimpsest.data.categories import check_similar_names, notes_for, total
 from palimpsest.data.classes import Classes, class_mapping
 from palimpsest.data.download import fetch, split_val2017, unpack
 from palimpsest.data.formats import FORMATS
 from palimpsest.data.manifest import write_manifest
-from palimpsest.data.pictures import USUAL, Limits
+from palimpsest.data.pictures import DEFAULT_LIMITS, Limits
 from palimpsest.data.public_settings import PublicDatasetSettings
 from palimpsest.data.reader import DatasetReader
 from palimpsest.data.settings import DatasetSettings
@@ -18,11 +18,11 @@ from palimpsest.errors import SettingsError
 from palimpsest.jobs import PreparationJob
 from palimpsest.storage.atomic import replacing, replacing_folder
 
-GENERATOR_SEED = 0  # of the pictures; the seeds of the study are those of the trainings
+GENERATOR_SEED = 0  # seed of the pictures; `seeds` of the settings are those of the trainings
 
 
 def provide(dataset: DatasetSettings, folder: Path, manifest: Path) -> None:
-    """Fill a data set's folder, unless it is one of the user's, and write the checksums of its files."""
+    """Generate or download a data set, unless it is a folder of the user, and write the checksums of its files."""
     if isinstance(dataset, PublicDatasetSettings) and dataset.source == "generated":
         generate = resolve_name(FORMATS[dataset.format].generator or "")
         with replacing_folder(folder) as new:
@@ -33,9 +33,9 @@ def provide(dataset: DatasetSettings, folder: Path, manifest: Path) -> None:
 
 
 def download(dataset: PublicDatasetSettings, folder: Path) -> None:
-    """Fetch and unpack the archives of a data set.
+    """Download and unpack the archives of a data set.
 
-    COCO without its training pictures, 19 GB, is what a laptop can bear: val2017 is then split by picture id.
+    If the archives of COCO lack its training pictures (19 GB), val2017 is split by picture id.
     """
     archives = folder.parent / "archives"
     small = dataset.is_small_coco
@@ -46,39 +46,39 @@ def download(dataset: PublicDatasetSettings, folder: Path) -> None:
 
 
 WEIGHTS = {"squeezenet": "squeezenet1_1-b8a52dc0.pth", "vgg16": "vgg16-397923af.pth"}
-"""The file of each perceptual network in torchvision's store."""
+"""File of each perceptual network in torchvision's store."""
 
 
 def provide_weights(network: str, path: Path, data_root: Path | None) -> None:
-    """Put the weights of a perceptual network in place: from ``data_root``/weights, or else fetched.
+    """Copy the weights of a perceptual network from ``data_root``/weights, or download them.
 
     Raises:
-        DataError: the file cannot be had.
+        DataError: the file cannot be read or downloaded.
     """
     stem = WEIGHTS[network].partition("-")[0]
-    near = sorted((data_root / "weights").glob(f"{stem}*.pth")) if data_root else []
-    source = near[0] if near else fetch(WEIGHTS[network], path.parent)
+    local_files = sorted((data_root / "weights").glob(f"{stem}*.pth")) if data_root else []
+    source = local_files[0] if local_files else fetch(WEIGHTS[network], path.parent)
     with replacing(path) as temporary:
         shutil.copyfile(source, temporary)
 
 
 def root_of(dataset: DatasetSettings, folder: Path) -> Path:
-    """Return the folder of the files: the user's, or the pipeline's own."""
+    """Return the folder of the files: the root in the settings, or the folder of the pipeline."""
     return dataset.root if dataset.root is not None else folder
 
 
-def open_dataset(dataset: DatasetSettings, folder: Path, limits: Limits = USUAL) -> DatasetReader:
-    """Return the reader of a data set; ``limits`` are those of readers that check them before `read`."""
+def open_dataset(dataset: DatasetSettings, folder: Path, limits: Limits = DEFAULT_LIMITS) -> DatasetReader:
+    """Return the reader of a data set; ``limits`` apply to files that it opens before `read`."""
     reader: type[DatasetReader] = resolve_name(FORMATS[dataset.format].reader)
     return reader.of(dataset, root_of(dataset, folder), limits)
 
 
 def classes_of(task: str, job: PreparationJob, dataset: DatasetReader) -> Classes | None:
-    """Return which categories make up which class, for tasks that have classes.
+    """Return the classes of a task; None if it has no classes.
 
     Raises:
-        SettingsError: the data set has no such category; names the key's full path.
-        DataError: categories cannot be told apart, or those of two splits differ; names the file.
+        SettingsError: the data set lacks a category; the message names the full path of the key.
+        DataError: categories are ambiguous, or those of two splits differ; the message names the file.
     """
     if job.classes is None:
         return None
@@ -90,9 +90,9 @@ def classes_of(task: str, job: PreparationJob, dataset: DatasetReader) -> Classe
     try:
         names, class_of = class_mapping(job.classes, categories, annotated)
         if annotated is not None:
-            notes = notes_on(job.classes, categories, annotated)
-            notes += check_twins(job.classes, class_of, by_split)
+            notes = notes_for(job.classes, categories, annotated)
+            notes += check_similar_names(job.classes, class_of, by_split)
     except SettingsError as error:
         raise SettingsError(f"tasks.{task}.{error}") from error
-    other = 255 if job.others == "ignored" else 0
-    return Classes(tuple(names), class_of, other, tuple(f"tasks.{task}.{note}" for note in notes))
+    other_label = 255 if job.others == "ignored" else 0
+    return Classes(tuple(names), class_of, other_label, tuple(f"tasks.{task}.{note}" for note in notes))

@@ -1,7 +1,7 @@
 """Data set whose pictures and targets are listed in a table: CSV (UTF-8, with a header) or Parquet.
 
-Paths are relative to the root of the data set. Targets are label maps, pictures, or files with one number a pixel
-(`palimpsest.data.values`), as the task needs them.
+Paths are relative to the root of the data set. Targets are label maps, pictures, or files with one number per pixel
+(`palimpsest.data.values`), depending on the task.
 """
 
 import os
@@ -16,8 +16,8 @@ import pandas as pd
 from palimpsest.data.census import Labels
 from palimpsest.data.checks import DatasetChecks
 from palimpsest.data.pictures import (
+    DEFAULT_LIMITS,
     IGNORED,
-    USUAL,
     Frame,
     Limits,
     Pixels,
@@ -28,7 +28,7 @@ from palimpsest.data.pictures import (
     resize_and_crop,
     turn_labels,
 )
-from palimpsest.data.reader import DatasetReader, Form, Sample, labelled, picture_alone
+from palimpsest.data.reader import DatasetReader, Form, Sample, labelled_sample, picture_sample
 from palimpsest.data.settings import DatasetSettings
 from palimpsest.data.table_settings import TableDatasetSettings
 from palimpsest.data.targets import PICTURE, VALUES
@@ -37,24 +37,24 @@ from palimpsest.errors import DataError, SettingsError, nearest, printable
 
 
 class TableFolder(DatasetReader):
-    """Folder of pictures with one table, or one per split."""
+    """Reader of a folder of pictures with one table, or one table per split."""
 
     def __init__(self, root: Path, settings: TableDatasetSettings) -> None:
-        """Check that ``root`` is a folder; its tables are read when they are needed."""
+        """Check that ``root`` is a folder. Methods read its tables when needed."""
         self.root = Path(root)
         self._settings = settings
         if not self.root.is_dir():
-            raise DataError(f"{self.root}: no such folder")
+            raise DataError(f"{self.root}: no such folder; correct the root of the data set")
 
     @classmethod
-    def of(cls, settings: DatasetSettings, root: Path, limits: Limits = USUAL) -> typing.Self:
+    def of(cls, settings: DatasetSettings, root: Path, limits: Limits = DEFAULT_LIMITS) -> typing.Self:
         """Open the data set in a folder."""
         assert isinstance(settings, TableDatasetSettings)
         return cls(root, settings)
 
     @property
     def categories(self) -> dict[str, str]:
-        """The names of the label maps' numbers; each is a supercategory of its own."""
+        """Names of the numbers in label maps; each is its own supercategory."""
         return {name: name for name in self._settings.labels}
 
     @property
@@ -74,10 +74,10 @@ class TableFolder(DatasetReader):
     def records(self, split: str) -> list[Record]:
         """Return the pictures of a split, in the order of the table.
 
-        A row without a picture or a target, and a path that leads out of the root, are records with a `fault`.
+        Rows without a picture or target, and with paths outside the root, are records with a `fault`.
 
         Raises:
-            DataError: no such split, or the table is missing, damaged or lacks a column.
+            DataError: the split does not exist, or the table is missing, damaged or lacks a column.
         """
         if split not in self.splits:
             raise DataError(f"{self.root}: the table has no split {split!r}{nearest(split, self.splits)}")
@@ -92,10 +92,10 @@ class TableFolder(DatasetReader):
     def read(self, record: Record, form: Form) -> Sample:
         """Read a picture and its target at their final size."""
         if form.target is None:
-            return picture_alone(record, form)
+            return picture_sample(record, form)
         assert record.target is not None
         if form.target not in (PICTURE, VALUES):
-            return labelled(record, form, self.read_labels)
+            return labelled_sample(record, form, self.read_labels)
         picture, frame = read_scaled(record.picture, form.size, form.limits)
         if form.target == VALUES:
             return read_values(record.target, picture, frame, form)
@@ -104,18 +104,18 @@ class TableFolder(DatasetReader):
         return Sample(picture, resize_and_crop(target, form.size, labels=False))
 
     def read_labels(
-        self, record: Record, class_of: Mapping[str, int], other: int, frame: Frame | None = None
+        self, record: Record, class_of: Mapping[str, int], other_label: int, frame: Frame | None = None
     ) -> Labels:
-        """Return the label map. Numbers that no category of a class has get ``other``.
+        """Return the label map; numbers of categories outside all classes become ``other_label``.
 
         Raises:
-            DataError: the map is unreadable, of another size than its picture, or has numbers outside 0 to 255.
+            DataError: the map is unreadable, differs in size from its picture, or has numbers outside 0 to 255.
         """
         numbers = self._numbers(record)
-        label_of = np.full(256, other, np.uint8)
+        label_of = np.full(256, other_label, np.uint8)
         label_of[0], label_of[IGNORED] = 0, IGNORED
         for name, number in self._settings.labels.items():
-            label_of[number] = class_of.get(name, other)
+            label_of[number] = class_of.get(name, other_label)
         frame = frame or read_frame(record.picture)
         return Labels(turn_labels(label_of[numbers], frame, str(record.target)))
 
@@ -126,11 +126,11 @@ class TableFolder(DatasetReader):
             counts += np.bincount(self._numbers(record).ravel(), minlength=256)
         numbers = ", ".join(f"{number} ({counts[number] / counts.sum():.2%})" for number in np.flatnonzero(counts))
         expected = ", ".join(f"{self._settings.labels[name]} for {name!r}" for name in categories)
-        return f"the label maps hold the numbers {numbers}; labels has {expected}"
+        return f"the label maps contain the numbers {numbers}; labels has {expected}"
 
     def _numbers(self, record: Record) -> Pixels:
         assert record.target is not None
-        numbers = read_numbers(record.target, USUAL)
+        numbers = read_numbers(record.target, DEFAULT_LIMITS)
         labels: Pixels = numbers.astype(np.uint8)
         if not np.array_equal(labels, numbers):
             raise DataError(f"{record.target}: has numbers other than 0 to 255; correct the label map")
@@ -141,27 +141,29 @@ class TableFolder(DatasetReader):
         if not picture or target == "":
             fault = f"row {row + 1} of the table lacks a {'target' if picture else 'picture'}; fill it in"
         paths = [self._below_root(path) for path in (picture, target or "")]
-        for written, path in zip((picture, target), paths, strict=True):
+        for text, path in zip((picture, target), paths, strict=True):
             if path is None:
-                fault = (
-                    f"row {row + 1} of the table: {written} is outside the data set; move the file below its root"
-                )
-        found, goal = paths
-        source = (found or Path(picture)).as_posix()
+                fault = f"row {row + 1} of the table: {text} is outside the data set; move the file below its root"
+        picture_path, target_path = paths
+        source = (picture_path or Path(picture)).as_posix()
         return Record(
-            printable(source), self.root / source, source, fault, self.root / goal if target and goal else None
+            printable(source),
+            self.root / source,
+            source,
+            fault,
+            self.root / target_path if target and target_path else None,
         )
 
     def _below_root(self, path: str) -> Path | None:
-        """Return a path relative to the root; None where it leads out of it."""
+        """Return a path relative to the root; None if it is outside the root."""
         root = Path(os.path.abspath(self.root))  # noqa: PTH100 (links are kept)
         whole = Path(os.path.abspath(root / path))  # noqa: PTH100
         return whole.relative_to(root) if whole.is_relative_to(root) else None
 
     @cache  # noqa: B019 (a reader lives as long as its job)
     def _table(self, name: str) -> pd.DataFrame:
-        """Return the columns that the settings name, as text; empty where a cell is."""
-        path, chosen = self.root / name, [column for column in dict(self._settings.columns).values() if column]
+        """Return the columns that the settings name, as text; empty cells as empty text."""
+        path, columns = self.root / name, [column for column in dict(self._settings.columns).values() if column]
         try:
             if path.suffix.lower() == ".parquet":
                 table = pd.read_parquet(path)
@@ -169,13 +171,13 @@ class TableFolder(DatasetReader):
                 table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
         except FileNotFoundError:
             raise DataError(f"{path}: no such file; correct table in the data set's settings") from None
-        except Exception as error:  # readers of both formats raise whatever they run into
-            raise DataError(f"{path}: cannot be read as a table: {error}") from error
-        for column in chosen:
+        except Exception as error:  # pandas and pyarrow raise many types of errors
+            raise DataError(f"{path}: cannot be read as a table ({error}); save it as CSV or Parquet") from error
+        for column in columns:
             if column not in table.columns:
-                known = [str(other) for other in table.columns]
-                raise DataError(f"{path}: there is no column {column!r}{nearest(column, known)}; correct columns")
-        return table[chosen].reset_index(drop=True).fillna("").astype(str)
+                names = [str(name) for name in table.columns]
+                raise DataError(f"{path}: there is no column {column!r}{nearest(column, names)}; correct columns")
+        return table[columns].reset_index(drop=True).fillna("").astype(str)
 
 
 class TableChecks(DatasetChecks[TableDatasetSettings]):

@@ -1,4 +1,4 @@
-"""Forms of the targets that stand beside prepared pictures, without arrays and PyTorch."""
+"""Forms of the targets of prepared pictures; imports neither NumPy nor PyTorch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,10 +15,10 @@ class Target:
     channels: int | None
     """Length of the last axis; None for rows of shape (S, S)."""
     interpolation: Literal["nearest", "bicubic"]
-    """Resizing in preparation. A training crop of `bicubic` targets is resized bilinearly, as its picture is."""
+    """Interpolation in preparation. Training crops of `bicubic` targets are resized bilinearly, like pictures."""
 
     def shape(self, size: int) -> tuple[int, ...]:
-        """Return the shape of one row of this side."""
+        """Return the shape of a row with sides of ``size``."""
         return (size, size) if self.channels is None else (size, size, self.channels)
 
 
@@ -27,7 +27,7 @@ LABELS = Target("labels", "uint8", None, "nearest")
 PICTURE = Target("picture", "uint8", 3, "bicubic")
 """RGB picture."""
 VALUES = Target("values", "float32", 1, "nearest")
-"""One number a pixel; NaN where it is unknown. Interpolation would invent values at the borders of objects."""
+"""One number per pixel, NaN if unknown. Interpolation would create wrong values at the borders of objects."""
 
 TARGETS: dict[str, Target] = {target.name: target for target in (LABELS, PICTURE, VALUES)}
-"""Forms by name, as `info.json` has them. No two have the same dtype and channels."""
+"""Forms by name, as in `info.json`. Dtype and channels identify a form."""

@@ -1,4 +1,4 @@
-"""Targets with one number a pixel, such as depth: read, converted to the unit of the task, resized and counted."""
+"""Targets with one number per pixel, such as depth: reading, conversion of units, resizing, counts."""
 
 import math
 from collections.abc import Callable
@@ -17,10 +17,10 @@ from palimpsest.errors import DataError
 def read_numbers(path: Path, limits: Limits) -> NDArray[Any]:
     """Read the stored numbers (H, W) of an NPY file, or of a picture with one channel.
 
-    A picture is turned by its EXIF orientation. A palette picture holds the indices of its colours.
+    The EXIF orientation of a picture is applied. The numbers of a palette picture are its colour indices.
 
     Raises:
-        DataError: the file is missing, unreadable, too large, or has more than one number a pixel.
+        DataError: the file is missing, unreadable, too large, or has several numbers per pixel.
     """
     if path.suffix.lower() != ".npy":
         return read_grey(path, limits)
@@ -28,13 +28,13 @@ def read_numbers(path: Path, limits: Limits) -> NDArray[Any]:
         check_regular(path, limits)
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+        raise DataError(f"{path}: no such file; add it or remove its entry") from None
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
+        raise DataError(f"{path}: cannot be read ({error}); save it again") from error
     plane = array.squeeze() if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]) else array
     if plane.ndim != 2 or plane.dtype.kind not in "buif":
         raise DataError(
-            f"{path}: {array.dtype} {array.shape}, but one number a pixel is needed; save an array of shape (H, W)"
+            f"{path}: expected one number per pixel, found {array.dtype} {array.shape}; save an array (H, W)"
         )
     limits.check(path, plane.shape[1], plane.shape[0])
     return plane
@@ -44,7 +44,7 @@ def read_values(path: Path, picture: Pixels, frame: Frame, form: Form) -> Sample
     """Return the sample of a picture, uint8 (S, S, 3), and the file with its values.
 
     Raises:
-        DataError: the file is unreadable, not of the picture's shape, or has no valid value in the centred square.
+        DataError: the file is unreadable, differs in shape from the picture, or has no valid value in the square.
     """
     numbers = read_numbers(path, form.limits)
     check_shape(path, numbers.shape, frame)
@@ -57,7 +57,7 @@ def read_values(path: Path, picture: Pixels, frame: Frame, form: Form) -> Sample
 
 
 def converted(numbers: NDArray[Any], scale: ValueScale) -> NDArray[np.float32]:
-    """Return stored numbers as float32 in the unit, NaN where they are not finite or not valid."""
+    """Return stored numbers as float32 in the unit; numbers that are not finite or not valid become NaN."""
     values = numbers.astype(np.float64) * scale.scale
     valid = np.isfinite(values)
     if scale.valid is not None:
@@ -66,15 +66,15 @@ def converted(numbers: NDArray[Any], scale: ValueScale) -> NDArray[np.float32]:
 
 
 def check_shape(path: Path, shape: tuple[int, ...], frame: Frame) -> None:
-    """Check that a target has the shape of its picture, in another size or the same.
+    """Check that a target has the aspect ratio of its picture; the sizes may differ.
 
     Raises:
-        DataError: it has not; names the file and both sizes.
+        DataError: the aspect ratios differ.
     """
     height, width = frame.shown
     if abs(height * shape[1] - width * shape[0]) > max(height, width, *shape):
         raise DataError(
-            f"{path}: {shape[1]}×{shape[0]} pixels, but its picture is {width}×{height}; export both in one shape"
+            f"{path}: {shape[1]}×{shape[0]} pixels, but its picture has {width}×{height}; make the ratios equal"
         )
 
 
@@ -82,7 +82,7 @@ def check_shape(path: Path, shape: tuple[int, ...], frame: Frame) -> None:
 class ValueCensus:
     """Counts of the values of one prepared split."""
 
-    where: str
+    location: str
     pixels: int = 0
     valid: int = 0
     total: float = 0.0
@@ -90,16 +90,16 @@ class ValueCensus:
     highest: float = -math.inf
 
     def add(self, values: NDArray[np.float32]) -> None:
-        """Count the values of one picture, of which at least one is valid."""
-        known = values[np.isfinite(values)]
+        """Count the values of one picture, which has at least one valid value."""
+        valid_values = values[np.isfinite(values)]
         self.pixels += values.size
-        self.valid += known.size
-        self.total += float(known.sum(dtype=np.float64))
-        self.lowest = min(self.lowest, float(known.min()))
-        self.highest = max(self.highest, float(known.max()))
+        self.valid += valid_values.size
+        self.total += float(valid_values.sum(dtype=np.float64))
+        self.lowest = min(self.lowest, float(valid_values.min()))
+        self.highest = max(self.highest, float(valid_values.max()))
 
     def info(self) -> dict[str, float]:
-        """Return share of the valid pixels, and lowest, mean and highest value, for `info.json`."""
+        """Return fraction of valid pixels, and lowest, mean and highest value, for `info.json`."""
         return {
             "valid": round(self.valid / self.pixels, 6),
             "lowest": self.lowest,

@@ -1,4 +1,4 @@
-"""Pascal VOC 2012, segmentation: photographs and palette label maps.
+"""Pascal VOC 2012, segmentation: pictures and palette label maps.
 
 Layout: ``<root>/VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}``. Format:
 http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html
@@ -15,7 +15,7 @@ from PIL import Image
 
 from palimpsest.data.census import Labels
 from palimpsest.data.pictures import IGNORED, SUFFIXES, Frame, Pixels, Record, opened, read_frame, turn_labels
-from palimpsest.data.reader import DatasetReader, Form, Sample, labelled
+from palimpsest.data.reader import DatasetReader, Form, Sample, labelled_sample
 from palimpsest.errors import DataError
 
 GROUPS = {
@@ -40,45 +40,47 @@ GROUPS = {
     "train": "vehicle",
     "tvmonitor": "indoor",
 }
-"""The challenge's own groups, by class; the classes in the order of their labels 1 to 20."""
+"""Groups of the VOC challenge by class; the classes are in the order of their labels 1 to 20."""
 
 VOC_CLASSES = tuple(GROUPS)
 
-HOMES = ("VOCdevkit/VOC2012", "VOC2012", "")
-"""Places in a data set's folder where VOC's folders may lie."""
+DEVKIT_FOLDERS = ("VOCdevkit/VOC2012", "VOC2012", "")
+"""Possible parents of VOC's folders, relative to the folder of the data set."""
 LISTS = "ImageSets/Segmentation"
 """Folder with a list of names for each split."""
 
 
 class VocFolder(DatasetReader):
-    """A folder that holds ``VOCdevkit/VOC2012``; splits ``train`` and ``val``."""
+    """Reader of a folder with ``VOCdevkit/VOC2012``, with a split for each list, such as ``train`` and ``val``."""
 
     def __init__(self, root: Path) -> None:
-        """Find the data set in ``root``; its files are read when they are needed."""
+        """Find the data set in ``root``. Methods read its files when needed."""
         self.root = Path(root)
         lists = lists_of(self.root)
         if lists is None:
-            raise DataError(f"{self.root / HOMES[0] / LISTS}: no such folder")
+            raise DataError(
+                f"{self.root / DEVKIT_FOLDERS[0] / LISTS}: no such folder; correct the root of the data set"
+            )
         self._home = lists.parents[1]
 
     @property
     def categories(self) -> dict[str, str]:
-        """The challenge's group by class name, in the order of the labels."""
+        """Group of the VOC challenge by class name, in the order of the labels."""
         return dict(GROUPS)
 
     def records(self, split: str) -> list[Record]:
-        """Return the photographs of a split, sorted by name.
+        """Return the pictures of a split, sorted by name.
 
         Raises:
-            DataError: the split has no list of names.
+            DataError: the list of names is missing or unreadable.
         """
         path = self._home / LISTS / f"{split}.txt"
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except FileNotFoundError:
-            raise DataError(f"{path}: no such file") from None
+            raise DataError(f"{path}: no such file; add the list of names") from None
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot be read: {error}") from error
+            raise DataError(f"{path}: cannot be read ({error}); save it as UTF-8 text") from error
         records = []
         for name in sorted({line.strip() for line in lines} - {""}):
             picture = _located(self._home / "JPEGImages", name, ".jpg")
@@ -86,35 +88,37 @@ class VocFolder(DatasetReader):
         return records
 
     def read(self, record: Record, form: Form) -> Sample:
-        """Read a photograph and its label map at their final size."""
-        return labelled(record, form, lambda *options: Labels(self.label_map(*options)))
+        """Read a picture and its label map at their final size."""
+        return labelled_sample(record, form, lambda *options: Labels(self.label_map(*options)))
 
     def label_map(
-        self, record: Record, class_of: Mapping[str, int], other: int, frame: Frame | None = None
+        self, record: Record, class_of: Mapping[str, int], other_label: int, frame: Frame | None = None
     ) -> Pixels:
-        """Return the class of each pixel, uint8 (H, W) in the shown orientation of the photograph.
+        """Return the class of each pixel, uint8 (H, W), in the shown orientation of the picture.
 
-        Classes that ``class_of`` lacks get ``other`` (0 background, 255 ignored); background stays 0 and the
-        border around objects 255. A map that was saved in the colours of VOC's palette is read by them.
+        Classes outside ``class_of`` get ``other_label`` (0 background, 255 ignored); the background stays 0 and the
+        border around objects 255. Maps in RGB are converted by the colours of VOC's palette.
 
-        ``frame`` is the photograph's, where the caller has read it already.
+        ``frame`` is the frame of the picture, if the caller has read it.
 
         Raises:
-            DataError: the map is missing, unreadable, of another size, or has labels or colours not of VOC.
+            DataError: the map is missing, unreadable, of another size, or has labels or colours outside VOC.
         """
         path = _located(self._home / "SegmentationClass", record.key, ".png")
         labels = read_labels(path)
         wrong = labels[(labels > len(VOC_CLASSES)) & (labels != IGNORED)]
         if wrong.size:
-            raise DataError(f"{path}: label {wrong[0]}, but VOC has 0 to {len(VOC_CLASSES)} and {IGNORED}")
+            raise DataError(
+                f"{path}: label {wrong[0]}, but VOC has 0 to {len(VOC_CLASSES)} and {IGNORED}; correct the map"
+            )
         table = np.zeros(256, np.uint8)
         for label, name in enumerate(VOC_CLASSES, start=1):
-            table[label] = class_of.get(name, other)
+            table[label] = class_of.get(name, other_label)
         table[IGNORED] = IGNORED
         return turn_labels(table[labels], frame or read_frame(record.picture), str(path))
 
     def contents(self, records: Sequence[Record], categories: Sequence[str]) -> str:
-        """Describe the values in the label maps of these photographs; ``categories`` are those without a pixel."""
+        """Describe the values in the label maps of these pictures; ``categories`` are those without a pixel."""
         counts = np.zeros(256, np.int64)
         for record in records:
             labels = read_labels(_located(self._home / "SegmentationClass", record.key, ".png"))
@@ -122,17 +126,19 @@ class VocFolder(DatasetReader):
         values = ", ".join(f"{value} ({counts[value] / counts.sum():.2%})" for value in np.flatnonzero(counts))
         expected = ", ".join(f"{VOC_CLASSES.index(name) + 1} for {name!r}" for name in categories)
         folder = (self._home.relative_to(self.root) / "SegmentationClass").as_posix()
-        return f"the maps in {folder} hold the values {values}; VOC has {expected} and {IGNORED} for ignored pixels"
+        return (
+            f"the maps in {folder} contain the values {values}; VOC has {expected} and {IGNORED} for ignored pixels"
+        )
 
 
 def lists_of(root: Path) -> Path | None:
-    """Return the folder with the lists of splits in a data set's folder; None where there is none."""
-    return next((root / home / LISTS for home in HOMES if (root / home / LISTS).is_dir()), None)
+    """Return the folder with the lists of splits in the folder of a data set; None if it is missing."""
+    return next((root / folder / LISTS for folder in DEVKIT_FOLDERS if (root / folder / LISTS).is_dir()), None)
 
 
 @cache
 def palette() -> NDArray[np.uint8]:
-    """VOC's colours, uint8 (256, 3): the bits of a label dealt out to its channels (`VOClabelcolormap`)."""
+    """Return VOC's colours, uint8 (256, 3): bits of a label spread over the channels (`VOClabelcolormap`)."""
     labels = np.arange(256)
     colours = np.zeros((256, 3), np.uint8)
     for bit in range(8):
@@ -146,7 +152,7 @@ def read_labels(path: Path) -> Pixels:
     """Return the labels of a map, uint8 (H, W), saved as palette, grey levels or colours of VOC's palette.
 
     Raises:
-        DataError: the file is missing or unreadable, or holds a colour that VOC has not.
+        DataError: the file is missing or unreadable, or has a colour outside VOC's palette.
     """
     with opened(path) as picture:
         if picture.mode == "P":
@@ -158,13 +164,13 @@ def read_labels(path: Path) -> Pixels:
         elif picture.mode == "1" or picture.mode.startswith("I"):
             values = np.asarray(picture).astype(np.int64)
             if values.min(initial=0) < 0 or values.max(initial=0) > 255:
-                raise ValueError(f"a label of {values.max()}")
+                raise ValueError(f"labels {values.min()} to {values.max()} exceed 0 to 255; correct the map")
             return values.astype(np.uint8)
         return _by_colour(np.asarray(picture.convert("RGB")), path)
 
 
 def _recoloured(picture: Image.Image, indices: Pixels) -> bool:
-    """Return whether a palette has VOC's colours under other numbers, as some programs sort palettes."""
+    """Return whether a palette has VOC's colours under other indices, since some programs sort palettes."""
     stored = np.array(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
     voc = palette()
     if np.array_equal(stored[: len(VOC_CLASSES) + 1], voc[: len(VOC_CLASSES) + 1]):
@@ -173,24 +179,24 @@ def _recoloured(picture: Image.Image, indices: Pixels) -> bool:
     if used.size and used[-1] >= len(stored):
         return False
     shown = stored[used]
-    known = {*map(bytes, voc[: len(VOC_CLASSES) + 1]), bytes(voc[IGNORED])}
-    return not np.array_equal(shown, voc[used]) and all(bytes(colour) in known for colour in shown)
+    voc_colours = {*map(bytes, voc[: len(VOC_CLASSES) + 1]), bytes(voc[IGNORED])}
+    return not np.array_equal(shown, voc[used]) and all(bytes(colour) in voc_colours for colour in shown)
 
 
 def _by_colour(colours: Pixels, path: Path) -> Pixels:
     codes = colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     voc = palette().astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     order = np.argsort(voc)
-    places = np.minimum(np.searchsorted(voc[order], codes), 255)
-    labels = order[places].astype(np.uint8)
+    indices = np.minimum(np.searchsorted(voc[order], codes), 255)
+    labels = order[indices].astype(np.uint8)
     wrong = colours[voc[labels] != codes]
     if wrong.size:
-        raise DataError(f"{path}: colour {tuple(wrong[0].tolist())}, which is not one of VOC's")
+        raise DataError(f"{path}: colour {tuple(wrong[0].tolist())} is not in VOC's palette; correct the map")
     return labels
 
 
 def _located(folder: Path, name: str, suffix: str) -> Path:
-    """``<folder>/<name><suffix>``, or what is there instead: another suffix, none, or decomposed accents."""
+    """Return ``<folder>/<name><suffix>``, or an existing file with another suffix or another form of accents."""
     expected = folder / f"{name}{suffix}"
     if expected.is_file():
         return expected

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from palimpsest.errors import DataError, PalimpsestError, StorageError, no_space, unwritten
+from palimpsest.errors import DataError, PalimpsestError, StorageError, failure_message, no_space
 
 
 @contextmanager
@@ -25,13 +25,13 @@ def writing(path: Path, partial: Path | None = None) -> Iterator[None]:
         raise
     except Exception as error:
         if no_space(error):  # libraries wrap the system's error
-            raise StorageError(unwritten(path, error)) from error
+            raise StorageError(failure_message(path, error)) from error
         if not isinstance(error, OSError):
             raise
         source = other_file(error, path, partial or path)
         if source is not None:
-            raise DataError(unwritten(source, error, "read")) from error
-        raise StorageError(unwritten(path, error)) from error
+            raise DataError(failure_message(source, error, "read")) from error
+        raise StorageError(failure_message(path, error)) from error
 
 
 def other_file(error: OSError, *written: Path) -> Path | None:

@@ -47,7 +47,7 @@ def learn(
     beside each file comes from the network in memory, before anything is stored.
     """
     first = job.tasks[0]
-    before = stored.task_files.before(first.name)
+    before = stored.task_files.earlier_tasks(first.name)
     task_data = [task_data_of(job, trained, prepared[trained.name]) for trained in job.tasks]
     tasks = [data.task for data in task_data]
     torch.manual_seed(seed_of(job, first.name))
@@ -126,7 +126,7 @@ def measure_trained(
     task = build_task(trained.name, trained.settings)
     plain = build_network(job.network, task.head_channels)
     load_into(plain, method.plain_state(network))
-    measured = measure(Predictor(plain.to(device).eval(), task).answer, task, prepared, device, samples=0)
+    measured = measure(Predictor(plain.to(device).eval(), task).predict, task, prepared, device, samples=0)
     log.info("%s learned: %s", trained.name, headline(measured.metrics))
     return measured
 

@@ -11,9 +11,9 @@ from palimpsest.data.scenes.drawing import (
     Colours,
     Family,
     Field,
+    ObjectKind,
     Polygon,
     Surface,
-    Thing,
     blend,
     corners,
     ellipse,
@@ -244,10 +244,10 @@ def gingham(surface: Surface) -> Colours:
     return blend(surface.fill((0.95, 0.93, 0.9), weave), (0.2, 0.3, 0.66), 0.45 * (across + down))
 
 
-LEAF = Thing("leaf", leaf_outline, leaf, reach=(0.06, 0.2))
-PEBBLE = Thing("pebble", round_outline, pebble, reach=(0.05, 0.17), height=(0.5, 1.0))
-PLATE = Thing("plate", round_outline, plate, reach=(0.14, 0.3))
-BOOK = Thing("book", box_outline, book, reach=(0.12, 0.26))
+LEAF = ObjectKind("leaf", leaf_outline, leaf, reach=(0.06, 0.2))
+PEBBLE = ObjectKind("pebble", round_outline, pebble, reach=(0.05, 0.17), height=(0.5, 1.0))
+PLATE = ObjectKind("plate", round_outline, plate, reach=(0.14, 0.3))
+BOOK = ObjectKind("book", box_outline, book, reach=(0.12, 0.26))
 
 CATEGORIES = {
     10: ("traffic light", "outdoor"),
@@ -260,13 +260,13 @@ CATEGORIES = {
 """COCO's ids, names and supercategories of the drawn classes."""
 
 FAMILY = Family(
-    things={
-        10: Thing("traffic light", lamp_housing, traffic_light, turn=20, reach=(0.26, 0.46)),
-        13: Thing("stop sign", octagon, stop_sign, turn=20, reach=(0.2, 0.4), mirrored=False),
-        38: Thing("kite", kite_outline, kite, turn=60, reach=(0.26, 0.46), height=(0.1, 0.7)),
-        52: Thing("banana", banana_outline, banana, reach=(0.24, 0.42)),
-        55: Thing("orange", round_outline, orange, reach=(0.16, 0.32)),
-        60: Thing("donut", round_outline, donut, reach=(0.18, 0.36)),
+    objects={
+        10: ObjectKind("traffic light", lamp_housing, traffic_light, turn=20, reach=(0.26, 0.46)),
+        13: ObjectKind("stop sign", octagon, stop_sign, turn=20, reach=(0.2, 0.4), mirrored=False),
+        38: ObjectKind("kite", kite_outline, kite, turn=60, reach=(0.26, 0.46), height=(0.1, 0.7)),
+        52: ObjectKind("banana", banana_outline, banana, reach=(0.24, 0.42)),
+        55: ObjectKind("orange", round_outline, orange, reach=(0.16, 0.32)),
+        60: ObjectKind("donut", round_outline, donut, reach=(0.18, 0.36)),
     },
     backdrops=(
         Backdrop((sky, grass), ((0.25, 0.65),), ("kite", "stop sign", "traffic light"), (LEAF, PEBBLE)),

@@ -1,4 +1,4 @@
-"""Drawing of scenes: noise, surfaces, things with an outline and a texture, light and soft shadows.
+"""Drawing of scenes: noise, surfaces, objects with outline and texture, light and soft shadows.
 
 Scenes are drawn at `OVERSAMPLING` times the picture's size and averaged down, which smooths the edges.
 """
@@ -30,7 +30,7 @@ NOBODY = -1
 class Surface:
     """Texture coordinates, (H, W) each, v downwards.
 
-    On a thing they cover [-1, 1] and rotate with it; on a backdrop their unit is the picture's shorter side.
+    On an object they cover [-1, 1] and rotate with it; on a backdrop their unit is the shorter side of the picture.
     """
 
     u: Field
@@ -49,16 +49,16 @@ class Surface:
         lit: Colours = np.asarray(colour, np.float32) * np.broadcast_to(brightness, self.u.shape)[..., None]
         return lit
 
-    def rows(self, first: int, last: int) -> "Surface":
-        """Return the part between two rows."""
-        return Surface(self.u[first:last], self.v[first:last], self.rng)
+    def rows(self, start: int, end: int) -> "Surface":
+        """Return the rows from ``start`` to ``end``, exclusive."""
+        return Surface(self.u[start:end], self.v[start:end], self.rng)
 
 
 Texture = Callable[[Surface], Colours]
 
 
 @dataclass(frozen=True)
-class Thing:
+class ObjectKind:
     """Kind of object, with its appearance and possible positions.
 
     `outline` returns polygons in [-1, 1]² that together cover the object. `turn` is the largest rotation in either
@@ -81,27 +81,27 @@ class Backdrop:
     """Background with its typical objects.
 
     `bands` are textures from top to bottom, `seams` the range of each boundary between them as a fraction of the
-    height. `things` are the typical classes by name, `clutter` unlabelled objects.
+    height. `objects` are the typical classes by name, `clutter` unlabelled objects.
     """
 
     bands: tuple[Texture, ...]
     seams: tuple[tuple[float, float], ...]
-    things: tuple[str, ...]
-    clutter: tuple[Thing, ...]
+    objects: tuple[str, ...]
+    clutter: tuple[ObjectKind, ...]
 
 
 @dataclass(frozen=True)
 class Family:
     """Scenes of one kind: classes by the data set's class index, and backdrops."""
 
-    things: dict[int, Thing]
+    objects: dict[int, ObjectKind]
     backdrops: tuple[Backdrop, ...]
     clutter_in_front: bool
 
 
 @dataclass(frozen=True)
 class Instance:
-    """Thing in a picture: its class and its polygons in pixels, clipped at the picture's edge."""
+    """Object in a picture: its class and its polygons in pixels, clipped at the edge of the picture."""
 
     category: int
     polygons: tuple[Polygon, ...]
@@ -113,8 +113,8 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Finished picture.
+class Scene:
+    """Finished picture with its instances.
 
     `pixels` is uint8 (H, W, 3). `owner` (H, W) is the index of the visible instance at each pixel, or `NOBODY`;
     instances are sorted by area, largest first.
@@ -163,16 +163,16 @@ def corners(*points: tuple[float, float]) -> Polygon:
 
 @dataclass(frozen=True)
 class Placement:
-    """Thing with its position on the canvas: outline and centre in canvas pixels."""
+    """Object with its position on the canvas: outline and centre in canvas pixels."""
 
     category: int
-    thing: Thing
+    kind: ObjectKind
     outline: tuple[Polygon, ...]
     centre: NDArray[np.float64]
     to_canvas: NDArray[np.float64]
 
 
-def compose(family: Family, size: int, rng: Generator) -> Drawn:
+def compose(family: Family, size: int, rng: Generator) -> Scene:
     """Draw a picture of the family with a shorter side of `size` pixels and a longer one of up to 4/3 of that."""
     sides = [size, round(size * rng.uniform(1, 4 / 3))]
     width, height = sides if rng.random() < 0.3 else sides[::-1]
@@ -182,16 +182,16 @@ def compose(family: Family, size: int, rng: Generator) -> Drawn:
     owner = np.full(shape, NOBODY, np.int16)
     light = rng.uniform(0.2, 0.8) * np.pi  # direction of shadows: downwards, to either side
 
-    names = {thing.name: category for category, thing in family.things.items()}
+    names = {kind.name: category for category, kind in family.objects.items()}
     placements: list[Placement] = []
     for _ in range(rng.integers(2, 7)):
-        thing = backdrop.clutter[rng.integers(len(backdrop.clutter))]
-        placements.append(place(BACKGROUND, thing, shape, placements, rng))
+        kind = backdrop.clutter[rng.integers(len(backdrop.clutter))]
+        placements.append(random_placement(BACKGROUND, kind, shape, placements, rng))
     clutter, placements = placements, []
     for _ in range(0 if rng.random() < 0.04 else rng.integers(1, 6)):
         at_home = rng.random() < 0.75
-        category = names[str(rng.choice(backdrop.things))] if at_home else int(rng.choice(list(family.things)))
-        placements.append(place(category, family.things[category], shape, placements, rng))
+        category = names[str(rng.choice(backdrop.objects))] if at_home else int(rng.choice(list(family.objects)))
+        placements.append(random_placement(category, family.objects[category], shape, placements, rng))
 
     placements = [placement for placement in placements if instance_of(placement, shape).polygons]
     instances = [instance_of(placement, shape) for placement in placements]
@@ -204,50 +204,50 @@ def compose(family: Family, size: int, rng: Generator) -> Drawn:
     for placement in front:
         draw(canvas, owner, placement, NOBODY, light=light, rng=rng)
 
-    seen = owner[OVERSAMPLING // 2 :: OVERSAMPLING, OVERSAMPLING // 2 :: OVERSAMPLING]
-    return Drawn(develop(canvas, light, rng), tuple(instances[index] for index in order), seen)
+    visible = owner[OVERSAMPLING // 2 :: OVERSAMPLING, OVERSAMPLING // 2 :: OVERSAMPLING]
+    return Scene(develop(canvas, light, rng), tuple(instances[index] for index in order), visible)
 
 
 def draw_backdrop(backdrop: Backdrop, shape: tuple[int, int], rng: Generator) -> Colours:
-    """Draw the scene without things, (H, W, 3)."""
+    """Draw the background, (H, W, 3)."""
     height, width = shape
     v, u = np.mgrid[:height, :width].astype(np.float32) / min(shape)
     surface = Surface(u, v, rng)
     seams = [0, *(round(height * rng.uniform(*seam)) for seam in backdrop.seams), height]
     parts = [
-        texture(surface.rows(first, last))
-        for texture, (first, last) in zip(backdrop.bands, pairwise(seams), strict=True)
-        if last > first
+        texture(surface.rows(start, end))
+        for texture, (start, end) in zip(backdrop.bands, pairwise(seams), strict=True)
+        if end > start
     ]
     return np.concatenate(parts)
 
 
-def place(
-    category: int, thing: Thing, shape: tuple[int, int], others: Sequence[Placement], rng: Generator
+def random_placement(
+    category: int, kind: ObjectKind, shape: tuple[int, int], existing: Sequence[Placement], rng: Generator
 ) -> Placement:
-    """Choose a random position for a thing, if possible away from the centres of others; overlap is allowed."""
-    reach = rng.uniform(*thing.reach) * min(shape)
+    """Choose a random position for an object, if possible away from the centres of others; overlap is allowed."""
+    reach = rng.uniform(*kind.reach) * min(shape)
     centre = np.zeros(2)
     for _ in range(12):
-        centre = np.array([rng.uniform(0.08, 0.92) * shape[1], rng.uniform(*thing.height) * shape[0]])
+        centre = np.array([rng.uniform(0.08, 0.92) * shape[1], rng.uniform(*kind.height) * shape[0]])
         if all(
-            np.hypot(*(centre - other.centre)) > 0.7 * (reach + np.abs(other.to_canvas[0]).max())
-            for other in others
+            np.hypot(*(centre - placement.centre)) > 0.7 * (reach + np.abs(placement.to_canvas[0]).max())
+            for placement in existing
         ):
             break
-    angle = np.deg2rad(rng.uniform(-thing.turn, thing.turn))
+    angle = np.deg2rad(rng.uniform(-kind.turn, kind.turn))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    side = -1 if thing.mirrored and rng.random() < 0.5 else 1
+    side = -1 if kind.mirrored and rng.random() < 0.5 else 1
     to_canvas = turn @ np.diag([side * rng.uniform(0.88, 1.12), 1]) * reach
-    outline = tuple((polygon @ to_canvas.T + centre).astype(np.float32) for polygon in thing.outline(rng))
-    return Placement(category, thing, outline, centre, to_canvas)
+    outline = tuple((polygon @ to_canvas.T + centre).astype(np.float32) for polygon in kind.outline(rng))
+    return Placement(category, kind, outline, centre, to_canvas)
 
 
 def instance_of(placement: Placement, shape: tuple[int, int]) -> Instance:
-    """Return the annotation of a thing in pixels of the finished picture."""
+    """Return the annotation of an object in pixels of the finished picture."""
     edge = np.array(shape[::-1], np.float32)
-    inside = tuple(polygon.clip(0, edge) / OVERSAMPLING for polygon in placement.outline)
-    return Instance(placement.category, tuple(polygon for polygon in inside if area(polygon) > 0))
+    clipped = tuple(polygon.clip(0, edge) / OVERSAMPLING for polygon in placement.outline)
+    return Instance(placement.category, tuple(polygon for polygon in clipped if area(polygon) > 0))
 
 
 def draw(
@@ -259,7 +259,7 @@ def draw(
     light: float,
     rng: Generator,
 ) -> None:
-    """Draw a thing and its shadow onto the canvas, and set `owner` to `index` at its pixels."""
+    """Draw an object and its shadow onto the canvas, and set `owner` to `index` at its pixels."""
     reach = float(np.abs(placement.to_canvas).max())
     points = np.concatenate(placement.outline)
     left, top = np.floor(points.min(axis=0)).astype(int)
@@ -288,7 +288,7 @@ def draw(
     # Shade the rim and the side away from the light: flat textures get volume.
     toward_light = -(dx * np.float32(np.cos(light)) + dy * np.float32(np.sin(light))) / reach
     shade = (0.72 + 0.3 * blurred[on_mask]) * (1 + 0.16 * toward_light) * rng.uniform(0.9, 1.12)
-    np.copyto(canvas[on_canvas], placement.thing.texture(surface) * shade[..., None], where=mask[..., None])
+    np.copyto(canvas[on_canvas], placement.kind.texture(surface) * shade[..., None], where=mask[..., None])
     owner[on_canvas][mask] = index
 
 

@@ -10,9 +10,9 @@ from palimpsest.data.scenes.drawing import (
     Backdrop,
     Colours,
     Family,
+    ObjectKind,
     Polygon,
     Surface,
-    Thing,
     blend,
     corners,
     ellipse,
@@ -254,9 +254,9 @@ def bricks(surface: Surface) -> Colours:
 def asphalt(surface: Surface) -> Colours:
     """Paint dark grains with a kerb above and a dashed line."""
     tar = surface.fill((0.33, 0.32, 0.37), 0.65 + 0.5 * surface.noise(100, 60) + 0.25 * surface.noise(6, 4))
-    below = surface.v - surface.v[0, 0]
-    tar = blend(tar, (0.72, 0.7, 0.66), soft_step(0.05 - below, 0.02))
-    dash = soft_step(0.015 - np.abs(below - 0.24), 0.015) * ((surface.u * 3) % 1 < 0.6)
+    depth = surface.v - surface.v[0, 0]
+    tar = blend(tar, (0.72, 0.7, 0.66), soft_step(0.05 - depth, 0.02))
+    dash = soft_step(0.015 - np.abs(depth - 0.24), 0.015) * ((surface.u * 3) % 1 < 0.6)
     return blend(tar, (0.88, 0.86, 0.78), dash.astype(np.float32))
 
 
@@ -294,20 +294,20 @@ def carpet(surface: Surface) -> Colours:
     return blend(pile, (0.12, 0.18, 0.34), soft_step(0.2 - diamond, 0.04))
 
 
-BUSH = Thing("bush", bush_outline, bush, turn=8, reach=(0.08, 0.24), height=(0.6, 1.0))
-LAMP_POST = Thing("lamp post", post_outline, lamp_post, turn=3, reach=(0.25, 0.5), height=(0.35, 0.7))
-ROCK = Thing("rock", rock_outline, rock, turn=15, reach=(0.06, 0.18), height=(0.55, 1.0))
-PAINTING = Thing("painting", frame_outline, painting, turn=3, reach=(0.1, 0.22), height=(0.05, 0.4))
-CUSHION = Thing("cushion", frame_outline, cushion, turn=30, reach=(0.1, 0.2), height=(0.6, 1.0))
+BUSH = ObjectKind("bush", bush_outline, bush, turn=8, reach=(0.08, 0.24), height=(0.6, 1.0))
+LAMP_POST = ObjectKind("lamp post", post_outline, lamp_post, turn=3, reach=(0.25, 0.5), height=(0.35, 0.7))
+ROCK = ObjectKind("rock", rock_outline, rock, turn=15, reach=(0.06, 0.18), height=(0.55, 1.0))
+PAINTING = ObjectKind("painting", frame_outline, painting, turn=3, reach=(0.1, 0.22), height=(0.05, 0.4))
+CUSHION = ObjectKind("cushion", frame_outline, cushion, turn=30, reach=(0.1, 0.2), height=(0.6, 1.0))
 
 FAMILY = Family(
-    things={
-        1: Thing("aeroplane", aeroplane_outline, aeroplane, turn=20, reach=(0.28, 0.48), height=(0.1, 0.45)),
-        4: Thing("boat", boat_outline, boat, turn=8, reach=(0.26, 0.46), height=(0.4, 0.75)),
-        5: Thing("bottle", bottle_outline, bottle, turn=8, reach=(0.3, 0.5), height=(0.4, 0.8)),
-        6: Thing("bus", bus_outline, bus, turn=5, reach=(0.28, 0.5), height=(0.45, 0.8)),
-        16: Thing("pottedplant", plant_outline, potted_plant, turn=6, reach=(0.26, 0.46), height=(0.4, 0.8)),
-        17: Thing("sheep", sheep_outline, sheep, turn=6, reach=(0.26, 0.46), height=(0.45, 0.85)),
+    objects={
+        1: ObjectKind("aeroplane", aeroplane_outline, aeroplane, turn=20, reach=(0.28, 0.48), height=(0.1, 0.45)),
+        4: ObjectKind("boat", boat_outline, boat, turn=8, reach=(0.26, 0.46), height=(0.4, 0.75)),
+        5: ObjectKind("bottle", bottle_outline, bottle, turn=8, reach=(0.3, 0.5), height=(0.4, 0.8)),
+        6: ObjectKind("bus", bus_outline, bus, turn=5, reach=(0.28, 0.5), height=(0.45, 0.8)),
+        16: ObjectKind("pottedplant", plant_outline, potted_plant, turn=6, reach=(0.26, 0.46), height=(0.4, 0.8)),
+        17: ObjectKind("sheep", sheep_outline, sheep, turn=6, reach=(0.26, 0.46), height=(0.45, 0.85)),
     },
     backdrops=(
         Backdrop((dusk, swell), ((0.3, 0.6),), ("boat", "aeroplane"), (ROCK, BUSH)),
