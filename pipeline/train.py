@@ -42,7 +42,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     target = layout.stored(options.seed, options.method, first)
     record = layout.cost(options.seed, options.method, first)
     meter = CostMeter(key, load_cost(record) if checkpoint_of(target).exists() else None)
-    fabric = start_fabric(job.training, in_parts=len(job.tasks) > 1)
+    fabric = start_fabric(job.training, unused_parameters=len(job.tasks) > 1)
     with tracking.training_run(tags, key, job.parameters(), fabric.is_global_zero) as run:
 
         def after_epoch(history: Sequence[dict[str, float]]) -> None:

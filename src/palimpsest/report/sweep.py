@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from palimpsest.analysis.transfer import over_seeds, quality_figures
+from palimpsest.analysis.transfer import mean_over_seeds, quality_figures
 from palimpsest.errors import DataError
 from palimpsest.metrics.described import describe, in_short, titled, written
 from palimpsest.report import study
@@ -186,7 +186,7 @@ def kept_and_learned(
     rows = rows.assign(method=rows["variant"].where(rows["variant"] != "", rows["method"]))
     transfers = {}
     for method, of_seeds in quality_figures(rows, sequence).items():
-        mean = over_seeds([*of_seeds.values()])
+        mean = mean_over_seeds([*of_seeds.values()])
         transfers[method] = (mean["forward_transfer"], mean["backward_transfer"])
     forgetful = {
         name: (learned, kept)
