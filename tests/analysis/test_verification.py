@@ -207,7 +207,7 @@ def test_a_record_that_is_lost_or_of_another_task_is_refused(study: Study) -> No
     with pytest.raises(StorageError, match=r"halves\.predictions\.json: is damaged"):
         verify(study, "piggyback")
     path.unlink()
-    with pytest.raises(StorageError, match=r"halves\.predictions\.json: is missing; .*trains the task anew"):
+    with pytest.raises(StorageError, match=r"halves\.predictions\.json: is missing; .*trains the task again"):
         verify(study, "piggyback")
 
 

@@ -3,15 +3,14 @@
 Final quality, backward and forward transfer follow Lopez-Paz and Ranzato, Gradient episodic memory for continual
 learning, NIPS 2017, adapted to metrics of different units. Let R(k, i) be the key metric of task i after training
 on task k, S(i) that of `scratch` for task i, and a ⊘ b how many times as good a is as b: a ÷ b for metrics that
-should be high, b ÷ a for metrics that should be low. With K tasks, of which the first trains the base network,
+should be high, b ÷ a for metrics that should be low. K is the number of tasks; the first trains the base network.
 
-- relative quality is the mean of R(K, i) ⊘ S(i) over i = 1 … K: 1 is as good as a separate network per task. For
-  the first task of a method that keeps the base network, which equals the network of `scratch`, the ratio is
-  exactly 1; - backward transfer is the mean of R(K, i) ⊘ R(i, i) − 1 over i = 1 … K − 1: 0 means no forgetting, −1
-  the loss of all quality. It stays above −1, because an untrained network has some mIoU, and errors and losses are
-  finite; - forward transfer is the mean of R(i, i) ⊘ S(i) − 1 over i = 2 … K: the gain of a task right after
-  training over a training from random weights. (The original measures a task before training, which would need a
-  trained head.)
+- Relative quality is the mean of R(K, i) ⊘ S(i) over i = 1 … K: 1 is as good as a separate network per task. For
+  the first task of a method that keeps the base network, which equals that of `scratch`, the ratio is exactly 1.
+- Backward transfer is the mean of R(K, i) ⊘ R(i, i) − 1 over i = 1 … K − 1: 0 means no forgetting, −1 the loss of
+  all quality. It stays above −1, because an untrained network has some mIoU, and errors and losses are finite.
+- Forward transfer is the mean of R(i, i) ⊘ S(i) − 1 over i = 2 … K: the gain of a task right after training over a
+  training from random weights. (The original measures a task before training, which would need a trained head.)
 
 Ratios replace the differences of the original, because points of mIoU and of a loss cannot be averaged. Backward
 transfer divides by R(i, i) and not by S(i), so that it needs no other method. For a single task relative quality =
@@ -193,7 +192,7 @@ def largest(values: Sequence[float]) -> float:
 
 
 def mean_over_seeds(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean and, as `<figure>_std`, the sample standard deviation of each figure over its finite values."""
+    """Return mean and sample standard deviation (`<figure>_std`) of the finite values of each figure."""
     row = {}
     for figure in figures[0]:
         values = [of_seed[figure] for of_seed in figures if math.isfinite(of_seed[figure])]

@@ -36,7 +36,7 @@ class ScoreSettings(SettingsGroup):
     def _starts_open(self) -> typing.Self:
         if self.initial_score <= self.threshold:
             raise ValueError(
-                "initial_score is not above threshold, but the mask has to start as all ones; raise it"
+                "initial_score is not above threshold, so that the mask would not start as all ones; raise it"
             )
         if self.averaged and not self.averaged <= self.score_lr_end < 1:
             raise ValueError(

@@ -222,7 +222,7 @@ def pretrained(architecture: Architecture, weights: Path | None) -> PretrainedFe
             actual = "no such entry" if tensor is None else f"shape {tuple(tensor.shape)}"
             raise DataError(
                 f"{weights}: not the weights of {architecture.title}: expected features.{key} of shape "
-                f"{tuple(value.shape)}, found {actual}"
+                f"{tuple(value.shape)}, found {actual}; replace the file"
             )
     network.layers.load_state_dict({key: stored[f"features.{key}"].float() for key in state})
     return network.freeze()
@@ -243,7 +243,8 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: not a readable PyTorch weights file ({reason}); fetch it again") from error
     if not isinstance(stored, Mapping) or not all(isinstance(value, Tensor) for value in stored.values()):
-        raise DataError(f"{path}: expected tensors by name (a state_dict), found {type(stored).__name__}")
+        kind = type(stored).__name__
+        raise DataError(f"{path}: expected a state_dict of tensors, found {kind}; replace the file")
     return stored
 
 

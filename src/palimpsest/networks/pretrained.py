@@ -18,8 +18,8 @@ def load_encoder(network: nn.Module, path: Path) -> None:
     VGG-13 has two convolutions per stage, as the encoder here; VGG-16 has a third in its later stages, which is
     skipped. A pooling layer between two convolutions ends a stage of the file. Biases are ignored.
 
-    Raises: DataError: the file is missing or unreadable, shapes differ from the encoder's, or the network has no
-        encoder.
+    Raises:
+        DataError: the file is missing or unreadable, a shape differs, or the network has no encoder.
     """
     stages = stages_of(read_weights(path))
     layers = [(name, layer) for name, layer in trunk_layers(network) if name.startswith("encoder")]

@@ -49,7 +49,7 @@ def load_record(path: Path) -> PredictionRecord:
     Raises:
         StorageError: the file is missing, damaged or of another format.
     """
-    advice = "restore it with `dvc pull`, or delete it: the next `snakemake all` trains the task anew"
+    advice = "restore it with `dvc pull`, or delete it: the next `snakemake all` trains the task again"
     try:
         content = json.loads(path.read_text("utf-8"))
         version = content.pop("format")

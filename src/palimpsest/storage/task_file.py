@@ -131,7 +131,7 @@ def serialised(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> by
 def unusable(path: Path, reason: str) -> StorageError:
     """Return the error for a stored task that is damaged or does not fit."""
     return StorageError(
-        f"{path}: {reason}; restore it with `dvc pull`, or delete it: the next `snakemake all` trains it anew"
+        f"{path}: {reason}; restore it with `dvc pull`, or delete it: the next `snakemake all` trains it again"
     )
 
 

@@ -62,7 +62,7 @@ class StyleTask(Task):
         return output.to(torch.float32, memory_format=torch.contiguous_format).sigmoid()
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return ``loss`` and its weighted parts, whose sum it is."""
+        """Return ``loss`` and the weighted parts of this sum."""
         return self.weighted_losses(self.statistics(prediction, unit(batch["picture"])))
 
     def statistics(self, prediction: Tensor, photograph: Tensor) -> "StyleStatistics":
