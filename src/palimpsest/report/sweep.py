@@ -99,8 +99,8 @@ def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, li
     for variant in sweep.variants:
         cells = [
             cell(rows[(rows["variant"] == variant) & (rows["task"] == task) & (rows["metric"] == metric)], metric)
-            for rows, titles in ((learned, columns), (final, forgotten))
-            for task, metric in titles
+            for rows, cell_keys in ((learned, columns), (final, forgotten))
+            for task, metric in cell_keys
         ]
         lines.append((variant, cells))
     for name, (title, scale, digits) in ADDED.items():
