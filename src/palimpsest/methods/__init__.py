@@ -40,11 +40,11 @@ class Entry:
     settings: str = ""
     """``module:class`` of the settings; the module imports no PyTorch. Empty for a method without settings."""
     base: str = BASE
-    """Training or method that makes the base network on the base task."""
+    """The training or method whose base task makes the base network."""
     network: str | None = None
-    """Network that the method requires; None for the one that the user chooses."""
+    """Network that the method brings of its own; None for the one that the user chooses."""
     blocks: int | None = None
-    """Number of residual blocks at each of the two depths of the residual network, if the method requires it."""
+    """Residual blocks at each place of a residual network that the method brings."""
     networks: tuple[str, ...] = ()
     """Networks that the method works on; empty if ``kernels`` and ``part`` decide."""
     kernels: bool = False
@@ -52,7 +52,7 @@ class Entry:
     part: str = ""
     """Part of the network that each task trains and stores, as ``decoder``; the network needs this part."""
     can_blend: bool = False
-    """True if two tasks can be blended, because both mask the base's weights."""
+    """True if two tasks can be blended, since both use the base's weights under a mask."""
 
 
 METHODS: dict[str, Entry] = {

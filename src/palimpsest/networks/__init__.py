@@ -94,7 +94,7 @@ def _checked_by_name(value: object) -> object:
             raise ValueError(f"there is no network {name!r}{nearest(str(name), NETWORKS)}")
         for key in ("name", "blocks"):
             if isinstance(settings, Mapping) and key in settings:
-                raise ValueError(f"{name}.{key}: is set by the method; remove it")
+                raise ValueError(f"{name}.{key}: is set by the method; leave it out")
     return {
         name: {**settings, "name": name} if isinstance(settings, Mapping) else settings
         for name, settings in value.items()
