@@ -15,12 +15,12 @@ from palimpsest.tracking import IDENTITY, connect, experiment_name
 PRESET = "mini"
 SETTINGS = {"preset": PRESET, "data_root": None}
 """Settings that override params.yaml, which may select another preset."""
-FIRST_STEP = """
+FIRST_STEP_CODE = """
 import sys
 import palimpsest.training.loop as loop
-def first(*arguments):
+def stop(*arguments):
     sys.exit()
-loop.training_loader = first
+loop.training_loader = stop
 import runpy
 runpy.run_module("pipeline.train", run_name="__main__", alter_sys=True)
 """
@@ -31,10 +31,10 @@ def job_start(rounds: int) -> Ratio:
     """Measure the seconds from the start of a training job's process to its first step."""
     root = Path.cwd()
     with tempfile.TemporaryDirectory() as name:
-        for part in ("params.yaml", "styles", "data", "models", "src", "pipeline"):
-            (Path(name) / part).symlink_to(root / part)
+        for path in ("params.yaml", "styles", "data", "models", "src", "pipeline"):
+            (Path(name) / path).symlink_to(root / path)
         options = ["--seed", "0", "--method", "piggyback", "--task", "voc-seg"]
-        job = [sys.executable, "-c", FIRST_STEP, *options, "--config", json.dumps(SETTINGS)]
+        job = [sys.executable, "-c", FIRST_STEP_CODE, *options, "--config", json.dumps(SETTINGS)]
         return spread([wall(job, name) for _ in range(rounds)], "s")
 
 
@@ -47,11 +47,11 @@ def noop_all(rounds: int) -> Ratio:
 
 def wall(command: list[str], folder: str) -> float:
     """Run a command and return its seconds."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[:4])}: {done.stderr[-500:]}")
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def mini_training_share(rounds: int) -> Ratio:

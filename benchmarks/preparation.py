@@ -1,4 +1,4 @@
-"""Preparation of a segmentation task against a plain loop over photographs."""
+"""Preparation of a segmentation task compared with a plain loop over photographs."""
 
 import contextlib
 import io
@@ -27,6 +27,7 @@ SIDE = 480
 INSTANCES = 7
 """Instances per photograph, the average of COCO."""
 CORNERS = 24
+"""Corners per instance."""
 SIZE = 128
 """Side of the prepared pictures."""
 
@@ -50,7 +51,7 @@ def prepare_vs_naive(rounds: int) -> Ratio:
 
 
 def outline(path: Path) -> None:
-    """Replace the annotations of an index by as many instances, with as many corners, as COCO has."""
+    """Replace the annotations of an index by `INSTANCES` instances per photograph with `CORNERS` corners."""
     index = json.loads(path.read_text("utf-8"))
     random = np.random.default_rng(0)
     angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
@@ -73,7 +74,7 @@ def outline(path: Path) -> None:
 
 
 def ours(settings: PublicDatasetSettings, folder: Path, classes: Classes) -> None:
-    """Return the pipeline's own preparation, from the JSON to the arrays on the disk."""
+    """Prepare with the pipeline's code, from the JSON to the arrays on the disk."""
     prepare(
         open_dataset(settings, folder / "raw"),
         folder / "ours",

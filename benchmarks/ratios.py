@@ -26,23 +26,23 @@ def spread(values: Sequence[float], unit: str) -> Ratio:
     return Ratio(round(middle, 4), round(low, 4), round(high, 4), unit)
 
 
-def paired(ours: Callable[[], object], other: Callable[[], object], rounds: int, unit: str) -> Ratio:
-    """Measure time of ``ours`` ÷ time of ``other``; the order alternates, and two more rounds warm up."""
+def paired(ours: Callable[[], object], reference: Callable[[], object], rounds: int, unit: str) -> Ratio:
+    """Measure time of ``ours`` ÷ time of ``reference``; the order alternates after two rounds of warm-up."""
     values = []
-    for turn in range(rounds + 2):
-        first, second = (ours, other) if turn % 2 else (other, ours)
-        times = {work: seconds(work) for work in (first, second)}
-        values.append(times[ours] / times[other])
+    for number in range(rounds + 2):
+        order = (ours, reference) if number % 2 else (reference, ours)
+        times = {work: seconds(work) for work in order}
+        values.append(times[ours] / times[reference])
     return spread(values[2:], unit)
 
 
 def seconds(work: Callable[[], object]) -> float:
     """Run a piece of work and return its seconds, including pending GPU work."""
     synchronise()
-    begun = time.perf_counter()
+    start = time.perf_counter()
     work()
     synchronise()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def synchronise() -> None:

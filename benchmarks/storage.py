@@ -1,4 +1,4 @@
-"""Switching of tasks in memory against copying the weights."""
+"""Switching of tasks in memory compared with copying the weights."""
 
 import tempfile
 from contextlib import chdir

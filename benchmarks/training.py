@@ -1,4 +1,4 @@
-"""Training loop against a bare loop, and a step of masks against a step of all weights."""
+"""Training loop compared with a bare loop, and a step of masks with a step of all weights."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ from palimpsest.training.loop import Plan, TaskData, optimizer_of, start_fabric,
 CLASSES = 6
 DEVICE = device_for("auto")
 SMALL = UNetSettings(width=16)
-"""The network of `mini`, whose steps are short: what stands around them shows."""
+"""Network of `mini`; its steps are short, so that overhead is visible."""
 CROP = 64
 BATCH = 16
 STEPS = 60
@@ -166,7 +166,7 @@ def masked_vs_finetune_step(rounds: int) -> Ratio:
 
 def bfloat16_vs_float32(rounds: int) -> Ratio:
     """Measure the time of a step of `mini` in bfloat16 ÷ in float32; `training.precision: auto` uses the faster."""
-    mixed, single = (step_of("fine-tune", MINI, bfloat16=chosen) for chosen in (True, False))
+    mixed, single = (step_of("fine-tune", MINI, bfloat16=bfloat16) for bfloat16 in (True, False))
     return paired(mixed, single, rounds, "time ÷ time of a step in float32, width 16")
 
 

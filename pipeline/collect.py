@@ -22,7 +22,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     sequence = [(name, settings.tasks[name].kind) for name in settings.sequence]
     forgetting = forgetting_table(tables["metrics"], tables["growth"], tables["costs"], sequence, settings.methods)
     for name, table in {**tables, "forgetting": forgetting}.items():
-        folder = layout.results / "analysis" if name in IN_DETAIL else layout.results
+        folder = layout.results / "analysis" if name in ANALYSIS_TABLES else layout.results
         write_text(folder / f"{name}.csv", table.to_csv(index=False))
     summary = summarise(
         tables["metrics"], tables["sizes"], sequence, [FLOOR, *settings.methods], tables["verification"]
@@ -30,22 +30,22 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     write_summary(layout.results / "summary.json", summary)
 
 
-IN_DETAIL = ("growth", "costs", "zeros", "similarity")
+ANALYSIS_TABLES = ("growth", "costs", "zeros", "similarity")
 """Tables in the folder `analysis/`."""
 
 
 def gather(settings: Settings, layout: Layout, name: str) -> pd.DataFrame:
-    """Return one table of all seeds and methods, with these two columns first; skip missing tables."""
-    parts = []
+    """Return one table of all seeds and methods, with seed and method as first columns; skip missing tables."""
+    frames = []
     for seed in settings.seeds:
         for method in (FLOOR, *settings.methods):
             path = layout.evaluation(seed, method) / f"{name}.csv"
             if path.exists() and path.stat().st_size > 1:
-                part = pd.read_csv(path, dtype={"checksum": str})
-                part.insert(0, "method", method)
-                part.insert(0, "seed", seed)
-                parts.append(part)
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns_of(name))
+                frame = pd.read_csv(path, dtype={"checksum": str})
+                frame.insert(0, "method", method)
+                frame.insert(0, "seed", seed)
+                frames.append(frame)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns_of(name))
 
 
 if __name__ == "__main__":

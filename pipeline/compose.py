@@ -1,4 +1,4 @@
-"""Compose two tasks of a method in every way that the settings name; measure and paint the results.
+"""Compose two tasks of a method in all configured ways; measure and paint the results.
 
 python -m pipeline.compose --composition piggyback-style-gogh+style-munch
 """
@@ -26,34 +26,34 @@ from palimpsest.tasks import build_task
 from palimpsest.tasks.base import to_pixels, unit
 
 SIDE = 128
-"""Minimum side in pixels; smaller pictures are enlarged to make room for their titles."""
+"""Minimum side in pixels; smaller pictures are enlarged, so that their titles fit."""
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Write `grid.png`, `metrics.csv` and `origin.json` of one composition."""
     code_version()  # cached now, because the code may change during the measurement
-    cut = composition_job(settings, options.composition)
-    stored = StoredTasks.of(settings, cut.seed, cut.method)
-    device = choose_device(cut)
-    latest = max(cut.sequence, key=settings.sequence.index)  # a network shared by tasks is loaded as of this task
-    tasks = [build_task(name, cut.tasks[name]).to(device) for name in cut.sequence]
+    job = composition_job(settings, options.composition)
+    stored = StoredTasks.of(settings, job.seed, job.method)
+    device = choose_device(job)
+    latest = max(job.sequence, key=settings.sequence.index)  # shared tensors are those after this task
+    tasks = [build_task(name, job.tasks[name]).to(device) for name in job.sequence]
     first, second = (Predictor(stored.network(task.name, latest).to(device), task) for task in tasks)
     prepared = {task.name: Prepared.open(layout.prepared(task.name)) for task in tasks}
-    batch = next(evaluation_batches(prepared[first.task.name], "val", cut.samples))
+    batch = next(evaluation_batches(prepared[first.task.name], "val", job.samples))
     batch = {name: tensor.to(device) for name, tensor in batch.items()}
     columns = [("photograph", to_pixels(unit(batch["picture"])))]
     rows: list[dict[str, object]] = []
-    for composed in compositions(cut.composition, first, second, prepared, device):
-        # a picture can be measured by either task, a label map only by its own
-        measurable = tasks if cut.tasks[second.task.name].gives_picture else [composed.task]
+    for composed in compositions(job.composition, first, second, prepared, device):
+        # both tasks can measure a picture, but only its own task a label map
+        measurable = tasks if job.tasks[second.task.name].gives_picture else [composed.task]
         rows += metric_rows(composed, measurable, prepared, device)
         with torch.inference_mode():
             columns.append((composed.title, composed.task.paint(composed.predict(batch))))
-    folder = layout.composition(cut.composition.name)
+    folder = layout.composition(job.composition.name)
     write_picture(folder / "grid.png", titled(columns, max(SIDE, batch["picture"].shape[-1])))
     write_text(folder / "metrics.csv", pd.DataFrame(rows).to_csv(index=False))
     data = {name: arrays.sha256 for name, arrays in prepared.items()}
-    write_text(folder / "origin.json", origin(cut, data))
+    write_text(folder / "origin.json", origin(job, data))
 
 
 if __name__ == "__main__":

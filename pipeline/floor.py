@@ -37,15 +37,15 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         targets = None if prepared.target is None else prepared.target[prepared.rows("train")]
         measured = measure(task.floor(targets), task, prepared, device, job.samples)
         cells.append(Cell(name, name, measured))
-        first = next(evaluation_batches(prepared, "val", job.samples))
+        batch = next(evaluation_batches(prepared, "val", job.samples))
         painted: dict[str, Iterable[Pixels]] = {
-            "input": to_pixels(task.inputs(first)),
-            "target": task.paint_target(first),
+            "input": to_pixels(task.inputs(batch)),
+            "target": task.paint_target(batch),
             "floor": measured.samples,
         }
-        for what, pictures in painted.items():
+        for title, pictures in painted.items():
             for number, picture in enumerate(pictures):
-                write_picture(folder / "samples" / name / f"{what}-{number}.png", picture)
+                write_picture(folder / "samples" / name / f"{title}-{number}.png", picture)
     write_text(folder / "metrics.csv", pd.DataFrame(metric_rows(cells)).to_csv(index=False))
     write_text(layout.origin(options.seed, FLOOR), origin(job, data))
 

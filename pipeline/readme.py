@@ -22,7 +22,8 @@ from palimpsest.report.sweep import load_sweep, sweep_table
 from palimpsest.settings import FLOOR
 from palimpsest.sweeps import sweep_tables
 
-SHOWN = ("coco-seg", "colorize", "style-gogh", "style-munch")
+GRID_TASKS = ("coco-seg", "colorize", "style-gogh", "style-munch")
+"""Tasks in the picture of scenes."""
 
 
 def main() -> None:
@@ -32,20 +33,20 @@ def main() -> None:
         write_tables(document, {name: text for name, text in text_of.items() if has_table(document, name)})
     evaluation = Layout("mini").evaluation(0, "piggyback").parent
     if evaluation.exists():
-        write_grid(Path("docs/translations.png"), evaluation, "piggyback", SHOWN, rows=3, side=160)
+        write_grid(Path("docs/translations.png"), evaluation, "piggyback", GRID_TASKS, rows=3, side=160)
 
 
 def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield name of the markers and text of every table with results: `mini`, `mini-sweep-ewc`, `bench`.
+    """Yield name and text of every table with results, as `mini`, `mini-sweep-ewc` and `bench`.
 
-    A preset's table has only the methods that `params.yaml` names for the preset, to fit the page. `mini-methods`
-    has all methods, from the longer runs whose results are in ``longer``.
+    A preset's table has only the methods of the preset in `params.yaml`, to fit the page. `mini-methods` has all
+    methods, from the longer runs with results in ``longer``.
     """
     paths = (*longer.glob("*/summary.json"), *results.glob("*/summary.json"))
     by_preset = {path.parent.name: path for path in paths}
     for name, path in sorted(by_preset.items()):
-        summary, shown = json.loads(path.read_text("utf-8")), {FLOOR, *methods_of(params, name)}
-        yield name, table({method: entry for method, entry in summary.items() if method in shown})
+        summary, methods = json.loads(path.read_text("utf-8")), {FLOOR, *methods_of(params, name)}
+        yield name, table({method: entry for method, entry in summary.items() if method in methods})
     for path in sorted(longer.glob("*/summary.json")):
         forgetting = pd.read_csv(path.with_name("forgetting.csv"))
         yield f"{path.parent.name}-methods", methods_table(json.loads(path.read_text("utf-8")), forgetting)
@@ -57,10 +58,9 @@ def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[t
 
 
 def methods_of(params: Mapping[str, Any], preset: str) -> Sequence[str]:
-    """Return the methods that `params.yaml` names for a preset; for an unknown preset, the default methods."""
-    known = preset in params["presets"]
-    chosen = {"preset": preset} if known else {"methods": params["defaults"]["methods"]}
-    return resolve(params, {**chosen, "data_root": None}).methods
+    """Return the methods of a preset in `params.yaml`; for an unknown preset, the default methods."""
+    overrides = {"preset": preset} if preset in params["presets"] else {"methods": params["defaults"]["methods"]}
+    return resolve(params, {**overrides, "data_root": None}).methods
 
 
 if __name__ == "__main__":

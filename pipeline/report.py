@@ -24,11 +24,11 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         methods=settings.methods,
         origin=Origin(settings.preset, code_version(), settings.digest()),
         sweeps=sweep_tables(layout.results),
-        apart=apart(settings),
+        incomparable=incomparable(settings),
     )
 
 
-def apart(settings: Settings) -> dict[str, str]:
+def incomparable(settings: Settings) -> dict[str, str]:
     """Return the methods whose bytes and quality are not comparable with the others, with the reason."""
     reasons = {}
     for method in settings.methods:

@@ -38,8 +38,8 @@ def measured(settings: Settings, method: str, variant: str, seed: int) -> pd.Dat
     rows = [metrics[(metrics["task"] == metrics["after"]) | ~metrics["metric"].str.startswith("iou/")]]
     if (folder / "zeros.csv").stat().st_size > 1:
         zeros = pd.read_csv(folder / "zeros.csv")
-        whole = zeros[zeros["layer"] == "all"].rename(columns={"zeros": "value"})
-        rows.append(whole.assign(metric="zeros", after=whole["task"]))
+        totals = zeros[zeros["layer"] == "all"].rename(columns={"zeros": "value"})
+        rows.append(totals.assign(metric="zeros", after=totals["task"]))
     growth = pd.read_csv(folder / "growth.csv")
     run = growth[growth["needed_to"] == "run"]
     rows.append(run.assign(metric="bytes", after=run["task"], value=run["bytes"].diff()).dropna())
@@ -47,14 +47,15 @@ def measured(settings: Settings, method: str, variant: str, seed: int) -> pd.Dat
 
 
 COLUMNS = ["variant", "seed", "method", "task", "after", "metric", "value"]
+"""Columns of the measurements."""
 
 
 def set_to(settings: Settings, variants: Variants) -> pd.DataFrame:
-    """Return the settings that each variant changes, and under an empty name their values without a variant."""
+    """Return the settings that each variant changes, and with an empty variant their current values."""
     changes: dict[str, dict[str, object]] = {name: flat(variant) for name, variant in variants.items()}
     paths = dict.fromkeys(path for change in changes.values() for path in change)
-    usual = flat(settings.model_dump(mode="json", by_alias=True))
-    rows = [("", path, usual.get(path, "")) for path in paths] + [
+    current = flat(settings.model_dump(mode="json", by_alias=True))
+    rows = [("", path, current.get(path, "")) for path in paths] + [
         (name, path, value) for name, change in changes.items() for path, value in change.items()
     ]
     return pd.DataFrame(rows, columns=["variant", "setting", "set_to"])

@@ -33,7 +33,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
             f"variant {layout.variant}: it uses the base network of the preset; train `base` without --variant"
         )
     code_version()  # cached now, because the code may change during the training
-    job = on_this_machine(training_job(settings, options.seed, options.method, options.task))
+    job = with_precision(training_job(settings, options.seed, options.method, options.task))
     stored = StoredTasks.of(settings, options.seed, options.method)
     prepared = {name: Prepared.open(layout.prepared(name)) for name in job.task_names}
     key = training_key(job, prepared, stored)
@@ -42,7 +42,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     target = layout.stored(options.seed, options.method, first)
     record = layout.cost(options.seed, options.method, first)
     meter = CostMeter(key, load_cost(record) if checkpoint_of(target).exists() else None)
-    fabric = start_fabric(job.training, in_parts=len(job.tasks) > 1)
+    fabric = start_fabric(job.training, unused_parameters=len(job.tasks) > 1)
     with tracking.training_run(tags, key, job.parameters(), fabric.is_global_zero) as run:
 
         def after_epoch(history: Sequence[dict[str, float]]) -> None:
@@ -69,8 +69,8 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         checkpoint_of(path).unlink(missing_ok=True)
 
 
-def on_this_machine(job: TrainingJob) -> TrainingJob:
-    """Return the job with the precision of this machine, which MLflow and the stored task record."""
+def with_precision(job: TrainingJob) -> TrainingJob:
+    """Return the job with the precision of this machine, for MLflow and the stored task."""
     training = job.training.model_copy(update={"precision": precision_for(job.training)})
     return job.model_copy(update={"training": training})
 

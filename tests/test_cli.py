@@ -329,17 +329,17 @@ def retrain_base() -> None:
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
-        (lambda whole: whole[:-9], "is not a whole safetensors file"),
+        (lambda whole: whole[:-9], "not a complete safetensors file"),
         (
             lambda whole: whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:],
-            "was altered: expected SHA-256 .*, found ",
+            "the tensors were altered: expected SHA-256 .*, found ",
         ),
         (
             lambda whole: safetensors.torch.save({"x": torch.zeros(1)}),
             "expected format 'palimpsest task 3', found None",
         ),
-        (lambda whole: (2**60).to_bytes(8, "little") + whole[8:], "is not a whole safetensors file"),
-        (lambda whole: retrain_base() or whole, r"belongs to the base network \w+…, found \w+… in .*classes"),
+        (lambda whole: (2**60).to_bytes(8, "little") + whole[8:], "not a complete safetensors file"),
+        (lambda whole: retrain_base() or whole, r"expected the base network \w+…, found \w+… in .*classes"),
     ],
     ids=["truncated", "one byte flipped", "foreign header", "header of 2^60 bytes", "another base"],
 )

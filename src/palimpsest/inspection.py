@@ -190,9 +190,11 @@ def describe_component(part: Component) -> dict[str, Any]:
         "tensors": len(part.tensors),
         "needed_to": part.needed_to,
     }
-    if part.kept:
-        ones = {layer: int(np.bitwise_count(bits.numpy()).sum()) for layer, bits in part.kept.items()}
-        content["ones"] = {layer: f"{ones[layer]} in {8 * bits.numel()} bits" for layer, bits in part.kept.items()}
+    if part.mask_bits:
+        ones = {layer: int(np.bitwise_count(bits.numpy()).sum()) for layer, bits in part.mask_bits.items()}
+        content["ones"] = {
+            layer: f"{ones[layer]} in {8 * bits.numel()} bits" for layer, bits in part.mask_bits.items()
+        }
     return content
 
 

@@ -174,7 +174,7 @@ def test_a_shared_component_that_moved_is_found_though_the_earlier_files_are_as_
 def test_a_shared_component_that_was_lost_is_refused(study: Study, method: str) -> None:
     path = study.stored(method).path("colour")
     rewritten(path, lambda component: None if component.shared and component.needed_to == "run" else component)
-    with pytest.raises(StorageError, match=r"colour\.safetensors.* lacks"):
+    with pytest.raises(StorageError, match=r"colour\.safetensors: the component .* is missing"):
         verify(study, method)
 
 
@@ -189,7 +189,7 @@ def test_an_exchanged_base_network_is_found(study: Study, method: str) -> None:
 
     rewritten(stored.task_files.base, exchanged)
     if METHODS[method].adds_to_base:
-        with pytest.raises(StorageError, match="belongs to the base network"):
+        with pytest.raises(StorageError, match="expected the base network"):
             verify(study, method)
     else:
         own = METHODS[method].learns_base_task  # and the base's file is none of its
@@ -207,7 +207,7 @@ def test_a_record_that_is_lost_or_of_another_task_is_refused(study: Study) -> No
     with pytest.raises(StorageError, match=r"halves\.predictions\.json: is damaged"):
         verify(study, "piggyback")
     path.unlink()
-    with pytest.raises(StorageError, match=r"halves\.predictions\.json: is missing; .*trains the task anew"):
+    with pytest.raises(StorageError, match=r"halves\.predictions\.json: is missing; .*trains the task again"):
         verify(study, "piggyback")
 
 

@@ -118,7 +118,7 @@ def test_on_the_base_task_nothing_trains_and_its_information_is_stored() -> None
 )
 def test_a_shared_batchnorm_is_held_too(batchnorm: str, names: set[str]) -> None:
     network = nn.Sequential(nn.Conv2d(2, 2, 1, bias=False), nn.BatchNorm2d(2))
-    assert set(Ewc(EwcSettings(batchnorm=batchnorm)).held(network)) == names  # type: ignore[arg-type]
+    assert set(Ewc(EwcSettings(batchnorm=batchnorm)).shared_parameters(network)) == names  # type: ignore[arg-type]
 
 
 def test_labels_are_drawn_by_their_shares() -> None:

@@ -19,7 +19,7 @@ from palimpsest.methods.masks import (
     write_masked,
 )
 from palimpsest.methods.masks_settings import MaskSettings
-from palimpsest.methods.reparametrised import learned
+from palimpsest.methods.reparametrised import parametrization_of
 
 SCORES = torch.tensor([[0.004, 0.006], [0.005, 1.0]])
 WEIGHTS = torch.tensor([[2.0, -3.0], [5.0, 0.5]])
@@ -131,9 +131,9 @@ def test_a_packed_mask_writes_what_the_learned_one_computes_bit_for_bit(shape: t
 
 def test_a_layer_knows_its_learned_mask() -> None:
     layer, mask = masked_linear()
-    assert learned(layer) is mask
+    assert parametrization_of(layer) is mask
     with pytest.raises(ValueError, match="unpack"):
-        learned(linear(WEIGHTS))
+        parametrization_of(linear(WEIGHTS))
 
 
 def test_ten_bits_are_two_bytes_with_the_first_weight_in_the_highest_bit() -> None:

@@ -11,7 +11,7 @@ from palimpsest.groups import TrainingSettings
 from palimpsest.methods.base import Component, EarlierTask, Start
 from palimpsest.methods.packnet import PackNet, pack_numbers, packed_layers, unpack_numbers
 from palimpsest.methods.packnet_settings import PackNetSettings
-from palimpsest.methods.reparametrised import original
+from palimpsest.methods.reparametrised import original_weight
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
 from palimpsest.networks.unet_settings import UNetSettings
@@ -32,7 +32,7 @@ def learn(network: nn.Module, earlier: list[Component], keep: float) -> tuple[Pa
     method.begin_task(Start(network, None, TrainingSettings(), before))  # type: ignore[arg-type]
     with torch.no_grad():
         for _, layer in trunk_layers(network):
-            original(layer).add_(torch.randn_like(layer.weight))
+            original_weight(layer).add_(torch.randn_like(layer.weight))
     method.after_step(network, 0.5)  # too early
     assert all(packed.active.all() for _, _, packed in packed_layers(network))
     method.after_step(network, 0.6)
@@ -87,7 +87,9 @@ def test_the_room_that_is_left_is_told_and_where_there_is_none_the_setting_is_na
     half.after_step(network, 1.0)
     assert half.diagnostics(network)["free"] == pytest.approx(0.5, abs=0.01)
     _, stored = learn(build_network(UNetSettings(width=2), 3), [], keep=1 - 1e-9)
-    with pytest.raises(TrainingError, match=r"no weight is free for task 2: lower method_settings\.packnet\.keep"):
+    with pytest.raises(
+        TrainingError, match=r"no weight is free for task 2: method_settings\.packnet\.keep is .*; lower it"
+    ):
         learn(plain(stored), stored, keep=1 - 1e-9)
 
 
@@ -97,7 +99,7 @@ def test_the_smallest_weights_are_given_back() -> None:
     method.begin_task(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
     method.after_step(network, 1.0)
     for _, layer, packed in packed_layers(network):
-        weight = original(layer).detach().abs()
+        weight = original_weight(layer).detach().abs()
         assert weight[packed.active].min() >= weight[~packed.active].max()
         assert torch.equal(layer.weight != 0, packed.active)
 

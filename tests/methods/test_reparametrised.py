@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from palimpsest.groups import TrainingSettings
 from palimpsest.methods import METHODS, build_method
 from palimpsest.methods.base import Component, EarlierTask, Start
-from palimpsest.methods.reparametrised import Reparametrised, learned
+from palimpsest.methods.reparametrised import Reparametrised, parametrization_of
 from palimpsest.methods.settings import default_method_settings
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
@@ -55,7 +55,7 @@ def test_a_method_starts_at_the_base(name: str, changes: dict[str, Any]) -> None
 
 def test_changes_are_plain_until_their_share_of_the_steps_is_done() -> None:
     method, network, base = begun("bitdelta", {"quantised_after": 0.6})
-    deltas = {name: learned(layer) for name, layer in trunk_layers(network)}
+    deltas = {name: parametrization_of(layer) for name, layer in trunk_layers(network)}
     torch.manual_seed(1)
     with torch.no_grad():
         for delta in deltas.values():
@@ -73,7 +73,7 @@ def test_what_is_recalled_is_what_was_learned_bit_for_bit(name: str, changes: di
     torch.manual_seed(1)
     with torch.no_grad():
         for _, layer in method.layers(network):
-            for parameter in learned(layer).parameters():
+            for parameter in parametrization_of(layer).parameters():
                 parameter.add_(0.02 * torch.randn_like(parameter))
     method.after_step(network, 1.0)
     with torch.autocast("cpu", torch.bfloat16):  # as a training computes
@@ -96,7 +96,7 @@ def test_all_that_trains_has_a_gradient_from_the_first_step_on(name: str, change
     method, network, _ = begun(name, changes)
     network(torch.rand(2, 3, 32, 32)).square().mean().backward()
     for _, layer in method.layers(network):
-        for key, parameter in learned(layer).named_parameters():
+        for key, parameter in parametrization_of(layer).named_parameters():
             assert parameter.grad is not None, key
     weights = [p for n, p in network.named_parameters() if n.endswith("weight.original")]
     assert weights and all(weight.grad is None for weight in weights)

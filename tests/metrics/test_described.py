@@ -43,8 +43,8 @@ def test_a_rounded_value_reads_like_the_value_itself(name, value, text):
 
 
 def test_a_deviation_has_the_digits_of_its_mean():
-    assert written(describe("total_loss"), 0.0213, beside=2.5) == "0.021"
-    assert rounded(describe("total_loss"), 412.71, beside=413_833.0) == 413
+    assert written(describe("total_loss"), 0.0213, mean=2.5) == "0.021"
+    assert rounded(describe("total_loss"), 412.71, mean=413_833.0) == 413
 
 
 def test_metrics_of_tables_with_little_room():

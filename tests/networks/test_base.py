@@ -76,11 +76,15 @@ def entered(monkeypatch: pytest.MonkeyPatch, network: type[ConvNeXt], **facts: A
         (Tied, {}, r"^encoder\.fine\.2\.project\.weight is trained 2 times, as when two layers share .*:Other"),
         (Normed, {}, r"^decoder\.up\.parametrizations\.weight\.original0 is in no part of .*:Other"),
         (TwoLayers, {}, r"^head\.weight has the shape None: .*:Other; make the head a convolution \(3, 4, 1, 1\)$"),
-        (ConvNeXt, {"kernels_only": True}, r"^encoder\.fine\.2\.expand\.weight is no 4-D kernel: row of .*False$"),
+        (
+            ConvNeXt,
+            {"kernels_only": True},
+            r"^encoder\.fine\.2\.expand\.weight is not a 4-D kernel: row of .*False$",
+        ),
         (
             ConvNeXt,
             {"parts": ("encoder", "blocks")},
-            r"^no part 'blocks' holds weights: row of .*:Other in NETWORKS;",
+            r"^the part 'blocks' has no weights: row of .*:Other in NETWORKS;",
         ),
     ],
 )

@@ -136,12 +136,12 @@ def test_another_shape_is_refused_with_both_shapes(squeezenet_file: Path):
 
 
 def test_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(DataError, match=r"nothing\.pth: no such weights file"):
+    with pytest.raises(DataError, match=r"nothing\.pth: the weights file does not exist; correct"):
         PERCEPTUAL_NETWORKS["vgg16"](tmp_path / "nothing.pth")
 
 
 def test_no_file_at_all_is_refused():
-    with pytest.raises(DataError, match=r"SqueezeNet 1\.1 needs a weights file"):
+    with pytest.raises(DataError, match=r"SqueezeNet 1\.1 has no weights file; set weights"):
         PERCEPTUAL_NETWORKS["squeezenet"](None)
 
 

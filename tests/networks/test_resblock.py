@@ -7,7 +7,7 @@ from torch import nn
 from palimpsest.groups import TrainingSettings
 from palimpsest.methods import METHODS, build_method
 from palimpsest.methods.base import Start
-from palimpsest.networks.resblock import LOUDNESS, InstanceNorm, ResblockNetwork, ResidualBlock
+from palimpsest.networks.resblock import HEAD_GAIN, InstanceNorm, ResblockNetwork, ResidualBlock
 from palimpsest.networks.trunk import trunk_state
 
 MIB = 2**20
@@ -121,7 +121,7 @@ def test_the_auto_encoder_starts_by_returning_its_input_as_far_as_it_has_channel
     pictures = torch.nn.functional.interpolate(torch.rand(2, 3, 8, 8), scale_factor=4, mode="bilinear")
     network.head = nn.Identity()
     with torch.no_grad():
-        returned = (network(pictures)[:, -3:] / LOUDNESS + 1) / 2
+        returned = (network(pictures)[:, -3:] / HEAD_GAIN + 1) / 2
     assert (returned - pictures).abs().mean() < most
 
 

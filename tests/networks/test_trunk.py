@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 from palimpsest.networks.trunk import (
+    enable_gradients,
     freeze,
     head_state,
-    let_train,
     normalisation_layers,
     normalisation_state,
     task_parameters,
@@ -66,7 +66,7 @@ def test_what_belongs_to_the_task_is_batchnorm_and_head(network: UNet) -> None:
 def test_freezing_stops_every_gradient_and_letting_train_gives_it_back(network: UNet) -> None:
     freeze(network)
     assert not any(parameter.requires_grad for parameter in network.parameters())
-    chosen = let_train(task_parameters(network))
+    chosen = enable_gradients(task_parameters(network))
     assert {id(p) for p in network.parameters() if p.requires_grad} == {id(p) for p in chosen}
 
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from palimpsest.networks import build_network
-from palimpsest.networks.unet import Stage, UNet, UpBlock, start_as_nearest_neighbour
+from palimpsest.networks.unet import Stage, UNet, UpBlock, init_nearest_neighbour
 from palimpsest.networks.unet_settings import UNetSettings
 
 MIB = 2**20
@@ -95,7 +95,7 @@ def test_the_padding_is_the_one_of_the_settings() -> None:
 
 def test_transposed_convolutions_start_as_nearest_neighbour_with_a_little_noise() -> None:
     up = nn.ConvTranspose2d(64, 64, 2, stride=2, bias=False)
-    start_as_nearest_neighbour(up)
+    init_nearest_neighbour(up)
     x = torch.rand(1, 64, 4, 4)
     difference = up(x) - x.repeat_interleave(2, 2).repeat_interleave(2, 3)
     assert 0 < difference.std() < 0.15

@@ -1,11 +1,11 @@
-"""Which methods the report sets apart."""
+"""Methods that the report marks as not comparable."""
 
 from typing import Any
 
 import pytest
 
 from palimpsest.params import resolve
-from pipeline.report import apart
+from pipeline.report import incomparable
 
 JOINT = {"joint": "learns all tasks at once"}
 
@@ -23,4 +23,4 @@ JOINT = {"joint": "learns all tasks at once"}
 def test_what_is_no_rival_to_the_others_is_named_with_the_reason(
     params_yaml: dict[str, Any], preset: str, expected: dict[str, str]
 ) -> None:
-    assert apart(resolve(params_yaml, {"preset": preset, "methods": "all"})) == expected
+    assert incomparable(resolve(params_yaml, {"preset": preset, "methods": "all"})) == expected

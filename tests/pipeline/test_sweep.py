@@ -104,7 +104,7 @@ def test_an_impossible_variant_stops_its_sweep_and_nothing_else(swept: Study) ->
     threshold = "method_settings={piggyback: {threshold: 0.009}}"
     wrong = "sweeps={mini: {piggyback: {low: {method_settings: {piggyback: {initial_score: 0.001}}}}}}"
     told = swept.snakemake("-n", "sweep", "--config", threshold, wrong, check=False)
-    assert "error: sweeps: low: method_settings.piggyback: initial_score must lie above threshold" in told
+    assert "error: sweeps: low: method_settings.piggyback: initial_score is not above threshold" in told
     assert "Traceback" not in told
     assert "train" in swept.snakemake("-n", "all", "--config", threshold, wrong)
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from palimpsest.report.page import Origin, render
-from palimpsest.report.tradeoff import SHOWN
+from palimpsest.report.tradeoff import COLUMN_FORMATS
 
 SEQUENCE = [("coco-seg", "segmentation"), ("colorize", "colorization"), ("style-gogh", "style")]
 METHODS = ["fine-tune", "piggyback"]
@@ -151,7 +151,7 @@ def results(tmp_path, metrics, sizes, verification):
             ["fine-tune", 0.5, -0.7, 0.05, 2048.0, 1536.0, 21.5, 640.2],
             ["piggyback", 0.9, 0.0, -0.1, 4096.0, 0.0, 30, 700],
         ],
-        columns=["method", *SHOWN],
+        columns=["method", *COLUMN_FORMATS],
     ).to_csv(folder / "forgetting.csv", index=False)
     pd.DataFrame(
         [[0, "piggyback", "colorize", "free", 0.36], [0, "piggyback", "style-gogh", "spare", 1234.5]],

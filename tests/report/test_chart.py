@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 
 from palimpsest.report.chart import (
     Chart,
-    Place,
     Point,
-    kept_chart,
-    kept_figure,
+    Position,
     quality_chart,
     quality_figure,
     size,
+    transfer_chart,
+    transfer_figure,
 )
 from tests.report.conftest import read
 
@@ -43,11 +43,11 @@ MEASURED = {
 }
 
 
-def points_of(places: dict[str, Place], strong: list[str], deviation: float = 0.0) -> dict[str, Point]:
+def points_of(places: dict[str, Position], strong: list[str], deviation: float = 0.0) -> dict[str, Point]:
     return {name: Point(x, 100 * y, name, name in strong, deviation) for name, (x, y) in places.items()}
 
 
-def crowd(seed: int, octaves: float) -> dict[str, Place]:
+def crowd(seed: int, octaves: float) -> dict[str, Position]:
     """Return as many places within some octaves of bytes and per cents of quality, and one far below."""
     choice = random.Random(seed)
     places = {m: (2 ** choice.uniform(14, 14 + octaves), choice.uniform(1 - octaves / 100, 1)) for m in MEASURED}
@@ -69,7 +69,7 @@ def ticks(axes: Axes) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.parametrize("places", [MEASURED, crowd(0, 9), crowd(1, 9), crowd(0, 3), crowd(0, 0.1)])
-def test_every_point_has_its_name_and_no_two_names_overlap(places: dict[str, Place]) -> None:
+def test_every_point_has_its_name_and_no_two_names_overlap(places: dict[str, Position]) -> None:
     axes = axes_of(quality_figure(points_of(places, FRONT, deviation=1.0)))
     assert [text.get_text() for text in axes.texts] == [*places]
     boxes = [text.get_window_extent() for text in axes.texts]
@@ -124,7 +124,7 @@ def test_variants_of_one_setting_are_joined_and_nothing_forgotten_is_a_level() -
         "stiff": Point(-50, -25, "", True),
         "other": Point(10, -95, "", False),
     }
-    axes = axes_of(kept_figure(points, [["loose", "stiff"]]))
+    axes = axes_of(transfer_figure(points, [["loose", "stiff"]]))
     lines = [line.get_xydata().tolist() for line in axes.lines]
     assert [[0, -75], [-50, -25]] in lines
     assert any({y for _, y in line} == {0} for line in lines)
@@ -133,7 +133,7 @@ def test_variants_of_one_setting_are_joined_and_nothing_forgotten_is_a_level() -
 
 CHARTS: dict[str, Callable[[], Chart]] = {
     "quality": lambda: quality_chart(MEASURED, dict.fromkeys(MEASURED, math.nan), FRONT),
-    "kept": lambda: kept_chart({"<ewc$2$>": (0.1, -0.5), "lwf": (0.0, -0.25)}, [["<ewc$2$>", "lwf"]]),
+    "transfer": lambda: transfer_chart({"<ewc$2$>": (0.1, -0.5), "lwf": (0.0, -0.25)}, [["<ewc$2$>", "lwf"]]),
 }
 
 
@@ -155,11 +155,11 @@ def test_a_chart_takes_colours_and_font_from_the_page_and_has_ids_of_its_own(nam
 
 
 def test_text_is_text_and_points_have_titles() -> None:
-    quality, kept = (chart() for chart in CHARTS.values())
+    quality, transfer = (chart() for chart in CHARTS.values())
     assert ">piggyback-ternary</text>" in quality.svg
-    assert ">&lt;ewc$2$&gt;</text>" in kept.svg
+    assert ">&lt;ewc$2$&gt;</text>" in transfer.svg
     assert "<title>scratch: 100.0 %, 3.5 MiB</title>" in quality.svg
-    assert "<title>&lt;ewc$2$&gt;: forward +10.0 %, backward -50.0 %</title>" in kept.svg
+    assert "<title>&lt;ewc$2$&gt;: forward +10.0 %, backward -50.0 %</title>" in transfer.svg
     assert quality.description.endswith(f"On the Pareto front: {', '.join(FRONT)}.")
 
 

@@ -171,11 +171,11 @@ def test_methods_apart_are_shown_and_dominate_nobody(results, data, sequence, me
     pd.concat([table, pd.DataFrame([best])]).to_csv(results / "forgetting.csv", index=False)
     render_apart = partial(render, results, data, sequence, [*methods, "joint"], Origin("mini"))
     assert "On the Pareto front: joint." in render_apart()
-    html = render_apart(apart={"joint": "learns all tasks at once"})
+    html = render_apart(incomparable={"joint": "learns all tasks at once"})
     assert "On the Pareto front: fine-tune, piggyback." in html
     assert "<title>joint: 120.0 %, 1 B</title>" in html
     assert "Not part of the front: joint (learns all tasks at once)." in " ".join(html.split())
-    alone = render_apart(apart=dict.fromkeys([*methods, "joint"], "of another width"))
+    alone = render_apart(incomparable=dict.fromkeys([*methods, "joint"], "of another width"))
     assert "On the Pareto front: none." in alone
     read(alone)
 

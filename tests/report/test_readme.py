@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from palimpsest.errors import DataError
-from palimpsest.report.readme import SUMMED_UP, has_table, methods_table, table, write_tables
+from palimpsest.report.readme import FIGURE_TITLES, has_table, methods_table, table, write_tables
 from palimpsest.report.summary import summarise
 
 TEXT = "# Title\n\n<!-- table:mini -->\nold\n<!-- /table:mini -->\n\nprose | of | its | own\n"
@@ -50,7 +50,7 @@ def test_many_methods_stand_below_one_another(summary):
             ["fine-tune", 0.05, -0.9, 0.01, 0.0, 1024.0, 30.0, 900.0],
             ["piggyback", 0.95, 0.0, -0.05, 2048.0, 0.0, math.nan, math.nan],
         ],
-        columns=["method", *SUMMED_UP],
+        columns=["method", *FIGURE_TITLES],
     )
     assert methods_table(summary, forgetting).splitlines() == [
         "|  | `coco-seg` mIoU (%) ↑ | `colorize` SSIM ↑ | `colorize` CIEDE2000 (ΔE) ↓ | `style-gogh` total loss ↓ "
@@ -85,11 +85,11 @@ def test_whether_there_is_a_place_for_a_preset(tmp_path):
     [
         (
             TEXT.replace("<!-- table:mini -->", ""),
-            "expected the marker <!-- table:mini --> once, found it 0 times",
+            "expected one marker <!-- table:mini -->, found 0",
         ),
-        (TEXT.replace("<!-- /table:mini -->", ""), "<!-- /table:mini --> once, found it 0 times"),
-        (TEXT + TEXT, "once, found it 2 times"),
-        ("<!-- /table:mini --><!-- table:mini -->", "stands before"),
+        (TEXT.replace("<!-- /table:mini -->", ""), "one marker <!-- /table:mini -->, found 0"),
+        (TEXT + TEXT, "found 2; correct the page"),
+        ("<!-- /table:mini --><!-- table:mini -->", "precedes"),
     ],
 )
 def test_missing_and_muddled_markers_are_errors_and_change_nothing(tmp_path, summary, text, message):

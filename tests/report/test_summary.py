@@ -58,7 +58,7 @@ def test_equal_checksums_of_the_matrix_itself_prove_nothing(metrics, sizes, sequ
 
 
 def test_an_unknown_outcome_is_refused(metrics, sequence, verification):
-    with pytest.raises(DataError, match=r"verification\.csv: unknown outcome 'fine'; expected one of changed"):
+    with pytest.raises(DataError, match=r"verification\.csv: unknown outcome 'fine', expected changed"):
         forgetting_matrix(metrics, sequence, verification.assign(outcome="fine"))
 
 

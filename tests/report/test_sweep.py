@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from palimpsest.report.sweep import Sweep, kept_and_learned, losses, sweep_sections, sweep_table
+from palimpsest.report.sweep import Sweep, losses, sweep_sections, sweep_table, transfers_of
 
 SEQUENCE = [("first", "segmentation"), ("second", "segmentation")]
 
@@ -106,8 +106,8 @@ def metrics() -> pd.DataFrame:
 def test_what_forgets_stands_where_its_transfers_say_and_values_of_one_setting_are_joined(
     metrics: pd.DataFrame,
 ) -> None:
-    places, joined = kept_and_learned([PENALTY], metrics, SEQUENCE)
-    assert {name: (round(x, 9), round(y, 9)) for name, (x, y) in places.items()} == {
+    transfers, connected = transfers_of([PENALTY], metrics, SEQUENCE)
+    assert {name: (round(x, 9), round(y, 9)) for name, (x, y) in transfers.items()} == {
         "fine-tune": (0.1, -0.95),
         "ewc": (-0.1, -0.5),
         "stiff": (-0.5, -0.25),
@@ -115,21 +115,21 @@ def test_what_forgets_stands_where_its_transfers_say_and_values_of_one_setting_a
         "bn": (-0.04, -0.9),
         "pace": (-0.2, -0.8),
     }
-    assert joined == [["loose", "ewc", "stiff"]]
+    assert connected == [["loose", "ewc", "stiff"]]
 
 
 def test_the_section_places_only_what_forgets(metrics: pd.DataFrame) -> None:
     found = sweep_sections([PENALTY], metrics, SEQUENCE)
     assert found is not None
-    assert found["places"].keys() == {"fine-tune", "ewc", "stiff", "loose", "bn", "pace"}
-    assert found["joined"] == [["loose", "ewc", "stiff"]]
+    assert found["transfers"].keys() == {"fine-tune", "ewc", "stiff", "loose", "bn", "pace"}
+    assert found["connected"] == [["loose", "ewc", "stiff"]]
     assert found["tables"][0]["rows"][1]["changes"] == "method_settings.ewc.weight = 100.0"
     assert found["losses"] == []
     alone = metrics[metrics["method"] == "scratch"]
     masks = sweep("piggyback", learned("", 80.0, 50.0), [])
     nothing = sweep_sections([masks], alone, SEQUENCE)
     assert nothing is not None
-    assert nothing["places"] == {}
+    assert nothing["transfers"] == {}
     assert sweep_sections([], metrics, SEQUENCE) is None
 
 
@@ -146,7 +146,7 @@ def test_losses_stand_beside_those_of_the_study() -> None:
             ("l1", "sequence", "['first', 'second']"),
         ],
     )
-    found = {row["loss"]: (row["study"], row["own"]) for row in losses([blocks, PENALTY], ["first", "second"])}
+    found = {row["loss"]: (row["study"], row["cells"]) for row in losses([blocks, PENALTY], ["first", "second"])}
     assert found["L1"] == ("7.11", ["80.00", "7.50"])
     assert found["cross-entropy"] == ("52.55", ["80.00", "50.00"])
     assert found["adversarial, 9 blocks"] == ("9.54", ["–", "–"])

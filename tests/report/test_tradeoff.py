@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from palimpsest.errors import DataError
-from palimpsest.report.tradeoff import SHOWN, number, pareto_front, summary_table
+from palimpsest.report.tradeoff import COLUMN_FORMATS, number, pareto_front, summary_table
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,9 @@ def test_numbers_as_they_are_written():
 
 
 def table(**rows):
-    return pd.DataFrame([{"method": name, **dict(zip(SHOWN, row, strict=True))} for name, row in rows.items()])
+    return pd.DataFrame(
+        [{"method": name, **dict(zip(COLUMN_FORMATS, row, strict=True))} for name, row in rows.items()]
+    )
 
 
 def test_the_summary_in_the_order_of_the_methods_with_the_front_marked():
@@ -56,7 +58,7 @@ def test_the_summary_in_the_order_of_the_methods_with_the_front_marked():
         "701",
     ]
     assert found["left_out"] == ["lost"]
-    assert found["places"] == {"mask": (128, 0.9), "worse": (256, 0.8), "scratch": (4096, 1.0)}
+    assert found["positions"] == {"mask": (128, 0.9), "worse": (256, 0.8), "scratch": (4096, 1.0)}
     assert found["missing"] == {"reference": False, "costs": False}
 
 
@@ -64,6 +66,6 @@ def test_the_summary_says_what_makes_it_empty():
     nan = math.nan
     found = summary_table(table(mask=(nan, 0.0, nan, 128, 0, nan, nan)), ["mask"])
     assert found["missing"] == {"reference": True, "costs": True}
-    assert found["places"] == {} and found["front"] == []
+    assert found["positions"] == {} and found["front"] == []
     with pytest.raises(DataError, match=r"forgetting\.csv: column 'seconds' is missing"):
         summary_table(table(mask=(1,) * 7).drop(columns="seconds"), ["mask"])

@@ -117,7 +117,7 @@ def test_a_task_on_another_base_network_is_refused_with_what_was_expected_and_fo
     theirs = other.stored(method)
     shutil.copy(mine.stored(method).path("halves"), theirs.path("halves"))
     expected, found = (load_task(study.layout.stored(0, BASE, "shapes")).sha256[:12] for study in (mine, other))
-    with pytest.raises(StorageError, match=rf"belongs to the base network {expected}…, found {found}…"):
+    with pytest.raises(StorageError, match=rf"expected the base network {expected}…, found {found}…"):
         theirs.network("halves")
 
 

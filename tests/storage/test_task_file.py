@@ -140,7 +140,7 @@ def test_two_components_with_a_tensor_of_one_name_are_refused_and_nothing_is_wri
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"nowhere\.safetensors: is missing; `snakemake"):
         load_task(tmp_path / "nowhere.safetensors")
-    with pytest.raises(StorageError, match="not a whole safetensors file"):
+    with pytest.raises(StorageError, match="not a complete safetensors file"):
         load_task(tmp_path)
 
 
@@ -177,7 +177,7 @@ def test_masks_of_any_shape_come_back_bit_for_bit_and_never_altered(
     if bits := sum(bits.numel() for bits in found.values()):
         place = data.draw(st.integers(1, bits))
         path.write_bytes(content[:-place] + bytes([content[-place] ^ 1]) + content[len(content) - place + 1 :])
-        with pytest.raises(StorageError, match=r"task\.safetensors: was altered"):
+        with pytest.raises(StorageError, match=r"task\.safetensors: the tensors were altered"):
             load_task(path)
 
 
@@ -231,7 +231,7 @@ def test_a_header_that_claims_more_than_the_file_holds_is_an_error_and_takes_no_
 ) -> None:
     (tmp_path / "a").write_bytes(struct.pack("<Q", length) + b"{}")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(StorageError, match="not a whole safetensors file"):
+    with pytest.raises(StorageError, match="not a complete safetensors file"):
         load_task(tmp_path / "a")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**14  # KiB
 

@@ -17,7 +17,7 @@ from palimpsest.methods import METHODS, build_method
 from palimpsest.methods.base import Method, ParameterGroup, Start
 from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.methods.piggyback import Piggyback
-from palimpsest.methods.reparametrised import learned
+from palimpsest.methods.reparametrised import parametrization_of
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import normalisation_layers, trunk_layers
 from palimpsest.networks.unet_settings import UNetSettings
@@ -205,10 +205,10 @@ def test_the_mask_is_made_of_the_scores_mean_before_they_come_to_rest(new_study:
     class Looking(Piggyback):
         def after_step(self, network: nn.Module, progress: float) -> None:
             (_, layer), *_ = trunk_layers(network)
-            seen.append(learned(layer).get_parameter("score").detach().clone())
+            seen.append(parametrization_of(layer).get_parameter("score").detach().clone())
             super().after_step(network, progress)
             if progress == 1:
-                seen.append(learned(layer).get_parameter("score").detach().clone())
+                seen.append(parametrization_of(layer).get_parameter("score").detach().clone())
 
     method = Looking(MaskSettings(score_lr_end=0.75, averaged=0.25))
     Toy(new_study(), tmp_path, method, steps=8).train()

@@ -1,4 +1,4 @@
-"""Sums of the stored bytes of a method, from `sizes.csv` alone; this module needs no PyTorch."""
+"""Sums of the stored bytes of a method from `sizes.csv`; this module imports no PyTorch."""
 
 import math
 from typing import Literal
@@ -9,23 +9,23 @@ from palimpsest.analysis.tables import columns_of, require_columns
 
 MIB = 2**20
 UNCOUNTED = ("batchnorm", "head", "metadata")
-"""Components that the study's accounting leaves out; every task of every method has them, and they are small."""
+"""Components that the study does not count; every task of every method has them, and they are small."""
 
 
 def bytes_needed(
     sizes: pd.DataFrame, to: Literal["run", "learn"], method: str, weights_only: bool = False
 ) -> float:
-    """Return the bytes that a method needs for all its tasks, mean over seeds; NaN if the table has no rows of it.
+    """Return the bytes that a method needs for all its tasks, mean over seeds; NaN without rows of the method.
 
-    weights_only: count as the study does, without `UNCOUNTED`.
+    weights_only: exclude `UNCOUNTED`, as the study does.
     """
     rows = rows_of(sizes, method)
     if rows.empty:
         return math.nan
-    chosen = rows[rows["needed_to"] == to]
+    selected = rows[rows["needed_to"] == to]
     if weights_only:
-        chosen = chosen[~chosen["component"].isin(UNCOUNTED)]
-    return float(chosen["bytes"].sum()) / rows["seed"].nunique()
+        selected = selected[~selected["component"].isin(UNCOUNTED)]
+    return float(selected["bytes"].sum()) / rows["seed"].nunique()
 
 
 def rows_of(sizes: pd.DataFrame, method: str) -> pd.DataFrame:

@@ -1,8 +1,8 @@
 """Forgetting matrix: each task measured right after training and after every later task.
 
-Each cell runs the network on the whole validation split, also for methods that cannot forget. All tasks of a row
-share one network in memory, with one copy of the base's weights. Every task is loaded once before the first
-measurement. A task that damages the base or the state of another task therefore changes that task's predictions.
+Each cell runs the network on the whole validation split, also for methods that cannot forget. All tasks learned so
+far share one network in memory, with one copy of the base's weights. Every task is loaded once before the first
+measurement, so that a task that damages the base or the tensors of another task changes that task's predictions.
 """
 
 import logging
@@ -44,8 +44,8 @@ def forgetting_matrix(
     Raises:
         StorageError: a file is missing, damaged or from another network.
     """
-    for last, after in enumerate(tasks):
-        learned = tasks[: last + 1]
+    for index, after in enumerate(tasks):
+        learned = tasks[: index + 1]
         switcher = TaskSwitcher(stored, learned, device)
         for task in learned:
             switcher.switch(task.name)

@@ -1,4 +1,4 @@
-"""Statistics of masks: share of zeros per layer, and similarity of two masks against chance."""
+"""Statistics of masks: share of zeros per layer, and similarity of two masks compared with independent masks."""
 
 from itertools import combinations
 
@@ -11,21 +11,21 @@ from palimpsest.networks.trunk import trunk_layers
 from palimpsest.storage.stored_tasks import StoredTasks
 
 Mask = dict[str, NDArray[np.bool_]]
-"""Flat bits by layer, 1 for a weight that the task uses; ternary masks are reduced to the same bit."""
+"""Flat bits by layer, 1 for a weight that the task uses, also for ternary masks."""
 
 
 def masks_of(stored: StoredTasks) -> dict[str, Mask]:
-    """Return the masks of all tasks that have one, and a mask of ones for the base task; empty without any mask."""
+    """Return the masks of all tasks with one, and a mask of ones for the base task; empty without masks."""
     masks: dict[str, Mask] = {}
     for task in stored.sequence[1:]:
         file = stored.file(task)
         for component in file.components:
             if component.name == MASK:
-                kept = component.kept
+                bits = component.mask_bits
                 masks[task] = {
-                    name: np.unpackbits(kept[name].numpy(), count=layer.weight.numel()).astype(np.bool_)
+                    name: np.unpackbits(bits[name].numpy(), count=layer.weight.numel()).astype(np.bool_)
                     for name, layer in trunk_layers(build_network(file.network, head_channels=1))
-                    if name in kept
+                    if name in bits
                 }
     if not masks:
         return {}
@@ -52,13 +52,13 @@ def similarity(masks: dict[str, Mask]) -> list[dict[str, object]]:
     value p·q + (1 − p)(1 − q) for independent masks with shares of ones p and q.
     """
     rows: list[dict[str, object]] = []
-    for other, task in combinations(masks, 2):
-        a, b = flat(masks[task]), flat(masks[other])
+    for earlier, task in combinations(masks, 2):
+        a, b = flat(masks[task]), flat(masks[earlier])
         p, q = float(a.mean()), float(b.mean())
         rows.append(
             {
                 "task": task,
-                "other": other,
+                "other": earlier,
                 "similarity": float((a == b).mean()),
                 "independent": p * q + (1 - p) * (1 - q),
             }

@@ -1,6 +1,6 @@
 """Measurement of a task on its validation split: predictions, their checksum and the task's metrics.
 
-The end of every training and every cell of the forgetting matrix run this code; only then do checksums compare.
+Trainings and the forgetting matrix both use this code, so that their checksums are comparable.
 """
 
 import hashlib
@@ -32,11 +32,11 @@ class Measurement:
 
 @torch.inference_mode()
 def measure(
-    answer: Callable[[Batch], Tensor], task: Task, prepared: Prepared, device: torch.device, samples: int
+    predict: Callable[[Batch], Tensor], task: Task, prepared: Prepared, device: torch.device, samples: int
 ) -> Measurement:
     """Measure a task on its validation split.
 
-    answer: function from a batch to its predictions. samples: number of predictions to keep as pictures.
+    predict: function from a batch to its predictions. samples: number of predictions to keep as pictures.
     """
     task.to(device)
     meter = task.meter()
@@ -45,7 +45,7 @@ def measure(
     images = 0
     for loaded in evaluation_batches(prepared, "val", BATCH_SIZE):
         batch = {key: value.to(device) for key, value in loaded.items()}
-        prediction = answer(batch)
+        prediction = predict(batch)
         digest.update(np.ascontiguousarray(prediction.cpu().numpy()).tobytes())
         meter.update(prediction, batch)
         images += len(batch["picture"])

@@ -12,26 +12,25 @@ from palimpsest.storage.task_file import TaskFile
 def size_rows(stored: StoredTasks) -> list[dict[str, object]]:
     """Return one row per component of each task's file: task, component, bytes, needed_to.
 
-    A component that all tasks share counts once, for the task that wrote it last. The bytes of a file beyond its
-    tensors count as ``metadata``. A base network that is not a task of the method counts under the name of its own
-    training.
+    A component that all tasks share counts once, for the last task. The bytes of a file beyond its tensors count as
+    ``metadata``. A base network that is not a task of the method counts under the name of its training.
     """
     rows: list[dict[str, object]] = []
     for path in stored.task_files.files():
         if path not in map(stored.path, stored.sequence):
             file = open_task(path)
             rows += file_rows(file.provenance.method, file, set())
-    last = stored.sequence[-1]
-    shared = {component.name for component in stored.file(last).components if component.shared}
+    last_task = stored.sequence[-1]
+    shared = {component.name for component in stored.file(last_task).components if component.shared}
     for task in stored.sequence:
-        rows += file_rows(task, stored.file(task), shared if task != last else set())
+        rows += file_rows(task, stored.file(task), shared if task != last_task else set())
     return rows
 
 
 def growth_rows(stored: StoredTasks) -> list[dict[str, object]]:
     """Return the bytes needed for each task together with all earlier tasks: task, needed_to, bytes.
 
-    The difference to the previous task is what a task adds, also if all tasks share a network.
+    The difference to the previous row is the size that a task adds, also if all tasks share a network.
     """
     rows: list[dict[str, object]] = []
     for number, task in enumerate(stored.sequence, 1):

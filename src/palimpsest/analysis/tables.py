@@ -10,7 +10,7 @@ from palimpsest.errors import DataError
 Outcome = Literal["verified", "changed", "not comparable"]
 """Outcome of comparing predictions with those recorded after training; see `palimpsest.analysis.verification`."""
 OUTCOMES: tuple[Outcome, ...] = ("changed", "not comparable", "verified")
-"""All outcomes, the worst first; several cells together have the worst of their outcomes."""
+"""All outcomes, the worst first; several cells together have their worst outcome."""
 
 COLUMNS = {
     "metrics": ["task", "after", "metric", "value", "images", "checksum"],
@@ -22,7 +22,7 @@ COLUMNS = {
     "zeros": ["task", "layer", "weights", "zeros"],
     "similarity": ["task", "other", "similarity", "independent"],
 }
-"""Columns of each table after seed and method; a table without rows has them too."""
+"""Columns of each table after seed and method, also of a table without rows."""
 
 
 def worst(outcomes: Collection[str]) -> Outcome | None:
@@ -39,7 +39,7 @@ def require_columns(table: pd.DataFrame, columns: Sequence[str], file: str) -> N
     """Check that a table of results has its columns.
 
     Raises:
-        DataError: a column is missing; the message names the first and lists the columns of the table.
+        DataError: a column is missing.
     """
     for column in columns:
         if column not in table.columns:

@@ -16,9 +16,9 @@ def diagnostic_rows(stored: StoredTasks) -> list[dict[str, object]]:
 def cost_rows(stored: StoredTasks) -> list[dict[str, object]]:
     """Return one row per task whose training has a record: task, seconds, peak_memory (MiB).
 
-    A record whose checksum differs from the stored task belongs to another training and is ignored; this happens
-    after a checkout of an older state. A joint training counts in full for each of its tasks, because adding a task
-    repeats it.
+    A record whose checksum differs from the stored task, as after a checkout of an older state, belongs to another
+    training and is ignored. A joint training counts in full for each of its tasks, because adding a task repeats
+    it.
     """
     rows: list[dict[str, object]] = []
     for task in stored.sequence:

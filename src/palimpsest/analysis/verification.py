@@ -2,7 +2,7 @@
 
 Equal checksums verify a task: its file, its loading and the shared weights reproduce the predictions of the trained
 network bit for bit. Different checksums mean a change, unless machine, libraries or validation pictures differ too;
-rounding then differs anyway, and the predictions are not comparable.
+the predictions are then not comparable.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ class Verdict:
 
     outcome: Outcome
     reason: str = ""
-    """Differences in words; empty if there are none."""
+    """Differences in words; empty for a verified task."""
 
 
 def compare(
@@ -31,9 +31,9 @@ def compare(
     Args:
         record: prediction record, written at the end of the training.
         checksum: SHA-256 of the current predictions.
-        file_sha256: of the tensors in the task's current file. If it differs from the recorded one, the outcome is
-            "changed" on any machine.
-        data_sha256: of the current prepared arrays.
+        file_sha256: SHA-256 of the tensors in the task's current file. If it differs from the recorded one, the
+            outcome is "changed" on any machine.
+        data_sha256: SHA-256 of the current prepared arrays.
         conditions: current machine and libraries.
     """
     if record.checksum == checksum:

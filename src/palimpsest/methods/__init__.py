@@ -1,6 +1,6 @@
-"""The methods that can be compared: the one table in which a new method is entered.
+"""Table of the methods that can be compared; a new method adds one row.
 
-The table is all that the pipeline's graph needs to know, and reading it imports no method and no PyTorch.
+The pipeline's graph reads only this table, which imports no method and no PyTorch.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from palimpsest.methods.base import Method
 
 BASE = "base"
-"""The training that makes the network that methods share; stored once per seed."""
+"""Training of the base network that methods share; stored once per seed."""
 AUTOENCODER = "autoencoder"
-"""The same for the residual networks: it learns to return its input."""
+"""Training of the base network of the residual methods: it learns to return its input."""
 
 
 @dataclass(frozen=True)
@@ -26,30 +26,30 @@ class Entry:
     path: str
     """``module:class``."""
     starts_from: Literal["nothing", "base", "previous"]
-    """``base``: the base network alone, so that all tasks can be learned side by side; ``previous``: the
-    network as the task before left it (the stored tasks of all earlier ones are at hand)."""
+    """``nothing``: random weights; ``base``: the base network only, so that tasks can train in parallel;
+    ``previous``: the network after the previous task, with the stored tasks of all earlier ones."""
     adds_to_base: bool = False
-    """True if a stored task needs the base network's file; otherwise it contains all that it needs."""
+    """True if inference with a stored task needs the base network's file."""
     learns_base_task: bool = False
-    """True if the method also trains the base task and stores it in its own way; otherwise the base
-    network's file is what it has of that task."""
+    """True if the method also trains on the base task and stores its own file; otherwise it uses the base network's
+    file for that task."""
     can_forget: bool = False
-    """A later task overwrites weights that earlier tasks run on. All other methods cannot forget by
-    construction: comparing their predictions with those of the time of learning checks files and loading."""
+    """True if later tasks overwrite weights that earlier tasks use. All other methods cannot forget by
+    construction; for them, comparing predictions with those recorded after training checks files and loading."""
     together: bool = False
-    """True if one training learns all tasks together."""
+    """True if one training learns all tasks."""
     settings: str = ""
-    """``module:class`` of its settings; the module imports no PyTorch. Empty for a method without settings."""
+    """``module:class`` of the settings; the module imports no PyTorch. Empty for a method without settings."""
     base: str = BASE
     """The training or method whose base task makes the base network."""
     network: Mapping[str, Any] | None = None
     """Settings of the network that the method brings, with its name; None for the network that the user chooses."""
     networks: tuple[str, ...] = ()
-    """Networks that the method works on, where the facts below do not say it; empty for all."""
+    """Networks that the method works on; empty if ``kernels`` and ``part`` decide."""
     kernels: bool = False
-    """True if the method needs 4-D kernels, so that every layer of the network has to be a convolution."""
+    """True if the method needs 4-D kernels: every layer of the network has to be a convolution."""
     part: str = ""
-    """Part of the network that becomes the task's own, and that the network has to have."""
+    """Part of the network that each task trains and stores, as ``decoder``; the network needs this part."""
     can_blend: bool = False
     """True if two tasks can be blended, since both use the base's weights under a mask."""
     can_chain: bool = False
@@ -174,16 +174,16 @@ BASES: dict[str, Entry] = {
         network={"name": "resblock", "blocks": 0},
     ),
 }
-"""Trainings that no method is compared by, each of the base task: a whole network from random weights."""
+"""Trainings of base networks on the base task from random weights; they are not compared as methods."""
 
 
 def entry_of(name: str) -> Entry:
-    """Return the row of a method, or of a training that makes a base network."""
+    """Return the row of a method or of a training that makes a base network."""
     return BASES[name] if name in BASES else METHODS[name]
 
 
 def networks_of(method: str) -> list[str]:
-    """Return the names of the networks that a method works on; its own, where it brings one."""
+    """Return the names of the networks that a method works on."""
     entry = entry_of(method)
     if entry.network is not None:
         return [entry.network["name"]]
@@ -197,17 +197,17 @@ def networks_of(method: str) -> list[str]:
 
 
 def works_on(method: str, network: str) -> bool:
-    """Return whether a method can be used where the user chooses a network; one with its own network always can."""
+    """Return whether a method works with the user's choice of network; a method that requires one always does."""
     return entry_of(method).network is not None or network in networks_of(method)
 
 
 def refusal(method: str, network: str) -> str:
-    """Return why a method cannot be used on the chosen network, and what to do."""
+    """Return the error message for a method that does not work on the chosen network."""
     names = ", ".join(networks_of(method))
     return f"{method} does not work on the network {network!r}; remove {method}, or set network.name to {names}"
 
 
 def build_method(name: str, settings: Any) -> "Method":
-    """Return the method of this name."""
+    """Build the method of this name."""
     method: Method = resolve_name(entry_of(name).path)(settings)
     return method

@@ -1,12 +1,12 @@
-"""`adapter`: a small convolution per task beside each of the base's.
+"""`adapter`: a small convolution per task, parallel to each convolution of the base.
 
-Idea: what a task needs is the base's answer plus a little. Formula: w ∗ x + a ∗ x, with a 1×1 convolution a; as
-a setting of low rank, a = B·A with A a convolution of ``rank`` filters of the layer's size and B 1×1. Trained:
-the adapters, BatchNorm, head. Stored: the adapters, a ninth of a 3×3 convolution. Forgets: nothing. Source:
-Rebuffi, Bilen and Vedaldi, Efficient Parametrization of Multi-domain Deep Neural Networks, CVPR 2018 (parallel
-adapters); Hu et al., LoRA, ICLR 2022, and its use on convolutions.
-Deliberately different: a parallel convolution is the same as a sum of weights, and is computed so: a network
-that runs a task is as fast as the base. The 2×2 transposed convolutions have no adapter.
+Idea: a task is the base plus a small correction of each layer. Formula: w ∗ x + a ∗ x, with a 1×1 convolution a;
+with the setting ``rank``, a = B·A, where A is a convolution of ``rank`` filters of the layer's size and B is 1×1.
+Trained: the adapters, BatchNorm, head. Stored: the adapters, a ninth of a 3×3 convolution. Forgets: nothing.
+Source: Rebuffi, Bilen and Vedaldi, Efficient Parametrization of Multi-domain Deep Neural Networks, CVPR 2018
+(parallel adapters); Hu et al., LoRA, ICLR 2022, applied to convolutions.
+Deliberately different: the adapter is added to the weight, which gives the same output as a parallel convolution at
+the speed of the base. The 2×2 transposed convolutions have no adapter.
 """
 
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ from palimpsest.networks.trunk import Layer, trunk_layers
 
 
 class Pointwise(LayerWeight):
-    """weight (out, in, h, w) → the same with a learned (out, in, 1, 1) added in the middle."""
+    """weight (out, in, h, w) → weight plus a learned (out, in, 1, 1) at the centre of each kernel."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.point = nn.Parameter(weight.new_zeros(*weight.shape[:2], 1, 1))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Odd heights and widths; the same shape."""
+        """Return the sum, in the shape of the weight; heights and widths are odd."""
         return with_point(weight, self.point)
 
     def stored(self) -> dict[str, Tensor]:
@@ -37,7 +37,7 @@ class Pointwise(LayerWeight):
 
 
 class LowRank(LayerWeight):
-    """weight (out, in, h, w) → the same with a product (out, rank) · (rank, in, h, w) added."""
+    """weight (out, in, h, w) → weight plus a learned product (out, rank) · (rank, in, h, w)."""
 
     def __init__(self, weight: Tensor, rank: int) -> None:
         super().__init__()
@@ -46,16 +46,16 @@ class LowRank(LayerWeight):
         self.mixture = nn.Parameter(weight.new_zeros(weight.shape[0], rank))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Any height and width; the same shape."""
+        """Return the sum, in the shape of the weight."""
         return with_product(weight, self.mixture, self.filters)
 
     def stored(self) -> dict[str, Tensor]:
-        """Both factors."""
+        """Return both factors."""
         return {"mixture": self.mixture.detach(), "filters": self.filters.detach()}
 
 
 class Adapter(Reparametrised):
-    """Adapters beside the base's 3×3 convolutions."""
+    """Adapters parallel to the base's 3×3 convolutions."""
 
     component = "adapter"
 
@@ -65,11 +65,11 @@ class Adapter(Reparametrised):
         return ("mixture", "filters") if self.settings.rank else ("point",)
 
     def layers(self, network: nn.Module) -> Iterator[tuple[str, Layer]]:
-        """Return the convolutions that have a middle."""
+        """Return the convolutions except the transposed ones, whose 2×2 kernels have no centre."""
         return ((name, layer) for name, layer in trunk_layers(network) if isinstance(layer, nn.Conv2d))
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
-        """Return an adapter that adds nothing yet."""
+        """Return an adapter that adds zero."""
         weight = layer.weight.detach()
         return LowRank(weight, self.settings.rank) if self.settings.rank else Pointwise(weight)
 
@@ -85,12 +85,12 @@ class Adapter(Reparametrised):
 
 
 def with_point(weight: Tensor, point: Tensor) -> Tensor:
-    """Return a 1×1 convolution added to a larger one of odd sides."""
+    """Return the weight with a 1×1 convolution added at the centre of its kernels, whose sides are odd."""
     rows, columns = ((side - 1) // 2 for side in weight.shape[2:])
     return weight + F.pad(point, (columns, columns, rows, rows))
 
 
 def with_product(weight: Tensor, mixture: Tensor, filters: Tensor) -> Tensor:
-    """Return a convolution of low rank added to another; in float32 also under autocast, as it is recalled."""
+    """Return the weight plus a low-rank convolution; float32 also under autocast, as after loading."""
     with torch.autocast(weight.device.type, enabled=False):
         return weight + torch.einsum("or,rihw->oihw", mixture, filters)

@@ -12,8 +12,8 @@ class EwcSettings(FineTuneSettings):
     """Elastic weight consolidation (Kirkpatrick et al. 2017; online: Schwarz et al. 2018)."""
 
     weight: Annotated[float, Field(ge=0)] = 1.0
-    """λ, the stiffness of the springs; each earlier task's Fisher information is 1 in the mean."""
+    """λ, the weight of the penalty; the Fisher information of each earlier task has a mean of 1."""
     decay: PositiveShare = 1.0
-    """γ, what is left of the earlier tasks' Fisher information when one is added."""
+    """γ, the factor of the accumulated Fisher information when a task is added."""
     pictures: Annotated[int, Field(ge=1)] = 64
-    """Training pictures from which the Fisher information is estimated."""
+    """Number of training pictures that estimate the Fisher information."""

@@ -6,8 +6,8 @@ from palimpsest.schema import SettingsGroup
 
 
 class FineTuneSettings(SettingsGroup):
-    """One network that is trained on and on."""
+    """One network that trains on one task after another."""
 
     batchnorm: Literal["task", "shared"] = "task"
-    """`task`: each task keeps its own BatchNorm; `shared`: one moves on with the network. Shared, forgetting looks
-    worse, as in most published figures."""
+    """`task`: each task keeps its own BatchNorm; `shared`: all tasks share one, which increases forgetting, as in
+    most published figures."""

@@ -12,6 +12,6 @@ class LwfSettings(FineTuneSettings):
     """Learning without forgetting (Li & Hoiem 2016)."""
 
     weight: Annotated[float, Field(ge=0)] = 10.0
-    """λ₀, how much the earlier tasks' answers count, in units of the new task's loss."""
+    """λ₀, the weight of the distance between predictions, in units of the new task's loss."""
     temperature: Positive = 2.0
-    """Temperature of class scores in the comparison."""
+    """Temperature at which class scores are compared."""

@@ -4,7 +4,7 @@ from palimpsest.schema import SettingsGroup, Share
 
 
 class PiggybackGanSettings(SettingsGroup):
-    """Filters made of filters (Zhai et al. 2020)."""
+    """Filters as combinations of earlier filters (Zhai et al. 2020)."""
 
     free: Share = 0.25
-    """λ, the share of each layer's filters that is learned freely."""
+    """λ, the share of new filters in each layer."""

@@ -1,9 +1,8 @@
-"""Methods that leave the base's weights alone and compute the task's from them, layer by layer.
+"""Methods that freeze the base's weights and compute the task's weights from them, layer by layer.
 
-While a task is learned a module lies over each layer's weight (a parametrization of PyTorch); what it learned
-is stored under the layer's name, and from the base's weight and what is stored the same weight is computed
-again, bit for bit. A network that runs a task is therefore the plain network, as fast as the base. The rest of the
-trunk, biases and bare parameters, stays the base's.
+During training each layer's weight has a PyTorch parametrization. Its tensors are stored under the layer's name,
+and loading computes the same weight from them and the base's weight, bit for bit. Inference therefore uses the
+plain network, as fast as the base. Biases and bare parameters of the trunk keep the base's values.
 """
 
 from abc import ABC, abstractmethod
@@ -33,11 +32,11 @@ LayerTensors = Mapping[str, Tensor]
 
 
 class LayerWeight(nn.Module, ABC):
-    """Parametrization of one layer's weight over the base's while a task is learned."""
+    """Parametrization that computes the task's weight of one layer from the base's."""
 
     @abstractmethod
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the task's weight for the base's, of the same shape."""
+        """Return the task's weight from the base's, in the same shape."""
 
     @abstractmethod
     def stored(self) -> dict[str, Tensor]:
@@ -45,15 +44,15 @@ class LayerWeight(nn.Module, ABC):
 
 
 class Reparametrised(Method):
-    """Says of each layer how its weight is learned, and how it is computed from what is stored."""
+    """Method with a parametrization per layer for training and a function of the stored tensors for loading."""
 
     component: ClassVar[str]
     """Name of the stored component in `sizes.csv`."""
     entries: tuple[str, ...]
-    """Names of the tensors that are stored of each layer."""
+    """Names of the stored tensors of each layer."""
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """Let the modules over the weights train, with normalisation and head."""
+        """Register the parametrizations, and train them with normalisation and head."""
         freeze(start.network)
         modules = []
         for name, layer in self.layers(start.network):
@@ -63,7 +62,7 @@ class Reparametrised(Method):
         return [*self.groups(modules, start), task_group(start)]
 
     def layers(self, network: nn.Module) -> Iterator[tuple[str, Layer]]:
-        """Return the layers whose weights become the task's; the others keep the base's."""
+        """Return the layers with a parametrization; all others keep the base's weights."""
         return trunk_layers(network)
 
     @abstractmethod
@@ -75,61 +74,65 @@ class Reparametrised(Method):
         """Return the parameter groups of the parametrizations."""
 
     def store(self, network: nn.Module) -> list[Component]:
-        """Return the learned tensors of every layer, with normalisation and head."""
+        """Return the trained tensors of every layer, with normalisation and head."""
         tensors = {
             f"{name}.{key}": tensor
             for name, layer in self.layers(network)
-            for key, tensor in learned(layer).stored().items()
+            for key, tensor in parametrization_of(layer).stored().items()
         }
         return [Component(self.component, tensors), *task_components(network)]
 
     @abstractmethod
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """Return a layer's weight from the base's and the stored tensors, bit for bit the learned one."""
+        """Return a layer's weight from the base's and the stored tensors, bit for bit as in training."""
 
     def write(self, layers: Iterable[tuple[Layer, Tensor, LayerTensors]]) -> None:
-        """Put the task's weight into each layer, from the base's and what is stored."""
+        """Write the task's weight into each layer, from the base's weight and the stored tensors."""
         for layer, base, stored in layers:
             layer.weight.copy_(self.weight(layer, base, stored))
 
     @torch.no_grad()
     def load_weights(self, network: nn.Module, base: State, tensors: State) -> None:
-        """Compute the weights that the task runs with; the base's are only read."""
+        """Compute the task's weights and load them; the base's are only read.
+
+        Raises:
+            StorageError: a stored tensor is missing or does not fit.
+        """
         require_task(network, tensors)
-        rest, layers = dict(tensors), []
-        kept = {name: base[name] for name in trunk_state(network)}
+        remaining, layers = dict(tensors), []
+        trunk = {name: base[name] for name in trunk_state(network)}
         for name, layer in self.layers(network):
             for key in self.entries:
-                if f"{name}.{key}" not in rest:
+                if f"{name}.{key}" not in remaining:
                     raise StorageError(
-                        f"there is no {key} for the layer {name!r}: the stored task is of another network"
+                        f"tensor {key!r} of layer {name!r} is missing; the stored task belongs to another network"
                     )
-            stored = {key: rest.pop(f"{name}.{key}") for key in self.entries}
-            layers.append((layer, kept.pop(f"{name}.weight"), stored))
-        load_into(network, {**kept, **rest})
+            stored = {key: remaining.pop(f"{name}.{key}") for key in self.entries}
+            layers.append((layer, trunk.pop(f"{name}.weight"), stored))
+        load_into(network, {**trunk, **remaining})
         self.write(layers)
 
 
-def parted(tensors: State, entry: str) -> tuple[State, State]:
-    """Tensors that are stored of layers, without those of one entry, and those alone."""
-    own = {name: tensor for name, tensor in tensors.items() if name.endswith(f".{entry}")}
-    return {name: tensor for name, tensor in tensors.items() if name not in own}, own
+def split_entry(tensors: State, entry: str) -> tuple[State, State]:
+    """Return the stored tensors without those of one entry, and those of the entry."""
+    of_entry = {name: tensor for name, tensor in tensors.items() if name.endswith(f".{entry}")}
+    return {name: tensor for name, tensor in tensors.items() if name not in of_entry}, of_entry
 
 
-def learned(layer: nn.Module) -> LayerWeight:
-    """Return the parametrization of a layer's weight while it is learned."""
+def parametrization_of(layer: nn.Module) -> LayerWeight:
+    """Return the parametrization of a layer's weight during training."""
     (module,) = (module for module in layer.modules() if isinstance(module, LayerWeight))
     return module
 
 
-def original(layer: nn.Module) -> nn.Parameter:
-    """Return the weight below what lies over it."""
+def original_weight(layer: nn.Module) -> nn.Parameter:
+    """Return the weight below the parametrization."""
     return layer.get_parameter("parametrizations.weight.original")
 
 
 def modules_group(
     name: str, modules: Iterable[nn.Module], start: Start, lr_multiplier: float = 1.0
 ) -> ParameterGroup:
-    """All parameters of what lies over the weights as one group: ``pace`` times that of weights, without decay."""
+    """Return all parameters of parametrizations as one group without weight decay."""
     parameters = [parameter for module in modules for parameter in module.parameters()]
     return ParameterGroup(name, parameters, start.training.learning_rate * lr_multiplier)

@@ -1,4 +1,4 @@
-"""Settings of all methods, each group under its method's name, made from the table of methods."""
+"""Settings of all methods, one group per method, created from the table of methods."""
 
 from functools import cache
 from pkgutil import resolve_name
@@ -13,42 +13,42 @@ from palimpsest.schema import SettingsGroup
 def settings_class(method: str) -> type[SettingsGroup] | None:
     """Return the class of a method's settings; None for a method without settings."""
     path = entry_of(method).settings
-    found: type[SettingsGroup] | None = resolve_name(path) if path else None
-    return found
+    settings: type[SettingsGroup] | None = resolve_name(path) if path else None
+    return settings
 
 
 class MethodSettings(SettingsGroup):
-    """Settings of single methods; a field for each method that has settings, under the method's name."""
+    """Settings of all methods, one field per method that has settings."""
 
     def of(self, method: str) -> SettingsGroup | None:
         """Return the settings of one method; None for a method without settings."""
-        found: SettingsGroup | None = getattr(self, field_of(method), None)
-        return found
+        settings: SettingsGroup | None = getattr(self, field_of(method), None)
+        return settings
 
 
 def field_of(method: str) -> str:
-    """Return the name of a method's field, a Python name."""
+    """Return the name of a method's field, which is a Python identifier."""
     return method.replace("-", "_")
 
 
 @cache
-def _settings_of_all_methods() -> type[MethodSettings]:
+def _method_settings_class() -> type[MethodSettings]:
     classes = {method: settings_class(method) for method in METHODS}
     fields: dict[str, Any] = {
-        field_of(method): (found, Field(default=found(), alias=method))
-        for method, found in classes.items()
-        if found
+        field_of(method): (settings, Field(default=settings(), alias=method))
+        for method, settings in classes.items()
+        if settings
     }
     return create_model("MethodSettings", __base__=MethodSettings, __module__=__name__, **fields)
 
 
 def default_method_settings() -> MethodSettings:
     """Return the settings of all methods in the table, each at its default."""
-    return _settings_of_all_methods()()
+    return _method_settings_class()()
 
 
 def _checked(value: object) -> object:
-    return value if isinstance(value, MethodSettings) else _settings_of_all_methods().model_validate(value)
+    return value if isinstance(value, MethodSettings) else _method_settings_class().model_validate(value)
 
 
 AnyMethodSettings = Annotated[SerializeAsAny[MethodSettings], BeforeValidator(_checked)]

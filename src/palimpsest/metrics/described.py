@@ -1,6 +1,6 @@
-"""Reading and writing of metrics: meaning, direction, unit and digits.
+"""Meaning, direction, unit and digits of metrics by name, without arrays and PyTorch.
 
-Works on names alone, without arrays and PyTorch. Facts of the kinds of tasks come from `palimpsest.tasks.KINDS`.
+Properties of the kinds of tasks come from `palimpsest.tasks.KINDS`.
 """
 
 import math
@@ -10,11 +10,11 @@ from palimpsest.metrics.metric import METRICS, Metric
 from palimpsest.tasks import KINDS
 
 ARROWS = {"higher": "↑", "lower": "↓", "one": "→ 1", "": ""}
-"""Signs of the directions."""
+"""Symbols of the directions."""
 
 
 def describe(name: str, kind: str = "") -> Metric:
-    """Return the description of any metric name, known or not, for a task of this kind."""
+    """Return the description of a metric for a task of this kind; unknown names have a generic one."""
     if kind in KINDS and name in KINDS[kind].metrics:
         return KINDS[kind].metrics[name]
     if name in METRICS:
@@ -31,7 +31,7 @@ def describe(name: str, kind: str = "") -> Metric:
 
 
 def kind_measured_by(measured: Iterable[str]) -> str:
-    """Return the kind of task with these metrics, for tables that name no kinds; empty where none fits.
+    """Return the kind of task with these metrics, for tables without kinds; empty if none fits.
 
     Of the kinds whose key metric was measured, the one with the most headline metrics among them.
     """
@@ -41,17 +41,17 @@ def kind_measured_by(measured: Iterable[str]) -> str:
 
 
 def headlines(kind: str, measured: Iterable[str]) -> list[str]:
-    """Return the metrics of a task that stand in the tables, in their order; only those that were measured.
+    """Return the measured metrics of a task for the report's tables, in their order.
 
-    A kind that is not in the table shows every metric that it was measured by, without those of single classes.
+    An unknown kind has all its metrics except those of single classes.
     """
     present = dict.fromkeys(measured)
-    chosen = KINDS[kind].headlines if kind in KINDS else [name for name in present if "/" not in name]
-    return [name for name in chosen if name in present]
+    names = KINDS[kind].headlines if kind in KINDS else [name for name in present if "/" not in name]
+    return [name for name in names if name in present]
 
 
 def in_short(measured: Iterable[str]) -> list[str]:
-    """Return the metrics of a task that stand in tables with little room."""
+    """Return the metrics of a task for narrow tables."""
     present = set(measured)
     kind = kind_measured_by(present)
     return [name for name in KINDS[kind].in_short if name in present] if kind else []
@@ -64,13 +64,13 @@ def titled(metric: Metric) -> str:
 
 
 def forgetting_metrics(kind: str, measured: Iterable[str]) -> list[str]:
-    """Return the at most two headline metrics that show whether a task was forgotten."""
+    """Return at most two headline metrics with a direction, which show forgetting."""
     directed = [name for name in headlines(kind, measured) if describe(name, kind).better in ("higher", "lower")]
     return directed[:2]
 
 
 def badness(metric: Metric, value: float) -> float | None:
-    """Return a number that is the smaller the better the value is; None where no value is better than another."""
+    """Return a number that is smaller for better values; None for a metric without direction."""
     return {"higher": -value, "lower": value, "one": abs(value - 1), "": None}[metric.better]
 
 
@@ -81,14 +81,14 @@ def decimals(metric: Metric, value: float) -> int:
     return min(6, max(0, 3 - math.floor(math.log10(abs(value))))) if value else 3
 
 
-def rounded(metric: Metric, value: float, beside: float | None = None) -> float:
-    """Return a value with just the digits that the tables show, so that a table made of it shows the same.
+def rounded(metric: Metric, value: float, mean: float | None = None) -> float:
+    """Return a value rounded to the digits of the tables.
 
-    beside: the mean, where the value is its standard deviation; it is written with the digits of the mean.
+    mean: the mean of which the value is the standard deviation, if so; its digits apply.
     """
-    return round(value, decimals(metric, value if beside is None else beside))
+    return round(value, decimals(metric, value if mean is None else mean))
 
 
-def written(metric: Metric, value: float, beside: float | None = None) -> str:
-    """Return a value as the tables show it: `95.10`, `0.9138`, `413,833`; `beside` as for `rounded`."""
-    return f"{value:,.{decimals(metric, value if beside is None else beside)}f}"
+def written(metric: Metric, value: float, mean: float | None = None) -> str:
+    """Return a value as text with the digits of the tables: `95.10`, `0.9138`, `413,833`; see `rounded`."""
+    return f"{value:,.{decimals(metric, value if mean is None else mean)}f}"

@@ -1,4 +1,4 @@
-"""Metrics that several kinds of tasks have, by their names in `metrics.csv`; without arrays and PyTorch."""
+"""Metrics of several kinds of tasks, by their names in `metrics.csv`; this module imports no PyTorch."""
 
 from typing import Literal, NamedTuple
 
@@ -9,9 +9,9 @@ class Metric(NamedTuple):
     label: str
     unit: str
     better: Literal["higher", "lower", "one", ""]
-    """`one`: the nearest to 1; empty where no value is better than another."""
+    """`one`: nearest to 1 is best; empty for a metric without direction."""
     digits: int | None
-    """Decimals; None for four significant digits, where the scale is not known beforehand."""
+    """Decimals; None for four significant digits, if the scale is unknown."""
     meaning: str
 
 
@@ -21,9 +21,8 @@ METRICS: dict[str, Metric] = {
         "%",
         "higher",
         2,
-        "mean intersection over union: pixels on which prediction and truth agree about a class, divided by "
-        "those that either gives to it; one confusion matrix over the whole split, mean over the classes in "
-        "the truth",
+        "mean intersection over union: for each class in the truth, pixels of the class in both prediction and "
+        "truth divided by pixels of the class in either; one confusion matrix over the whole split",
     ),
     "ssim": Metric(
         "SSIM",
@@ -32,7 +31,7 @@ METRICS: dict[str, Metric] = {
         4,
         "structural similarity to the target, 1 for equal pictures (Wang et al. 2004; Gaussian window, "
         "σ = 1.5). A grey copy of a colour photograph already scores high. For a style it is the similarity "
-        "to the photograph, and neither high nor low is better: the untouched photograph scores 1",
+        "to the photograph and has no direction: the unchanged photograph scores 1",
     ),
     "mse": Metric("MSE", "", "lower", 2, "mean squared error over pixels and channels, on the 0–255 scale"),
     "ciede2000": Metric(
@@ -40,14 +39,14 @@ METRICS: dict[str, Metric] = {
         "ΔE",
         "lower",
         2,
-        "perceived colour difference, mean over pixels; about 1 is where a trained eye begins to see one",
+        "perceived colour difference, mean over pixels; a difference of about 1 is just noticeable",
     ),
     "colourfulness": Metric(
         "colourfulness",
         "",
         "one",
         3,
-        "Hasler & Süsstrunk's colourfulness as a share of the truth's: 0 is grey, 1 is like the truth",
+        "Hasler & Süsstrunk's colourfulness divided by that of the truth: 0 is grey, 1 equals the truth",
     ),
     "total_loss": Metric(
         "total loss",

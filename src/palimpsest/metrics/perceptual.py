@@ -66,9 +66,9 @@ def total_variation(pictures: Tensor) -> Tensor:
         (N,), float32; 0 for a uniform picture.
     """
     p = pictures.float()
-    across = (p[..., 1:] - p[..., :-1]).abs().mean(dim=(1, 2, 3))
-    down = (p[..., 1:, :] - p[..., :-1, :]).abs().mean(dim=(1, 2, 3))
-    return across + down
+    horizontal = (p[..., 1:] - p[..., :-1]).abs().mean(dim=(1, 2, 3))
+    vertical = (p[..., 1:, :] - p[..., :-1, :]).abs().mean(dim=(1, 2, 3))
+    return horizontal + vertical
 
 
 TONES = 4
@@ -91,12 +91,12 @@ def tiles(pictures: Tensor, period: int) -> Tiles:
     """Return the sums over whole blocks of pictures (N, C, H, W) in [0, 1]; partial blocks are ignored."""
     n, c, height, width = pictures.shape
     rows, columns = height // period, width // period
-    cut = pictures[..., : rows * period, : columns * period].float()
-    blocks = cut.reshape(n, c, rows, period, columns, period).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+    cropped = pictures[..., : rows * period, : columns * period].float()
+    blocks = cropped.reshape(n, c, rows, period, columns, period).permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
     tone = (blocks.detach().mean(dim=(1, 2, 3)) * TONES).long().clamp(0, TONES - 1)
-    member = F.one_hot(tone, TONES).float()
+    membership = F.one_hot(tone, TONES).float()
     with torch.autocast(pictures.device.type, enabled=False):
-        return Tiles(torch.einsum("bt,bcyx->tcyx", member, blocks), member.sum(0))
+        return Tiles(torch.einsum("bt,bcyx->tcyx", membership, blocks), membership.sum(0))
 
 
 def grid_loss(blocks: Tiles) -> Tensor:
@@ -104,13 +104,13 @@ def grid_loss(blocks: Tiles) -> Tensor:
 
     The loss is the squared difference of neighbouring pixels in the mean block, with periodic borders, averaged
     over pixels and, weighted by the number of blocks, over tones. Photographs contain no grid: their mean block
-    becomes flat as the number of blocks grows, and the loss tends to 0; by chance, about the squared difference of
-    neighbours ÷ blocks per tone remains. The output of strided layers can differ by phase; its loss stays above 0.
+    becomes flat as the number of blocks grows, and the loss tends to 0; about the squared difference of neighbours
+    ÷ blocks per tone remains by chance. The output of strided layers can differ by phase; its loss stays above 0.
     """
     mean = blocks.sums / blocks.counts.clamp(min=1)[:, None, None, None]
-    across, down = (mean - mean.roll(1, dims=side) for side in (3, 2))
-    each = (across.square() + down.square()).mean(dim=(1, 2, 3))
-    return (each * blocks.counts).sum() / blocks.counts.sum()
+    horizontal, vertical = (mean - mean.roll(1, dims=side) for side in (3, 2))
+    roughness = (horizontal.square() + vertical.square()).mean(dim=(1, 2, 3))
+    return (roughness * blocks.counts).sum() / blocks.counts.sum()
 
 
 def relative_square_error(values: Tensor, targets: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Similarity of two pictures, and colourfulness of one.
 
-Pictures are (H, W, 3) RGB, float in [0, 1]. Integers raise ValueError, because values above 1 would silently give a
-wrong number.
+Pictures are (H, W, 3) RGB, float in [0, 1]. Integers raise ValueError, because values above 1 would silently give
+a wrong number.
 """
 
 from typing import Any
@@ -70,6 +70,6 @@ def _check(a: Picture, b: Picture) -> None:
     """Raise ValueError unless both are float pictures (H, W, 3) of one size."""
     for picture in (a, b):
         if picture.ndim != 3 or picture.shape[2] != 3 or not np.issubdtype(picture.dtype, np.floating):
-            raise ValueError(f"not a float picture (H, W, 3): {picture.dtype} {picture.shape}")
+            raise ValueError(f"expected a float picture (H, W, 3), found {picture.dtype} {picture.shape}")
     if a.shape != b.shape:
         raise ValueError(f"pictures differ in size: {a.shape} and {b.shape}")

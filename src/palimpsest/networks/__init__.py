@@ -1,6 +1,6 @@
-"""Networks: the one table in which a new network is entered.
+"""Table of the networks; a new network adds one row.
 
-The table is all that settings need to know of a network, and reading it imports no network and no PyTorch.
+Settings read only this table, which imports no network and no PyTorch.
 """
 
 from collections.abc import Mapping
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """Classes of a network, and the facts that decide which methods work on it."""
+    """Row of a network: its classes, and the properties that decide which methods work on it."""
 
     path: str
-    """``module:class`` of the network, imported when one is built and not before, since it needs PyTorch."""
+    """``module:class`` of the network; imported only to build one, because it needs PyTorch."""
     settings: str = "palimpsest.networks.settings:NetworkSettings"
-    """``module:class`` of its settings; the module imports no PyTorch."""
+    """``module:class`` of the settings; the module imports no PyTorch."""
     kernels_only: bool = False
-    """Every layer of the trunk is a convolution, with a 4-D kernel as weight."""
+    """True if every layer of the trunk is a convolution, with a 4-D kernel as weight."""
     parts: tuple[str, ...] = ()
-    """Submodules that a method can train while the rest stays frozen, as ``decoder``."""
+    """Submodules that a method can train while the other submodules stay frozen, as ``decoder``."""
 
 
 NETWORKS: dict[str, NetworkEntry] = {
@@ -45,14 +45,14 @@ NETWORKS: dict[str, NetworkEntry] = {
     ),
 }
 DEFAULT = "unet"
-"""Network of settings that name none."""
+"""Default of `network.name`."""
 
 
 def build_network(settings: NetworkSettings, head_channels: int) -> "Network":
-    """Return a network with random weights and a head for one task.
+    """Build a network with random weights and a head for one task.
 
     Raises:
-        CodeError: the network's class or its row in the table is wrong; names the tensor or the part.
+        CodeError: the network's class or its row in the table is wrong.
     """
     entry = NETWORKS[settings.name]
     network: Network = resolve_name(entry.path).from_settings(settings, head_channels)
@@ -61,16 +61,16 @@ def build_network(settings: NetworkSettings, head_channels: int) -> "Network":
 
 
 def network_settings(values: Mapping[str, Any]) -> NetworkSettings:
-    """Return checked settings of the network that the values name.
+    """Return validated settings of the network ``values["name"]``.
 
     Raises:
-        ValueError: a name or a value is impossible.
+        ValueError: the name is unknown or a value is invalid.
     """
     name = values.get("name", DEFAULT)
     if not isinstance(name, str) or name not in NETWORKS:
         raise ValueError(f"name: there is no network {name!r}{nearest(str(name), NETWORKS)}")
-    found: NetworkSettings = resolve_name(NETWORKS[name].settings).model_validate({**values, "name": name})
-    return found
+    settings: NetworkSettings = resolve_name(NETWORKS[name].settings).model_validate({**values, "name": name})
+    return settings
 
 
 def default_network() -> NetworkSettings:
@@ -83,7 +83,7 @@ def _checked(value: object) -> object:
 
 
 AnyNetwork = Annotated[SerializeAsAny[NetworkSettings], BeforeValidator(_checked)]
-"""Type of a field that holds the settings of any network."""
+"""Type of a field with the settings of any network."""
 
 
 def _checked_by_name(value: object) -> object:
@@ -101,4 +101,4 @@ def _checked_by_name(value: object) -> object:
 
 
 AnyNetworks = Annotated[dict[str, AnyNetwork], BeforeValidator(_checked_by_name)]
-"""Type of a field that holds settings of several networks by their names."""
+"""Type of a field with settings of several networks by name."""

@@ -1,4 +1,4 @@
-"""The convolution of the networks here."""
+"""Convolution of the networks."""
 
 from typing import Literal
 
@@ -10,10 +10,10 @@ PaddingMode = Literal["zeros", "reflect", "replicate"]
 
 
 class PaddedConvolution(nn.Conv2d):
-    """A square convolution that pads by half its size, in the precision of what comes in.
+    """Square convolution that pads by half its size, in the precision of its input.
 
-    PyTorch's own pads in float32 under autocast on a CPU, which copies every feature map twice each way: an eighth
-    of a training step.
+    Under autocast on a CPU, `nn.Conv2d` pads in float32 and copies every feature map twice in each direction, which
+    takes an eighth of a training step.
     """
 
     def __init__(

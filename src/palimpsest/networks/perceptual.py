@@ -1,8 +1,8 @@
-"""Frozen networks whose features say what is on a picture (content) and how it is painted (style).
+"""Frozen networks whose features describe the content and the style of pictures.
 
-Three of them, by name in `PERCEPTUAL_NETWORKS`. Each takes RGB pictures (N, 3, H, W), float in [0, 1], H and W at
-least 32, normalises them itself and never changes: no gradient reaches its weights, and `train()` leaves it as it
-is. `squeezenet` and `vgg16` read weights trained on ImageNet from a file; `random` needs none.
+`PERCEPTUAL_NETWORKS` lists them by name. Each takes RGB pictures (N, 3, H, W), float in [0, 1], H and W at least
+32, and normalises them. Weights have no gradients, and `train()` has no effect. `squeezenet` and `vgg16` read
+weights trained on ImageNet from a file; `random` needs no file.
 """
 
 import warnings
@@ -31,11 +31,11 @@ class PerceptualNetwork(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, pictures: Tensor) -> Features:
-        """Content and style features."""
+        """Return content and style features."""
 
     @abstractmethod
     def content(self, pictures: Tensor) -> list[Tensor]:
-        """Return the content features alone, at less than the cost of both."""
+        """Return the content features only, at a lower cost than both."""
 
     def freeze(self) -> Self:
         """Set evaluation mode and disable gradients of the weights."""
@@ -43,12 +43,12 @@ class PerceptualNetwork(nn.Module, ABC):
         return self.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode, whatever the network around it does."""
+        """Stay in evaluation mode, also if a parent module calls `train`."""
         return super().train(False)
 
 
 class PretrainedFeatures(PerceptualNetwork):
-    """The first layers of a classification network of torchvision, as far as the last one that is looked at."""
+    """First layers of a torchvision classification network, up to the last content or style layer."""
 
     mean: Tensor
     std: Tensor
@@ -63,14 +63,14 @@ class PretrainedFeatures(PerceptualNetwork):
         self.freeze()
 
     def forward(self, pictures: Tensor) -> Features:
-        """Features after each of the layers, (N, C, H / 2ⁱ, W / 2ⁱ)."""
-        found = self._after({*self.content_layers, *self.style_layers}, pictures)
-        return Features([found[i] for i in self.content_layers], [found[i] for i in self.style_layers])
+        """Return the features after each content and style layer, (N, C, H / 2ⁱ, W / 2ⁱ)."""
+        features = self._after({*self.content_layers, *self.style_layers}, pictures)
+        return Features([features[i] for i in self.content_layers], [features[i] for i in self.style_layers])
 
     def content(self, pictures: Tensor) -> list[Tensor]:
-        """As `forward`, but no further than the last content layer."""
-        found = self._after(set(self.content_layers), pictures)
-        return [found[i] for i in self.content_layers]
+        """Return the content features, computed up to the last content layer."""
+        features = self._after(set(self.content_layers), pictures)
+        return [features[i] for i in self.content_layers]
 
     def _after(self, numbers: set[int], pictures: Tensor) -> dict[int, Tensor]:
         x = (pictures - self.mean) / self.std
@@ -85,11 +85,11 @@ class PretrainedFeatures(PerceptualNetwork):
 class RandomFilters(PerceptualNetwork):
     """One layer of fixed random filters at three scales, and random functions of the colour of single pixels.
 
-    Gram matrices of the first hold the direction, size and contrast of strokes, those of the second the palette:
-    second moments of `relu(w · colour + b)` tell colour distributions apart far beyond mean and covariance. Content
-    is brightness and its edges at half resolution, so that colours are free to become the painting's.
-    After Ustyuzhaninov et al. 2016, *Texture synthesis using shallow convolutional networks with random filters*.
-    The filters come from a fixed seed: the same on every run and machine.
+    Gram matrices of the filters capture direction, size and contrast of strokes. Gram matrices of the colour
+    functions capture the palette: second moments of `relu(w · colour + b)` distinguish colour distributions beyond
+    mean and covariance. Content is brightness and its edges at half resolution, so that it does not constrain
+    colours. After Ustyuzhaninov et al. 2016, *Texture synthesis using shallow convolutional networks with random
+    filters*. A fixed seed gives the same filters in every run and on every machine.
     """
 
     SEED = 0
@@ -118,7 +118,7 @@ class RandomFilters(PerceptualNetwork):
         self.freeze()
 
     def forward(self, pictures: Tensor) -> Features:
-        """Content (N, 18, H / 2, W / 2); style: colours (N, 32, H, W), strokes (N, 16, H / 2ⁱ, W / 2ⁱ) thrice."""
+        """Return content (N, 18, H/2, W/2); style: colours (N, 32, H, W), three strokes (N, 16, H/2ⁱ, W/2ⁱ)."""
         x = self._opponent(pictures)
         style = [F.relu(F.conv2d(x, self.colours, self.thresholds))]
         scaled = x
@@ -128,28 +128,30 @@ class RandomFilters(PerceptualNetwork):
         return Features(self._brightness(x), style)
 
     def content(self, pictures: Tensor) -> list[Tensor]:
-        """As `forward`, without the style."""
+        """Return the content features."""
         return self._brightness(self._opponent(pictures))
 
     def _opponent(self, pictures: Tensor) -> Tensor:
         return F.conv2d(pictures - MEAN_BRIGHTNESS, self.to_opponent)
 
     def _responses(self, x: Tensor, filters: Tensor) -> Tensor:
-        # Reflection: beyond a border of zeros every filter would see an edge, and paint rims.
+        # With zero padding every filter would respond to the border, and pictures would get rims.
         return F.relu(F.conv2d(F.pad(x, (self.SIZE // 2,) * 4, mode="reflect"), filters))
 
     def _brightness(self, x: Tensor) -> list[Tensor]:
         brightness = F.avg_pool2d(x[:, :1], 2)
-        # The constant bounds the relative loss of pictures of one grey, which have no content to divide by.
+        # The constant bounds the relative loss of uniform grey pictures, whose content has a norm near zero.
         constant = torch.full_like(brightness, 0.5)
         return [torch.cat([self._responses(brightness, self.edges), brightness / 2, constant], dim=1)]
 
 
 OPPONENT = torch.tensor([[1 / 3, 1 / 3, 1 / 3], [1 / 2, -1 / 2, 0], [1 / 4, 1 / 4, -1 / 2]])
-"""RGB → brightness, red − green, yellow − blue; nearly uncorrelated in photographs (Ruderman et al. 1998)."""
+"""Map from RGB to brightness, red − green, yellow − blue; nearly uncorrelated in photographs (Ruderman et al.
+1998)."""
 
 OPPONENT_SPREAD = torch.tensor([0.25, 0.07, 0.10])[:, None, None, None]
-"""Their standard deviations in photographs, rounded. Divided by them, colour counts as much as brightness."""
+"""Standard deviations of these channels in photographs, rounded; division by them gives colour and brightness
+equal weight."""
 
 MEAN_BRIGHTNESS = 0.45
 
@@ -161,7 +163,7 @@ def unit_norm(filters: Tensor) -> Tensor:
 
 
 def windowed(filters: Tensor) -> Tensor:
-    """Return filters (C, 3, K, K) under a Gaussian window, without response to uniform colour, of norm 1."""
+    """Return filters (C, 3, K, K) with a Gaussian window, norm 1 and no response to uniform colour."""
     size = filters.shape[-1]
     offsets = torch.arange(size) - size // 2
     window = torch.exp(-((offsets / (size / 3)) ** 2))
@@ -171,7 +173,7 @@ def windowed(filters: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Network of torchvision, its content and style layers, and the names of its weights in a file."""
+    """Torchvision network with its content and style layers."""
 
     title: str
     build: Callable[[], nn.Sequential]
@@ -181,7 +183,7 @@ class Architecture:
 
 def squeezenet_layers() -> nn.Sequential:
     """Return the features of SqueezeNet 1.1 (Iandola et al. 2016)."""
-    from torchvision.models import squeezenet1_1  # noqa: PLC0415 - slow to import, and only needed here
+    from torchvision.models import squeezenet1_1  # noqa: PLC0415 - slow to import
 
     return squeezenet1_1(weights=None).features  # type: ignore[no-any-return]
 
@@ -207,22 +209,22 @@ def pretrained(architecture: Architecture, weights: Path | None) -> PretrainedFe
     """Return the network with the weights of a file.
 
     Raises:
-        DataError: no file, an unreadable one, or one of another architecture; says what was expected and found.
+        DataError: no file is given, it cannot be read, or it belongs to another architecture.
     """
     if weights is None:
-        raise DataError(f"the perceptual network {architecture.title} needs a weights file, and none is named")
+        raise DataError(f"the perceptual network {architecture.title} has no weights file; set weights")
     network = PretrainedFeatures(architecture.build(), architecture.content, architecture.style)
     stored = read_weights(weights)
-    own = network.layers.state_dict()
-    for key, value in own.items():
-        found = stored.get(f"features.{key}")
-        if found is None or found.shape != value.shape:
-            shape = "no such entry" if found is None else f"shape {tuple(found.shape)}"
+    state = network.layers.state_dict()
+    for key, value in state.items():
+        tensor = stored.get(f"features.{key}")
+        if tensor is None or tensor.shape != value.shape:
+            actual = "no such entry" if tensor is None else f"shape {tuple(tensor.shape)}"
             raise DataError(
                 f"{weights}: not the weights of {architecture.title}: expected features.{key} of shape "
-                f"{tuple(value.shape)}, found {shape}"
+                f"{tuple(value.shape)}, found {actual}; replace the file"
             )
-    network.layers.load_state_dict({key: stored[f"features.{key}"].float() for key in own})
+    network.layers.load_state_dict({key: stored[f"features.{key}"].float() for key in state})
     return network.freeze()
 
 
@@ -230,18 +232,19 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
     """Return the tensors of a file by name, on the CPU; nothing in the file is executed.
 
     Raises:
-        DataError: the file is missing, unreadable or holds something else than named tensors.
+        DataError: the file is missing, unreadable or contains anything but named tensors.
     """
     try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of what then is an error
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # the error below replaces them
             stored = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such weights file") from None
-    except Exception as error:  # a damaged file makes the reader raise nearly anything
+        raise DataError(f"{path}: the weights file does not exist; correct the path") from None
+    except Exception as error:  # torch.load raises many types of error for a damaged file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: not a readable PyTorch weights file, fetch it again: {reason}") from error
+        raise DataError(f"{path}: not a readable PyTorch weights file ({reason}); fetch it again") from error
     if not isinstance(stored, Mapping) or not all(isinstance(value, Tensor) for value in stored.values()):
-        raise DataError(f"{path}: expected tensors by name (a state_dict), found {type(stored).__name__}")
+        kind = type(stored).__name__
+        raise DataError(f"{path}: expected a state_dict of tensors, found {kind}; replace the file")
     return stored
 
 
@@ -250,4 +253,4 @@ PERCEPTUAL_NETWORKS: dict[str, Callable[[Path | None], PerceptualNetwork]] = {
     "squeezenet": lambda weights: pretrained(SQUEEZENET, weights),
     "vgg16": lambda weights: pretrained(VGG16, weights),
 }
-"""By name: from a weights file (`random` needs none) to the frozen network."""
+"""Functions by name that build the frozen network from a weights file (`random` needs none)."""

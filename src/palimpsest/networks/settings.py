@@ -1,4 +1,4 @@
-"""Settings that every network has."""
+"""Settings common to all networks."""
 
 from typing import Annotated, Self
 
@@ -15,6 +15,6 @@ class NetworkSettings(SettingsGroup):
     width: Annotated[int, Field(ge=1)] = 64
     """Channels of the first stage; the study's network has 64."""
 
-    def fits(self, other: Self) -> bool:
-        """Return whether a task stored on the other network can be built on by one on this network."""
-        return self == other
+    def fits(self, required: Self) -> bool:
+        """Return whether tensors of this network serve a stored task that needs the network ``required``."""
+        return self == required

@@ -1,8 +1,8 @@
-"""Partition of a network's tensors by what becomes of them: trunk, normalisation, head.
+"""Partition of a network's tensors into trunk, normalisation and head.
 
-The trunk is what methods freeze, mask or move: the weights of convolutions and linear layers, their biases, and
-parameters that a module holds by itself, as a layer scale. Normalisation layers and the head belong to the task.
-A network names its head (``network.head``); its normalisation layers are known by their class.
+Methods freeze, mask or change the trunk: weights and biases of convolutions and linear layers, and bare parameters
+of modules, such as a layer scale. Normalisation layers and the head belong to the task. The head is
+``network.head``; normalisation layers are those of the classes in ``network.normalisation``.
 """
 
 from collections import Counter
@@ -14,51 +14,51 @@ from torch.nn.utils import parametrize
 
 State = dict[str, Tensor]
 Layer = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
-"""Layer whose weight a method can compute from another: (out, in, h, w), transposed (in, out, h, w), (out, in)."""
+"""Layer whose weight a method can reparametrise: (out, in, h, w), transposed (in, out, h, w), linear (out, in)."""
 
 NORMALISATION: tuple[type[nn.Module], ...] = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 """Classes of normalisation layers, unless a network names others (`Network.normalisation`)."""
 UNUSED = "num_batches_tracked"
-"""Buffer of BatchNorm that no output depends on with a fixed momentum, and that is not stored."""
+"""Buffer of BatchNorm that is not stored; no output depends on it, because the momentum is fixed."""
 
 
 def output_channels(layer: Layer) -> int:
-    """Return the dimension of a layer's weight that counts its output channels."""
+    """Return the dimension of output channels in a layer's weight."""
     return 1 if isinstance(layer, nn.ConvTranspose2d) else 0
 
 
 def trunk_layers(network: nn.Module) -> Iterator[tuple[str, Layer]]:
-    """Yield the layers of the trunk whose weights methods compute, by name, in the order of definition."""
+    """Yield name and layer for the layers of the trunk, in the order of definition."""
     for name, module, normalises in _outside_head(network):
         if isinstance(module, Layer) and not normalises:
             yield name, module
 
 
 def trunk_modules(network: nn.Module, part: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield the modules that hold tensors of the trunk, by name; those of one part, as ``decoder``, where given."""
+    """Yield name and module for modules with tensors of the trunk, or of one part such as ``decoder``."""
     for name, module, normalises in _outside_head(network):
-        if not normalises and in_part(name, part) and _held_names(module):
+        if not normalises and in_part(name, part) and _tensor_names(module):
             yield name, module
 
 
 def normalisation_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the normalisation layers outside the head by name."""
+    """Yield name and module for the normalisation layers outside the head."""
     return ((name, module) for name, module, normalises in _outside_head(network) if normalises)
 
 
 def trunk_state(network: nn.Module, part: str = "") -> State:
-    """Return the tensors of the trunk; those of one part, as ``decoder``, where given."""
+    """Return the tensors of the trunk, or of one part such as ``decoder``."""
     return {
-        joined(name, key): tensor.detach()
+        tensor_name(name, key): tensor.detach()
         for name, module in trunk_modules(network, part)
-        for key, tensor in held(module).items()
+        for key, tensor in module_state(module).items()
     }
 
 
 def normalisation_state(network: nn.Module) -> State:
     """Return affine parameters and running statistics of the normalisation layers."""
     return {
-        joined(name, key): value.detach()
+        tensor_name(name, key): value.detach()
         for name, module in normalisation_layers(network)
         for key, value in stored_state(module).items()
     }
@@ -70,7 +70,7 @@ def head_state(network: nn.Module) -> State:
 
 
 def trunk_parameters(network: nn.Module, part: str = "") -> list[nn.Parameter]:
-    """Return the parameters of the trunk; below a parametrization, those that it computes from."""
+    """Return the parameters of the trunk; for a parametrized weight, those of the parametrization."""
     return [
         parameter
         for _, module in trunk_modules(network, part)
@@ -80,99 +80,101 @@ def trunk_parameters(network: nn.Module, part: str = "") -> list[nn.Parameter]:
 
 
 def task_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that belong to the task in every method: normalisation's and the head's."""
+    """Return the parameters of normalisation and head, which belong to the task in every method."""
     normalisation = [p for _, module in normalisation_layers(network) for p in module.parameters()]
     return [*normalisation, *head_of(network).parameters()]
 
 
 def head_of(network: nn.Module) -> nn.Module:
-    """Return the task's own last layer."""
+    """Return the head, the last layer of the task."""
     head = network.head
     assert isinstance(head, nn.Module)
     return head
 
 
 def stored_state(module: nn.Module) -> State:
-    """Return the tensors of a module and the modules below it that outputs depend on."""
+    """Return the tensors of a module and its submodules, without `UNUSED`."""
     return {key: value for key, value in module.state_dict().items() if key.rpartition(".")[2] != UNUSED}
 
 
-def held(module: nn.Module) -> State:
-    """Return the tensors that a module itself holds, with those of its parametrizations evaluated."""
-    return {key: getattr(module, key) for key in _held_names(module)}
+def module_state(module: nn.Module) -> State:
+    """Return the tensors of a module without its submodules; parametrizations are evaluated."""
+    return {key: getattr(module, key) for key in _tensor_names(module)}
 
 
 def in_part(name: str, part: str) -> bool:
-    """Return whether a module's name lies in a part of the network; '' is the whole network."""
+    """Return whether a module belongs to a part of the network; the part '' is the whole network."""
     return not part or f"{name}.".startswith(f"{part}.")
 
 
-def joined(name: str, key: str) -> str:
-    """Return the name of a tensor in a network; the network's own module has the name ''."""
+def tensor_name(name: str, key: str) -> str:
+    """Return the name of a module's tensor in a network; the network itself has the name ''."""
     return f"{name}.{key}" if name else key
 
 
 def partition_fault(network: nn.Module) -> str:
-    """Return a sentence about the first tensor that is not in exactly one part of the network; '' where none is.
+    """Return a message about the first tensor that is not in exactly one part of the network; '' if there is none.
 
-    Methods train, freeze and store by part: a tensor outside the parts would keep its random start unnoticed.
+    Methods train, freeze and store by part: a tensor outside all parts would silently keep its initial value.
     """
     states = trunk_state(network), normalisation_state(network), head_state(network)
     counted = Counter(name for state in states for name in state)
     expected = stored_state(network)
     for name in (*expected, *counted):
         if counted[name] != 1 or name not in expected:
-            where = "in several parts" if counted[name] > 1 else "in no part" if not counted[name] else "not stored"
-            return f"{name} is {where} of trunk, normalisation and head"
-    parts = Counter(map(id, [*trunk_parameters(network), *task_parameters(network)]))
+            fault = "in several parts" if counted[name] > 1 else "in no part" if not counted[name] else "not stored"
+            return f"{name} is {fault} of trunk, normalisation and head"
+    counts = Counter(map(id, [*trunk_parameters(network), *task_parameters(network)]))
     for name, parameter in network.named_parameters(remove_duplicate=False):
-        if parts[id(parameter)] != 1:
-            return f"{name} is trained {parts[id(parameter)]} times, as when two layers share a parameter"
+        if counts[id(parameter)] != 1:
+            return f"{name} is trained {counts[id(parameter)]} times, as when two layers share a parameter"
     return ""
 
 
-def let_train(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """Let gradients reach these parameters; returns them."""
-    chosen = list(parameters)
-    for parameter in chosen:
+def enable_gradients(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Enable gradients of parameters, and return them."""
+    trained = list(parameters)
+    for parameter in trained:
         parameter.requires_grad_(True)
-    return chosen
+    return trained
 
 
 def freeze(network: nn.Module) -> None:
-    """Stop the gradient to every parameter."""
+    """Disable the gradients of all parameters."""
     for parameter in network.parameters():
         parameter.requires_grad_(False)
 
 
 def _outside_head(network: nn.Module) -> Iterator[tuple[str, nn.Module, bool]]:
-    """Yield modules by name, and whether each is a normalisation layer.
+    """Yield name and module, and whether the module is a normalisation layer.
 
-    Neither head nor parametrizations are among them, nor anything below a normalisation layer. The order is that of
+    Head, parametrizations and submodules of normalisation layers are skipped. The order is that of
     `torch.nn.Module.named_modules`.
     """
-    head, kinds = getattr(network, "head", None), getattr(network, "normalisation", NORMALISATION)
-    left: list[tuple[str, nn.Module]] = [("", network)]
-    while left:
-        name, module = left.pop()
-        normalises = isinstance(module, kinds)
+    head, classes = getattr(network, "head", None), getattr(network, "normalisation", NORMALISATION)
+    stack: list[tuple[str, nn.Module]] = [("", network)]
+    while stack:
+        name, module = stack.pop()
+        normalises = isinstance(module, classes)
         yield name, module, normalises
         if not normalises:
             skipped = (head, *_parametrizations(module))
-            below = [(joined(name, key), child) for key, child in module.named_children() if child not in skipped]
-            left += reversed(below)
+            children = [
+                (tensor_name(name, key), child) for key, child in module.named_children() if child not in skipped
+            ]
+            stack += reversed(children)
 
 
-def _held_names(module: nn.Module) -> list[str]:
-    passing = module._non_persistent_buffers_set
+def _tensor_names(module: nn.Module) -> list[str]:
+    skipped = (*module._non_persistent_buffers_set, UNUSED)
     return [
-        *(key for found in _parametrizations(module) for key, _ in found.named_children()),
+        *(key for parametrizations in _parametrizations(module) for key, _ in parametrizations.named_children()),
         *(key for key, parameter in module._parameters.items() if parameter is not None),
-        *(key for key, buffer in module._buffers.items() if buffer is not None and key not in (*passing, UNUSED)),
+        *(key for key, buffer in module._buffers.items() if buffer is not None and key not in skipped),
     ]
 
 
 def _parametrizations(module: nn.Module) -> tuple[nn.Module, ...]:
-    """Return the module that holds a module's parametrizations, where it has any."""
-    found = module._modules.get("parametrizations")
-    return (found,) if found is not None and parametrize.is_parametrized(module) else ()
+    """Return the `ModuleDict` of a module's parametrizations; empty if it has none."""
+    parametrizations = module._modules.get("parametrizations")
+    return (parametrizations,) if parametrizations is not None and parametrize.is_parametrized(module) else ()

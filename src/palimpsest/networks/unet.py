@@ -1,7 +1,7 @@
-"""The study's U-Net: an encoder like VGG-13 and a decoder of transposed convolutions, one page in forward order.
+"""The study's U-Net: an encoder like VGG-13 and a decoder of transposed convolutions, in forward order.
 
 At width 64 and 21 classes it has 14,785,301 parameters (56.40 MiB), 20.51 MiB of them in the decoder, and
-14,777,344 convolution weights (1.76 MiB at one bit each). Convolutions have no biases, the head has one.
+14,777,344 convolution weights (1.76 MiB at one bit each). Convolutions have no biases; the head has one.
 Source: the study (Matsumoto and Yanai, ACPR 2019), after Ronneberger et al., MICCAI 2015.
 """
 
@@ -48,7 +48,7 @@ class Encoder(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """One step of the decoder: transposed convolution to twice the size, concatenation of the skip, a stage."""
+    """Transposed convolution to twice the size, concatenation of the skip features, and a stage."""
 
     def __init__(self, channels_in: int, channels_skip: int, channels_out: int, padding: PaddingMode) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class UpBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Four steps back to the size of the picture."""
+    """Four blocks that upsample features to the size of the picture."""
 
     def __init__(self, encoder_channels: list[int], channels: list[int], padding: PaddingMode) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Return the encoder's features → (N, channels[-1], H, W)."""
+        """Return the features (N, channels[-1], H, W) from those of the encoder."""
         x = features[-1]
         for up_block, skip in zip(self.up_blocks, features[-2::-1], strict=True):
             x = up_block(x, skip)
@@ -84,12 +84,12 @@ class UNet(Network):
 
     stride = 16
     reach = 96
-    """Pixels that the receptive field extends beyond a window on the grid of `stride`.
+    """Receptive field of 94 pixels to each side, rounded up to a multiple of 16.
 
-    94 of them: two 3×3 convolutions at each of the scales 1, 2, 4, 8, 16, 8, 4, 2, 1 and poolings between.
+    It has two 3×3 convolutions at each of the scales 1, 2, 4, 8, 16, 8, 4, 2, 1 and poolings between them.
     """
     bytes_per_pixel = 36
-    """Peak memory per pixel and channel of the first stage when it is applied; measured: 33 to 39."""
+    """Peak memory of inference, in bytes per pixel and channel of the first stage; measured: 33 to 39."""
 
     def __init__(self, width: int, head_channels: int, padding: PaddingMode = "reflect") -> None:
         super().__init__()
@@ -104,24 +104,24 @@ class UNet(Network):
             if isinstance(module, nn.Conv2d) and module is not self.head:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             elif isinstance(module, nn.ConvTranspose2d):
-                start_as_nearest_neighbour(module)
+                init_nearest_neighbour(module)
 
     @classmethod
     def from_settings(cls, settings: UNetSettings, head_channels: int) -> Self:
-        """Return a network with random weights and a head for one task."""
+        """Build a network with random weights and a head for one task."""
         return cls(settings.width, head_channels, settings.padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Raw output of the head; what it means is the task's matter."""
+        """Return the raw output of the head (N, head_channels, H, W)."""
         return self.head(self.decoder(self.encoder(2 * x - 1)))  # type: ignore[no-any-return]
 
 
-def start_as_nearest_neighbour(up: nn.ConvTranspose2d) -> None:
-    """Set a 2×2 transposed convolution of stride 2 to nearest-neighbour upsampling, plus a little noise; where it
-    changes the number of channels, of a random mixture of them.
+def init_nearest_neighbour(up: nn.ConvTranspose2d) -> None:
+    """Initialise a 2×2 transposed convolution of stride 2 as nearest-neighbour upsampling plus noise.
 
-    From random weights the four phases of each output block start unrelated, and pictures keep a checkerboard
-    of that grid to the end of training (Aitken et al. 2017 on sub-pixel convolutions).
+    If the number of channels changes, it upsamples random mixtures of them. With random weights the four phases of
+    an output block would start unrelated, and pictures would keep a checkerboard to the end of training (Aitken et
+    al. 2017 on sub-pixel convolutions).
     """
     with torch.no_grad():
         nn.init.normal_(up.weight, std=0.1 * up.in_channels**-0.5)

@@ -1,4 +1,4 @@
-"""Locks on files. A process waits for them, and the kernel releases those of a killed process."""
+"""Waiting locks on files; the kernel releases the locks of a killed process."""
 
 import fcntl
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ from typing import IO
 from palimpsest.storage.atomic import writing
 
 _held: list[IO[str]] = []
-"""Logs whose locks this process holds until it ends."""
+"""Open logs whose locks this process holds until it ends."""
 
 
 def hold_log(log: Path) -> None:
     """Wait until the same job of an earlier run has ended, and hold the lock of their common log."""
     if any(held.name == str(log) for held in _held):
-        return  # this process holds it already
+        return  # already locked by this process
     stream = log.open("a", encoding="utf-8")
     with suppress(OSError):  # a file system without locks
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -24,7 +24,7 @@ def hold_log(log: Path) -> None:
 
 @contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
-    """Run the block while no other process is in a block of the same lock; wait if there is one.
+    """Run the block under an exclusive lock; wait while another process holds it.
 
     Raises:
         StorageError: the folder of the lock cannot be written to.

@@ -26,23 +26,23 @@ def mark_parent() -> None:
 
 
 def end_with_parent() -> None:
-    """Interrupt this process, as SIGTERM does, when its parent is gone.
+    """Interrupt this process, as by SIGTERM, when its parent has ended.
 
-    A job on another host, as of a cluster, and a job that was started by hand have no parent. In a training with
-    several processes the first is the parent of the others. These have nothing to close, and only SIGKILL ends
-    them while they wait for each other.
+    Jobs on another host, as of a cluster, and jobs started by hand have no parent. In a training with several
+    processes the first process is the parent of the others. Those have nothing to close, and end only by SIGKILL,
+    because they wait for each other.
     """
-    host, pid, when = (os.environ.get(PARENT) or "none 0 0").split()
+    host, pid, started = (os.environ.get(PARENT) or "none 0 0").split()
     if host == socket.gethostname():
-        threading.Thread(target=watch, args=(int(pid), float(when)), daemon=True).start()
+        threading.Thread(target=watch, args=(int(pid), float(started)), daemon=True).start()
 
 
-def watch(pid: int, when: float) -> None:
-    """Wait until a process is gone, then end this one.
+def watch(pid: int, started: float) -> None:
+    """Wait until a process has ended, then end this one.
 
     The signal is repeated, because an exception that a handler raises during garbage collection is lost.
     """
-    while start_time(pid) == when:
+    while start_time(pid) == started:
         time.sleep(SECONDS)
     while True:
         os.kill(os.getpid(), signal.SIGTERM if is_rank_zero() else signal.SIGKILL)
@@ -50,7 +50,7 @@ def watch(pid: int, when: float) -> None:
 
 
 def start_time(pid: int) -> float:
-    """Return the start time of a process in seconds, or 0 if there is none. The system reuses process numbers."""
+    """Return the start time of a process in seconds, or 0 if it does not exist; process numbers are reused."""
     try:
         process = psutil.Process(pid)
         return 0.0 if process.status() == psutil.STATUS_ZOMBIE else process.create_time()

@@ -1,7 +1,7 @@
 """Lock of a run of Snakemake in the folder of a study.
 
-Snakemake's own locks are files, which remain after `kill -9` and a power cut. A kernel lock on one more file ends
-with its run and thus shows whether they are stale.
+Snakemake's locks are files, which remain after `kill -9` or a power cut. A kernel lock on another file ends with
+its run and thus shows whether they are stale.
 """
 
 import fcntl
@@ -20,38 +20,38 @@ _held: list[IO[str]] = []
 
 
 def hold_run_lock(folder: Path) -> None:
-    """Hold a lock for this run; remove Snakemake's stale locks in ``folder`` (`.snakemake`) if no run is alive.
+    """Hold a lock for this run; remove Snakemake's stale locks in ``folder`` (`.snakemake`) if no run is active.
 
-    The lock is shared: two runs that make different files, as of two presets, may be alive at once. Snakemake's
-    own locks protect their files.
+    The lock is shared, because two runs that make different files, as of two presets, can be active together.
+    Snakemake's locks protect the files.
 
     Raises:
         StorageError: there is no space for the files that Snakemake writes there.
     """
-    alive = open_lock(folder)
+    lock = open_lock(folder)
     check_space(folder)
     try:
-        fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        pass  # another run is alive and needs its locks
+        pass  # another run is active and needs its locks
     except OSError:
         return  # a file system without locks: Snakemake's message explains how to unlock by hand
     else:
         shutil.rmtree(folder / "locks", ignore_errors=True)
-    fcntl.flock(alive, fcntl.LOCK_SH)
-    _held.append(alive)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    _held.append(lock)
 
 
 @contextmanager
 def exclude_runs(folder: Path) -> Iterator[None]:
-    """Keep runs from starting in the study of ``folder`` (`.snakemake`) during the block; they wait for its end.
+    """Block new runs in the study of ``folder`` (`.snakemake`); they wait for the end of the block.
 
     Raises:
-        StorageError: a run is alive, or the folder cannot be written to.
+        StorageError: a run is active, or the folder cannot be written to.
     """
-    with open_lock(folder) as alive:
+    with open_lock(folder) as lock:
         try:
-            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StorageError(f"{folder}: a run of Snakemake is active here; wait until it ends") from None
         except OSError:
@@ -60,7 +60,7 @@ def exclude_runs(folder: Path) -> Iterator[None]:
 
 
 def open_lock(folder: Path) -> IO[str]:
-    """Open the file that runs lock.
+    """Open the lock file of runs.
 
     Raises:
         StorageError: the folder cannot be written to.

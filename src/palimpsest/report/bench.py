@@ -1,4 +1,4 @@
-"""The table of `make bench`."""
+"""Table of `make bench`."""
 
 from collections.abc import Mapping
 from typing import Any

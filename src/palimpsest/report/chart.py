@@ -30,7 +30,7 @@ THEME = {
     SOFT: "var(--soft)",
     RULE: "var(--rule)",
     PAPER: "var(--paper)",
-    "'DejaVu Sans', sans-serif": "var(--sans)",  # wider than most: labels do not overlap in other fonts
+    "'DejaVu Sans', sans-serif": "var(--sans)",  # a wide font, so that labels do not overlap in other fonts
 }
 """Colours and font in a figure, and the CSS variables that replace them on the page."""
 
@@ -62,7 +62,7 @@ STYLE = {
 drawn_in_style = style.context(["default", STYLE])
 """Decorator for functions that draw; the figure does not depend on the user's matplotlibrc."""
 
-Place = tuple[float, float]
+Position = tuple[float, float]
 
 
 class Point(NamedTuple):
@@ -85,11 +85,12 @@ class Chart(NamedTuple):
     """Alternative text for screen readers."""
 
 
-def quality_chart(places: Mapping[str, Place], spread: Mapping[str, float], front: Sequence[str]) -> Chart:
+def quality_chart(positions: Mapping[str, Position], spread: Mapping[str, float], front: Sequence[str]) -> Chart:
     """Return the figure of quality against bytes, with the Pareto front as a line.
 
-    places: (bytes, quality) by method; at least one method, all values finite, bytes above zero. spread: standard
-    deviation of the quality by method, NaN if unknown. front: methods of the front in order of their bytes.
+    positions: (bytes, quality) by method; at least one method, all values finite, bytes above zero. spread:
+    standard deviation of the quality by method, NaN if unknown. front: methods of the front in order of their
+    bytes.
     """
     points = {
         name: Point(
@@ -99,7 +100,7 @@ def quality_chart(places: Mapping[str, Place], spread: Mapping[str, float], fron
             strong=name in front,
             deviation=100 * spread[name] if math.isfinite(spread[name]) else 0.0,
         )
-        for name, (cost, quality) in places.items()
+        for name, (cost, quality) in positions.items()
     }
     description = (
         f"Final quality in per cent of {REFERENCE} against bytes per added task. "
@@ -122,30 +123,30 @@ def quality_figure(points: Mapping[str, Point]) -> Figure:
     return figure
 
 
-def kept_chart(places: Mapping[str, Place], joined: Iterable[Sequence[str]]) -> Chart:
+def transfer_chart(positions: Mapping[str, Position], connected: Iterable[Sequence[str]]) -> Chart:
     """Return the figure of backward against forward transfer.
 
-    places: (forward, backward) by variant or method, at least one. joined: names on each line, in its order.
+    positions: (forward, backward) by variant or method, at least one. connected: names on each line, in order.
     """
-    lines = [*joined]
+    lines = [*connected]
     points = {
         name: Point(
-            100 * learned,
-            100 * kept,
-            f"{name}: forward {100 * learned:+.1f} %, backward {100 * kept:+.1f} %",
+            100 * forward,
+            100 * backward,
+            f"{name}: forward {100 * forward:+.1f} %, backward {100 * backward:+.1f} %",
             strong=any(name in line for line in lines),
         )
-        for name, (learned, kept) in places.items()
+        for name, (forward, backward) in positions.items()
     }
     description = "Backward transfer against forward transfer, of the methods that forget."
-    return Chart(as_svg(kept_figure(points, lines), "kept", points), description)
+    return Chart(as_svg(transfer_figure(points, lines), "transfer", points), description)
 
 
 @drawn_in_style
-def kept_figure(points: Mapping[str, Point], joined: Iterable[Sequence[str]]) -> Figure:
+def transfer_figure(points: Mapping[str, Point], connected: Iterable[Sequence[str]]) -> Figure:
     """Draw backward against forward transfer, both in per cent."""
     figure, axes = new_axes("new tasks learned: forward transfer (%)", "earlier tasks kept: backward transfer (%)")
-    draw(axes, points, level=0.0, lines=[[(points[name].x, points[name].y) for name in line] for line in joined])
+    draw(axes, points, level=0.0, lines=[[(points[name].x, points[name].y) for name in line] for line in connected])
     return figure
 
 
@@ -156,8 +157,8 @@ def new_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot(xlabel=x_label, ylabel=y_label)
 
 
-def draw(axes: Axes, points: Mapping[str, Point], *, level: float, lines: Sequence[Sequence[Place]]) -> None:
-    """Draw points with their names, lines through the given corners, and a dashed line at y = level.
+def draw(axes: Axes, points: Mapping[str, Point], *, level: float, lines: Sequence[Sequence[Position]]) -> None:
+    """Draw points with their names, lines through their corners, and a dashed line at y = level.
 
     Names avoid points, lines, bars and each other as far as space allows.
     """
@@ -222,10 +223,10 @@ def size(count: float) -> str:
     return f"{value:,.{0 if value >= 100 else 1}f}".removesuffix(".0") + f" {name}"
 
 
-def staircase(front: Sequence[Place], end: float) -> Iterator[Place]:
+def staircase(front: Sequence[Position], end: float) -> Iterator[Position]:
     """Yield the corners of the front's line; every point below and to the right of it is dominated."""
     yield front[0]
-    for (_, quality), (cost, better) in pairwise(front):
+    for (_, quality), (cost, next_quality) in pairwise(front):
         yield cost, quality
-        yield cost, better
+        yield cost, next_quality
     yield end, front[-1][1]

@@ -31,28 +31,28 @@ def write_grid(
     for row in range(rows):
         paths = [evaluation / "floor" / "samples" / tasks[0] / f"input-{row}.png"]
         paths += [evaluation / method / "samples" / task / f"after-{task}-{row}.png" for task in tasks]
-        lines.append(joined([opened(path, side) for path in paths], axis=1))
-    picture = Image.fromarray(joined(lines, axis=0))
+        lines.append(join([read_sample(path, side) for path in paths], axis=1))
+    picture = Image.fromarray(join(lines, axis=0))
     write_bytes(destination, encoded(picture, destination.suffix, optimize=True))
 
 
 def titled(columns: Sequence[tuple[str, Pixels]], side: int) -> Pixels:
     """Return titled columns of pictures uint8 (N, H, W, 3), scaled to ``side`` pixels, as uint8 (h, w, 3)."""
-    parts = []
+    blocks = []
     for title, pictures in columns:
         line = Image.new("RGB", (side, LINE), "white")
         ImageDraw.Draw(line).text((0, 0), title, "black", font_size=LINE - 3)
-        parts.append(joined([np.array(line), *(scaled(Image.fromarray(p), side) for p in pictures)], axis=0))
-    return joined(parts, axis=1)
+        blocks.append(join([np.array(line), *(scaled(Image.fromarray(p), side) for p in pictures)], axis=0))
+    return join(blocks, axis=1)
 
 
-def opened(path: Path, side: int) -> Pixels:
+def read_sample(path: Path, side: int) -> Pixels:
     """Read a sample as uint8 (side, side, 3)."""
     try:
         with Image.open(path) as picture:
             return scaled(picture.convert("RGB"), side)
     except OSError as error:
-        raise DataError(f"{path}: sample is missing or damaged ({error}); run the preset first") from error
+        raise DataError(f"{path}: sample is missing or damaged ({error}); run the preset again") from error
 
 
 def scaled(picture: Image.Image, side: int) -> Pixels:
@@ -60,8 +60,8 @@ def scaled(picture: Image.Image, side: int) -> Pixels:
     return np.array(picture.resize((side, side), Image.Resampling.LANCZOS))
 
 
-def joined(pictures: Sequence[Pixels], axis: int) -> Pixels:
+def join(pictures: Sequence[Pixels], axis: int) -> Pixels:
     """Join pictures along an axis with a white gap between them."""
     gap = np.full_like(pictures[0].take(range(GAP), axis), 255)
-    parts = [part for picture in pictures for part in (gap, picture)][1:]
-    return np.concatenate(parts, axis)
+    arrays = [array for picture in pictures for array in (gap, picture)][1:]
+    return np.concatenate(arrays, axis)

@@ -1,9 +1,9 @@
-"""The report: one self-contained HTML page of a run, computed from its files and from nothing else.
+"""The report: one self-contained HTML page of a run, computed only from its files.
 
     write_page(Path("results/mini/report.html"), results=Path("results/mini"), data=Path("data/mini"), …)
 
-Its sections on sizes and masks are made in `stored`, those on pictures and data in `pictures`, and the forgetting
-summary in `tradeoff`. The same files give the same page, byte for byte.
+`stored` makes the sections on sizes and masks, `pictures` those on pictures and data, `tradeoff` the forgetting
+summary, and `sweep` the sweeps. The same files give the same page, byte for byte.
 """
 
 import math
@@ -29,17 +29,17 @@ from palimpsest.metrics.described import (
 )
 from palimpsest.metrics.metric import METRICS, Metric
 from palimpsest.report import study
-from palimpsest.report.chart import kept_chart, quality_chart
+from palimpsest.report.chart import quality_chart, transfer_chart
 from palimpsest.report.pictures import data_of, sample_pictures
 from palimpsest.report.stored import diagnostics_table, similarity_triangles, size_table, zero_charts
 from palimpsest.report.summary import Matrix, forgetting_matrix
 from palimpsest.report.sweep import load_sweep, sweep_sections
-from palimpsest.report.tradeoff import SHOWN, summary_table
+from palimpsest.report.tradeoff import COLUMN_FORMATS, summary_table
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
 
-MOST_COLUMNS = 6
-"""With more methods than that, as many as the study has, they stand below one another and metrics across."""
+MAX_METHOD_COLUMNS = 6
+"""Number of methods above which tables have one row per method; the study has six methods."""
 
 Context = dict[str, Any]
 
@@ -62,18 +62,18 @@ def write_page(
     methods: Sequence[str],
     origin: Origin,
     sweeps: Sequence[Path] = (),
-    apart: Mapping[str, str] | None = None,
+    incomparable: Mapping[str, str] | None = None,
 ) -> None:
     """Write the report of one preset.
 
     results: `results/<preset>`. data: `data/<preset>`. sequence: (task, kind) in the order of learning. methods: in
-    the order of their columns. sweeps: the tables of `snakemake sweep`. apart: methods that do not compare with the
-    others, with the reason.
+    the order of their columns. sweeps: the tables of `snakemake sweep`. incomparable: reason by method for methods
+    that are not comparable with the others.
 
     Raises:
-        DataError: a file is missing, unreadable or contradicts itself.
+        DataError: a file is missing, unreadable or inconsistent.
     """
-    write_text(destination, render(results, data, sequence, methods, origin, sweeps, apart))
+    write_text(destination, render(results, data, sequence, methods, origin, sweeps, incomparable))
 
 
 def render(
@@ -83,7 +83,7 @@ def render(
     methods: Sequence[str],
     origin: Origin,
     sweeps: Sequence[Path] = (),
-    apart: Mapping[str, str] | None = None,
+    incomparable: Mapping[str, str] | None = None,
 ) -> str:
     """Return the page as text; see `write_page`."""
     metrics = _table(results / "metrics.csv")
@@ -91,7 +91,7 @@ def render(
     learned = [name for name in methods if name != FLOOR]
     forgetting = [_forgetting(matrix, name) for name in learned if _measured(matrix, name)]
     samples = {seed: results / "evaluation" / f"seed-{seed}" for seed in matrix.seeds}
-    summary = summary_table(_table(results / "forgetting.csv"), learned, apart)
+    summary = summary_table(_table(results / "forgetting.csv"), learned, incomparable)
     sweeping = sweep_sections([load_sweep(path) for path in sweeps], metrics, sequence)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -107,20 +107,22 @@ def render(
         methods=learned,
         absent=[name for name in learned if not any(key[0] == name for key in matrix.values)],
         late=_late(matrix, learned),
-        many=len(learned) > MOST_COLUMNS,
+        methods_as_rows=len(learned) > MAX_METHOD_COLUMNS,
         results=_results(matrix, learned),
         classes=_classes(matrix, learned),
         study=_study(),
         forgetting=forgetting,
         proof=_proof(forgetting),
         summary=summary,
-        quality=quality_chart(summary["places"], summary["spread"], summary["front"])
-        if summary["places"]
+        quality=quality_chart(summary["positions"], summary["spread"], summary["front"])
+        if summary["positions"]
         else None,
         diagnostics=diagnostics_table(_table(results / "diagnostics.csv"), matrix, learned),
         sizes=size_table(_table(results / "sizes.csv"), matrix, learned),
         sweeps=sweeping,
-        kept=kept_chart(sweeping["places"], sweeping["joined"]) if sweeping and sweeping["places"] else None,
+        transfer=transfer_chart(sweeping["transfers"], sweeping["connected"])
+        if sweeping and sweeping["transfers"]
+        else None,
         zeros=zero_charts(_table(results / "analysis" / "zeros.csv"), matrix, learned),
         similarity=similarity_triangles(_table(results / "analysis" / "similarity.csv"), matrix, learned),
         pictures=[sample_pictures(samples, matrix, learned, task) for task, _ in sequence],
@@ -130,7 +132,7 @@ def render(
 
 
 def _results(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
-    """One entry per task: its headline metrics right after learning, floor first, best value marked."""
+    """Return one entry per task: its headline metrics right after training, floor first, best value marked."""
     tasks = []
     for number, (task, kind) in enumerate(matrix.sequence, 1):
         rows = [
@@ -144,7 +146,7 @@ def _results(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
 
 
 def _classes(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
-    """One entry per segmentation task: the IoU of each class right after learning."""
+    """Return one entry per segmentation task: the IoU of each class right after training."""
     tasks = []
     for task, _ in matrix.sequence:
         names = [name for name in matrix.metrics(task) if name.startswith("iou/")]
@@ -158,23 +160,23 @@ def _classes(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
 
 
 def _row(matrix: Matrix, methods: Sequence[str], task: str, name: str, metric: Metric) -> Context:
-    """Return a metric of a task over all methods, right after the task was learned."""
+    """Return a metric of a task for all methods, right after training."""
     cells = [_cell(matrix, method, task, name, metric) for method in (FLOOR, *methods)]
     _mark(metric, cells)
     return {"label": metric.label, "unit": metric.unit, "arrow": ARROWS[metric.better], "cells": cells}
 
 
 def _cell(matrix: Matrix, method: str, task: str, name: str, metric: Metric, *, after: str = "") -> Context | None:
-    """Return a value as shown; without `after`, the one right after learning, or the first that was measured."""
+    """Return a formatted value, measured after training on `after` (by default the first measurement)."""
     afters = matrix.afters(method, task)
     if not afters or (after and after not in afters):
         return None
-    at = after or afters[0]
-    found = matrix.statistic(method, task, at, name)
-    if found is None:
+    after = after or afters[0]
+    statistic = matrix.statistic(method, task, after, name)
+    if statistic is None:
         return None
-    mean, std = found
-    seeds = len(matrix.values[method, task, at, name])
+    mean, std = statistic
+    seeds = len(matrix.values[method, task, after, name])
     return {
         "value": mean,
         "text": written(metric, mean),
@@ -186,40 +188,44 @@ def _cell(matrix: Matrix, method: str, task: str, name: str, metric: Metric, *, 
 
 
 def _mark(metric: Metric, cells: Sequence[Context | None]) -> None:
-    """Mark the best method by the digits shown, unless all are alike; and what does not beat the floor."""
+    """Mark the best methods by their displayed digits, unless all are equal, and those no better than the floor."""
     floor, *methods = cells
     scores = [
         badness(metric, float(cell["text"].replace(",", ""))) if cell is not None else None for cell in methods
     ]
-    known = [score for score in scores if score is not None]
+    valid = [score for score in scores if score is not None]
     for cell, score in zip(methods, scores, strict=True):
         if cell is None or score is None:
             continue
-        cell["best"] = score == min(known) and min(known) < max(known)
-        bar = badness(metric, floor["value"]) if floor is not None else None
-        own = badness(metric, cell["value"])
-        cell["no_better_than_floor"] = bar is not None and own is not None and own >= bar
+        cell["best"] = score == min(valid) and min(valid) < max(valid)
+        floor_score = badness(metric, floor["value"]) if floor is not None else None
+        unrounded = badness(metric, cell["value"])
+        cell["no_better_than_floor"] = (
+            floor_score is not None and unrounded is not None and unrounded >= floor_score
+        )
 
 
 def _late(matrix: Matrix, methods: Sequence[str]) -> list[tuple[str, str]]:
-    """Methods that were not measured right after each task but only after the last, and that task's name."""
+    """Return the methods that were measured only after the last task, with the name of this task."""
     last = matrix.sequence[-1][0]
-    every = {name: {tuple(matrix.afters(name, task)) for task, _ in matrix.sequence} for name in methods}
+    measured_after = {name: {tuple(matrix.afters(name, task)) for task, _ in matrix.sequence} for name in methods}
     return [
-        (name, last) for name, afters in every.items() if afters - {()} == {(last,)} and len(matrix.sequence) > 1
+        (name, last)
+        for name, afters in measured_after.items()
+        if afters - {()} == {(last,)} and len(matrix.sequence) > 1
     ]
 
 
 def _measured(matrix: Matrix, method: str) -> bool:
-    """Return whether there is any row of this method."""
+    """Return whether the method was measured."""
     return any(matrix.afters(method, task) for task, _ in matrix.sequence)
 
 
 def _forgetting(matrix: Matrix, method: str) -> Context:
-    """Return the matrix of one method: tasks and their metrics × after which task they were measured.
+    """Return the matrix of one method: tasks and metrics × the task learned last.
 
-    `heat` is the share of the quality right after learning that is lost (for errors: by which they grew), in
-    per cent, at most 100; negative where the task became better.
+    `heat` is the relative loss of quality since training (for errors: their increase), in per cent, at most 100; it
+    is negative for a gain.
     """
     rows = []
     for task, kind in matrix.sequence:
@@ -229,25 +235,25 @@ def _forgetting(matrix: Matrix, method: str) -> Context:
             cells: list[Context | None] = []
             for after, _ in matrix.sequence:
                 cell = _cell(matrix, method, task, name, metric, after=after)
-                first = matrix.statistic(method, task, afters[0], name) if afters else None
-                if cell is not None and first is not None:
+                learned = matrix.statistic(method, task, afters[0], name) if afters else None
+                if cell is not None and learned is not None:
                     cell["learned"] = after == afters[0]
                     cell["outcome"] = matrix.outcome(method, task, after)
-                    cell["heat"] = _loss(metric, first[0], cell["value"])
+                    cell["heat"] = _loss(metric, learned[0], cell["value"])
                 cells.append(cell)
             if any(cells):
                 rows.append({"task": task, "label": metric.label, "arrow": ARROWS[metric.better], "cells": cells})
-    found = matrix.since_learned(method)
+    outcomes = matrix.since_learned(method)
     return {
         "method": method,
         "rows": rows,
-        "outcome": worst([outcome for outcome, number in found.items() if number]),
+        "outcome": worst([outcome for outcome, number in outcomes.items() if number]),
         "can_forget": method in METHODS and METHODS[method].can_forget,
     }
 
 
 def _proof(forgetting: Sequence[Context]) -> dict[str, list[str]]:
-    """Return the methods by what the comparison with the predictions of the time of learning says of them."""
+    """Return the methods by outcome of the comparison with predictions recorded after training."""
 
     def methods(outcome: str, *, can_forget: Sequence[bool] = (True, False)) -> list[str]:
         return [b["method"] for b in forgetting if b["outcome"] == outcome and b["can_forget"] in can_forget]
@@ -261,18 +267,18 @@ def _proof(forgetting: Sequence[Context]) -> dict[str, list[str]]:
     }
 
 
-def _loss(metric: Metric, first: float, now: float) -> int:
-    """Return the change for the worse relative to the value right after learning, in per cent within ±100."""
-    if first == now:
+def _loss(metric: Metric, learned: float, now: float) -> int:
+    """Return the loss of quality relative to the value right after training, in per cent within ±100."""
+    if learned == now:
         return 0
-    change = (now - first) / abs(first) if first else math.copysign(1, now - first)
+    change = (now - learned) / abs(learned) if learned else math.copysign(1, now - learned)
     return round(100 * max(-1.0, min(1.0, -change if metric.better == "higher" else change)))
 
 
 def _glossary(matrix: Matrix) -> list[Context]:
-    """Every metric that the tables of this page show, with what it means."""
-    kinds = {name for task, kind in matrix.sequence for name in headlines(kind, matrix.metrics(task))}
-    names = [name for name in METRICS if name in kinds] + sorted(kinds - METRICS.keys())
+    """Return the metrics in the tables of this page, with their meanings."""
+    used = {name for task, kind in matrix.sequence for name in headlines(kind, matrix.metrics(task))}
+    names = [name for name in METRICS if name in used] + sorted(used - METRICS.keys())
     return [
         {
             "label": describe(name).label,
@@ -285,14 +291,14 @@ def _glossary(matrix: Matrix) -> list[Context]:
 
 
 def _study() -> Context:
-    """Return the study's printed tables, in the shape of this run's."""
+    """Return the study's tables, in the form of this run's tables."""
     rows = []
     for row in (*study.RESULTS, *study.FORGETTING):
-        kind = kind_measured_by(other.metric for other in study.RESULTS if other.task == row.task)
+        kind = kind_measured_by(result.metric for result in study.RESULTS if result.task == row.task)
         metric = describe(row.metric, kind)
         cells = [None if value is None else written(metric, value) for value in row.values]
-        later = f"{row.task} after {row.after}" if row.after != row.task else row.task
-        rows.append({"task": later, "label": metric.label, "arrow": ARROWS[metric.better], "cells": cells})
+        title = f"{row.task} after {row.after}" if row.after != row.task else row.task
+        rows.append({"task": title, "label": metric.label, "arrow": ARROWS[metric.better], "cells": cells})
     return {
         "source": study.SOURCE,
         "methods": study.METHODS,
@@ -303,19 +309,26 @@ def _study() -> Context:
 
 
 def _table(path: Path) -> pd.DataFrame:
-    """Return a table of results, names kept as text even where they read as numbers.
+    """Return a table of results; names stay text even if they look like numbers.
 
     Raises:
-        DataError: the file is missing or no such table.
+        DataError: the file is missing or not such a table.
     """
     if not path.is_file():
         raise DataError(f"{path}: is missing; `snakemake --cores all {path}` makes it")
     names = ["method", "task", "after", "metric", "checksum", "outcome", "reason", "component", "needed_to"]
     names += ["layer", "other", "name"]
-    numbers = ["value", "zeros", "similarity", "independent", *SHOWN, *(f"{name}_std" for name in SHOWN)]
+    numbers = [
+        "value",
+        "zeros",
+        "similarity",
+        "independent",
+        *COLUMN_FORMATS,
+        *(f"{name}_std" for name in COLUMN_FORMATS),
+    ]
     kinds: dict[str, type] = {**dict.fromkeys(names, str), **dict.fromkeys(numbers, float)}
     empty = {number: ["", "nan", "NaN"] for number in numbers}
     try:
         return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)
     except (ValueError, OSError) as error:
-        raise DataError(f"{path}: not a readable table ({error})") from error
+        raise DataError(f"{path}: not a readable table ({error}); delete it and run the preset again") from error

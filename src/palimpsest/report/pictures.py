@@ -27,7 +27,7 @@ def sample_pictures(samples: Mapping[int, Path], matrix: Matrix, methods: Sequen
     be unchanged, after the last task.
     """
     columns: list[Context] = [
-        {"group": "", "title": what, "method": FLOOR, "what": what} for what in ("input", "target", "floor")
+        {"group": "", "title": name, "method": FLOOR, "file": name} for name in ("input", "target", "floor")
     ]
     for method in methods:
         afters = matrix.afters(method, task)
@@ -37,25 +37,27 @@ def sample_pictures(samples: Mapping[int, Path], matrix: Matrix, methods: Sequen
         if len(afters) > 1 and matrix.unchanged(method, task, afters[-1]) is not True:
             stages.append(afters[-1])
         columns += [
-            {"group": method, "title": f"after {after}", "method": method, "what": f"after-{after}"}
+            {"group": method, "title": f"after {after}", "method": method, "file": f"after-{after}"}
             for after in stages
         ]
     listings: list[dict[int, Path]] = []
     seed = None
     for seed in samples:
-        listings = [_samples(samples[seed] / c["method"] / "samples" / task, c["what"]) for c in columns]
+        listings = [_samples(samples[seed] / c["method"] / "samples" / task, c["file"]) for c in columns]
         if any(listings):
             break
     numbers = sorted({number for files in listings for number in files})
     missing = [
         f"{c['group']} {c['title']}".strip() for c, files in zip(columns, listings, strict=False) if not files
     ]
-    shown = [(column, files) for column, files in zip(columns, listings, strict=False) if files]
+    available = [(column, files) for column, files in zip(columns, listings, strict=False) if files]
     return {
         "task": task,
         "seed": seed,
-        "columns": [column for column, _ in shown],
-        "groups": [(name, len(list(members))) for name, members in groupby(column["group"] for column, _ in shown)],
+        "columns": [column for column, _ in available],
+        "groups": [
+            (name, len(list(members))) for name, members in groupby(column["group"] for column, _ in available)
+        ],
         "rows": [
             [
                 {
@@ -64,7 +66,7 @@ def sample_pictures(samples: Mapping[int, Path], matrix: Matrix, methods: Sequen
                 }
                 if number in files
                 else None
-                for column, files in shown
+                for column, files in available
             ]
             for number in numbers
         ],
@@ -114,7 +116,7 @@ def data_of(path: Path, task: str) -> Context:
     order = {"train": 0, "val": 1, "test": 2}  # the file is sorted by name
     splits = sorted(info["splits"].items(), key=lambda split: order.get(split[0], len(order)))
     counts = [
-        {"name": name, **{what: f"{split[what]:,}" for what in ("pictures", "refused", "broken")}}
+        {"name": name, **{key: f"{split[key]:,}" for key in ("pictures", "refused", "broken")}}
         for name, split in splits
     ]
     context: Context = {"task": task, "splits": counts, "left_out": info["left_out"]}

@@ -29,7 +29,7 @@ def size_table(sizes: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> C
         if math.isnan(weights):
             continue
         seeds = selected["seed"].nunique()
-        later = bytes_needed(sizes, "learn", method)
+        learn = bytes_needed(sizes, "learn", method)
         rows.append(
             {
                 "method": method,
@@ -38,7 +38,7 @@ def size_table(sizes: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> C
                     _kib(selected[selected["component"] == name]["bytes"], seeds) for name in components
                 ],
                 "run": f"{bytes_needed(sizes, 'run', method) / MIB:,.2f}",
-                "learn": f"{later / MIB:,.2f}" if later else "",
+                "learn": f"{learn / MIB:,.2f}" if learn else "",
                 "weights": f"{weights / MIB:,.2f}",
                 "share": "" if math.isnan(reference) else f"{100 * weights / reference:.0f}",
                 "study": f"{study.SIZE_MIB[method]:,.1f}" if method in study.SIZE_MIB else "",
@@ -80,9 +80,9 @@ def diagnostics_table(diagnostics: pd.DataFrame, matrix: Matrix, methods: Sequen
 def zero_charts(zeros: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> list[Context]:
     """Return a dot plot per method with masks: layers on y, share of zeros on x."""
     measured = zeros[zeros["method"].isin(methods)]
-    widest = 100 * float(measured["zeros"].max()) if len(measured) else 100
-    step = next((width for width in (2, 5, 10) if widest <= 6 * width), 20)
-    limit = step * max(1, math.ceil(widest / step))
+    maximum = 100 * float(measured["zeros"].max()) if len(measured) else 100
+    step = next((width for width in (2, 5, 10) if maximum <= 6 * width), 20)
+    limit = step * max(1, math.ceil(maximum / step))
     charts = []
     for method in methods:
         selected = measured[measured["method"] == method]
@@ -125,13 +125,13 @@ def similarity_triangles(similarity: pd.DataFrame, matrix: Matrix, methods: Sequ
             pairs[later, earlier] = (float(rows["similarity"].mean()), float(rows["independent"].mean()))
         if pairs:
             triangles.append(_triangle(method, names, pairs))
-    printed = {pair: (value, None) for pair, value in study.MASK_SIMILARITY.items()}
-    order = list(dict.fromkeys(name for pair in printed for name in reversed(pair)))
-    return [*triangles, _triangle("the study", order, printed)]
+    study_pairs = {pair: (value, None) for pair, value in study.MASK_SIMILARITY.items()}
+    order = list(dict.fromkeys(name for pair in study_pairs for name in reversed(pair)))
+    return [*triangles, _triangle("the study", order, study_pairs)]
 
 
 def _tasks(matrix: Matrix, named: Iterable[str]) -> list[str]:
-    """Return the tasks in the order of learning, then the named tasks that are not in the sequence."""
+    """Return the tasks of the sequence in the order of learning, then all further names."""
     return list(dict.fromkeys([*(task for task, _ in matrix.sequence), *named]))
 
 

@@ -46,7 +46,7 @@ class Matrix:
 
     def metrics(self, task: str) -> list[str]:
         """Return the metrics of this task under any method, in the order of the file."""
-        return list(dict.fromkeys(metric for _, of, _, metric in self.values if of == task))
+        return list(dict.fromkeys(metric for _, name, _, metric in self.values if name == task))
 
     def statistic(self, method: str, task: str, after: str, metric: str) -> tuple[float, float | None] | None:
         """Return mean and sample standard deviation over the seeds (None for one seed); None if not measured."""
@@ -57,10 +57,10 @@ class Matrix:
 
     def unchanged(self, method: str, task: str, after: str) -> bool | None:
         """Return True if the predictions equal those right after training bit for bit; None if unknown."""
-        first, now = (self.checksums.get((method, task, at)) for at in (self.afters(method, task)[0], after))
-        if not first or not now or first.keys() != now.keys() or "" in (*first.values(), *now.values()):
+        learned, now = (self.checksums.get((method, task, a)) for a in (self.afters(method, task)[0], after))
+        if not learned or not now or learned.keys() != now.keys() or "" in (*learned.values(), *now.values()):
             return None
-        return first == now
+        return learned == now
 
     def outcome(self, method: str, task: str, after: str) -> Outcome | None:
         """Return the worst outcome of a cell over all seeds; None if it was not compared."""
@@ -68,8 +68,10 @@ class Matrix:
 
     def since_learned(self, method: str) -> dict[str, int]:
         """Return the number of cells and seeds of a method per outcome; empty if none was compared."""
-        all_seeds = [each for (of, _, _), outcomes in self.outcomes.items() if of == method for each in outcomes]
-        return {outcome: all_seeds.count(outcome) for outcome in OUTCOMES} if all_seeds else {}
+        of_method = [
+            outcome for (name, _, _), outcomes in self.outcomes.items() if name == method for outcome in outcomes
+        ]
+        return {outcome: of_method.count(outcome) for outcome in OUTCOMES} if of_method else {}
 
 
 def forgetting_matrix(
@@ -85,11 +87,14 @@ def forgetting_matrix(
     names = [task for task, _ in sequence]
     unknown = sorted((set(metrics["task"]) | set(metrics["after"])) - set(names))
     if unknown:
-        raise DataError(f"metrics.csv: task {unknown[0]!r} is not in the sequence ({', '.join(names)})")
+        raise DataError(
+            f"metrics.csv: task {unknown[0]!r} is not in the sequence {', '.join(names)}; make the file again"
+        )
     key = ["seed", "method", "task", "after", "metric"]
-    twice = metrics[metrics.duplicated(key)]
-    if len(twice):
-        raise DataError(f"metrics.csv: duplicate row for {', '.join(str(v) for v in twice[key].iloc[0])}")
+    duplicates = metrics[metrics.duplicated(key)]
+    if len(duplicates):
+        cell = ", ".join(str(value) for value in duplicates[key].iloc[0])
+        raise DataError(f"metrics.csv: duplicate row for {cell}; remove one")
 
     values: dict[tuple[str, str, str, str], list[float]] = {}
     checksums: dict[tuple[str, str, str], dict[int, str]] = {}
@@ -99,7 +104,9 @@ def forgetting_matrix(
         by_seed = checksums.setdefault((method, task, after), {})
         text = checksum if isinstance(checksum, str) else ""
         if by_seed.setdefault(int(seed), text) != text:
-            raise DataError(f"metrics.csv: two checksums for one cell: {seed}, {method}, {task}, {after}")
+            raise DataError(
+                f"metrics.csv: two checksums for one cell: {seed}, {method}, {task}, {after}; make the file again"
+            )
         images[task] = max(int(count), images.get(task, 0))
         if math.isfinite(value):
             values.setdefault((method, task, after, metric), []).append(float(value))
@@ -125,7 +132,10 @@ def _outcomes(verification: pd.DataFrame) -> dict[tuple[str, str, str], tuple[st
     rows = verification.sort_values("seed", kind="stable")[columns[:-1]].itertuples(index=False, name=None)
     for _, method, task, after, outcome in rows:
         if outcome not in OUTCOMES:
-            raise DataError(f"verification.csv: unknown outcome {outcome!r}; expected one of {', '.join(OUTCOMES)}")
+            expected = ", ".join(OUTCOMES)
+            raise DataError(
+                f"verification.csv: unknown outcome {outcome!r}, expected {expected}; make the file again"
+            )
         outcomes.setdefault((method, task, after), []).append(outcome)
     return {cell: tuple(by_seed) for cell, by_seed in outcomes.items()}
 

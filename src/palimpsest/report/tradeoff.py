@@ -11,7 +11,7 @@ from palimpsest.analysis.transfer import REFERENCE
 
 Context = dict[str, Any]
 
-SHOWN = {
+COLUMN_FORMATS = {
     "relative_quality": (100, 1, False),  # per cent
     "backward_transfer": (100, 1, True),
     "forward_transfer": (100, 1, True),
@@ -24,49 +24,53 @@ SHOWN = {
 
 
 def summary_table(
-    forgetting: pd.DataFrame, methods: Sequence[str], apart: Mapping[str, str] | None = None
+    forgetting: pd.DataFrame, methods: Sequence[str], incomparable: Mapping[str, str] | None = None
 ) -> Context:
     """Return the forgetting summary with a row per method.
 
-    apart: reason by method for methods that are not comparable with the others; the front excludes them.
+    incomparable: reason by method for methods that are not comparable with the others; the front excludes them.
 
-    Keys of the result: `front` lists the methods that no other method dominates. `places` has (bytes, quality) of
-    the methods with both figures, `spread` the standard deviation of this quality. `apart` lists methods by reason.
-    `missing` is true for `reference` or `costs` if cells are empty because the run lacks them.
+    Keys of the result: `front` lists the methods that no other method dominates. `positions` has (bytes, quality)
+    of the methods with both figures, `spread` the standard deviation of this quality. `incomparable` lists methods
+    by reason. `missing` is true for `reference` or `costs` if cells are empty because the run lacks them.
     """
-    require_columns(forgetting, ["method", *SHOWN], "forgetting.csv")
+    require_columns(forgetting, ["method", *COLUMN_FORMATS], "forgetting.csv")
     by_method = {str(row["method"]): row for row in forgetting.to_dict("records")}
-    shown = [method for method in methods if method in by_method]
-    places = {
+    listed = [method for method in methods if method in by_method]
+    positions = {
         method: (float(by_method[method]["bytes_per_added_task"]), float(by_method[method]["relative_quality"]))
-        for method in shown
+        for method in listed
     }
 
-    def known(figure: str) -> bool:
-        return any(math.isfinite(by_method[method][figure]) for method in shown)
+    def measured(figure: str) -> bool:
+        return any(math.isfinite(by_method[method][figure]) for method in listed)
 
-    drawn = {m: place for m, place in places.items() if all(map(math.isfinite, place)) and place[0] > 0}
-    reasons = {method: why for method, why in (apart or {}).items() if method in drawn}
-    front = pareto_front({method: place for method, place in drawn.items() if method not in reasons})
+    drawn = {
+        m: position for m, position in positions.items() if all(map(math.isfinite, position)) and position[0] > 0
+    }
+    reasons = {method: reason for method, reason in (incomparable or {}).items() if method in drawn}
+    front = pareto_front({method: position for method, position in drawn.items() if method not in reasons})
     spread = {method: float(by_method[method].get("relative_quality_std", math.nan)) for method in drawn}
     return {
         "reference": REFERENCE,
-        "rows": [{"method": m, "front": m in front, "cells": [*cells(by_method[m])]} for m in shown],
+        "rows": [{"method": m, "front": m in front, "cells": [*cells(by_method[m])]} for m in listed],
         "front": front,
-        "apart": {why: [m for m in reasons if reasons[m] == why] for why in dict.fromkeys(reasons.values())},
-        "left_out": [method for method in shown if method not in drawn],
-        "missing": {
-            "reference": REFERENCE not in shown and not known("relative_quality"),
-            "costs": not known("seconds"),
+        "incomparable": {
+            reason: [m for m in reasons if reasons[m] == reason] for reason in dict.fromkeys(reasons.values())
         },
-        "places": drawn,
+        "left_out": [method for method in listed if method not in drawn],
+        "missing": {
+            "reference": REFERENCE not in listed and not measured("relative_quality"),
+            "costs": not measured("seconds"),
+        },
+        "positions": drawn,
         "spread": spread,
     }
 
 
 def cells(row: Mapping[Any, Any]) -> Iterator[Context]:
     """Yield the formatted figures of a method, each with its deviation if there are several seeds."""
-    for figure, (scale, digits, signed) in SHOWN.items():
+    for figure, (scale, digits, signed) in COLUMN_FORMATS.items():
         value, deviation = (scale * float(row.get(name, math.nan)) for name in (figure, f"{figure}_std"))
         yield {"text": number(value, digits, signed), "std": number(deviation, digits) if deviation else ""}
 
@@ -80,13 +84,15 @@ def number(value: float, digits: int, signed: bool = False) -> str:
     return text.lstrip("+-") if zero else text.replace("-", "−")
 
 
-def pareto_front(places: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Return the names whose (cost, quality) no other one dominates, by ascending cost; the sort is stable.
+def pareto_front(positions: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Return the names whose (cost, quality) no other position dominates, by ascending cost; the sort is stable.
 
     A point dominates another if its cost is not higher, its quality not lower, and the two differ.
     """
 
-    def dominated(place: tuple[float, float]) -> bool:
-        return any(other != place and other[0] <= place[0] and other[1] >= place[1] for other in places.values())
+    def dominated(position: tuple[float, float]) -> bool:
+        return any(p != position and p[0] <= position[0] and p[1] >= position[1] for p in positions.values())
 
-    return sorted((name for name, place in places.items() if not dominated(place)), key=lambda n: places[n][0])
+    return sorted(
+        (name for name, position in positions.items() if not dominated(position)), key=lambda n: positions[n][0]
+    )

@@ -1,4 +1,4 @@
-"""Atomic writing: a file or folder appears as a whole or not at all."""
+"""Atomic writing: a file or folder appears complete or not at all."""
 
 import os
 import shutil
@@ -11,13 +11,13 @@ from palimpsest.errors import DataError, PalimpsestError, StorageError, failure_
 
 @contextmanager
 def writing(path: Path, partial: Path | None = None) -> Iterator[None]:
-    """Turn an error of the block, which writes ``path``, into one that names the file.
+    """Convert errors of a block that writes ``path`` into errors that name the file.
 
-    ``partial`` is the name of the file or folder until it is finished.
+    ``partial`` is the temporary path of the file or folder.
 
     Raises:
-        StorageError: the file cannot be written, as with no space left.
-        DataError: a file that it is made from cannot be read.
+        StorageError: the file cannot be written, as on a full disk.
+        DataError: an input file cannot be read.
     """
     try:
         yield
@@ -28,37 +28,40 @@ def writing(path: Path, partial: Path | None = None) -> Iterator[None]:
             raise StorageError(failure_message(path, error)) from error
         if not isinstance(error, OSError):
             raise
-        source = other_file(error, path, partial or path)
+        source = source_file(error, path, partial or path)
         if source is not None:
             raise DataError(failure_message(source, error, "read")) from error
         raise StorageError(failure_message(path, error)) from error
 
 
-def other_file(error: OSError, *written: Path) -> Path | None:
-    """Return the file that an error names, unless it is one of ``written``, inside one or a folder around one."""
-    name = error.filename if error.filename2 is None else error.filename2  # the second of two is the target
+def source_file(error: OSError, *written: Path) -> Path | None:
+    """Return the file in an error; None if it is one of ``written``, in one, or a parent folder of one."""
+    name = error.filename if error.filename2 is None else error.filename2  # a second name is the target
     if not isinstance(name, str | os.PathLike):
         return None
-    path, targets = Path(name).absolute(), [target.absolute() for target in written]  # tempfile's are absolute
+    path, targets = (
+        Path(name).absolute(),
+        [target.absolute() for target in written],
+    )  # paths of tempfile are absolute
     is_target = any(path.is_relative_to(target) or target.is_relative_to(path) for target in targets)
     return None if is_target else Path(name)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; flush it to the disk and rename it to ``path`` if the block succeeds.
+    """Yield a temporary path; if the block succeeds, flush the file to the disk and rename it to ``path``.
 
     The temporary file is deleted after an error.
 
     Raises:
-        StorageError: the file cannot be written, as with no space left.
-        DataError: a file that it is made from cannot be read.
+        StorageError: the file cannot be written, as on a full disk.
+        DataError: an input file cannot be read.
     """
     temporary = path.with_name(f".{path.name}.part")
     try:
         with writing(path, temporary):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.unlink(missing_ok=True)  # from a run that was killed
+            temporary.unlink(missing_ok=True)  # left by a killed run
             yield temporary
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
@@ -69,29 +72,29 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder beside ``folder``; flush it to the disk and rename it if the block succeeds.
+    """Yield a temporary folder; if the block succeeds, flush it to the disk and rename it to ``folder``.
 
-    The previous folder stays until then. The new one is deleted after an error.
+    Until then the previous folder remains. The temporary folder is deleted after an error.
 
     Raises:
-        StorageError: the folder cannot be filled, as with no space left.
-        DataError: a file that it is made from cannot be read.
+        StorageError: the folder cannot be written, as on a full disk.
+        DataError: an input file cannot be read.
     """
     partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # from a run that was killed
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed run
     try:
         with writing(folder, partial):
             partial.mkdir(parents=True)

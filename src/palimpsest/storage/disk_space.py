@@ -7,11 +7,11 @@ from pathlib import Path
 from palimpsest.storage.atomic import writing
 
 NEEDED = 2**20
-"""Bytes that a run needs at its start: Snakemake ends in a traceback if its locks and records do not fit."""
+"""Bytes that a run needs at its start; without space for locks and records Snakemake ends with a traceback."""
 
 
 def check_space(folder: Path) -> None:
-    """Write `NEEDED` bytes to a folder and delete them; the free space of the file system ignores quotas.
+    """Write `NEEDED` bytes to a folder and delete them, since the free space of a file system ignores quotas.
 
     Raises:
         StorageError: there is no space.

@@ -1,8 +1,8 @@
 """Record of a task's predictions right after its training, a JSON file beside the stored task.
 
-A training ends by measuring its task on the validation split. The record contains the SHA-256 of these predictions
-and the conditions under which they were computed; `palimpsest.analysis.verification` compares later measurements
-with it. It is a separate file, so that a later change of the stored task does not change the proof.
+A training ends with a measurement of its task on the validation split. The record contains the SHA-256 of these
+predictions, and machine and libraries; `palimpsest.analysis.verification` compares later measurements with it. It
+is a separate file, so that a change of the stored task does not change the record.
 """
 
 import json
@@ -30,7 +30,7 @@ class PredictionRecord:
     file_sha256: str
     """SHA-256 of the tensors that the training stored."""
     data_sha256: str
-    """SHA-256 of the prepared arrays that hold the validation split."""
+    """SHA-256 of the prepared arrays with the validation split."""
     trained_in: str
     """Precision of the training; predictions are always computed in float32."""
     conditions: Mapping[str, str]
@@ -38,7 +38,7 @@ class PredictionRecord:
 
 
 def save_record(path: Path, record: PredictionRecord) -> None:
-    """Write a record, whole or not at all; equal records give equal bytes."""
+    """Write a record atomically; equal records give equal bytes."""
     content = {"format": FORMAT, **asdict(record)}
     write_text(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
@@ -49,7 +49,7 @@ def load_record(path: Path) -> PredictionRecord:
     Raises:
         StorageError: the file is missing, damaged or of another format.
     """
-    advice = "restore it with `dvc pull`, or delete it: the next `snakemake all` trains the task anew"
+    advice = "restore it with `dvc pull`, or delete it: the next `snakemake all` trains the task again"
     try:
         content = json.loads(path.read_text("utf-8"))
         version = content.pop("format")

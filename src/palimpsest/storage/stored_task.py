@@ -1,7 +1,7 @@
-"""Stored task that can be run from its header alone: method, settings, network and base network's file.
+"""Stored task that opens by its header alone, which names method, settings, network and the base network's file.
 
-The settings of the training decide how a file is used. Nothing here reads the current `params.yaml`. Files are only
-read and the base's tensors only copied, so that applying a task changes no stored data.
+A file is used with the settings of its training; nothing here reads the current `params.yaml`. Files are only read,
+and the base's tensors only copied, so that loading a task changes no stored data.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class TrainedTask(BaseModel):
 
 
 class TrainedWith(BaseModel):
-    """Settings of a training that inference needs; the others may differ between versions."""
+    """Settings of a training that inference needs; all other settings may differ between versions."""
 
     method: str
     method_settings: SerializeAsAny[SettingsGroup] | None = None
@@ -68,15 +68,15 @@ class StoredTask(TaskFile):
         """Settings of the training, read from the header.
 
         Raises:
-            StorageError: the settings are of another version.
+            StorageError: the settings are from another version.
         """
         try:
             return TrainedWith.model_validate(self.provenance.settings)
         except (ValidationError, KeyError) as error:
             problem = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-            where = ".".join(map(str, problem["loc"]))
+            key = ".".join(map(str, problem["loc"]))
             raise unusable(
-                self.path, f"stored with settings of another version ({where}: {problem['msg']})"
+                self.path, f"stored with settings of another version ({key}: {problem['msg']})"
             ) from error
 
     @property
@@ -86,11 +86,11 @@ class StoredTask(TaskFile):
 
     @property
     def _task(self) -> TrainedTask:
-        """Settings of this task; a training may have learned others beside it."""
+        """Settings of this task among those of the training."""
         for task in self.trained_with.tasks:
             if task.name == self.provenance.task:
                 return task
-        raise unusable(self.path, f"its header lacks the settings of the task {self.provenance.task!r}")
+        raise unusable(self.path, f"the settings of the task {self.provenance.task!r} are missing from the header")
 
     @property
     def task_settings(self) -> TaskSettings:
@@ -111,7 +111,7 @@ class StoredTask(TaskFile):
         return build_method(self.provenance.method, self.trained_with.method_settings)
 
     def base(self) -> "StoredTask | None":
-        """Open the base network's file; return None for a task with a network of its own.
+        """Open the base network's file; return None for a task that needs no base network.
 
         Raises:
             StorageError: the file is missing, damaged, or contains another base network.
@@ -122,33 +122,33 @@ class StoredTask(TaskFile):
         base = open_task(self.path.parent / self.provenance.base_file)
         if base.sha256 != expected:
             actual = f"{base.sha256[:12]}… in {base.path}"
-            raise unusable(self.path, f"belongs to the base network {expected[:12]}…, found {actual}")
+            raise unusable(self.path, f"expected the base network {expected[:12]}…, found {actual}")
         return base
 
     def trunk(self) -> dict[str, Tensor]:
-        """Return the tensors that other tasks build on: those of this file and of its base, without the head."""
+        """Return the tensors that other tasks start from: those of this file and of its base, without the head."""
         base = self.base()
         base_tensors = base.trunk() if base else {}
         return {**base_tensors, **{name: t for name, t in self.tensors().items() if not name.startswith("head.")}}
 
     def load(self, latest: "StoredTask | None" = None) -> "LoadedTask":
-        """Return the task as it runs after the training on ``latest`` (by default this task).
+        """Return the task as of the training on ``latest`` (by default this task).
 
-        Tensors that all tasks share come from ``latest``. A method that overwrites its weights thus shows its
+        Tensors that all tasks share come from ``latest``, so that a method which overwrites weights shows
         forgetting.
 
         Raises:
             StorageError: the files are of different networks.
         """
         latest, base = latest or self, self.base()
-        for other in [latest, *([base] if base else [])]:
-            if not other.network.fits(self.network):
-                raise unusable(other.path, f"expected the network {self.network!r}, found {other.network!r}")
+        for file in [latest, *([base] if base else [])]:
+            if not file.network.fits(self.network):
+                raise unusable(file.path, f"expected the network {self.network!r}, found {file.network!r}")
         names = {component.name for component in self.components}
         shared = {c.name: c.tensors for c in latest.components if c.shared and c.needed_to == "run"}
-        lost = sorted({c.name for c in self.components if c.shared and c.needed_to == "run"} - shared.keys())
-        if lost:
-            raise unusable(latest.path, f"lacks {lost[0]!r}, which it shares with {self.path}")
+        missing = sorted({c.name for c in self.components if c.shared and c.needed_to == "run"} - shared.keys())
+        if missing:
+            raise unusable(latest.path, f"the component {missing[0]!r}, shared with {self.path}, is missing")
         replaced = {n: t for name, tensors in shared.items() if name in names for n, t in tensors.items()}
         return LoadedTask(
             self.path, self.network, self.method(), base.trunk() if base else {}, self.tensors() | replaced
@@ -157,7 +157,7 @@ class StoredTask(TaskFile):
 
 @dataclass(frozen=True)
 class LoadedTask:
-    """Tensors of one task and the method that applies them to a network."""
+    """Tensors of one task, and the method that loads them into a network."""
 
     path: Path
     """File of the task."""
@@ -169,19 +169,19 @@ class LoadedTask:
     """Tensors of the task."""
 
     def build(self) -> Network:
-        """Build a network that runs the task, in evaluation mode.
+        """Build a network with the task loaded, in evaluation mode.
 
         Raises:
-            StorageError: the stored task lacks tensors.
+            StorageError: tensors are missing.
         """
         if "head.weight" not in self.tensors:
-            raise unusable(self.path, "the stored task lacks 'head.weight' (head): it is not whole")
+            raise unusable(self.path, "the tensor 'head.weight' (head) is missing from the stored task")
         network = build_network(self.network, len(self.tensors["head.weight"]))
         self.apply(network)
         return network.eval()
 
     def apply(self, network: nn.Module) -> None:
-        """Load the task into ``network``, which has these settings and a head of the task's width.
+        """Load the task into ``network``, which has the settings `network` and a head of the task's width.
 
         Raises:
             StorageError: the stored tensors do not fit the network.
@@ -200,13 +200,13 @@ def open_task(path: Path) -> StoredTask:
         >>> network, task = stored.load().build(), stored.task()  # doctest: +SKIP
 
     Raises:
-        StorageError: the file is missing, truncated, altered, or no stored task.
+        StorageError: the file is missing, truncated, altered, or not a stored task.
     """
     try:
         state = path.stat()
     except OSError as error:
         raise StorageError(
-            f"{path}: there is no such stored task; `snakemake --cores all {path}` makes it"
+            f"{path}: the stored task does not exist; `snakemake --cores all {path}` makes it"
         ) from error
     return _open(path, (state.st_mtime_ns, state.st_size, state.st_ino))
 

@@ -40,7 +40,7 @@ class StoredTasks:
         return cls(settings.layout, seed, method, settings.sequence)
 
     def path(self, task: str) -> Path:
-        """Return the path of a task: the base network's for the first, unless the method trains on that too."""
+        """Return the path of a task's file; the base task's can be the base network's, see `is_base`."""
         return self.task_files.path(task)
 
     def is_base(self, task: str) -> bool:
@@ -80,15 +80,15 @@ class StoredTasks:
         return record
 
     def trunk(self) -> dict[str, Tensor]:
-        """Return the tensors of the first task's network that other tasks build on."""
+        """Return the tensors of the base task's network that later tasks start from."""
         return self.file(self.sequence[0]).trunk()
 
     def network(self, task: str, after: str | None = None) -> Network:
-        """Build the network for ``task`` as it is after the training on ``after`` (by default ``task``)."""
+        """Build the network for ``task`` as of the training on ``after`` (by default ``task``)."""
         return self.load(task, after).build()
 
     def load(self, task: str, after: str | None = None) -> LoadedTask:
-        """Return ``task`` as it runs after the training on ``after`` (by default ``task``).
+        """Return ``task`` as of the training on ``after`` (by default ``task``).
 
         Raises:
             StorageError: the files are of different networks.

@@ -1,4 +1,4 @@
-"""All tasks of a method in memory at once, with one network that switches between them in milliseconds."""
+"""All tasks of a method in memory, with one network that switches between them in milliseconds."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,17 +22,17 @@ class TaskSwitcher:
     """
 
     def __init__(self, stored: StoredTasks, tasks: Sequence[Task], device: torch.device | str = "cpu") -> None:
-        """Load every task; shared tensors are those after the training on the last of them.
+        """Load every task; shared tensors are those of the latest of these tasks.
 
         Raises:
             StorageError: a file is missing, damaged or of another network.
         """
         sequence = list(stored.sequence)
-        last = max((task.name for task in tasks), key=sequence.index)
+        latest = max((task.name for task in tasks), key=sequence.index)
         copies: dict[int, tuple[Tensor, Tensor]] = {}
 
-        def once(state: State) -> State:
-            """Move tensors to the device, each once: files are read once, so a shared tensor is one object."""
+        def on_device(state: State) -> State:
+            """Copy tensors to the device; a tensor that tasks share is one object and is copied once."""
             for tensor in state.values():
                 if id(tensor) not in copies:
                     copies[id(tensor)] = tensor, tensor.to(device)
@@ -41,8 +41,10 @@ class TaskSwitcher:
         self.loaded_tasks: dict[str, LoadedTask] = {}
         self.heads: dict[str, nn.Module] = {}
         for task in tasks:
-            loaded = stored.load(task.name, after=last)
-            self.loaded_tasks[task.name] = replace(loaded, base=once(loaded.base), tensors=once(loaded.tensors))
+            loaded = stored.load(task.name, after=latest)
+            self.loaded_tasks[task.name] = replace(
+                loaded, base=on_device(loaded.base), tensors=on_device(loaded.tensors)
+            )
             network = build_network(loaded.network, task.head_channels).to(device)
             self.heads[task.name] = network.head.requires_grad_(False)
         self.network: nn.Module = network.eval().requires_grad_(False)

@@ -1,8 +1,8 @@
 """File of a stored task: a `.safetensors` file with its origin, its base network and checksums in the header.
 
-Tensors have the names of the network's layers: a packed mask that of its layer, weights and BatchNorm their own.
-The metadata in the header assigns each tensor to a component. It also contains the settings of the training, the
-commit, the SHA-256 of the prepared data, of all tensors, of the header itself and of the base network.
+Tensors have the names of the plain network; those of a reparametrised layer, as a packed mask, start with the
+layer's name. The metadata in the header assigns each tensor to a component. It also contains the settings of the
+training, the commit, and the SHA-256 of the prepared data, all tensors, the metadata and the base network.
 """
 
 import hashlib
@@ -37,18 +37,18 @@ class Provenance:
     network_sha256: str | None
     """SHA-256 of the tensors of the base network that inference needs; None for a task with its own network."""
     base_file: str = ""
-    """File of that network, relative to the folder of this one."""
+    """File of the base network, relative to the folder of this file."""
     commit: str = ""
     """Commit of the code; see `provenance.code_version`."""
     data_sha256: str = ""
     """SHA-256 of the prepared arrays."""
     diagnostics: Mapping[str, float] = field(default_factory=dict)
-    """Figures of the method about the training, by name."""
+    """Figures of the method about the training by name; see `Method.diagnostics`."""
 
 
 @dataclass(frozen=True)
 class TaskFile:
-    """Content of a file."""
+    """Content of a stored task's file."""
 
     path: Path
     provenance: Provenance
@@ -83,11 +83,11 @@ def metadata_sha256(metadata: Mapping[str, str]) -> str:
 
 
 def save_task(path: Path, components: Iterable[Component], provenance: Provenance) -> str:
-    """Write a stored task, whole or not at all; return the SHA-256 of its tensors."""
+    """Write a stored task atomically; return the SHA-256 of its tensors."""
     components = tuple(components)
     tensors = {name: tensor.detach().cpu().contiguous() for c in components for name, tensor in c.tensors.items()}
     if len(tensors) < sum(len(c.tensors) for c in components):
-        raise ValueError("two components store a tensor of the same name")
+        raise ValueError("two components store a tensor of the same name; rename one")
     sha256 = content_sha256(tensors)
     metadata = {
         "format": FORMAT,
@@ -117,8 +117,8 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
 def serialised(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """Return the bytes of a safetensors file, which depend on its content only.
 
-    The library writes metadata in the random order of its hash map, so that equal trainings would give unequal
-    files. This function therefore sorts the header (a length and JSON) by name.
+    The library writes metadata in the random order of its hash map, so that files of equal trainings would differ.
+    This function therefore sorts the header (a length and JSON) by name.
     """
     plain = save(dict(tensors))
     length = int.from_bytes(plain[:8], "little")
@@ -129,9 +129,9 @@ def serialised(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> by
 
 
 def unusable(path: Path, reason: str) -> StorageError:
-    """Return the error of a stored task that is damaged or does not fit."""
+    """Return the error for a stored task that is damaged or does not fit."""
     return StorageError(
-        f"{path}: {reason}; restore it with `dvc pull`, or delete it: the next `snakemake all` trains it anew"
+        f"{path}: {reason}; restore it with `dvc pull`, or delete it: the next `snakemake all` trains it again"
     )
 
 
@@ -139,7 +139,7 @@ def load_task(path: Path) -> TaskFile:
     """Read a stored task and verify its checksums.
 
     Raises:
-        StorageError: the file is missing, truncated, altered, or no stored task.
+        StorageError: the file is missing, truncated, altered, or not a stored task.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -148,12 +148,12 @@ def load_task(path: Path) -> TaskFile:
     except FileNotFoundError:
         raise StorageError(f"{path}: is missing; `snakemake --cores all {path}` makes it") from None
     except (OSError, SafetensorError) as error:
-        raise unusable(path, f"is not a whole safetensors file ({error})") from error
+        raise unusable(path, f"not a complete safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
         raise unusable(path, f"expected format {FORMAT!r}, found {metadata.get('format')!r}")
     actual, expected = metadata_sha256(metadata), metadata.get("metadata_sha256")
     if actual != expected:
-        raise unusable(path, f"its header was altered: expected SHA-256 {expected}, found {actual}")
+        raise unusable(path, f"the header was altered: expected SHA-256 {expected}, found {actual}")
     try:
         listed = json.loads(metadata["components"])
         components = tuple(
@@ -172,8 +172,8 @@ def load_task(path: Path) -> TaskFile:
             diagnostics=json.loads(metadata["diagnostics"]),
         )
     except (KeyError, ValueError, TypeError) as error:
-        raise unusable(path, f"its metadata is damaged ({error!r})") from error
+        raise unusable(path, f"the metadata is damaged ({error!r})") from error
     actual, expected = content_sha256(tensors), metadata.get("sha256")
     if actual != expected:
-        raise unusable(path, f"was altered: expected SHA-256 {expected}, found {actual}")
+        raise unusable(path, f"the tensors were altered: expected SHA-256 {expected}, found {actual}")
     return TaskFile(path, provenance, components, actual)

@@ -1,4 +1,4 @@
-"""Kinds of tasks: the one table in which a new kind is entered. A new task of a known kind needs no code."""
+"""Table of the kinds of tasks; a new kind adds one row. A new task of a known kind needs no code."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of task: its classes, each as ``module:class``, and facts that are needed without PyTorch."""
+    """Row of a kind of task: its classes, each as ``module:class``, and properties that need no PyTorch."""
 
     task: str
-    """Imported when a task of the kind is built and not before, since it needs PyTorch."""
+    """Class of the task; imported only to build one, because it needs PyTorch."""
     settings: str
     target: Target | None
-    """Form of the target beside each picture: a kind learns from data of every format that has such targets. None:
-    the picture is its own target, and every format serves."""
+    """Form of the targets; the kind accepts data of every format that provides this form. None: the picture is its
+    own target, and all formats are accepted."""
     headlines: tuple[str, ...]
     """Metrics in the tables of the report."""
     key_metric: str
-    """The one metric that a task is compared by between methods."""
+    """Metric that represents a task in comparisons of methods."""
     in_short: tuple[str, ...] = ()
-    """Metrics in tables with little room."""
+    """Metrics in narrow tables."""
     metrics: Mapping[str, Metric] = field(default_factory=dict)
-    """Metrics that this kind alone has, or has another meaning for."""
+    """Metrics of this kind only, or with another meaning for this kind."""
 
 
 KINDS: dict[str, Kind] = {
@@ -50,7 +50,7 @@ KINDS: dict[str, Kind] = {
         "palimpsest.tasks.colorization_settings:ColorizationSettings",
         target=None,
         headlines=("ssim", "mse", "ciede2000", "colourfulness"),
-        key_metric="ciede2000",  # a grey copy has a high SSIM already
+        key_metric="ciede2000",  # a grey copy already has a high SSIM
         in_short=("ssim", "ciede2000"),
     ),
     "style": Kind(
@@ -94,13 +94,13 @@ KINDS: dict[str, Kind] = {
 
 
 def kind_of_task(kind: str) -> "type[Task]":
-    """Return the class of a kind."""
+    """Return the task class of a kind."""
     task: type[Task] = resolve_name(KINDS[kind].task)
     return task
 
 
 def build_task(name: str, settings: TaskSettings) -> "Task":
-    """Return the task of this name, on the CPU."""
+    """Build a task on the CPU."""
     return kind_of_task(settings.kind)(name, settings)
 
 
@@ -109,10 +109,10 @@ def _checked(value: object) -> object:
         return value
     kind = value.get("kind")
     if kind not in KINDS:
-        found = "none is given" if kind is None else f"there is no kind {kind!r}"
-        raise ValueError(f"kind: {found}{nearest(str(kind), KINDS)}")
+        problem = "none is given" if kind is None else f"there is no kind {kind!r}"
+        raise ValueError(f"kind: {problem}{nearest(str(kind), KINDS)}")
     return resolve_name(KINDS[kind].settings).model_validate(value)
 
 
 AnyTask = Annotated[SerializeAsAny[TaskSettings], BeforeValidator(_checked)]
-"""Type of a field that holds the settings of one task of any kind."""
+"""Type of a field with the settings of one task of any kind."""

@@ -1,7 +1,7 @@
-"""The interface between a kind of image translation task and everything else.
+"""The interface between a kind of image translation task and the rest of the code.
 
-A kind says which target a photograph gets (preparation), how many channels its head has, what the loss is, what
-is measured and how a prediction is painted. It knows nothing of methods and networks.
+A kind defines which photographs are suitable, the channels of the head, loss and metrics, the trivial baseline, and
+how predictions become pictures. It does not depend on methods and networks.
 """
 
 from abc import ABC, abstractmethod
@@ -15,39 +15,38 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SMALLEST_VARIANCE = 1e-6
-"""Variance of pictures in [0, 1] below which they count as equal."""
+"""Lower bound of a variance of values in [0, 1], for divisions."""
 
 Pixels = NDArray[np.uint8]
 Targets = NDArray[Any]
-"""Targets as they are prepared, in one of the forms of `palimpsest.data.targets`."""
+"""Prepared targets, in one of the forms of `palimpsest.data.targets`."""
 Batch = Mapping[str, Tensor]
-"""``picture``: uint8 (N, 3, H, W) RGB; ``target``, where the kind has one: uint8 (N, H, W) class labels,
-uint8 (N, 3, H, W) RGB, or float32 (N, 1, H, W) values with NaN where they are unknown. All on the device of the
-network."""
+"""``picture``: uint8 (N, 3, H, W) RGB; ``target``, if the kind has targets: uint8 (N, H, W) class labels, uint8
+(N, 3, H, W) RGB, or float32 (N, 1, H, W) values with NaN for unknown pixels. All on the device of the network."""
 
 
 class Meter(Protocol):
-    """Gathers what is needed for a task's metrics over a whole split, batch by batch."""
+    """Accumulator of a task's metrics over a split, batch by batch."""
 
     def update(self, prediction: Tensor, batch: Batch) -> None:
         """Add one batch."""
 
     def compute(self) -> dict[str, float]:
-        """Metrics over everything seen so far, by the names of `metrics.csv`."""
+        """Return the metrics over all batches so far, by their names in `metrics.csv`."""
 
 
 class Task(nn.Module, ABC):
-    """One task. A module, so that what its loss needs (a perceptual network, Gram matrices) moves with `.to`."""
+    """Task; a module, so that `.to` also moves tensors of the loss (a perceptual network, Gram matrices)."""
 
     working_scale: Literal["trained", "own"] = "own"
-    """At which size a photograph is translated: scaled to the size of training, or as it is."""
+    """Size at which photographs are translated: ``trained``, scaled to the training size, or ``own``, unscaled."""
 
     head_channels: int
-    """Channels that the network has to give."""
+    """Output channels of the network."""
 
     discriminator: nn.Module | None
-    """Discriminator of a task with an adversarial loss; None for other tasks. Each training starts
-    with a fresh one, so that none is needed to go on learning, and none is stored."""
+    """Discriminator of a task with an adversarial loss; None for all other tasks. Each training starts with a new
+    one, and none is stored."""
 
     def __init__(self, name: str, settings: Any) -> None:
         super().__init__()
@@ -56,7 +55,7 @@ class Task(nn.Module, ABC):
 
     @staticmethod
     def refuse(picture: Pixels) -> str | None:
-        """Return the reason why a photograph cannot be used for this task, or None where it can."""
+        """Return the reason why a photograph is unsuitable for this task, or None."""
         return None
 
     def inputs(self, batch: Batch) -> Tensor:
@@ -65,50 +64,50 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the network's raw output (N, head_channels, H, W) as the task's prediction, in float32."""
+        """Return the task's prediction in float32 from the network's raw output (N, head_channels, H, W)."""
 
     def refine(self, enlarged: Tensor, photograph: Tensor) -> Tensor:
-        """Return a prediction at the photograph's own size, completed with details of the photograph.
+        """Return a prediction at the photograph's size, completed with details of the photograph.
 
-        ``enlarged`` is the prediction, interpolated to float (N, C, H, W); ``photograph`` is uint8 (N, 3, H, W).
-        Each pixel on its own, so that a large picture can be done in bands. Unless a kind says otherwise, the
-        interpolated prediction is the answer; class scores are interpolated before the largest is taken.
+        ``enlarged`` is the interpolated prediction, float (N, C, H, W); ``photograph`` is uint8 (N, 3, H, W).
+        Pixels must not depend on each other, because large pictures are processed in bands. By default the
+        interpolated prediction is returned; class scores are interpolated before the argmax.
         """
         return enlarged
 
     @abstractmethod
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """``loss``, the scalar to minimise, and its parts under the names of `metrics.csv`."""
+        """Return ``loss``, the scalar to minimise, and its parts by their names in `metrics.csv`."""
 
     def discriminator_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of the discriminator, which trains after each step of the network."""
+        """Return the discriminator's loss; the discriminator trains after each step of the network."""
         raise NotImplementedError(f"{self.name} has no discriminator")
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Return the negative log-likelihood of an answer that is drawn from what the network itself predicts.
+        """Return the negative log-likelihood of a target sampled from the predicted distribution.
 
-        The square of its gradient is, in the mean, the Fisher information. A kind whose loss is no likelihood
-        gives the loss itself.
+        The Fisher information is the mean of its squared gradient. For a kind whose loss is no likelihood, return
+        the loss.
         """
         return self.losses(prediction, batch)["loss"]
 
     def distillation(self, predicted: Tensor, expected: Tensor, temperature: float) -> Tensor:
-        """Return the distance of two predictions of the same task: a scalar, which distillation minimises.
+        """Return the distance of two predictions of the same task, a scalar that distillation minimises.
 
-        The squared difference, as a share of the variance of what is expected, so that it has no unit; class scores
-        are compared as distributions, at a ``temperature``.
+        By default it is the mean squared difference divided by the variance of ``expected``. Kinds with class
+        scores compare distributions at a ``temperature``.
         """
         return F.mse_loss(predicted, expected) / expected.var().clamp(min=SMALLEST_VARIANCE)
 
     @abstractmethod
     def meter(self) -> Meter:
-        """Return a fresh meter for one split."""
+        """Return a new meter for one split."""
 
     @abstractmethod
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """Return the trivial baseline, which needs no learning, as a function from a batch to a prediction.
+        """Return the trivial baseline, a function from a batch to a prediction without training.
 
-        ``training_targets`` are those of the prepared arrays, where the kind has targets.
+        ``training_targets`` are the prepared targets of the split `train`; None for a kind without targets.
         """
 
     @abstractmethod
@@ -117,15 +116,15 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def paint_target(self, batch: Batch) -> Pixels:
-        """Return the truth as pictures, uint8 (N, H, W, 3); the photograph itself where there is no truth."""
+        """Return the targets as pictures, uint8 (N, H, W, 3); the photographs for a kind without targets."""
 
 
 def unit(pictures: Tensor) -> Tensor:
-    """Uint8 pictures as float in [0, 1]."""
+    """Return uint8 pictures as float in [0, 1]."""
     return pictures.float() / 255
 
 
 def to_pixels(pictures: Tensor) -> Pixels:
-    """Float pictures (N, 3, H, W) in [0, 1] as uint8 (N, H, W, 3); values outside are clipped."""
+    """Return float pictures (N, 3, H, W) as uint8 (N, H, W, 3); values outside [0, 1] are clipped."""
     array: Pixels = (pictures.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return array

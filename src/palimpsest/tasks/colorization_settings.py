@@ -11,8 +11,8 @@ class ColorizationSettings(TaskSettings):
     kind: Literal["colorization"]
     loss: Literal["l1", "l2"] = "l1"
     output: Literal["rgb", "chroma"] = "rgb"
-    """`rgb`: the network gives the picture (the study's); `chroma`: it gives the colour, and the input keeps
-    its luminance."""
+    """`rgb`: the network predicts the picture (as in the study); `chroma`: it predicts the colour, and the
+    luminance is that of the input."""
 
     @property
     def form(self) -> str:

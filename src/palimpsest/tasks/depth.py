@@ -1,4 +1,4 @@
-"""Photograph → depth per pixel: L1, measured by AbsRel and RMSE over the pixels whose depth is known."""
+"""Photograph → depth per pixel: L1, measured by AbsRel and RMSE over pixels of known depth."""
 
 from collections.abc import Callable
 from functools import cache
@@ -13,7 +13,7 @@ from palimpsest.tasks.pictures import sampled_loss
 
 
 class DepthTask(Task):
-    """Depth between the two ends of a range; pixels with NaN count neither in the loss nor in the metrics."""
+    """Depth within a range; pixels with NaN count neither in the loss nor in the metrics."""
 
     working_scale = "trained"
 
@@ -27,13 +27,13 @@ class DepthTask(Task):
         return self.low + (self.high - self.low) * output.float().sigmoid()
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return the mean L1 distance over valid pixels as a share of the range; zero where none is valid."""
+        """Return the mean L1 distance over valid pixels divided by the range; zero without valid pixels."""
         valid = batch["target"].isfinite()
         distance = (prediction - filled(batch["target"], prediction)).abs().sum() / valid.sum().clamp(min=1)
         return {"loss": distance / (self.high - self.low)}
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of depths drawn around the prediction, over valid pixels."""
+        """Return the negative log-likelihood of depths drawn around the prediction, over valid pixels."""
         return sampled_loss(prediction, filled(batch["target"], prediction), batch["target"].isfinite()[:, 0])
 
     def meter(self) -> Meter:
@@ -41,18 +41,18 @@ class DepthTask(Task):
         return DepthMeter()
 
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """Return the mean depth of the training pictures, everywhere."""
+        """Return the mean depth of the training pictures for every pixel."""
         assert training_targets is not None
         mean = float(np.nanmean(training_targets, dtype=np.float64))
 
-        def answer(batch: Batch) -> Tensor:
+        def predict(batch: Batch) -> Tensor:
             number, _, height, width = batch["picture"].shape
             return torch.full((number, 1, height, width), mean, device=batch["picture"].device)
 
-        return answer
+        return predict
 
     def paint(self, prediction: Tensor) -> Pixels:
-        """Return depth in the colours of viridis, from dark (near) to bright (far); black where it is unknown."""
+        """Return depth in the colours of viridis, from dark (near) to bright (far); unknown pixels are black."""
         share = ((prediction - self.low) / (self.high - self.low)).clamp(0, 1)[:, 0]
         painted: Pixels = colours()[(share.nan_to_num() * 255).round().to(torch.uint8).cpu().numpy()]
         painted[share.isnan().cpu().numpy()] = 0
@@ -87,9 +87,9 @@ class DepthMeter:
 
 
 def filled(target: Tensor, prediction: Tensor) -> Tensor:
-    """Return the target with the prediction, without its gradient, where the target is unknown.
+    """Return the target with unknown values replaced by the detached prediction.
 
-    There the distance is 0; that to a masked NaN would be NaN.
+    The distance of these pixels is then 0; a NaN would remain NaN after multiplication by a mask.
     """
     return torch.where(target.isfinite(), target, prediction.detach())
 
@@ -97,7 +97,7 @@ def filled(target: Tensor, prediction: Tensor) -> Tensor:
 @cache
 def colours() -> Pixels:
     """Return matplotlib's viridis: uint8 (256, 3)."""
-    from matplotlib import colormaps  # noqa: PLC0415 (half a second, and training alone needs no colours)
+    from matplotlib import colormaps  # noqa: PLC0415 (takes half a second; training needs no colours)
 
     table: Pixels = colormaps["viridis"](np.arange(256), bytes=True)[:, :3]
     return table

@@ -13,8 +13,8 @@ class DepthSettings(TaskSettings):
 
     kind: Literal["depth"]
     range: tuple[Positive, Positive]
-    """Smallest and largest depth, in the unit of the metrics, as [0.5, 10] metres. Predictions lie between them;
-    pixels whose depth is outside, or NaN, count neither in the loss nor in the metrics."""
+    """Smallest and largest depth, in the unit of the metrics, as [0.5, 10] metres. Predictions are within the
+    range; pixels with a depth outside or NaN count neither in the loss nor in the metrics."""
     scale: Annotated[float, Field(gt=0)] = 1.0
     """Units per number in the target files: 0.001 for millimetres in a 16-bit PNG and metres in `range`."""
 
@@ -22,7 +22,7 @@ class DepthSettings(TaskSettings):
     @classmethod
     def _rises(cls, limits: tuple[float, float]) -> tuple[float, float]:
         if not limits[0] < limits[1]:
-            raise ValueError(f"the first value has to be below the second, found {[*limits]}")
+            raise ValueError(f"{[*limits]} is not ascending; put the smaller depth first")
         return limits
 
     def preparation(self) -> dict[str, Any]:
@@ -31,5 +31,5 @@ class DepthSettings(TaskSettings):
 
     @property
     def gives_picture(self) -> bool:
-        """False: depth is no photograph for another task."""
+        """False, because depth is no photograph for another task."""
         return False

@@ -1,4 +1,4 @@
-"""Input picture → target picture, both given: a task of the user's own without a line of code."""
+"""Input picture → target picture: a user's task without code."""
 
 from collections.abc import Callable
 
@@ -18,11 +18,11 @@ class PairedTask(Task):
         self.head_channels = 3
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
-        """RGB (N, 3, H, W) in [0, 1]."""
+        """Return RGB (N, 3, H, W) in [0, 1]."""
         return output.float().sigmoid()
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Distance to the target."""
+        """Return the distance to the target."""
         return {"loss": self.distance(prediction, self.truth(batch))}
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
@@ -30,7 +30,7 @@ class PairedTask(Task):
         return sampled_loss(prediction, self.truth(batch))
 
     def meter(self) -> Meter:
-        """Means over pictures."""
+        """Return a meter of means over pictures."""
         return PictureMeter(self.truth, colour=False)
 
     def truth(self, batch: Batch) -> Tensor:
@@ -38,7 +38,7 @@ class PairedTask(Task):
         return unit(batch["target"])
 
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """Return the input picture itself."""
+        """Return the input picture as the prediction."""
         return self.inputs
 
     def paint(self, prediction: Tensor) -> Pixels:

@@ -6,7 +6,7 @@ from palimpsest.tasks.settings import TaskSettings
 
 
 class PairedSettings(TaskSettings):
-    """Input picture → target picture, from two folders or from files that hold both."""
+    """Input picture → target picture, from two folders or from files with both pictures."""
 
     kind: Literal["paired"]
     loss: Literal["l1", "l2"] = "l1"

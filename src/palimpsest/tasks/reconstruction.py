@@ -1,4 +1,4 @@
-"""Photograph → the same photograph: what the auto-encoder of the residual networks learns."""
+"""Photograph → the same photograph: the task of the residual networks' auto-encoder."""
 
 from torch import Tensor
 

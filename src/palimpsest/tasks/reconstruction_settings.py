@@ -6,6 +6,6 @@ from palimpsest.tasks.settings import TaskSettings
 
 
 class ReconstructionSettings(TaskSettings):
-    """Photograph → the same: what the auto-encoder learns."""
+    """Photograph → the same photograph."""
 
     kind: Literal["reconstruction"]

@@ -1,6 +1,6 @@
 """Photograph → class per pixel, measured by mean intersection over union.
 
-Learned by cross-entropy; or as a picture, painted with a colour for each class, by the losses of pictures.
+The loss is cross-entropy, or a loss of pictures on the label map painted with one colour per class.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,9 +20,9 @@ from palimpsest.tasks.segmentation_settings import SegmentationSettings
 
 
 class SegmentationTask(Task):
-    """Class 0 is the background; label 255 counts neither in the loss nor in the metric.
+    """Segmentation; class 0 is the background, and label 255 counts neither in the loss nor in the metric.
 
-    With another loss than cross-entropy the network gives the label map as a picture.
+    With a loss other than cross-entropy the network predicts the label map as a picture.
     """
 
     working_scale = "trained"
@@ -39,17 +39,17 @@ class SegmentationTask(Task):
         self.discriminator = PatchDiscriminator() if settings.loss == "adversarial" else None
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
-        """Class scores (N, classes, H, W), or the painted label map (N, 3, H, W) in [0, 1]."""
+        """Return class scores (N, classes, H, W), or the painted label map (N, 3, H, W) in [0, 1]."""
         return output.float().sigmoid() if self.painted else output.float()
 
     def scores(self, prediction: Tensor) -> Tensor:
-        """Class scores (N, classes, H, W) of either prediction."""
+        """Return class scores (N, classes, H, W) of either form of prediction."""
         return self.colours.scores(prediction) if self.painted else prediction
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Mean over the pixels that count, zero where none does: cross-entropy, or the distance of colours.
+        """Return the mean of cross-entropy or colour distance over valid pixels; zero without valid pixels.
 
-        Adversarial: what the discriminator does not take for true, beside the L1 distance.
+        The adversarial loss adds the generator's loss and the weighted L1 distance.
         """
         target = batch["target"].long()
         counted = target != IGNORED
@@ -62,34 +62,37 @@ class SegmentationTask(Task):
         loss = (distance.mean(1) * counted).sum() / number
         if self.discriminator is None:
             return {"loss": loss}
-        fooled = self.discriminator.adversarial_loss(self.inputs(batch), self.shown(prediction, painted, counted))
-        return {"loss": fooled + self.l1_weight * loss, "adversarial_loss": fooled, "l1_loss": loss}
+        filled = self.fill_ignored(prediction, painted, counted)
+        adversarial = self.discriminator.adversarial_loss(self.inputs(batch), filled)
+        return {"loss": adversarial + self.l1_weight * loss, "adversarial_loss": adversarial, "l1_loss": loss}
 
     def discriminator_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Return the discriminator's loss in telling label map and prediction apart."""
+        """Return the discriminator's loss for the true label map and the prediction."""
         assert self.discriminator is not None
         target = batch["target"].long()
         painted = self.colours.paint(target)
-        shown = self.shown(prediction, painted, target != IGNORED)
-        return self.discriminator.loss(self.inputs(batch), painted, shown)
+        filled = self.fill_ignored(prediction, painted, target != IGNORED)
+        return self.discriminator.loss(self.inputs(batch), painted, filled)
 
     @staticmethod
-    def shown(prediction: Tensor, painted: Tensor, counted: Tensor) -> Tensor:
-        """Return the prediction, with the truth where nothing counts, so that nothing can be told from that."""
+    def fill_ignored(prediction: Tensor, painted: Tensor, counted: Tensor) -> Tensor:
+        """Return the prediction with the truth at ignored pixels, so that the discriminator cannot use them."""
         return torch.where(counted[:, None], prediction, painted)
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Categorical: a class for each pixel that counts, drawn by its score; the sum over pixels."""
+        """Return the negative log-likelihood of classes drawn by their scores, summed over valid pixels."""
         counted = batch["target"] != IGNORED
         if self.painted:
             return sampled_loss(prediction, self.colours.paint(batch["target"].long()), counted)
         scores = prediction.detach()
-        gumbel = -torch.empty_like(scores).exponential_().log()  # the largest sum is drawn by the classes' shares
+        gumbel = (
+            -torch.empty_like(scores).exponential_().log()
+        )  # argmax of score + Gumbel noise samples the softmax
         drawn = (scores + gumbel).argmax(1)
         return (F.cross_entropy(prediction, drawn, reduction="none") * counted).sum()
 
     def distillation(self, predicted: Tensor, expected: Tensor, temperature: float) -> Tensor:
-        """Kullback-Leibler divergence of classes at a temperature, mean over pixels, times its square.
+        """Return the Kullback-Leibler divergence at a temperature, mean over pixels, times the temperature squared.
 
         Source: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015.
         """
@@ -100,37 +103,37 @@ class SegmentationTask(Task):
         return temperature**2 * divergence
 
     def meter(self) -> Meter:
-        """One confusion matrix over the split."""
+        """Return a meter with one confusion matrix over the split."""
         return ConfusionMeter(self.classes, self.scores)
 
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """Return the most frequent class of the training pictures everywhere."""
+        """Return the most frequent class of the training pictures for every pixel."""
         assert training_targets is not None
         counts = np.zeros(256, np.int64)
         for labels in training_targets:
             counts += np.bincount(labels.reshape(-1), minlength=256)
-        winner = int(counts[: len(self.classes)].argmax())
-        scores = F.one_hot(torch.tensor(winner), len(self.classes)).float()[:, None, None]
+        most_frequent = int(counts[: len(self.classes)].argmax())
+        scores = F.one_hot(torch.tensor(most_frequent), len(self.classes)).float()[:, None, None]
         if self.painted:
-            scores = self.colours.paint(torch.full((1, 1, 1), winner))[0]
+            scores = self.colours.paint(torch.full((1, 1, 1), most_frequent))[0]
 
-        def answer(batch: Batch) -> Tensor:
+        def predict(batch: Batch) -> Tensor:
             height, width = batch["picture"].shape[2:]
             return scores.expand(len(batch["picture"]), -1, height, width)
 
-        return answer
+        return predict
 
     def paint(self, prediction: Tensor) -> Pixels:
-        """Each class in its colour."""
+        """Return the predicted classes in their colours."""
         return paint_labels(self.scores(prediction).argmax(1).to(torch.uint8).cpu().numpy())
 
     def paint_target(self, batch: Batch) -> Pixels:
-        """Each class in its colour, ignored pixels in the palette's pale cream."""
+        """Return the true classes in their colours; ignored pixels have the palette's pale cream."""
         return paint_labels(batch["target"].cpu().numpy())
 
 
 class ConfusionMeter:
-    """Adds up a confusion matrix."""
+    """Confusion matrix over a split."""
 
     def __init__(self, classes: Sequence[str], scores: Callable[[Tensor], Tensor]) -> None:
         self.classes = classes
@@ -139,20 +142,20 @@ class ConfusionMeter:
 
     def update(self, prediction: Tensor, batch: Batch) -> None:
         """Count one batch."""
-        found = self.scores(prediction).argmax(1).to(torch.uint8).cpu().numpy()
-        self.confusion += confusion_matrix(batch["target"].cpu().numpy(), found, len(self.classes))
+        predicted = self.scores(prediction).argmax(1).to(torch.uint8).cpu().numpy()
+        self.confusion += confusion_matrix(batch["target"].cpu().numpy(), predicted, len(self.classes))
 
     def compute(self) -> dict[str, float]:
-        """``miou`` in per cent, and ``iou/<class>`` in per cent for each class present in the truth."""
-        each = intersection_over_union(self.confusion)
+        """Return ``miou`` and, for each class in the truth, ``iou/<class>``, in per cent."""
+        ious = intersection_over_union(self.confusion)
         per_class = {
             f"iou/{name}": 100 * float(value)
-            for name, value in zip(self.classes, each, strict=True)
+            for name, value in zip(self.classes, ious, strict=True)
             if not np.isnan(value)
         }
         return {"miou": mean_iou(self.confusion), **per_class}
 
 
 def paint_labels(labels: Pixels) -> Pixels:
-    """Label maps (N, H, W) as pictures (N, H, W, 3)."""
+    """Return label maps (N, H, W) as pictures (N, H, W, 3)."""
     return palette()[labels]

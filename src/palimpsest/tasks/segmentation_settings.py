@@ -14,20 +14,20 @@ class SegmentationSettings(TaskSettings):
 
     kind: Literal["segmentation"]
     classes: Annotated[dict[ClassName, Annotated[list[str], Field(min_length=1)]], Field(max_length=254)]
-    """Our classes, each a list of the data set's categories; a supercategory stands for all its members."""
+    """Categories of the data set for each class; a supercategory includes all its members."""
     others: Literal["background", "ignored"] = "background"
-    """Label of categories that no class lists."""
+    """Label of categories that belong to no class."""
     loss: Literal["cross-entropy", "l1", "l2", "adversarial"] = "cross-entropy"
-    """On class scores; or, as the study tried too, on the label map painted as a picture, which is read back by the
-    nearest class colour."""
+    """`cross-entropy`: on class scores. All others: on the label map painted as a picture, as in the study; a pixel
+    gets the class of the nearest colour."""
     l1_weight: Annotated[float, Field(ge=0)] = 100.0
-    """Weight of L1 beside the adversarial loss; pix2pix has 100."""
+    """Weight of L1 in the adversarial loss; 100 in pix2pix."""
 
     @field_validator("classes")
     @classmethod
     def _are_no_background(cls, classes: dict[str, list[str]]) -> dict[str, list[str]]:
         if BACKGROUND in classes:
-            raise ValueError(f"{BACKGROUND!r} is class 0 already, for pixels of no class; leave it out")
+            raise ValueError(f"{BACKGROUND!r} is class 0 already; remove it")
         return classes
 
     def preparation(self) -> dict[str, Any]:
@@ -36,5 +36,5 @@ class SegmentationSettings(TaskSettings):
 
     @property
     def gives_picture(self) -> bool:
-        """With the losses of pictures."""
+        """True for losses of pictures."""
         return self.loss != "cross-entropy"

@@ -1,4 +1,4 @@
-"""Settings that every kind of task has."""
+"""Settings common to all kinds of tasks."""
 
 import typing
 from collections.abc import Callable
@@ -12,49 +12,49 @@ from palimpsest.schema import Name, SettingsGroup
 
 
 class TaskSettings(SettingsGroup):
-    """Settings of every kind of task."""
+    """Settings common to all kinds of tasks."""
 
     kind: str
     data: Name
     """Name of a data set."""
     splits: dict[Literal["train", "val"], str] = {"train": "train", "val": "val"}
-    """From which split of the data set the task's own splits are taken; one of the same name where none is said."""
+    """Split of the data set for each split of the task; by default the split of the same name."""
     images: dict[Literal["train", "val"], Annotated[int, Field(ge=1)]] = {}
-    """At most so many pictures per split; all where nothing is said."""
+    """Maximum number of pictures per split; by default all."""
     training: TrainingOverrides = TrainingOverrides()
 
     def files(self) -> list[Path]:
-        """Return the files that the settings name, which the training reads."""
+        """Return the files in the settings that a training reads."""
         return list(self.users_files().values())
 
     def users_files(self) -> dict[str, Path]:
-        """Return by setting the files that the user has to provide."""
+        """Return the files that the user has to provide, by setting."""
         return {}
 
     def with_weights(self, path_of: Callable[[str], Path]) -> typing.Self:
-        """Return the settings with the fetched file of each network of weights that they need and name no file of.
+        """Return the settings with the paths of downloaded weights in place of missing ones.
 
-        ``path_of`` gives the path by the network's name.
+        ``path_of`` returns the path of a perceptual network's weights by the network's name.
         """
         return self
 
     def preparation(self) -> dict[str, Any]:
-        """Return the fields of `palimpsest.jobs.PreparationJob` that the kind's own settings decide."""
+        """Return the fields of `palimpsest.jobs.PreparationJob` that depend on the kind."""
         return {}
 
     @property
     def gives_picture(self) -> bool:
-        """True if the prediction is a picture, and not a score for each class."""
+        """True if the prediction is a picture."""
         return True
 
     @property
     def form(self) -> str:
-        """Form of the network's output; two tasks can be blended where it is the same."""
+        """Form of the network's output; two tasks can be blended if their forms are equal."""
         return "rgb" if self.gives_picture else "scores"
 
     @field_validator("splits")
     @classmethod
-    def _has_both(cls, splits: dict[str, str]) -> dict[str, str]:
+    def _fill_defaults(cls, splits: dict[str, str]) -> dict[str, str]:
         return {"train": "train", "val": "val"} | splits
 
     @model_validator(mode="after")
@@ -62,6 +62,6 @@ class TaskSettings(SettingsGroup):
         if self.splits["train"] == self.splits["val"] and "train" not in self.images:
             raise ValueError(
                 f"splits: train and val are both {self.splits['val']!r}, and train takes all of its pictures; "
-                "name another split, or set images.train"
+                "choose another split, or set images.train"
             )
         return self

@@ -1,4 +1,4 @@
-"""The task kind `style`: a photograph, painted in the manner of one painting."""
+"""The kind `style`: a photograph in the style of one painting."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,17 +28,17 @@ from palimpsest.tasks.style_settings import StyleSettings
 
 
 class StyleTask(Task):
-    """Photographs in the style of one painting; there is no truth, only what a perceptual network sees.
+    """Style transfer with the features of a perceptual network as reference instead of targets.
 
     total_loss = content_weight · content + style_weight · style + tv_weight · total variation + grid_weight · grid,
-    with the losses of `palimpsest.metrics.perceptual`; the study's has no grid and an `own_share` of 1. Content and
-    variation are means over pictures. Style is asked mostly of the pictures together, by the mean of their Gram
-    matrices, and of each alone only at `own_share`: a cloudless sky holds no place for all colours of a painting,
-    whose own details differ from the whole as much. A network that must put them there all the same paints a grid.
+    with the losses of `palimpsest.metrics.perceptual`; the study has no grid loss and an `own_share` of 1. Content
+    and variation are means over pictures. The style loss is the weighted sum of two losses: one of the batch's mean
+    Gram matrices, and, with weight `own_share`, one of each picture. A single picture, such as a cloudless sky,
+    need not contain all colours of a painting; a network that has to place them there paints a grid.
     """
 
     GRID = 16
-    """Period of the grid that `grid_loss` looks for, in pixels: the stride of the networks at their coarsest."""
+    """Period of the grid in `grid_loss`, in pixels: the stride of the coarsest features of the U-Net."""
 
     def __init__(self, name: str, settings: StyleSettings) -> None:
         super().__init__(name, settings)
@@ -47,10 +47,10 @@ class StyleTask(Task):
         self._perceptual_loss: PerceptualLoss | None = None
 
     def perceptual_loss(self, device: torch.device) -> "PerceptualLoss":
-        """Return the perceptual loss, created on first use, since inference does not need it.
+        """Return the perceptual loss, created on first use, because inference does not need it.
 
         Raises:
-            DataError: the painting or the weights file is missing, unreadable or of another kind.
+            DataError: the painting or the weights file is missing, unreadable or of another type.
         """
         if self._perceptual_loss is None:
             self._perceptual_loss = PerceptualLoss(self.settings, f"tasks.{self.name}")
@@ -58,12 +58,12 @@ class StyleTask(Task):
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the painted photograph: (N, 3, H, W), float32 in [0, 1]."""
-        # In the order in which gradients of Gram matrices come: with two orders a step takes a tenth longer.
+        # The memory format of the gradients of Gram matrices; with two formats a step takes a tenth longer.
         return output.to(torch.float32, memory_format=torch.contiguous_format).sigmoid()
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """``loss`` and its weighted parts, which sum to it."""
-        return self.weighed(self.statistics(prediction, unit(batch["picture"])))
+        """Return ``loss`` and the weighted parts of this sum."""
+        return self.weighted_losses(self.statistics(prediction, unit(batch["picture"])))
 
     def statistics(self, prediction: Tensor, photograph: Tensor) -> "StyleStatistics":
         """Return the statistics of predictions against photographs, both (N, 3, H, W) in [0, 1]."""
@@ -80,11 +80,11 @@ class StyleTask(Task):
             grams=[gram.mean(0, keepdim=True) for gram in grams],
         )
 
-    def weighed(self, statistics: "StyleStatistics") -> dict[str, Tensor]:
-        """``loss``, ``content_loss``, ``style_loss``, ``tv_loss`` and ``grid_loss``, scalars."""
-        together = style_loss(statistics.grams, self.perceptual_loss(statistics.content.device).grams)[0]
-        own = self.settings.own_share
-        style = own * statistics.style.mean() + (1 - own) * together
+    def weighted_losses(self, statistics: "StyleStatistics") -> dict[str, Tensor]:
+        """Return ``loss``, ``content_loss``, ``style_loss``, ``tv_loss`` and ``grid_loss``, scalars."""
+        batch_style = style_loss(statistics.grams, self.perceptual_loss(statistics.content.device).grams)[0]
+        share = self.settings.own_share
+        style = share * statistics.style.mean() + (1 - share) * batch_style
         parts = {
             "content_loss": self.settings.content_weight * statistics.content.mean(),
             "style_loss": self.settings.style_weight * style,
@@ -94,11 +94,11 @@ class StyleTask(Task):
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
     def meter(self) -> Meter:
-        """Total loss and its parts, with the split as one batch, and the mean SSIM to the photograph."""
+        """Return a meter of the total loss, its parts (over the split as one batch) and SSIM to the photograph."""
         return StyleMeter(self)
 
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """Return the photograph itself."""
+        """Return the photograph as the prediction."""
         return lambda batch: unit(batch["picture"])
 
     def paint(self, prediction: Tensor) -> Pixels:
@@ -106,18 +106,18 @@ class StyleTask(Task):
         return to_pixels(prediction)
 
     def paint_target(self, batch: Batch) -> Pixels:
-        """Return the photograph itself."""
+        """Return the photograph."""
         return to_pixels(unit(batch["picture"]))
 
 
 class PerceptualLoss(nn.Module):
-    """A perceptual network, and what the painting looks like to it; ``key`` is the settings' path."""
+    """Perceptual network with the painting's Gram matrices; ``key`` is the path of the task's settings."""
 
     def __init__(self, settings: StyleSettings, key: str) -> None:
         super().__init__()
-        with set_by(f"{key}.weights"):
+        with setting_in_errors(f"{key}.weights"):
             self.perceptual = PERCEPTUAL_NETWORKS[settings.perceptual](settings.weights)
-        with set_by(f"{key}.picture"):
+        with setting_in_errors(f"{key}.picture"):
             painting = unit(read_painting(settings.picture, settings.picture_size))
         with torch.no_grad():
             grams = [gram_matrix(features) for features in self.perceptual(painting).style]
@@ -127,7 +127,7 @@ class PerceptualLoss(nn.Module):
 
     @property
     def grams(self) -> list[Tensor]:
-        """The painting's Gram matrix (1, C, C) per style layer."""
+        """Gram matrix (1, C, C) of the painting per style layer."""
         return [self.get_buffer(f"gram_{layer}") for layer in range(self._layers)]
 
 
@@ -136,19 +136,19 @@ class StyleStatistics:
     """Perceptual statistics of N predicted pictures."""
 
     content: Tensor
-    """(N,), relative to the photograph's."""
+    """(N,), content loss relative to the photograph."""
     style: Tensor
-    """(N,), of each picture alone, relative to the painting's."""
+    """(N,), style loss of each picture relative to the painting."""
     variation: Tensor
-    """(N,)"""
+    """(N,), total variation."""
     tiles: Tiles
     """Sums over all pictures."""
     grams: list[Tensor]
-    """(1, C, C) per layer: means over the pictures."""
+    """(1, C, C) per layer, mean over the pictures."""
 
 
 class StyleMeter:
-    """Gathers the statistics of every picture; what is reported does not depend on the batches."""
+    """Accumulator of the statistics of all pictures; the metrics do not depend on the batches."""
 
     def __init__(self, task: StyleTask) -> None:
         self.task = task
@@ -157,7 +157,7 @@ class StyleMeter:
 
     @torch.no_grad()
     def update(self, prediction: Tensor, batch: Batch) -> None:
-        """Add one batch; in float32, so that reported losses do not depend on how training is sped up."""
+        """Add one batch, in float32, so that metrics do not depend on the precision of the training."""
         photograph = unit(batch["picture"])
         with torch.autocast(prediction.device.type, enabled=False):
             self.batches.append(self.task.statistics(prediction.float(), photograph))
@@ -167,33 +167,30 @@ class StyleMeter:
         ]
 
     def compute(self) -> dict[str, float]:
-        """``total_loss``, its parts and ``ssim``."""
-        counts = [len(statistics.content) for statistics in self.batches]
-        whole = StyleStatistics(
-            content=torch.cat([statistics.content for statistics in self.batches]),
-            style=torch.cat([statistics.style for statistics in self.batches]),
-            variation=torch.cat([statistics.variation for statistics in self.batches]),
+        """Return ``total_loss``, its parts and ``ssim``."""
+        counts = [len(batch.content) for batch in self.batches]
+        statistics = StyleStatistics(
+            content=torch.cat([batch.content for batch in self.batches]),
+            style=torch.cat([batch.style for batch in self.batches]),
+            variation=torch.cat([batch.variation for batch in self.batches]),
             tiles=Tiles(
-                *(
-                    torch.stack(sums).sum(0)
-                    for sums in zip(*(statistics.tiles for statistics in self.batches), strict=True)
-                )
+                *(torch.stack(sums).sum(0) for sums in zip(*(batch.tiles for batch in self.batches), strict=True))
             ),
             grams=[
                 torch.stack([n * gram for n, gram in zip(counts, layer, strict=True)]).sum(0) / sum(counts)
-                for layer in zip(*(statistics.grams for statistics in self.batches), strict=True)
+                for layer in zip(*(batch.grams for batch in self.batches), strict=True)
             ],
         )
-        losses = self.task.weighed(whole)
+        losses = self.task.weighted_losses(statistics)
         metrics = {"total_loss": losses.pop("loss"), **losses}
         return {name: value.item() for name, value in metrics.items()} | {"ssim": float(np.mean(self.similarities))}
 
 
 def read_painting(path: Path, shorter_side: int) -> Tensor:
-    """Return a painting as uint8 (1, 3, H, W) RGB, scaled so that its shorter side has that many pixels.
+    """Return a painting as uint8 (1, 3, H, W) RGB, scaled to a shorter side of this many pixels.
 
     Raises:
-        DataError: the file is missing or no picture.
+        DataError: the file is missing or not a picture.
     """
     picture = Image.fromarray(read_picture(path, Limits(key="")))
     scale = shorter_side / min(picture.size)
@@ -203,8 +200,8 @@ def read_painting(path: Path, shorter_side: int) -> Tensor:
 
 
 @contextmanager
-def set_by(key: str) -> Iterator[None]:
-    """Has the error of a file say which setting names it."""
+def setting_in_errors(key: str) -> Iterator[None]:
+    """Append the setting that names a file to the file's error."""
     try:
         yield
     except DataError as error:
@@ -212,6 +209,6 @@ def set_by(key: str) -> Iterator[None]:
 
 
 def channels_last(picture: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """(3, H, W) → (H, W, 3) in memory of the CPU."""
+    """Return a picture (3, H, W) as an array (H, W, 3)."""
     array: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = picture.permute(1, 2, 0).cpu().numpy()
     return array

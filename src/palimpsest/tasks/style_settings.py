@@ -12,24 +12,24 @@ from palimpsest.tasks.settings import TaskSettings
 
 
 class StyleSettings(TaskSettings):
-    """Photograph → in the style of a painting."""
+    """Photograph → photograph in the style of a painting."""
 
     kind: Literal["style"]
     picture: UserPath
     """The painting."""
     picture_size: Annotated[int, Field(ge=32)] = 128
-    """The painting is scaled to this shorter side: it sets the size of the strokes."""
+    """Shorter side of the scaled painting in pixels; it determines the size of the strokes."""
     content_weight: Annotated[float, Field(ge=0)] = 1.0
     style_weight: Annotated[float, Field(ge=0)] = 2.0
     tv_weight: Annotated[float, Field(ge=0)] = 1.0
     own_share: Share = 0.1
-    """Share of the style loss on single pictures; the rest is on a batch's mean Gram matrices. 1 is Gatys'
-    loss and the study's, at which flat surfaces become checked."""
+    """Share of the style loss on single pictures; the remaining share is on a batch's mean Gram matrices. 1 is the
+    loss of Gatys and of the study, which paints a grid on flat surfaces."""
     grid_weight: Annotated[float, Field(ge=0)] = 100.0
-    """Against the network painting its own grid. Not in the study, whose total loss has the first three parts."""
+    """Weight of the loss against a periodic grid in predictions; the study has no such loss."""
     perceptual: Literal["random", "squeezenet", "vgg16"] = "squeezenet"
     weights: UserPath | None = None
-    """File of the perceptual network; where none is named it is taken from data_root/weights or downloaded."""
+    """File of the perceptual network; by default it comes from data_root/weights or a download."""
 
     def files(self) -> list[Path]:
         """Return the painting and the weights of the perceptual network."""

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """Complete state of a training after a step; a resumed training gives the result of an uninterrupted one."""
+    """Complete state of a training after a step; a resumed training has the same result as an uninterrupted one."""
 
     key: str
     """Digest of settings, inputs and code; a checkpoint with another key is ignored."""
@@ -31,7 +31,7 @@ class Progress:
     adversaries: list[dict[str, Any]] = field(default_factory=list)
     """State of the discriminator of each task; empty for a task without one."""
     history: list[dict[str, float]] = field(default_factory=list)
-    """One entry per finished epoch."""
+    """Means of each finished epoch."""
 
     def capture(
         self, network: nn.Module, optimizers: Sequence[Optimizer], adversaries: Sequence[Adversary]
@@ -54,7 +54,7 @@ class Progress:
 
 
 def save_progress(path: Path, progress: Progress) -> None:
-    """Write the checkpoint, whole or not at all."""
+    """Write the checkpoint atomically."""
     content = io.BytesIO()  # on a full disk torch.save to a file raises no OSError
     torch.save(asdict(progress), content)
     write_bytes(path, content.getbuffer())
@@ -69,9 +69,9 @@ def load_progress(path: Path, key: str) -> Progress:
     except Exception as error:  # torch.load raises many types of error for a damaged file
         if is_interruption(error):
             raise
-        log.warning("%s: is damaged and ignored (%r); starting at step 0", path, error)
+        log.warning("%s: damaged (%r); ignored, training starts at step 0", path, error)
         return Progress(key)
     if progress.key != key:
-        log.info("%s: is of other settings, inputs or code and ignored; starting at step 0", path)
+        log.info("%s: from other settings, inputs or code; ignored, training starts at step 0", path)
         return Progress(key)
     return progress

@@ -1,7 +1,7 @@
 """Time and memory of a training over all its attempts, in a record beside its log.
 
-Snakemake's `benchmark` does not suffice. It times the last attempt only, although an interrupted training resumes
-from its last epoch. It does not measure GPU memory. It also repeats a finished training if its own file cannot be
+Snakemake's `benchmark` does not suffice: it times only the last attempt, although an interrupted training resumes
+from its last epoch; it does not measure GPU memory; and it repeats a finished training if its file cannot be
 written. The record is not an output of the rule, so that a different time reruns nothing. A training without a
 record, as in a clone, counts as not measured.
 """
@@ -26,7 +26,7 @@ class Cost:
     key: str
     """Key of the training; see `Progress.key`."""
     seconds: float = 0.0
-    """Wall-clock time from the loaded data to the stored task, of an interrupted attempt to its last checkpoint."""
+    """Wall-clock time from the loaded data to the stored task, or to an interrupted attempt's last checkpoint."""
     peak_memory: float = 0.0
     """Peak memory in MiB: of the GPU if the training uses one, otherwise of the process. With several devices, of
     the first one."""
@@ -39,24 +39,24 @@ class Cost:
 
 
 class CostMeter:
-    """Meter that starts when it is made and adds to the cost of earlier attempts of the same training."""
+    """Meter of this attempt; it adds the cost of earlier attempts of the same training."""
 
-    def __init__(self, key: str, before: Cost | None = None) -> None:
-        self.before = before if before is not None and before.key == key else Cost(key)
-        self.begun = time.perf_counter()
+    def __init__(self, key: str, previous: Cost | None = None) -> None:
+        self.previous = previous if previous is not None and previous.key == key else Cost(key)
+        self.started = time.perf_counter()
 
     def cost(self, sha256: str = "") -> Cost:
         """Return the cost of all attempts so far."""
         return replace(
-            self.before,
-            seconds=self.before.seconds + time.perf_counter() - self.begun,
-            peak_memory=max(self.before.peak_memory, peak_memory() / MIB),
+            self.previous,
+            seconds=self.previous.seconds + time.perf_counter() - self.started,
+            peak_memory=max(self.previous.peak_memory, peak_memory() / MIB),
             sha256=sha256,
         )
 
 
 def peak_memory() -> int:
-    """Return the peak memory of this process in bytes: of the GPU if it has used one."""
+    """Return the peak memory of this process in bytes: of the GPU if it uses one, otherwise of the process."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return torch.cuda.max_memory_allocated()
     return resident_memory()
@@ -72,7 +72,7 @@ def resident_memory() -> int:
 
 
 def save_cost(path: Path, cost: Cost) -> None:
-    """Write a record, whole or not at all."""
+    """Write a record atomically."""
     write_text(path, json.dumps(asdict(cost)) + "\n")
 
 

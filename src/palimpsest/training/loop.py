@@ -1,8 +1,8 @@
 """Training loop: one method trains on one task, or on several tasks in turn.
 
-AdamW with linear warm-up and cosine decay. The last state is kept, not the best on the validation split, which
-would then no longer be a fair test. A task has the same number of steps under every method, except the base task:
-it has `base.steps`, if set, in the base network and in `joint`.
+The optimiser is AdamW with linear warm-up and cosine decay. The last state is stored and not the best one on the
+validation split, because a selection would bias the measurement on this split. A task has the same number of steps
+under every method, except the base task: it has `base.steps`, if set, in the base network and in `joint`.
 """
 
 import logging
@@ -35,7 +35,7 @@ from palimpsest.training.checkpoint import load_progress, save_progress
 log = logging.getLogger(__name__)
 
 EpochDone = Callable[[Sequence[dict[str, float]]], None]
-"""Callback that gets the whole history after every epoch, and at once when a training is resumed."""
+"""Callback with the whole history, called after every epoch and when a training resumes."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,16 @@ class Plan:
     """Key of this training; see `Progress.key`."""
 
 
-def start_fabric(training: TrainingSettings, *, in_parts: bool = False) -> Fabric:
+def start_fabric(training: TrainingSettings, *, unused_parameters: bool = False) -> Fabric:
     """Start the devices with the precision and threads of the settings.
 
-    ``in_parts`` means that some steps do not use every parameter.
+    ``unused_parameters`` means that some steps do not use all parameters.
     """
     fabric = Fabric(
         accelerator=device_for(training.accelerator).type,
         devices=training.devices,
         precision=precision_for(training),
-        strategy=DDPStrategy(find_unused_parameters=True) if in_parts and training.devices > 1 else "auto",
+        strategy=DDPStrategy(find_unused_parameters=True) if unused_parameters and training.devices > 1 else "auto",
     )
     fabric.launch()
     torch.set_num_threads(training.threads)  # after the launch, which divides all cores among the devices
@@ -92,7 +92,7 @@ def train(
     AdaTask, AAAI 2023). All other training settings are the same for all tasks.
 
     Raises:
-        TrainingError: loss or gradient is not finite; the last checkpoint stays.
+        TrainingError: loss or gradient is not finite; the last checkpoint remains.
     """
     settings = plan.training
     network.to(memory_format=torch.channels_last)
@@ -119,8 +119,8 @@ def train(
         output = model(task.inputs(batch).contiguous(memory_format=torch.channels_last))
         prediction = task.prediction(output, batch)
         loss, parts = penalised(fabric, network, method, task.losses(prediction, batch), batch)
-        means = over_devices(fabric, {**parts, "total": loss})
-        total = finite(means.pop("total").item(), groups, step)
+        means = mean_over_devices(fabric, {**parts, "total": loss})
+        total = check_finite(means.pop("total").item(), groups, step)
         fabric.backward(loss)
         clip(groups, settings.gradient_clip, step)
         optimizer.step()
@@ -155,8 +155,8 @@ def penalised(
     return parts["loss"] + penalty, {**parts, "penalty": penalty}
 
 
-def over_devices(fabric: Fabric, parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the mean losses over all devices, so that all devices stop at the same step."""
+def mean_over_devices(fabric: Fabric, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the losses as means over all devices, so that all devices stop at the same step."""
     if fabric.world_size == 1:
         return parts
     means = fabric.all_reduce({name: part.detach().clone() for name, part in parts.items()})
@@ -164,8 +164,8 @@ def over_devices(fabric: Fabric, parts: dict[str, Tensor]) -> dict[str, Tensor]:
     return means
 
 
-def finite(loss: float, groups: Sequence[ParameterGroup], step: int) -> float:
-    """Return the loss if it is finite.
+def check_finite(loss: float, groups: Sequence[ParameterGroup], step: int) -> float:
+    """Check that the loss is finite, and return it.
 
     Raises:
         TrainingError: the loss is infinite or NaN.
@@ -177,14 +177,14 @@ def finite(loss: float, groups: Sequence[ParameterGroup], step: int) -> float:
 
 
 def turns_of(steps: Sequence[int]) -> list[int]:
-    """Return the index of the task of each step. Tasks with these numbers of steps alternate evenly."""
+    """Return the index of the task of each step; tasks with these numbers of steps alternate evenly."""
     return [index for _, index in sorted(((k + 0.5) / n, index) for index, n in enumerate(steps) for k in range(n))]
 
 
 def loaders_of(
     fabric: Fabric, task_data: Sequence[TaskData], done: Sequence[int]
 ) -> list[Iterator[dict[str, Tensor]]]:
-    """Return the remaining batches of each task after the turns ``done``, with this device's part of each batch."""
+    """Return the batches of each task after the turns ``done``; each contains this device's part of a batch."""
     loaders = []
     for index, data in enumerate(task_data):
         batches = TrainingBatches(
@@ -201,14 +201,14 @@ def loaders_of(
     return loaders
 
 
-def progress_bar(task_data: Sequence[TaskData], done: Sequence[int], shown: bool) -> "tqdm[NoReturn]":
-    """Return a progress bar in pictures that appears on terminals only and starts after the turns ``done``."""
+def progress_bar(task_data: Sequence[TaskData], done: Sequence[int], enabled: bool) -> "tqdm[NoReturn]":
+    """Return a progress bar in pictures that starts after the turns ``done`` and appears only on terminals."""
     return tqdm(
         total=sum(data.batch_size * data.steps for data in task_data),
         initial=sum(task_data[index].batch_size for index in done),
         desc=" + ".join(data.task.name for data in task_data),
         unit=" images",
-        disable=None if shown else True,
+        disable=None if enabled else True,
         leave=False,
         file=sys.stderr,
     )
@@ -242,19 +242,19 @@ def schedule(step: int, steps: int, warmup: float, lr_end: float = 1.0) -> float
 
     The decay ends at a progress of ``lr_end`` (0 to 1); the learning rate is zero from there on.
     """
-    rising, falling = max(1, round(warmup * steps)), round(lr_end * steps)
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, falling - rising))))
+    peak, end = max(1, round(warmup * steps)), round(lr_end * steps)
+    if step < peak:
+        return (step + 1) / peak
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - peak) / max(1, end - peak))))
 
 
 def freeze_batchnorm(network: nn.Module) -> None:
-    """Have BatchNorm compute with its running statistics and leave them as they are; scale and shift train on."""
+    """Make BatchNorm use its running statistics without updates; scale and shift still train."""
     for _, layer in normalisation_layers(network):
         layer.eval()
 
 
-def clip(groups: Sequence[ParameterGroup], largest: float, step: int) -> None:
+def clip(groups: Sequence[ParameterGroup], max_norm: float, step: int) -> None:
     """Clip the gradient norm of each group.
 
     Groups are clipped separately: the gradients of mask scores and of BatchNorm differ in scale, and the larger
@@ -264,7 +264,7 @@ def clip(groups: Sequence[ParameterGroup], largest: float, step: int) -> None:
         TrainingError: a gradient is not finite.
     """
     for group in groups:
-        norm = torch.nn.utils.clip_grad_norm_(group.parameters, largest)
+        norm = torch.nn.utils.clip_grad_norm_(group.parameters, max_norm)
         if not torch.isfinite(norm):
             raise TrainingError(f"step {step}: the gradient of {group.name} is not finite; lower {group.setting}")
 
@@ -276,7 +276,7 @@ class EpochMeans:
         self.sums: dict[str, Tensor] = {}
         self.steps: Counter[str] = Counter()
         self.images = 0
-        self.begun = time.perf_counter()
+        self.started = time.perf_counter()
 
     def add(self, parts: dict[str, Tensor], images: int) -> None:
         """Add the losses of one step."""
@@ -287,7 +287,7 @@ class EpochMeans:
 
     def means(self) -> dict[str, float]:
         """Return the mean of each part of the loss, and ``images_per_second``."""
-        seconds = time.perf_counter() - self.begun
+        seconds = time.perf_counter() - self.started
         return {
             **{name: float(value) / self.steps[name] for name, value in self.sums.items()},
             "images_per_second": self.images / seconds,

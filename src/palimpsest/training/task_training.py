@@ -42,9 +42,9 @@ def learn(
 ) -> list[Path]:
     """Train one method on the tasks of a job, store what each task needs, and return the files.
 
-    With several devices each runs this function, and only the first writes. The checkpoint of the last step
-    stays, as `checkpoint_of` the first file, until the caller has recorded the training. The prediction record
-    beside each file comes from the network in memory, before anything is stored.
+    With several devices each runs this function, and only the first writes. The last checkpoint, at `checkpoint_of`
+    the first file, remains for the caller to delete. The prediction record beside each file is measured with the
+    network in memory, before anything is stored.
     """
     first = job.tasks[0]
     before = stored.task_files.earlier_tasks(first.name)
@@ -92,7 +92,7 @@ def store_and_record(
     """Measure a task right after its training, then write its file and its prediction record."""
     measured = measure_trained(method, network, job, trained, arrays, device)
     record_path = stored.layout.prediction_record(job.seed, job.method, trained.name)
-    record_path.unlink(missing_ok=True)  # of an earlier training: a kill must not leave it beside this task
+    record_path.unlink(missing_ok=True)  # an older record must not remain beside the new task after a kill
     origin = provenance(job, trained.name, stored, arrays, method.diagnostics(network))
     sha256 = save_task(target, method.store(network), origin)
     record = PredictionRecord(
@@ -120,8 +120,8 @@ def measure_trained(
 ) -> Measurement:
     """Measure a trained network on the validation split, without changing it.
 
-    The measurement uses a plain network, as after loading: the memory layout of weights and the modules around
-    them can change the last bits of a prediction.
+    The measurement uses a plain network, as after loading, because memory formats and parametrizations can change
+    the last bits of a prediction.
     """
     task = build_task(trained.name, trained.settings)
     plain = build_network(job.network, task.head_channels)
@@ -163,7 +163,7 @@ def checkpoint_of(stored: Path) -> Path:
 
 
 def starting_network(job: TrainingJob, stored: StoredTasks, before: Sequence[str], task: Task) -> nn.Module:
-    """Return the network that a method starts from, with a new head unless it was trained on this same task."""
+    """Build the network that a method starts from, with a new head unless the start is this task."""
     starts_from = entry_of(job.method).starts_from
     if starts_from == "nothing":
         network: nn.Module = build_network(job.network, task.head_channels)
@@ -185,15 +185,15 @@ def starting_network(job: TrainingJob, stored: StoredTasks, before: Sequence[str
 
 
 def earlier(job: TrainingJob, stored: StoredTasks, before: Sequence[str]) -> Iterator[EarlierTask]:
-    """Yield the earlier tasks for a method that starts from the previous task; none for other methods."""
+    """Yield the earlier tasks for a method that starts from the previous task, otherwise none."""
     if entry_of(job.method).starts_from == "previous":
         for name in before:
-            opened = stored.file(name)
-            yield EarlierTask(build_task(name, opened.task_settings), opened.components)
+            file = stored.file(name)
+            yield EarlierTask(build_task(name, file.task_settings), file.components)
 
 
 def passes(job: TrainingJob, trained: TaskTraining, prepared: Prepared) -> Iterator[Batch]:
-    """Yield the training batches of a task, from the start of the training."""
+    """Yield the training batches of a task from the first step on."""
     seed = seed_of(job, trained.name)
     batches = TrainingBatches(prepared, trained.pictures, trained.batch_size, trained.steps, seed)
     for step in range(trained.steps):
@@ -201,6 +201,6 @@ def passes(job: TrainingJob, trained: TaskTraining, prepared: Prepared) -> Itera
 
 
 def seed_of(job: TrainingJob, task: str) -> int:
-    """Return the seed of a training. It is the same for all methods of a task, so they get the same batches."""
+    """Return the seed of a training; it depends only on seed and task, so that all methods get the same batches."""
     digest = hashlib.sha256(f"{job.seed}/{task}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
