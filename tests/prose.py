@@ -4,6 +4,7 @@ python -m tests.prose
 """
 
 import ast
+import builtins
 import re
 import sys
 from collections.abc import Iterator
@@ -22,8 +23,14 @@ STANDARD = {
     "judge": "perceptual loss",
     "told": "message",
     "wanted": "expected",
+    "found": "the thing: predicted, paths, rows, …",
+    "place": "the thing: index, path, position, …",
+    "own": "the thing that differs",
 }
-"""The term of the field for each coined word in names."""
+"""Term of the field, or advice, for each coined word in names."""
+
+ALLOWED = {"own_share", *dir(builtins)}
+"""Names that stay: those of settings and of Python, such as FileNotFoundError."""
 
 STARTS = re.compile(r"(What|Who|Whose|Where|Whether|Which|How|Of|That|All that|Everything that)\b")
 """Beginnings of a docstring that is a clause and no sentence."""
@@ -33,7 +40,8 @@ def faults(path: Path) -> Iterator[str]:
     """Yield one line per coined name and per docstring that begins as a clause."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         line = getattr(node, "lineno", 0)
-        for word in {word for name in names_in(node) for word in re.split(r"_|(?<=[a-z])(?=[A-Z])", name)}:
+        names = [name for name in names_in(node) if name not in ALLOWED]
+        for word in {word for name in names for word in re.split(r"_|(?<=[a-z])(?=[A-Z])", name)}:
             if word.lower() in STANDARD:
                 yield f"{path}:{line}: {word} is a coined word; write {STANDARD[word.lower()]}"
         if (

@@ -81,14 +81,14 @@ def _checked(value: object) -> object:
         return value
     name = value.get("format")
     if name not in FORMATS:
-        found = "none is given" if name is None else f"there is no format {name!r}"
-        raise ValueError(f"format: {found}{nearest(str(name), FORMATS)}")
+        problem = "none is given" if name is None else f"there is no format {name!r}"
+        raise ValueError(f"format: {problem}{nearest(str(name), FORMATS)}")
     settings = settings_of_format(name)
     for key in value:
-        others = [other for other in FORMATS if key in settings_of_format(other).model_fields]
-        if others and name not in others:
+        owners = [row for row in FORMATS if key in settings_of_format(row).model_fields]
+        if owners and name not in owners:
             raise ValueError(
-                f"{key} is a setting of format {' and '.join(others)}; leave it out for {name}, or give the data "
+                f"{key} is a setting of format {' and '.join(owners)}; leave it out for {name}, or give the data "
                 "set a name that the preset does not have"
             )
     return settings.model_validate(value)

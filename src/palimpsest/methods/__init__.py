@@ -41,9 +41,9 @@ class Entry:
     settings: str = ""
     """``module:class`` of the settings; the module imports no PyTorch. Empty for a method without settings."""
     base: str = BASE
-    """The training or method whose base task makes the base network."""
+    """Training or method whose stored base task is the base network."""
     network: Mapping[str, Any] | None = None
-    """Settings of the network that the method brings, with its name; None for the network that the user chooses."""
+    """Settings of the method's own network, with its name; None for the network of the user's choice."""
     networks: tuple[str, ...] = ()
     """Networks that the method works on; empty if ``kernels`` and ``part`` decide."""
     kernels: bool = False
@@ -51,7 +51,7 @@ class Entry:
     part: str = ""
     """Part of the network that each task trains and stores, as ``decoder``; the network needs this part."""
     can_blend: bool = False
-    """True if two tasks can be blended, since both use the base's weights under a mask."""
+    """True if two tasks can be blended: both mask the weights of the base network."""
     can_chain: bool = False
     """True if the residual blocks of two tasks can be composed in one network."""
 
