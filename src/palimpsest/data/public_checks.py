@@ -5,6 +5,7 @@ No job imports this module, so that an edit of it reruns none.
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from palimpsest.data.checks import DatasetChecks
 from palimpsest.data.coco import INDEX
@@ -40,18 +41,38 @@ SUPERCATEGORIES = {
 """Categories of COCO 2017 by supercategory. Other data sets in COCO layout use the categories of their JSON."""
 
 
-class CocoChecks(DatasetChecks[PublicDatasetSettings]):
-    """Checks of COCO 2017, of scenes in its layout, and of folders in its layout."""
+class PublicChecks(DatasetChecks[PublicDatasetSettings]):
+    """Checks of a public data set, of scenes in its layout, and of folders in its layout."""
+
+    generated_splits: ClassVar[Collection[str]]
+    known_archives: ClassVar[Collection[str]]
 
     def check(self) -> None:
         """Check splits to generate and archives to fetch."""
         if self.settings.source == "generated":
-            self.refuse_unknown("generate", "split", self.settings.generate, COCO_FIRST_ID)
+            self.refuse_unknown("generate", "split", self.settings.generate, self.generated_splits)
         if self.settings.source == "download":
-            self.refuse_unknown("archives", "archive", self.settings.archives, COCO_ARCHIVES)
-            missing = [archive for archive in SMALL_COCO if archive not in self.settings.archives]
-            if self.settings.is_small_coco and missing:
-                raise SettingsError(f"{self.key}.archives: {missing[0]} is missing; add it, or train2017.zip")
+            self.refuse_unknown("archives", "archive", self.settings.archives, self.known_archives)
+
+    @property
+    def root(self) -> Path:
+        """Folder of a `directory` source."""
+        assert self.settings.root is not None
+        return self.settings.root
+
+
+class CocoChecks(PublicChecks):
+    """Checks of COCO 2017 and data sets in its layout."""
+
+    generated_splits = COCO_FIRST_ID
+    known_archives = COCO_ARCHIVES
+
+    def check(self) -> None:
+        """Check also that the archives of the small COCO are complete."""
+        super().check()
+        missing = [archive for archive in SMALL_COCO if archive not in self.settings.archives]
+        if self.settings.source == "download" and self.settings.is_small_coco and missing:
+            raise SettingsError(f"{self.key}.archives: {missing[0]} is missing; add it, or train2017.zip")
 
     def splits(self, labelled: bool) -> Collection[str] | None:
         """Return the splits to generate or to fetch; None for a folder."""
@@ -66,9 +87,8 @@ class CocoChecks(DatasetChecks[PublicDatasetSettings]):
 
     def splits_in_folder(self, labelled: bool) -> Collection[str] | None:
         """Return the splits with annotations, and unless ``labelled`` those with photographs."""
-        root = _root(self.settings)
-        annotated = [name for name, file in INDEX.items() if (root / "annotations" / file).is_file()]
-        photographs = [] if labelled else [name for name in INDEX if (root / f"{name}2017").is_dir()]
+        annotated = [name for name, file in INDEX.items() if (self.root / "annotations" / file).is_file()]
+        photographs = [] if labelled else [name for name in INDEX if (self.root / f"{name}2017").is_dir()]
         return list(dict.fromkeys([*annotated, *photographs]))
 
     def categories(self) -> Mapping[str, str] | None:
@@ -80,15 +100,11 @@ class CocoChecks(DatasetChecks[PublicDatasetSettings]):
         return None
 
 
-class VocChecks(DatasetChecks[PublicDatasetSettings]):
-    """Checks of Pascal VOC 2012, of scenes in its layout, and of folders in its layout."""
+class VocChecks(PublicChecks):
+    """Checks of Pascal VOC 2012 and data sets in its layout."""
 
-    def check(self) -> None:
-        """Check splits to generate and archives to fetch."""
-        if self.settings.source == "generated":
-            self.refuse_unknown("generate", "split", self.settings.generate, VOC_YEAR)
-        if self.settings.source == "download":
-            self.refuse_unknown("archives", "archive", self.settings.archives, VOC_ARCHIVES)
+    generated_splits = VOC_YEAR
+    known_archives = VOC_ARCHIVES
 
     def splits(self, labelled: bool) -> Collection[str] | None:
         """Return the splits to generate, or those of VOC 2012; None for a folder."""
@@ -98,7 +114,7 @@ class VocChecks(DatasetChecks[PublicDatasetSettings]):
 
     def splits_in_folder(self, labelled: bool) -> Collection[str] | None:
         """Return the lists of pictures; None for a folder of photographs without lists."""
-        lists = lists_of(_root(self.settings))
+        lists = lists_of(self.root)
         return None if lists is None else sorted(path.stem for path in lists.glob("*.txt"))
 
     def categories(self) -> Mapping[str, str]:
@@ -110,8 +126,3 @@ class VocChecks(DatasetChecks[PublicDatasetSettings]):
         if self.settings.source != "generated":
             return None
         return frozenset(kind.name for kind in voc_scenes.FAMILY.objects.values())
-
-
-def _root(settings: PublicDatasetSettings) -> Path:
-    assert settings.root is not None
-    return settings.root
