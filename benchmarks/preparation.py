@@ -14,7 +14,7 @@ from benchmarks.ratios import Ratio, paired
 from palimpsest.data.classes import Classes
 from palimpsest.data.prepare import prepare
 from palimpsest.data.public_settings import PublicDatasetSettings
-from palimpsest.data.reader import Form
+from palimpsest.data.reader import SampleSpec
 from palimpsest.data.sources import classes_of, open_dataset, provide
 from palimpsest.data.targets import LABELS
 from palimpsest.jobs import preparation_job
@@ -80,7 +80,7 @@ def ours(settings: PublicDatasetSettings, folder: Path, classes: Classes) -> Non
         open_dataset(settings, folder / "raw"),
         folder / "ours",
         {"val": ("val", None)},
-        Form(SIZE, LABELS, classes),
+        SampleSpec(SIZE, LABELS, classes),
         refuse=kind_of_task("segmentation").refuse,
         log=lambda line: None,
     )

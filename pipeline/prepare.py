@@ -12,7 +12,7 @@ from palimpsest.data.census import table
 from palimpsest.data.manifest import Digests
 from palimpsest.data.pictures import Limits
 from palimpsest.data.prepare import prepare
-from palimpsest.data.reader import Form, ValueScale
+from palimpsest.data.reader import SampleSpec, ValueScale
 from palimpsest.data.sources import classes_of, open_dataset
 from palimpsest.jobs import preparation_job
 from palimpsest.layout import Layout
@@ -35,7 +35,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         dataset,
         folder,
         {split: (source, job.images.get(split)) for split, source in job.splits.items()},
-        Form(job.size, KINDS[job.kind].target, classes, limits, ValueScale(job.scale, job.valid)),
+        SampleSpec(job.size, KINDS[job.kind].target, classes, limits, ValueScale(job.scale, job.valid)),
         refuse=kind_of_task(job.kind).refuse,
         log=log.info,
         max_broken_share=job.broken_share,

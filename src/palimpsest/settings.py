@@ -142,10 +142,10 @@ class Settings(SettingsGroup):
                     f"{blend}: their kinds are {first.kind} and {second.kind}; remove blend, or name two tasks of "
                     "one kind"
                 )
-            if "blend" in composition.ways and first.form != second.form:
+            if "blend" in composition.ways and first.output_space != second.output_space:
                 raise ValueError(
-                    f"{blend}: their outputs are {first.form} and {second.form}; remove blend, or give both tasks "
-                    "the same output"
+                    f"{blend}: their outputs are {first.output_space} and {second.output_space}; remove blend, or "
+                    "give both tasks the same output"
                 )
         return self
 

@@ -19,7 +19,7 @@ from palimpsest.data.manifest import Digests, write_manifest
 from palimpsest.data.paired import PairedFolder
 from palimpsest.data.pictures import Limits, Pixels
 from palimpsest.data.prepare import prepare
-from palimpsest.data.reader import Form
+from palimpsest.data.reader import SampleSpec
 from palimpsest.data.targets import TARGETS
 from palimpsest.data.voc import VocFolder
 from palimpsest.errors import DataError
@@ -72,7 +72,7 @@ def prepared_from(dataset: Any, out: Path, target: Any, share: float = 0.0, **op
         dataset,
         out,
         splits,
-        Form(8, TARGETS.get(target), classes, options.pop("limits", Limits())),
+        SampleSpec(8, TARGETS.get(target), classes, options.pop("limits", Limits())),
         refuse=accept,
         log=lambda line: None,
         max_broken_share=share,

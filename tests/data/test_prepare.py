@@ -15,7 +15,7 @@ from palimpsest.data.manifest import write_manifest
 from palimpsest.data.paired import PairedFolder
 from palimpsest.data.pictures import Frame, Pixels, Record, is_grey
 from palimpsest.data.prepare import prepare
-from palimpsest.data.reader import DatasetReader, Form, Sample, labelled_sample
+from palimpsest.data.reader import DatasetReader, Sample, SampleSpec, labelled_sample
 from palimpsest.data.targets import LABELS, PICTURE
 from palimpsest.data.voc import GROUPS, VocFolder
 from palimpsest.errors import DataError, SettingsError
@@ -44,8 +44,8 @@ class Folder(DatasetReader):
         paths = sorted(self.root.glob("*.png"))
         return [Record(path.name, path, path.stem) for path in paths] if split != "none" else []
 
-    def read(self, record: Record, form: Form) -> Sample:
-        return labelled_sample(record, form, self.read_labels)
+    def read(self, record: Record, spec: SampleSpec) -> Sample:
+        return labelled_sample(record, spec, self.read_labels)
 
     def read_labels(self, record: Record, class_of: Mapping[str, int], other: int, frame: Frame) -> Labels:
         labels = np.zeros((8, 12), np.uint8)
@@ -65,7 +65,7 @@ def test_pictures_and_labels_are_cut_alike(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     data, out, lines = Folder(tmp_path / "raw", 3), tmp_path / "task", list[str]()
     splits = {"train": ("all", None)}
-    prepare(data, out, splits, Form(4, LABELS, CLASSES), refuse=accept, log=lines.append)
+    prepare(data, out, splits, SampleSpec(4, LABELS, CLASSES), refuse=accept, log=lines.append)
     prepared = Prepared.open(out)
     assert prepared.picture[2, 0, 0].tolist() == [2, 255, 0]
     assert prepared.target is not None and prepared.target[1].tolist() == [[1, 1, 0, 0]] * 4
@@ -82,7 +82,7 @@ def test_what_is_refused_or_broken_is_replaced_counted_and_listed(tmp_path: Path
         data,
         out,
         {"train": ("all", None)},
-        Form(4),
+        SampleSpec(4),
         refuse=refuse_grey,
         log=lines.append,
         max_broken_share=0.1,
@@ -104,7 +104,7 @@ def test_above_the_share_broken_pictures_stop_and_leave_nothing(tmp_path: Path) 
     data = Folder(tmp_path / "raw", 100, broken=(7, 8))
     told = r"2 of 100 pictures are broken, and the limit is 1\.0%; .*broken_share: .*007\.png.*008\.png"
     with pytest.raises(DataError, match=told):
-        prepare(data, tmp_path / "task", {"train": ("all", None)}, Form(4), refuse=accept, log=print)
+        prepare(data, tmp_path / "task", {"train": ("all", None)}, SampleSpec(4), refuse=accept, log=print)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
@@ -116,7 +116,7 @@ def test_the_share_is_of_those_looked_at(tmp_path: Path) -> None:
             data,
             tmp_path / "task",
             {"train": ("all", 20)},
-            Form(4),
+            SampleSpec(4),
             refuse=accept,
             log=print,
             max_broken_share=0.01,
@@ -129,7 +129,7 @@ def test_a_limit_draws_the_same_ones_and_more_of_them(tmp_path: Path) -> None:
     drawn = {}
     for limit in (10, 20):
         splits = {"train": ("all", limit)}
-        prepare(data, tmp_path / str(limit), splits, Form(4), refuse=accept, log=print)
+        prepare(data, tmp_path / str(limit), splits, SampleSpec(4), refuse=accept, log=print)
         drawn[limit] = Prepared.open(tmp_path / str(limit)).sources
     assert len({*drawn[20]}) == 20 and drawn[20][:10] == drawn[10]
     assert max(drawn[10]) > "030.png"
@@ -142,7 +142,7 @@ def test_no_photograph_is_in_two_splits(tmp_path: Path) -> None:
         data,
         tmp_path / "task",
         {"train": ("all", 12), "val": ("all", None)},
-        Form(4),
+        SampleSpec(4),
         refuse=accept,
         log=print,
     )
@@ -162,7 +162,7 @@ def test_an_empty_split_is_an_error(tmp_path: Path, split: str, grey: tuple[int,
             Folder(tmp_path / "raw", 2, grey=grey),
             tmp_path / "task",
             {"train": (split, None)},
-            Form(4),
+            SampleSpec(4),
             refuse=refuse_grey,
             log=print,
         )
@@ -177,7 +177,7 @@ def test_pairs_are_resized_alike_and_must_have_one_shape(tmp_path: Path) -> None
         PairedFolder(tmp_path / "raw"),
         tmp_path / "task",
         {"train": ("train", None)},
-        Form(4, PICTURE),
+        SampleSpec(4, PICTURE),
         refuse=accept,
         log=print,
         max_broken_share=0.5,
@@ -201,7 +201,7 @@ def test_names_that_are_not_utf_8_are_read_and_listed_with_escapes(tmp_path: Pat
     data, lines = PairedFolder(tmp_path / "raw"), list[str]()
     splits = {"train": ("train", 5)}
     out = tmp_path / "task"
-    prepare(data, out, splits, Form(4, PICTURE), refuse=accept, log=lines.append, max_broken_share=0.5)
+    prepare(data, out, splits, SampleSpec(4, PICTURE), refuse=accept, log=lines.append, max_broken_share=0.5)
     write_manifest(tmp_path / "raw", tmp_path / "manifest.json")
     prepared = Prepared.open(out)
     assert prepared.sources == (r"train/input/caf\udce9 1.png",)
@@ -249,7 +249,7 @@ def test_real_photographs_become_arrays_and_the_same_ones_twice(tmp_path: Path) 
             CocoFolder(REAL / "coco"),
             tmp_path / turn,
             {"train": ("train", 60), "val": ("val", None)},
-            Form(48, LABELS, Classes(tuple(names), class_of)),
+            SampleSpec(48, LABELS, Classes(tuple(names), class_of)),
             refuse=accept,
             log=lambda line: None,
         )
@@ -271,7 +271,7 @@ def test_grey_photographs_are_left_out_where_the_task_refuses_them(tmp_path: Pat
         VocFolder(REAL / "voc"),
         tmp_path / "task",
         {"val": ("val", None)},
-        Form(32),
+        SampleSpec(32),
         refuse=refuse_grey,
         log=lambda line: None,
     )
@@ -283,7 +283,7 @@ def test_all_are_broken_where_all_are(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     data = Folder(tmp_path / "raw", 8, broken=tuple(range(8)))
     with pytest.raises(DataError, match="8 of 8 pictures are broken, "):
-        prepare(data, tmp_path / "task", {"train": ("all", None)}, Form(4), refuse=accept, log=print)
+        prepare(data, tmp_path / "task", {"train": ("all", None)}, SampleSpec(4), refuse=accept, log=print)
 
 
 def test_so_many_are_looked_at_before_broken_ones_end_the_work(
@@ -293,4 +293,4 @@ def test_so_many_are_looked_at_before_broken_ones_end_the_work(
     (tmp_path / "raw").mkdir()
     data = Folder(tmp_path / "raw", 40, broken=tuple(range(20)))
     with pytest.raises(DataError, match="10 of the first 10 pictures are broken, "):
-        prepare(data, tmp_path / "task", {"train": ("all", None)}, Form(4), refuse=accept, log=print)
+        prepare(data, tmp_path / "task", {"train": ("all", None)}, SampleSpec(4), refuse=accept, log=print)

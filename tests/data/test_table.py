@@ -10,7 +10,7 @@ from PIL import Image
 
 from palimpsest.data.classes import Classes
 from palimpsest.data.formats import settings_of_format
-from palimpsest.data.reader import Form
+from palimpsest.data.reader import SampleSpec
 from palimpsest.data.table import TableFolder
 from palimpsest.data.targets import LABELS, PICTURE, VALUES
 from palimpsest.errors import DataError, SettingsError
@@ -50,7 +50,7 @@ def test_each_split_may_have_a_table_and_columns_of_other_names(root: Path) -> N
     data = table(root, table={"train": "a.csv", "val": "b.csv"}, columns={"picture": "file"})
     assert [data.records(split)[0].source for split in ("train", "val")] == ["one.png", "two.png"]
     assert data.records("train")[0].target is None
-    assert data.read(data.records("val")[0], Form(4)).picture[0, 0].tolist() == [255, 0, 0]
+    assert data.read(data.records("val")[0], SampleSpec(4)).picture[0, 0].tolist() == [255, 0, 0]
 
 
 def test_faulty_rows_are_records_with_the_reason(root: Path) -> None:
@@ -90,7 +90,7 @@ def test_numbers_of_label_maps_become_the_labels_of_classes(root: Path) -> None:
     record = data.records("train")[0]
     for other in (0, 255):
         classes = Classes(("background", "ways", "vehicle"), {"road": 1, "car": 2}, other)
-        sample = data.read(record, Form(8, LABELS, classes))
+        sample = data.read(record, SampleSpec(8, LABELS, classes))
         assert sample.labels is not None
         assert sample.labels.map[0, ::2].tolist() == [0, 1, 2, other, 255, other]
         assert sample.target is not None and sample.target.shape == (8, 8) and sample.target.dtype == np.uint8
@@ -101,14 +101,14 @@ def test_pictures_and_values_are_read_as_the_task_needs_them(root: Path) -> None
     data = table(root)
     record = data.records("train")[0]
     Image.new("RGB", (24, 16), "blue").save(root / "one.x", "PNG")
-    target = data.read(record, Form(4, PICTURE)).target
+    target = data.read(record, SampleSpec(4, PICTURE)).target
     assert target is not None and target.shape == (4, 4, 3) and target[0, 0].tolist() == [0, 0, 255]
     Image.fromarray(np.full((8, 12), 300, np.uint16)).save(root / "one.x", "PNG")
-    target = data.read(record, Form(4, VALUES)).target
+    target = data.read(record, SampleSpec(4, VALUES)).target
     assert target is not None and target.shape == (4, 4, 1) and target.dtype == np.float32 and target[0, 0] == 300
     Image.new("RGB", (8, 12)).save(root / "one.x", "PNG")
     with pytest.raises(DataError, match=r"one\.x: 8×12 pixels, but its picture has 12×8"):
-        data.read(record, Form(4, PICTURE))
+        data.read(record, SampleSpec(4, PICTURE))
 
 
 @pytest.mark.parametrize(

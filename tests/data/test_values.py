@@ -12,7 +12,7 @@ from palimpsest.data.arrays import Prepared, write_prepared
 from palimpsest.data.paired import PairedFolder
 from palimpsest.data.pictures import DEFAULT_LIMITS, Limits
 from palimpsest.data.prepare import prepare
-from palimpsest.data.reader import Form, ValueScale
+from palimpsest.data.reader import SampleSpec, ValueScale
 from palimpsest.data.targets import VALUES
 from palimpsest.data.values import converted, read_numbers
 from palimpsest.errors import DataError, SettingsError
@@ -75,18 +75,18 @@ def pairs(root: Path, levels: dict[str, int]) -> PairedFolder:
 
 def test_pairs_become_arrays_of_values_and_one_without_a_valid_value_is_left_out(tmp_path: Path) -> None:
     data, lines = pairs(tmp_path / "raw", {"a": 1000, "b": 3000, "c": 0}), list[str]()
-    form = Form(4, VALUES, values=ValueScale(0.001, (0.5, 9)))
+    spec = SampleSpec(4, VALUES, values=ValueScale(0.001, (0.5, 9)))
     prepare(
         data,
         tmp_path / "task",
         {"train": ("train", None)},
-        form,
+        spec,
         refuse=lambda _: None,
         log=lines.append,
         max_broken_share=0.5,
     )
     prepared = Prepared.open(tmp_path / "task")
-    assert prepared.form == VALUES and prepared.target is not None
+    assert prepared.target_type == VALUES and prepared.target is not None
     assert prepared.target.shape == (2, 4, 4, 1) and prepared.target.dtype == np.float32
     assert prepared.target[:, 0, 0, 0].tolist() == [1, 3]
     assert prepared.info["values"] == {"train": {"valid": 1.0, "lowest": 1.0, "mean": 2.0, "highest": 3.0}}
@@ -102,7 +102,7 @@ def test_targets_in_folders_of_pairs_may_be_arrays(tmp_path: Path) -> None:
     (targets / "a.png").unlink()
     for name in ("a", "b"):  # beside a picture of its name an array does not count
         np.save(targets / f"{name}.npy", np.full((8, 12), 7.5))
-    read = [data.read(record, Form(4, VALUES)).target for record in data.records("train")]
+    read = [data.read(record, SampleSpec(4, VALUES)).target for record in data.records("train")]
     assert [float(values[0, 0, 0]) for values in read if values is not None] == [7.5, 2000]
 
 
@@ -111,7 +111,7 @@ def test_a_target_of_another_shape_than_its_picture_is_broken(tmp_path: Path) ->
     Image.fromarray(np.full((12, 8), 7, np.uint16)).save(tmp_path / "raw/train/target/a.png")
     (record,) = data.records("train")
     with pytest.raises(DataError, match=r"target/a\.png: 8×12 pixels, but its picture has 12×8; make the ratios"):
-        data.read(record, Form(4, VALUES))
+        data.read(record, SampleSpec(4, VALUES))
 
 
 def test_damaged_arrays_of_values_are_refused(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def write_arrays(folder: Path, arrays: Prepared) -> None:
     """Write arrays as the pipeline prepares them."""
-    with write_prepared(folder, arrays.picture.shape[1], arrays.form) as rows:
+    with write_prepared(folder, arrays.picture.shape[1], arrays.target_type) as rows:
         for row, (source, split) in enumerate(zip(arrays.sources, arrays.splits, strict=True)):
             rows.add(split, source, arrays.picture[row], None if arrays.target is None else arrays.target[row])
         used = {split: {"used": arrays.splits.count(split)} for split in dict.fromkeys(arrays.splits)}

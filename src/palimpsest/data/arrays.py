@@ -50,12 +50,12 @@ class Prepared:
     """SHA-256 of `info.json`, which contains those of the arrays; empty without a file."""
 
     @property
-    def form(self) -> Target | None:
-        """Form of the target, by its dtype and channels."""
+    def target_type(self) -> Target | None:
+        """Type of the targets, by their dtype and channels; None without targets."""
         if self.target is None:
             return None
         dtype, channels = self.target.dtype.name, self.target.shape[3] if self.target.ndim == 4 else None
-        return next(form for form in TARGETS.values() if (form.dtype, form.channels) == (dtype, channels))
+        return next(target for target in TARGETS.values() if (target.dtype, target.channels) == (dtype, channels))
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -66,7 +66,7 @@ class Prepared:
         """
         folder = Path(folder)
         picture = _mapped(folder / "picture.npy")
-        _check_form(folder / "picture.npy", picture, PICTURE)
+        _check_target(folder / "picture.npy", picture, PICTURE)
         target = _mapped(folder / "target.npy") if (folder / "target.npy").exists() else None
         index_path, info_path = folder / "index.csv", folder / "info.json"
         try:
@@ -82,7 +82,7 @@ class Prepared:
                 f"{folder}: index.csv or info.json is damaged ({error}); prepare the task again"
             ) from error
         if target is not None and info.get("target") is not None:
-            _check_form(folder / "target.npy", target, TARGETS.get(info["target"]))
+            _check_target(folder / "target.npy", target, TARGETS.get(info["target"]))
         lengths = {"index.csv": len(rows), "picture.npy": len(picture)}
         if target is not None:
             lengths["target.npy"] = len(target)
@@ -237,12 +237,13 @@ def _mapped(path: Path) -> Array:
     return array
 
 
-def _check_form(path: Path, array: Array, form: Target | None) -> None:
+def _check_target(path: Path, array: Array, target_type: Target | None) -> None:
     """Raise `DataError` if dtype or axes of an array differ from its form."""
-    if form is None:
+    if target_type is None:
         raise DataError(f"{path}: info.json has an unknown form of target; prepare the task again")
-    axes = (form.channels,) if form.channels else ()
-    if array.dtype != form.dtype or array.ndim != 3 + len(axes) or array.shape[3:] != axes:
+    axes = (target_type.channels,) if target_type.channels else ()
+    if array.dtype != target_type.dtype or array.ndim != 3 + len(axes) or array.shape[3:] != axes:
         raise DataError(
-            f"{path}: expected {form.dtype} {form.name}, found {array.dtype} {array.shape}; prepare the task again"
+            f"{path}: expected {target_type.dtype} {target_type.name}, found {array.dtype} "
+            f"{array.shape}; prepare the task again"
         )

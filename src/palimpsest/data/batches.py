@@ -52,8 +52,8 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
         crops = list(zip(rows[device_share], corners[device_share], flips[device_share], strict=True))
         batch = {"picture": resized(cropped(self.prepared.picture, crops, side), crop, nearest=False)}
         if self.prepared.target is not None:
-            form = self.prepared.form
-            nearest = form is not None and form.interpolation == "nearest"
+            target_type = self.prepared.target_type
+            nearest = target_type is not None and target_type.interpolation == "nearest"
             batch["target"] = resized(cropped(self.prepared.target, crops, side), crop, nearest=nearest)
         return batch
 

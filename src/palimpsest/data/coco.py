@@ -17,7 +17,7 @@ from palimpsest.data.census import Labels
 from palimpsest.data.coco_index import Index, read_index
 from palimpsest.data.outlines import Fault, Outline, Size, SplitCheck, extent_of, fault_of
 from palimpsest.data.pictures import IGNORED, Frame, Pixels, Record, read_frame, turn_labels
-from palimpsest.data.reader import DatasetReader, Form, Sample, labelled_sample
+from palimpsest.data.reader import DatasetReader, Sample, SampleSpec, labelled_sample
 from palimpsest.data.regions import MALFORMED, Rle, paint, shape_of
 from palimpsest.data.turned import Turned, Votes, drawn_size, vote
 from palimpsest.errors import DataError, nearest
@@ -87,9 +87,9 @@ class CocoFolder(DatasetReader):
         """
         return list(self._index(split).records)
 
-    def read(self, record: Record, form: Form) -> Sample:
+    def read(self, record: Record, spec: SampleSpec) -> Sample:
         """Read a picture and its label map at their final size."""
-        return labelled_sample(record, form, self.read_labels)
+        return labelled_sample(record, spec, self.read_labels)
 
     def label_map(
         self, record: Record, class_of: Mapping[str, int], other_label: int, frame: Frame | None = None

@@ -39,7 +39,7 @@ from palimpsest.data.pictures import (
     resize_and_crop,
     stem_of,
 )
-from palimpsest.data.reader import DatasetReader, Findings, Form, Sample, picture_sample
+from palimpsest.data.reader import DatasetReader, Findings, Sample, SampleSpec, picture_sample
 from palimpsest.data.settings import DatasetSettings
 from palimpsest.data.targets import VALUES
 from palimpsest.data.values import read_values
@@ -128,13 +128,13 @@ class PairedFolder(DatasetReader):
             target_range=settings.target_range,
         )
 
-    def read(self, record: Record, form: Form) -> Sample:
+    def read(self, record: Record, spec: SampleSpec) -> Sample:
         """Read input and target at their final size; for a task without a target, the input or the joint file."""
-        if form.target is None:
-            return picture_sample(record, form)
-        if form.target == VALUES:
-            return self._with_values(record, form)
-        picture, target = (resize_and_crop(pixels, form.size, labels=False) for pixels in self.pair(record))
+        if spec.target is None:
+            return picture_sample(record, spec)
+        if spec.target == VALUES:
+            return self._with_values(record, spec)
+        picture, target = (resize_and_crop(pixels, spec.size, labels=False) for pixels in self.pair(record))
         return Sample(picture, target)
 
     def pair(self, record: Record) -> tuple[Pixels, Pixels]:
@@ -150,13 +150,13 @@ class PairedFolder(DatasetReader):
         self._compare(record, frame, target_frame)
         return picture, target
 
-    def _with_values(self, record: Record, form: Form) -> Sample:
+    def _with_values(self, record: Record, spec: SampleSpec) -> Sample:
         if record.target is None:
             raise DataError(
                 f"{record.picture}: a file with both halves has no numeric target; save both separately"
             )
         pixels, frame = read_shown(record.picture, self._limits, self._scales["input"])
-        return read_values(record.target, resize_and_crop(pixels, form.size, labels=False), frame, form)
+        return read_values(record.target, resize_and_crop(pixels, spec.size, labels=False), frame, spec)
 
     def take_findings(self) -> Findings:
         """Return the findings since the last call, at the end of a split."""

@@ -13,7 +13,7 @@ from palimpsest.data.census import Census
 from palimpsest.data.classes import Classes
 from palimpsest.data.manifest import Digests
 from palimpsest.data.pictures import Pixels, Record
-from palimpsest.data.reader import DatasetReader, Findings, Form, Sample
+from palimpsest.data.reader import DatasetReader, Findings, Sample, SampleSpec
 from palimpsest.data.selection import EarlierSplits, LeftOut, SplitTally, sampling_order
 from palimpsest.data.targets import VALUES
 from palimpsest.data.values import ValueCensus, note_values
@@ -24,7 +24,7 @@ def prepare(
     dataset: DatasetReader,
     folder: Path,
     splits: Mapping[str, tuple[str, int | None]],
-    form: Form,
+    spec: SampleSpec,
     *,
     refuse: Callable[[Pixels], str | None],
     log: Callable[[str], None],
@@ -53,8 +53,8 @@ def prepare(
             or a class without pixels. The message names the files; nothing is written.
     """
     earlier = EarlierSplits(digests or Digests(dataset.root))
-    classes = form.classes
-    with write_prepared(folder, form.size, form.target) as rows:
+    classes = spec.classes
+    with write_prepared(folder, spec.size, spec.target) as rows:
         rows.info |= {"classes": list(classes.names) if classes else None, "left_out": []}
         for split, (source, limit) in splits.items():
             listed = dataset.records(source)
@@ -66,11 +66,11 @@ def prepare(
             available = dataset.count_annotations(source) if classes else 0
             used: list[Record] = []
             for record, sample in _usable(
-                sampling_order(records, limit), partial(dataset.read, form=form), refuse, tally
+                sampling_order(records, limit), partial(dataset.read, spec=spec), refuse, tally
             ):
                 rows.add(split, record.source, sample.picture, sample.target)
                 used.append(record)
-                if form.target == VALUES and sample.target is not None:
+                if spec.target == VALUES and sample.target is not None:
                     values.add(sample.target)
                 if sample.labels is not None and sample.target is not None:
                     census.add(sample.target, sample.labels)
@@ -83,7 +83,7 @@ def prepare(
                 census.check_annotations(max_broken_share)
                 census.check_classes(partial(_contents, dataset, used, classes))
                 _note_labels(rows.info, split, census, log)
-            if form.target == VALUES:
+            if spec.target == VALUES:
                 note_values(rows.info, split, values, log)
             earlier.add(split, tally)
             _note_pictures(rows.info, (split, source), tally, copies, dataset.root, log)

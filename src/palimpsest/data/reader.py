@@ -38,8 +38,8 @@ class ValueScale:
 
 
 @dataclass(frozen=True)
-class Form:
-    """Form of the samples of a task."""
+class SampleSpec:
+    """Size, target, classes and units that a task needs of its samples."""
 
     size: int
     """Side of the squares, in pixels."""
@@ -56,7 +56,7 @@ class Sample(NamedTuple):
     picture: Pixels
     """uint8 (S, S, 3) RGB."""
     target: NDArray[Any] | None = None
-    """Target in the shape and dtype of the form."""
+    """Target, in the shape and dtype of the spec's target; None without a target."""
     labels: Labels | None = None
     """Label map before it was resized, of targets that are labels."""
 
@@ -76,7 +76,7 @@ class DatasetReader(ABC):
         """Return the pictures of a split, always in the same order."""
 
     @abstractmethod
-    def read(self, record: Record, form: Form) -> Sample:
+    def read(self, record: Record, spec: SampleSpec) -> Sample:
         """Read a picture and its target.
 
         Raises:
@@ -105,19 +105,19 @@ class DatasetReader(ABC):
         return None
 
 
-def picture_sample(record: Record, form: Form) -> Sample:
+def picture_sample(record: Record, spec: SampleSpec) -> Sample:
     """Read a picture without a target."""
-    return Sample(read_scaled(record.picture, form.size, form.limits)[0])
+    return Sample(read_scaled(record.picture, spec.size, spec.limits)[0])
 
 
-def labelled_sample(record: Record, form: Form, read_labels: Callable[..., Labels]) -> Sample:
+def labelled_sample(record: Record, spec: SampleSpec, read_labels: Callable[..., Labels]) -> Sample:
     """Read a picture and its label map, or only the picture if the form has no target.
 
     ``read_labels`` is a function of record, label by category, label of other categories, and frame of the picture.
     """
-    if form.target is None:
-        return picture_sample(record, form)
-    assert form.classes is not None
-    picture, frame = read_scaled(record.picture, form.size, form.limits)
-    labels: Labels = read_labels(record, form.classes.class_of, form.classes.other_label, frame)
-    return Sample(picture, resize_and_crop(labels.map, form.size, labels=True), labels)
+    if spec.target is None:
+        return picture_sample(record, spec)
+    assert spec.classes is not None
+    picture, frame = read_scaled(record.picture, spec.size, spec.limits)
+    labels: Labels = read_labels(record, spec.classes.class_of, spec.classes.other_label, frame)
+    return Sample(picture, resize_and_crop(labels.map, spec.size, labels=True), labels)

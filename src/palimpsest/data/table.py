@@ -28,7 +28,7 @@ from palimpsest.data.pictures import (
     resize_and_crop,
     turn_labels,
 )
-from palimpsest.data.reader import DatasetReader, Form, Sample, labelled_sample, picture_sample
+from palimpsest.data.reader import DatasetReader, Sample, SampleSpec, labelled_sample, picture_sample
 from palimpsest.data.settings import DatasetSettings
 from palimpsest.data.table_settings import TableDatasetSettings
 from palimpsest.data.targets import PICTURE, VALUES
@@ -89,19 +89,19 @@ class TableFolder(DatasetReader):
         targets = table[columns.target] if columns.target else [None] * len(table)
         return [self._record(row, *paths) for row, *paths in zip(table.index, pictures, targets, strict=True)]
 
-    def read(self, record: Record, form: Form) -> Sample:
+    def read(self, record: Record, spec: SampleSpec) -> Sample:
         """Read a picture and its target at their final size."""
-        if form.target is None:
-            return picture_sample(record, form)
+        if spec.target is None:
+            return picture_sample(record, spec)
         assert record.target is not None
-        if form.target not in (PICTURE, VALUES):
-            return labelled_sample(record, form, self.read_labels)
-        picture, frame = read_scaled(record.picture, form.size, form.limits)
-        if form.target == VALUES:
-            return read_values(record.target, picture, frame, form)
-        target = read_picture(record.target, form.limits)
+        if spec.target not in (PICTURE, VALUES):
+            return labelled_sample(record, spec, self.read_labels)
+        picture, frame = read_scaled(record.picture, spec.size, spec.limits)
+        if spec.target == VALUES:
+            return read_values(record.target, picture, frame, spec)
+        target = read_picture(record.target, spec.limits)
         check_shape(record.target, target.shape, frame)
-        return Sample(picture, resize_and_crop(target, form.size, labels=False))
+        return Sample(picture, resize_and_crop(target, spec.size, labels=False))
 
     def read_labels(
         self, record: Record, class_of: Mapping[str, int], other_label: int, frame: Frame | None = None

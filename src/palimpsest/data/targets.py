@@ -8,7 +8,7 @@ TargetName = Literal["labels", "picture", "values"]
 
 @dataclass(frozen=True)
 class Target:
-    """Form of one row of `target.npy`."""
+    """Type of targets: dtype and channels of a row of `target.npy`, and its interpolation."""
 
     name: TargetName
     dtype: Literal["uint8", "float32"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palimpsest.data.pictures import Frame, Limits, Pixels, check_regular, read_grey, resize_and_crop
-from palimpsest.data.reader import Form, Sample, ValueScale
+from palimpsest.data.reader import Sample, SampleSpec, ValueScale
 from palimpsest.errors import DataError
 
 
@@ -40,18 +40,18 @@ def read_numbers(path: Path, limits: Limits) -> NDArray[Any]:
     return plane
 
 
-def read_values(path: Path, picture: Pixels, frame: Frame, form: Form) -> Sample:
+def read_values(path: Path, picture: Pixels, frame: Frame, spec: SampleSpec) -> Sample:
     """Return the sample of a picture, uint8 (S, S, 3), and the file with its values.
 
     Raises:
         DataError: the file is unreadable, differs in shape from the picture, or has no valid value in the square.
     """
-    numbers = read_numbers(path, form.limits)
+    numbers = read_numbers(path, spec.limits)
     check_shape(path, numbers.shape, frame)
-    values = converted(resize_and_crop(numbers, form.size, labels=True), form.values)
+    values = converted(resize_and_crop(numbers, spec.size, labels=True), spec.values)
     if np.isnan(values).all():
         raise DataError(
-            f"{path}: no value is valid{_within(form.values)}; correct the file, or the task's settings"
+            f"{path}: no value is valid{_within(spec.values)}; correct the file, or the task's settings"
         )
     return Sample(picture, values[..., None])
 

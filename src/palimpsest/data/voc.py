@@ -15,7 +15,7 @@ from PIL import Image
 
 from palimpsest.data.census import Labels
 from palimpsest.data.pictures import IGNORED, SUFFIXES, Frame, Pixels, Record, opened, read_frame, turn_labels
-from palimpsest.data.reader import DatasetReader, Form, Sample, labelled_sample
+from palimpsest.data.reader import DatasetReader, Sample, SampleSpec, labelled_sample
 from palimpsest.errors import DataError
 
 GROUPS = {
@@ -87,9 +87,9 @@ class VocFolder(DatasetReader):
             records.append(Record(f"JPEGImages/{picture.name}", picture, name))
         return records
 
-    def read(self, record: Record, form: Form) -> Sample:
+    def read(self, record: Record, spec: SampleSpec) -> Sample:
         """Read a picture and its label map at their final size."""
-        return labelled_sample(record, form, lambda *options: Labels(self.label_map(*options)))
+        return labelled_sample(record, spec, lambda *options: Labels(self.label_map(*options)))
 
     def label_map(
         self, record: Record, class_of: Mapping[str, int], other_label: int, frame: Frame | None = None

@@ -24,8 +24,8 @@ class Kind:
     """Class of the task; imported only to build one, because it needs PyTorch."""
     settings: str
     target: Target | None
-    """Form of the targets; the kind accepts data of every format that provides this form. None: the picture is its
-    own target, and all formats are accepted."""
+    """Type of the targets; the kind accepts every format that has targets of this type. None: the picture is its own
+    target, and every format is accepted."""
     headlines: tuple[str, ...]
     """Metrics in the tables of the report."""
     key_metric: str

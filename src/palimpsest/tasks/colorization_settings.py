@@ -15,6 +15,6 @@ class ColorizationSettings(TaskSettings):
     luminance is that of the input."""
 
     @property
-    def form(self) -> str:
-        """Form of the network's output: the setting `output`."""
+    def output_space(self) -> str:
+        """Colour space of the network's output."""
         return self.output

@@ -48,8 +48,8 @@ class TaskSettings(SettingsGroup):
         return True
 
     @property
-    def form(self) -> str:
-        """Form of the network's output; two tasks can be blended if their forms are equal."""
+    def output_space(self) -> str:
+        """Colour space of the network's output, or `scores`; two tasks can be blended if theirs are equal."""
         return "rgb" if self.gives_picture else "scores"
 
     @field_validator("splits")
