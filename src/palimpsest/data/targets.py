@@ -1,4 +1,4 @@
-"""Forms of the targets of prepared pictures; imports neither NumPy nor PyTorch."""
+"""Types of targets of prepared pictures; imports neither NumPy nor PyTorch."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -30,4 +30,4 @@ VALUES = Target("values", "float32", 1, "nearest")
 """One number per pixel, NaN if unknown. Interpolation would create wrong values at the borders of objects."""
 
 TARGETS: dict[str, Target] = {target.name: target for target in (LABELS, PICTURE, VALUES)}
-"""Forms by name, as in `info.json`. Dtype and channels identify a form."""
+"""Types by name, as in `info.json`; dtype and channels identify a type."""

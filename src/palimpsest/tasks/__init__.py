@@ -24,8 +24,8 @@ class Kind:
     """Class of the task; imported only to build one, because it needs PyTorch."""
     settings: str
     target: Target | None
-    """Type of the targets; the kind accepts every format that has targets of this type. None: the picture is its own
-    target, and every format is accepted."""
+    """Type of the targets, which a data set's format has to offer. None: the picture is its own target, and every
+    format will do."""
     headlines: tuple[str, ...]
     """Metrics in the tables of the report."""
     key_metric: str
