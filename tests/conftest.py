@@ -21,7 +21,7 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.interruption import Interruption
 from palimpsest.jobs import training_job
 from palimpsest.layout import Layout
-from palimpsest.methods import BASES, METHODS, entry_of
+from palimpsest.methods import BASES, METHODS, build_method, entry_of
 from palimpsest.networks import network_settings
 from palimpsest.networks.settings import NetworkSettings
 from palimpsest.params import read, resolve
@@ -214,7 +214,8 @@ class Study:
 
         job = training_job(self.settings, 0, method, task)
         fabric = start_fabric(job.training)
-        path, *_ = learn(fabric, job, self.stored(method), self.prepared, key or self.key, note)
+        learner = build_method(job.method, job.method_settings)
+        path, *_ = learn(fabric, job, learner, self.stored(method), self.prepared, key or self.key, note)
         checkpoint_of(path).unlink(missing_ok=True)  # a method that only measures the base task writes none
         return path
 
@@ -240,7 +241,6 @@ class Study:
         """
         import torch  # noqa: PLC0415
 
-        from palimpsest.methods import build_method  # noqa: PLC0415
         from palimpsest.methods.base import Start  # noqa: PLC0415
         from palimpsest.storage.prediction_record import PredictionRecord, save_record  # noqa: PLC0415
         from palimpsest.storage.task_file import save_task  # noqa: PLC0415

@@ -17,7 +17,7 @@ from palimpsest.inspection import MISSING, NO_DATABASE, inspect
 from palimpsest.jobs import composition_job, evaluation_job
 from palimpsest.methods import BASE, METHODS
 from palimpsest.methods.bitdelta import QuantisedDelta
-from palimpsest.methods.masks import BinaryMask
+from palimpsest.methods.masks import Mask
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
 from palimpsest.provenance import origin
@@ -193,7 +193,7 @@ def test_the_command_prints_yaml(study: Study, capsys: pytest.CaptureFixture[str
     assert found["components"].keys() == {"decoder", "batchnorm", "head"}
 
 
-KEPT = {"piggyback": "mask", "piggyback-affine": "mask", "piggyback-ternary": "taken", "piggyback-resblock": "mask"}
+KEPT = {"piggyback": "mask", "piggyback-affine": "mask", "piggyback-ternary": "mask", "piggyback-resblock": "mask"}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -202,7 +202,7 @@ def test_what_every_method_stores_is_told_part_by_part(new_study: Callable[..., 
 
     def close_one(network: nn.Module) -> None:
         for module in network.modules():
-            if isinstance(module, BinaryMask):
+            if isinstance(module, Mask):
                 with torch.no_grad():
                     module.score.view(-1)[0] = 0
 

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from palimpsest.analysis.masks import Mask, flat, masks_of, similarity, zeros
+from palimpsest.analysis.masks import MaskBits, flat, masks_of, similarity, zeros
 from palimpsest.methods import BASE
-from palimpsest.methods.masks import BinaryMask
+from palimpsest.methods.masks import Mask
 from palimpsest.networks.trunk import trunk_layers
 
 Study = Any
 
 
-def mask(**layers: str) -> Mask:
+def mask(**layers: str) -> MaskBits:
     return {name: np.array([bit == "1" for bit in bits]) for name, bits in layers.items()}
 
 
@@ -80,7 +80,7 @@ def test_the_masks_are_those_that_the_files_hold_beside_ones_for_the_base(
     study.store_untrained(BASE, "shapes")
 
     def close_some(network: nn.Module) -> None:
-        for number, module in enumerate(m for m in network.modules() if isinstance(m, BinaryMask)):
+        for number, module in enumerate(m for m in network.modules() if isinstance(m, Mask)):
             with torch.no_grad():
                 module.score.view(-1)[: number + 1] = 0
                 module.score.view(-1)[-1] *= -1  # a weight that a ternary mask turns round

@@ -12,7 +12,7 @@ from torch import nn
 from palimpsest.jobs import training_job
 from palimpsest.methods import BASE, build_method
 from palimpsest.methods.base import Start
-from palimpsest.methods.masks import BinaryMask
+from palimpsest.methods.masks import Mask
 from palimpsest.networks import build_network
 from palimpsest.params import read, resolve
 from palimpsest.settings import Settings
@@ -77,7 +77,7 @@ def store(settings: Settings, method_name: str, name: str, network_sha256: str |
     method = build_method(method_name, job.method_settings)
     method.begin_task(Start(network, task, job.training))
     for module in network.modules():
-        if isinstance(module, BinaryMask):
+        if isinstance(module, Mask):
             nn.init.uniform_(module.score, 0, 0.02)
     base_file = "../base/classes.safetensors" if network_sha256 else ""
     values = job.model_dump(mode="json")

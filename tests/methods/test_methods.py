@@ -76,7 +76,7 @@ def part_of(name: str) -> str:
         ("packnet", {"encoder weights", "decoder weights", "batchnorm", "head"}),
         ("batchnorm", {"batchnorm", "head"}),
         ("adapter", {"point", "batchnorm", "head"}),
-        ("modulation", {"size", "mean", "batchnorm", "head"}),
+        ("modulation", {"std", "mean", "batchnorm", "head"}),
         ("bitdelta", {"delta", "scale", "batchnorm", "head"}),
         ("joint", {"encoder weights", "decoder weights", "batchnorm", "head"}),
         ("resblock6", {"blocks weights", "batchnorm", "head"}),

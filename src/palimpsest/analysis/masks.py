@@ -10,13 +10,13 @@ from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
 from palimpsest.storage.stored_tasks import StoredTasks
 
-Mask = dict[str, NDArray[np.bool_]]
+MaskBits = dict[str, NDArray[np.bool_]]
 """Flat bits by layer, 1 for a weight that the task uses, also for ternary masks."""
 
 
-def masks_of(stored: StoredTasks) -> dict[str, Mask]:
+def masks_of(stored: StoredTasks) -> dict[str, MaskBits]:
     """Return the masks of all tasks with one, and a mask of ones for the base task; empty without masks."""
-    masks: dict[str, Mask] = {}
+    masks: dict[str, MaskBits] = {}
     for task in stored.sequence[1:]:
         file = stored.file(task)
         for component in file.components:
@@ -33,7 +33,7 @@ def masks_of(stored: StoredTasks) -> dict[str, Mask]:
     return {stored.sequence[0]: ones, **masks}
 
 
-def zeros(masks: dict[str, Mask]) -> list[dict[str, object]]:
+def zeros(masks: dict[str, MaskBits]) -> list[dict[str, object]]:
     """Return the share of zeros of each learned mask: task, layer, weights, zeros.
 
     There is one row per layer, in the order of the network, and one for the layer ``all``. The base has no rows.
@@ -45,7 +45,7 @@ def zeros(masks: dict[str, Mask]) -> list[dict[str, object]]:
     return rows
 
 
-def similarity(masks: dict[str, Mask]) -> list[dict[str, object]]:
+def similarity(masks: dict[str, MaskBits]) -> list[dict[str, object]]:
     """Return one row per pair of tasks: task, other, similarity, independent.
 
     ``similarity`` is the share of positions at which both masks have the same bit. ``independent`` is its expected
@@ -66,6 +66,6 @@ def similarity(masks: dict[str, Mask]) -> list[dict[str, object]]:
     return rows
 
 
-def flat(mask: Mask) -> NDArray[np.bool_]:
+def flat(mask: MaskBits) -> NDArray[np.bool_]:
     """Return all bits of a mask in the order of the network."""
     return np.concatenate(list(mask.values()))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from palimpsest.methods.adapter_settings import AdapterSettings
 from palimpsest.methods.base import ParameterGroup, Start
 from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, modules_group
 from palimpsest.networks.trunk import Layer, trunk_layers
@@ -57,6 +58,7 @@ class LowRank(LayerWeight):
 class Adapter(Reparametrised):
     """Adapters parallel to the base's 3×3 convolutions."""
 
+    settings: AdapterSettings
     component = "adapter"
 
     @property

@@ -63,9 +63,7 @@ State = Mapping[str, Tensor]
 
 
 MASK = "mask"
-"""Name of the component that holds masks over the base's weights; see `Component.mask_bits`."""
-MASK_ENTRIES = ("mask", "taken")
-"""Last parts of the names of tensors that hold one bit per weight of a layer."""
+"""Name of the component with masks over the base's weights, and of each layer's packed bits within it."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class Component:
     def mask_bits(self) -> State:
         """Packed mask by layer, one bit per weight; empty for a component without masks."""
         split = {name: name.rpartition(".") for name in self.tensors}
-        return {layer: self.tensors[name] for name, (layer, _, key) in split.items() if key in MASK_ENTRIES}
+        return {layer: self.tensors[name] for name, (layer, _, key) in split.items() if key == MASK}
 
 
 @dataclass(frozen=True)
@@ -133,6 +131,9 @@ class ParameterGroup:
 
 class Method(ABC):
     """Method of learning one more task; it holds the state of at most one training."""
+
+    settings: Any
+    """Settings of the method; each class with settings names their class."""
 
     def __init__(self, settings: Any = None) -> None:
         self.settings = settings

@@ -13,11 +13,14 @@ from dataclasses import replace
 from torch import nn
 
 from palimpsest.methods.base import Component, Method, ParameterGroup, Start, task_components, task_group
+from palimpsest.methods.batchnorm_settings import BatchnormSettings
 from palimpsest.networks.trunk import freeze
 
 
 class Batchnorm(Method):
     """BatchNorm and head only."""
+
+    settings: BatchnormSettings
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
         """Train BatchNorm and head."""

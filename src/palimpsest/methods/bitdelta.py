@@ -85,19 +85,20 @@ class QuantisedDelta(LayerWeight):
         """Return the scales, the signs of nonzero directions and, with a threshold, the positions of these."""
         directions = self.directions()
         nonzero = directions != 0
-        ternary = {"taken": pack(nonzero)} if self.settings.threshold else {}
+        ternary = {"mask": pack(nonzero)} if self.settings.threshold else {}
         return {"sign": pack(directions[nonzero] > 0), "scale": self.scale.detach(), **ternary}
 
 
 class BitDelta(Reparametrised):
     """Base weights plus a sign per weight times a scale per channel."""
 
+    settings: BitDeltaSettings
     component = "delta"
 
     @property
     def entries(self) -> tuple[str, ...]:  # type: ignore[override]
         """Names of the signs, the scales and, with a threshold, the positions of nonzero directions."""
-        return ("sign", "scale", "taken") if self.settings.threshold else ("sign", "scale")
+        return ("sign", "scale", "mask") if self.settings.threshold else ("sign", "scale")
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
         """Return a parametrization with δ = 0."""
@@ -120,7 +121,7 @@ class BitDelta(Reparametrised):
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """Return the base's weight plus the stored change."""
         all_weights = torch.ones_like(base, dtype=torch.bool)
-        nonzero = unpack(stored["taken"], base.shape) if self.settings.threshold else all_weights
+        nonzero = unpack(stored["mask"], base.shape) if self.settings.threshold else all_weights
         signs = torch.where(unpack(stored["sign"], torch.Size([int(nonzero.sum())])), 1.0, -1.0)
         directions = torch.zeros_like(base).masked_scatter(nonzero, signs)
         return base + stored["scale"] * directions

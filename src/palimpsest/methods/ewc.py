@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.methods.base import Component, ParameterGroup, Start
+from palimpsest.methods.ewc_settings import EwcSettings
 from palimpsest.methods.fine_tune import FineTune
 from palimpsest.networks.trunk import normalisation_layers, tensor_name, trunk_modules
 from palimpsest.tasks.base import Batch
@@ -27,6 +28,8 @@ FISHER = "fisher"
 
 class Ewc(FineTune):
     """`fine-tune` with a quadratic penalty."""
+
+    settings: EwcSettings
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
         """Train all parameters; on the base task none, because the base network has learned it already."""

@@ -13,11 +13,14 @@ from dataclasses import replace
 from torch import nn
 
 from palimpsest.methods.base import Component, Method, ParameterGroup, Start, all_groups, task_components
+from palimpsest.methods.fine_tune_settings import FineTuneSettings
 from palimpsest.networks.trunk import trunk_state
 
 
 class FineTune(Method):
     """Training of all weights, which all tasks share, from the previous task."""
+
+    settings: FineTuneSettings
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
         """Train all parameters."""

@@ -24,12 +24,15 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from palimpsest.methods.base import ParameterGroup, Start
 from palimpsest.methods.fine_tune import FineTune
+from palimpsest.methods.lwf_settings import LwfSettings
 from palimpsest.networks.trunk import normalisation_layers
 from palimpsest.tasks.base import Batch, Task
 
 
 class Lwf(FineTune):
     """`fine-tune` with a penalty on changed predictions of earlier tasks."""
+
+    settings: LwfSettings
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
         """Train all parameters, and copy the network as the teacher."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from palimpsest.errors import StorageError
-from palimpsest.methods.masks_settings import MaskSettings
+from palimpsest.methods.masks_settings import MaskSettings, ScoreSettings
 from palimpsest.methods.reparametrised import LayerWeight
 
 SURROGATES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -49,21 +49,39 @@ class _Masked(torch.autograd.Function):
         return None, gradient, None
 
 
-class BinaryMask(LayerWeight):
-    """weight → weight · [score > threshold], with trainable scores."""
+class Mask(LayerWeight):
+    """Mask of a layer's weight that a trainable score per weight decides."""
 
+    settings: ScoreSettings
     mean: Tensor
     """Mean of the scores over the averaged steps."""
     averaged_steps: Tensor
     """Number of averaged steps."""
 
-    def __init__(self, score: Tensor, settings: MaskSettings) -> None:
+    def __init__(self, score: Tensor, settings: ScoreSettings) -> None:
         super().__init__()
         self.score = nn.Parameter(score)
         self.settings = settings
         if settings.averaged:  # buffers, so that checkpoints contain them
             self.register_buffer("mean", torch.zeros_like(score))
             self.register_buffer("averaged_steps", torch.zeros((), device=score.device))
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Add the current scores to their mean."""
+        self.averaged_steps += 1
+        self.mean += (self.score - self.mean) / self.averaged_steps
+
+    @torch.no_grad()
+    def apply_average(self) -> None:
+        """Replace the scores by their mean."""
+        self.score.copy_(self.mean)
+
+
+class BinaryMask(Mask):
+    """weight → weight · [score > threshold]."""
+
+    settings: MaskSettings
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the masked weight."""
@@ -79,19 +97,8 @@ class BinaryMask(LayerWeight):
         """Return the packed mask."""
         return {"mask": pack(self.bits)}
 
-    @torch.no_grad()
-    def update_average(self) -> None:
-        """Add the current scores to their mean."""
-        self.averaged_steps += 1
-        self.mean += (self.score - self.mean) / self.averaged_steps
 
-    @torch.no_grad()
-    def apply_average(self) -> None:
-        """Replace the scores by their mean."""
-        self.score.copy_(self.mean)
-
-
-def initial_scores(weight: Tensor, settings: MaskSettings) -> Tensor:
+def initial_scores(weight: Tensor, settings: ScoreSettings) -> Tensor:
     """Return the initial scores of a mask of ones, in the shape of the weight.
 
     They are constant (original), or their distance from the threshold is proportional to the weight's magnitude.

@@ -32,23 +32,23 @@ class Modulation(LayerWeight):
         super().__init__()
         deviation, mean = kernel_moments(weight)
         self.register_buffer("shapes", standardised(weight), persistent=False)
-        self.size = nn.Parameter(deviation)
+        self.std = nn.Parameter(deviation)
         self.mean = nn.Parameter(mean)
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the modulated kernels, in the same shape."""
-        return modulated(self.shapes, self.size, self.mean)
+        return modulated(self.shapes, self.std, self.mean)
 
     def stored(self) -> dict[str, Tensor]:
-        """Return standard deviation (``size``) and mean of each kernel, (a, b, 1, 1)."""
-        return {"size": self.size.detach(), "mean": self.mean.detach()}
+        """Return standard deviation (``std``) and mean of each kernel, (a, b, 1, 1)."""
+        return {"std": self.std.detach(), "mean": self.mean.detach()}
 
 
 class FilterModulation(Reparametrised):
     """Base kernels with standard deviation and mean per task."""
 
     component = "modulation"
-    entries = ("size", "mean")
+    entries = ("std", "mean")
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
         """Return a parametrization with the moments of the base's kernels."""
@@ -60,7 +60,7 @@ class FilterModulation(Reparametrised):
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """Return the modulated kernels."""
-        return modulated(standardised(base), stored["size"], stored["mean"])
+        return modulated(standardised(base), stored["std"], stored["mean"])
 
 
 def kernel_moments(weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,10 +71,10 @@ def kernel_moments(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def standardised(weight: Tensor) -> Tensor:
     """Return the kernels at mean 0 and standard deviation 1."""
-    size, mean = kernel_moments(weight)
-    return (weight - mean) / size
+    std, mean = kernel_moments(weight)
+    return (weight - mean) / std
 
 
-def modulated(shapes: Tensor, size: Tensor, mean: Tensor) -> Tensor:
-    """Return kernels at a size and mean; one function for training and loading, so that bits are equal."""
-    return shapes * size + mean
+def modulated(shapes: Tensor, std: Tensor, mean: Tensor) -> Tensor:
+    """Return kernels with these moments; one function for training and loading, so that bits are equal."""
+    return shapes * std + mean

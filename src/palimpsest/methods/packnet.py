@@ -31,6 +31,7 @@ from palimpsest.methods.base import (
     task_group,
 )
 from palimpsest.methods.masks import pack, unpack
+from palimpsest.methods.packnet_settings import PackNetSettings
 from palimpsest.methods.reparametrised import LayerWeight, original_weight, parametrization_of
 from palimpsest.networks.trunk import Layer, enable_gradients, freeze, trunk_layers, trunk_parameters, trunk_state
 
@@ -79,6 +80,8 @@ class PackedWeight(LayerWeight):
 
 class PackNet(Method):
     """Pruning after part of the training; kept weights stay frozen, pruned weights are free for the next task."""
+
+    settings: PackNetSettings
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
         """Train free weights, normalisation and head.

@@ -15,20 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.methods.base import MASK, ParameterGroup, Start
-from palimpsest.methods.masks import BinaryMask, initial_scores, unpack, write_masked
+from palimpsest.methods.masks import BinaryMask, Mask, initial_scores, unpack, write_masked
+from palimpsest.methods.masks_settings import MaskSettings, ScoreSettings
 from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, parametrization_of
 from palimpsest.networks.trunk import Layer
 
 
-class Piggyback(Reparametrised):
-    """Binary masks over the base's frozen weights."""
+class MaskMethod(Reparametrised):
+    """Masks over the base's frozen weights, with a trained score per weight."""
 
+    settings: ScoreSettings
     component = MASK
-    entries: tuple[str, ...] = ("mask",)
-
-    def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
-        """Return a mask of ones."""
-        return BinaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
         """Return the scores, with their own learning rate."""
@@ -57,12 +54,23 @@ class Piggyback(Reparametrised):
             if progress >= end and mask.averaged_steps:  # the learning rate is zero from here on
                 mask.apply_average()
 
-    def masks(self, network: nn.Module) -> Iterator[BinaryMask]:
+    def masks(self, network: nn.Module) -> Iterator[Mask]:
         """Yield the masks that a network trains."""
         for _, layer in self.layers(network):
             mask = parametrization_of(layer)
-            assert isinstance(mask, BinaryMask)
+            assert isinstance(mask, Mask)
             yield mask
+
+
+class Piggyback(MaskMethod):
+    """Binary masks over the base's frozen weights."""
+
+    settings: MaskSettings
+    entries: tuple[str, ...] = ("mask",)
+
+    def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
+        """Return a mask of ones."""
+        return BinaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """Return the masked base weight."""

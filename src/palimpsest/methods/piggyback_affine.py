@@ -53,6 +53,7 @@ class AffineMask(BinaryMask):
 class PiggybackAffine(Piggyback):
     """Masks with three scalars per layer."""
 
+    settings: AffineMaskSettings
     entries = ("mask", "scalars")
     write = Reparametrised.write
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.methods.base import Component, ParameterGroup, Start, load_into
+from palimpsest.methods.piggyback_gan_settings import PiggybackGanSettings
 from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, modules_group, split_entry
 from palimpsest.networks.trunk import Layer, normalisation_state, output_channels, trunk_state
 
@@ -49,6 +50,7 @@ class MixedFilters(LayerWeight):
 class PiggybackGan(Reparametrised):
     """Filters as combinations of earlier filters."""
 
+    settings: PiggybackGanSettings
     component = "filters"
     entries = ("coefficients", BANK)
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from palimpsest.methods.base import Start
-from palimpsest.methods.masks import BinaryMask, initial_scores, pack, unpack
-from palimpsest.methods.piggyback import Piggyback
-from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised
+from palimpsest.methods.masks import Mask, initial_scores, pack, unpack
+from palimpsest.methods.piggyback import MaskMethod
+from palimpsest.methods.reparametrised import LayerTensors, LayerWeight
 from palimpsest.networks.trunk import Layer
 
 
@@ -34,8 +34,8 @@ class _Signed(torch.autograd.Function):
         return None, gradient * weight, None
 
 
-class TernaryMask(BinaryMask):
-    """weight → weight, 0 or −weight, with trainable scores."""
+class TernaryMask(Mask):
+    """weight → weight, 0 or −weight."""
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the masked weight."""
@@ -45,14 +45,13 @@ class TernaryMask(BinaryMask):
     def stored(self) -> dict[str, Tensor]:
         """Return two packed bits per weight: used, and negated."""
         score, threshold = self.score.detach(), self.settings.threshold
-        return {"taken": pack(score.abs() > threshold), "turned": pack(score < -threshold)}
+        return {"mask": pack(score.abs() > threshold), "negated": pack(score < -threshold)}
 
 
-class PiggybackTernary(Piggyback):
+class PiggybackTernary(MaskMethod):
     """Ternary masks over the base's frozen weights."""
 
-    entries = ("taken", "turned")
-    write = Reparametrised.write
+    entries = ("mask", "negated")
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
         """Return a mask of ones."""
