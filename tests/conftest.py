@@ -224,10 +224,10 @@ class Study:
         first, *others = self.settings.sequence
         entry = METHODS[method]
         if not entry.together and not self.stored(method).task_files.base.exists():
-            if entry.base in BASES:
-                self.learn(entry.base, first)
+            if entry.base_training in BASES:
+                self.learn(entry.base_training, first)
             else:
-                self.learn_all(entry.base)
+                self.learn_all(entry.base_training)
         tasks = [first] if entry.together else self.settings.sequence if entry.learns_base_task else others
         for task in tasks:
             if task == until:

@@ -39,14 +39,14 @@ def study(new_study: Any) -> Study:
 
 
 def test_a_stored_task_leads_back_to_settings_and_run(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    stored = study.stored("piggyback").file("halves")
+    stored = study.stored("piggyback").open("halves")
     runs = {(study.settings.preset, stored.sha256): "r"}
     monkeypatch.setattr(tracking, "run_of", lambda *of: runs.get(of))
     Path("mlflow.db").touch()
     found = inspect(stored.path)
     assert (found["seed"], found["method"], found["task"]) == (0, "piggyback", "halves")
     assert found["settings"]["network"]["width"] == 2
-    assert found["base_network_sha256"] == study.stored("piggyback").file("shapes").sha256
+    assert found["base_network_sha256"] == study.stored("piggyback").open("shapes").sha256
     assert (found["commit"], found["data_sha256"]) == ("c0ffee", "da7a")
     assert found["mlflow_run"] == "r"
     assert inspect(study.stored("piggyback").path("colour"))["mlflow_run"] == MISSING
@@ -71,7 +71,7 @@ def test_an_empty_database_is_not_written_to(study: Study) -> None:
 
 
 def test_what_is_not_recorded_is_said_to_be_missing(study: Study) -> None:
-    stored = study.stored("piggyback").file("colour")
+    stored = study.stored("piggyback").open("colour")
     unknown = replace(stored.provenance, commit="", data_sha256="")  # as outside a repository of git
     save_task(stored.path, stored.components, unknown)
     found = inspect(stored.path)
@@ -207,7 +207,7 @@ def test_what_every_method_stores_is_told_part_by_part(new_study: Callable[..., 
                     module.score.view(-1)[0] = 0
 
     study.store_untrained(method, "shapes" if METHODS[method].together else "halves", close_one)
-    stored = study.stored(method).file("halves")
+    stored = study.stored(method).open("halves")
     told = inspect(stored.path)["components"]
     assert list(told) == [part.name for part in stored.components]
     assert sum(part["tensors"] for part in told.values()) == sum(len(part.tensors) for part in stored.components)

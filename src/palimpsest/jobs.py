@@ -43,7 +43,7 @@ class PreparationJob(SettingsGroup):
     """Smallest and largest valid value, in the unit; others are ignored."""
 
 
-class TaskTraining(SettingsGroup):
+class TaskJob(SettingsGroup):
     """One task of a training."""
 
     name: str
@@ -66,7 +66,7 @@ class TrainingJob(SettingsGroup):
     """Settings of the base network, if this training makes it."""
     training: TrainingSettings
     """Settings of the training, with the overrides of the first task."""
-    tasks: tuple[TaskTraining, ...]
+    tasks: tuple[TaskJob, ...]
 
     @property
     def task_names(self) -> list[str]:
@@ -154,13 +154,13 @@ def _of_training(overrides: dict[str, float]) -> dict[str, float]:
     return {key: value for key, value in overrides.items() if key in TrainingSettings.model_fields}
 
 
-def _task_training(settings: Settings, method: str, name: str, overrides: dict[str, float]) -> TaskTraining:
+def _task_training(settings: Settings, method: str, name: str, overrides: dict[str, float]) -> TaskJob:
     task_settings: TaskSettings = settings.tasks[name]
     if method == AUTOENCODER:
         task_settings = ReconstructionSettings(kind="reconstruction", data=task_settings.data)
     training = settings.training.model_copy(update=_of_training(overrides))
     crops = {key: value for key, value in overrides.items() if key in CropSettings.model_fields}
-    return TaskTraining(
+    return TaskJob(
         name=name,
         settings=without_training(task_settings),
         pictures=settings.pictures.crops.model_copy(update=crops),

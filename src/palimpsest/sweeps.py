@@ -100,7 +100,7 @@ def vary(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str) ->
 def shared_base(method: str) -> str:
     """Return the entry of `BASES` that a method builds on, directly or through another method."""
     while method not in BASES:
-        method = METHODS[method].base
+        method = METHODS[method].base_training
     return method
 
 

@@ -28,11 +28,11 @@ class TaskFiles:
     @property
     def base(self) -> Path:
         """File of the base network."""
-        return self.layout.stored(self.seed, self.entry.base, self.sequence[0])
+        return self.layout.stored(self.seed, self.entry.base_training, self.sequence[0])
 
     def base_files(self) -> list[Path]:
         """Return all files of the base network, which may itself extend another base."""
-        base_method = replace(self, method=self.entry.base)
+        base_method = replace(self, method=self.entry.base_training)
         return [*(base_method.base_files() if base_method.entry.adds_to_base else []), self.base]
 
     def path(self, task: str) -> Path:

@@ -271,7 +271,7 @@ def complete_runs(
     for task in [last_task] if entry.together else dict.fromkeys(cell.after for cell in cells):
         learned = cells[0].after if entry.together else task  # a joint training has the first task's name
         run_id = find_run(client, training_tags(layout.scope, seed, method, learned)) or find_run(
-            client, training_tags(layout.scope_of(entry.base), seed, entry.base, learned)
+            client, training_tags(layout.scope_of(entry.base_training), seed, entry.base_training, learned)
         )
         if run_id is None:
             continue

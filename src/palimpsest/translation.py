@@ -145,7 +145,7 @@ def load(settings: Settings, seed: int, method: str, name: str) -> Translator:
     for path in [stored.path(name), *([stored.task_files.base] if METHODS[method].adds_to_base else [])]:
         if not path.exists():
             raise StorageError(f"{path}: not trained yet; make it with: {command(settings, seed, method, path)}")
-    opened = stored.file(name)
+    opened = stored.open(name)
     task, network = opened.task(), opened.load().build()
     device = device_for(settings.training.accelerator)
     return Translator(

@@ -135,11 +135,11 @@ def test_what_all_tasks_share_is_added_by_none(new_study: Callable[..., Study]) 
     study = new_study()
     table(study, "fine-tune")
     for task in study.settings.sequence[1:]:
-        file = study.stored("fine-tune").file(task)
+        file = study.stored("fine-tune").open(task)
         fisher = Component("fisher", {"fisher": torch.zeros(100)}, shared=True, needed_to="learn")
         save_task(file.path, [*file.components, fisher], file.provenance)
     files = [study.stored("fine-tune").path(task).stat().st_size for task in study.settings.sequence]
-    (network,) = (c for c in study.stored("fine-tune").file("shapes").components if c.name == "network")
+    (network,) = (c for c in study.stored("fine-tune").open("shapes").components if c.name == "network")
     once = sum(tensor.nbytes for tensor in network.tensors.values())
     assert growth(study, "fine-tune") == {
         "run": [files[0], sum(files[:2]) - once - 400, sum(files) - 2 * once - 800],

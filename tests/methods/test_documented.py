@@ -45,7 +45,7 @@ def test_the_method_of_the_documents_learns_and_does_not_forget(
         monkeypatch.setitem(METHODS, name, entered)
     study = new_study(methods=["gain"])
     study.learn_all("gain")
-    gains = study.stored("gain").file("colour").tensors()
+    gains = study.stored("gain").open("colour").tensors()
     gain = gains["encoder.stages.0.0.gain"]
     assert gain.shape == (2, 3, 1, 1)
     assert gain.std(dim=1).min() > 0  # what a filter's kernels have in common BatchNorm takes out again

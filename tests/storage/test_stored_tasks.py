@@ -43,7 +43,7 @@ def test_recalling_changes_no_file_and_no_tensor_of_the_base(stored_study: NewSt
     study = stored_study(method)
     stored = study.stored(method)
     files = {path: path.read_bytes() for path in Path().rglob("*.safetensors")}
-    base = stored.file("shapes")
+    base = stored.open("shapes")
     for name in study.settings.sequence:
         network = stored.network(name)
         with torch.no_grad():
@@ -83,7 +83,7 @@ def test_fine_tune_runs_an_earlier_task_on_the_later_weights_with_its_own_batchn
     study = stored_study("fine-tune")
     stored = study.stored("fine-tune")
     found = stored.network("shapes", after="colour").state_dict()
-    own, later = stored.file("shapes").tensors(), stored.file("colour").tensors()
+    own, later = stored.open("shapes").tensors(), stored.open("colour").tensors()
     shared = {name for name in found if ".up." in name or (found[name].ndim == 4 and "head" not in name)}
     assert len(shared) == 22
     for name in found:
@@ -184,6 +184,6 @@ def test_a_file_that_was_written_anew_is_read_anew(new_study: NewStudy) -> None:
     study = new_study()
     study.store_untrained(BASE, "shapes", moved(1))
     stored = study.stored("scratch")
-    before = stored.file("shapes").sha256
+    before = stored.open("shapes").sha256
     study.store_untrained(BASE, "shapes", moved(2))
-    assert stored.file("shapes").sha256 == load_task(stored.path("shapes")).sha256 != before
+    assert stored.open("shapes").sha256 == load_task(stored.path("shapes")).sha256 != before

@@ -159,7 +159,7 @@ def test_a_stored_task_says_where_it_comes_from(trained: Study) -> None:
     assert base.provenance.network_sha256 is None
     assert (base.provenance.method, base.provenance.task, base.provenance.seed) == (BASE, "shapes", 0)
     for method in METHODS:
-        provenance = trained.stored(method).file("colour").provenance
+        provenance = trained.stored(method).open("colour").provenance
         assert (provenance.preset, provenance.method, provenance.task) == (
             trained.settings.preset,
             method,
@@ -168,7 +168,7 @@ def test_a_stored_task_says_where_it_comes_from(trained: Study) -> None:
         assert provenance.settings == training_job(trained.settings, 0, method, "colour").model_dump(mode="json")
         below = load_task(trained.stored(method).task_files.base)
         assert provenance.network_sha256 == (below.sha256 if METHODS[method].adds_to_base else None)
-        assert (below.sha256 == base.sha256) == (METHODS[method].base == BASE)
+        assert (below.sha256 == base.sha256) == (METHODS[method].base_training == BASE)
 
 
 @pytest.mark.slow
@@ -241,7 +241,7 @@ def test_a_method_starts_from_where_the_table_says_with_a_fresh_head(
 
 @pytest.mark.slow
 def test_scratch_starts_from_random_weights_that_the_seed_decides(trained: Study) -> None:
-    base = trained.stored("scratch").file("shapes").tensors()
+    base = trained.stored("scratch").open("shapes").tensors()
     torch.manual_seed(1)
     one = started(trained, "scratch", "colour")
     torch.manual_seed(1)

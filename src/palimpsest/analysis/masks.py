@@ -18,7 +18,7 @@ def masks_of(stored: StoredTasks) -> dict[str, MaskBits]:
     """Return the masks of all tasks with one, and a mask of ones for the base task; empty without masks."""
     masks: dict[str, MaskBits] = {}
     for task in stored.sequence[1:]:
-        file = stored.file(task)
+        file = stored.open(task)
         for component in file.components:
             if component.name == MASK:
                 bits = component.mask_bits

@@ -21,9 +21,9 @@ def size_rows(stored: StoredTasks) -> list[dict[str, object]]:
             file = open_task(path)
             rows += file_rows(file.provenance.method, file, set())
     last_task = stored.sequence[-1]
-    shared = {component.name for component in stored.file(last_task).components if component.shared}
+    shared = {component.name for component in stored.open(last_task).components if component.shared}
     for task in stored.sequence:
-        rows += file_rows(task, stored.file(task), shared if task != last_task else set())
+        rows += file_rows(task, stored.open(task), shared if task != last_task else set())
     return rows
 
 

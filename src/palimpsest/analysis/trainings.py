@@ -9,7 +9,7 @@ def diagnostic_rows(stored: StoredTasks) -> list[dict[str, object]]:
     return [
         {"task": task, "name": name, "value": value}
         for task in stored.sequence
-        for name, value in stored.file(task).provenance.diagnostics.items()
+        for name, value in stored.open(task).provenance.diagnostics.items()
     ]
 
 
@@ -25,6 +25,6 @@ def cost_rows(stored: StoredTasks) -> list[dict[str, object]]:
         source = stored.base if stored.is_base(task) else stored
         first = source.task_files.trained_with(task)[0]
         cost = load_cost(stored.layout.cost(stored.seed, source.method, first))
-        if cost is not None and cost.sha256 == stored.file(first).sha256:
+        if cost is not None and cost.sha256 == stored.open(first).sha256:
             rows.append({"task": task, "seconds": cost.seconds, "peak_memory": cost.peak_memory})
     return rows

@@ -66,7 +66,7 @@ def verification_rows(
         verdict = compare(
             stored.prediction_record(cell.task),
             cell.measurement.checksum,
-            file_sha256=stored.file(cell.task).sha256,
+            file_sha256=stored.open(cell.task).sha256,
             data_sha256=data_sha256[cell.task],
             conditions=conditions,
         )

@@ -37,30 +37,30 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "coco": Format(
-        "palimpsest.data.coco:CocoFolder",
-        ("labels",),
-        "palimpsest.data.public_settings:PublicDatasetSettings",
-        "palimpsest.data.public_checks:CocoChecks",
-        "palimpsest.data.generated:generate_coco",
+        reader="palimpsest.data.coco:CocoFolder",
+        targets=("labels",),
+        settings="palimpsest.data.public_settings:PublicDatasetSettings",
+        checks="palimpsest.data.public_checks:CocoChecks",
+        generator="palimpsest.data.generated:generate_coco",
     ),
     "voc": Format(
-        "palimpsest.data.voc:VocFolder",
-        ("labels",),
-        "palimpsest.data.public_settings:PublicDatasetSettings",
-        "palimpsest.data.public_checks:VocChecks",
-        "palimpsest.data.generated:generate_voc",
+        reader="palimpsest.data.voc:VocFolder",
+        targets=("labels",),
+        settings="palimpsest.data.public_settings:PublicDatasetSettings",
+        checks="palimpsest.data.public_checks:VocChecks",
+        generator="palimpsest.data.generated:generate_voc",
     ),
     "paired": Format(
-        "palimpsest.data.paired:PairedFolder",
-        ("picture", "values"),
-        "palimpsest.data.paired_settings:PairedDatasetSettings",
-        "palimpsest.data.pair_folders:PairChecks",
+        reader="palimpsest.data.paired:PairedFolder",
+        targets=("picture", "values"),
+        settings="palimpsest.data.paired_settings:PairedDatasetSettings",
+        checks="palimpsest.data.pair_folders:PairChecks",
     ),
     "table": Format(
-        "palimpsest.data.table:TableFolder",
-        ("labels", "picture", "values"),
-        "palimpsest.data.table_settings:TableDatasetSettings",
-        "palimpsest.data.table:TableChecks",
+        reader="palimpsest.data.table:TableFolder",
+        targets=("labels", "picture", "values"),
+        settings="palimpsest.data.table_settings:TableDatasetSettings",
+        checks="palimpsest.data.table:TableChecks",
     ),
 }
 

@@ -40,7 +40,7 @@ class Entry:
     """True if one training learns all tasks."""
     settings: str = ""
     """``module:class`` of the settings; the module imports no PyTorch. Empty for a method without settings."""
-    base: str = BASE
+    base_training: str = BASE
     """Training or method whose stored base task is the base network."""
     network: Mapping[str, Any] | None = None
     """Settings of the method's own network, with its name; None for the network of the user's choice."""
@@ -139,7 +139,7 @@ METHODS: dict[str, Entry] = {
         starts_from="base",
         adds_to_base=True,
         learns_base_task=True,
-        base=AUTOENCODER,
+        base_training=AUTOENCODER,
         network={"name": "resblock", "blocks": 6},
         can_chain=True,
     ),
@@ -148,7 +148,7 @@ METHODS: dict[str, Entry] = {
         starts_from="base",
         adds_to_base=True,
         learns_base_task=True,
-        base=AUTOENCODER,
+        base_training=AUTOENCODER,
         network={"name": "resblock", "blocks": 9},
         can_chain=True,
     ),
@@ -157,7 +157,7 @@ METHODS: dict[str, Entry] = {
         starts_from="base",
         settings="palimpsest.methods.masks_settings:MaskSettings",
         adds_to_base=True,
-        base="resblock6",
+        base_training="resblock6",
         network={"name": "resblock", "blocks": 6},
         can_blend=True,
         can_chain=True,

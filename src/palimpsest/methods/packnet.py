@@ -7,7 +7,7 @@ the number of the task that owns it. Forgets: nothing, because owned weights and
 tasks stay frozen; but free weights run out. Biases and bare parameters of the trunk, such as a layer scale, train
 with the first task and are frozen after it. Source: Mallya and Lazebnik, PackNet, CVPR 2018.
 Deliberately different: the first task starts from the base network that all methods share, and prunes it; BatchNorm
-belongs to each task (original_weight: frozen after the first).
+belongs to each task (original: frozen after the first).
 """
 
 import math

@@ -110,7 +110,7 @@ class StoredTask(TaskFile):
         """Build the method of the training, with the settings of that training."""
         return build_method(self.provenance.method, self.trained_with.method_settings)
 
-    def base(self) -> "StoredTask | None":
+    def open_base(self) -> "StoredTask | None":
         """Open the base network's file; return None for a task that needs no base network.
 
         Raises:
@@ -127,7 +127,7 @@ class StoredTask(TaskFile):
 
     def trunk(self) -> dict[str, Tensor]:
         """Return the tensors that other tasks start from: those of this file and of its base, without the head."""
-        base = self.base()
+        base = self.open_base()
         base_tensors = base.trunk() if base else {}
         return {**base_tensors, **{name: t for name, t in self.tensors().items() if not name.startswith("head.")}}
 
@@ -140,7 +140,7 @@ class StoredTask(TaskFile):
         Raises:
             StorageError: the files are of different networks.
         """
-        latest, base = latest or self, self.base()
+        latest, base = latest or self, self.open_base()
         for file in [latest, *([base] if base else [])]:
             if not file.network.fits(self.network):
                 raise unusable(file.path, f"expected the network {self.network!r}, found {file.network!r}")

@@ -32,7 +32,7 @@ class StoredTasks:
     @property
     def base(self) -> "StoredTasks":
         """Stored tasks of the base network's training."""
-        return replace(self, method=self.task_files.entry.base)
+        return replace(self, method=self.task_files.entry.base_training)
 
     @classmethod
     def of(cls, settings: Settings, seed: int, method: str) -> "StoredTasks":
@@ -47,14 +47,14 @@ class StoredTasks:
         """Return whether the base network's file serves as the file of a task."""
         return task == self.sequence[0] and not self.task_files.entry.learns_base_task
 
-    def file(self, task: str) -> StoredTask:
+    def open(self, task: str) -> StoredTask:
         """Open the file of a task and check its base network.
 
         Raises:
             StorageError: the file is missing or damaged, contains another task, or needs another base network.
         """
         if self.is_base(task):
-            return self.base.file(task)
+            return self.base.open(task)
         path = self.path(task)
         stored = open_task(path)
         header = stored.provenance
@@ -62,7 +62,7 @@ class StoredTasks:
         actual = f"{header.method}/{header.task} of seed {header.seed}"
         if actual != expected:
             raise unusable(path, f"expected {expected}, found {actual}")
-        stored.base()
+        stored.open_base()
         return stored
 
     def prediction_record(self, task: str) -> PredictionRecord:
@@ -81,7 +81,7 @@ class StoredTasks:
 
     def trunk(self) -> dict[str, Tensor]:
         """Return the tensors of the base task's network that later tasks start from."""
-        return self.file(self.sequence[0]).trunk()
+        return self.open(self.sequence[0]).trunk()
 
     def network(self, task: str, after: str | None = None) -> Network:
         """Build the network for ``task`` as of the training on ``after`` (by default ``task``)."""
@@ -93,4 +93,4 @@ class StoredTasks:
         Raises:
             StorageError: the files are of different networks.
         """
-        return self.file(task).load(self.file(after or task))
+        return self.open(task).load(self.open(after or task))

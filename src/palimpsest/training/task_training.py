@@ -15,7 +15,7 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import TrainingBatches
 from palimpsest.devices import measuring_conditions, precision_for
 from palimpsest.inference import Predictor
-from palimpsest.jobs import TaskTraining, TrainingJob
+from palimpsest.jobs import TaskJob, TrainingJob
 from palimpsest.methods import entry_of
 from palimpsest.methods.base import EarlierTask, Method, Start, load_into
 from palimpsest.networks import build_network
@@ -49,7 +49,7 @@ def learn(
     """
     first = job.tasks[0]
     before = stored.task_files.earlier_tasks(first.name)
-    task_data = [task_data_of(job, trained, prepared[trained.name]) for trained in job.tasks]
+    task_data = [task_data_of(job, task_job, prepared[task_job.name]) for task_job in job.tasks]
     tasks = [data.task for data in task_data]
     torch.manual_seed(seed_of(job, first.name))
     network = starting_network(job, stored, before, tasks[0])
@@ -72,9 +72,9 @@ def learn(
         tasks[0].to(fabric.device)
         method.after_training(network)
     if fabric.is_global_zero:
-        for trained, target in zip(job.tasks, targets, strict=True):
-            method.set_active_task(network, trained.name)
-            store_and_record(method, network, job, trained, stored, prepared[trained.name], target, fabric.device)
+        for task_job, target in zip(job.tasks, targets, strict=True):
+            method.set_active_task(network, task_job.name)
+            store_and_record(method, network, job, task_job, stored, prepared[task_job.name], target, fabric.device)
     fabric.barrier()
     return targets
 
@@ -83,21 +83,21 @@ def store_and_record(
     method: Method,
     network: nn.Module,
     job: TrainingJob,
-    trained: TaskTraining,
+    task_job: TaskJob,
     stored: StoredTasks,
     arrays: Prepared,
     target: Path,
     device: torch.device,
 ) -> None:
     """Measure a task right after its training, then write its file and its prediction record."""
-    measured = measure_trained(method, network, job, trained, arrays, device)
-    record_path = stored.layout.prediction_record(job.seed, job.method, trained.name)
+    measured = measure_trained(method, network, job, task_job, arrays, device)
+    record_path = stored.layout.prediction_record(job.seed, job.method, task_job.name)
     record_path.unlink(missing_ok=True)  # an older record must not remain beside the new task after a kill
-    origin = provenance(job, trained.name, stored, arrays, method.diagnostics(network))
+    origin = provenance(job, task_job.name, stored, arrays, method.diagnostics(network))
     sha256 = save_task(target, method.store(network), origin)
     record = PredictionRecord(
         method=job.method,
-        task=trained.name,
+        task=task_job.name,
         seed=job.seed,
         checksum=measured.checksum,
         images=measured.images,
@@ -114,7 +114,7 @@ def measure_trained(
     method: Method,
     network: nn.Module,
     job: TrainingJob,
-    trained: TaskTraining,
+    task_job: TaskJob,
     prepared: Prepared,
     device: torch.device,
 ) -> Measurement:
@@ -123,25 +123,27 @@ def measure_trained(
     The measurement uses a plain network, as after loading, because memory formats and parametrizations can change
     the last bits of a prediction.
     """
-    task = build_task(trained.name, trained.settings)
+    task = build_task(task_job.name, task_job.settings)
     plain = build_network(job.network, task.head_channels)
     load_into(plain, method.plain_state(network))
     measured = measure(Predictor(plain.to(device).eval(), task).predict, task, prepared, device, samples=0)
-    log.info("%s learned: %s", trained.name, headline(measured.metrics))
+    log.info("%s learned: %s", task_job.name, headline(measured.metrics))
     return measured
 
 
-def task_data_of(job: TrainingJob, trained: TaskTraining, prepared: Prepared) -> TaskData:
+def task_data_of(job: TrainingJob, task_job: TaskJob, prepared: Prepared) -> TaskData:
     """Return a task with its prepared data and number of steps."""
-    task = build_task(trained.name, trained.settings)
-    return TaskData(task, prepared, trained.pictures, trained.batch_size, trained.steps, seed_of(job, trained.name))
+    task = build_task(task_job.name, task_job.settings)
+    return TaskData(
+        task, prepared, task_job.pictures, task_job.batch_size, task_job.steps, seed_of(job, task_job.name)
+    )
 
 
 def provenance(
     job: TrainingJob, task: str, stored: StoredTasks, prepared: Prepared, diagnostics: Mapping[str, float]
 ) -> Provenance:
     """Return the header of one task's file."""
-    base = stored.base.file(stored.sequence[0]) if entry_of(job.method).adds_to_base else None
+    base = stored.base.open(stored.sequence[0]) if entry_of(job.method).adds_to_base else None
     folder = stored.layout.stored(job.seed, job.method, task).parent
     return Provenance(
         preset=stored.layout.scope,
@@ -173,7 +175,7 @@ def starting_network(job: TrainingJob, stored: StoredTasks, before: Sequence[str
             standardise(network)
         return network
     previous = starts_from == "previous" and before
-    start = stored.file(before[-1]) if previous else stored.base.file(stored.sequence[0])
+    start = stored.open(before[-1]) if previous else stored.base.open(stored.sequence[0])
     old = start.load().build()
     network = build_network(job.network, task.head_channels)
     keep_head = start.task_settings == job.tasks[0].settings
@@ -188,15 +190,15 @@ def earlier(job: TrainingJob, stored: StoredTasks, before: Sequence[str]) -> Ite
     """Yield the earlier tasks for a method that starts from the previous task, otherwise none."""
     if entry_of(job.method).starts_from == "previous":
         for name in before:
-            file = stored.file(name)
+            file = stored.open(name)
             yield EarlierTask(build_task(name, file.task_settings), file.components)
 
 
-def passes(job: TrainingJob, trained: TaskTraining, prepared: Prepared) -> Iterator[Batch]:
+def passes(job: TrainingJob, task_job: TaskJob, prepared: Prepared) -> Iterator[Batch]:
     """Yield the training batches of a task from the first step on."""
-    seed = seed_of(job, trained.name)
-    batches = TrainingBatches(prepared, trained.pictures, trained.batch_size, trained.steps, seed)
-    for step in range(trained.steps):
+    seed = seed_of(job, task_job.name)
+    batches = TrainingBatches(prepared, task_job.pictures, task_job.batch_size, task_job.steps, seed)
+    for step in range(task_job.steps):
         yield batches[step]
 
 
