@@ -44,7 +44,7 @@ def test_written_arrays_are_memory_mapped(tmp_path: Path) -> None:
         prepared.rows("test")
 
 
-def test_the_digest_of_all_arrays_is_that_of_the_file_of_digests(tmp_path: Path) -> None:
+def test_the_digest_of_arrays_is_that_of_info_json(tmp_path: Path) -> None:
     write(tmp_path / "task")
     file = tmp_path / "task" / "info.json"
     assert Prepared.open(tmp_path / "task").sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
@@ -81,7 +81,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
-def test_a_file_grows_although_its_length_needs_more_digits(tmp_path: Path) -> None:
+def test_a_file_grows_row_by_row(tmp_path: Path) -> None:
     with RowFile(tmp_path / "rows.npy", (1,)) as rows:
         for number in range(1234):
             rows.append(np.array([number % 256], np.uint8))
