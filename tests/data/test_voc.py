@@ -55,7 +55,7 @@ def test_labels_keep_background_and_border(tmp_path: Path) -> None:
     data = folder(tmp_path, indexed(MAP))
     assert read(data) == MAP.tolist()
     assert read(data, {"person": 1, "cat": 2}) == [[0, 0, 1, 255], [0, 2, 0, 0]]
-    assert read(data, {"person": 1, "cat": 2}, other=255) == [[0, 255, 1, 255], [0, 2, 255, 255]]
+    assert read(data, {"person": 1, "cat": 2}, other_label=255) == [[0, 255, 1, 255], [0, 2, 255, 255]]
 
 
 @pytest.mark.parametrize("kind", ["colours", "grey levels", "sorted palette", "sixteen bits"])
