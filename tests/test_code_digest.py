@@ -31,7 +31,7 @@ def in_the_repository(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(root))
 
 
-def test_sources_of_a_stage_are_its_file_and_all_direct_and_indirect_imports() -> None:
+def test_sources_of_a_stage_are_its_file_and_its_transitive_imports() -> None:
     files_of_stage = sources(["pipeline.train"])
     assert {
         "pipeline/train.py",

@@ -114,7 +114,7 @@ class Logit(nn.Module):
         return torch.logit(x)
 
 
-def test_a_second_stage_that_returns_its_input_leaves_the_first_tasks_picture() -> None:
+def test_an_identity_as_second_stage_returns_the_first_tasks_picture() -> None:
     first, second = residual(), Predictor(Logit(), SAME)
     composed = two_stage(first, second)(BATCH)
     assert (to_pixels(composed) == to_pixels(first.predict(BATCH))).all()
@@ -195,7 +195,7 @@ def test_a_blend_is_calibrated_on_the_given_pictures(masked: Any) -> None:
     assert batchnorm.momentum == UNet(2, 3).encoder.stages[0][1].momentum
 
 
-def test_blending_leaves_both_tasks_as_they_are(masked: Any) -> None:
+def test_blending_leaves_both_tasks_unchanged(masked: Any) -> None:
     _, _, predictors = masked
     before = [copy.deepcopy(predictor.network.state_dict()) for predictor in predictors]
     blend(*predictors, 0.5, [BATCH])

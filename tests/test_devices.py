@@ -25,7 +25,7 @@ def test_auto_is_bfloat16_if_the_processor_has_instructions_for_it(
 
 
 @pytest.mark.parametrize("supported", [True, False])
-def test_auto_is_the_precision_that_a_card_supports(monkeypatch: pytest.MonkeyPatch, supported: bool) -> None:
+def test_auto_depends_on_the_card(monkeypatch: pytest.MonkeyPatch, supported: bool) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
     assert precision_for(TrainingSettings()) == ("bf16-mixed" if supported else "32-true")

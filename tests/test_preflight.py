@@ -277,7 +277,7 @@ def test_tables_of_generated_and_fetched_data_are_complete(tmp_path: Path) -> No
         ({"accelerator": "cpu", "devices": 4}, 1, None),
     ],
 )
-def test_cards_that_the_machine_lacks_are_refused(
+def test_missing_cards_are_refused(
     resolved: Callable[..., Settings],
     monkeypatch: pytest.MonkeyPatch,
     training: Content,

@@ -141,7 +141,7 @@ def test_git_variables_of_another_repository_are_ignored(
     assert commit_of_code() == commit
 
 
-def test_a_repository_of_another_user_is_reported_with_the_command_of_git(
+def test_a_repository_of_another_user_gives_the_command_of_git(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     committed()

@@ -170,7 +170,7 @@ def test_an_interruption_is_one_line_on_how_to_resume(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.usefixtures("interrupted")
-def test_an_error_due_to_an_interruption_is_reported_as_one(
+def test_an_error_due_to_an_interruption_is_reported_as_interruption(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as ended:

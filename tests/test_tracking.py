@@ -140,7 +140,7 @@ def test_a_retry_continues_the_run_without_duplicate_points(client: Any, error: 
     assert points(client, recorded) == [(2, 1 / 2), (4, 1 / 4), (6, 1 / 6)]
 
 
-def test_a_run_that_kill_9_left_running_is_continued(client: Any) -> None:
+def test_a_run_still_running_after_kill_9_is_continued(client: Any) -> None:
     with pytest.raises(ValueError, match="gone"), training_run(TAGS, "key", {}) as run:
         run.epochs(EPOCHS[:1])
         raise ValueError("gone")
@@ -205,7 +205,7 @@ def test_a_file_that_cannot_be_read_is_named_and_not_kept(client: Any, tmp_path:
     assert not list((tmp_path / "mlruns").rglob("*.png*"))
 
 
-def test_runs_are_found_in_a_read_only_folder(client: Any) -> None:
+def test_runs_are_readable_in_a_read_only_folder(client: Any) -> None:
     tracking.LOCK.unlink(missing_ok=True)
     tracking.LOCK.mkdir()  # as in a folder in which it cannot be opened
     assert tracking.run_of("mini", "ab") is None
@@ -354,7 +354,7 @@ def test_measurements_are_added_once_to_the_runs_of_the_trainings(client: Any, t
     assert len(points(client, second, "bytes")) == 1
 
 
-def test_the_latest_run_with_these_tensors_is_found(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_latest_run_with_these_tensors_is_returned(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, sha256 in (("first", "ab"), ("second", "ab"), ("third", "cd")):
         with training_run(TAGS, key, {}) as run:
             run.tags({"sha256": sha256})

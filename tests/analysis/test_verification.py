@@ -98,10 +98,10 @@ def test_a_method_that_damages_the_network_in_memory_is_reported_as_changed(
 ) -> None:
     def forgetful(name: str, settings: Any) -> Method:
         built = build_method(name, settings)
-        recall = built.load_weights
+        load_weights = built.load_weights
 
         def load_and_damage(network: nn.Module, base: State, tensors: State) -> None:
-            recall(network, base, tensors)
+            load_weights(network, base, tensors)
             damage(network, base, tensors)
 
         monkeypatch.setattr(built, "load_weights", load_and_damage)
@@ -116,7 +116,7 @@ def test_a_method_that_damages_the_network_in_memory_is_reported_as_changed(
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["weights", "batchnorm", "head"])
 @pytest.mark.parametrize("method", METHODS)
-def test_an_earlier_file_that_a_later_training_overwrites_is_found(study: Study, method: str, part: str) -> None:
+def test_an_earlier_file_that_a_later_training_overwrites_is_changed(study: Study, method: str, part: str) -> None:
     path = study.stored(method).path("halves")
 
     def damaged(component: Component) -> Component:
@@ -135,7 +135,7 @@ def test_an_earlier_file_that_a_later_training_overwrites_is_found(study: Study,
 
 
 @pytest.mark.slow
-def test_a_file_overwritten_with_noise_is_found_in_every_cell(study: Study) -> None:
+def test_a_file_overwritten_with_noise_is_changed_in_every_cell(study: Study) -> None:
     generator = torch.Generator().manual_seed(0)
 
     def noise(component: Component) -> Component:
@@ -152,7 +152,9 @@ def test_a_file_overwritten_with_noise_is_found_in_every_cell(study: Study) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["packnet", "piggyback-gan", "joint"])
-def test_a_changed_shared_component_is_found_though_earlier_files_are_unchanged(study: Study, method: str) -> None:
+def test_a_changed_shared_component_is_reported_though_earlier_files_are_unchanged(
+    study: Study, method: str
+) -> None:
     def moved(component: Component) -> Component:
         if not component.shared or component.name == "owners":
             return component
@@ -176,7 +178,7 @@ def test_a_missing_shared_component_is_refused(study: Study, method: str) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_an_exchanged_base_network_is_found(study: Study, method: str) -> None:
+def test_an_exchanged_base_network_is_reported(study: Study, method: str) -> None:
     stored = study.stored(method)
 
     def exchanged(component: Component) -> Component:

@@ -84,7 +84,7 @@ def test_no_picture_is_overwritten() -> None:
     assert size("cat-2-colour.png") == (20, 30)
 
 
-def test_one_network_serves_all_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_network_is_loaded_once_for_all_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     loads = []
     build = LoadedTask.build
     monkeypatch.setattr(LoadedTask, "build", lambda self: loads.append(self.path) or build(self))

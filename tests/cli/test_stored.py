@@ -120,7 +120,7 @@ def test_training_settings_may_be_of_another_version(study: Path) -> None:
     assert cli.main(["translate", "--task", "classes", picture("one.png", 32, 32), "-o", "out"]) == 0
 
 
-def test_settings_of_another_version_give_the_command_that_trains_again(capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_of_another_version_give_a_training_command(capsys: pytest.CaptureFixture[str]) -> None:
     settings = resolve(read(Path("params.yaml")), {"preset": "other"})
     old = training_job(settings, 4, BASE, "classes").model_dump(mode="json")
     old["tasks"][0]["settings"]["colour_space"] = "srgb"

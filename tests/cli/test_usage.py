@@ -38,7 +38,7 @@ def test_wrong_usage_gives_one_line_and_status_2(
     assert not Path("out").exists()
 
 
-def test_a_file_in_place_of_the_folder_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_instead_of_the_folder_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     name = picture("one.png", 32, 32)
     assert cli.main(["translate", "--task", "colour", name, "-o", name]) == 2
     assert only_line(capsys).startswith("error: one.png: is a file")

@@ -94,7 +94,7 @@ def test_of_equal_instances_the_later_wins(build: Build) -> None:
 
 
 @pytest.mark.parametrize("other_label", [0, 255])
-def test_categories_outside_the_classes_get_the_label_of_others(build: Build, other_label: int) -> None:
+def test_categories_outside_the_classes_get_other_label(build: Build, other_label: int) -> None:
     folder = build([annotation([rectangle(0, 0, 4, 6)], 1), annotation([rectangle(4, 0, 8, 3)], 7)])
     labelled = folder.label_map(only(folder), {"table": 3}, other_label)
     assert labelled[0].tolist() == [3] * 4 + [other_label] * 4
@@ -372,7 +372,7 @@ def test_missing_files_are_named(build: Build, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real photographs are not there")
-def test_labels_of_real_photographs_equal_those_of_pycocotools(capsys: pytest.CaptureFixture[str]) -> None:
+def test_real_labels_equal_those_of_pycocotools(capsys: pytest.CaptureFixture[str]) -> None:
     folder = CocoFolder(REAL)
     class_of = {name: number for number, name in enumerate(folder.categories, start=1)}
     reference = COCO(REAL / "annotations" / "instances_val2017.json")

@@ -111,7 +111,7 @@ EIGHT = [(80.0, 20.0), (10.0, 90.0), *[(30.0, 30.0)] * 6]
         ([], False),
     ],
 )
-def test_percent_is_recognised_by_boxes_or_by_many_outlines(recognised: list[Outline], expected: bool) -> None:
+def test_percent_is_recognised_by_boxes_or_many_outlines(recognised: list[Outline], expected: bool) -> None:
     assert in_percent(recognised) is expected
 
 

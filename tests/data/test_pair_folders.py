@@ -91,7 +91,7 @@ def test_every_file_has_both_halves_with_the_setting(tmp_path: Path) -> None:
         (("Targets",), "Targets: has no folder of inputs beside it; add one of the same form, as A for B or input"),
     ],
 )
-def test_mixed_and_half_layouts_are_refused_with_the_layouts_known(
+def test_mixed_and_incomplete_layouts_are_refused_with_the_known_ones(
     tmp_path: Path, folders: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(DataError, match=re.escape(message)) as error:
@@ -148,7 +148,7 @@ def test_names_of_folders(name: str, split: str | None, role: str | None) -> Non
         (("input", "target", "mask"), None),
     ],
 )
-def test_of_several_folders_of_a_role_the_unambiguous_one_is_used(
+def test_of_several_folders_of_a_role_the_clear_one_is_used(
     tmp_path: Path, folders: tuple[str, ...], split: str | None
 ) -> None:
     folders_of_pairs = find_pair_folders(make(tmp_path, *folders))

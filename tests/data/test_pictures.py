@@ -191,7 +191,7 @@ def test_reading_at_a_size_equals_reading_and_resizing(tmp_path: Path) -> None:
     assert frame == Frame(21, 12, 6)
 
 
-def test_a_large_jpeg_is_decoded_small_with_the_same_geometry(tmp_path: Path) -> None:
+def test_a_large_jpeg_is_decoded_reduced_with_the_same_geometry(tmp_path: Path) -> None:
     halves(1283, 961).save(tmp_path / "large.jpg", quality=95, exif=with_orientation(6))
     quick, frame = read_scaled(tmp_path / "large.jpg", 60)
     exact = resize_and_crop(read_picture(tmp_path / "large.jpg"), 60, labels=False)
@@ -218,7 +218,7 @@ def test_hidden_files_and_other_files_are_skipped(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real photographs are not there")
-def test_the_known_grey_photographs_are_found() -> None:
+def test_the_known_grey_photographs_are_recognised() -> None:
     for folder, grey in (("voc/VOCdevkit/VOC2012/JPEGImages", 44), ("coco", 34)):
         assert sum(is_grey(read_picture(path)) for path in list_pictures(REAL / folder)) == grey
 

@@ -266,7 +266,7 @@ def test_real_photographs_become_equal_arrays_each_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real photographs are not there")
-def test_grey_photographs_are_left_out_where_the_task_refuses_them(tmp_path: Path) -> None:
+def test_grey_photographs_are_left_out_if_the_task_refuses_them(tmp_path: Path) -> None:
     prepare(
         VocFolder(REAL / "voc"),
         tmp_path / "task",

@@ -65,7 +65,7 @@ def test_generating_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert below(tmp_path / "one") == below(tmp_path / "two")
 
 
-def test_a_folder_of_the_user_is_listed_in_place_and_nothing_is_written_to_it(tmp_path: Path) -> None:
+def test_a_folder_of_the_user_is_listed_and_not_written_to(tmp_path: Path) -> None:
     root, folder = tmp_path / "mine", tmp_path / "raw"
     (root / "train" / "input").mkdir(parents=True)
     (root / "train" / "input" / "a.png").write_bytes(b"a")
@@ -145,7 +145,7 @@ def test_coco_without_its_training_pictures_is_split(tmp_path: Path, fetched: li
 
 
 @pytest.mark.parametrize(("format", "archive"), [("coco", "train2017.zip"), ("voc", "VOCtrainval.tar")])
-def test_a_whole_data_set_is_unpacked_into_its_folder(
+def test_a_full_data_set_is_unpacked_into_its_folder(
     tmp_path: Path, fetched: list[tuple[str, ...]], format: str, archive: str
 ) -> None:
     download(PublicDatasetSettings(format=format, source="download", archives=[archive]), tmp_path / "set")  # type: ignore[arg-type]

@@ -131,7 +131,7 @@ def test_real_maps_contain_labels_of_voc() -> None:
 
 
 @pytest.mark.parametrize("ending", [".jfif", ""])
-def test_photographs_of_other_suffixes_and_of_none_are_found(tmp_path: Path, ending: str) -> None:
+def test_photographs_with_other_suffixes_or_none_are_read(tmp_path: Path, ending: str) -> None:
     data = folder(tmp_path, indexed(MAP))
     photograph = tmp_path / "VOCdevkit/VOC2012/JPEGImages/2007_1.jpg"
     photograph.rename(photograph.with_name(f"2007_1{ending}"))

@@ -134,7 +134,7 @@ def test_labels_are_drawn_by_their_probabilities() -> None:
     assert loss / 5000 == pytest.approx(expected.item(), rel=0.05)
 
 
-def test_pictures_are_drawn_around_the_prediction_with_the_variance_of_its_error() -> None:
+def test_pictures_are_drawn_around_the_prediction_with_its_error_variance() -> None:
     truth = torch.full((1, 3, 64, 64), 0.6)
     prediction = torch.full((1, 3, 64, 64), 0.5, requires_grad=True)
     torch.manual_seed(0)

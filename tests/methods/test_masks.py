@@ -85,7 +85,7 @@ def test_without_the_weight_factor_the_score_gets_the_sign_of_the_weight() -> No
     assert gradient_of(weight_factor=False) == [[1, -1], [1, 1]]
 
 
-def test_a_clipped_surrogate_lets_no_gradient_pass_far_from_the_threshold() -> None:
+def test_a_clipped_surrogate_has_no_gradient_far_from_the_threshold() -> None:
     # distances in units of (initial score - threshold): 0.5, 0.5, 0 and 497.5
     assert gradient_of(surrogate="clipped") == [[2, -3], [5, 0]]
 

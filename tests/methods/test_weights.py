@@ -78,7 +78,7 @@ def test_a_change_becomes_its_sign_times_the_mean_magnitude_of_its_channel() -> 
     assert same_bits(loaded("bitdelta", stored, weight), delta(weight))
 
 
-def test_with_a_threshold_small_changes_are_left_out() -> None:
+def test_changes_below_the_threshold_are_zero() -> None:
     weight = torch.zeros(1, 1, 2, 2)
     delta = QuantisedDelta(weight, 0, BitDeltaSettings(threshold=0.7))
     with torch.no_grad():

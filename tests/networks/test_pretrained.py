@@ -65,7 +65,7 @@ def test_half_precision_is_read(tmp_path: Path) -> None:
     assert all(weight.dtype == torch.float32 for weight in trunk_state(network).values())
 
 
-def test_a_network_of_another_width_is_refused_with_the_expected_width(tmp_path: Path) -> None:
+def test_a_network_of_another_width_is_refused(tmp_path: Path) -> None:
     torch.save(vgg(VGG16, width=4), tmp_path / "vgg.pth")
     with pytest.raises(DataError, match=r"vgg\.pth: expected \(2, 3, 3, 3\) for encoder.*width: 64"):
         load_encoder(UNet(2, 3), tmp_path / "vgg.pth")

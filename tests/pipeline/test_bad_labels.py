@@ -127,9 +127,7 @@ NOTHING: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("name", NOTHING)
-def test_annotations_that_paint_nothing_are_refused(
-    name: str, every: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_annotations_without_pixels_are_refused(name: str, every: int, capsys: pytest.CaptureFixture[str]) -> None:
     segmentation, reason = NOTHING[name]
     write_params()
     write_coco(lambda number: annotated(number, segmentation if number % every == 0 else [SQ]))
@@ -139,7 +137,7 @@ def test_annotations_that_paint_nothing_are_refused(
     assert line == f"{start}correct or remove them, or raise pictures.broken_share: {first}"
 
 
-def test_up_to_the_limit_faulty_annotations_are_counted_listed_and_logged() -> None:
+def test_faulty_annotations_within_the_limit_are_counted_and_logged() -> None:
     write_params(broken_share=0.125)
     write_coco(lambda number: annotated(number, [] if number == 3 else [SQ]))
     arrays = prepared()

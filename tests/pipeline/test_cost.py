@@ -16,7 +16,7 @@ from tests.conftest import Study
 
 pytestmark = pytest.mark.slow
 
-LESSON = argparse.Namespace(seed=0, method=BASE, task="shapes")
+OPTIONS = argparse.Namespace(seed=0, method=BASE, task="shapes")
 
 
 def test_a_resumed_training_adds_to_its_cost(prepared_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,16 +31,16 @@ def test_a_resumed_training_adds_to_its_cost(prepared_study: Study, monkeypatch:
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(tracking.NoRun, "epochs", interrupt)
-        train.main(study.settings, study.layout, LESSON)
+        train.main(study.settings, study.layout, OPTIONS)
     path = study.layout.cost(0, BASE, "shapes")
     begun = load_cost(path)
     assert begun is not None and begun.seconds > 0 and begun.sha256 == ""
     save_cost(path, replace(begun, seconds=1000.0))
-    train.main(study.settings, study.layout, LESSON)
+    train.main(study.settings, study.layout, OPTIONS)
     done = load_cost(path)
     assert done is not None and 1000 < done.seconds < 1100
     assert done.sha256 == load_task(study.layout.stored(0, BASE, "shapes")).sha256
     assert metrics[-1]["seconds"] == done.seconds and metrics[-1]["peak_memory"] == done.peak_memory
-    train.main(study.settings, study.layout, LESSON)  # a new training, since none was interrupted
+    train.main(study.settings, study.layout, OPTIONS)  # a new training, since none was interrupted
     again = load_cost(path)
     assert again is not None and again.seconds < 100

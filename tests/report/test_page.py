@@ -75,7 +75,7 @@ def test_missing_measurements_are_listed(page):
 
 
 @pytest.mark.parametrize("file", ["metrics.csv", "forgetting.csv", "verification.csv", "analysis/zeros.csv"])
-def test_without_a_table_there_is_no_page(results, page, file):
+def test_without_a_table_no_page_is_made(results, page, file):
     (results / file).unlink()
     with pytest.raises(DataError, match=rf"{file}: is missing; `snakemake"):
         page()
@@ -102,7 +102,7 @@ def test_several_seeds_have_a_deviation(results, metrics, page):
     assert "over 2 seeds" in html
 
 
-def test_a_checksum_that_looks_like_a_number_stays_text(results, metrics, page):
+def test_a_checksum_of_digits_is_read_as_text(results, metrics, page):
     # as numbers, 1e2 and 100.0 would be equal
     checksums = metrics["checksum"].replace({"a1": "1e2", "a2": "100.0"})
     metrics.assign(checksum=checksums).to_csv(results / "metrics.csv", index=False)

@@ -20,7 +20,7 @@ from palimpsest.report.tradeoff import COLUMN_FORMATS, number, pareto_front, sum
         ({}, []),
     ],
 )
-def test_the_front_consists_of_methods_that_no_other_dominates(places, front):
+def test_no_method_dominates_the_front(places, front):
     assert pareto_front(places) == front
 
 

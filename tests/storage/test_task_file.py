@@ -163,7 +163,7 @@ def test_a_file_with_trailing_bytes_is_an_error(saved: tuple[TaskFile, bytes, Pa
 @given(
     shapes=st.lists(st.lists(st.integers(0, 7), max_size=4), max_size=4), seed=st.integers(0, 2**31), data=st.data()
 )
-def test_masks_of_any_shape_are_loaded_bit_for_bit_and_alterations_are_errors(
+def test_masks_of_any_shape_load_bit_for_bit_and_never_altered(
     tmp_path: Path, shapes: list[list[int]], seed: int, data: st.DataObject
 ) -> None:
     random = torch.Generator().manual_seed(seed)

@@ -74,7 +74,7 @@ def test_grey_photographs_are_refused() -> None:
     assert colorization().refuse(coloured) is None
 
 
-def test_the_true_picture_measures_as_perfect(batch: dict[str, Tensor]) -> None:
+def test_the_true_picture_has_perfect_metrics(batch: dict[str, Tensor]) -> None:
     task = colorization()
     meter = task.meter()
     meter.update(task.truth(batch), batch)

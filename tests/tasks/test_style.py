@@ -94,7 +94,7 @@ def test_the_photograph_has_no_content_loss_and_the_painting_no_style_loss(paint
     assert losses["loss"].item() == pytest.approx(0.5 * variation + 7 * grid)
 
 
-def test_pixels_optimised_by_the_loss_get_the_colours_of_the_painting(painting: Path):
+def test_the_loss_gives_pixels_the_colours_of_the_painting(painting: Path):
     task = StyleTask("style-gogh", settings(painting, content_weight=1.0, tv_weight=0.0))
     batch = {"picture": torch.full((1, 3, 32, 32), 128, dtype=torch.uint8)}
     output = torch.zeros(1, 3, 32, 32, requires_grad=True)

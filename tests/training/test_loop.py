@@ -135,7 +135,7 @@ def test_the_loss_decreases_and_every_epoch_is_reported(new_study: Any, tmp_path
 
 
 @pytest.mark.slow
-def test_the_checkpoint_of_the_last_epoch_is_left_to_the_caller(new_study: Any, tmp_path: Path) -> None:
+def test_training_keeps_the_checkpoint_of_the_last_epoch(new_study: Any, tmp_path: Path) -> None:
     toy = Toy(new_study(), tmp_path)
     toy.train()
     assert [path.name for path in tmp_path.iterdir()] == ["a.resume"]
@@ -146,7 +146,7 @@ def test_the_checkpoint_of_the_last_epoch_is_left_to_the_caller(new_study: Any, 
     assert all(torch.equal(state[name], resumed[name]) for name in state)
 
 
-class Listening(torch.optim.AdamW):
+class RecordingOptimizer(torch.optim.AdamW):
     """Optimizer that records learning rate and gradient norm of each group at every step."""
 
     rates: ClassVar[list[dict[str, float]]] = []
@@ -160,23 +160,23 @@ class Listening(torch.optim.AdamW):
 
 
 @pytest.fixture
-def listening(monkeypatch: pytest.MonkeyPatch) -> type[Listening]:
+def recorder(monkeypatch: pytest.MonkeyPatch) -> type[RecordingOptimizer]:
     """Replace the optimizer, and return its class."""
-    monkeypatch.setattr(torch.optim, "AdamW", Listening)
-    Listening.rates.clear()
-    Listening.norms.clear()
-    return Listening
+    monkeypatch.setattr(torch.optim, "AdamW", RecordingOptimizer)
+    RecordingOptimizer.rates.clear()
+    RecordingOptimizer.norms.clear()
+    return RecordingOptimizer
 
 
 @pytest.mark.slow
 def test_every_group_follows_the_schedule_from_its_peak(
-    new_study: Any, tmp_path: Path, listening: type[Listening]
+    new_study: Any, tmp_path: Path, recorder: type[RecordingOptimizer]
 ) -> None:
     method = build_method("piggyback", MaskSettings(score_learning_rate=0.5))
     Toy(new_study(), tmp_path, method, steps=8, warmup=0.25).train()
     shares = [0.5, 1] + [0.5 * (1 + math.cos(math.pi * step / 6)) for step in range(6)]
-    assert [rate["scores"] for rate in listening.rates] == pytest.approx([0.5 * share for share in shares])
-    assert [rate["task"] for rate in listening.rates] == pytest.approx([0.01 * share for share in shares])
+    assert [rate["scores"] for rate in recorder.rates] == pytest.approx([0.5 * share for share in shares])
+    assert [rate["task"] for rate in recorder.rates] == pytest.approx([0.01 * share for share in shares])
 
 
 @pytest.mark.slow
@@ -184,13 +184,13 @@ def test_batchnorm_keeps_its_statistics_in_the_last_steps_and_still_trains(new_s
     statistics: list[Tensor] = []
     scales: list[Tensor] = []
 
-    class Looking(Watching):
+    class BatchNormRecorder(RecordingMethod):
         def after_step(self, network: nn.Module, progress: float) -> None:
             (_, layer), *_ = normalisation_layers(network)
             statistics.append(layer.running_mean.clone())  # type: ignore[operator]
             scales.append(layer.weight.detach().clone())  # type: ignore[operator]
 
-    Toy(new_study(), tmp_path, Looking(), steps=6, batchnorm_frozen=0.5).train()
+    Toy(new_study(), tmp_path, BatchNormRecorder(), steps=6, batchnorm_frozen=0.5).train()
     kept = [torch.equal(before, after) for before, after in pairwise(statistics)]
     assert kept == [False, False, True, True, True]
     assert not any(torch.equal(before, after) for before, after in pairwise(scales))
@@ -200,7 +200,7 @@ def test_batchnorm_keeps_its_statistics_in_the_last_steps_and_still_trains(new_s
 def test_the_mask_uses_the_mean_of_the_last_trained_scores(new_study: Any, tmp_path: Path) -> None:
     scores: list[Tensor] = []
 
-    class Looking(Piggyback):
+    class ScoreRecorder(Piggyback):
         def after_step(self, network: nn.Module, progress: float) -> None:
             (_, layer), *_ = trunk_layers(network)
             scores.append(parametrization_of(layer).get_parameter("score").detach().clone())
@@ -208,7 +208,7 @@ def test_the_mask_uses_the_mean_of_the_last_trained_scores(new_study: Any, tmp_p
             if progress == 1:
                 scores.append(parametrization_of(layer).get_parameter("score").detach().clone())
 
-    method = Looking(MaskSettings(score_lr_end=0.75, averaged=0.25))
+    method = ScoreRecorder(MaskSettings(score_lr_end=0.75, averaged=0.25))
     Toy(new_study(), tmp_path, method, steps=8).train()
     assert torch.allclose(scores[-1], (scores[4] + scores[5]) / 2)  # of steps 5 and 6 of 8
     assert torch.equal(scores[6], scores[-1]) and torch.equal(scores[7], scores[-1])
@@ -217,14 +217,14 @@ def test_the_mask_uses_the_mean_of_the_last_trained_scores(new_study: Any, tmp_p
 
 @pytest.mark.slow
 def test_the_gradient_of_every_group_is_clipped_separately(
-    new_study: Any, tmp_path: Path, listening: type[Listening]
+    new_study: Any, tmp_path: Path, recorder: type[RecordingOptimizer]
 ) -> None:
     Toy(new_study(), tmp_path, steps=3, gradient_clip=1e-3).train()
-    for norms in listening.norms:
+    for norms in recorder.norms:
         assert norms == {"weights": pytest.approx(1e-3, rel=0.01), "task": pytest.approx(1e-3, rel=0.01)}
 
 
-class Watching(Method):
+class RecordingMethod(Method):
     """Method that trains all parameters and records its calls."""
 
     def __init__(self) -> None:
@@ -252,14 +252,14 @@ class Watching(Method):
 
 @pytest.mark.slow
 def test_a_method_is_called_at_every_step_and_once_at_the_end(new_study: Any, tmp_path: Path) -> None:
-    toy = Toy(new_study(), tmp_path, Watching(), steps=4)
+    toy = Toy(new_study(), tmp_path, RecordingMethod(), steps=4)
     history = toy.train()
-    assert isinstance(toy.method, Watching)
+    assert isinstance(toy.method, RecordingMethod)
     assert toy.method.progress == [0.25, 0.5, 0.75, 1.0] and toy.method.done == 1
     assert all(entry["penalty"] == 100 and 0 < entry["loss"] < 5 for entry in history)
 
 
-class Holding(Watching):
+class Anchored(RecordingMethod):
     """Method that trains all parameters with a quadratic penalty on their change."""
 
     def __init__(self, weight: float) -> None:
@@ -281,7 +281,7 @@ class Holding(Watching):
 def test_a_penalty_affects_the_training(new_study: Any, tmp_path: Path) -> None:
     moved = {}
     for weight in (0.0, 1e4):
-        method = Holding(weight)
+        method = Anchored(weight)
         toy = Toy(new_study(), tmp_path / str(weight), method, steps=12)
         toy.train()
         moved[weight] = sum(square.sum().item() for square in method.squares(toy.network))

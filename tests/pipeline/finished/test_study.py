@@ -45,7 +45,7 @@ def test_a_second_run_has_nothing_to_do(finished: Study) -> None:
     assert "Nothing to be done" in finished.snakemake("all")
 
 
-def test_more_cores_than_the_machine_has_change_nothing(finished: Study) -> None:
+def test_more_cores_than_those_of_the_machine_rerun_nothing(finished: Study) -> None:
     assert "Nothing to be done" in finished.snakemake("all", "--cores", "8")
 
 
