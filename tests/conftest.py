@@ -85,7 +85,7 @@ def content() -> dict[str, Any]:
 
 
 @pytest.fixture
-def told_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulate a process that has received Ctrl-C and is about to end."""
     interruption = Interruption()
     interruption.last_time = 0.0
@@ -221,14 +221,14 @@ class Study:
 
     def learn_all(self, method: str, until: str | None = None) -> None:
         """Train all tasks of a method before `until`; train the base network if it is missing."""
-        first, *others = self.settings.sequence
+        first, *later = self.settings.sequence
         entry = METHODS[method]
         if not entry.together and not self.stored(method).task_files.base.exists():
             if entry.base_training in BASES:
                 self.learn(entry.base_training, first)
             else:
-                self.learn_all(entry.base_training)
-        tasks = [first] if entry.together else self.settings.sequence if entry.learns_base_task else others
+                self.learn_all(entry.base)
+        tasks = [first] if entry.together else self.settings.sequence if entry.learns_base_task else later
         for task in tasks:
             if task == until:
                 break
@@ -272,7 +272,7 @@ class Study:
 
 
 def network_for(method: str, width: int) -> NetworkSettings:
-    """Settings of the network that a method works on where the user chooses the U-Net."""
+    """Return the network settings of a method in a study whose user chooses the U-Net."""
     return network_settings({"width": width, **(entry_of(method).network or {"name": "unet"})})
 
 

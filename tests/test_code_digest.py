@@ -1,4 +1,4 @@
-"""Digest of the code that a job runs: the files that it is made of, and what in them counts."""
+"""Digest of the code that a job runs: its files and their statements."""
 
 import ast
 import os
@@ -31,27 +31,31 @@ def in_the_repository(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(root))
 
 
-def test_a_stage_runs_its_own_file_and_what_it_imports_at_any_distance() -> None:
-    found = sources(["pipeline.train"])
+def test_sources_of_a_stage_are_its_file_and_its_transitive_imports() -> None:
+    files_of_stage = sources(["pipeline.train"])
     assert {
         "pipeline/train.py",
         f"{SOURCE}/training/task_training.py",
         f"{SOURCE}/training/loop.py",
         f"{SOURCE}/storage/atomic.py",
         f"{SOURCE}/errors.py",
-    } <= set(found)
-    assert found == sorted(set(found)) and all(Path(name).is_file() for name in found)
+    } <= set(files_of_stage)
+    assert files_of_stage == sorted(set(files_of_stage)) and all(Path(name).is_file() for name in files_of_stage)
 
 
-def test_the_packages_around_a_module_are_run_too() -> None:
-    found = sources(["palimpsest.metrics.pictures"])
-    assert found == [f"{SOURCE}/__init__.py", f"{SOURCE}/metrics/__init__.py", f"{SOURCE}/metrics/pictures.py"]
+def test_sources_include_the_packages_of_a_module() -> None:
+    files_of_stage = sources(["palimpsest.metrics.pictures"])
+    assert files_of_stage == [
+        f"{SOURCE}/__init__.py",
+        f"{SOURCE}/metrics/__init__.py",
+        f"{SOURCE}/metrics/pictures.py",
+    ]
 
 
-def test_what_a_stage_does_not_import_is_not_among_its_sources() -> None:
-    found = set(sources(["pipeline.train"]))
+def test_sources_of_a_stage_are_only_its_imports() -> None:
+    files_of_stage = set(sources(["pipeline.train"]))
     for absent in ("report/page.py", "analysis/sizes.py", "data/generated.py", "data/download.py"):
-        assert (Path(SOURCE) / absent).exists() and f"{SOURCE}/{absent}" not in found
+        assert (Path(SOURCE) / absent).exists() and f"{SOURCE}/{absent}" not in files_of_stage
     assert f"{SOURCE}/training/loop.py" not in sources(["pipeline.prepare"])
 
 
@@ -72,15 +76,18 @@ BUILT_ON = {
     "resblock6": ["decoder"],
     "resblock9": ["decoder"],
 }
-"""Methods whose code is that of another and a little more."""
+"""Methods whose code extends that of other methods."""
 
 
 @pytest.mark.parametrize("method", [BASE, *METHODS])
-def test_a_training_depends_on_its_own_method_and_what_that_is_built_on(method: str) -> None:
+def test_a_training_depends_on_its_method_and_the_methods_it_extends(method: str) -> None:
     files = {name: file_of(entry.path.partition(":")[0]).as_posix() for name, entry in METHODS.items()}
-    found = set(stage_sources("train", [method], ["segmentation"]))
-    own = files["scratch" if method == BASE else method]
-    assert found & set(files.values()) == {own, *(files[name] for name in BUILT_ON.get(method, ()))}
+    files_of_stage = set(stage_sources("train", [method], ["segmentation"]))
+    method_file = files["scratch" if method == BASE else method]
+    assert files_of_stage & set(files.values()) == {
+        method_file,
+        *(files[name] for name in BUILT_ON.get(method, ())),
+    }
 
 
 STAGES = [path.stem for path in (ROOT / "pipeline").glob("*.py") if path.stem != "__init__"]
@@ -89,40 +96,40 @@ STAGES = [path.stem for path in (ROOT / "pipeline").glob("*.py") if path.stem !=
 @pytest.mark.parametrize(
     ("module", "stages"),
     [
-        ("report/chart.py", {"report"}),  # and with it matplotlib
+        ("report/chart.py", {"report"}),  # imports matplotlib
         ("training/loop.py", {"train"}),
         ("data/categories.py", {"raw", "weights", "prepare"}),
         ("errors.py", set(STAGES)),
     ],
 )
-def test_a_module_concerns_the_stages_that_import_it_alone(module: str, stages: set[str]) -> None:
+def test_a_module_affects_only_the_stages_that_import_it(module: str, stages: set[str]) -> None:
     assert {stage for stage in STAGES if f"{SOURCE}/{module}" in stage_sources(stage)} == stages
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_training_depends_on_its_own_kind_of_task_and_on_no_other(kind: str) -> None:
+def test_a_training_depends_on_its_kind_of_task_alone(kind: str) -> None:
     files = {name: file_of(row.task.partition(":")[0]).as_posix() for name, row in KINDS.items()}
-    found = set(stage_sources("train", ["scratch"], [kind]))
-    also = {files["paired"]} if kind == "reconstruction" else set()  # which is a picture paired with itself
-    assert found & set(files.values()) == {files[kind], *also}
+    files_of_stage = set(stage_sources("train", ["scratch"], [kind]))
+    also = {files["paired"]} if kind == "reconstruction" else set()  # a picture paired with itself
+    assert files_of_stage & set(files.values()) == {files[kind], *also}
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_a_training_depends_on_its_own_network_and_on_no_other(network: str) -> None:
+def test_a_training_depends_on_its_network_alone(network: str) -> None:
     files = {name: file_of(row.path.partition(":")[0]).as_posix() for name, row in NETWORKS.items()}
-    found = set(stage_sources("train", ["scratch"], ["segmentation"], [network]))
-    assert found & set(files.values()) == {files[network]}
+    files_of_stage = set(stage_sources("train", ["scratch"], ["segmentation"], [network]))
+    assert files_of_stage & set(files.values()) == {files[network]}
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_preparation_depends_on_its_own_format_and_on_no_other(format: str) -> None:
+def test_a_preparation_depends_on_its_format_alone(format: str) -> None:
     files = {name: file_of(row.reader.partition(":")[0]).as_posix() for name, row in FORMATS.items()}
     imported = set(stage_sources("prepare", kinds=["style"], formats=[format]))
     also = {files["voc"]} if format == "coco" else set()  # generated label maps have VOC's palette
     assert imported & set(files.values()) == {files[format], *also}
 
 
-def test_every_module_is_run_by_a_stage_of_the_pipeline_by_the_command_line_or_by_programs_of_ones_own() -> None:
+def test_every_module_is_used_by_a_stage_the_command_line_or_the_public_interface() -> None:
     stages = [path.stem for path in Path("pipeline").glob("*.py") if path.stem != "__init__"]
     reached = {name for stage in stages for name in stage_sources(stage, METHODS, KINDS, NETWORKS, FORMATS)}
     reached |= set(sources(["palimpsest.cli", "palimpsest.preflight", "palimpsest.storage.switcher"]))
@@ -175,7 +182,7 @@ def area(shape, *, scale=None,):
         (1, 2), "te" "xt", f'{shape!r:>{LIMIT}}'
     )
 '''
-"""The same statements, as another hand writes them."""
+"""Equal statements in another format."""
 
 
 def test_comments_docstrings_and_formatting_do_not_count() -> None:
@@ -213,14 +220,14 @@ def test_every_change_of_a_statement_counts(before: str, after: str) -> None:
     assert statements_digest(changed.encode()) != statements_digest(source.encode())
 
 
-def test_every_file_of_the_repository_has_a_digest_of_its_own_statements() -> None:
+def test_every_file_of_the_repository_has_a_digest_of_its_statements() -> None:
     files = sources(["pipeline.train", "pipeline.prepare", "pipeline.report"])
     bare = [file for file in files if Path(file).name == "__init__.py"]
     digests = {statements_digest(Path(file).read_bytes()) for file in files if file not in bare}
     assert len(digests) == len(files) - len(bare) > 70
 
 
-def test_a_file_that_is_saved_again_or_moved_in_time_keeps_its_digest(tmp_path: Path) -> None:
+def test_a_file_that_is_saved_again_or_dated_again_keeps_its_digest(tmp_path: Path) -> None:
     file = tmp_path / "module.py"
     file.write_text("LIMIT = 3\n")
     before = digest_of([str(file)])
@@ -231,7 +238,7 @@ def test_a_file_that_is_saved_again_or_moved_in_time_keeps_its_digest(tmp_path: 
     assert digest_of([str(file)]) != before
 
 
-def test_the_order_of_what_a_stage_is_given_does_not_count_and_its_methods_do() -> None:
+def test_the_digest_of_a_stage_depends_on_its_methods_and_not_on_their_order() -> None:
     kinds = ["segmentation", "style"]
     assert stage_digest("train", ["ewc"], kinds) == stage_digest("train", ["ewc"], kinds[::-1])
     assert stage_digest("train", ["ewc"], kinds) != stage_digest("train", ["lwf"], kinds)

@@ -1,4 +1,4 @@
-"""Compositions that settings refuse."""
+"""Refused settings of compositions."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ TWO = {"first": "style-gogh", "second": "style-munch", "method": "piggyback", "w
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"fist": "colorize"}, "compositions.0.fist: unknown setting; did you mean 'first'?"),
         (
@@ -58,16 +58,18 @@ TWO = {"first": "style-gogh", "second": "style-munch", "method": "piggyback", "w
         ),
     ],
 )
-def test_a_composition_that_cannot_be_made_is_refused(params_yaml: Content, changes: Content, told: str) -> None:
-    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+def test_a_composition_that_cannot_be_made_is_refused(params_yaml: Content, changes: Content, message: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{re.escape(message)}"):
         resolve(params_yaml, {"compositions": [{**TWO, **changes}]})
 
 
 def test_a_blend_of_two_forms_of_output_is_refused(params_yaml: Content) -> None:
     chroma = {"kind": "colorization", "data": "coco", "output": "chroma"}
     made = {**TWO, "first": "colorize", "second": "chroma"}
-    told = "compositions.0.ways: cannot blend colorize with chroma: their outputs are rgb and chroma; remove blend"
-    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+    message = (
+        "compositions.0.ways: cannot blend colorize with chroma: their outputs are rgb and chroma; remove blend"
+    )
+    with pytest.raises(SettingsError, match=f"^{re.escape(message)}"):
         resolve(params_yaml, {"compositions": [made], "tasks": {"chroma": chroma}})
     resolve(params_yaml, {"compositions": [made], "tasks": {"chroma": {**chroma, "output": "rgb"}}})
     painted = {"coco-seg": {"loss": "l1"}}
@@ -76,12 +78,12 @@ def test_a_blend_of_two_forms_of_output_is_refused(params_yaml: Content) -> None
         resolve(params_yaml, {"compositions": [labels], "tasks": painted})
 
 
-def test_a_composition_that_stands_twice_is_refused(params_yaml: Content) -> None:
+def test_a_duplicate_composition_is_refused(params_yaml: Content) -> None:
     again = {**TWO, "ways": ["two-stage"]}
     with pytest.raises(SettingsError, match=r"^compositions: duplicate entry 'piggyback-style-gogh.*; remove one$"):
         resolve(params_yaml, {"compositions": [TWO, again]})
 
 
-def test_a_label_map_that_is_painted_can_be_gone_on_with(params_yaml: Content) -> None:
+def test_a_painted_label_map_may_be_the_first_task(params_yaml: Content) -> None:
     made = {"first": "voc-seg", "second": "style-munch", "method": "piggyback-resblock", "ways": ["alternate"]}
     resolve(params_yaml, {"compositions": [made], "tasks": {"voc-seg": {"loss": "l1"}}})

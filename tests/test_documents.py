@@ -1,4 +1,4 @@
-"""What README.md and docs/ claim."""
+"""Claims of README.md and docs/."""
 
 import json
 import re
@@ -20,7 +20,7 @@ MARKED = re.compile(r"<!-- table:([\w-]+) -->\n(.*?)<!-- /table:\1 -->", re.DOTA
 
 
 def git(*arguments: str) -> str:
-    """What git says: of results, as they are committed, since a run of one's own changes those on the disk."""
+    """Return the output of git, which has the committed results; a local run changes those on the disk."""
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
@@ -32,25 +32,23 @@ def test_the_tables_are_those_of_the_results(tmp_path: Path, monkeypatch: pytest
     params = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
     expected = dict(tables(Path("results"), Path("docs/results"), params))
     shown = {name: text for page in PAGES for name, text in MARKED.findall(page.read_text("utf-8"))}
-    assert shown == dict.fromkeys(shown, "") | expected and "mini" in expected  # empty where there is no result
+    assert shown == dict.fromkeys(shown, "") | expected and "mini" in expected  # empty without a result
 
 
-def test_a_table_has_the_methods_that_its_preset_names_and_not_all_that_were_measured(
-    tmp_path: Path, params_yaml: dict[str, Any]
-) -> None:
+def test_a_table_has_only_the_methods_of_its_preset(tmp_path: Path, params_yaml: dict[str, Any]) -> None:
     measured = ("floor", "scratch", "ewc", "lwf")
     summary = {name: {"task 1 a": {"miou": 1.0}} for name in measured}
     for preset in ("mini", "real", "paper", "own"):
         (tmp_path / preset).mkdir()
         (tmp_path / preset / "summary.json").write_text(json.dumps(summary), "utf-8")
-    params_yaml["data_root"] = "/pictures"  # which mini has no use for
+    params_yaml["data_root"] = "/pictures"  # mini does not use it
     params_yaml["defaults"]["methods"] = ["scratch"]
     params_yaml["presets"]["real"]["methods"] = ["lwf", "scratch"]
     params_yaml["presets"]["paper"]["methods"] = "all"
 
     def headers() -> dict[str, list[str]]:
-        found = tables(tmp_path, tmp_path / "longer", params_yaml)
-        return {name: text.splitlines()[0].strip("| ").split(" | ")[2:] for name, text in found}
+        tables_of_presets = tables(tmp_path, tmp_path / "longer", params_yaml)
+        return {name: text.splitlines()[0].strip("| ").split(" | ")[2:] for name, text in tables_of_presets}
 
     assert headers() == {
         "mini": ["floor", "scratch"],
@@ -69,12 +67,12 @@ def test_links_lead_to_files(page: str) -> None:
         assert target.startswith("http") or (path.parent / target).exists(), target
 
 
-def test_places_named_in_the_readme_exist() -> None:
+def test_paths_named_in_the_readme_exist() -> None:
     for name in re.findall(r"`((?:src|pipeline|docs|tests)/[\w./-]+)`", README):
         assert (ROOT / name).exists(), name
 
 
-def test_no_method_is_treated_by_name_outside_the_methods() -> None:
+def test_code_outside_the_methods_names_no_method() -> None:
     sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py"), *ROOT.rglob("pipeline/**/*.smk")]
     for path in sources:
         if "methods" not in path.parts:

@@ -1,4 +1,4 @@
-"""A trained task as one module: it answers like network and task, and `torch.export` takes it."""
+"""A trained task as one module: it predicts like network and task, and `torch.export` accepts it."""
 
 from pathlib import Path
 from pkgutil import resolve_name
@@ -19,7 +19,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "depth": [{"range": [0.5, 10]}],
     "style": [{"picture": "painting.png", "perceptual": "random"}],
 }
-"""Settings of a kind beside its name and data, in every form that changes the prediction."""
+"""Kinds of task with the settings that change the prediction."""
 CASES = [(kind, options) for kind in KINDS for options in OPTIONS.get(kind, [{}])]
 
 
@@ -47,7 +47,7 @@ def test_every_kind_of_task_can_be_exported(kind: str, options: dict[str, Any]) 
     torch.testing.assert_close(exported, expected, rtol=0, atol=1e-6)
 
 
-def test_a_batch_is_answered_by_its_pictures() -> None:
+def test_a_batch_gives_the_predictions_of_its_pictures() -> None:
     module = predictor("colorization", {})
     pictures = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
     batch = {"picture": pictures}

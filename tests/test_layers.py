@@ -1,4 +1,4 @@
-"""The order of the modules: settings stand below the jobs cut from them, and nothing imports itself."""
+"""Order of the modules: jobs import settings and not vice versa, and imports have no cycles."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ LAYERS = (
     "groups",
     "schema",
 )
-"""Modules of settings; each may import those below it alone. `tasks` and `methods` are the tables."""
+"""Modules of settings; each may import only those below it. `tasks` and `methods` are the tables."""
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def graph() -> grimp.ImportGraph:
     return grimp.build_graph("palimpsest", exclude_type_checking_imports=True, cache_dir=None)
 
 
-def test_no_module_imports_itself_by_way_of_others(graph: grimp.ImportGraph) -> None:
+def test_imports_have_no_cycles(graph: grimp.ImportGraph) -> None:
     circular = [
         module
         for module in graph.modules
@@ -42,6 +42,6 @@ def test_a_layer_of_the_settings_imports_none_above_it(graph: grimp.ImportGraph,
     assert not imported & {f"palimpsest.{name}" for name in LAYERS[:number]}
 
 
-def test_settings_and_jobs_are_read_without_pytorch() -> None:
+def test_settings_and_jobs_import_no_pytorch() -> None:
     code = "import sys, palimpsest.jobs, palimpsest.params; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

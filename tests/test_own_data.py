@@ -1,4 +1,4 @@
-"""A study on data of one's own: from a table and from folders, through every step, with a target of each form."""
+"""Study on a user's data, from a table and from folders, through every step, with a target of each form."""
 
 from argparse import Namespace
 from collections.abc import Callable
@@ -24,7 +24,7 @@ SIDE = 40
 
 
 def write_files(root: Path) -> None:
-    """Ten pictures that are the brighter the farther their left half is, and targets of each form."""
+    """Write ten pictures whose brightness grows with the depth of their left half, and targets of each form."""
     random = np.random.default_rng(0)
     rows = []
     for number in range(10):
@@ -83,7 +83,7 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture
 def study(new_study: Callable[..., Study]) -> Study:
-    """The study with its arrays prepared."""
+    """Return the study with prepared arrays."""
     write_files(Path("own"))
     study = new_study(methods=["scratch", "fine-tune", "piggyback"], **SETTINGS)
     for name in study.settings.sequence:
@@ -110,7 +110,7 @@ def test_a_study_with_targets_of_each_form_is_learned_measured_stored_and_loaded
         study.learn_all(method)
         cells = list(forgetting_matrix(study.stored(method), study.tasks(), study.prepared, torch.device("cpu"), 1))
         metrics += [{"seed": 0, "method": method, **row} for row in metric_rows(cells)]
-        if method != "fine-tune":  # nothing else is overwritten: loaded anew, every task predicts the same bits
+        if method != "fine-tune":  # other methods overwrite no task: reloaded, each predicts the same bits
             for task in study.settings.sequence:
                 assert len({cell.measurement.checksum for cell in cells if cell.task == task}) == 1
     floor.main(study.settings, study.layout, Namespace(seed=0))
@@ -118,8 +118,8 @@ def test_a_study_with_targets_of_each_form_is_learned_measured_stored_and_loaded
     metrics += pd.read_csv(folder / "metrics.csv").assign(seed=0, method="floor").to_dict("records")
     assert np.array(Image.open(folder / "samples/metres/target-0.png"))[0].max() == 0  # unknown depth is black
     table = pd.DataFrame(metrics)
-    found = table[(table["task"] == "metres") & (table["after"] == "metres")]
-    values = {(row.method, row.metric): row.value for row in found.itertuples()}
+    rows = table[(table["task"] == "metres") & (table["after"] == "metres")]
+    values = {(row.method, row.metric): row.value for row in rows.itertuples()}
     assert values["scratch", "absrel"] < values["floor", "absrel"]
     assert values["scratch", "rmse"] < values["floor", "rmse"]
     sequence = [(name, study.settings.tasks[name].kind) for name in study.settings.sequence]

@@ -25,7 +25,7 @@ def test_every_preset_of_the_repository_resolves(params_yaml: Content) -> None:
         assert settings.sequence == ["coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch"]
 
 
-def test_every_preset_that_params_yaml_names_is_there(root: Path, params_yaml: Content) -> None:
+def test_every_preset_that_params_yaml_names_exists(root: Path, params_yaml: Content) -> None:
     (line,) = [
         line for line in (root / "params.yaml").read_text("utf-8").splitlines() if line.startswith("preset:")
     ]
@@ -33,7 +33,7 @@ def test_every_preset_that_params_yaml_names_is_there(root: Path, params_yaml: C
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "message"),
     [
         ("metods", "metods: unknown setting; did you mean 'methods'?"),
         ("network/widht", "network.widht: unknown setting; did you mean 'width'?"),
@@ -51,7 +51,7 @@ def test_every_preset_that_params_yaml_names_is_there(root: Path, params_yaml: C
 )
 @pytest.mark.parametrize("where", ["defaults", "preset", "command line"])
 def test_an_unknown_key_is_refused_with_its_path_and_the_nearest_name(
-    params_yaml: Content, path: str, told: str, where: str
+    params_yaml: Content, path: str, message: str, where: str
 ) -> None:
     overrides = nested(path, 1) if where == "command line" else {}
     if where == "defaults":
@@ -60,7 +60,7 @@ def test_an_unknown_key_is_refused_with_its_path_and_the_nearest_name(
         params_yaml["presets"]["mini"] = merge_settings(params_yaml["presets"]["mini"], nested(path, 1))
     with pytest.raises(SettingsError) as error:
         resolve(params_yaml, overrides)
-    assert str(error.value) == told
+    assert str(error.value) == message
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_an_unknown_key_is_refused_with_its_path_and_the_nearest_name(
         ("tasks", "style", {"kind": "colorization", "data": "coco", "inputside": "left"}),
     ],
 )
-def test_the_path_holds_names_that_are_also_kinds_of_task(
+def test_the_path_may_contain_names_that_are_kinds_of_task(
     params_yaml: Content, group: str, name: str, entry: Content
 ) -> None:
     with pytest.raises(SettingsError, match=rf"^{group}\.{name}\.inputside: unknown setting"):
@@ -78,7 +78,7 @@ def test_the_path_holds_names_that_are_also_kinds_of_task(
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "told"),
+    ("path", "value", "message"),
     [
         ("training/learning_rate", -1e-3, r"training\.learning_rate: .*greater than 0"),
         ("training/learning_rate", float("inf"), r"training\.learning_rate: .*finite"),
@@ -130,9 +130,9 @@ def test_the_path_holds_names_that_are_also_kinds_of_task(
     ],
 )
 def test_an_impossible_value_is_refused_with_its_path(
-    params_yaml: Content, path: str, value: object, told: str
+    params_yaml: Content, path: str, value: object, message: str
 ) -> None:
-    with pytest.raises(SettingsError, match=told.replace("?", r"\?")):
+    with pytest.raises(SettingsError, match=message.replace("?", r"\?")):
         resolve(params_yaml, nested(path, value))
 
 
@@ -147,7 +147,7 @@ def test_a_kind_of_task_needs_a_data_set_of_its_format(params_yaml: Content) -> 
             resolve(params_yaml, overrides)
 
 
-def test_a_class_whose_name_no_metric_can_carry_is_refused(params_yaml: Content) -> None:
+def test_a_class_name_that_metrics_cannot_contain_is_refused(params_yaml: Content) -> None:
     accepted = resolve(params_yaml, nested("tasks/voc-seg/classes", {"café table": ["dog"]}))
     assert accepted.tasks["voc-seg"].classes["café table"] == ["dog"]
     with pytest.raises(SettingsError, match=r"tasks\.voc-seg\.classes.*cup & saucer"):
@@ -164,8 +164,8 @@ def test_a_class_whose_name_no_metric_can_carry_is_refused(params_yaml: Content)
 def test_devices_that_cannot_share_a_batch_equally_are_refused(
     params_yaml: Content, changes: Content, key: str, size: int
 ) -> None:
-    told = f"training.devices: 3 devices cannot share a batch of {size} pictures equally ({key}); "
-    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+    message = f"training.devices: 3 devices cannot share a batch of {size} pictures equally ({key}); "
+    with pytest.raises(SettingsError, match=f"^{re.escape(message)}"):
         resolve(params_yaml, {"training": {"devices": 3, **changes}})
     resolve(params_yaml, {"training": {"devices": 4}})
     alone = {"sequence": ["coco-seg", "voc-seg"], "training": {"devices": 3, "batch_size": 15}}
@@ -176,13 +176,13 @@ def test_devices_that_cannot_share_a_batch_equally_are_refused(
         resolve(params_yaml, {**alone, "autoencoder": {"batch_size": 4}})
 
 
-def test_packnet_has_to_leave_weights_to_later_tasks(params_yaml: Content) -> None:
+def test_packnet_has_to_leave_weights_for_later_tasks(params_yaml: Content) -> None:
     keep_all = {"method_settings": {"packnet": {"keep": 1}}, "methods": ["packnet"]}
     with pytest.raises(SettingsError, match=r"^method_settings\.packnet\.keep: Input should be less than 1"):
         resolve(params_yaml, keep_all)
 
 
-def test_several_faults_are_all_told_at_once(params_yaml: Content) -> None:
+def test_several_faults_are_reported_together(params_yaml: Content) -> None:
     with pytest.raises(SettingsError, match=r"network\.width: .*; training\.stepz: "):
         resolve(params_yaml, {"network": {"width": 0}, "training": {"stepz": 1}})
 
@@ -202,7 +202,7 @@ def test_a_file_of_another_shape_is_refused(content: Content) -> None:
         resolve(content)
 
 
-def test_a_setting_of_a_preset_is_refused_at_the_top_where_dvc_would_not_see_it(params_yaml: Content) -> None:
+def test_a_setting_of_a_preset_is_refused_at_the_top_where_dvc_ignores_it(params_yaml: Content) -> None:
     with pytest.raises(SettingsError, match=r"training: misplaced at the top of params.yaml; move it"):
         resolve({**params_yaml, "training": {"steps": 3}})
     with pytest.raises(SettingsError, match=r"seed: unknown setting; did you mean 'seeds'\?"):
@@ -210,7 +210,7 @@ def test_a_setting_of_a_preset_is_refused_at_the_top_where_dvc_would_not_see_it(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (b"preset: [mini\nseeds: 0", r"params\.yaml, line 2: is not valid YAML"),
         (b"preset: \x00", r"params\.yaml: is not valid YAML"),
@@ -225,9 +225,9 @@ def test_a_setting_of_a_preset_is_refused_at_the_top_where_dvc_would_not_see_it(
         (b"tasks:\n  a: 1\n  b: 2\n  a: 3\n", r"params\.yaml, line 4: duplicate key 'a'; remove one$"),
     ],
 )
-def test_a_file_that_is_no_mapping_in_yaml_is_refused(tmp_path: Path, text: bytes, told: str) -> None:
+def test_a_file_that_is_no_mapping_in_yaml_is_refused(tmp_path: Path, text: bytes, message: str) -> None:
     (tmp_path / "params.yaml").write_bytes(text)
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=message):
         read(tmp_path / "params.yaml")
 
 
@@ -248,10 +248,10 @@ YAML = [
 YAML += ["{", "}", "[", "]", "\t", "\n", '"', "0b_", "1:99", "2024-99-99", "---\n", "%", "\0", "a", "1", " "]
 
 
-@given(parts=st.lists(st.sampled_from(YAML), max_size=12), place=st.integers(0, 1500))
-def test_any_text_is_read_or_named(tmp_path: Path, root: Path, parts: list[str], place: int) -> None:
-    whole = (root / "params.yaml").read_text("utf-8")[:1500]
-    for text in ("".join(parts), whole[:place] + "".join(parts) + whole[place:]):
+@given(parts=st.lists(st.sampled_from(YAML), max_size=12), position=st.integers(0, 1500))
+def test_any_text_is_read_or_named(tmp_path: Path, root: Path, parts: list[str], position: int) -> None:
+    content = (root / "params.yaml").read_text("utf-8")[:1500]
+    for text in ("".join(parts), content[:position] + "".join(parts) + content[position:]):
         (tmp_path / "params.yaml").write_text(text, "utf-8")
         try:
             assert isinstance(read(tmp_path / "params.yaml"), dict)
@@ -264,7 +264,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read(tmp_path / "nowhere.yaml")
 
 
-def test_the_preset_lies_over_the_defaults_and_the_command_line_over_both(params_yaml: Content) -> None:
+def test_the_preset_overrides_the_defaults_and_the_command_line_both(params_yaml: Content) -> None:
     preset = params_yaml["presets"]["mini"]
     settings = resolve(params_yaml, {"training": {"batch_size": 3}})
     assert preset["network"]["width"] == settings.network.width
@@ -280,14 +280,14 @@ def test_the_preset_lies_over_the_defaults_and_the_command_line_over_both(params
     assert resolve(params_yaml, {"sequence": ["coco-seg"]}).sequence == ["coco-seg"]
 
 
-def test_words_from_a_command_line_become_numbers(params_yaml: Content) -> None:
+def test_text_of_a_command_line_becomes_numbers(params_yaml: Content) -> None:
     training = resolve(params_yaml, {"training": {"steps": "40", "learning_rate": "1e-3"}}).training
     assert (training.steps, training.learning_rate) == (40, 0.001)
-    written = yaml.safe_load("learning_rate: 1e-3")  # without a point YAML reads a word
+    written = yaml.safe_load("learning_rate: 1e-3")  # without a point YAML reads text
     assert resolve(params_yaml, {"training": written}).training.learning_rate == 0.001
 
 
-def test_a_data_root_takes_the_place_of_downloads(params_yaml: Content) -> None:
+def test_a_data_root_replaces_downloads(params_yaml: Content) -> None:
     settings = resolve(params_yaml, {"preset": "real", "data_root": "/pictures"})
     assert {name: (d.source, d.root) for name, d in settings.datasets.items()} == {
         "coco": ("directory", Path("/pictures/coco")),
@@ -296,7 +296,7 @@ def test_a_data_root_takes_the_place_of_downloads(params_yaml: Content) -> None:
     assert {d.source for d in resolve(params_yaml, {"preset": "real"}).datasets.values()} == {"download"}
 
 
-def test_a_data_root_leaves_a_folder_that_was_named_alone(params_yaml: Content) -> None:
+def test_a_data_root_leaves_an_explicit_folder_alone(params_yaml: Content) -> None:
     mine = {"format": "paired", "source": "directory", "root": "mine"}
     settings = resolve(params_yaml, {"preset": "real", "data_root": "/pictures", "datasets": {"mine": mine}})
     assert settings.datasets["mine"].root == Path("mine")
@@ -312,18 +312,18 @@ def test_a_data_set_without_a_format_is_refused_under_a_data_root_too(params_yam
         resolve(params_yaml, {"preset": "real", "data_root": "/x", "datasets": {"mine": {"source": "download"}}})
 
 
-def test_a_split_that_is_not_named_is_the_one_of_the_same_name(params_yaml: Content) -> None:
+def test_an_unset_split_is_that_of_the_same_name(params_yaml: Content) -> None:
     mine = {"mine": {"kind": "colorization", "data": "coco", "splits": {"train": "unlabeled"}}}
     assert resolve(params_yaml, {"tasks": mine}).tasks["mine"].splits == {"train": "unlabeled", "val": "val"}
 
 
-def test_resolving_leaves_what_it_was_given_alone(params_yaml: Content) -> None:
+def test_resolving_leaves_its_arguments_alone(params_yaml: Content) -> None:
     before = copy.deepcopy(params_yaml)
     resolve(params_yaml, {"preset": "real", "data_root": "/pictures"})
     assert params_yaml == before
 
 
-def test_style_tasks_are_given_the_weights_file_of_their_preset(params_yaml: Content) -> None:
+def test_style_tasks_get_the_weights_file_of_their_preset(params_yaml: Content) -> None:
     real, mini = resolve(params_yaml, {"preset": "real"}), resolve(params_yaml)
     assert real.tasks["style-gogh"].weights == Path("data/real/raw/weights/squeezenet.pth")
     assert mini.tasks["style-gogh"].weights is None
@@ -331,7 +331,7 @@ def test_style_tasks_are_given_the_weights_file_of_their_preset(params_yaml: Con
     assert named.tasks["style-gogh"].weights == Path("own.pth")
 
 
-def test_no_settings_are_made_a_variant_by_hand(content: Content) -> None:
+def test_the_name_of_a_variant_is_no_setting(content: Content) -> None:
     with pytest.raises(SettingsError, match=r"^variant: unknown setting"):
         resolve(content, {"variant": {"name": "x", "trains_base": False}})
 
@@ -359,7 +359,7 @@ def leaves(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]
 
 
 def test_the_defaults_of_params_yaml_repeat_no_default_of_the_code(params_yaml: Content) -> None:
-    whole = {preset: resolve(params_yaml, {"preset": preset}) for preset in params_yaml["presets"]}
+    resolved = {preset: resolve(params_yaml, {"preset": preset}) for preset in params_yaml["presets"]}
 
     def is_repeated(path: tuple[str, ...]) -> bool:
         shorter = copy.deepcopy(params_yaml)
@@ -368,7 +368,7 @@ def test_the_defaults_of_params_yaml_repeat_no_default_of_the_code(params_yaml: 
             group = group[key]
         del group[path[-1]]
         try:
-            return all(resolve(shorter, {"preset": preset}) == settings for preset, settings in whole.items())
+            return all(resolve(shorter, {"preset": preset}) == settings for preset, settings in resolved.items())
         except SettingsError:
             return False  # a required setting
 

@@ -1,4 +1,4 @@
-"""Faults that are refused before any work, where a job would find them late."""
+"""Faults that are refused before any work, before a job fails late."""
 
 import re
 from collections.abc import Callable
@@ -25,15 +25,15 @@ Content = dict[str, Any]
 def resolved(
     params_yaml: Content, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Settings]:
-    """Resolves the settings of the repository with others laid over, in a folder with its paintings alone."""
+    """Return a function that overrides the repository's settings, in a folder with only its paintings."""
     monkeypatch.chdir(tmp_path)
     Path("styles").symlink_to(root / "styles")
     return lambda over: resolve(params_yaml, over)
 
 
-def refused(settings: Settings, told: str) -> None:
-    """Check that the settings are refused with this message, or one that begins so."""
-    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+def refused(settings: Settings, message: str) -> None:
+    """Check that the settings are refused with a message that begins like this."""
+    with pytest.raises(SettingsError, match=f"^{re.escape(message)}"):
         preflight.check(settings)
 
 
@@ -43,23 +43,21 @@ def test_the_settings_of_the_repository_pass(resolved: Callable[..., Settings], 
 
 
 @pytest.mark.parametrize("key", ["tasks.style-gogh.picture", "tasks.style-gogh.weights", "base.encoder_weights"])
-def test_a_file_of_the_users_that_is_not_there_is_told_with_its_key(
-    resolved: Callable[..., Settings], key: str
-) -> None:
+def test_a_missing_file_of_the_user_is_refused_with_its_key(resolved: Callable[..., Settings], key: str) -> None:
     refused(
         resolved(nested(key.replace(".", "/"), "lost.bin")),
         f"{key}: file lost.bin does not exist; correct the path",
     )
 
 
-def test_a_painting_that_is_no_picture_is_told_with_its_key(resolved: Callable[..., Settings]) -> None:
+def test_a_painting_that_is_no_picture_is_refused_with_its_key(resolved: Callable[..., Settings]) -> None:
     Path("notes.txt").write_text("no picture")
     settings = resolved(nested("tasks/style-gogh/picture", "notes.txt"))
     refused(settings, "tasks.style-gogh.picture: notes.txt: not a picture")
 
 
 @pytest.mark.parametrize(
-    ("preset", "path", "value", "told"),
+    ("preset", "path", "value", "message"),
     [
         (
             "mini",
@@ -154,17 +152,17 @@ def test_a_painting_that_is_no_picture_is_told_with_its_key(resolved: Callable[.
     ],
 )
 def test_an_unknown_name_is_refused_with_its_key_and_the_nearest_name(
-    resolved: Callable[..., Settings], params_yaml: Content, preset: str, path: str, value: object, told: str
+    resolved: Callable[..., Settings], params_yaml: Content, preset: str, path: str, value: object, message: str
 ) -> None:
     *groups, last = path.split("/")
     below = params_yaml["presets"][preset]
     for group in groups:
         below = below.setdefault(group, {})
     below[last] = value
-    refused(resolved({"preset": preset}), told)
+    refused(resolved({"preset": preset}), message)
 
 
-def test_a_class_of_which_generated_pictures_show_a_part_passes(resolved: Callable[..., Settings]) -> None:
+def test_a_class_that_generated_pictures_contain_in_part_passes(resolved: Callable[..., Settings]) -> None:
     preflight.check(resolved(nested("tasks/voc-seg/classes", {"sheep": ["sheep", "cow"]})))
 
 
@@ -173,8 +171,8 @@ def test_a_task_that_is_not_learned_is_not_checked(resolved: Callable[..., Setti
     preflight.check(resolved({**lost, "sequence": ["coco-seg", "voc-seg"]}))
 
 
-def own(root: str, data_format: str = "coco", **splits: str) -> Content:
-    """Settings of a task on a folder of the user's own."""
+def user_settings(root: str, data_format: str = "coco", **splits: str) -> Content:
+    """Return the settings of a task on a user's folder."""
     return {
         "datasets": {"mine": {"format": data_format, "source": "directory", "root": root}},
         "tasks": {"mine": {"kind": "paired" if data_format == "paired" else "colorization", "data": "mine"}},
@@ -182,10 +180,10 @@ def own(root: str, data_format: str = "coco", **splits: str) -> Content:
     } | ({"tasks": {"mine": {"kind": "colorization", "data": "mine", "splits": splits}}} if splits else {})
 
 
-def test_a_folder_that_is_not_there_is_refused_unless_its_files_are_listed(
+def test_a_missing_folder_is_refused_unless_its_files_are_listed(
     resolved: Callable[..., Settings],
 ) -> None:
-    settings = resolved(own("lost"))
+    settings = resolved(user_settings("lost"))
     refused(settings, "datasets.mine.root: folder lost does not exist; correct it")
     manifest = settings.layout.manifest("mine")
     manifest.parent.mkdir(parents=True)
@@ -193,19 +191,19 @@ def test_a_folder_that_is_not_there_is_refused_unless_its_files_are_listed(
     preflight.check(settings)
 
 
-def test_a_data_root_that_is_not_there_is_named(resolved: Callable[..., Settings]) -> None:
+def test_a_missing_data_root_is_named(resolved: Callable[..., Settings]) -> None:
     settings = resolved({"preset": "real", "data_root": "lost"})
     refused(settings, "datasets.coco.root: folder lost/coco does not exist; correct data_root")
 
 
-def test_splits_of_a_folder_are_those_whose_files_are_there(resolved: Callable[..., Settings]) -> None:
+def test_splits_of_a_folder_are_those_with_existing_files(resolved: Callable[..., Settings]) -> None:
     generate_coco(Path("coco"), {"train2017": 1, "unlabeled2017": 1}, 32, seed=0)
     generate_voc(Path("voc"), {"train": 1, "val": 1}, 32, seed=0)
-    preflight.check(resolved(own("coco", train="train", val="unlabeled")))
-    preflight.check(resolved(own("voc", "voc", train="train", val="val")))
-    missing = resolved(own("coco", train="train", val="val"))
+    preflight.check(resolved(user_settings("coco", train="train", val="unlabeled")))
+    preflight.check(resolved(user_settings("voc", "voc", train="train", val="val")))
+    missing = resolved(user_settings("coco", train="train", val="val"))
     refused(missing, "tasks.mine.splits.val: data set 'mine' has no split 'val'; there are train, unlabeled")
-    misspelt = resolved(own("voc", "voc", train="train", val="vall"))
+    misspelt = resolved(user_settings("voc", "voc", train="train", val="vall"))
     refused(misspelt, "tasks.mine.splits.val: data set 'mine' has no split 'vall'; did you mean 'val'?")
     prepared = misspelt.layout.prepared("mine")
     prepared.mkdir(parents=True)
@@ -213,19 +211,19 @@ def test_splits_of_a_folder_are_those_whose_files_are_there(resolved: Callable[.
     preflight.check(misspelt)
 
 
-def test_annotations_are_needed_where_the_task_has_classes(resolved: Callable[..., Settings]) -> None:
+def test_annotations_are_required_for_tasks_with_classes(resolved: Callable[..., Settings]) -> None:
     generate_coco(Path("coco"), {"train2017": 1}, 32, seed=0)
     Path("coco/val2017").mkdir()
-    settings = own("coco")
+    settings = user_settings("coco")
     preflight.check(resolved(settings))
     settings["tasks"]["mine"] |= {"kind": "segmentation", "classes": {"kite": ["kite"]}}
-    told = "tasks.mine.splits.val: data set 'mine' has no annotated split 'val'; there are train"
-    refused(resolved(settings), told)
+    message = "tasks.mine.splits.val: data set 'mine' has no annotated split 'val'; there are train"
+    refused(resolved(settings), message)
 
 
 def test_splits_of_pairs_have_the_names_of_their_folders(resolved: Callable[..., Settings]) -> None:
     Path("pairs").mkdir()
-    settings = own("pairs", "paired")
+    settings = user_settings("pairs", "paired")
     settings["tasks"]["mine"]["splits"] = {"train": "Training", "val": "validation"}
     preflight.check(resolved(settings))
     settings["tasks"]["mine"]["splits"]["val"] = "vel"
@@ -249,7 +247,7 @@ def test_tables_columns_and_splits_of_a_table_are_checked(
 ) -> None:
     Path("data").mkdir()
     Path("data/all.csv").write_text("picture,split\na.png,train\nb.png,val\n")
-    settings = own("data", "table")
+    settings = user_settings("data", "table")
     settings["datasets"]["mine"] |= {"table": "all.csv", "columns": {"split": "split"}} | changed
     if message is None:
         preflight.check(resolved(settings))
@@ -257,7 +255,7 @@ def test_tables_columns_and_splits_of_a_table_are_checked(
         refused(resolved(settings), message)
 
 
-def test_generated_and_fetched_data_are_known_as_they_are(tmp_path: Path) -> None:
+def test_tables_of_generated_and_fetched_data_are_complete(tmp_path: Path) -> None:
     assert {*COCO_ARCHIVES, *VOC_ARCHIVES} <= {*DOWNLOADS}
     of_2017 = {name: group for group, names in SUPERCATEGORIES.items() for name in names}
     assert len(of_2017) == 80 and dict(coco.CATEGORIES.values()).items() <= of_2017.items()
@@ -265,7 +263,7 @@ def test_generated_and_fetched_data_are_known_as_they_are(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("training", "cards", "told"),
+    ("training", "cards", "message"),
     [
         ({"accelerator": "cuda"}, 0, "training.accelerator: this machine has no card for 'cuda'"),
         (
@@ -279,17 +277,17 @@ def test_generated_and_fetched_data_are_known_as_they_are(tmp_path: Path) -> Non
         ({"accelerator": "cpu", "devices": 4}, 1, None),
     ],
 )
-def test_cards_that_the_machine_lacks_are_refused(
+def test_missing_cards_are_refused(
     resolved: Callable[..., Settings],
     monkeypatch: pytest.MonkeyPatch,
     training: Content,
     cards: int,
-    told: str | None,
+    message: str | None,
 ) -> None:
     monkeypatch.setattr(preflight, "OTHER_CARDS", ())
     settings = resolved({"training": training})
-    if told is None:
+    if message is None:
         preflight.check_devices(settings, cards)
     else:
-        with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+        with pytest.raises(SettingsError, match=f"^{re.escape(message)}"):
             preflight.check_devices(settings, cards)

@@ -9,19 +9,24 @@ from palimpsest import provenance
 from palimpsest.provenance import GitError, commit_of_code, digest
 
 
-def test_a_digest_is_over_the_text_and_the_content_of_files_in_their_order(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.write_bytes(b"1")
-    two.write_bytes(b"2")
-    digests = {digest("a", [one, two]), digest("b", [one, two]), digest("a", [two, one]), digest("a", [one])}
+def test_a_digest_depends_on_text_and_content_of_files_in_order(tmp_path: Path) -> None:
+    first, second = tmp_path / "one", tmp_path / "two"
+    first.write_bytes(b"1")
+    second.write_bytes(b"2")
+    digests = {
+        digest("a", [first, second]),
+        digest("b", [first, second]),
+        digest("a", [second, first]),
+        digest("a", [first]),
+    }
     assert len(digests) == 4
-    shutil.copy(one, tmp_path / "copy")
-    assert digest("a", [tmp_path / "copy", str(two)]) == digest("a", [one, two])
+    shutil.copy(first, tmp_path / "copy")
+    assert digest("a", [tmp_path / "copy", str(second)]) == digest("a", [first, second])
 
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the code of a study, in no repository."""
+    """Return a folder with the code of a study, outside a repository."""
     folder = tmp_path / "around" / "study"
     folder.mkdir(parents=True)
     monkeypatch.chdir(folder)
@@ -31,7 +36,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def call(*arguments: str, at: Path | None = None) -> str:
-    """Run git as a user would."""
+    """Run git like a user."""
     who = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "protocol.file.allow=always")
     done = subprocess.run(["git", *who, *arguments], check=True, capture_output=True, text=True, cwd=at)
     return done.stdout.strip()
@@ -51,10 +56,10 @@ def why(reason: str) -> None:
         commit_of_code()
 
 
-def test_the_commit_of_the_code_is_told_and_whether_the_code_differs(study: Path) -> None:
+def test_the_commit_of_the_code_is_marked_if_the_code_differs(study: Path) -> None:
     commit = committed()
     assert commit_of_code() == commit and len(commit) == 40
-    Path("params.yaml").touch()  # no code
+    Path("params.yaml").touch()  # not code
     assert commit_of_code() == commit
     Path("requirements.lock").touch()
     assert commit_of_code() == f"{commit}-dirty"
@@ -67,7 +72,7 @@ def test_the_commit_of_the_code_is_told_and_whether_the_code_differs(study: Path
 
 def test_a_repository_around_the_study_that_does_not_track_it_is_not_recorded(study: Path) -> None:
     around = study.parent
-    (around / "Snakefile").touch()  # another one
+    (around / "Snakefile").touch()  # of another project
     (around / ".gitignore").write_text("study/\n")
     committed(around, "Snakefile", ".gitignore")
     why(rf"^the repository {around} does not track {study}/Snakefile; commit it to one$")
@@ -85,23 +90,23 @@ def test_a_repository_around_the_study_that_tracks_it_is_recorded(study: Path) -
     assert commit_of_code() == f"{commit}-dirty"
 
 
-def test_a_linked_worktree_and_a_submodule_have_commits_of_their_own(
+def test_a_linked_worktree_and_a_submodule_have_separate_commits(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     commit = committed()
     call("worktree", "add", "-q", str(tmp_path / "linked"))
     monkeypatch.chdir(tmp_path / "linked")
     assert commit_of_code() == commit
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    call("init", "-q", at=whole)
-    call("submodule", "--quiet", "add", str(study), "sub", at=whole)
-    committed(whole, "sub")
-    monkeypatch.chdir(whole / "sub")
+    outer = tmp_path / "whole"
+    outer.mkdir()
+    call("init", "-q", at=outer)
+    call("submodule", "--quiet", "add", str(study), "sub", at=outer)
+    committed(outer, "sub")
+    monkeypatch.chdir(outer / "sub")
     assert commit_of_code() == commit
 
 
-def test_without_a_commit_or_a_repository_or_git_the_reason_is_told(
+def test_without_a_commit_or_a_repository_or_git_the_reason_is_logged(
     study: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -116,38 +121,38 @@ def test_without_a_commit_or_a_repository_or_git_the_reason_is_told(
     why(r"^git cannot be run \(No such file or directory\)$")
     monkeypatch.setattr(logging.getLogger("palimpsest"), "propagate", True)
     assert provenance.code_version.__wrapped__() == ""
-    told = "no commit is recorded: git cannot be run (No such file or directory)"
-    assert caplog.messages == [told]
+    message = "no commit is recorded: git cannot be run (No such file or directory)"
+    assert caplog.messages == [message]
     provenance.warn_without_commit()
-    assert capsys.readouterr().err == f"note: {told}\n"
+    assert capsys.readouterr().err == f"note: {message}\n"
 
 
-def test_git_s_own_variables_of_another_repository_do_not_count(
+def test_git_variables_of_another_repository_are_ignored(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "Snakefile").touch()
-    committed(other)
-    call("commit", "-q", "--allow-empty", "-m", "second", at=other)
+    foreign = tmp_path / "other"
+    foreign.mkdir()
+    (foreign / "Snakefile").touch()
+    committed(foreign)
+    call("commit", "-q", "--allow-empty", "-m", "second", at=foreign)
     commit = committed()
-    monkeypatch.setenv("GIT_DIR", str(other / ".git"))  # as in a hook of that repository
-    monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git" / "index"))
+    monkeypatch.setenv("GIT_DIR", str(foreign / ".git"))  # as in a hook of that repository
+    monkeypatch.setenv("GIT_INDEX_FILE", str(foreign / ".git" / "index"))
     assert commit_of_code() == commit
 
 
-def test_a_repository_of_somebody_else_is_told_with_git_s_command(
+def test_a_repository_of_another_user_gives_the_command_of_git(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     committed()
-    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own way to test it
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # a variable of git for tests
     why(
         rf"^detected dubious ownership in repository at '{study}';"
         rf" run `git config --global --add safe\.directory {study}`$"
     )
 
 
-def test_what_git_says_is_read_in_any_encoding(study: Path) -> None:
+def test_output_of_git_is_read_in_any_encoding(study: Path) -> None:
     commit = committed()
     call("config", "core.quotePath", "false")
     Path("src").mkdir()

@@ -16,15 +16,15 @@ from tests.conftest import nested
 
 Content = dict[str, Any]
 
-ONE_BY_ONE = [method for method, entry in METHODS.items() if not entry.together]
-"""Methods with a training of its own for each task."""
+SEPARATE = [method for method, entry in METHODS.items() if not entry.together]
+"""Methods with a separate training for each task."""
 
 
 def all_cuts(settings: Settings) -> dict[str, str]:
-    """The digest of everything that a job may depend on, by the job's name."""
+    """Return the digest of all settings of a job by its name."""
     jobs = {
         f"train {method} {task}": training_job(settings, 0, method, task).digest()
-        for method in (BASE, *ONE_BY_ONE)
+        for method in (BASE, *SEPARATE)
         for task in settings.sequence
         if (method == BASE) == (task == settings.base_task)
     }
@@ -34,45 +34,45 @@ def all_cuts(settings: Settings) -> dict[str, str]:
 
 
 def changed_by(content: Content, path: str, value: object) -> set[str]:
-    """The jobs that a changed setting reruns."""
+    """Return the jobs that a changed setting reruns."""
     before, after = all_cuts(resolve(content)), all_cuts(resolve(content, nested(path, value)))
     assert before.keys() == after.keys()
     return {job for job in before if before[job] != after[job]}
 
 
-def test_settings_cannot_be_changed(content: Content) -> None:
+def test_settings_are_immutable(content: Content) -> None:
     settings = resolve(content)
     with pytest.raises(ValueError, match="frozen"):
         settings.training.steps = 1
 
 
-def test_the_weight_of_one_style_changes_its_trainings_and_the_examinations_alone(params_yaml: Content) -> None:
+def test_the_weight_of_a_style_changes_its_trainings_and_the_evaluations_alone(params_yaml: Content) -> None:
     changed = changed_by(params_yaml, "tasks/style-gogh/style_weight", 3.5)
-    assert changed == {f"train {m} style-gogh" for m in ONE_BY_ONE} | {f"evaluate {m}" for m in METHODS}
+    assert changed == {f"train {m} style-gogh" for m in SEPARATE} | {f"evaluate {m}" for m in METHODS}
 
 
-def test_the_rate_of_the_scores_changes_what_piggyback_does_and_nothing_else(params_yaml: Content) -> None:
+def test_the_rate_of_the_scores_changes_jobs_of_piggyback_alone(params_yaml: Content) -> None:
     changed = changed_by(params_yaml, "method_settings/piggyback/score_learning_rate", 1e-4)
-    others = ("voc-seg", "colorize", "style-gogh", "style-munch")
-    assert changed == {"evaluate piggyback"} | {f"train piggyback {task}" for task in others}
+    later_tasks = ("voc-seg", "colorize", "style-gogh", "style-munch")
+    assert changed == {"evaluate piggyback"} | {f"train piggyback {task}" for task in later_tasks}
 
 
 def test_the_steps_of_the_base_change_its_training_alone(params_yaml: Content) -> None:
     assert changed_by(params_yaml, "base/steps", 7) == {"train base coco-seg"}
     tasks = resolve(params_yaml).tasks
-    others = {
-        f"train {m} {t}" for m in ONE_BY_ONE for t in tasks if t != "coco-seg" and tasks[t].training.steps is None
+    later_trainings = {
+        f"train {m} {t}" for m in SEPARATE for t in tasks if t != "coco-seg" and tasks[t].training.steps is None
     }
-    assert changed_by(params_yaml, "training/steps", 7) == others
+    assert changed_by(params_yaml, "training/steps", 7) == later_trainings
 
 
 def test_the_steps_of_one_task_change_its_trainings_and_no_preparation(params_yaml: Content) -> None:
     changed = changed_by(params_yaml, "tasks/colorize/training/steps", 7)
-    assert {f"train {m} colorize" for m in ONE_BY_ONE} <= changed
+    assert {f"train {m} colorize" for m in SEPARATE} <= changed
     assert not any(job.startswith("prepare") or "voc-seg" in job or "coco-seg" in job for job in changed)
 
 
-def test_the_base_has_the_steps_of_its_task_where_the_task_has_some(params_yaml: Content) -> None:
+def test_the_base_has_the_steps_of_its_task_if_set(params_yaml: Content) -> None:
     assert (
         training_job(resolve(params_yaml), 0, BASE, "coco-seg").training.steps
         == params_yaml["presets"]["mini"]["base"]["steps"]
@@ -90,15 +90,15 @@ def test_an_override_that_changes_nothing_reruns_nothing(params_yaml: Content) -
     assert changed_by(params_yaml, "tasks/colorize/training/steps", usual) == set()
 
 
-def test_what_belongs_to_trainings_does_not_measure_the_floor_again(params_yaml: Content) -> None:
+def test_settings_of_trainings_do_not_rerun_the_floor(params_yaml: Content) -> None:
     before = evaluation_job(resolve(params_yaml), 0, FLOOR).digest()
     for path, value in (("network/width", 4), ("tasks/colorize/training/steps", 7)):
         assert evaluation_job(resolve(params_yaml, nested(path, value)), 0, FLOOR).digest() == before
 
 
-def test_a_task_may_ask_for_smaller_crops(params_yaml: Content) -> None:
+def test_a_task_may_set_smaller_crops(params_yaml: Content) -> None:
     changed = changed_by(params_yaml, "tasks/colorize/training/smallest_scale", 0.5)
-    assert {f"train {m} colorize" for m in ONE_BY_ONE} <= changed
+    assert {f"train {m} colorize" for m in SEPARATE} <= changed
     assert not any(job.startswith("prepare") or "voc-seg" in job for job in changed)
     settings = resolve(params_yaml, nested("tasks/colorize/training/smallest_scale", 0.5))
     assert training_job(settings, 0, "scratch", "colorize").tasks[0].pictures.smallest_scale == 0.5
@@ -117,34 +117,34 @@ def test_a_method_that_learns_all_tasks_together_has_one_training(params_yaml: C
     assert [task.steps for task in joint.tasks] == [settings.base.steps, *steps]
 
 
-def test_what_the_report_shows_changes_no_training(params_yaml: Content) -> None:
+def test_the_samples_of_the_report_change_no_training(params_yaml: Content) -> None:
     assert changed_by(params_yaml, "samples", 2) == {f"evaluate {method}" for method in METHODS}
 
 
-def test_the_share_of_broken_pictures_changes_preparations_and_no_training(params_yaml: Content) -> None:
+def test_the_limit_of_broken_pictures_changes_preparations_and_no_training(params_yaml: Content) -> None:
     changed = changed_by(params_yaml, "pictures/broken_share", 0.5)
     assert changed == {f"prepare {task}" for task in resolve(params_yaml).sequence}
 
 
-def test_the_classes_of_one_task_change_its_preparation_its_trainings_and_the_examinations(
+def test_the_classes_of_a_task_change_its_preparation_its_trainings_and_the_evaluations(
     params_yaml: Content,
 ) -> None:
     changed = changed_by(params_yaml, "tasks/voc-seg/classes", {"boat": ["boat"], "sheep": ["sheep", "boat"]})
     assert changed == (
-        {"prepare voc-seg"} | {f"train {m} voc-seg" for m in ONE_BY_ONE} | {f"evaluate {m}" for m in METHODS}
+        {"prepare voc-seg"} | {f"train {m} voc-seg" for m in SEPARATE} | {f"evaluate {m}" for m in METHODS}
     )
 
 
-def test_a_task_at_the_end_changes_no_training_and_no_preparation_that_exists(params_yaml: Content) -> None:
+def test_a_task_at_the_end_changes_no_existing_training_and_preparation(params_yaml: Content) -> None:
     before = all_cuts(resolve(params_yaml))
     mine = {"kind": "colorization", "data": "voc", "output": "chroma"}
     sequence = [*params_yaml["defaults"]["sequence"], "mine"]
     after = all_cuts(resolve(params_yaml, {"tasks": {"mine": mine}, "sequence": sequence}))
     assert {job for job in before if before[job] != after[job]} == {f"evaluate {m}" for m in METHODS}
-    assert {job for job in after if job not in before} == {"prepare mine"} | {f"train {m} mine" for m in ONE_BY_ONE}
+    assert {job for job in after if job not in before} == {"prepare mine"} | {f"train {m} mine" for m in SEPARATE}
 
 
-def test_a_training_knows_the_files_that_its_settings_name(params_yaml: Content) -> None:
+def test_a_training_lists_the_files_of_its_settings(params_yaml: Content) -> None:
     settings = resolve(params_yaml, {"preset": "real", "base": {"encoder_weights": "vgg.pth"}})
     assert training_job(settings, 0, BASE, "coco-seg").files() == [Path("vgg.pth")]
     assert training_job(settings, 0, "scratch", "voc-seg").files() == []
@@ -154,7 +154,7 @@ def test_a_training_knows_the_files_that_its_settings_name(params_yaml: Content)
     ]
 
 
-def test_a_name_that_a_stage_is_given_by_hand_is_refused_where_it_does_not_exist(content: Content) -> None:
+def test_an_unknown_name_on_the_command_line_of_a_stage_is_refused(content: Content) -> None:
     settings = resolve(content)
     with pytest.raises(SettingsError, match="'halvse'; did you mean 'halves'"):
         preparation_job(settings, "halvse")
@@ -167,8 +167,8 @@ def test_a_name_that_a_stage_is_given_by_hand_is_refused_where_it_does_not_exist
 def test_every_method_has_the_same_steps_for_a_task(content: Content) -> None:
     settings = resolve(content, {"tasks": {"halves": {"training": {"steps": 11, "batch_size": 2}}}})
     jobs = [training_job(settings, 0, method, "halves") for method in METHODS]
-    found = {(task.steps, task.batch_size) for job in jobs for task in job.tasks if task.name == "halves"}
-    assert found == {(11, 2)} and {job.training.learning_rate for job in jobs} == {0.01}
+    sizes = {(task.steps, task.batch_size) for job in jobs for task in job.tasks if task.name == "halves"}
+    assert sizes == {(11, 2)} and {job.training.learning_rate for job in jobs} == {0.01}
 
 
 def test_a_training_depends_on_its_seed(content: Content) -> None:
@@ -179,7 +179,7 @@ def test_a_training_depends_on_its_seed(content: Content) -> None:
     )
 
 
-def test_no_job_but_its_own_depends_on_a_composition(params_yaml: Content) -> None:
+def test_only_its_job_depends_on_a_composition(params_yaml: Content) -> None:
     before = resolve(params_yaml)
     name = "piggyback-style-gogh+style-munch"
     compositions = [{**made.model_dump(), "steps": 9} for made in before.compositions if made.name == name]
@@ -190,7 +190,7 @@ def test_no_job_but_its_own_depends_on_a_composition(params_yaml: Content) -> No
     assert evaluation_job(before, 0, "piggyback") == evaluation_job(after, 0, "piggyback")
 
 
-def test_a_composition_depends_on_its_own_tasks_and_method_alone(params_yaml: Content) -> None:
+def test_a_composition_depends_on_its_tasks_and_method_alone(params_yaml: Content) -> None:
     def changed(path: str, value: object) -> set[str]:
         before, after = resolve(params_yaml), resolve(params_yaml, nested(path, value))
         return {name for name in before.composed if composition_job(before, name) != composition_job(after, name)}
@@ -216,12 +216,12 @@ def test_every_method_can_be_learned_whether_it_is_compared_or_not(params_yaml: 
     assert evaluation_job(settings, 0, "resblock6").method == "resblock6"
 
 
-def test_the_network_is_the_users_choice_but_for_methods_that_bring_their_own(content: Content) -> None:
-    own = {"resblock6": 6, "resblock9": 9, "piggyback-resblock": 6, AUTOENCODER: 0}
+def test_the_network_is_the_users_choice_except_for_methods_with_a_network(content: Content) -> None:
+    blocks_of_method = {"resblock6": 6, "resblock9": 9, "piggyback-resblock": 6, AUTOENCODER: 0}
     for network in (UNetSettings(width=3, padding="zeros"), ResblockSettings(width=3, padding="zeros", blocks=2)):
         settings = resolve(content, {"network": network.model_dump(), "methods": ["scratch"]})
         assert settings.network_of("scratch") == settings.network_of(BASE) == network
-        for name, blocks in own.items():
+        for name, blocks in blocks_of_method.items():
             expected = ResblockSettings(width=3, padding="zeros", blocks=blocks)
             assert settings.network_of(name) == expected
             job = training_job(settings, 0, name, "shapes").model_dump(mode="json")
@@ -229,7 +229,7 @@ def test_the_network_is_the_users_choice_but_for_methods_that_bring_their_own(co
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"network": {"name": "unett"}}, "network: name: there is no network 'unett'; did you mean 'unet'?"),
         ({"network": {"name": ["unet"]}}, "network: name: there is no network ['unet']; did you mean 'unet'?"),
@@ -251,8 +251,8 @@ def test_the_network_is_the_users_choice_but_for_methods_that_bring_their_own(co
         ),
     ],
 )
-def test_an_impossible_network_is_refused_with_its_key(content: Content, changes: Content, told: str) -> None:
-    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+def test_an_impossible_network_is_refused_with_its_key(content: Content, changes: Content, message: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{re.escape(message)}"):
         resolve(content, changes)
 
 
@@ -264,7 +264,7 @@ def test_all_methods_are_those_that_work_on_the_network(content: Content) -> Non
         training_job(settings, 0, "decoder", "halves")
 
 
-def test_the_width_of_residual_networks_changes_theirs_alone(params_yaml: Content) -> None:
+def test_the_width_of_residual_networks_changes_their_trainings_alone(params_yaml: Content) -> None:
     changed = changed_by(params_yaml, "networks/resblock/width", 24)
     residual = [method for method, entry in METHODS.items() if entry.network is not None]
     assert {job.split()[1] for job in changed} == {*residual}

@@ -27,7 +27,7 @@ from tests.conftest import job_in_this_process, room_for
 def in_a_folder_with_settings(
     content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
-    """A folder with a params.yaml."""
+    """Run every test in a folder with a params.yaml."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     with job_in_this_process():
@@ -35,14 +35,14 @@ def in_a_folder_with_settings(
 
 
 class Stage:
-    """A stage that writes down what it was given, and may fail."""
+    """Stage that records its arguments and may fail."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
-        self.given: list[tuple[Settings, Layout, argparse.Namespace]] = []
+        self.calls: list[tuple[Settings, Layout, argparse.Namespace]] = []
 
     def __call__(self, settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-        self.given.append((settings, layout, options))
+        self.calls.append((settings, layout, options))
         logging.getLogger("palimpsest.stage").info("at work")
         if self.error is not None:
             raise self.error
@@ -57,28 +57,28 @@ def run(main: stage.Main, *command: str, names: tuple[str, ...] = ("seed", "task
 NAMED = ("--seed", "3", "--task", "halves")
 
 
-def test_a_stage_is_given_the_settings_the_layout_and_its_names() -> None:
+def test_a_stage_gets_the_settings_the_layout_and_its_names() -> None:
     main = Stage()
     run(main, *NAMED)
-    ((settings, layout, options),) = main.given
+    ((settings, layout, options),) = main.calls
     assert settings.preset == "tiny" and layout == Layout("tiny")
     assert (options.seed, options.task) == (3, "halves")
 
 
-def test_settings_on_the_command_line_are_laid_over_the_file() -> None:
+def test_settings_on_the_command_line_override_the_file() -> None:
     main = Stage()
     run(main, *NAMED, "--config", '{"training": {"steps": "40"}}')
-    assert main.given[0][0].training.steps == 40 and main.given[0][0].training.batch_size == 4
+    assert main.calls[0][0].training.steps == 40 and main.calls[0][0].training.batch_size == 4
 
 
-def test_a_job_has_the_settings_its_pipeline_was_started_with_whatever_the_file_says_since(
+def test_a_job_has_the_settings_at_the_start_of_its_pipeline(
     content: dict[str, Any],
 ) -> None:
     stage.pass_settings(content, {"training": {"steps": 40}})
     Path("params.yaml").write_text("preset: gone", encoding="utf-8")
     main = Stage()
     run(main, *NAMED, "--config", '{"training": {"batch_size": 2}}')
-    training = main.given[0][0].training
+    training = main.calls[0][0].training
     assert (training.steps, training.batch_size, training.steps_per_epoch) == (40, 2, 2)
 
 
@@ -89,7 +89,7 @@ def test_jobs_run_in_the_environment_of_their_pipeline(content: dict[str, Any]) 
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator's settings are those of glibc")
-def test_jobs_keep_the_memory_they_free(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_reuse_freed_memory(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in machine.KEEP_MEMORY:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -120,17 +120,17 @@ def test_jobs_keep_the_memory_they_free(content: dict[str, Any], monkeypatch: py
         (*NAMED, "--x"),
     ],
 )
-def test_wrong_use_ends_with_status_2_before_anything_is_done(
+def test_wrong_usage_ends_with_status_2_before_any_work(
     command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     main = Stage()
     with pytest.raises(SystemExit) as ended:
         run(main, *command)
-    assert ended.value.code == 2 and main.given == []
+    assert ended.value.code == 2 and main.calls == []
     assert "usage:" in capsys.readouterr().err
 
 
-def test_what_the_user_can_mend_is_one_line_and_status_1_and_a_traceback_in_the_log(
+def test_a_user_error_is_one_line_status_1_and_a_traceback_in_the_log(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -141,36 +141,36 @@ def test_what_the_user_can_mend_is_one_line_and_status_1_and_a_traceback_in_the_
     assert "at work" in log and "Traceback" in log and "DataError: a.jpg: cannot be read" in log
 
 
-def test_without_a_log_file_too_the_error_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_log_file_too_the_error_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(Stage(DataError("a.jpg: cannot be read")), *NAMED)
     assert capsys.readouterr().err.count("a.jpg: cannot be read") == 1
 
 
-def test_a_wrong_setting_ends_before_the_stage_begins(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_setting_ends_the_job_before_the_stage_begins(capsys: pytest.CaptureFixture[str]) -> None:
     main = Stage()
     with pytest.raises(SystemExit) as ended:
         run(main, *NAMED, "--config", '{"training": {"stepz": 1}}', "--log", "stage.log")
-    assert ended.value.code == 1 and main.given == []
+    assert ended.value.code == 1 and main.calls == []
     assert capsys.readouterr().err == "error: training.stepz: unknown setting; did you mean 'steps'?\n"
 
 
-def test_a_missing_file_of_settings_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file_of_settings_gives_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     Path("params.yaml").unlink()
     with pytest.raises(SystemExit) as ended:
         run(Stage(), *NAMED, "--log", "stage.log")
     assert ended.value.code == 1 and capsys.readouterr().err.startswith("error: params.yaml: cannot be read")
 
 
-def test_an_interruption_is_one_line_that_says_how_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interruption_is_one_line_on_how_to_resume(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run(Stage(KeyboardInterrupt()), *NAMED, "--log", "stage.log")
     assert ended.value.code == 1
     assert capsys.readouterr().err == "error: interrupted; the next run resumes from the last checkpoint\n"
 
 
-@pytest.mark.usefixtures("told_to_end")
-def test_an_error_that_a_library_makes_of_an_interruption_is_told_as_one(
+@pytest.mark.usefixtures("interrupted")
+def test_an_error_due_to_an_interruption_is_reported_as_interruption(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -179,20 +179,20 @@ def test_an_error_that_a_library_makes_of_an_interruption_is_told_as_one(
     assert capsys.readouterr().err == "error: interrupted; the next run resumes from the last checkpoint\n"
 
 
-def test_a_fault_of_our_own_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bug_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ZeroDivisionError):
         run(Stage(ZeroDivisionError("ours")), *NAMED, "--log", "stage.log")
     assert "ZeroDivisionError: ours" in Path("stage.log").read_text("utf-8")
 
 
-def test_a_retry_goes_on_in_the_same_log() -> None:
+def test_a_retry_appends_to_the_log() -> None:
     for _ in range(2):
         run(Stage(), *NAMED, "--log", "stage.log")
         logging.getLogger("palimpsest").handlers.clear()
     assert Path("stage.log").read_text("utf-8").count("at work") == 2
 
 
-def test_of_several_processes_that_train_together_the_first_alone_has_lock_and_log(
+def test_only_the_first_process_of_a_distributed_training_has_lock_and_log(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
@@ -204,28 +204,28 @@ def test_of_several_processes_that_train_together_the_first_alone_has_lock_and_l
     assert "a.jpg: cannot be read" in capsys.readouterr().err and not Path("stage.log").exists()
 
 
-def test_a_job_is_the_parent_of_what_it_starts() -> None:
-    told: list[str] = []
-    run(lambda *given: told.append(os.environ[PARENT]), *NAMED)
-    assert told[0].split()[1] == str(os.getpid())
+def test_a_job_is_the_parent_of_its_processes() -> None:
+    parents: list[str] = []
+    run(lambda *arguments: parents.append(os.environ[PARENT]), *NAMED)
+    assert parents[0].split()[1] == str(os.getpid())
 
 
 def test_a_log_that_cannot_be_written_ends_the_job_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     main = Stage()
 
-    def full(*given: Any) -> None:
+    def full(*arguments: Any) -> None:
         with room_for(0):
-            main(*given)
+            main(*arguments)
 
     with pytest.raises(SystemExit) as ended:
         run(full, *NAMED, "--log", "logs/stage.log")
     line = "logs/stage.log: cannot be written (File too large); make room and run the same command again"
     assert ended.value.code == 1 and capsys.readouterr().err == f"error: {line}\n"
-    assert line in Path("logs/stage.log").read_text("utf-8")  # there was room for it in the end
+    assert line in Path("logs/stage.log").read_text("utf-8")  # it fitted after the limit was lifted
     run(main, *NAMED, "--log", "logs/stage.log")
 
 
-def test_a_log_that_cannot_be_opened_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_that_cannot_be_opened_gives_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     Path("logs").write_text("a file where a folder has to be")
     with pytest.raises(SystemExit) as ended:
         run(Stage(), *NAMED, "--log", "logs/stage.log")
@@ -234,8 +234,8 @@ def test_a_log_that_cannot_be_opened_is_one_line(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_log_on_a_full_disk_does_not_hide_what_went_wrong(capsys: pytest.CaptureFixture[str]) -> None:
-    def main(*given: Any) -> None:
+def test_a_log_on_a_full_disk_does_not_hide_the_error(capsys: pytest.CaptureFixture[str]) -> None:
+    def main(*arguments: Any) -> None:
         raise DataError("a.jpg: cannot be read")
 
     Path("stage.log").symlink_to("/dev/full")
@@ -254,14 +254,14 @@ def test_a_log_on_a_full_disk_does_not_hide_what_went_wrong(capsys: pytest.Captu
         (sqlite3.OperationalError("database or disk is full"), "a file: cannot be written (database or disk is"),
     ],
 )
-def test_a_full_disk_that_nobody_foresaw_is_one_line_too(
+def test_an_unexpected_full_disk_gives_one_line(
     error: Exception, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         run(Stage(error), *NAMED, "--log", "stage.log")
-    told = capsys.readouterr().err
-    assert ended.value.code == 1 and told.startswith(f"error: {line}")
-    assert told.endswith("; make room and run the same command again\n") and told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert ended.value.code == 1 and printed.startswith(f"error: {line}")
+    assert printed.endswith("; make room and run the same command again\n") and printed.count("\n") == 1
 
 
 STAGE_THAT_CLOSES = """
@@ -283,9 +283,7 @@ stage.run(main, None)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_job_that_is_told_to_end_closes_what_is_open_however_often_it_is_told(
-    number: int, tmp_path: Path
-) -> None:
+def test_a_terminated_job_closes_its_files_after_repeated_signals_too(number: int, tmp_path: Path) -> None:
     (tmp_path / "stage.py").write_text(STAGE_THAT_CLOSES)
     command = [sys.executable, "stage.py", "--log", "stage.log"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -293,8 +291,8 @@ def test_a_job_that_is_told_to_end_closes_what_is_open_however_often_it_is_told(
         assert process.stdout.readline() == "begun\n"
         process.send_signal(number)
         assert process.stdout.readline() == "closing\n"
-        process.send_signal(signal.SIGINT)  # of the terminal
-        process.terminate()  # of the watch over the parent
+        process.send_signal(signal.SIGINT)  # from the terminal
+        process.terminate()  # from the watch for the parent's end
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (1, "closed\n")
     assert err == "error: interrupted; the next run resumes from the last checkpoint\n"

@@ -21,7 +21,7 @@ def with_sweeps(content: Content, **variants: Content) -> Content:
 SLOWER = {"method_settings": {"piggyback": {"score_learning_rate": 1e-4}}}
 
 
-def test_a_variant_is_the_settings_with_its_own_laid_over(content: Content) -> None:
+def test_a_variant_overrides_the_settings(content: Content) -> None:
     swept = with_sweeps(content, slower=SLOWER)
     main, varied = resolve(swept), vary(swept, {"seeds": [3]}, "slower")
     assert (main.variant, varied.seeds) == (None, [3])
@@ -29,7 +29,7 @@ def test_a_variant_is_the_settings_with_its_own_laid_over(content: Content) -> N
     assert training_job(varied, 3, "decoder", "colour") == training_job(
         resolve(swept, {"seeds": [3]}), 3, "decoder", "colour"
     )
-    assert main.digest() == resolve(content).digest()  # what could be tried is no setting of what is done
+    assert main.digest() == resolve(content).digest()  # variants are no settings of the study
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_variant_is_the_settings_with_its_own_laid_over(content: Content) -> N
         ({"autoencoder": {"steps": 9}}, False),
     ],
 )
-def test_a_variant_has_a_base_network_of_its_own_where_what_it_changes_makes_another(
+def test_a_variant_has_a_separate_base_network_if_its_settings_affect_it(
     content: Content, changes: Content, trains_base: bool
 ) -> None:
     layout = vary(with_sweeps(content, other=changes), {}, "other").layout
@@ -64,7 +64,7 @@ def test_a_variant_has_a_base_network_of_its_own_where_what_it_changes_makes_ano
         ({"base": {"steps": 9}}, False),
     ],
 )
-def test_a_variant_has_an_auto_encoder_of_its_own_where_what_it_changes_makes_another(
+def test_a_variant_has_a_separate_auto_encoder_if_its_settings_affect_it(
     content: Content, method: str, changes: Content, trains_base: bool
 ) -> None:
     varied = vary({**content, "sweeps": {"tiny": {method: {"other": changes}}}}, {}, "other")
@@ -80,7 +80,7 @@ def test_a_variant_has_an_auto_encoder_of_its_own_where_what_it_changes_makes_an
 
 
 @pytest.mark.parametrize(
-    ("sweep", "told"),
+    ("sweep", "message"),
     [
         ({"pigyback": {}}, "sweeps.tiny: there is no method 'pigyback'; did you mean 'piggyback'?"),
         ({"piggyback": {"a": {}}, "decoder": {"a": {}}}, "sweeps.tiny: duplicate name 'a'; rename one variant"),
@@ -93,8 +93,10 @@ def test_a_variant_has_an_auto_encoder_of_its_own_where_what_it_changes_makes_an
         ),
     ],
 )
-def test_a_sweep_that_cannot_be_read_is_refused_with_its_path(content: Content, sweep: Content, told: str) -> None:
-    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+def test_a_sweep_that_cannot_be_read_is_refused_with_its_path(
+    content: Content, sweep: Content, message: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"^{re.escape(message)}"):
         sweeps_of({**content, "sweeps": {"tiny": sweep}}, {})
 
 
@@ -104,7 +106,7 @@ def test_sweeps_of_an_unknown_preset_are_refused(content: Content) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"base": {"step": 3}}, "base.step: unknown setting; did you mean 'steps'?"),
         (
@@ -119,12 +121,12 @@ def test_sweeps_of_an_unknown_preset_are_refused(content: Content) -> None:
         ({"base": {"encoder_weights": "a.pth"}}, "a variant cannot change base.encoder_weights;"),
     ],
 )
-def test_a_variant_that_cannot_be_compared_is_refused(content: Content, changes: Content, told: str) -> None:
-    with pytest.raises(SettingsError, match=f"^sweeps: a: {re.escape(told)}"):
+def test_a_variant_that_cannot_be_compared_is_refused(content: Content, changes: Content, message: str) -> None:
+    with pytest.raises(SettingsError, match=f"^sweeps: a: {re.escape(message)}"):
         vary(with_sweeps(content, a=changes), {}, "a")
 
 
-def test_a_variant_may_learn_by_another_loss_and_stop_earlier(content: Content) -> None:
+def test_a_variant_may_have_another_loss_and_fewer_tasks(content: Content) -> None:
     changes = {"sequence": ["shapes", "halves"], "tasks": {"halves": {"loss": "l1"}}}
     varied = vary(with_sweeps(content, painted=changes), {}, "painted")
     assert varied.sequence == ["shapes", "halves"] == resolve(content).sequence[:2]
@@ -132,7 +134,7 @@ def test_a_variant_may_learn_by_another_loss_and_stop_earlier(content: Content) 
     assert varied.variant == Variant(name="painted", trains_base=False)
 
 
-def test_another_loss_of_the_base_task_makes_another_base_network_but_no_other_auto_encoder(
+def test_another_loss_of_the_base_task_changes_the_base_network_and_not_the_auto_encoder(
     content: Content,
 ) -> None:
     changes = {"tasks": {"shapes": {"loss": "l1"}}}
@@ -142,13 +144,13 @@ def test_another_loss_of_the_base_task_makes_another_base_network_but_no_other_a
         assert variant.trains_base == trains_base
 
 
-def test_sweeps_are_those_of_the_preset_whatever_methods_are_compared(content: Content) -> None:
+def test_sweeps_of_the_preset_do_not_depend_on_the_compared_methods(content: Content) -> None:
     swept = with_sweeps(content, slower=SLOWER)
     assert sweeps_of(swept, {}) == sweeps_of(swept, {"methods": ["scratch"]}) == {"piggyback": {"slower": SLOWER}}
     assert sweeps_of(content, {}) == {}
 
 
-def test_what_a_variant_sets_is_told_by_path() -> None:
+def test_settings_of_a_variant_are_listed_by_path() -> None:
     assert flat({"base": {"steps": 3}, "sequence": ["a"], "tasks": {"a": {"loss": "l1"}}}) == {
         "base.steps": 3,
         "sequence": ["a"],
@@ -156,7 +158,7 @@ def test_what_a_variant_sets_is_told_by_path() -> None:
     }
 
 
-def test_a_variant_that_is_not_there_is_named(content: Content) -> None:
+def test_an_unknown_variant_is_named(content: Content) -> None:
     with pytest.raises(SettingsError, match="there is no variant of a sweep 'slow'; did you mean 'slower'"):
         vary(with_sweeps(content, slower=SLOWER), {}, "slow")
 

@@ -21,16 +21,16 @@ FORGETS = {"fine-tune", "ewc", "lwf"}
 
 def matrix(study: Study, method: str, samples: int = 1) -> dict[tuple[str, str], Measurement]:
     cells = list(forgetting_matrix(study.stored(method), study.tasks(), study.prepared, CPU, samples))
-    found = {(cell.task, cell.after): cell.measurement for cell in cells}
-    assert len(found) == len(cells)
-    return found
+    measurements = {(cell.task, cell.after): cell.measurement for cell in cells}
+    assert len(measurements) == len(cells)
+    return measurements
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_task_is_measured_after_itself_and_after_every_later_task(trained: Study, method: str) -> None:
-    found = matrix(trained, method)
-    assert list(found) == [
+    measurements = matrix(trained, method)
+    assert list(measurements) == [
         ("shapes", "shapes"),
         ("shapes", "halves"),
         ("halves", "halves"),
@@ -38,7 +38,7 @@ def test_every_task_is_measured_after_itself_and_after_every_later_task(trained:
         ("halves", "colour"),
         ("colour", "colour"),
     ]
-    assert {measured.images for measured in found.values()} == {2}
+    assert {measured.images for measured in measurements.values()} == {2}
 
 
 @pytest.mark.slow
@@ -46,17 +46,17 @@ def test_every_task_is_measured_after_itself_and_after_every_later_task(trained:
 def test_a_method_that_cannot_forget_gives_the_same_predictions_and_the_others_do_not(
     trained: Study, method: str
 ) -> None:
-    found = matrix(trained, method)
+    measurements = matrix(trained, method)
     for task, times in (("shapes", 3), ("halves", 2)):
-        cells = [measured for (name, _), measured in found.items() if name == task]
+        cells = [measured for (name, _), measured in measurements.items() if name == task]
         assert len({cell.checksum for cell in cells}) == (times if method in FORGETS else 1)
         if method not in FORGETS:
             assert all(cell.metrics == cells[0].metrics for cell in cells)
-    assert len({found[task, task].checksum for task in trained.settings.sequence}) == 3
+    assert len({measurements[task, task].checksum for task in trained.settings.sequence}) == 3
 
 
 @pytest.mark.slow
-def test_every_cell_runs_the_network_and_none_is_copied(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_cell_runs_the_network(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures: list[int] = []
     run = Predictor.forward
     monkeypatch.setattr(Predictor, "forward", lambda self, b: pictures.append(len(b)) or run(self, b))
@@ -98,7 +98,7 @@ def test_one_bit_of_one_prediction_changes_the_checksum(new_study: Callable[...,
     assert measure(almost, task, prepared, CPU, 1).checksum != plain.checksum
 
 
-def test_the_whole_validation_split_is_measured_whatever_the_size_of_a_batch(
+def test_the_whole_validation_split_is_measured_at_any_batch_size(
     new_study: Callable[..., Study],
 ) -> None:
     random = np.random.default_rng(0)
@@ -118,14 +118,14 @@ def test_the_whole_validation_split_is_measured_whatever_the_size_of_a_batch(
 def test_predictions_are_made_without_a_gradient(new_study: Callable[..., Study]) -> None:
     study = new_study()
     task = study.task("colour")
-    seen: list[bool] = []
+    enabled: list[bool] = []
     measure(
-        lambda b: seen.append(torch.is_grad_enabled()) or task.inputs(b), task, study.prepared["colour"], CPU, 1
+        lambda b: enabled.append(torch.is_grad_enabled()) or task.inputs(b), task, study.prepared["colour"], CPU, 1
     )
-    assert seen == [False]
+    assert enabled == [False]
 
 
-def test_there_is_a_row_for_every_metric_of_every_cell() -> None:
+def test_every_metric_of_every_cell_has_a_row() -> None:
     cells = [
         Cell("a", "a", Measurement({"miou": 50.0, "iou/cat": 40.0}, 8, "x1", [])),
         Cell("a", "b", Measurement({"miou": 5.0}, 8, "x2", [])),
@@ -137,7 +137,7 @@ def test_there_is_a_row_for_every_metric_of_every_cell() -> None:
     ]
 
 
-def test_the_log_has_the_figures_without_those_of_single_classes() -> None:
+def test_the_log_omits_figures_of_single_classes() -> None:
     assert headline({"miou": 50.0, "iou/cat": 40.0, "ssim": 0.91234}) == "miou 50  ssim 0.9123"
 
 

@@ -13,9 +13,9 @@ Study = Any
 
 
 def stored(study: Study, method: str) -> Any:
-    first, *others = study.settings.sequence
+    first, *later = study.settings.sequence
     study.store_untrained(BASE, first)
-    for task in others:
+    for task in later:
         study.store_untrained(method, task)
     return study.stored(method)
 
@@ -25,7 +25,7 @@ def record(study: Study, method: str, task: str, seconds: float, sha256: str | N
     save_cost(study.layout.cost(0, method, task), Cost("key", seconds, 10 * seconds, sha256))
 
 
-def test_there_is_a_row_for_every_diagnostic_of_a_stored_task(new_study: Callable[..., Study]) -> None:
+def test_every_diagnostic_of_a_stored_task_has_a_row(new_study: Callable[..., Study]) -> None:
     study = new_study()
     tasks = stored(study, "piggyback")
     assert diagnostic_rows(tasks) == []
@@ -37,23 +37,23 @@ def test_there_is_a_row_for_every_diagnostic_of_a_stored_task(new_study: Callabl
     ]
 
 
-def test_costs_are_those_of_the_trainings_that_left_the_files(new_study: Callable[..., Study]) -> None:
+def test_costs_are_those_of_the_trainings_that_wrote_the_files(new_study: Callable[..., Study]) -> None:
     study = new_study()
     tasks = stored(study, "piggyback")
     assert cost_rows(tasks) == []
     record(study, BASE, "shapes", 5.0)
-    record(study, "piggyback", "halves", 2.0, sha256="another")  # as after an older state was checked out
+    record(study, "piggyback", "halves", 2.0, sha256="another")  # as after a checkout of an older state
     record(study, "piggyback", "colour", 3.0)
     assert cost_rows(tasks) == [
         {"task": "shapes", "seconds": 5.0, "peak_memory": 50.0},
         {"task": "colour", "seconds": 3.0, "peak_memory": 30.0},
     ]
-    record(study, "piggyback", "halves", 2.0, sha256="")  # as of a training that is under way
+    record(study, "piggyback", "halves", 2.0, sha256="")  # as of a running training
     assert len(cost_rows(tasks)) == 2
 
 
 @pytest.mark.slow
-def test_one_training_for_all_tasks_counts_for_each_as_a_whole(new_study: Callable[..., Study]) -> None:
+def test_a_joint_training_counts_in_full_for_each_task(new_study: Callable[..., Study]) -> None:
     study = new_study()
     study.learn_all("joint")
     record(study, "joint", "shapes", 6.0)

@@ -1,4 +1,4 @@
-"""A small study with stored tasks of random weights, and tests of the command line in a folder that links to it."""
+"""Fixtures: a small study with stored tasks of random weights, and a folder with links to it for each test."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.storage.task_file import Provenance, save_task
 from palimpsest.tasks import build_task
 
-ONE = {"source": "generated", "format": "coco", "generate": {"train": 1, "val": 1}}
+GENERATED = {"source": "generated", "format": "coco", "generate": {"train": 1, "val": 1}}
 PARAMS = {
     "preset": "tiny",
     "seeds": [4],
@@ -29,7 +29,7 @@ PARAMS = {
         "sequence": ["classes", "colour", "painted"],
         "network": {"width": 2},
         "pictures": {"size": 32, "crop": 32},
-        "datasets": {"any": ONE},
+        "datasets": {"any": GENERATED},
         "tasks": {
             "classes": {"kind": "segmentation", "data": "any", "classes": {"cat": ["cat"], "dog": ["dog"]}},
             "colour": {"kind": "colorization", "data": "any"},
@@ -42,7 +42,7 @@ PARAMS = {
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of a study whose tasks are stored and hold random weights and masks."""
+    """Return the folder of a study with stored tasks of random weights and masks."""
     folder = tmp_path_factory.mktemp("study")
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
@@ -58,7 +58,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def inside(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test runs in a folder of its own that sees the study."""
+    """Run every test in a new folder with links to the study."""
     monkeypatch.chdir(tmp_path)
     for name in ("params.yaml", "painting.png", "models"):
         Path(name).symlink_to(study / name)

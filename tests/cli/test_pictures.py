@@ -20,7 +20,7 @@ ORIENTATION = 0x0112
 
 
 @pytest.mark.parametrize("task", ["classes", "colour", "painted"])
-def test_pictures_of_any_size_come_out_at_their_size(task: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_outputs_have_the_size_of_their_inputs(task: str, capsys: pytest.CaptureFixture[str]) -> None:
     sizes = {"wide.jpg": (640, 480), "tall.png": (333, 500), "dot.bmp": (1, 1), "strip.tif": (17, 3)}
     pictures = [picture(name, *shape) for name, shape in sizes.items()]
     assert cli.main(["translate", "--task", task, *pictures, "-o", "out"]) == 0
@@ -44,27 +44,27 @@ def test_formats_are_read_as_a_viewer_shows_them() -> None:
     Image.fromarray(np.full((30, 40), 40000, np.uint16)).save("deep.png")
     names = ["turned.jpg", "grey.png", "palette.gif", "print.jpg", "alpha.png", "deep.png"]
     assert cli.main(["translate", "--task", "colour", *names, "-o", "out"]) == 0
-    found = {name: size(f"out/{Path(name).stem}-colour.png") for name in names}
-    assert found == dict.fromkeys(names, (40, 30)) | {"turned.jpg": (30, 40)}
+    sizes = {name: size(f"out/{Path(name).stem}-colour.png") for name in names}
+    assert sizes == dict.fromkeys(names, (40, 30)) | {"turned.jpg": (30, 40)}
     luma = np.asarray(Image.open("out/deep-colour.png")) @ np.array([0.299, 0.587, 0.114])
     assert np.abs(luma - 40000 / 257).max() < 1
 
 
-def test_masks_decide_what_comes_out() -> None:
+def test_different_masks_give_different_outputs() -> None:
     name = picture("one.png", 64, 64)
     for task in ("colour", "painted"):
         assert cli.main(["translate", "--task", task, name, "-o", "out"]) == 0
-    found = [np.asarray(Image.open(f"out/one-{task}.png")).astype(int) for task in ("colour", "painted")]
-    assert np.abs(found[0] - found[1]).mean() > 1
+    pictures = [np.asarray(Image.open(f"out/one-{task}.png")).astype(int) for task in ("colour", "painted")]
+    assert np.abs(pictures[0] - pictures[1]).mean() > 1
 
 
-def test_results_of_the_same_name_stand_side_by_side() -> None:
+def test_outputs_of_equal_names_get_different_names() -> None:
     pictures = [picture("a/cat.png", 20, 30), picture("b/cat.jpg", 50, 10)]
     assert cli.main(["translate", "--task", "colour", *pictures, "-o", "out"]) == 0
     assert (size("out/cat-colour.png"), size("out/cat-2-colour.png")) == ((20, 30), (50, 10))
 
 
-def test_a_name_that_is_not_utf_8_is_translated_and_told_with_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_that_is_not_utf_8_is_printed_with_escapes(capsys: pytest.CaptureFixture[str]) -> None:
     latin = os.fsdecode("café.png".encode("latin-1"))
     try:
         picture(latin, 20, 30)
@@ -76,7 +76,7 @@ def test_a_name_that_is_not_utf_8_is_translated_and_told_with_escapes(capsys: py
     assert captured.err == "error: gone.png: no such file\n"
 
 
-def test_no_picture_is_written_over() -> None:
+def test_no_picture_is_overwritten() -> None:
     pictures = [picture("cat.png", 20, 30), picture("cat-colour.png", 50, 10)]
     before = Path("cat-colour.png").read_bytes()
     assert cli.main(["translate", "--task", "colour", *pictures, "-o", "."]) == 0
@@ -84,7 +84,7 @@ def test_no_picture_is_written_over() -> None:
     assert size("cat-2-colour.png") == (20, 30)
 
 
-def test_one_network_serves_all_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_network_is_loaded_once_for_all_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     loads = []
     build = LoadedTask.build
     monkeypatch.setattr(LoadedTask, "build", lambda self: loads.append(self.path) or build(self))
@@ -101,7 +101,7 @@ def test_a_broken_picture_does_not_stop_the_others(capsys: pytest.CaptureFixture
     assert sorted(path.name for path in Path("out").iterdir()) == ["first-colour.png", "last-colour.png"]
 
 
-def test_a_picture_that_no_memory_holds_does_not_stop_the_others(
+def test_a_picture_too_large_for_memory_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from palimpsest.translation import Translator  # noqa: PLC0415
@@ -121,7 +121,7 @@ def test_a_picture_that_no_memory_holds_does_not_stop_the_others(
     assert [path.name for path in Path("out").iterdir()] == ["small-painted.png"]
 
 
-def test_a_picture_that_a_network_cannot_see_whole_is_named_with_its_size(
+def test_a_picture_too_large_for_the_network_is_named_with_its_size(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from palimpsest import translation  # noqa: PLC0415
@@ -135,14 +135,14 @@ def test_a_picture_that_a_network_cannot_see_whole_is_named_with_its_size(
     assert [path.name for path in Path("out").iterdir()] == ["small-painted.png"]
 
 
-def test_a_result_that_cannot_be_written_leaves_nothing_behind(
+def test_an_output_that_cannot_be_written_leaves_no_file(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     pictures = [picture(name, 32, 32) for name in ("one.png", "two.png")]
     command = ["translate", "--task", "colour", *pictures, "-o", "out"]
     with room_for(100):
         assert cli.main(command) == 1
-    assert only_line(capsys) == (  # and none for the other picture, which would not fit either
+    assert only_line(capsys) == (  # one line for both pictures
         "error: out/one-colour.png: cannot be written (File too large); make room and run the same command again"
     )
     assert list(Path("out").iterdir()) == []
@@ -150,7 +150,7 @@ def test_a_result_that_cannot_be_written_leaves_nothing_behind(
     assert len(list(Path("out").iterdir())) == 2
 
 
-def test_pictures_that_are_missing_or_cut_off_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_and_truncated_pictures_give_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     Image.effect_noise((64, 64), 90).save("half.jpg")
     Path("half.jpg").write_bytes(Path("half.jpg").read_bytes()[:900])
     assert cli.main(["translate", "--task", "colour", "gone.jpg", "half.jpg", "-o", "out"]) == 1
@@ -160,12 +160,12 @@ def test_pictures_that_are_missing_or_cut_off_are_one_line_each(capsys: pytest.C
     assert list(Path("out").iterdir()) == []
 
 
-def test_a_picture_above_the_option_is_refused_and_the_others_are_translated(
+def test_a_picture_above_the_limit_is_refused_and_the_others_are_translated(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     small, large = picture("small.png", 20, 20), picture("large.png", 40, 30)
-    given = ["translate", "--task", "colour", large, small, "-o", "out", "--max-megapixels", "0.001"]
-    assert cli.main(given) == 1
+    arguments = ["translate", "--task", "colour", large, small, "-o", "out", "--max-megapixels", "0.001"]
+    assert cli.main(arguments) == 1
     assert only_line(capsys) == (
         "error: large.png: 40×30 pixels are 0.0012 megapixels, and the limit is 0.001; scale the picture down or "
         "raise --max-megapixels"
@@ -173,8 +173,8 @@ def test_a_picture_above_the_option_is_refused_and_the_others_are_translated(
     assert [path.name for path in Path("out").iterdir()] == ["small-colour.png"]
 
 
-def test_a_picture_may_come_from_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    """As a shell's `<(command)`."""
+def test_a_picture_is_read_from_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    """Test a pipe as of a shell's `<(command)`."""
     os.mkfifo("pipe")
     content = Path(picture("a.png", 20, 20)).read_bytes()
     writer = threading.Thread(target=lambda: Path("pipe").write_bytes(content), daemon=True)
@@ -189,11 +189,11 @@ def run_as_a_program(command: str, **variables: str) -> subprocess.CompletedProc
     return subprocess.run(["sh", "-c", command], env=around, capture_output=True, text=True, check=False)
 
 
-def test_all_pictures_are_translated_in_a_locale_without_arrows_and_when_nobody_reads() -> None:
+def test_all_pictures_are_translated_in_an_ascii_locale_and_with_a_closed_pipe() -> None:
     names = f"{picture('a.png', 8, 8)} {picture('b.png', 8, 8)}"
     translate = f"$PALIMPSEST translate --task colour {names} -o"
-    told = run_as_a_program(f"{translate} ascii && {{ {translate} unread; }} | true", PYTHONIOENCODING="ascii")
-    assert told.stdout.splitlines() == [f"{name}.png \\u2192 ascii/{name}-colour.png" for name in "ab"]
-    assert told.stderr == ""
+    printed = run_as_a_program(f"{translate} ascii && {{ {translate} unread; }} | true", PYTHONIOENCODING="ascii")
+    assert printed.stdout.splitlines() == [f"{name}.png \\u2192 ascii/{name}-colour.png" for name in "ab"]
+    assert printed.stderr == ""
     for folder in ("ascii", "unread"):
         assert {path.name for path in Path(folder).iterdir()} == {"a-colour.png", "b-colour.png"}

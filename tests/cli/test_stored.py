@@ -31,13 +31,13 @@ from tests.cli.conftest import only_line, picture, settings_path
         ),
     ],
 )
-def test_a_task_that_is_not_trained_says_what_trains_it(
+def test_an_untrained_task_gives_the_command_that_trains_it(
     arguments: list[str], path: str, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ["translate", "--preset", "other", "--task", "colour", *arguments, "one.png", "-o", "out"]
-    assert cli.main(given) == 1
-    said = f"error: {path}: not trained yet; make it with: snakemake --cores all {path} {command}"
-    assert only_line(capsys) == said
+    command_line = ["translate", "--preset", "other", "--task", "colour", *arguments, "one.png", "-o", "out"]
+    assert cli.main(command_line) == 1
+    message = f"error: {path}: not trained yet; make it with: snakemake --cores all {path} {command}"
+    assert only_line(capsys) == message
     assert not Path("out").exists()
 
 
@@ -56,31 +56,31 @@ COLOUR, CLASSES = (
 
 
 def retrain_base() -> None:
-    """Put another base network in the place of the one that the masks belong to."""
+    """Replace the base network of the masks."""
     base = load_task(CLASSES)
     moved = [replace(c, tensors={name: t + 1 for name, t in c.tensors.items()}) for c in base.components]
     save_task(CLASSES, moved, base.provenance)
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
-        (lambda whole: whole[:-9], "not a complete safetensors file"),
+        (lambda content: content[:-9], "not a complete safetensors file"),
         (
-            lambda whole: whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:],
+            lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
             "the tensors were altered: expected SHA-256 .*, found ",
         ),
         (
-            lambda whole: safetensors.torch.save({"x": torch.zeros(1)}),
+            lambda content: safetensors.torch.save({"x": torch.zeros(1)}),
             "expected format 'palimpsest task 3', found None",
         ),
-        (lambda whole: (2**60).to_bytes(8, "little") + whole[8:], "not a complete safetensors file"),
-        (lambda whole: retrain_base() or whole, r"expected the base network \w+…, found \w+… in .*classes"),
+        (lambda content: (2**60).to_bytes(8, "little") + content[8:], "not a complete safetensors file"),
+        (lambda content: retrain_base() or content, r"expected the base network \w+…, found \w+… in .*classes"),
     ],
     ids=["truncated", "one byte flipped", "foreign header", "header of 2^60 bytes", "another base"],
 )
-def test_a_stored_task_that_cannot_be_used_is_one_line_and_is_left_alone(
-    study: Path, damage: Callable[[bytes], bytes], told: str, capsys: pytest.CaptureFixture[str]
+def test_an_unusable_stored_task_gives_one_line_and_stays_unchanged(
+    study: Path, damage: Callable[[bytes], bytes], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("models").unlink()
     shutil.copytree(study / "models", "models")
@@ -88,14 +88,14 @@ def test_a_stored_task_that_cannot_be_used_is_one_line_and_is_left_alone(
     before = {path: path.read_bytes() for path in Path("models").rglob("*.safetensors")}
     assert cli.main(["translate", "--task", "colour", picture("one.png", 32, 32), "-o", "out"]) == 1
     line = only_line(capsys)
-    assert re.search(rf"{COLOUR}: {told}.*; restore it with `dvc pull`, or delete it: the next `snakemake", line), (
-        line
-    )
+    assert re.search(
+        rf"{COLOUR}: {message}.*; restore it with `dvc pull`, or delete it: the next `snakemake", line
+    ), line
     assert {path: path.read_bytes() for path in Path("models").rglob("*.safetensors")} == before
     assert not Path("out").exists()
 
 
-def test_a_task_runs_with_the_settings_it_was_trained_with() -> None:
+def test_a_task_runs_with_the_settings_of_its_training() -> None:
     name = picture("one.png", 100, 80)
     assert cli.main(["translate", "--task", "classes", name, "-o", "before"]) == 0
     edited = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
@@ -108,7 +108,7 @@ def test_a_task_runs_with_the_settings_it_was_trained_with() -> None:
     assert Path("after/one-classes.png").read_bytes() == Path("before/one-classes.png").read_bytes()
 
 
-def test_settings_that_only_training_needs_may_be_of_another_version(study: Path) -> None:
+def test_training_settings_may_be_of_another_version(study: Path) -> None:
     path = study / "models/tiny/seed-4/base/classes.safetensors"
     file = load_task(path)
     old = {**file.provenance.settings, "optimiser": "sgd"}
@@ -120,7 +120,7 @@ def test_settings_that_only_training_needs_may_be_of_another_version(study: Path
     assert cli.main(["translate", "--task", "classes", picture("one.png", 32, 32), "-o", "out"]) == 0
 
 
-def test_settings_of_another_version_say_how_to_train_again(capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_of_another_version_give_a_training_command(capsys: pytest.CaptureFixture[str]) -> None:
     settings = resolve(read(Path("params.yaml")), {"preset": "other"})
     old = training_job(settings, 4, BASE, "classes").model_dump(mode="json")
     old["tasks"][0]["settings"]["colour_space"] = "srgb"

@@ -1,4 +1,4 @@
-"""Help, wrong use and settings that cannot be read."""
+"""Help, wrong usage and settings that cannot be read."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from tests.cli.conftest import PARAMS, only_line, picture
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--task", "color"], "--task: there is no 'color'; did you mean 'colour'?"),
         (["--task", "zzz"], "--task: there is no 'zzz'; there are classes, colour, painted"),
@@ -30,22 +30,22 @@ from tests.cli.conftest import PARAMS, only_line, picture
         (["--tusk", "colour"], "the following arguments are required: --task; see: palimpsest translate --help"),
     ],
 )
-def test_wrong_use_is_one_line_and_status_2(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_wrong_usage_gives_one_line_and_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["translate", *arguments, "one.png", "-o", "out"]) == 2
-    assert only_line(capsys) == f"error: {said}"
+    assert only_line(capsys) == f"error: {message}"
     assert not Path("out").exists()
 
 
-def test_a_file_where_the_folder_should_be_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_instead_of_the_folder_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     name = picture("one.png", 32, 32)
     assert cli.main(["translate", "--task", "colour", name, "-o", name]) == 2
     assert only_line(capsys).startswith("error: one.png: is a file")
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             "preset: [tiny\nseeds: 0\n",
@@ -58,32 +58,34 @@ def test_a_file_where_the_folder_should_be_is_wrong_use(capsys: pytest.CaptureFi
         ),
     ],
 )
-def test_settings_that_cannot_be_read_are_one_line(
-    text: str, told: str, capsys: pytest.CaptureFixture[str]
+def test_settings_that_cannot_be_read_give_one_line(
+    text: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("params.yaml").unlink()
     Path("params.yaml").write_text(text, encoding="utf-8")
     assert cli.main(["translate", "--task", "colour", "one.png", "-o", "out"]) == 1
-    assert only_line(capsys) == f"error: {told}"
+    assert only_line(capsys) == f"error: {message}"
 
 
-def test_outside_a_study_the_line_says_where_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_outside_a_study_the_line_names_the_folder_to_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("params.yaml").unlink()
     assert cli.main(["translate", "--task", "colour", "one.png", "-o", "out"]) == 1
     assert only_line(capsys).startswith("error: params.yaml: is missing; run palimpsest in the folder of the study")
 
 
 @pytest.mark.parametrize("arguments", [["--debug", "translate"], ["translate", "--debug"]])
-def test_a_traceback_is_shown_only_when_asked_for(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    given = [*arguments, "--preset", "other", "--task", "colour", "one.png", "-o", "out"]
-    assert cli.main(given) == 1
+def test_a_traceback_is_shown_only_on_request(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    command_line = [*arguments, "--preset", "other", "--task", "colour", "one.png", "-o", "out"]
+    assert cli.main(command_line) == 1
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
     assert any(StorageError.__name__ in line for line in lines)
     assert lines[-1].startswith("error: models/other/")
 
 
-def test_what_nobody_foresaw_is_one_line_too(
+def test_an_unexpected_error_gives_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(StoredTasks, "of", lambda *arguments: {}["lost"])
@@ -92,7 +94,7 @@ def test_what_nobody_foresaw_is_one_line_too(
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([command.name, "--help"] for command in cli.COMMANDS)])
-def test_help_gives_an_example(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_contains_an_example(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         cli.main(arguments)
     assert end.value.code == 0
@@ -102,13 +104,13 @@ def test_help_gives_an_example(arguments: list[str], capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
-def test_examples_are_right_use(command: cli.Command) -> None:
+def test_examples_are_valid(command: cli.Command) -> None:
     program, *arguments = command.example.split()
     assert program == "palimpsest"
     assert cli.parser().parse_args(arguments).command == command.name
 
 
-def test_help_and_wrong_use_do_without_pytorch() -> None:
+def test_help_and_wrong_usage_import_no_pytorch() -> None:
     script = (
         "import sys; from palimpsest import cli\n"
         "assert cli.main(['translate', '--task', 'color', 'one.png', '-o', 'out']) == 2\n"
@@ -120,7 +122,7 @@ def test_help_and_wrong_use_do_without_pytorch() -> None:
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "many", "nan"])
-def test_the_option_is_a_number_above_zero(number: str, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["translate", "--task", "colour", "a.png", "-o", "out", "--max-megapixels", number]
-    assert cli.main(given) == 2
+def test_the_limit_is_a_number_above_zero(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command_line = ["translate", "--task", "colour", "a.png", "-o", "out", "--max-megapixels", number]
+    assert cli.main(command_line) == 2
     assert only_line(capsys).startswith(f"error: argument --max-megapixels: invalid positive value: '{number}'")

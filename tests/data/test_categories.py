@@ -15,7 +15,7 @@ def test_categories_keep_their_order_and_supercategory() -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_of_two_categories_of_one_name_the_annotated_one_is_taken(order: int) -> None:
+def test_of_two_categories_of_one_name_the_annotated_one_is_used(order: int) -> None:
     twins = [CAR, Category("7", "car", "vehicle")][::order]
     assert merged(twins, Counter({"7": 3})) == ({"car": "vehicle"}, None)
     assert merged(twins, Counter({"1": 3})) == ({"car": "cars"}, None)
@@ -23,11 +23,11 @@ def test_of_two_categories_of_one_name_the_annotated_one_is_taken(order: int) ->
     assert groups == {} and reason is not None and "two categories are named 'car' (ids" in reason
 
 
-def test_one_id_of_two_categories_is_a_fault() -> None:
+def test_an_id_of_two_categories_is_a_fault() -> None:
     assert merged([CAR, Category("1", "bus", "cars")], {})[1] is not None
 
 
-def test_a_placeholder_and_a_name_of_two_meanings() -> None:
+def test_a_placeholder_and_an_ambiguous_name() -> None:
     assert members_of("cars", GROUPS, {"car": 3}) == (
         ["cars", "car", "bus"],
         "the category 'cars' has no annotations; its name means 'car', 'bus'",
@@ -64,7 +64,7 @@ def test_a_category_named_almost_like_a_listed_supercategory_is_refused() -> Non
         check_similar_names({"animal": ["animal"]}, {"cat": 1}, [{"cat": 8, "Animal": 8}])
 
 
-def test_numbers_with_a_separator_are_other_names() -> None:
+def test_numbers_with_a_separator_are_different_names() -> None:
     assert check_similar_names({"x": ["11"]}, {"11": 1}, [{"11": 2}, {"1-1": 2}]) == []
     assert not is_similar("1-1", ["11"]) and not is_similar("class 1", ["class 2"])
     assert is_similar("things", ["a", "Thing"]) and not is_similar("widget", ["thing"])

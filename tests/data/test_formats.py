@@ -1,4 +1,4 @@
-"""The tables of formats and kinds decide together which data a task can be learned from."""
+"""Formats and kinds of task that fit together."""
 
 import os
 import subprocess
@@ -20,14 +20,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "depth": {"range": [1, 9]},
     "style": {"picture": "styles/the-scream.jpg"},
 }
-"""Settings that tasks of a kind cannot do without."""
+"""Required settings of each kind of task."""
 
 OF_FORMAT: dict[str, dict[str, Any]] = {"table": {"table": {"train": "a.csv", "val": "b.csv"}}}
 MINE = {"format": "paired", "source": "directory", "root": "x"}
 
 
 @pytest.mark.parametrize(
-    ("kind", "format", "others"),
+    ("kind", "format", "formats"),
     [
         ("segmentation", "paired", "coco or voc or table"),
         ("paired", "coco", "paired or table"),
@@ -35,20 +35,20 @@ MINE = {"format": "paired", "source": "directory", "root": "x"}
         ("paired", "voc", "paired"),
     ],
 )
-def test_a_kind_whose_targets_a_format_lacks_is_refused_with_formats_that_have_them(
-    content: Content, kind: str, format: str, others: str
+def test_a_format_without_targets_of_the_kind_is_refused_with_formats_that_have_them(
+    content: Content, kind: str, format: str, formats: str
 ) -> None:
     datasets = {"mine": {**MINE, "format": format}}
     tasks = {"mine": {"kind": kind, "data": "mine", **OPTIONS.get(kind, {})}}
     with pytest.raises(
-        SettingsError, match=rf"^tasks\.mine\.data: a task of kind {kind} cannot learn from {format}.*{others}"
+        SettingsError, match=rf"^tasks\.mine\.data: a task of kind {kind} cannot learn from {format}.*{formats}"
     ):
         resolve(content, {"datasets": datasets, "tasks": tasks, "sequence": ["shapes", "mine"]})
 
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("kind", [name for name, row in KINDS.items() if row.target is None])
-def test_a_kind_without_a_target_learns_from_every_format(content: Content, kind: str, format: str) -> None:
+def test_a_kind_without_a_target_accepts_every_format(content: Content, kind: str, format: str) -> None:
     datasets = {"mine": {**MINE, "format": format, **OF_FORMAT.get(format, {})}}
     tasks = {"mine": {"kind": kind, "data": "mine", **OPTIONS.get(kind, {})}}
     assert resolve(content, {"datasets": datasets, "tasks": tasks, "sequence": ["shapes", "mine"]}).sequence[1]
@@ -73,12 +73,12 @@ def test_settings_of_each_format_name_it() -> None:
         assert name in str(settings_of_format(name).model_fields["format"].annotation)
 
 
-def test_arrays_of_two_forms_differ() -> None:
+def test_digests_of_two_forms_differ() -> None:
     assert len({(form.dtype, form.channels) for form in TARGETS.values()}) == len(TARGETS)
 
 
-def test_rows_are_written_alike_by_every_process() -> None:
-    """Rules have them among their parameters, which rerun a job when they change."""
+def test_every_process_writes_equal_rows() -> None:
+    """Test a text that is a parameter of rules; a job runs again when it changes."""
     command = (
         "from palimpsest.data.formats import FORMATS; from palimpsest.tasks import KINDS; print(FORMATS, KINDS)"
     )

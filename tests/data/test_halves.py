@@ -11,7 +11,7 @@ REAL = Path(__file__).parents[2] / ".." / "shared" / "realdata"
 
 
 def scene(seed: int, width: int = 128, height: int = 96) -> Pixels:
-    """Soft patches of colour with some noise, as a photograph has."""
+    """Return smooth patches of colour with noise, similar to a photograph."""
     random = np.random.default_rng(seed)
     patches = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8))
     soft = patches.resize((width, height), Image.Resampling.BICUBIC)
@@ -22,30 +22,30 @@ def grey(picture: Pixels) -> Pixels:
     return picture.mean(axis=2, keepdims=True).repeat(3, 2).astype(np.uint8)
 
 
-def test_a_plain_picture_has_no_seam_and_two_have() -> None:
+def test_a_plain_picture_has_no_seam_and_a_pair_has() -> None:
     plain = [scene(number, 256) for number in range(8)]
     joint = [np.hstack([scene(number), grey(scene(number))]) for number in range(8)]
     assert fault_of_halves(plain) == (
-        f"8 files show no seam in the middle ({np.median([seam(one) for one in plain]):.1f} times the usual "
+        f"8 files show no seam in the middle ({np.median([seam(file) for file in plain]):.1f} times the usual "
         "difference of columns, two pictures side by side at least 2)"
     )
     assert fault_of_halves(joint) is None
 
 
-def test_flat_surroundings_and_small_pictures_are_not_judged() -> None:
+def test_flat_surroundings_and_small_pictures_are_ignored() -> None:
     edges = np.full((96, 256, 3), 255, np.uint8)
     edges[20:40, 30:60] = 0  # a drawing on white beside its photograph on white
     edges[20:40, 160:190] = 90
     assert seam(edges) is None and seam(scene(0, 18)) is None and fault_of_halves([edges]) is None
 
 
-def test_files_taller_than_wide_are_no_halves() -> None:
+def test_files_taller_than_wide_are_no_pairs() -> None:
     assert fault_of_halves([scene(0, 96, 128)] * 3) == "3 of 3 files are taller than wide"
     assert fault_of_halves([scene(0, 96, 128), np.hstack([scene(0), scene(1)])]) is None
 
 
 @pytest.mark.parametrize(("count", "step"), [(1, 1), (SAMPLE, 1), (SAMPLE + 1, 2), (SAMPLE * 10, 10)])
-def test_a_sample_is_from_all_over(count: int, step: int) -> None:
+def test_a_sample_covers_all_files(count: int, step: int) -> None:
     assert list(sampled(list(range(count)))) == list(range(0, count, step))
 
 
@@ -64,7 +64,7 @@ def test_real_photographs_are_refused_and_pairs_made_of_them_are_not(folder: str
 
 @pytest.mark.parametrize("border", [2, 8, 20])
 @pytest.mark.parametrize("level", [0, 255])
-def test_a_border_that_both_halves_share_is_no_evidence(border: int, level: int) -> None:
+def test_a_border_of_both_halves_is_no_evidence(border: int, level: int) -> None:
     def framed(seed: int) -> Pixels:
         inside = scene(seed, 128 - 2 * border, 96 - 2 * border)
         return np.pad(inside, ((border, border), (border, border), (0, 0)), constant_values=level)

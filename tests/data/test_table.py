@@ -44,7 +44,7 @@ def test_rows_are_records_of_their_split_in_order(root: Path, name: str) -> None
     assert not any(record.fault for record in records)
 
 
-def test_each_split_may_have_a_table_and_columns_of_other_names(root: Path) -> None:
+def test_each_split_may_have_its_table_and_column_names(root: Path) -> None:
     (root / "a.csv").write_text("\ufefffile,x\none.png,1\n", "utf-8")
     (root / "b.csv").write_text("x,file\n2,two.png\n", "utf-8")
     data = table(root, table={"train": "a.csv", "val": "b.csv"}, columns={"picture": "file"})
@@ -53,7 +53,7 @@ def test_each_split_may_have_a_table_and_columns_of_other_names(root: Path) -> N
     assert data.read(data.records("val")[0], SampleSpec(4)).picture[0, 0].tolist() == [255, 0, 0]
 
 
-def test_faulty_rows_are_records_with_the_reason(root: Path) -> None:
+def test_faulty_rows_are_records_with_a_reason(root: Path) -> None:
     (root / "all.csv").write_text("picture,target,split\n,a,train\none.png,,train\n../b.png,a,train\n")
     faults = [record.fault or "" for record in table(root).records("train")]
     for fault, expected in zip(faults, ("lacks a picture", "lacks a target", "outside the data set"), strict=True):
@@ -74,7 +74,7 @@ def test_a_table_that_cannot_be_read_is_named(root: Path, options: dict[str, Any
         table(root, **options).records("train")
 
 
-def test_a_split_that_is_not_there_is_refused_with_the_nearest(root: Path) -> None:
+def test_an_unknown_split_is_refused_with_the_nearest(root: Path) -> None:
     with pytest.raises(DataError, match="no split 'trian'; did you mean 'train'"):
         table(root).records("trian")
     with pytest.raises(DataError, match="no split 'test'"):
@@ -88,11 +88,11 @@ def test_numbers_of_label_maps_become_the_labels_of_classes(root: Path) -> None:
     data = table(root, labels={"road": 7, "car": 26, "sky": 9})
     assert data.categories == {"road": "road", "car": "car", "sky": "sky"}
     record = data.records("train")[0]
-    for other in (0, 255):
-        classes = Classes(("background", "ways", "vehicle"), {"road": 1, "car": 2}, other)
-        sample = data.read(record, SampleSpec(8, LABELS, classes))
+    for other_label in (0, 255):
+        classes = Classes(("background", "ways", "vehicle"), {"road": 1, "car": 2}, other_label)
+        sample = data.read(record, Form(8, LABELS, classes))
         assert sample.labels is not None
-        assert sample.labels.map[0, ::2].tolist() == [0, 1, 2, other, 255, other]
+        assert sample.labels.map[0, ::2].tolist() == [0, 1, 2, other_label, 255, other_label]
         assert sample.target is not None and sample.target.shape == (8, 8) and sample.target.dtype == np.uint8
     assert "7 (16.67%)" in data.contents([record], ["sky"]) and "9 for 'sky'" in data.contents([record], ["sky"])
 
@@ -128,7 +128,7 @@ def test_pictures_and_values_are_read_as_the_task_needs_them(root: Path) -> None
         ),
     ],
 )
-def test_settings_that_do_not_fit_are_refused_before_any_work(
+def test_inconsistent_settings_are_refused_before_any_work(
     content: dict[str, Any], dataset: dict[str, Any], task: dict[str, Any], message: str
 ) -> None:
     datasets = {"mine": {"format": "table", "source": "directory", "root": "x", **dataset}}

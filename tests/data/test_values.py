@@ -1,4 +1,4 @@
-"""Targets with one number a pixel."""
+"""Targets with one number per pixel."""
 
 import math
 from pathlib import Path
@@ -33,14 +33,14 @@ def test_numbers_of_an_array_are_read_as_stored(tmp_path: Path, shape: tuple[int
     assert np.array_equal(read_numbers(tmp_path / "a.npy", DEFAULT_LIMITS), NUMBERS)
 
 
-def test_a_target_is_turned_by_its_own_orientation(tmp_path: Path) -> None:
+def test_a_target_is_rotated_by_its_orientation(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(NUMBERS.astype(np.uint16)).save(tmp_path / "a.png", exif=exif)
     assert np.array_equal(read_numbers(tmp_path / "a.png", DEFAULT_LIMITS), np.rot90(NUMBERS, -1))
 
 
-def test_files_without_one_number_a_pixel_are_refused_by_name(tmp_path: Path) -> None:
+def test_files_without_one_number_per_pixel_are_named(tmp_path: Path) -> None:
     Image.new("RGB", (3, 2)).save(tmp_path / "colour.png")
     np.save(tmp_path / "many.npy", np.zeros((2, 3, 4)))
     np.save(tmp_path / "large.npy", np.zeros((20, 30)))
@@ -73,7 +73,7 @@ def pairs(root: Path, levels: dict[str, int]) -> PairedFolder:
     return PairedFolder(root)
 
 
-def test_pairs_become_arrays_of_values_and_one_without_a_valid_value_is_left_out(tmp_path: Path) -> None:
+def test_pairs_become_arrays_of_values_and_one_without_valid_values_is_left_out(tmp_path: Path) -> None:
     data, lines = pairs(tmp_path / "raw", {"a": 1000, "b": 3000, "c": 0}), list[str]()
     spec = SampleSpec(4, VALUES, values=ValueScale(0.001, (0.5, 9)))
     prepare(
@@ -100,7 +100,7 @@ def test_targets_in_folders_of_pairs_may_be_arrays(tmp_path: Path) -> None:
     data = pairs(tmp_path / "raw", {"a": 1000, "b": 2000})
     targets = tmp_path / "raw" / "train" / "target"
     (targets / "a.png").unlink()
-    for name in ("a", "b"):  # beside a picture of its name an array does not count
+    for name in ("a", "b"):  # arrays beside pictures of their name are ignored
         np.save(targets / f"{name}.npy", np.full((8, 12), 7.5))
     read = [data.read(record, SampleSpec(4, VALUES)).target for record in data.records("train")]
     assert [float(values[0, 0, 0]) for values in read if values is not None] == [7.5, 2000]

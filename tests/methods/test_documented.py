@@ -1,4 +1,4 @@
-"""The method that docs/methods.md shows is run as it stands there."""
+"""The example and the table of docs/methods.md."""
 
 import importlib.util
 import re
@@ -24,12 +24,12 @@ from tests.conftest import ROOT, network_for
 Study = Any
 NAME = "palimpsest.methods.gain"
 ROW = re.compile(r"^\| `([\w-]+)` \|[^|]*\| ([\d.]+) \| ([^|]+) \| ([^|]+) \| ([\d.]+|–) \|", re.MULTILINE)
-ROWS = {name: rest for name, *rest in ROW.findall((ROOT / "docs/methods.md").read_text("utf-8"))}
+ROWS = {name: cells for name, *cells in ROW.findall((ROOT / "docs/methods.md").read_text("utf-8"))}
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/methods.md").read_text("utf-8"), re.DOTALL)
 
 
 @pytest.mark.slow
-def test_the_method_of_the_documents_learns_and_does_not_forget(
+def test_the_documented_method_learns_and_does_not_forget(
     new_study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, entry = BLOCKS
@@ -48,7 +48,7 @@ def test_the_method_of_the_documents_learns_and_does_not_forget(
     gains = study.stored("gain").open("colour").tensors()
     gain = gains["encoder.stages.0.0.gain"]
     assert gain.shape == (2, 3, 1, 1)
-    assert gain.std(dim=1).min() > 0  # what a filter's kernels have in common BatchNorm takes out again
+    assert gain.std(dim=1).min() > 0  # BatchNorm removes a common gain of a filter's kernels
     cells = list(forgetting_matrix(study.stored("gain"), study.tasks(), study.prepared, torch.device("cpu"), 1))
     for task in study.settings.sequence:
         assert len({cell.measurement.checksum for cell in cells if cell.task == task}) == 1
@@ -59,7 +59,7 @@ def test_rows_of_the_table_are_methods() -> None:
 
 
 @pytest.mark.parametrize("method", ROWS)
-def test_a_row_says_whether_the_method_forgets_and_what_it_starts_from(method: str) -> None:
+def test_a_row_agrees_with_forgetting_and_start_of_the_method(method: str) -> None:
     entry, (_, starts, forgets, _) = METHODS[method], ROWS[method]
     assert (forgets in ("**yes**", "less")) == entry.can_forget and (forgets == "–") == entry.together
     expected = {"nothing": {"nothing"}, "previous": {"the task before", "base and earlier tasks"}}
@@ -67,14 +67,14 @@ def test_a_row_says_whether_the_method_forgets_and_what_it_starts_from(method: s
 
 
 @pytest.mark.parametrize("method", ROWS)
-def test_a_row_has_the_final_quality_that_was_measured_and_a_dash_without(method: str) -> None:
+def test_a_row_has_the_measured_final_quality_or_a_dash(method: str) -> None:
     measured = pd.read_csv(ROOT / "docs/results/mini/forgetting.csv").set_index("method")["relative_quality"]
     assert ROWS[method][-1] == (f"{100 * measured[method]:.1f}" if method in measured else "–")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ROWS)
-def test_a_task_takes_as_many_bytes_as_the_table_says(method: str) -> None:
+def test_a_task_needs_as_many_bytes_as_in_the_table(method: str) -> None:
     entry = METHODS[method]
     network = build_network(network_for(method, width=64), head_channels=21)
     base = Component("network", {**trunk_state(network), **normalisation_state(network)})
@@ -82,7 +82,7 @@ def test_a_task_takes_as_many_bytes_as_the_table_says(method: str) -> None:
     learner = build_method(method, default_method_settings().of(method))
     task = SimpleNamespace(name="task", head_channels=21)
     learner.begin_task(Start(network, task, TrainingSettings(), earlier, together=(task,)))  # type: ignore[arg-type]
-    grown = ("bank", "owners")  # shared by all tasks, and larger by each
+    grown = ("bank", "owners")  # shared by all tasks, and growing with each
     counted = [
         component
         for component in learner.store(network)

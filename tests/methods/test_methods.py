@@ -28,13 +28,13 @@ BATCHNORMS = 18
 
 
 def network_of(name: str) -> nn.Module:
-    """A network of width 2 as a method works on."""
+    """Return the network of a method in width 2."""
     return build_network(network_for(name, width=2), 3)
 
 
 @pytest.fixture
 def network(request: pytest.FixtureRequest) -> nn.Module:
-    """Of the method that the test is for, or the U-Net."""
+    """Return the network of the tested method, or the U-Net."""
     return network_of(request.node.callspec.params.get("name", BASE) if hasattr(request.node, "callspec") else BASE)
 
 
@@ -47,7 +47,7 @@ def begun(name: str, network: nn.Module) -> tuple[Method, list[Any]]:
 
 
 def part_of(name: str) -> str:
-    """To which part of the network a parameter belongs."""
+    """Return the part of the network that a parameter belongs to."""
     if name.startswith("head."):
         return "head"
     if "parametrizations.weight.0." in name:
@@ -84,24 +84,24 @@ def part_of(name: str) -> str:
         ("piggyback-resblock", {"score", "batchnorm", "head"}),
     ],
 )
-def test_what_trains_and_what_does_not(network: nn.Module, name: str, trained: set[str]) -> None:
+def test_trained_and_frozen_parts(network: nn.Module, name: str, trained: set[str]) -> None:
     begun(name, network)
     parts: dict[str, set[bool]] = {}
     for parameter_name, parameter in network.named_parameters():
         parts.setdefault(part_of(parameter_name), set()).add(parameter.requires_grad)
-    assert all(len(found) == 1 for found in parts.values())
-    assert {part for part, found in parts.items() if found == {True}} == trained
+    assert all(len(states) == 1 for states in parts.values())
+    assert {part for part, states in parts.items() if states == {True}} == trained
 
 
 @pytest.mark.parametrize("name", [BASE, *METHODS])
-def test_every_parameter_that_trains_is_in_one_group_and_no_other_is(name: str) -> None:
+def test_every_trained_parameter_is_in_one_group_and_no_frozen_one(name: str) -> None:
     network = network_of(name)
     _, groups = begun(name, network)
     named = [id(parameter) for group in groups for parameter in group.parameters]
     assert sorted(named) == sorted(id(parameter) for parameter in network.parameters() if parameter.requires_grad)
 
 
-def test_each_group_has_the_settings_that_are_its_own(network: nn.Module) -> None:
+def test_each_group_has_its_settings(network: nn.Module) -> None:
     _, (weights, task) = begun("scratch", network)
     assert (weights.learning_rate, weights.weight_decay) == (0.01, 0.02)
     assert (task.learning_rate, task.weight_decay) == (pytest.approx(0.03), 0.0)
@@ -118,7 +118,7 @@ def test_each_group_has_the_settings_that_are_its_own(network: nn.Module) -> Non
     assert task.learning_rate == pytest.approx(0.06)
 
 
-def test_the_mask_starts_with_all_weights_and_the_score_and_threshold_of_the_settings(network: nn.Module) -> None:
+def test_a_mask_starts_with_all_weights_and_the_score_and_threshold_of_the_settings(network: nn.Module) -> None:
     settings = MaskSettings(score_learning_rate=0.5, initial_score=0.3, threshold=0.2, start="constant")
     method = build_method("piggyback", settings)
     before = network.eval()(torch.ones(1, 3, 32, 32))
@@ -144,7 +144,7 @@ def test_the_mask_starts_with_all_weights_and_the_score_and_threshold_of_the_set
         ("lwf", "network", True, CONVOLUTIONS),
     ],
 )
-def test_what_is_stored(network: nn.Module, name: str, component: str, shared: bool, tensors: int) -> None:
+def test_stored_components(network: nn.Module, name: str, component: str, shared: bool, tensors: int) -> None:
     method, _ = begun(name, network)
     stored = {c.name: c for c in method.store(network)}
     assert list(stored) == [component, "batchnorm", "head"]
@@ -155,7 +155,7 @@ def test_what_is_stored(network: nn.Module, name: str, component: str, shared: b
     assert all(c.needed_to == "run" for c in stored.values())
 
 
-def test_scalars_are_a_component_beside_the_masks(network: nn.Module) -> None:
+def test_scalars_are_a_separate_component(network: nn.Module) -> None:
     method, _ = begun("piggyback-affine", network)
     stored = {c.name: c for c in method.store(network)}
     assert list(stored) == ["mask", "scalars", "batchnorm", "head"]
@@ -165,7 +165,7 @@ def test_scalars_are_a_component_beside_the_masks(network: nn.Module) -> None:
     assert not stored["mask"].shared and not stored["scalars"].shared
 
 
-def test_a_mask_is_stored_packed_under_the_name_of_its_layer(network: nn.Module) -> None:
+def test_a_mask_is_stored_packed_with_the_name_of_its_layer(network: nn.Module) -> None:
     method, _ = begun("piggyback", network)
     first = next(module for module in network.modules() if isinstance(module, BinaryMask))
     with torch.no_grad():
@@ -182,14 +182,14 @@ def tensors_of(components: list[Component]) -> dict[str, torch.Tensor]:
 
 
 def stored_by(name: str) -> tuple[dict[str, torch.Tensor], Method]:
-    """What a method stores of a network of width 2 that it has just begun to train, and the method."""
-    other = network_of(name)
-    method, _ = begun(name, other)
-    return tensors_of(method.store(other)), method
+    """Return the tensors that a method stores at the start of a training, and the method."""
+    network = network_of(name)
+    method, _ = begun(name, network)
+    return tensors_of(method.store(network)), method
 
 
 def base_of(network: nn.Module) -> dict[str, torch.Tensor]:
-    """A network's tensors without its head's."""
+    """Return the tensors of a network without its head."""
     return {name: tensor.clone() for name, tensor in network.state_dict().items() if not name.startswith("head.")}
 
 
@@ -221,40 +221,40 @@ def test_a_layer_without_a_mask_is_refused(network: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_that_is_entered_can_be_built_without_settings(name: str) -> None:
+def test_every_method_can_be_built_without_settings(name: str) -> None:
     assert isinstance(build_method(name, None), Method)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_learning_a_later_task_moves_no_batchnorm_and_no_head_of_an_earlier_one(
-    trained: Study, method: str
-) -> None:
+def test_a_later_task_changes_no_batchnorm_and_no_head_of_an_earlier_one(trained: Study, method: str) -> None:
     stored = trained.stored(method)
     tasks = trained.settings.sequence
     for number, name in enumerate(tasks):
-        parts = [part for part in stored.open(name).components if part.needed_to == "run" and not part.shared]
-        own = {key: tensor for part in parts for key, tensor in part.tensors.items()}
-        scales = [key for key in own if key.endswith(".weight") and own[key].ndim == 1]
-        kept = scales + [key for key in own if "running" in key or key.startswith("head.") or key.endswith(".bias")]
+        parts = [part for part in stored.file(name).components if part.needed_to == "run" and not part.shared]
+        stored_tensors = {key: tensor for part in parts for key, tensor in part.tensors.items()}
+        scales = [key for key in stored_tensors if key.endswith(".weight") and stored_tensors[key].ndim == 1]
+        kept = scales + [
+            key for key in stored_tensors if "running" in key or key.startswith("head.") or key.endswith(".bias")
+        ]
         network = METHODS[method].network
         assert len(kept) == 4 * (BATCHNORMS if network is None else network["blocks"]) + 2
         for after in tasks[number:]:
             state = stored.network(name, after).state_dict()
-            assert all(torch.equal(state[key], own[key]) for key in kept)
-    first, second = (stored.open(name).tensors() for name in tasks[:2])
+            assert all(torch.equal(state[key], stored_tensors[key]) for key in kept)
+    first, second = (stored.file(name).tensors() for name in tasks[:2])
     assert not any(torch.equal(first[key], second[key]) for key in first if "running" in key or key == "head.bias")
 
 
 @pytest.mark.slow
-def test_training_moves_what_the_method_stores_and_nothing_else(trained: Study) -> None:
-    base = trained.stored("scratch").open("shapes").tensors()
+def test_training_changes_only_stored_tensors(trained: Study) -> None:
+    base = trained.stored("scratch").file("shapes").tensors()
     for name in ("decoder", "piggyback"):
         state = trained.stored(name).network("colour").state_dict()
         frozen = [key for key in base if key.startswith("encoder") and base[key].ndim == 4]
         assert len(frozen) == 10
         for key in frozen:
-            chosen = state[key] != 0  # what a mask leaves out is zero, and all else the base's
+            chosen = state[key] != 0  # masked weights are zero, all others the base's
             assert (name == "decoder") <= bool(chosen.all())
             assert torch.equal(state[key], base[key] * chosen)
     moved = trained.stored("fine-tune").network("colour").state_dict()
@@ -262,7 +262,7 @@ def test_training_moves_what_the_method_stores_and_nothing_else(trained: Study) 
 
 
 @pytest.mark.slow
-def test_training_moves_bits_of_the_masks(trained: Study) -> None:
+def test_training_changes_bits_of_masks(trained: Study) -> None:
     rows = zeros(masks_of(trained.stored("piggyback")))
     shares = {row["task"]: row["zeros"] for row in rows if row["layer"] == "all"}
     assert shares.keys() == {"halves", "colour"}

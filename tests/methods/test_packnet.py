@@ -1,4 +1,4 @@
-"""PackNet: masks that are disjoint, a union that grows, and room that runs out."""
+"""PackNet: disjoint masks, their growing union, and a lack of free weights."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ from palimpsest.networks.unet_settings import UNetSettings
 
 
 def plain(components: list[Component]) -> nn.Module:
-    """The network that runs what was stored last."""
+    """Return a network with the last stored task."""
     network = build_network(UNetSettings(width=2), 3)
     tensors = {name: tensor for component in components for name, tensor in component.tensors.items()}
     PackNet(PackNetSettings()).load_weights(network, {}, tensors)
@@ -26,7 +26,7 @@ def plain(components: list[Component]) -> nn.Module:
 
 
 def learn(network: nn.Module, earlier: list[Component], keep: float) -> tuple[PackNet, list[Component]]:
-    """One task, whose training moves every free weight."""
+    """Train a task that changes every free weight, and return the method and its components."""
     method = PackNet(PackNetSettings(keep=keep))
     before = (EarlierTask(None, tuple(earlier)),) if earlier else ()  # type: ignore[arg-type]
     method.begin_task(Start(network, None, TrainingSettings(), before))  # type: ignore[arg-type]
@@ -41,7 +41,7 @@ def learn(network: nn.Module, earlier: list[Component], keep: float) -> tuple[Pa
     ]
 
 
-def test_each_task_owns_weights_of_its_own_which_no_later_one_moves() -> None:
+def test_each_task_owns_weights_that_no_later_task_changes() -> None:
     torch.manual_seed(0)
     first, stored_first = learn(build_network(UNetSettings(width=2), 3), [], keep=0.5)
     second, stored_second = learn(plain(stored_first), stored_first, keep=0.5)
@@ -57,7 +57,7 @@ def test_each_task_owns_weights_of_its_own_which_no_later_one_moves() -> None:
     before, after = ({c.name: c.tensors for c in stored}["network"] for stored in (stored_first, stored_second))
     for name, owner in owners[1].items():
         mine = owners[0][name] == 1
-        assert torch.equal(owner == 1, mine)  # what the first owns stays its own
+        assert torch.equal(owner == 1, mine)  # the first task keeps its weights
         assert not (mine & (owner == 2)).any() and (owner == 2).any()
         free = int((~mine).sum())
         assert int((owner == 2).sum()) == -(-free // 2)
@@ -66,24 +66,24 @@ def test_each_task_owns_weights_of_its_own_which_no_later_one_moves() -> None:
         assert not weight[owner == 0].any()
 
 
-def test_an_earlier_task_runs_without_the_weights_of_later_ones() -> None:
+def test_an_earlier_task_runs_without_weights_of_later_tasks() -> None:
     torch.manual_seed(0)
     _, stored_first = learn(build_network(UNetSettings(width=2), 3), [], keep=0.5)
     alone = plain(stored_first)
     _, stored_second = learn(plain(stored_first), stored_first, keep=0.5)
-    own = [c for c in stored_first if not c.shared]
+    unshared = [c for c in stored_first if not c.shared]
     shared = [c for c in stored_second if c.shared]
-    again = plain([*own, *shared])
-    for (name, one), (_, other) in zip(trunk_layers(alone), trunk_layers(again), strict=True):
-        assert torch.equal(one.weight, other.weight), name
+    again = plain([*unshared, *shared])
+    for (name, layer), (_, reloaded) in zip(trunk_layers(alone), trunk_layers(again), strict=True):
+        assert torch.equal(layer.weight, reloaded.weight), name
 
 
-def test_the_room_that_is_left_is_told_and_where_there_is_none_the_setting_is_named() -> None:
+def test_free_weights_are_reported_and_a_lack_of_them_names_the_setting() -> None:
     torch.manual_seed(0)
     half, stored = learn(build_network(UNetSettings(width=2), 3), [], keep=0.5)
     network = build_network(UNetSettings(width=2), 3)
     half.begin_task(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
-    assert half.diagnostics(network) == {"free": 0.0}  # nothing is given back before it prunes
+    assert half.diagnostics(network) == {"free": 0.0}  # no weight is free before pruning
     half.after_step(network, 1.0)
     assert half.diagnostics(network)["free"] == pytest.approx(0.5, abs=0.01)
     _, stored = learn(build_network(UNetSettings(width=2), 3), [], keep=1 - 1e-9)
@@ -93,7 +93,7 @@ def test_the_room_that_is_left_is_told_and_where_there_is_none_the_setting_is_na
         learn(plain(stored), stored, keep=1 - 1e-9)
 
 
-def test_the_smallest_weights_are_given_back() -> None:
+def test_the_smallest_weights_are_released() -> None:
     network = build_network(UNetSettings(width=2), 3)
     method = PackNet(PackNetSettings(keep=0.25))
     method.begin_task(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""Small ConvNeXt with a decoder, as an outsider would enter it: this file and one row in the table of networks.
+"""Example of a network outside the package: a small ConvNeXt with a decoder, entered by one row in `NETWORKS`.
 
-Source: Liu et al., A ConvNet for the 2020s, CVPR 2022. Its tensors are of kinds that the networks of the package
-lack: LayerNorm, layer scale, depthwise convolutions, linear layers, biases in the trunk.
+Source: Liu et al., A ConvNet for the 2020s, CVPR 2022. The networks of the package lack its kinds
+of tensors: LayerNorm, layer scale, depthwise convolutions, linear layers, biases in the trunk.
 """
 
 from typing import Self
@@ -22,7 +22,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Block(nn.Module):
-    """x + scale · MLP(norm(depthwise 7×7(x)))."""
+    """Residual block x + scale · MLP(norm(depthwise 7×7(x)))."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """(N, 3, H, W) → (N, width, H / 2, W / 2) and (N, 2 width, H / 4, W / 4)."""
+    """Encoder: (N, 3, H, W) → (N, width, H / 2, W / 2) and (N, 2 width, H / 4, W / 4)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The features of the encoder → (N, width, H, W)."""
+    """Decoder: features of the encoder → (N, width, H, W)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class Decoder(nn.Module):
 
 
 class ConvNeXt(Network):
-    """Pictures (N, 3, H, W), float in [0, 1], H and W multiples of `stride` → (N, head_channels, H, W)."""
+    """Network: (N, 3, H, W), float in [0, 1], H and W multiples of `stride` → (N, head_channels, H, W)."""
 
     stride = 4
     reach = 32

@@ -1,4 +1,4 @@
-"""What is checked of every network that is built."""
+"""Checks of every network when it is built."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.networks.convnext import ConvNeXt
 
 
 class Tied(ConvNeXt):
-    """Two layers share a weight."""
+    """Network whose two layers share a weight."""
 
     def __init__(self, width: int, head_channels: int) -> None:
         super().__init__(width, head_channels)
@@ -23,7 +23,7 @@ class Tied(ConvNeXt):
 
 
 class Normed(ConvNeXt):
-    """A weight is computed from two others."""
+    """Network with a weight that is computed from two others."""
 
     def __init__(self, width: int, head_channels: int) -> None:
         super().__init__(width, head_channels)
@@ -31,7 +31,7 @@ class Normed(ConvNeXt):
 
 
 class TwoLayers(ConvNeXt):
-    """The head is no single layer."""
+    """Network whose head has two layers."""
 
     def __init__(self, width: int, head_channels: int) -> None:
         super().__init__(width, head_channels)
@@ -39,7 +39,7 @@ class TwoLayers(ConvNeXt):
 
 
 class Gain(nn.Module):
-    """Normalisation of an author's own."""
+    """Custom normalisation layer."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -50,8 +50,8 @@ class Gain(nn.Module):
         return self.inner(x) * self.gain[:, None, None]
 
 
-class Own(ConvNeXt):
-    """It names its own class of normalisation beside others, and has buffers of both kinds."""
+class CustomNormalisation(ConvNeXt):
+    """Network that adds a class of normalisation, with persistent and other buffers."""
 
     normalisation = (*ConvNeXt.normalisation, Gain)
 
@@ -64,14 +64,14 @@ class Own(ConvNeXt):
 
 
 def entered(monkeypatch: pytest.MonkeyPatch, network: type[ConvNeXt], **facts: Any) -> NetworkSettings:
-    """Enter a network in the table, and return its settings."""
+    """Enter a network in `NETWORKS` and return its settings."""
     monkeypatch.setattr("tests.networks.convnext.Other", network, raising=False)
     monkeypatch.setitem(NETWORKS, "other", NetworkEntry("tests.networks.convnext:Other", **facts))
     return NetworkSettings(name="other", width=4)
 
 
 @pytest.mark.parametrize(
-    ("network", "facts", "told"),
+    ("network", "facts", "message"),
     [
         (Tied, {}, r"^encoder\.fine\.2\.project\.weight is trained 2 times, as when two layers share .*:Other"),
         (Normed, {}, r"^decoder\.up\.parametrizations\.weight\.original0 is in no part of .*:Other"),
@@ -88,18 +88,18 @@ def entered(monkeypatch: pytest.MonkeyPatch, network: type[ConvNeXt], **facts: A
         ),
     ],
 )
-def test_a_network_that_methods_would_store_in_part_is_refused(
-    monkeypatch: pytest.MonkeyPatch, network: type[ConvNeXt], facts: Any, told: str
+def test_a_network_that_cannot_be_stored_in_full_is_refused(
+    monkeypatch: pytest.MonkeyPatch, network: type[ConvNeXt], facts: Any, message: str
 ) -> None:
     settings = entered(monkeypatch, network, **facts)
-    with pytest.raises(CodeError, match=told):
+    with pytest.raises(CodeError, match=message):
         build_network(settings, 3)
 
 
-def test_a_network_names_its_own_normalisation_and_its_buffers_are_parted_too(
+def test_a_custom_normalisation_and_buffers_are_assigned_to_parts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    network = build_network(entered(monkeypatch, Own), 3)
+    network = build_network(entered(monkeypatch, CustomNormalisation), 3)
     added = {f"encoder.fine.3.{key}" for key in ("gain", "inner.weight", "inner.bias")}
     assert added <= normalisation_state(network).keys()
     trunk = trunk_state(network)

@@ -19,8 +19,8 @@ import yaml
 from palimpsest.data.arrays import Prepared, write_prepared
 from tests.conftest import Study as SmallStudy
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+TESTS = Path(__file__).parent
+ROOT = TESTS.parents[1]
 CARRIED = (
     "Snakefile",
     "dvc.yaml",
@@ -79,7 +79,7 @@ class Study:
         """Return the environment in which commands of the tests' environment run the code of the folder."""
         return {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(self.folder / "src"), str(HERE / "recorder")]),
+            "PYTHONPATH": os.pathsep.join([str(self.folder / "src"), str(TESTS / "recorder")]),
             "PALIMPSEST_RECORD": str(self.imports),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         }
@@ -117,7 +117,7 @@ class Study:
         """
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "graphs.json"
-            self.run("python", str(HERE / "graph.py"), json.dumps(targets), str(file))
+            self.run("python", str(TESTS / "graph.py"), json.dumps(targets), str(file))
             graphs = json.loads(file.read_text())
         return [
             [Job(**{k: tuple(v) if isinstance(v, list) else v for k, v in job.items()}) for job in jobs]
@@ -212,7 +212,7 @@ def write_arrays(folder: Path, arrays: Prepared) -> None:
 
 
 @pytest.fixture
-def on_its_own(new_study: Callable[..., SmallStudy], monkeypatch: pytest.MonkeyPatch) -> SmallStudy:
+def prepared_study(new_study: Callable[..., SmallStudy], monkeypatch: pytest.MonkeyPatch) -> SmallStudy:
     """Return a study whose prepared arrays are at the pipeline's paths."""
     study = new_study()
     for task, arrays in study.prepared.items():

@@ -1,6 +1,6 @@
 """Write the graphs of the Snakefile in the working directory to a file, as JSON.
 
-python graph.py '[["all", {"preset": "real"}], …]' FILE: of each target under these settings every job, made or not.
+python graph.py '[["all", {"preset": "real"}], …]' FILE writes all jobs of each target with its settings.
 """
 
 import json
@@ -15,7 +15,7 @@ from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings
 from palimpsest import code_digest
 
 files_of: dict[str, list[str]] = {}
-"""The files that a digest is made of."""
+"""Files of each digest."""
 make_digest = code_digest.digest_of
 
 
@@ -46,10 +46,10 @@ def graph(target: str, config: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "params": {name: str(value) for name, value in job.params.items()},
                 "log": job.log[0],
             }
-            for job in workflow._workflow.dag.jobs  # the public interface prints jobs, and tells none
+            for job in workflow._workflow.dag.jobs  # the public interface only prints jobs
             if job.log
         ]
 
 
-wanted, destination = sys.argv[1:]
-Path(destination).write_text(json.dumps([graph(*of) for of in json.loads(wanted)]), encoding="utf-8")
+requests, destination = sys.argv[1:]
+Path(destination).write_text(json.dumps([graph(*request) for request in json.loads(requests)]), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Edits of the code, and what the Snakefile makes again after them; outputs are empty files, and no job runs."""
+"""Edits of the code and the jobs that they rerun; outputs are empty files, and no job runs."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ TRAININGS = {f"piggyback/{task}" for task in ("voc-seg", "colorize", "style-gogh
 
 @pytest.fixture(scope="module")
 def adopted(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """A study in which every output is there, empty, and recorded as made."""
+    """Return a study whose outputs are empty files and recorded as made."""
     study = copied(tmp_path_factory.mktemp("adopted") / "project")
     (jobs,) = study.graphs(("all", {}))
     for path in (study.folder / output for job in jobs for output in job.output):
@@ -30,13 +30,13 @@ def adopted(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 @pytest.fixture
 def study(adopted: Study) -> Iterator[Study]:
-    """The same; its code is put back afterwards."""
+    """Yield this study, and restore its code afterwards."""
     yield adopted
     adopted.run("git", "checkout", "--quiet", ".")
 
 
 def edit(study: Study, file: str, before: str, after: str) -> None:
-    """Replace a text that a file holds once."""
+    """Replace a text that occurs once in a file."""
     path = study.folder / file
     content = path.read_text("utf-8")
     assert content.count(before) == 1
@@ -44,7 +44,7 @@ def edit(study: Study, file: str, before: str, after: str) -> None:
 
 
 def trained(paths: set[str]) -> set[str]:
-    """The stored tasks among planned outputs, as method/task."""
+    """Return the stored tasks among planned outputs as method/task."""
     return {"/".join(Path(path).with_suffix("").parts[-2:]) for path in paths if path.endswith(".safetensors")}
 
 
@@ -74,7 +74,7 @@ def test_a_statement_of_a_method_reruns_that_method_alone(study: Study) -> None:
     assert measured == {"piggyback"} and "results/mini/report.html" in planned
 
 
-def test_a_template_reruns_the_page_when_its_content_changes_and_not_by_its_date(study: Study) -> None:
+def test_a_template_reruns_the_page_by_its_content_and_not_by_its_date(study: Study) -> None:
     template = study.folder / "src/palimpsest/report/page.html.j2"
     os.utime(template)
     assert "Nothing to be done" in study.snakemake("-n", "all")
@@ -85,7 +85,7 @@ def test_a_template_reruns_the_page_when_its_content_changes_and_not_by_its_date
 @pytest.mark.parametrize(
     "file", ["src/palimpsest/errors.py", "src/palimpsest/methods/ewc.py", "pipeline/collect.py"]
 )
-def test_a_syntax_error_ends_the_snakefile_in_one_line(study: Study, file: str) -> None:
+def test_a_syntax_error_stops_the_snakefile_with_one_line(study: Study, file: str) -> None:
     path = study.folder / file
     lines = path.read_text("utf-8").count("\n")
     path.write_text(f"{path.read_text('utf-8')}def (\n", "utf-8")

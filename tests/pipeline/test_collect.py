@@ -1,4 +1,4 @@
-"""Tables of the preset from those of single methods."""
+"""Tables of a preset, collected from tables of methods."""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,7 @@ from palimpsest.report.page import Origin, render
 from pipeline import collect
 
 
-def test_a_run_without_masks_has_tables_of_masks_without_rows_and_a_report(
+def test_a_run_without_masks_has_empty_tables_of_masks_and_a_report(
     content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -39,7 +39,7 @@ def test_a_run_without_masks_has_tables_of_masks_without_rows_and_a_report(
     assert "No method of this run stores masks" in page
 
 
-def test_the_forgetting_summary_is_made_of_all_that_was_measured_and_lacks_what_was_not(
+def test_the_forgetting_summary_has_measured_values_and_lacks_others(
     content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -61,7 +61,7 @@ def test_the_forgetting_summary_is_made_of_all_that_was_measured_and_lacks_what_
             (folder / f"{name}.csv").write_text("\n")
     costs = pd.DataFrame([("halves", 12.5, 700.0)], columns=["task", "seconds", "peak_memory"])
     costs.to_csv(layout.evaluation(0, "scratch") / "costs.csv", index=False)
-    (layout.evaluation(0, "piggyback") / "costs.csv").write_text("\n")  # as where no record was found
+    (layout.evaluation(0, "piggyback") / "costs.csv").write_text("\n")  # as without a record
     collect.main(settings, layout, argparse.Namespace())
     table = pd.read_csv(layout.results / "forgetting.csv", index_col="method")
     assert table.loc["scratch"].tolist()[:5] == [1, 0, 0, 2000, 700] and table.loc["scratch", "seconds"] == 12.5

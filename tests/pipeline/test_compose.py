@@ -32,7 +32,7 @@ COMPOSITIONS: list[dict[str, Any]] = [
 
 @pytest.fixture
 def study(new_study: Callable[..., Study]) -> Study:
-    """The tasks of the compositions, stored without training, over a painting of noise."""
+    """Return a study whose tasks are stored without training, with a painting of noise."""
     made = new_study(
         sequence=["shapes", "colour", "gogh", "munch"],
         tasks={"gogh": STYLE, "munch": {**STYLE, "style_weight": 4.0}},
@@ -50,7 +50,7 @@ def study(new_study: Callable[..., Study]) -> Study:
 
 
 def composed(study: Study, name: str) -> tuple[pd.DataFrame, Path]:
-    """The table of a composition, and its folder."""
+    """Return the table of a composition and its folder."""
     compose.main(study.settings, study.layout, argparse.Namespace(composition=name))
     folder = study.layout.composition(name)
     assert {path.name for path in folder.iterdir()} == {"grid.png", "metrics.csv", "origin.json"}
@@ -58,13 +58,13 @@ def composed(study: Study, name: str) -> tuple[pd.DataFrame, Path]:
 
 
 def columns(folder: Path) -> int:
-    """How many columns of pictures a grid has; its rows are the two of the validation split."""
+    """Return the number of columns of a grid, which has a row per validation picture."""
     width, height = Image.open(folder / "grid.png").size
     assert height == LINE + 2 * (GAP + compose.SIDE)
     return (width + GAP) // (compose.SIDE + GAP)
 
 
-def test_every_way_is_measured_as_either_task_and_painted(study: Study) -> None:
+def test_every_way_is_measured_for_both_tasks_and_painted(study: Study) -> None:
     table, folder = composed(study, "resblock6-colour+gogh")
     assert list(table) == ["way", "alpha", "task", "metric", "value", "images"]
     ways = ["first alone", "second alone", "two-stage", "sequential", "alternate"]
@@ -84,7 +84,7 @@ def test_every_way_is_measured_as_either_task_and_painted(study: Study) -> None:
     }
 
 
-def test_classes_are_measured_as_those_of_the_second_task_alone(study: Study) -> None:
+def test_classes_are_measured_for_the_second_task_alone(study: Study) -> None:
     table, folder = composed(study, "resblock6-colour+shapes")
     assert {way: set(rows.task) for way, rows in table.groupby("way")} == {
         "first alone": {"colour"},

@@ -1,4 +1,4 @@
-"""Who depends on what, read off the real Snakefile and the real dvc.yaml, with nothing made."""
+"""Dependencies between jobs of the real Snakefile and stages of the real dvc.yaml, without outputs."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ EVERYTHING: dict[str, Any] = {
     "tasks": {"edges": {"kind": "paired", "data": "edges"}},
     "sequence": ["coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch", "edges"],
 }
-"""All kinds of tasks, and a perceptual network with weights: every rule has a job."""
+"""Settings with all kinds of tasks and a perceptual network with weights, so that every rule has a job."""
 
 CHANGES: dict[str, dict[str, Any]] = {
     "data_root": {"data_root": "elsewhere"},
@@ -28,14 +28,14 @@ CHANGES: dict[str, dict[str, Any]] = {
     "defaults": {"pictures": {"size": 144}},
     "presets.${preset}": {"pictures": {"size": 144}},
 }
-"""What DVC may name as a parameter, and a value for it or for a setting below it."""
+"""Parameters that DVC may name, each with a changed value of it or of a setting below it."""
 
 
 @pytest.fixture(scope="module")
 def graphs(unmade: Study) -> list[Stages]:
-    """The jobs that each stage of DVC runs, as the settings are and after each of the changes.
+    """Return the jobs of each DVC stage with the settings as they are and after each change.
 
-    A stage runs those jobs of its target that no stage before it has run.
+    A stage runs the jobs of its target that no earlier stage runs.
     """
     for name in ("edges", *(f"elsewhere/coco/{split}2017" for split in ("train", "val", "unlabeled"))):
         (unmade.folder / name).mkdir(parents=True)
@@ -46,38 +46,38 @@ def graphs(unmade: Study) -> list[Stages]:
     (unmade.folder / "elsewhere/voc").mkdir()
     targets = [stage["cmd"].removeprefix("snakemake ") for stage in STAGES.values()]
     configs = [EVERYTHING, *({**EVERYTHING, **change} for change in CHANGES.values())]
-    told = iter(unmade.graphs(*((target, config) for config in configs for target in targets)))
-    found = []
+    planned = iter(unmade.graphs(*((target, config) for config in configs for target in targets)))
+    stages_of_configs = []
     for _ in configs:
         done: set[str] = set()
         stages = {}
         for name in STAGES:
-            jobs = next(told)
+            jobs = next(planned)
             stages[name] = [job for job in jobs if job.log not in done]
             done |= {job.log for job in jobs}
-        found.append(stages)
-    return found
+        stages_of_configs.append(stages)
+    return stages_of_configs
 
 
 @pytest.fixture
 def stages(graphs: list[Stages]) -> Stages:
-    """The jobs of each stage as the settings are."""
+    """Return the jobs of each stage with the settings as they are."""
     return graphs[0]
 
 
 @pytest.fixture
 def jobs(stages: Stages) -> list[Job]:
-    """All jobs."""
+    """Return all jobs."""
     return [job for jobs in stages.values() for job in jobs]
 
 
-def test_every_entry_of_the_pipeline_concerns_its_own_rule_alone(jobs: list[Job]) -> None:
+def test_every_script_of_the_pipeline_affects_its_rule_alone(jobs: list[Job]) -> None:
     for job in jobs:
         entries = {file for file in job.code if file.startswith("pipeline/")}
         assert entries == {"pipeline/__init__.py", f"pipeline/{job.rule.split('_')[0]}.py"}
 
 
-def test_a_method_that_is_entered_concerns_its_own_jobs_and_the_tables_alone(tmp_path: Path) -> None:
+def test_a_new_method_affects_its_jobs_and_the_tables_alone(tmp_path: Path) -> None:
     study = copied(tmp_path / "study")
     methods = study.folder / "src/palimpsest/methods"
     code, entry = BLOCKS
@@ -100,13 +100,13 @@ COMPOSITIONS = [
 ]
 
 
-def test_a_composition_depends_on_its_two_tasks_and_all_else_on_no_composition(unmade: Study) -> None:
+def test_a_composition_depends_on_its_tasks_and_no_other_job_on_it(unmade: Study) -> None:
     config = {"preset": "real", "compositions": COMPOSITIONS}
-    other = {"preset": "real", "compositions": [COMPOSITIONS[0], {**COMPOSITIONS[1], "steps": 9}]}
-    before, after, without, whole = unmade.graphs(
-        ("compositions", config), ("compositions", other), ("all", config), ("all", {"preset": "real"})
+    changed = {"preset": "real", "compositions": [COMPOSITIONS[0], {**COMPOSITIONS[1], "steps": 9}]}
+    before, after, without, default = unmade.graphs(
+        ("compositions", config), ("compositions", changed), ("all", config), ("all", {"preset": "real"})
     )
-    assert without == whole
+    assert without == default
     assert {job.log for job in before if job not in after} == {
         "logs/real/compose-piggyback-style-gogh+style-munch.log"
     }
@@ -134,17 +134,17 @@ def test_a_composition_depends_on_its_two_tasks_and_all_else_on_no_composition(u
 
 
 def names(entries: list[Any]) -> set[str]:
-    """The paths of a list of DVC's, with or without options."""
+    """Return the paths of entries of dvc.yaml, with or without options."""
     return {name for entry in entries for name in ([entry] if isinstance(entry, str) else entry)}
 
 
 def summed_up(paths: set[str], by: set[str]) -> set[str]:
-    """Paths under DVC's names for them or for a folder around them; under their own where it has none."""
+    """Replace paths by DVC's names of them or of a parent folder; other paths stay."""
     general = {path.replace(f"/{EVERYTHING['preset']}/", "/${preset}/") for path in paths}
     return {next((name for name in by if f"{path}/".startswith(f"{name}/")), path) for path in general}
 
 
-def test_the_dates_that_are_checked_are_those_of_inputs_and_of_no_source_files(jobs: list[Job]) -> None:
+def test_checked_dates_are_those_of_inputs_and_not_of_source_files(jobs: list[Job]) -> None:
     outputs = {path for job in jobs for path in job.output}
     inputs = {path for job in jobs for path in job.input} - outputs
     assert summed_up(inputs, {*INPUTS}) == {*INPUTS}

@@ -1,4 +1,4 @@
-"""Identity of a training, by which an interrupted one goes on: which edits of the code change it."""
+"""Identity of a training: edits of the code that make its checkpoint unusable."""
 
 import shutil
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tests.conftest import Study as SmallStudy
 
 @pytest.fixture
 def key(new_study: Callable[..., SmallStudy]) -> Callable[[], str]:
-    """Returns the identity of a training of the base network, in a folder with a copy of the code."""
+    """Return a function that computes the identity of a base training in a folder with a copy of the code."""
     study = new_study()
     for name in ("src", "pipeline"):
         shutil.copytree(ROOT / name, name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
@@ -30,14 +30,14 @@ def append(file: str, line: str) -> None:
     path.write_text(f"{path.read_text('utf-8')}{line}\n", "utf-8")
 
 
-def test_a_comment_that_is_edited_during_a_training_leaves_its_checkpoint_usable(key: Callable[[], str]) -> None:
+def test_an_edited_comment_leaves_the_checkpoint_usable(key: Callable[[], str]) -> None:
     before = key()
     append("training/loop.py", "# edited")
     append("report/page.py", "EDITED = True")
     assert key() == before
 
 
-def test_a_statement_that_is_edited_makes_another_training(key: Callable[[], str]) -> None:
+def test_an_edited_statement_makes_another_training(key: Callable[[], str]) -> None:
     before = key()
     append("training/loop.py", "EDITED = True")
     assert key() != before

@@ -12,7 +12,7 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_same_job_waits_until_the_one_before_has_ended() -> None:
+def test_a_job_waits_for_the_same_job() -> None:
     code = (
         "import sys, time; from pathlib import Path; from palimpsest.processes.file_locks import hold_log\n"
         "hold_log(Path('job.log')); print('alone', time.time(), flush=True); time.sleep(0.3)\n"
@@ -23,7 +23,7 @@ def test_the_same_job_waits_until_the_one_before_has_ended() -> None:
     assert times[1][0] >= times[0][0] + 0.3
 
 
-def test_a_block_waits_until_another_process_has_left_it_or_is_killed() -> None:
+def test_a_block_waits_until_another_process_leaves_it_or_is_killed() -> None:
     code = (
         "from pathlib import Path; from palimpsest.processes.file_locks import exclusive\n"
         "with exclusive(Path('lock')): print('held', flush=True); input()"
@@ -32,11 +32,13 @@ def test_a_block_waits_until_another_process_has_left_it_or_is_killed() -> None:
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    second = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     with pytest.raises(subprocess.TimeoutExpired):
-        other.wait(timeout=1)
+        second.wait(timeout=1)
     holder.kill()
     holder.communicate()
-    assert other.communicate("\n")[0] == "held\n"
+    assert second.communicate("\n")[0] == "held\n"
     with exclusive(Path("lock")):
         pass

@@ -9,7 +9,7 @@ from palimpsest.processes import parent as parents
 from palimpsest.processes.parent import PARENT, end_with_parent, start_time, watch
 
 
-def test_a_process_has_a_start_and_one_that_is_gone_has_none() -> None:
+def test_a_process_has_a_start_time_until_it_ends() -> None:
     assert start_time(os.getpid()) == start_time(os.getpid()) > 0
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -17,11 +17,11 @@ def test_a_process_has_a_start_and_one_that_is_gone_has_none() -> None:
 
 
 class EndedError(Exception):
-    """Raised in place of the end of the process."""
+    """Exception that replaces the end of the process."""
 
 
 class Kill:
-    """Takes the signals that a process sends to itself, the last of which ends it."""
+    """Function that records the signals of a process to itself; the last signal ends the process."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, last: int = 1) -> None:
         self.sent: list[int] = []
@@ -35,7 +35,7 @@ class Kill:
             raise EndedError
 
 
-def test_a_job_is_interrupted_when_its_parent_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_is_interrupted_when_its_parent_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     kill = Kill(monkeypatch)
     parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     when = start_time(parent.pid)
@@ -46,14 +46,14 @@ def test_a_job_is_interrupted_when_its_parent_is_gone(monkeypatch: pytest.Monkey
     assert kill.sent == [signal.SIGTERM]
 
 
-def test_a_number_that_was_given_to_another_process_is_not_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reused_process_id_is_not_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     kill = Kill(monkeypatch)
     with pytest.raises(EndedError):
         watch(os.getpid(), start_time(os.getpid()) - 1)
     assert kill.sent == [signal.SIGTERM]
 
 
-def test_an_interruption_that_is_lost_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_interruption_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     kill = Kill(monkeypatch, last=3)
     monkeypatch.setattr(parents, "SECONDS", 0.01)
     with pytest.raises(EndedError):
@@ -61,7 +61,7 @@ def test_an_interruption_that_is_lost_is_repeated(monkeypatch: pytest.MonkeyPatc
     assert kill.sent == [signal.SIGTERM] * 3
 
 
-def test_who_trains_together_with_a_first_process_ends_with_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_of_distributed_training_ends_with_the_first_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "1")
     kill = Kill(monkeypatch)
     with pytest.raises(EndedError):
@@ -70,7 +70,7 @@ def test_who_trains_together_with_a_first_process_ends_with_it_at_once(monkeypat
 
 
 @pytest.mark.parametrize("value", [None, "elsewhere 1 2.0"])
-def test_a_job_by_hand_and_one_on_another_host_belong_to_nobody(
+def test_a_job_by_hand_and_one_on_another_host_have_no_parent(
     value: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(PARENT, raising=False)

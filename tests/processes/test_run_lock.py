@@ -17,13 +17,13 @@ HOLDER = (
 
 @pytest.fixture(autouse=True)
 def let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a folder of the test's own, holding no lock from before."""
+    """Run every test in a new folder, without the lock of an earlier test."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run_lock, "_held", [])
 
 
 def locked() -> Path:
-    """What Snakemake leaves when it is killed."""
+    """Return the lock that a killed Snakemake leaves."""
     lock = Path(".snakemake/locks/0.output.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
     lock.write_text("results/mini/report.html")
@@ -36,16 +36,16 @@ def test_locks_of_a_dead_run_are_removed() -> None:
     assert not lock.exists()
 
 
-def test_a_run_is_not_started_without_room_for_what_snakemake_writes() -> None:
+def test_a_run_does_not_start_without_disk_space_for_snakemake() -> None:
     locked()
-    told = r"^\.snakemake: cannot be written \(.*\); make room and run the same command again$"
-    with pytest.raises(StorageError, match=told), room_for(1000):
+    message = r"^\.snakemake: cannot be written \(.*\); make room and run the same command again$"
+    with pytest.raises(StorageError, match=message), room_for(1000):
         hold_run_lock(Path(".snakemake"))
     hold_run_lock(Path(".snakemake"))
     assert [path.name for path in Path(".snakemake").iterdir()] == ["alive"]
 
 
-def test_locks_of_a_living_run_stay_until_it_is_killed() -> None:
+def test_locks_of_a_running_snakemake_stay_until_it_is_killed() -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER + "print('held', flush=True); input()"],
         stdin=subprocess.PIPE,

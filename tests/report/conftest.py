@@ -163,10 +163,10 @@ def results(tmp_path, metrics, sizes, verification):
 @pytest.fixture
 def data(tmp_path):
     folder = tmp_path / "data" / "mini"
-    for other in ("colorize", "style-gogh", "edges"):
-        (folder / "prepared" / other).mkdir(parents=True)
+    for task_name in ("colorize", "style-gogh", "edges"):
+        (folder / "prepared" / task_name).mkdir(parents=True)
         counted = {"val": {"from": "val2017", "pictures": 4, "refused": 0, "broken": 0}}
-        (folder / "prepared" / other / "info.json").write_text(json.dumps({"splits": counted, "left_out": []}))
+        (folder / "prepared" / task_name / "info.json").write_text(json.dumps({"splits": counted, "left_out": []}))
     task = folder / "prepared" / "coco-seg"
     task.mkdir(parents=True)
     counts = {

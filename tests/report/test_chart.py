@@ -48,7 +48,7 @@ def points_of(places: dict[str, Position], strong: list[str], deviation: float =
 
 
 def crowd(seed: int, octaves: float) -> dict[str, Position]:
-    """Return as many places within some octaves of bytes and per cents of quality, and one far below."""
+    """Return positions within some octaves of bytes and per cent of quality, and one far below."""
     choice = random.Random(seed)
     places = {m: (2 ** choice.uniform(14, 14 + octaves), choice.uniform(1 - octaves / 100, 1)) for m in MEASURED}
     return {**places, "fine-tune": (9.0e3, 0.05)}
@@ -73,7 +73,7 @@ def test_every_point_has_its_name_and_no_two_names_overlap(places: dict[str, Pos
     axes = axes_of(quality_figure(points_of(places, FRONT, deviation=1.0)))
     assert [text.get_text() for text in axes.texts] == [*places]
     boxes = [text.get_window_extent() for text in axes.texts]
-    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert not any(first.overlaps(second) for first, second in combinations(boxes, 2))
     assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 for box in boxes)
 
 
@@ -84,13 +84,13 @@ def test_the_names_of_measured_methods_cover_no_point() -> None:
         assert not any(text.get_window_extent().padded(2).contains(*centre) for centre in centres)
 
 
-def test_points_in_one_place_have_names_of_their_own() -> None:
+def test_points_at_one_position_have_separate_names() -> None:
     axes = axes_of(quality_figure(points_of(dict.fromkeys(["one", "two", "three"], (1024.0, 0.5)), [])))
     boxes = [text.get_window_extent() for text in axes.texts]
-    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert not any(first.overlaps(second) for first, second in combinations(boxes, 2))
 
 
-def test_quality_stands_against_bytes_on_a_logarithmic_axis() -> None:
+def test_quality_is_plotted_over_bytes_on_a_logarithmic_axis() -> None:
     points = points_of(
         {"large": (2**20, 0.97), "small": (1024, 0.91), "worse": (2**15, 0.9)}, ["large", "small"], 2
     )
@@ -105,7 +105,7 @@ def test_quality_stands_against_bytes_on_a_logarithmic_axis() -> None:
     assert fills[0] == fills[1] != fills[2]
 
 
-def test_the_front_is_a_staircase_in_order_of_bytes_and_the_reference_a_level() -> None:
+def test_the_front_is_a_staircase_and_the_reference_a_horizontal_line() -> None:
     places = {"large": (4096, 0.97), "small": (1024, 0.91), "worse": (8192, 0.9)}
     axes = axes_of(quality_figure(points_of(places, ["large", "small"])))
     lines = [line.get_xydata().tolist() for line in axes.lines]
@@ -118,7 +118,7 @@ def test_deviations_are_bars() -> None:
     assert [[1024, 40], [1024, 60]] in [line.get_xydata().tolist() for line in axes.lines]
 
 
-def test_variants_of_one_setting_are_joined_and_nothing_forgotten_is_a_level() -> None:
+def test_variants_of_a_setting_are_connected_and_zero_forgetting_is_a_line() -> None:
     points = {
         "loose": Point(0, -75, "", True),
         "stiff": Point(-50, -25, "", True),
@@ -138,18 +138,18 @@ CHARTS: dict[str, Callable[[], Chart]] = {
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_a_chart_is_the_same_bytes_whatever_the_users_settings(name: str) -> None:
+def test_the_bytes_of_a_chart_do_not_depend_on_the_users_settings(name: str) -> None:
     first = CHARTS[name]().svg
     with mpl.rc_context({"font.size": 20, "axes.facecolor": "red", "svg.fonttype": "path"}):
         assert CHARTS[name]().svg == first
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_a_chart_takes_colours_and_font_from_the_page_and_has_ids_of_its_own(name: str) -> None:
+def test_a_chart_has_colours_and_font_of_the_page_and_unique_ids(name: str) -> None:
     svg = CHARTS[name]().svg
     read(svg)
     assert "var(--ink)" in svg and "var(--soft)" in svg and "font-family: var(--sans)" in svg
-    assert "#" not in svg.replace(f"#{name}-", "")  # no colour but the page's
+    assert "#" not in svg.replace(f"#{name}-", "")  # all colours are the page's
     assert svg.count('id="') == svg.count(f'id="{name}-')
     assert "<style" not in svg and "<metadata" not in svg
 
@@ -163,6 +163,6 @@ def test_text_is_text_and_points_have_titles() -> None:
     assert quality.description.endswith(f"On the Pareto front: {', '.join(FRONT)}.")
 
 
-def test_bytes_have_the_unit_that_suits_them() -> None:
+def test_bytes_have_a_suitable_unit() -> None:
     counts = (12.0, 1536, 200 * 1024, 2.5 * 2**20)
     assert [size(count) for count in counts] == ["12 B", "1.5 KiB", "200 KiB", "2.5 MiB"]

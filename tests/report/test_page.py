@@ -9,7 +9,7 @@ from palimpsest.report.page import Origin, render, write_page
 from tests.report.conftest import read, save
 
 
-def test_the_page_fetches_nothing_and_runs_nothing(results, page):
+def test_the_page_loads_no_resources_and_runs_no_scripts(results, page):
     save(results, "floor", "input-0")
     html = page()
     assert [address for address in read(html).fetched if not address.startswith("data:image/png;base64,")] == []
@@ -24,7 +24,7 @@ def test_the_results_table_has_floor_and_methods_and_marks_the_best(page):
     assert ["1 coco-seg segmentation, 8 pictures", "mIoU (%) ↑", "10.00", "90.00", "90.00"] in rows
     assert ["MSE ↓", "600.00", "180.00", "200.00"] in rows
     assert '<span class="best">180.00</span>' in html
-    assert '<span class="best">90.00</span>' not in html  # all alike: none is the best
+    assert '<span class="best">90.00</span>' not in html  # all are equal, so none is the best
 
 
 def test_a_value_no_better_than_the_floor_is_marked(page):
@@ -32,7 +32,7 @@ def test_a_value_no_better_than_the_floor_is_marked(page):
     assert page().count('<span class=" weak">0.9000</span>') == 2
 
 
-def test_the_forgetting_matrix_says_which_predictions_changed(page):
+def test_the_forgetting_matrix_marks_changed_predictions(page):
     html = page()
     rows = read(html).rows
     assert ["coco-seg", "mIoU ↑", "90.00 =", "45.00 ≠", "9.00 ≠"] in rows
@@ -45,7 +45,7 @@ def test_the_forgetting_matrix_says_which_predictions_changed(page):
     assert "A fault:" not in html and "fine-tune overwrites weights that earlier tasks use" in html
 
 
-def test_a_change_under_a_method_that_cannot_forget_is_called_a_fault(results, verification, page):
+def test_a_change_with_a_method_that_cannot_forget_is_a_fault(results, verification, page):
     verification.assign(outcome="changed").to_csv(results / "verification.csv", index=False)
     html = page()
     assert "<b>A fault:</b> piggyback cannot forget by construction." in html
@@ -66,7 +66,7 @@ def test_names_from_files_are_escaped(page):
     assert "a&lt;b&gt;.jpg" in html
 
 
-def test_what_was_not_measured_is_said_to_be_missing(page):
+def test_missing_measurements_are_listed(page):
     html = page(methods=["fine-tune", "piggyback", "ewc"])
     assert "Not measured: ewc." in html
     assert html.count("No sample pictures were found.") == 3
@@ -75,7 +75,7 @@ def test_what_was_not_measured_is_said_to_be_missing(page):
 
 
 @pytest.mark.parametrize("file", ["metrics.csv", "forgetting.csv", "verification.csv", "analysis/zeros.csv"])
-def test_without_a_table_there_is_no_page(results, page, file):
+def test_without_a_table_no_page_is_made(results, page, file):
     (results / file).unlink()
     with pytest.raises(DataError, match=rf"{file}: is missing; `snakemake"):
         page()
@@ -93,7 +93,7 @@ def test_unreadable_files_are_named(results, data, page):
         page()
 
 
-def test_several_seeds_show_their_deviation(results, metrics, page):
+def test_several_seeds_have_a_deviation(results, metrics, page):
     second = metrics.assign(seed=1, value=metrics["value"] - 2 * (metrics["metric"] == "miou"))
     pd.concat([metrics, second]).to_csv(results / "metrics.csv", index=False)
     html = page()
@@ -102,8 +102,8 @@ def test_several_seeds_show_their_deviation(results, metrics, page):
     assert "over 2 seeds" in html
 
 
-def test_a_checksum_that_looks_like_a_number_stays_text(results, metrics, page):
-    # read as numbers, 1e2 and 100.0 would be equal
+def test_a_checksum_of_digits_is_read_as_text(results, metrics, page):
+    # as numbers, 1e2 and 100.0 would be equal
     checksums = metrics["checksum"].replace({"a1": "1e2", "a2": "100.0"})
     metrics.assign(checksum=checksums).to_csv(results / "metrics.csv", index=False)
     assert ["coco-seg", "mIoU ↑", "90.00 =", "45.00 ≠", "9.00 ≠"] in read(page()).rows
@@ -123,7 +123,7 @@ def test_the_same_files_give_the_same_page(tmp_path, results, data, sequence, me
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
-def test_a_value_that_is_no_number_is_refused_with_the_files_name(results, metrics, page):
+def test_a_value_that_is_no_number_is_refused_with_its_file(results, metrics, page):
     metrics.astype({"value": object}).replace({"value": {45.0: "much"}}).to_csv(
         results / "metrics.csv", index=False
     )
@@ -131,7 +131,7 @@ def test_a_value_that_is_no_number_is_refused_with_the_files_name(results, metri
         page()
 
 
-def test_many_methods_stand_below_one_another(results, metrics, page):
+def test_many_methods_become_rows(results, metrics, page):
     methods = ["fine-tune", *(f"piggyback-{number}" for number in range(6))]
     copies = [metrics[metrics["method"] == "piggyback"].assign(method=name) for name in methods[1:]]
     pd.concat([metrics, *copies]).to_csv(results / "metrics.csv", index=False)
@@ -153,7 +153,7 @@ def test_many_methods_of_an_unmeasured_task_have_a_dash(results, sequence, data)
     assert rows[start + 1][-1] == "not measured" and rows[start + 2][-1] == "–"
 
 
-def test_the_forgetting_summary_is_a_table_and_a_figure_that_can_be_read_aloud(page):
+def test_the_forgetting_summary_is_a_table_and_an_accessible_figure(page):
     html = page()
     rows = read(html).rows
     start = rows.index(["method", "quality (%)", "stored (KiB)", "training of an added task"])
@@ -165,7 +165,7 @@ def test_the_forgetting_summary_is_a_table_and_a_figure_that_can_be_read_aloud(p
     assert "which is not among" not in html and "Time and memory were not measured" not in html
 
 
-def test_methods_apart_are_shown_and_dominate_nobody(results, data, sequence, methods):
+def test_methods_out_of_comparison_are_shown_and_dominate_none(results, data, sequence, methods):
     table = pd.read_csv(results / "forgetting.csv")
     best = {**table.iloc[1], "method": "joint", "relative_quality": 1.2, "bytes_per_added_task": 1.0}
     pd.concat([table, pd.DataFrame([best])]).to_csv(results / "forgetting.csv", index=False)
@@ -181,7 +181,7 @@ def test_methods_apart_are_shown_and_dominate_nobody(results, data, sequence, me
 
 
 def variant(name, miou_left, total_loss):
-    """Three tasks learned, and what is left of the first and of colour after the last."""
+    """Return metrics of three learned tasks, with the first and colour also after the last."""
     return [
         (name, "coco-seg", "coco-seg", "miou", 90.0),
         (name, "coco-seg", "style-gogh", "miou", miou_left),
@@ -207,7 +207,7 @@ SWEPT = {
 }
 
 
-def test_sweeps_are_tables_a_figure_of_what_forgets_and_losses_beside_the_studys(
+def test_sweeps_have_tables_a_figure_of_forgetting_and_losses_with_the_studys(
     tmp_path, results, metrics, data, sequence, methods
 ):
     scratch = metrics[metrics["method"] == "piggyback"].assign(method="scratch")
@@ -230,7 +230,7 @@ def test_sweeps_are_tables_a_figure_of_what_forgets_and_losses_beside_the_studys
     assert ["L1", "mIoU ↑", "7.11", "–"] in rows
 
 
-def test_deviations_stand_in_the_summary(results, metrics, page):
+def test_the_summary_has_deviations(results, metrics, page):
     table = pd.read_csv(results / "forgetting.csv")
     for name in list(table)[1:]:
         table[f"{name}_std"] = 0.02
@@ -241,7 +241,7 @@ def test_deviations_stand_in_the_summary(results, metrics, page):
     assert row[1:3] == ["90.0 ± 2.0", "0.0 ± 2.0"]
 
 
-def test_a_summary_without_quality_and_records_says_why(results, page):
+def test_a_summary_without_quality_and_records_gives_the_reason(results, page):
     table = pd.read_csv(results / "forgetting.csv")
     table[["relative_quality", "forward_transfer", "seconds", "peak_memory"]] = float("nan")
     table.to_csv(results / "forgetting.csv", index=False)

@@ -27,7 +27,7 @@ def test_samples_are_in_the_order_of_their_numbers(results, page):
     assert re.findall(r"sample (\d+):", page()) == ["2", "9", "10"]
 
 
-def test_large_pictures_are_made_lighter(results, page):
+def test_large_pictures_are_compressed(results, page):
     save(results, "floor", "input-0", side=160)
     assert read(page()).fetched[0].startswith("data:image/webp;base64,")
 

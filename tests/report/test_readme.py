@@ -36,7 +36,7 @@ def test_the_table_row_by_row(summary):
     ]
 
 
-def test_deviations_stand_beside_the_means():
+def test_means_have_deviations():
     summary = {
         "floor": {"task 1 a": {"miou": 1.0, "miou_std": 0.0}},
         "m": {"task 1 a": {"miou": 2, "miou_std": 0.5}},
@@ -44,7 +44,7 @@ def test_deviations_stand_beside_the_means():
     assert table(summary).splitlines()[2] == "| 1 `a` | mIoU (%) ↑ | 1.00 ± 0.00 | 2.00 ± 0.50 |"
 
 
-def test_many_methods_stand_below_one_another(summary):
+def test_many_methods_become_rows(summary):
     forgetting = pd.DataFrame(
         [
             ["fine-tune", 0.05, -0.9, 0.01, 0.0, 1024.0, 30.0, 900.0],
@@ -66,7 +66,7 @@ def test_many_methods_stand_below_one_another(summary):
     ]
 
 
-def test_only_what_stands_between_the_markers_is_replaced(tmp_path, summary):
+def test_only_text_between_the_markers_is_replaced(tmp_path, summary):
     readme = tmp_path / "README.md"
     readme.write_text(TEXT, "utf-8")
     for _ in range(2):
@@ -74,7 +74,7 @@ def test_only_what_stands_between_the_markers_is_replaced(tmp_path, summary):
         assert readme.read_text("utf-8") == TEXT.replace("old\n", table(summary))
 
 
-def test_whether_there_is_a_place_for_a_preset(tmp_path):
+def test_a_page_with_markers_has_a_table(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("<!-- table:mini -->\n<!-- /table:mini -->\n")
     assert has_table(readme, "mini") and not has_table(readme, "paper")
@@ -92,7 +92,7 @@ def test_whether_there_is_a_place_for_a_preset(tmp_path):
         ("<!-- /table:mini --><!-- table:mini -->", "precedes"),
     ],
 )
-def test_missing_and_muddled_markers_are_errors_and_change_nothing(tmp_path, summary, text, message):
+def test_missing_and_duplicate_markers_are_errors_and_change_nothing(tmp_path, summary, text, message):
     readme = tmp_path / "README.md"
     readme.write_text(text, "utf-8")
     with pytest.raises(DataError, match=message):

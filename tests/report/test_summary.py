@@ -26,15 +26,13 @@ def test_the_table_has_the_shape_of_the_study(metrics, sizes, sequence, methods,
     }
 
 
-def test_floor_has_its_figures_and_neither_size_nor_forgetting(metrics, sizes, sequence, methods, verification):
+def test_the_floor_has_figures_and_neither_size_nor_forgetting(metrics, sizes, sequence, methods, verification):
     floor = summarise(metrics, sizes, sequence, methods, verification)["floor"]
     assert list(floor) == ["task 1 coco-seg", "task 2 colorize", "task 3 style-gogh"]
     assert floor["task 2 colorize"]["colourfulness"] == 0
 
 
-def test_the_studys_accounting_counts_weights_only_and_bytes_count_everything(
-    metrics, sizes, sequence, methods, verification
-):
+def test_the_study_counts_weights_alone_and_bytes_count_everything(metrics, sizes, sequence, methods, verification):
     piggyback = summarise(metrics, sizes, sequence, methods, verification)["piggyback"]
     assert piggyback["size_mib"] == 4.25
     assert piggyback["bytes"] == 4 * 2**20 + 2**18 + 1024
@@ -42,14 +40,14 @@ def test_the_studys_accounting_counts_weights_only_and_bytes_count_everything(
 
 
 def test_the_outcomes_of_all_cells_and_seeds_are_counted(metrics, sizes, sequence, methods, verification):
-    both = pd.concat([verification, verification.assign(seed=1, outcome="not comparable")])
-    summary = summarise(metrics, sizes, sequence, methods, both)
+    seeds = pd.concat([verification, verification.assign(seed=1, outcome="not comparable")])
+    summary = summarise(metrics, sizes, sequence, methods, seeds)
     assert summary["piggyback"]["since_learned"] == {"changed": 0, "not comparable": 6, "verified": 6}
     assert summary["fine-tune"]["since_learned"] == {"changed": 3, "not comparable": 6, "verified": 3}
     assert "since_learned" not in summary["floor"]
 
 
-def test_equal_checksums_of_the_matrix_itself_prove_nothing(metrics, sizes, sequence, methods, verification):
+def test_equal_checksums_within_the_matrix_are_no_proof(metrics, sizes, sequence, methods, verification):
     altered = verification.assign(
         outcome=verification["outcome"].mask(verification["method"] == "piggyback", "changed")
     )
@@ -64,15 +62,15 @@ def test_an_unknown_outcome_is_refused(metrics, sequence, verification):
 
 def test_several_seeds_give_mean_and_sample_standard_deviation(metrics, sizes, sequence, methods, verification):
     second = metrics.assign(seed=1, value=metrics["value"].where(metrics["metric"] != "miou", metrics["value"] - 2))
-    both = summarise(
+    summary = summarise(
         pd.concat([metrics, second]), pd.concat([sizes, sizes.assign(seed=1)]), sequence, methods, verification
     )
-    assert both["piggyback"]["task 1 coco-seg"] == {"miou": 89.0, "miou_std": 1.41}
-    assert both["piggyback"]["task 2 colorize"]["ssim_std"] == 0
-    assert both["piggyback"]["size_mib"] == 4.25
+    assert summary["piggyback"]["task 1 coco-seg"] == {"miou": 89.0, "miou_std": 1.41}
+    assert summary["piggyback"]["task 2 colorize"]["ssim_std"] == 0
+    assert summary["piggyback"]["size_mib"] == 4.25
 
 
-def test_what_is_not_finite_or_not_there_is_left_out_of_valid_json(
+def test_valid_json_omits_values_that_are_missing_or_not_finite(
     tmp_path, metrics, sizes, sequence, methods, verification
 ):
     broken = metrics.assign(value=metrics["value"].mask(metrics["metric"] == "mse", float("nan")))
@@ -100,12 +98,12 @@ def test_a_method_measured_only_after_the_last_task_has_its_row(metrics, sizes, 
     assert summary["joint"]["forgetting"] == {}
 
 
-def test_a_task_of_the_users_own_kind_shows_what_it_was_measured_by(
-    metrics, sizes, sequence, methods, verification
-):
-    own = metrics[metrics["metric"] == "miou"].assign(task="mine", after="mine", metric="psnr")
-    own = own.drop_duplicates(["method"])
-    summary = summarise(pd.concat([metrics, own]), sizes, [*sequence, ("mine", "own-kind")], methods, verification)
+def test_a_task_of_a_users_kind_has_the_metric_of_its_table(metrics, sizes, sequence, methods, verification):
+    user_metrics = metrics[metrics["metric"] == "miou"].assign(task="mine", after="mine", metric="psnr")
+    user_metrics = user_metrics.drop_duplicates(["method"])
+    summary = summarise(
+        pd.concat([metrics, user_metrics]), sizes, [*sequence, ("mine", "own-kind")], methods, verification
+    )
     assert summary["piggyback"]["task 4 mine"] == {"psnr": 90.0}
 
 

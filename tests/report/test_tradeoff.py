@@ -11,20 +11,20 @@ from palimpsest.report.tradeoff import COLUMN_FORMATS, number, pareto_front, sum
     ("places", "front"),
     [
         ({"a": (1, 0.5)}, ["a"]),
-        ({"a": (2, 0.9), "b": (1, 0.5)}, ["b", "a"]),  # one is better, the other smaller
+        ({"a": (2, 0.9), "b": (1, 0.5)}, ["b", "a"]),  # a is better, b smaller
         ({"a": (1, 0.9), "b": (2, 0.5)}, ["a"]),
-        ({"a": (1, 0.9), "b": (1, 0.5)}, ["a"]),  # as large, and worse
-        ({"a": (1, 0.9), "b": (2, 0.9)}, ["a"]),  # as good, and larger
+        ({"a": (1, 0.9), "b": (1, 0.5)}, ["a"]),  # b is as large, and worse
+        ({"a": (1, 0.9), "b": (2, 0.9)}, ["a"]),  # b is as good, and larger
         ({"a": (1, 0.9), "b": (1, 0.9), "c": (1, 0.8)}, ["a", "b"]),  # equals do not dominate each other
         ({"a": (4, 1.0), "b": (3, 0.7), "c": (2, 0.8), "d": (1, 0.1)}, ["d", "c", "a"]),
         ({}, []),
     ],
 )
-def test_the_front_are_those_that_nobody_dominates(places, front):
+def test_no_method_dominates_the_front(places, front):
     assert pareto_front(places) == front
 
 
-def test_numbers_as_they_are_written():
+def test_written_form_of_numbers():
     assert [number(value, 1, signed=True) for value in (-12.34, 3.0, 0.0, -0.01)] == ["−12.3", "+3.0", "0.0", "0.0"]
     assert (number(math.nan, 1), number(1234.5, 0)) == ("", "1,234")
 
@@ -37,7 +37,7 @@ def table(**rows):
 
 def test_the_summary_in_the_order_of_the_methods_with_the_front_marked():
     nan = math.nan
-    found = summary_table(
+    summary = summary_table(
         table(
             scratch=(1.0, 0.0, 0.0, 4096, 0, 30.0, 700.4),
             mask=(0.9, -0.05, 0.02, 128, 0, 31.25, 701.0),
@@ -46,9 +46,9 @@ def test_the_summary_in_the_order_of_the_methods_with_the_front_marked():
         ),
         ["mask", "worse", "lost", "scratch", "never-run"],
     )
-    assert [row["method"] for row in found["rows"]] == ["mask", "worse", "lost", "scratch"]
-    assert [row["front"] for row in found["rows"]] == [True, False, False, True]
-    assert [cell["text"] for cell in found["rows"][0]["cells"]] == [
+    assert [row["method"] for row in summary["rows"]] == ["mask", "worse", "lost", "scratch"]
+    assert [row["front"] for row in summary["rows"]] == [True, False, False, True]
+    assert [cell["text"] for cell in summary["rows"][0]["cells"]] == [
         "90.0",
         "−5.0",
         "+2.0",
@@ -57,15 +57,15 @@ def test_the_summary_in_the_order_of_the_methods_with_the_front_marked():
         "31.2",
         "701",
     ]
-    assert found["left_out"] == ["lost"]
-    assert found["positions"] == {"mask": (128, 0.9), "worse": (256, 0.8), "scratch": (4096, 1.0)}
-    assert found["missing"] == {"reference": False, "costs": False}
+    assert summary["left_out"] == ["lost"]
+    assert summary["positions"] == {"mask": (128, 0.9), "worse": (256, 0.8), "scratch": (4096, 1.0)}
+    assert summary["missing"] == {"reference": False, "costs": False}
 
 
-def test_the_summary_says_what_makes_it_empty():
+def test_an_empty_summary_gives_the_reason():
     nan = math.nan
-    found = summary_table(table(mask=(nan, 0.0, nan, 128, 0, nan, nan)), ["mask"])
-    assert found["missing"] == {"reference": True, "costs": True}
-    assert found["positions"] == {} and found["front"] == []
+    summary = summary_table(table(mask=(nan, 0.0, nan, 128, 0, nan, nan)), ["mask"])
+    assert summary["missing"] == {"reference": True, "costs": True}
+    assert summary["positions"] == {} and summary["front"] == []
     with pytest.raises(DataError, match=r"forgetting\.csv: column 'seconds' is missing"):
         summary_table(table(mask=(1,) * 7).drop(columns="seconds"), ["mask"])

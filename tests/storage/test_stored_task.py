@@ -1,4 +1,4 @@
-"""A stored task opens by its own header, whatever the settings of today say."""
+"""Stored tasks open with the settings of their header."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "piggyback-gan": {"free": 0.9},
     "piggyback-resblock": {"threshold": -5.0},
 }
-"""Settings of each method that differ from the defaults and would decide how the stored tensors are read."""
+"""Changed settings of each method that affect the interpretation of stored tensors."""
 
 
 def randomised(network: nn.Module) -> None:
@@ -44,12 +44,12 @@ def output(network: nn.Module) -> torch.Tensor:
     return answer
 
 
-def test_each_method_with_settings_has_a_change_here() -> None:
+def test_each_method_with_settings_has_a_row_of_changes() -> None:
     assert CHANGES.keys() == {name for name, entry in METHODS.items() if entry.settings}
 
 
 @pytest.mark.parametrize("method", CHANGES)
-def test_a_changed_setting_leaves_every_stored_task_usable(
+def test_stored_tasks_are_usable_after_a_changed_setting(
     new_study: Callable[..., Study], content: dict[str, Any], method: str
 ) -> None:
     study = new_study()
@@ -78,7 +78,7 @@ def test_a_task_opens_from_its_path_alone(
     assert torch.equal(output(opened.load().build()), expected)
 
 
-def test_a_base_that_was_moved_away_is_named(new_study: Callable[..., Study]) -> None:
+def test_a_moved_base_is_named(new_study: Callable[..., Study]) -> None:
     study = new_study()
     study.store_untrained("decoder", "halves")
     base = study.stored("decoder").task_files.base

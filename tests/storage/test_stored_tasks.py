@@ -20,15 +20,13 @@ PICTURES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 @torch.no_grad()
 def output(network: nn.Module) -> torch.Tensor:
-    found = network.eval()(PICTURES)
-    assert found[:, 0].std() > 0
-    return found
+    prediction = network.eval()(PICTURES)
+    assert prediction[:, 0].std() > 0
+    return prediction
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_recalled_task_gives_the_output_of_the_network_that_was_stored(
-    stored_study: NewStudy, method: str
-) -> None:
+def test_a_loaded_task_has_the_output_of_the_stored_network(stored_study: NewStudy, method: str) -> None:
     study = stored_study(method)
     stored = study.stored(method)
     for name in study.settings.sequence:
@@ -39,7 +37,7 @@ def test_a_recalled_task_gives_the_output_of_the_network_that_was_stored(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_recalling_changes_no_file_and_no_tensor_of_the_base(stored_study: NewStudy, method: str) -> None:
+def test_loading_changes_no_file_and_no_tensor_of_the_base(stored_study: NewStudy, method: str) -> None:
     study = stored_study(method)
     stored = study.stored(method)
     files = {path: path.read_bytes() for path in Path().rglob("*.safetensors")}
@@ -48,15 +46,13 @@ def test_recalling_changes_no_file_and_no_tensor_of_the_base(stored_study: NewSt
         network = stored.network(name)
         with torch.no_grad():
             for parameter in network.parameters():
-                parameter.zero_()  # whatever is done to a recalled network
+                parameter.zero_()  # any change of a loaded network
     assert content_sha256(base.tensors()) == base.sha256
     assert {path: path.read_bytes() for path in files} == files and len(files) >= 3
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_switching_tasks_back_and_forth_gives_the_same_output_every_time(
-    stored_study: NewStudy, method: str
-) -> None:
+def test_switching_tasks_back_and_forth_gives_equal_outputs(stored_study: NewStudy, method: str) -> None:
     study = stored_study(method)
     stored = study.stored(method)
     first = {name: output(stored.network(name)) for name in ("shapes", "halves")}
@@ -66,7 +62,7 @@ def test_switching_tasks_back_and_forth_gives_the_same_output_every_time(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_only_a_method_that_shares_its_weights_answers_otherwise_after_a_later_task(
+def test_only_methods_with_shared_weights_change_their_output_after_a_later_task(
     stored_study: NewStudy, method: str
 ) -> None:
     study = stored_study(method)
@@ -77,22 +73,22 @@ def test_only_a_method_that_shares_its_weights_answers_otherwise_after_a_later_t
         assert torch.equal(then, later) == (method not in ("fine-tune", "ewc", "lwf"))
 
 
-def test_fine_tune_runs_an_earlier_task_on_the_later_weights_with_its_own_batchnorm_and_head(
+def test_fine_tune_runs_an_earlier_task_on_later_weights_with_its_batchnorm_and_head(
     stored_study: NewStudy,
 ) -> None:
     study = stored_study("fine-tune")
     stored = study.stored("fine-tune")
-    found = stored.network("shapes", after="colour").state_dict()
-    own, later = stored.open("shapes").tensors(), stored.open("colour").tensors()
-    shared = {name for name in found if ".up." in name or (found[name].ndim == 4 and "head" not in name)}
+    weights = stored.network("shapes", after="colour").state_dict()
+    earlier, later = stored.file("shapes").tensors(), stored.file("colour").tensors()
+    shared = {name for name in weights if ".up." in name or (weights[name].ndim == 4 and "head" not in name)}
     assert len(shared) == 22
-    for name in found:
+    for name in weights:
         if not name.endswith("num_batches_tracked"):
-            assert torch.equal(found[name], (later if name in shared else own)[name]), name
-    assert not any(torch.equal(own[name], later[name]) for name in shared)
+            assert torch.equal(weights[name], (later if name in shared else earlier)[name]), name
+    assert not any(torch.equal(earlier[name], later[name]) for name in shared)
 
 
-def test_the_first_task_is_the_base_network_unless_a_method_goes_on_with_it(new_study: NewStudy) -> None:
+def test_the_first_task_is_the_base_network_unless_a_method_trains_it_further(new_study: NewStudy) -> None:
     study = new_study()
     paths = {study.stored(name).path("shapes") for name, entry in METHODS.items() if not entry.learns_base_task}
     assert paths == {study.layout.stored(0, BASE, "shapes"), study.layout.stored(0, "resblock6", "shapes")}
@@ -109,36 +105,34 @@ def test_the_files_that_a_training_starts_from(new_study: NewStudy, method: str,
 
 
 @pytest.mark.parametrize("method", ["decoder", "piggyback"])
-def test_a_task_on_another_base_network_is_refused_with_what_was_expected_and_found(
-    stored_study: NewStudy, method: str
-) -> None:
-    mine, other = stored_study(method), stored_study(method)
-    other.store_untrained(BASE, "shapes", moved(77))
-    theirs = other.stored(method)
+def test_a_task_of_another_base_network_is_refused_with_both_checksums(stored_study: NewStudy, method: str) -> None:
+    mine, foreign = stored_study(method), stored_study(method)
+    foreign.store_untrained(BASE, "shapes", moved(77))
+    theirs = foreign.stored(method)
     shutil.copy(mine.stored(method).path("halves"), theirs.path("halves"))
-    expected, found = (load_task(study.layout.stored(0, BASE, "shapes")).sha256[:12] for study in (mine, other))
-    with pytest.raises(StorageError, match=rf"expected the base network {expected}…, found {found}…"):
+    expected, actual = (load_task(study.layout.stored(0, BASE, "shapes")).sha256[:12] for study in (mine, foreign))
+    with pytest.raises(StorageError, match=rf"expected the base network {expected}…, found {actual}…"):
         theirs.network("halves")
 
 
-@pytest.mark.parametrize("other", [{"width": 3}, {"padding": "zeros"}])
-def test_a_task_runs_on_the_network_it_was_learned_on_whatever_the_settings_say_since(
-    new_study: NewStudy, other: dict[str, object]
+@pytest.mark.parametrize("changes", [{"width": 3}, {"padding": "zeros"}])
+def test_a_task_runs_on_its_network_after_the_settings_have_changed(
+    new_study: NewStudy, changes: dict[str, object]
 ) -> None:
-    then, now = new_study(), new_study(network=other)
+    then, now = new_study(), new_study(network=changes)
     then.store_untrained(BASE, "shapes", moved(1))
     path = now.layout.stored(0, BASE, "shapes")
     path.parent.mkdir(parents=True)
     shutil.copy(then.layout.stored(0, BASE, "shapes"), path)
-    recalled = now.stored("scratch").network("shapes")
-    assert torch.equal(output(recalled), output(then.networks[BASE, "shapes"]))
+    loaded = now.stored("scratch").network("shapes")
+    assert torch.equal(output(loaded), output(then.networks[BASE, "shapes"]))
 
 
-@pytest.mark.parametrize("other", [{"width": 3}, {"padding": "zeros"}])
-def test_shared_weights_of_another_network_are_refused_with_what_was_expected_and_found(
-    new_study: NewStudy, other: dict[str, object]
+@pytest.mark.parametrize("changes", [{"width": 3}, {"padding": "zeros"}])
+def test_shared_weights_of_another_network_are_refused_with_both_networks(
+    new_study: NewStudy, changes: dict[str, object]
 ) -> None:
-    mine, theirs = new_study(), new_study(network=other)
+    mine, theirs = new_study(), new_study(network=changes)
     for study in (mine, theirs):
         study.store_untrained(BASE, "shapes")
         study.store_untrained("fine-tune", "halves")
@@ -180,7 +174,7 @@ def test_a_missing_base_is_named(stored_study: NewStudy) -> None:
         study.stored("piggyback").network("halves")
 
 
-def test_a_file_that_was_written_anew_is_read_anew(new_study: NewStudy) -> None:
+def test_a_rewritten_file_is_read_again(new_study: NewStudy) -> None:
     study = new_study()
     study.store_untrained(BASE, "shapes", moved(1))
     stored = study.stored("scratch")

@@ -31,22 +31,22 @@ BATCH = {"picture": torch.zeros(1, 3, 2, 2, dtype=torch.uint8), "target": TARGET
 def test_absrel_and_rmse_by_hand() -> None:
     meter = depth().meter()
     meter.update(PREDICTION, BATCH)
-    found = meter.compute()
-    assert found["absrel"] == pytest.approx((1 / 2 + 0 + 2 / 8) / 3)
-    assert found["rmse"] == pytest.approx(math.sqrt((1 + 0 + 4) / 3))
+    metrics = meter.compute()
+    assert metrics["absrel"] == pytest.approx((1 / 2 + 0 + 2 / 8) / 3)
+    assert metrics["rmse"] == pytest.approx(math.sqrt((1 + 0 + 4) / 3))
 
 
-def test_metrics_are_means_over_the_pixels_of_all_batches_and_not_of_batches() -> None:
-    whole, parts = depth().meter(), depth().meter()
-    other = {**BATCH, "target": square([[8, NAN], [NAN, NAN]])}
-    whole.update(torch.cat([PREDICTION, PREDICTION]), {"target": torch.cat([TARGET, other["target"]])})
+def test_metrics_are_means_over_the_pixels_of_all_batches() -> None:
+    joined, parts = depth().meter(), depth().meter()
+    second_batch = {**BATCH, "target": square([[8, NAN], [NAN, NAN]])}
+    joined.update(torch.cat([PREDICTION, PREDICTION]), {"target": torch.cat([TARGET, second_batch["target"]])})
     parts.update(PREDICTION, BATCH)
-    parts.update(PREDICTION, other)
-    assert parts.compute() == whole.compute()
+    parts.update(PREDICTION, second_batch)
+    assert parts.compute() == joined.compute()
     assert parts.compute()["absrel"] == pytest.approx((1 / 2 + 0 + 2 / 8 + 5 / 8) / 4)
 
 
-def test_the_loss_is_l1_over_valid_pixels_as_a_share_of_the_range() -> None:
+def test_the_loss_is_l1_over_valid_pixels_relative_to_the_range() -> None:
     prediction = PREDICTION.clone().requires_grad_()
     loss = depth().losses(prediction, BATCH)["loss"]
     assert loss.item() == pytest.approx((1 + 0 + 2) / 3 / 8)
@@ -70,10 +70,10 @@ def test_the_sampled_loss_has_no_gradient_where_depth_is_unknown() -> None:
     assert gradient.isfinite().all() and gradient[0, 0, 1, 0] == 0 and gradient.count_nonzero() == 3
 
 
-def test_the_prediction_lies_within_the_range() -> None:
+def test_predictions_are_within_the_range() -> None:
     output = torch.tensor([-100.0, 0.0, 100.0]).bfloat16()[None, None, :, None]
-    found = depth().prediction(output, BATCH)
-    assert found.dtype == torch.float32 and found.flatten().tolist() == [1, 5, 9]
+    prediction = depth().prediction(output, BATCH)
+    assert prediction.dtype == torch.float32 and prediction.flatten().tolist() == [1, 5, 9]
 
 
 def test_the_trivial_baseline_is_the_mean_of_the_valid_training_depths() -> None:
@@ -83,8 +83,8 @@ def test_the_trivial_baseline_is_the_mean_of_the_valid_training_depths() -> None
 
 
 def test_near_is_dark_far_is_bright_and_unknown_is_black() -> None:
-    near, far, unknown = depth().paint(square([[1, 9, NAN]]))[0, 0].tolist()
-    assert near == [68, 1, 84] and far == [253, 231, 36] and unknown == [0, 0, 0]  # viridis' ends
+    nearest, farthest, unknown = depth().paint(square([[1, 9, NAN]]))[0, 0].tolist()
+    assert nearest == [68, 1, 84] and farthest == [253, 231, 36] and unknown == [0, 0, 0]  # the ends of viridis
     assert depth().paint_target(BATCH)[0, 1, 0].tolist() == [0, 0, 0]
 
 

@@ -17,7 +17,7 @@ History = Sequence[dict[str, float]]
 
 
 class Killed(BaseException):
-    """Stands for the end of the process: nothing catches it."""
+    """End of the process, which no code catches."""
 
 
 def killed_after(epochs: int) -> Callable[[History], None]:
@@ -35,7 +35,7 @@ def resume_files() -> list[Path]:
 @pytest.mark.slow
 @pytest.mark.parametrize("epochs", [1, 2, 3])
 @pytest.mark.parametrize("method", [BASE, *METHODS])
-def test_a_killed_training_goes_on_and_ends_with_the_same_tensors(
+def test_a_killed_training_resumes_and_ends_with_the_same_tensors(
     new_study: Callable[..., Study], method: str, epochs: int
 ) -> None:
     task = "shapes" if method in (BASE, "joint") else "halves"
@@ -47,11 +47,11 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_tensors(
     with pytest.raises(Killed):
         killed.learn(method, task, killed_after(epochs))
     assert not killed.layout.stored(0, method, task).exists() and len(resume_files()) == 1
-    told: list[int] = []
-    found = load_task(killed.learn(method, task, lambda history: told.append(len(history))))
-    assert found.sha256 == expected.sha256
+    epoch_counts: list[int] = []
+    task_file = load_task(killed.learn(method, task, lambda history: epoch_counts.append(len(history))))
+    assert task_file.sha256 == expected.sha256
     last = 9 if method == "joint" else 3
-    assert told == [epochs, *range(epochs + 1, last + 1)]  # all that was before at once, then epoch by epoch
+    assert epoch_counts == [epochs, *range(epochs + 1, last + 1)]  # all earlier epochs at once, then each epoch
     losses = [
         [(entry["step"], entry["loss"]) for entry in study.histories[method, task]]
         for study in (killed, undisturbed)
@@ -61,18 +61,18 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_tensors(
 
 
 @pytest.mark.slow
-def test_a_discriminator_goes_on_where_it_was(new_study: Callable[..., Study]) -> None:
-    found = []
+def test_a_discriminator_resumes_from_the_checkpoint(new_study: Callable[..., Study]) -> None:
+    checksums = []
     for epochs in ([], [1], [2]):
         study = new_study(tasks={"halves": {"loss": "adversarial"}})
         study.learn(BASE, "shapes")
         for number in epochs:
             with pytest.raises(Killed):
                 study.learn("scratch", "halves", killed_after(number))
-        found.append(load_task(study.learn("scratch", "halves")).sha256)
+        checksums.append(load_task(study.learn("scratch", "halves")).sha256)
         history = study.histories["scratch", "halves"]
         assert all({"adversarial_loss", "l1_loss"} <= entry.keys() for entry in history)
-    assert found[0] == found[1] == found[2]
+    assert checksums[0] == checksums[1] == checksums[2]
 
 
 @pytest.mark.slow
@@ -80,19 +80,19 @@ def test_a_training_killed_while_it_averages_scores_ends_with_the_same_mask(
     new_study: Callable[..., Study],
 ) -> None:
     mask = {"piggyback": {"score_lr_end": 0.9, "averaged": 0.8}}
-    found = []
+    checksums = []
     for epochs in ([], [1], [2]):
         study = new_study(method_settings=mask, training={"batchnorm_frozen": 0.5})
         study.learn(BASE, "shapes")
         for number in epochs:
             with pytest.raises(Killed):
                 study.learn("piggyback", "halves", killed_after(number))
-        found.append(load_task(study.learn("piggyback", "halves")).sha256)
-    assert found[0] == found[1] == found[2]
+        checksums.append(load_task(study.learn("piggyback", "halves")).sha256)
+    assert checksums[0] == checksums[1] == checksums[2]
 
 
 @pytest.mark.slow
-def test_a_standardised_base_is_stored_with_standardised_filters_and_masks_lie_over_them(
+def test_a_standardised_base_is_stored_with_standardised_filters_under_masks(
     new_study: Callable[..., Study],
 ) -> None:
     study = new_study(base={"standardised": True})
@@ -110,7 +110,7 @@ def test_a_standardised_base_is_stored_with_standardised_filters_and_masks_lie_o
 
 
 @pytest.mark.slow
-def test_a_training_that_is_killed_again_and_again_ends_the_same(new_study: Callable[..., Study]) -> None:
+def test_a_repeatedly_killed_training_ends_with_the_same_tensors(new_study: Callable[..., Study]) -> None:
     killed, undisturbed = new_study(), new_study()
     for epochs in (1, 2, 3):
         with pytest.raises(Killed):
@@ -127,34 +127,34 @@ def test_the_same_training_gives_the_same_file(new_study: Callable[..., Study], 
         path = study.learn(BASE, "shapes")
         files.append(path.read_bytes())
         path.unlink()
-        torch.manual_seed(99)  # whatever was drawn before
+        torch.manual_seed(99)  # any earlier random draws
         torch.rand(3)
     assert files[0] == files[1]
 
 
 @pytest.mark.slow
-def test_the_checkpoint_of_other_settings_is_not_taken(new_study: Callable[..., Study]) -> None:
+def test_the_checkpoint_of_other_settings_is_ignored(new_study: Callable[..., Study]) -> None:
     study, undisturbed = new_study(), new_study()
     with pytest.raises(Killed):
         study.learn(BASE, "shapes", killed_after(2), key="other settings")
-    found = load_task(study.learn(BASE, "shapes"))
+    task_file = load_task(study.learn(BASE, "shapes"))
     assert [entry["step"] for entry in study.histories[BASE, "shapes"]] == [2, 4, 6]
-    assert found.sha256 == load_task(undisturbed.learn(BASE, "shapes")).sha256
+    assert task_file.sha256 == load_task(undisturbed.learn(BASE, "shapes")).sha256
 
 
 @pytest.mark.slow
-def test_a_damaged_checkpoint_is_not_taken(new_study: Callable[..., Study]) -> None:
+def test_a_damaged_checkpoint_is_ignored(new_study: Callable[..., Study]) -> None:
     study, undisturbed = new_study(), new_study()
     with pytest.raises(Killed):
         study.learn(BASE, "shapes", killed_after(2))
     (checkpoint,) = resume_files()
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
-    found = load_task(study.learn(BASE, "shapes"))
-    assert found.sha256 == load_task(undisturbed.learn(BASE, "shapes")).sha256
+    task_file = load_task(study.learn(BASE, "shapes"))
+    assert task_file.sha256 == load_task(undisturbed.learn(BASE, "shapes")).sha256
 
 
 @pytest.mark.slow
-def test_a_stored_task_says_where_it_comes_from(trained: Study) -> None:
+def test_a_stored_task_contains_its_provenance(trained: Study) -> None:
     base = load_task(trained.layout.stored(0, BASE, "shapes"))
     assert base.provenance.network_sha256 is None
     assert (base.provenance.method, base.provenance.task, base.provenance.seed) == (BASE, "shapes", 0)
@@ -178,25 +178,25 @@ def test_the_base_is_stored_once_and_no_method_changes_it(new_study: Callable[..
     for method in METHODS:
         study.learn_all(method)
     assert study.layout.stored(0, BASE, "shapes").read_bytes() == before
-    own = {method for method, entry in METHODS.items() if entry.learns_base_task}
-    found = {path.parent.name for path in Path().rglob("shapes.safetensors")}
-    assert found == {BASE, AUTOENCODER, *own}
+    learners = {method for method, entry in METHODS.items() if entry.learns_base_task}
+    folders = {path.parent.name for path in Path().rglob("shapes.safetensors")}
+    assert folders == {BASE, AUTOENCODER, *learners}
 
 
-def test_every_method_sees_the_same_pictures_in_the_same_order(new_study: Callable[..., Study]) -> None:
+def test_every_method_gets_the_same_pictures_in_the_same_order(new_study: Callable[..., Study]) -> None:
     study = new_study()
     jobs = {name: training_job(study.settings, 0, name, "halves") for name in METHODS}
     assert len({seed_of(job, "halves") for job in jobs.values()}) == 1
     trained = {name: next(task for task in job.tasks if task.name == "halves") for name, job in jobs.items()}
-    first, *others = (
+    first, *later = (
         [batch["picture"] for batch in passes(job, trained[name], study.prepared["halves"])]
         for name, job in jobs.items()
     )
     assert len(first) == 6
-    assert all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))
+    assert all(torch.equal(a, b) for pictures in later for a, b in zip(first, pictures, strict=True))
 
 
-def test_the_passes_that_a_method_may_look_at_are_those_of_the_training(new_study: Callable[..., Study]) -> None:
+def test_passes_have_the_batches_of_the_training(new_study: Callable[..., Study]) -> None:
     study = new_study()
     job, prepared = training_job(study.settings, 0, "fine-tune", "halves"), study.prepared["halves"]
     trained_on = TrainingBatches(prepared, job.tasks[0].pictures, 4, 6, seed_of(job, "halves"))
@@ -204,7 +204,7 @@ def test_the_passes_that_a_method_may_look_at_are_those_of_the_training(new_stud
         assert torch.equal(batch["target"], trained_on[step]["target"])
 
 
-def test_other_tasks_and_other_seeds_start_from_other_numbers(new_study: Callable[..., Study]) -> None:
+def test_tasks_and_seeds_have_different_random_seeds(new_study: Callable[..., Study]) -> None:
     settings = new_study().settings
     trained = [(seed, task) for seed in range(20) for task in settings.sequence]
     seeds = {seed_of(training_job(settings, seed, BASE, task), task) for seed, task in trained}
@@ -226,32 +226,32 @@ def started(study: Study, method: str, task: str) -> dict[str, torch.Tensor]:
     ("method", "before"),
     [("decoder", "base/shapes"), ("piggyback", "base/shapes"), ("fine-tune", "fine-tune/halves")],
 )
-def test_a_method_starts_from_where_the_table_says_with_a_fresh_head(
+def test_a_method_starts_from_the_network_of_the_table_with_a_new_head(
     trained: Study, method: str, before: str
 ) -> None:
     folder = trained.layout.stored(0, BASE, "shapes").parents[1]
     stored = load_task(folder / f"{before}.safetensors").tensors()
-    found = started(trained, method, "colour")
-    assert found["head.weight"].shape == (3, 2, 1, 1)
-    assert not torch.equal(found["head.weight"][:2], stored["head.weight"][:2])
-    trunk = [name for name in found if not name.startswith("head.")]
+    start = started(trained, method, "colour")
+    assert start["head.weight"].shape == (3, 2, 1, 1)
+    assert not torch.equal(start["head.weight"][:2], stored["head.weight"][:2])
+    trunk = [name for name in start if not name.startswith("head.")]
     assert len(trunk) == 22 + 4 * 18
-    assert all(torch.equal(found[name], stored[name]) for name in trunk)
+    assert all(torch.equal(start[name], stored[name]) for name in trunk)
 
 
 @pytest.mark.slow
-def test_scratch_starts_from_random_weights_that_the_seed_decides(trained: Study) -> None:
-    base = trained.stored("scratch").open("shapes").tensors()
+def test_scratch_starts_from_the_random_weights_of_the_seed(trained: Study) -> None:
+    base = trained.stored("scratch").file("shapes").tensors()
     torch.manual_seed(1)
-    one = started(trained, "scratch", "colour")
+    first = started(trained, "scratch", "colour")
     torch.manual_seed(1)
-    two = started(trained, "scratch", "colour")
-    assert all(torch.equal(one[name], two[name]) for name in one)
-    assert not any(torch.equal(one[name], base[name]) for name in one if one[name].ndim == 4)
+    second = started(trained, "scratch", "colour")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not any(torch.equal(first[name], base[name]) for name in first if first[name].ndim == 4)
 
 
 @pytest.mark.slow
-def test_the_base_starts_from_the_weights_of_a_file_where_one_is_named(
+def test_the_base_starts_from_the_weights_file_of_the_settings(
     new_study: Callable[..., Study], tmp_path: Path
 ) -> None:
     plain, named = new_study(), new_study(base={"encoder_weights": str(tmp_path / "nowhere.pth")})
