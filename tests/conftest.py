@@ -227,7 +227,7 @@ class Study:
             if entry.base_training in BASES:
                 self.learn(entry.base_training, first)
             else:
-                self.learn_all(entry.base)
+                self.learn_all(entry.base_training)
         tasks = [first] if entry.together else self.settings.sequence if entry.learns_base_task else later
         for task in tasks:
             if task == until:

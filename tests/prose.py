@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-FOLDERS = ("src", "pipeline", "benchmarks")
+FOLDERS = ("src", "pipeline", "benchmarks", "tests")
 
 STANDARD = {
     "lesson": "training job",
@@ -49,9 +49,9 @@ def faults(path: Path) -> Iterator[str]:
             and isinstance(node.value, ast.Constant)
             and isinstance(node.value.value, str)
         ):
-            found = STARTS.match(node.value.value.strip())
-            if found:
-                yield f"{path}:{line}: a docstring begins with {found[0]!r}; begin with a verb or a noun"
+            start = STARTS.match(node.value.value.strip())
+            if start:
+                yield f"{path}:{line}: a docstring begins with {start[0]!r}; begin with a verb or a noun"
 
 
 def names_in(node: ast.AST) -> list[str]:

@@ -39,14 +39,14 @@ def study(new_study: Any) -> Study:
 
 
 def test_a_stored_task_has_settings_and_run(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    stored = study.stored("piggyback").file("halves")
+    stored = study.stored("piggyback").open("halves")
     runs = {(study.settings.preset, stored.sha256): "r"}
     monkeypatch.setattr(tracking, "run_of", lambda *of: runs.get(of))
     Path("mlflow.db").touch()
     report = inspect(stored.path)
     assert (report["seed"], report["method"], report["task"]) == (0, "piggyback", "halves")
     assert report["settings"]["network"]["width"] == 2
-    assert report["base_network_sha256"] == study.stored("piggyback").file("shapes").sha256
+    assert report["base_network_sha256"] == study.stored("piggyback").open("shapes").sha256
     assert (report["commit"], report["data_sha256"]) == ("c0ffee", "da7a")
     assert report["mlflow_run"] == "r"
     assert inspect(study.stored("piggyback").path("colour"))["mlflow_run"] == MISSING
@@ -71,7 +71,7 @@ def test_an_empty_database_is_not_written_to(study: Study) -> None:
 
 
 def test_unrecorded_values_are_reported_as_missing(study: Study) -> None:
-    stored = study.stored("piggyback").file("colour")
+    stored = study.stored("piggyback").open("colour")
     unknown = replace(stored.provenance, commit="", data_sha256="")  # as outside a git repository
     save_task(stored.path, stored.components, unknown)
     report = inspect(stored.path)
@@ -207,7 +207,7 @@ def test_components_of_every_method_are_listed(new_study: Callable[..., Study], 
                     module.score.view(-1)[0] = 0
 
     study.store_untrained(method, "shapes" if METHODS[method].together else "halves", zero_first_score)
-    stored = study.stored(method).file("halves")
+    stored = study.stored(method).open("halves")
     parts = inspect(stored.path)["components"]
     assert list(parts) == [part.name for part in stored.components]
     assert sum(part["tensors"] for part in parts.values()) == sum(len(part.tensors) for part in stored.components)

@@ -104,7 +104,7 @@ def test_too_many_broken_pictures_stop_the_work_and_leave_no_file(tmp_path: Path
     data = Folder(tmp_path / "raw", 100, broken=(7, 8))
     message = r"2 of 100 pictures are broken, and the limit is 1\.0%; .*broken_share: .*007\.png.*008\.png"
     with pytest.raises(DataError, match=message):
-        prepare(data, tmp_path / "task", {"train": ("all", None)}, Form(4), refuse=accept, log=print)
+        prepare(data, tmp_path / "task", {"train": ("all", None)}, SampleSpec(4), refuse=accept, log=print)
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 

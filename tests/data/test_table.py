@@ -90,7 +90,7 @@ def test_numbers_of_label_maps_become_the_labels_of_classes(root: Path) -> None:
     record = data.records("train")[0]
     for other_label in (0, 255):
         classes = Classes(("background", "ways", "vehicle"), {"road": 1, "car": 2}, other_label)
-        sample = data.read(record, Form(8, LABELS, classes))
+        sample = data.read(record, SampleSpec(8, LABELS, classes))
         assert sample.labels is not None
         assert sample.labels.map[0, ::2].tolist() == [0, 1, 2, other_label, 255, other_label]
         assert sample.target is not None and sample.target.shape == (8, 8) and sample.target.dtype == np.uint8

@@ -22,7 +22,7 @@ def test_a_shared_batchnorm_changes_with_the_network_and_counts_once(
     study.learn_all(method)
     stored = study.stored(method)
     statistics = [stored.network("shapes", after).state_dict()[STATISTIC] for after in study.settings.sequence]
-    files = [stored.file(task).tensors()[STATISTIC] for task in study.settings.sequence]
+    files = [stored.open(task).tensors()[STATISTIC] for task in study.settings.sequence]
     assert all(torch.equal(*pair) for pair in zip(statistics, files, strict=True))
     assert not any(torch.equal(statistics[0], later) for later in statistics[1:])
     sizes = pd.DataFrame(size_rows(stored))

@@ -231,7 +231,7 @@ def test_a_later_task_changes_no_batchnorm_and_no_head_of_an_earlier_one(trained
     stored = trained.stored(method)
     tasks = trained.settings.sequence
     for number, name in enumerate(tasks):
-        parts = [part for part in stored.file(name).components if part.needed_to == "run" and not part.shared]
+        parts = [part for part in stored.open(name).components if part.needed_to == "run" and not part.shared]
         stored_tensors = {key: tensor for part in parts for key, tensor in part.tensors.items()}
         scales = [key for key in stored_tensors if key.endswith(".weight") and stored_tensors[key].ndim == 1]
         kept = scales + [
@@ -242,13 +242,13 @@ def test_a_later_task_changes_no_batchnorm_and_no_head_of_an_earlier_one(trained
         for after in tasks[number:]:
             state = stored.network(name, after).state_dict()
             assert all(torch.equal(state[key], stored_tensors[key]) for key in kept)
-    first, second = (stored.file(name).tensors() for name in tasks[:2])
+    first, second = (stored.open(name).tensors() for name in tasks[:2])
     assert not any(torch.equal(first[key], second[key]) for key in first if "running" in key or key == "head.bias")
 
 
 @pytest.mark.slow
 def test_training_changes_only_stored_tensors(trained: Study) -> None:
-    base = trained.stored("scratch").file("shapes").tensors()
+    base = trained.stored("scratch").open("shapes").tensors()
     for name in ("decoder", "piggyback"):
         state = trained.stored(name).network("colour").state_dict()
         frozen = [key for key in base if key.startswith("encoder") and base[key].ndim == 4]

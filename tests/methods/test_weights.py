@@ -53,7 +53,7 @@ def test_changes_with_scales_of_zero_equal_the_base_bit_for_bit() -> None:
     stored = {"sign": pack(torch.rand(4, 3, 3, 3) > 0.5), "scale": torch.zeros(4, 1, 1, 1)}
     assert same_bits(loaded("bitdelta", stored), BASE)
     taken = torch.rand(4, 3, 3, 3) > 0.5
-    some = {**stored, "taken": pack(taken), "sign": pack(torch.rand(int(taken.sum())) > 0.5)}
+    some = {**stored, "mask": pack(taken), "sign": pack(torch.rand(int(taken.sum())) > 0.5)}
     assert same_bits(loaded("bitdelta", some, threshold=0.7), BASE)
     for settings in (BitDeltaSettings(), BitDeltaSettings(threshold=0.7)):
         delta = QuantisedDelta(BASE, 0, settings)
@@ -86,7 +86,7 @@ def test_changes_below_the_threshold_are_zero() -> None:
     delta.quantise()
     assert delta(weight).flatten().tolist() == pytest.approx([0, -1.1 / 3, 1.1 / 3, 1.1 / 3])
     stored = delta.stored()
-    assert stored["taken"].tolist() == [0b01110000]
+    assert stored["mask"].tolist() == [0b01110000]
     assert same_bits(loaded("bitdelta", stored, weight, threshold=0.7), delta(weight))
 
 
@@ -129,7 +129,7 @@ def test_a_ternary_mask_keeps_drops_and_inverts_weights_in_two_bits() -> None:
     mask = TernaryMask(torch.tensor([[0.01, 0.0, -0.01, -0.005, 0.005]]), settings)
     assert mask(weight).tolist() == [[2.0, 0.0, 5.0, 0.0, 0.0]]
     stored = mask.stored()
-    assert (stored["taken"].tolist(), stored["turned"].tolist()) == ([0b10100000], [0b00100000])
+    assert (stored["mask"].tolist(), stored["negated"].tolist()) == ([0b10100000], [0b00100000])
     assert same_bits(loaded("piggyback-ternary", stored, weight), mask(weight))
     mask(weight).sum().backward()
     assert mask.score.grad is not None and torch.equal(mask.score.grad, weight)
@@ -137,7 +137,7 @@ def test_a_ternary_mask_keeps_drops_and_inverts_weights_in_two_bits() -> None:
 
 def test_modulation_gives_each_kernel_its_learned_scale_and_mean() -> None:
     weight = torch.tensor([1.0, 2.0, 3.0, 2.0]).view(1, 1, 2, 2)  # mean 2, standard deviation √½
-    stored = {"size": torch.full((1, 1, 1, 1), 2**0.5), "mean": torch.full((1, 1, 1, 1), 10.0)}
+    stored = {"std": torch.full((1, 1, 1, 1), 2**0.5), "mean": torch.full((1, 1, 1, 1), 10.0)}
     assert loaded("modulation", stored, weight).flatten().tolist() == pytest.approx([8, 10, 12, 10])
     flat = Modulation(torch.ones(1, 1, 2, 2))
     assert flat(torch.ones(1, 1, 2, 2)).isfinite().all()

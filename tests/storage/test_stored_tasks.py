@@ -79,7 +79,7 @@ def test_fine_tune_runs_an_earlier_task_on_later_weights_with_its_batchnorm_and_
     study = stored_study("fine-tune")
     stored = study.stored("fine-tune")
     weights = stored.network("shapes", after="colour").state_dict()
-    earlier, later = stored.file("shapes").tensors(), stored.file("colour").tensors()
+    earlier, later = stored.open("shapes").tensors(), stored.open("colour").tensors()
     shared = {name for name in weights if ".up." in name or (weights[name].ndim == 4 and "head" not in name)}
     assert len(shared) == 22
     for name in weights:

@@ -241,7 +241,7 @@ def test_a_method_starts_from_the_network_of_the_table_with_a_new_head(
 
 @pytest.mark.slow
 def test_scratch_starts_from_the_random_weights_of_the_seed(trained: Study) -> None:
-    base = trained.stored("scratch").file("shapes").tensors()
+    base = trained.stored("scratch").open("shapes").tensors()
     torch.manual_seed(1)
     first = started(trained, "scratch", "colour")
     torch.manual_seed(1)
