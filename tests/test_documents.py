@@ -1,8 +1,10 @@
 """What README.md and docs/ claim."""
 
+import ast
 import json
 import re
 import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +81,42 @@ def test_no_method_is_treated_by_name_outside_the_methods() -> None:
     for path in sources:
         if "methods" not in path.parts:
             assert not re.search(r"\bif\s+(\w+\.)*method\s*==\s*[\"']", path.read_text("utf-8")), path
+
+
+SETTINGS = sorted(
+    path
+    for path in (ROOT / "src").rglob("*.py")
+    if path.stem in ("settings", "groups") or path.stem.endswith("_settings")
+)
+
+
+def undocumented(classes: Mapping[str, ast.ClassDef]) -> Iterator[str]:
+    """Yield the fields of settings without a docstring of their own or of a base class."""
+    documented: dict[str, set[str]] = {}
+    fields: dict[str, list[str]] = {}
+    for name, node in classes.items():
+        fields[name], documented[name] = [], set()
+        for item, after in zip(node.body, [*node.body[1:], None], strict=True):
+            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                fields[name].append(item.target.id)
+                if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                    documented[name].add(item.target.id)
+
+    def has_docstring(name: str, field: str) -> bool:
+        bases = [base.id for base in classes[name].bases if isinstance(base, ast.Name) and base.id in classes]
+        return field in documented[name] or any(has_docstring(base, field) for base in bases)
+
+    return (f"{name}.{field}" for name in classes for field in fields[name] if not has_docstring(name, field))
+
+
+def test_every_field_of_the_settings_has_a_docstring() -> None:
+    nodes = [node for path in SETTINGS for node in ast.parse(path.read_text("utf-8")).body]
+    classes = {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
+    assert {"Settings", "TrainingSettings", "MaskSettings", "StyleSettings", "Columns"} <= classes.keys()
+    assert not [*undocumented(classes)]
+
+
+def test_a_field_without_a_docstring_is_noticed() -> None:
+    source = 'class Base:\n    a: int\n    """A."""\n    b: int = 1\n\nclass Sub(Base):\n    a: bool\n    c: int\n'
+    classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+    assert [*undocumented(classes)] == ["Base.b", "Sub.c"]
