@@ -21,7 +21,8 @@ from palimpsest.networks.trunk import normalisation_layers, trunk_state
 
 BETAS = (0.5, 0.999)
 """β₁ and β₂ of AdamW. Other tasks change the weights between two steps of a task, so that its mean of gradients
-goes stale sooner than in a training of one task, for which β₁ = 0.9 suits (docs/tuning.md)."""
+goes stale sooner than in a training of one task, for which β₁ = 0.9 suits. On `mini` at commit 15f94fd, 0.5 was best
+in `voc-seg` (90.7 mIoU; 87.9 at 0.9, 89.2 at 0) and `colorize` (ΔE 10.5; 11.1 at 0.9, 11.4 at 0)."""
 
 
 class PerTask(nn.Module):
