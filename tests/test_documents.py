@@ -1,8 +1,10 @@
 """Claims of README.md and docs/."""
 
+import ast
 import json
 import re
 import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,8 @@ def test_the_tables_are_those_of_the_results(tmp_path: Path, monkeypatch: pytest
     params = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
     expected = dict(tables(Path("results"), Path("docs/results"), params))
     shown = {name: text for page in PAGES for name, text in MARKED.findall(page.read_text("utf-8"))}
-    assert shown == dict.fromkeys(shown, "") | expected and "mini" in expected  # empty without a result
+    assert shown == {name: expected.get(name, "") for name in shown}  # empty where there is no result
+    assert {"mini", "real", "mini-methods", "real-methods"} <= shown.keys() & expected.keys()
 
 
 def test_a_table_has_only_the_methods_of_its_preset(tmp_path: Path, params_yaml: dict[str, Any]) -> None:
@@ -77,3 +80,42 @@ def test_code_outside_the_methods_names_no_method() -> None:
     for path in sources:
         if "methods" not in path.parts:
             assert not re.search(r"\bif\s+(\w+\.)*method\s*==\s*[\"']", path.read_text("utf-8")), path
+
+
+SETTINGS = sorted(
+    path
+    for path in (ROOT / "src").rglob("*.py")
+    if path.stem in ("settings", "groups") or path.stem.endswith("_settings")
+)
+
+
+def undocumented(classes: Mapping[str, ast.ClassDef]) -> Iterator[str]:
+    """Yield the fields of settings without a docstring of their own or of a base class."""
+    documented: dict[str, set[str]] = {}
+    fields: dict[str, list[str]] = {}
+    for name, node in classes.items():
+        fields[name], documented[name] = [], set()
+        for item, after in zip(node.body, [*node.body[1:], None], strict=True):
+            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                fields[name].append(item.target.id)
+                if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                    documented[name].add(item.target.id)
+
+    def has_docstring(name: str, field: str) -> bool:
+        bases = [base.id for base in classes[name].bases if isinstance(base, ast.Name) and base.id in classes]
+        return field in documented[name] or any(has_docstring(base, field) for base in bases)
+
+    return (f"{name}.{field}" for name in classes for field in fields[name] if not has_docstring(name, field))
+
+
+def test_every_field_of_the_settings_has_a_docstring() -> None:
+    nodes = [node for path in SETTINGS for node in ast.parse(path.read_text("utf-8")).body]
+    classes = {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
+    assert {"Settings", "TrainingSettings", "MaskSettings", "StyleSettings", "Columns"} <= classes.keys()
+    assert not [*undocumented(classes)]
+
+
+def test_a_field_without_a_docstring_is_noticed() -> None:
+    source = 'class Base:\n    a: int\n    """A."""\n    b: int = 1\n\nclass Sub(Base):\n    a: bool\n    c: int\n'
+    classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+    assert [*undocumented(classes)] == ["Base.b", "Sub.c"]

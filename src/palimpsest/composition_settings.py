@@ -14,17 +14,20 @@ class CompositionSettings(SettingsGroup):
     """Settings of one composition."""
 
     first: Name
-    """Task that provides the input."""
+    """Name of the task whose input the composition receives."""
     second: Name
-    """Task that provides the prediction."""
+    """Name of the task whose prediction the composition returns."""
     method: str
+    """Name of the method that trained both tasks."""
     ways: Annotated[list[Literal["two-stage", "sequential", "alternate", "blend"]], Field(min_length=1)]
-    """`two-stage`: two networks in sequence; `sequential`, `alternate`: one pass through the residual blocks of
-    both tasks; `blend`: interpolated networks, for masks."""
+    """Ways to compose the tasks. `two-stage`: two networks in sequence; `sequential`: one pass through the residual
+    blocks of the first task, then those of the second; `alternate`: one pass through the blocks of both in turn;
+    `blend`: networks between both tasks, for masks."""
     steps: Annotated[int, Field(ge=2)] = 5
-    """Number of networks of a blend, from the first task's to the second's."""
+    """Number of networks in a blend, including those of both tasks."""
     pictures: Annotated[int, Field(ge=1)] = 64
-    """Training pictures of each task for the BatchNorm statistics of a blend, rounded up to whole batches."""
+    """Number of training pictures of each task that determine a blend's BatchNorm statistics, rounded up to whole
+    batches."""
 
     @property
     def name(self) -> str:

@@ -27,6 +27,7 @@ class Variant(SettingsGroup):
     """Identity of these settings as a variant of a sweep."""
 
     name: str
+    """Name of the variant and of its folders."""
     trains_base: bool
     """True if the changed settings change the base network, which the variant then trains itself."""
 
@@ -35,13 +36,15 @@ class Settings(SettingsGroup):
     """All settings of one preset."""
 
     preset: Name
+    """Name of the preset and of its folders."""
     data_root: UserPath | None = None
-    """Folder in the native COCO / VOC layout, read instead of a download."""
+    """Folder in the native COCO / VOC layout, read instead of a download; None for a download."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    """Seeds of the random numbers; each seed trains every method once more."""
     methods: Annotated[list[str], Field(min_length=1)]
-    """Names of methods; `all` means every method that works on the network."""
+    """Names of the methods to compare; `all` means every method that works on the network."""
     sequence: Annotated[list[Name], Field(min_length=1)]
-    """Tasks in the order of training; the first trains the base network."""
+    """Names of the tasks in the order of training; the first trains the base network."""
     samples: Annotated[int, Field(ge=1)] = 6
     """Number of pictures of each task in the report."""
     network: AnyNetwork = Field(default_factory=default_network)
@@ -49,17 +52,25 @@ class Settings(SettingsGroup):
     networks: AnyNetworks = {}
     """Networks that belong to methods, by name; settings that are not given equal those of `network`."""
     base: BaseSettings = BaseSettings()
+    """Settings of the base network's training."""
     autoencoder: TrainingOverrides = TrainingOverrides()
     """Overrides for the training of the residual networks' auto-encoder."""
     pictures: PictureSettings = PictureSettings()
+    """Sizes of pictures, and limits on faulty ones."""
     training: TrainingSettings = TrainingSettings()
+    """Settings of every training."""
     method_settings: AnyMethodSettings = Field(default_factory=default_method_settings)
+    """Settings of single methods, by the method's name."""
     datasets: dict[Name, AnyDataset]
+    """Data sets by name."""
     tasks: dict[Name, AnyTask]
+    """Tasks by name; only those in `sequence` are trained."""
     compositions: list[CompositionSettings] = Field(default=[], exclude=True)
-    """Compositions that `snakemake compositions` makes. No other output depends on them; digests exclude them."""
+    """Pairs of tasks that `snakemake compositions` applies to one picture. No other output depends on them; digests
+    exclude them."""
     variant: Variant | None = None
-    """Variant of a sweep; only `palimpsest.sweeps.vary` sets it."""
+    """Variant of a sweep that these settings describe; None for the preset itself. Users leave it out:
+    `palimpsest.sweeps.vary` sets it."""
 
     @property
     def layout(self) -> Layout:

@@ -14,15 +14,17 @@ class PairedDatasetSettings(DatasetSettings):
     format: Literal["paired"]
     source: Literal["directory"]
     input_side: Literal["left", "right"] = "left"
-    """The half that is the input, where files hold both halves side by side."""
+    """Half of a file that is the input, in files with input and target side by side."""
     layout: Literal["auto", "side-by-side"] = "auto"
-    """Layout of pairs: `auto` finds inputs and targets by the names of folders (`palimpsest.data.pair_folders`)
-    and checks that files outside such folders hold two pictures; `side-by-side` takes every file for such a one."""
+    """Layout of the pairs. `auto`: inputs and targets are found by the names of folders
+    (`palimpsest.data.pair_folders`), and files outside such folders are checked to have two pictures side by side;
+    `side-by-side`: every file has two pictures side by side, without a check."""
     input_range: tuple[float, float] | None = None
-    """Values that become black and white in inputs that are grey pictures of 16 bits and more, as [0, 10000].
-    Values outside are clipped and counted in the log. Default: the full range."""
+    """Values that become black and white in 16-bit and floating-point grey inputs, as [0, 10000]. Values outside
+    are clipped and counted in the log. By default 0 and 65535 for 16 bits, 0 and 1 for floating point."""
     target_range: tuple[float, float] | None = None
-    """The same for targets, such as depth in millimetres that is learned as a picture."""
+    """Values that become black and white in 16-bit and floating-point grey targets, as `input_range` for inputs.
+    Leave it out for a task of kind `depth`, which reads numbers."""
 
     def unfit_for(self, target: Target | None) -> str | None:
         """Return the reason: `target_range` makes pictures of targets."""

@@ -15,9 +15,10 @@ class PublicDatasetSettings(DatasetSettings):
     side: Annotated[int, Field(ge=32)] = 96
     """Shorter side of generated pictures, in pixels."""
     generate: dict[str, Annotated[int, Field(ge=1)]] = {}
-    """Generated pictures per split, by the data set's own split names."""
+    """Number of generated pictures by split, with the split names of the public data set."""
     archives: list[str] = []
-    """The files of a `download` source; `palimpsest.data.download` has their addresses and checksums."""
+    """Names of the files that a `download` source fetches; `palimpsest.data.download` has their addresses and
+    checksums."""
 
     @property
     def is_small_coco(self) -> bool:

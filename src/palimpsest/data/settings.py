@@ -13,9 +13,11 @@ class DatasetSettings(SettingsGroup):
     """Source of pictures."""
 
     format: str
+    """Format of the files, a key of `palimpsest.data.formats.FORMATS`."""
     source: Literal["generated", "directory", "download"]
+    """Origin of the files: generated scenes, a folder of the user's, or a download."""
     root: UserPath | None = None
-    """The folder of a `directory` source."""
+    """Folder of a `directory` source; None for other sources."""
 
     def unfit_for(self, target: Target | None) -> str | None:
         """Return why a task with targets of this form cannot learn from the data set; None where it can."""

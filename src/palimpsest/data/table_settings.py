@@ -14,11 +14,12 @@ class Columns(SettingsGroup):
     """Names of the columns of a table."""
 
     picture: str = "picture"
-    """Paths of the pictures, relative to the root of the data set."""
+    """Column with the paths of the pictures, relative to the root of the data set."""
     target: str | None = None
-    """Paths of the targets. A data set without them serves kinds of tasks that need none."""
+    """Column with the paths of the targets; None for a data set without targets, for kinds of tasks that need
+    none."""
     split: str | None = None
-    """Names of the splits, where one table has all of them."""
+    """Column with the names of the splits; None for one table per split."""
 
 
 class TableDatasetSettings(DatasetSettings):
@@ -27,10 +28,12 @@ class TableDatasetSettings(DatasetSettings):
     format: Literal["table"]
     source: Literal["directory"]
     table: str | dict[str, str]
-    """File below the root, with a column of splits; or one file per split, as {train: train.csv, val: val.csv}."""
+    """Path of the table below the root, if a column has the splits; otherwise the path of each split's table, as
+    {train: train.csv, val: val.csv}."""
     columns: Columns = Columns()
+    """Names of the columns."""
     labels: dict[ClassName, Annotated[int, Field(ge=0, le=254)]] = {}
-    """Number of each category in label maps. 255 is ignored, and 0 is background where no category has it."""
+    """Number of each category in label maps. 255 is ignored; 0 is background unless a category has it."""
 
     def unfit_for(self, target: Target | None) -> str | None:
         """Return the reason: a column or the numbers of the categories are missing."""

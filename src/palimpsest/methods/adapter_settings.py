@@ -11,6 +11,6 @@ class AdapterSettings(SettingsGroup):
     """Parallel convolutions (Rebuffi et al. 2018)."""
 
     rank: Annotated[int, Field(ge=0)] = 0
-    """0: 1×1 convolutions; otherwise convolutions of the layer's size and of this rank."""
+    """Rank of adapters with the kernel size of their layer; 0 for adapters that are 1×1 convolutions."""
     lr_multiplier: Positive = 1.0
-    """Learning-rate multiplier of the adapters."""
+    """Factor of `training.learning_rate` for the adapters."""

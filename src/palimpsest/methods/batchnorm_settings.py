@@ -7,4 +7,4 @@ class BatchnormSettings(SettingsGroup):
     """BatchNorm and head only (Bilen & Vedaldi 2017)."""
 
     lr_multiplier: Positive = 1.0
-    """Learning-rate multiplier of BatchNorm and head, on top of `training.head_lr_multiplier`."""
+    """Factor of the learning rate for BatchNorm and head, in addition to `training.head_lr_multiplier`."""

@@ -9,5 +9,5 @@ class FineTuneSettings(SettingsGroup):
     """One network that trains on one task after another."""
 
     batchnorm: Literal["task", "shared"] = "task"
-    """`task`: each task keeps its own BatchNorm; `shared`: all tasks share one, which increases forgetting, as in
-    most published figures."""
+    """Owner of BatchNorm's parameters and statistics. `task`: each task has its own; `shared`: all tasks share one,
+    as in most published code, and forget more."""

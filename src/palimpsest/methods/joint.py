@@ -21,7 +21,8 @@ from palimpsest.networks.trunk import normalisation_layers, trunk_state
 
 BETAS = (0.5, 0.999)
 """β₁ and β₂ of AdamW. Other tasks change the weights between two steps of a task, so that its mean of gradients
-goes stale sooner than in a training of one task, for which β₁ = 0.9 suits (docs/tuning.md)."""
+goes stale sooner than in a training of one task, for which β₁ = 0.9 suits. On `mini` (one seed, commit
+15f94fd), `voc-seg` had 87.9 mIoU at β₁ = 0.9, 90.7 at 0.5 and 89.2 at 0; `colorize` had ΔE 11.1, 10.5 and 11.4."""
 
 
 class PerTask(nn.Module):

@@ -12,6 +12,7 @@ class LwfSettings(FineTuneSettings):
     """Learning without forgetting (Li & Hoiem 2016)."""
 
     weight: Annotated[float, Field(ge=0)] = 10.0
-    """λ₀, the weight of the distance between predictions, in units of the new task's loss."""
+    """λ₀, the weight of the distance between the earlier tasks' predictions now and before, as a multiple of the
+    new task's loss."""
     temperature: Positive = 2.0
-    """Temperature at which class scores are compared."""
+    """Divisor of the class scores before they are compared as probabilities."""

@@ -11,7 +11,7 @@ class PackNetSettings(SettingsGroup):
     """Packing tasks into one network (Mallya & Lazebnik 2018)."""
 
     keep: Annotated[float, Field(gt=0, lt=1)] = 0.4
-    """Share of the free weights that a task keeps; the original keeps between a quarter and a half. At 1 no weights
+    """Fraction of the free weights that a task keeps (original: between a quarter and a half). At 1 no weights
     would remain for later tasks."""
     pruned_after: Share = 0.6
-    """Share of the steps after which the task prunes; it then trains the weights that it keeps."""
+    """Fraction of the steps after which the task frees the other weights and trains only those that it keeps."""

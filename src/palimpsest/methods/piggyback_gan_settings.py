@@ -7,4 +7,4 @@ class PiggybackGanSettings(SettingsGroup):
     """Filters as combinations of earlier filters (Zhai et al. 2020)."""
 
     free: Share = 0.25
-    """λ, the share of new filters in each layer."""
+    """λ, the fraction of new filters in each layer; the other filters combine earlier ones."""

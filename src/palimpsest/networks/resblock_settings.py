@@ -12,8 +12,9 @@ class ResblockSettings(NetworkSettings):
 
     name: Literal["resblock"] = "resblock"
     blocks: Annotated[int, Field(ge=0)] = 6
-    """Residual blocks at each of two levels; set by the methods that require this network."""
+    """Number of residual blocks at each of two levels; the methods that require this network set it."""
     padding: Literal["zeros", "reflect", "replicate"] = "reflect"
+    """Values beyond the border of the features in a convolution (`padding_mode` of PyTorch)."""
 
     def fits(self, required: Self) -> bool:
         """Return whether both networks have the same auto-encoder; the number of blocks can differ."""

@@ -8,12 +8,12 @@ from palimpsest.schema import SettingsGroup
 
 
 class NetworkSettings(SettingsGroup):
-    """Network of the sequence."""
+    """Architecture and width of a network."""
 
     name: str
-    """Name in the table of networks."""
+    """Name of the architecture, a key of `palimpsest.networks.NETWORKS`."""
     width: Annotated[int, Field(ge=1)] = 64
-    """Channels of the first stage; the study's network has 64."""
+    """Number of channels of the first stage; the study's networks have 64."""
 
     def fits(self, required: Self) -> bool:
         """Return whether tensors of this network serve a stored task that needs the network ``required``."""

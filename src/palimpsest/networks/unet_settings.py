@@ -10,3 +10,4 @@ class UNetSettings(NetworkSettings):
 
     name: Literal["unet"] = "unet"
     padding: Literal["zeros", "reflect", "replicate"] = "reflect"
+    """Values beyond the border of the features in a convolution (`padding_mode` of PyTorch)."""

@@ -10,9 +10,10 @@ class ColorizationSettings(TaskSettings):
 
     kind: Literal["colorization"]
     loss: Literal["l1", "l2"] = "l1"
+    """Distance between prediction and target: mean absolute (`l1`) or mean squared (`l2`) error of the pixels."""
     output: Literal["rgb", "chroma"] = "rgb"
-    """`rgb`: the network predicts the picture (as in the study); `chroma`: it predicts the colour, and the
-    luminance is that of the input."""
+    """Output of the network. `rgb`: the picture (as in the study); `chroma`: the colour alone, which is added to
+    the luminance of the input."""
 
     @property
     def output_space(self) -> str:

@@ -10,3 +10,4 @@ class PairedSettings(TaskSettings):
 
     kind: Literal["paired"]
     loss: Literal["l1", "l2"] = "l1"
+    """Distance between prediction and target: mean absolute (`l1`) or mean squared (`l2`) error of the pixels."""

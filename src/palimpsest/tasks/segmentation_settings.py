@@ -14,14 +14,14 @@ class SegmentationSettings(TaskSettings):
 
     kind: Literal["segmentation"]
     classes: Annotated[dict[ClassName, Annotated[list[str], Field(min_length=1)]], Field(max_length=254)]
-    """Categories of the data set for each class; a supercategory includes all its members."""
+    """Names of the data set's categories for each class; a supercategory stands for all its members."""
     others: Literal["background", "ignored"] = "background"
     """Label of categories that belong to no class."""
     loss: Literal["cross-entropy", "l1", "l2", "adversarial"] = "cross-entropy"
-    """`cross-entropy`: on class scores. All others: on the label map painted as a picture, as in the study; a pixel
-    gets the class of the nearest colour."""
+    """Loss of the training. `cross-entropy` compares class scores. `l1`, `l2` and `adversarial` compare pictures
+    with a colour per class, as in the study; the predicted class of a pixel is that of the nearest colour."""
     l1_weight: Annotated[float, Field(ge=0)] = 100.0
-    """Weight of L1 in the adversarial loss; 100 in pix2pix."""
+    """Weight of the L1 loss beside the discriminator's in the loss `adversarial`; 100 in pix2pix."""
 
     @field_validator("classes")
     @classmethod

@@ -15,13 +15,15 @@ class TaskSettings(SettingsGroup):
     """Settings common to all kinds of tasks."""
 
     kind: str
+    """Kind of the task, a key of `palimpsest.tasks.KINDS`."""
     data: Name
-    """Name of a data set."""
+    """Name of the data set that the task learns from, a key of `datasets`."""
     splits: dict[Literal["train", "val"], str] = {"train": "train", "val": "val"}
-    """Split of the data set for each split of the task; by default the split of the same name."""
+    """Name of the data set's split for each split of the task; by default the same name."""
     images: dict[Literal["train", "val"], Annotated[int, Field(ge=1)]] = {}
-    """Maximum number of pictures per split; by default all."""
+    """Largest number of pictures by split of the task; by default all pictures."""
     training: TrainingOverrides = TrainingOverrides()
+    """Settings of the training that differ for this task."""
 
     def files(self) -> list[Path]:
         """Return the files in the settings that a training reads."""
