@@ -341,7 +341,7 @@ def test_a_loss_of_nan_ends_its_training_alone() -> None:
 
 
 FAULTS = {
-    "tasks={style-gogh: {picture: lost.jpg}}": "tasks.style-gogh.picture: file lost.jpg does not exist",
+    "tasks={style-gogh: {picture: lost.jpg}}": "tasks.style-gogh.picture: file lost.jpg does not exist; correct the path",
     "tasks={coco-seg: {splits: {train: tran}}}": (
         "tasks.coco-seg.splits.train: data set 'coco' has no annotated split 'tran'; did you mean 'train'?"
     ),
