@@ -25,7 +25,7 @@ from palimpsest.storage.atomic import writing
 COCO_FIRST_ID = {"train2017": 1, "val2017": 1_000_001, "unlabeled2017": 2_000_001}
 """First picture id of each split; ids are unique across splits, as in COCO."""
 VOC_YEAR = {"train": 2011, "val": 2012}
-"""Year in the picture names of each split; VOC has all splits in one folder, and names must be unique."""
+"""Year in the picture names of each split; all splits of VOC share a folder, so names have to differ."""
 
 VOC_BORDER = 5 / 375
 """Width of VOC's unlabelled border as a fraction of the usual shorter side."""
@@ -96,24 +96,28 @@ def generate_voc(root: Path, images: Mapping[str, int], size: int, seed: int) ->
 
 
 def pictures(family: Family, split: str, count: int, size: int, seed: int) -> Iterator[Scene]:
-    """Yield the first `count` pictures of a split, each from its own random generator."""
+    """Yield the first `count` scenes of a split, each from its own random generator."""
     for number in range(count):
         yield compose(family, size, np.random.default_rng([seed, zlib.crc32(split.encode()), number]))
 
 
 def save_jpeg(scene: Scene, path: Path) -> None:
-    """Write the picture without chroma subsampling, which would blur colours across edges."""
+    """Write the picture of a scene as JPEG, without chroma subsampling, which would blur colours across edges."""
     write(path, encoded(Image.fromarray(scene.pixels), path.suffix, quality=92, subsampling=0))
 
 
 def write(path: Path, content: bytes | memoryview) -> None:
-    """Write a file; its folder is renamed into place when complete, so the write need not be atomic."""
+    """Write a file, not atomically: the caller renames the whole folder into place at the end.
+
+    Raises:
+        StorageError: the file cannot be written, as on a full disk.
+    """
     with writing(path):
         path.write_bytes(content)
 
 
 def annotation(instance: Instance, image_id: int, rank: int) -> dict[str, object]:
-    """Return the `rank`-th instance of a picture in COCO's format, with coordinates (x, y) in pixels."""
+    """Return an instance as annotation of COCO, number `rank` of its picture, with coordinates (x, y) in pixels."""
     points = np.concatenate(instance.polygons)
     left, top = points.min(axis=0)
     width, height = np.ptp(points, axis=0)
@@ -140,7 +144,11 @@ def label_map(scene: Scene, border: int) -> NDArray[np.uint8]:
 
 
 def refuse_unknown(images: Mapping[str, int], splits: Mapping[str, int]) -> None:
-    """Raise `DataError` for a split that the data set does not have."""
+    """Check that the keys of `images` are among those of `splits`.
+
+    Raises:
+        DataError: a split is unknown.
+    """
     for split in images:
         if split not in splits:
             raise DataError(f"unknown split '{split}' of a generated data set; choose from {', '.join(splits)}")

@@ -1,4 +1,7 @@
-"""Checks of outlines: annotations without pixels, unit of the coordinates, and frame of the coordinates."""
+"""Checks of outlines: annotations without pixels, unit of the coordinates, and size of the picture.
+
+An outline is the polygons of one annotation; its extent is their bounding rectangle.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -13,10 +16,10 @@ REACH_SHARE = 0.1
 """Fraction of a side by which an outline may exceed its picture; the excess is clipped."""
 
 REACH_PIXELS = 2
-"""Minimum of this tolerance in pixels, since tools round outlines and place them on the outer edge."""
+"""Minimum of the tolerance in pixels, since tools round outlines and place them on the outer edge."""
 
 FRAME_SHARE = 0.02
-"""Fraction of a side by which outlines may exceed their frame, stored or shown."""
+"""Fraction of a side by which outlines may exceed a frame, stored or shown, that they fit (`data.turned`)."""
 
 NO_OUTLINE = "no outline: a box alone cannot be painted"
 FOUR_NUMBERS = "no outline, but four numbers: a box or a line cannot be painted"
@@ -38,7 +41,9 @@ class Fault:
     """Annotation that is not painted, or only in part."""
 
     source: str
+    """Name of the picture (`Record.source`)."""
     annotation: str
+    """Name of the annotation in messages."""
     reason: str
 
     @property
@@ -52,7 +57,7 @@ class Fault:
 
 
 def fits(extent: Extent, size: Size, share: float) -> bool:
-    """Return whether an outline exceeds a picture by at most this fraction of its sides."""
+    """Return whether an outline exceeds a picture by at most the fraction ``share`` of its sides, or by 2 px."""
     height, width = size
     slack_x, slack_y = max(REACH_PIXELS, share * width), max(REACH_PIXELS, share * height)
     inside_x = extent.left >= -slack_x and extent.right <= width + slack_x
@@ -60,11 +65,12 @@ def fits(extent: Extent, size: Size, share: float) -> bool:
 
 
 class Outline(NamedTuple):
-    """Outline of an annotation with the size of its picture, and its box in the file if there is one."""
+    """Outline of an annotation, with the size of its picture."""
 
     extent: Extent
     size: Size
     box: Box | None
+    """Box of the annotation; None if it cannot show the unit of the coordinates (`box_of`)."""
 
 
 SplitCheck = Callable[[Iterable[Outline]], bool]
@@ -72,10 +78,10 @@ SplitCheck = Callable[[Iterable[Outline]], bool]
 
 
 def fault_of(shape: Shape, covered: int, size: Size, confirmed: Callable[[SplitCheck], bool]) -> str | None:
-    """Return the fault of an annotation; None if it is sound.
+    """Return the reason why an annotation is not painted, or only in part; None if it is painted in full.
 
     ``covered`` is the number of pixels of the annotation in a picture of ``size`` (height, width). ``confirmed``
-    runs a check on the outlines of the split.
+    returns the result of a check of all outlines of the split, which a single outline cannot decide.
     """
     if shape.code is not None:
         return None if covered else EMPTY_CODE
@@ -117,7 +123,7 @@ def _encloses_nothing(polygon: Polygon) -> bool:
 
 
 def in_percent(outlines: Iterable[Outline]) -> bool:
-    """Return whether the outlines of a split are in percent of the sides of the picture.
+    """Return whether the coordinates of the outlines of a split are percentages of the sides of the picture.
 
     Coordinates in percent do not exceed 100 (101 after rounding). Boxes are in pixels: a box that fits its outline
     only in percent is evidence for percent, a box that fits only in pixels is evidence against. Unless most boxes
@@ -143,12 +149,12 @@ def in_percent(outlines: Iterable[Outline]) -> bool:
 
 
 def mostly_shares(outlines: Iterable[Outline]) -> bool:
-    """Return whether at least half of the outlines of a split lie between 0 and 1."""
+    """Return whether at least half of the outlines of a split have only coordinates between 0 and 1."""
     return _at_least_half(_are_shares(outline.extent) for outline in outlines)
 
 
 def mostly_reaching(outlines: Iterable[Outline]) -> bool:
-    """Return whether at least half of the outlines of a split exceed their pictures far."""
+    """Return whether at least half of the outlines of a split exceed their pictures by more than `REACH_SHARE`."""
     return _at_least_half(not fits(outline.extent, outline.size, REACH_SHARE) for outline in outlines)
 
 
@@ -167,7 +173,10 @@ def _is_box(extent: Extent, box: Box, size: Size) -> bool:
 
 
 def box_of(entry: Mapping[str, Any], segmentation: Any) -> Box | None:
-    """Return the box of an annotation if it may be evidence of the unit: no coordinate exceeds 101."""
+    """Return the box of a JSON entry of an annotation; None if it cannot show the unit of the coordinates.
+
+    It can only if the segmentation has polygons whose coordinates do not exceed 101, the maximum of a percentage.
+    """
     if not isinstance(segmentation, list) or not all(isinstance(part, np.ndarray) for part in segmentation):
         return None
     try:
@@ -180,7 +189,7 @@ def box_of(entry: Mapping[str, Any], segmentation: Any) -> Box | None:
 
 
 def extent_of(segmentation: Any) -> Extent | None:
-    """Return the extent of an annotation; None if its outline is missing or damaged."""
+    """Return the extent of the polygons of a segmentation; None if it has no polygons or is damaged."""
     try:
         return shape_of(segmentation).extent
     except MALFORMED:
@@ -188,7 +197,10 @@ def extent_of(segmentation: Any) -> Extent | None:
 
 
 def fits_frame(segmentation: Any, size: Size, share: float) -> bool:
-    """Return whether an annotation fits a picture of this size; True if its outline is missing or damaged."""
+    """Return whether a segmentation fits a picture of this size, with the tolerance ``share`` (`fits`).
+
+    A run-length code fits if it is for exactly this size. A missing or damaged outline fits any size.
+    """
     if isinstance(segmentation, Mapping) and "size" in segmentation:
         try:
             return [int(number) for number in segmentation["size"]] == [*size]

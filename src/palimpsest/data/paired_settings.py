@@ -9,7 +9,7 @@ from palimpsest.data.targets import VALUES, Target
 
 
 class PairedDatasetSettings(DatasetSettings):
-    """Folders of pairs of pictures."""
+    """Data set of pairs of pictures in folders (`palimpsest.data.paired`)."""
 
     format: Literal["paired"]
     source: Literal["directory"]
@@ -25,7 +25,7 @@ class PairedDatasetSettings(DatasetSettings):
     """The same for targets, such as depth in millimetres that is learned as a picture."""
 
     def unfit_for(self, target: Target | None) -> str | None:
-        """Return the reason: `target_range` makes pictures of targets."""
+        """Return a reason if `target_range` would turn numeric targets into grey levels; None otherwise."""
         if target == VALUES and self.target_range is not None:
             return "target_range turns numbers into grey levels; leave it out, and set range and scale of the task"
         return None

@@ -18,7 +18,10 @@ class DatasetSettings(SettingsGroup):
     """The folder of a `directory` source."""
 
     def unfit_for(self, target: Target | None) -> str | None:
-        """Return why a task with targets of this form cannot learn from the data set; None where it can."""
+        """Return the reason why a task with this type of targets cannot use the data set; None if it can.
+
+        ``target`` is None for a task without targets.
+        """
         return None
 
     @model_validator(mode="after")
