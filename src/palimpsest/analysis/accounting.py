@@ -15,9 +15,10 @@ UNCOUNTED = ("batchnorm", "head", "metadata")
 def bytes_needed(
     sizes: pd.DataFrame, to: Literal["run", "learn"], method: str, weights_only: bool = False
 ) -> float:
-    """Return the bytes that a method needs for all its tasks, mean over seeds; NaN without rows of the method.
+    """Return the bytes that a method needs for all its tasks, mean over seeds; NaN if the table has no row of it.
 
-    weights_only: exclude `UNCOUNTED`, as the study does.
+    sizes: the table of `sizes.csv`. to: ``run`` counts the files for inference, ``learn`` those that only further
+    training needs. weights_only: leave out the components `UNCOUNTED`, as the study does.
     """
     rows = rows_of(sizes, method)
     if rows.empty:
@@ -29,6 +30,10 @@ def bytes_needed(
 
 
 def rows_of(sizes: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Return the rows of one method in `sizes.csv`."""
+    """Return the rows of one method in the table of `sizes.csv`.
+
+    Raises:
+        DataError: the table lacks a column.
+    """
     require_columns(sizes, columns_of("sizes"), "sizes.csv")
     return sizes[sizes["method"] == method]

@@ -20,23 +20,26 @@ BATCH_SIZE = 16
 
 @dataclass(frozen=True)
 class Measurement:
-    """Metrics, checksum and samples of one task on its validation split."""
+    """Metrics and predictions of one task on its validation split, at one moment of the training."""
 
     metrics: dict[str, float]
+    """Values by the names in `metrics.csv`."""
     images: int
+    """Number of pictures in the split."""
     checksum: str
-    """SHA-256 of the raw predictions, float32, in the order of the index."""
+    """SHA-256 of the raw predictions, float32, in the order of `index.csv`."""
     samples: list[Pixels]
-    """First predictions as pictures."""
+    """First predictions as pictures, uint8 (H, W, 3)."""
 
 
 @torch.inference_mode()
 def measure(
     predict: Callable[[Batch], Tensor], task: Task, prepared: Prepared, device: torch.device, samples: int
 ) -> Measurement:
-    """Measure a task on its validation split.
+    """Measure the predictions for the whole validation split of a task; this moves `task` to `device`.
 
-    predict: function from a batch to its predictions. samples: number of predictions to keep as pictures.
+    predict: function from a batch on `device` to its predictions. samples: number of predictions to keep as
+    pictures.
     """
     task.to(device)
     meter = task.meter()
@@ -55,5 +58,5 @@ def measure(
 
 
 def headline(metrics: dict[str, float]) -> str:
-    """Return the metrics on one line, without those of single classes."""
+    """Return the metrics as one line for the log, without those of single classes."""
     return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if "/" not in name)

@@ -117,7 +117,7 @@ class EarlierSplits:
         return unique, copies
 
     def add(self, split: str, tally: SplitTally) -> None:
-        """Add the examined records of a prepared split as possible originals; broken files, as empty ones, are none.
+        """Add the examined records of a prepared split; broken files, as empty ones, do not count as originals.
 
         The content of a file is hashed only when a later split needs the hash.
         """

@@ -18,7 +18,7 @@ class Votes:
     """Numbers of turned pictures whose annotations fit only one of the two frames."""
 
     declared: int = 0
-    """Number of pictures whose annotations fit only the frame of the size in the JSON, or without a size, as shown."""
+    """Number of pictures whose annotations fit only the frame of the size in the JSON (without a size, shown)."""
     transposed: int = 0
     """Number of pictures whose annotations fit only the transposed frame."""
 

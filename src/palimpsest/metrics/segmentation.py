@@ -10,7 +10,7 @@ IGNORED = 255  # label of pixels excluded from the metric (Pascal VOC's "void")
 
 
 def confusion_matrix(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """Count pixels by true and predicted class.
+    """Return the number of pixels by true and predicted class.
 
     Args:
         truth: labels of any shape; pixels with label 255 are excluded.
@@ -18,7 +18,8 @@ def confusion_matrix(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], cl
         classes: number of classes.
 
     Returns:
-        (classes, classes): rows are the truth, columns the prediction. Matrices of several pictures can be summed.
+        (classes, classes), int64: rows are the truth, columns the prediction. Matrices of several pictures can be
+        summed.
 
     Raises:
         ValueError: the shapes differ, or a label is outside 0 … classes − 1.

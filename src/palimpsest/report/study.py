@@ -14,12 +14,14 @@ METHODS = ("scratch", "fine-tune", "decoder", "piggyback", "resblock6", "resbloc
 
 
 class Row(NamedTuple):
-    """Row of the study's table; `after` is the task after which it was measured."""
+    """Row of a table of the study: one metric of one task, for each method."""
 
     task: str
     after: str
+    """Task after whose training the metric was measured."""
     metric: str
-    values: tuple[float | None, ...]  # in the order of METHODS, None where the study prints a dash
+    values: tuple[float | None, ...]
+    """Values in the order of `METHODS`; None for a dash in the study."""
 
 
 RESULTS = (
@@ -64,12 +66,16 @@ MASK_SIMILARITY = {
 
 
 class Loss(NamedTuple):
-    """Quality of the residual-block network on Pascal VOC segmentation after training with one loss."""
+    """Row of the study's table of losses: residual-block network on Pascal VOC, trained with one loss."""
 
     name: str
-    method: str  # number of blocks as far as the study states it
+    """Name on the page."""
+    method: str
+    """Method of this project with the number of blocks that the study states; resblock6 if it states none."""
     loss: str
-    miou: float  # per cent
+    """Value of the setting `loss` of a segmentation task."""
+    miou: float
+    """Mean intersection over union in per cent."""
 
 
 RESBLOCK_SEGMENTATION = (

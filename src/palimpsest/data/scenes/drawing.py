@@ -152,7 +152,7 @@ def blend(under: Colours, over: Colours | Colour, share: Field) -> Colours:
 
 
 def ellipse(x: float, y: float, across: float, down: float, *, tilt: float = 0.0, corners: int = 32) -> Polygon:
-    """Return a polygon of an ellipse around (x, y) with semi-axes `across` and `down`, rotated by `tilt` radians."""
+    """Return an ellipse around (x, y) with semi-axes `across` and `down`, rotated by `tilt` radians, as polygon."""
     angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     flat = np.stack([across * np.cos(angle), down * np.sin(angle)], axis=1)
     turned = flat @ np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
@@ -324,7 +324,7 @@ def overlap(
 
 
 def develop(canvas: Colours, light: float, rng: Generator) -> NDArray[np.uint8]:
-    """Return the finished picture, uint8 (H, W, 3): the canvas averaged down, with uneven light and sensor noise."""
+    """Return the picture, uint8 (H, W, 3): the canvas averaged down, with uneven light and sensor noise."""
     offsets = np.ndindex(OVERSAMPLING, OVERSAMPLING)
     picture = np.mean([canvas[y::OVERSAMPLING, x::OVERSAMPLING] for y, x in offsets], axis=0)
     height, width, _ = picture.shape
