@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from palimpsest.analysis.forgetting import Cell, choose_device, forgetting_matrix, metric_rows
-from palimpsest.analysis.measurement import Measurement, headline, measure
+from palimpsest.analysis.forgetting import Cell, choose_device, measure_matrix, metric_rows
+from palimpsest.analysis.measurement import Measurement, measure, metrics_line
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
 from palimpsest.inference import Predictor
@@ -20,7 +20,7 @@ FORGETS = {"fine-tune", "ewc", "lwf"}
 
 
 def matrix(study: Study, method: str, samples: int = 1) -> dict[tuple[str, str], Measurement]:
-    cells = list(forgetting_matrix(study.stored(method), study.tasks(), study.prepared, CPU, samples))
+    cells = list(measure_matrix(study.stored(method), study.tasks(), study.prepared, CPU, samples))
     found = {(cell.task, cell.after): cell.measurement for cell in cells}
     assert len(found) == len(cells)
     return found
@@ -138,7 +138,7 @@ def test_there_is_a_row_for_every_metric_of_every_cell() -> None:
 
 
 def test_the_log_has_the_figures_without_those_of_single_classes() -> None:
-    assert headline({"miou": 50.0, "iou/cat": 40.0, "ssim": 0.91234}) == "miou 50  ssim 0.9123"
+    assert metrics_line({"miou": 50.0, "iou/cat": 40.0, "ssim": 0.91234}) == "miou 50  ssim 0.9123"
 
 
 def test_the_device_and_the_threads_are_those_of_the_settings(new_study: Callable[..., Study]) -> None:

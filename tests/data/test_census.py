@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from palimpsest.data import census
-from palimpsest.data.census import Census, Labels, table
+from palimpsest.data.census import Census, Labels, census_lines
 from palimpsest.data.outlines import NO_OUTLINE, SMALL, Fault
 from palimpsest.data.turned import Turned
 from palimpsest.errors import DataError
@@ -67,7 +67,7 @@ def test_a_class_outside_the_centred_square_is_named_so() -> None:
 def test_turned_pictures_are_counted_with_their_frame() -> None:
     one = counted([1], turned=Turned(as_shown=True, deciding=3))
     assert one.info()["turned"] == {"shown": 1, "stored": 0, "deciding": 3}
-    lines = table({"classes": NAMES, "labels": {"train": one.info()}})
+    lines = census_lines({"classes": NAMES, "labels": {"train": one.info()}})
     assert lines[-1] == (
         "train: pictures turned by EXIF: annotations of 1 read as shown, of 0 as stored; 3 pictures decide"
     )
@@ -85,5 +85,5 @@ def test_a_large_split_is_given_up_early(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_table_keeps_the_order_of_the_classes() -> None:
     info = {"classes": ["background", "b", "a"], "labels": {"val": counted([0]).info()}}
     info["labels"]["val"]["classes"] = {"a": 0.25, "b": 0.5, "background": 0.25}  # type: ignore[index]
-    assert table(info) == ["val: background 25.00%, b 50.00%, a 25.00%, ignored (255) 0.00%"]
-    assert table({"classes": None}) == []
+    assert census_lines(info) == ["val: background 25.00%, b 50.00%, a 25.00%, ignored (255) 0.00%"]
+    assert census_lines({"classes": None}) == []

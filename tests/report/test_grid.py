@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from palimpsest.errors import DataError
-from palimpsest.report.grid import GAP, LINE, titled, write_grid
+from palimpsest.report.grid import GAP, LINE, titled_columns, write_grid
 
 
 def sample(path: Path, value: int) -> None:
@@ -33,7 +33,7 @@ def test_a_missing_sample_is_named(tmp_path: Path) -> None:
 
 def test_columns_stand_under_their_titles() -> None:
     pictures = [np.full((2, 8, 8, 3), value, np.uint8) for value in (10, 20)]
-    grid = titled(list(zip(["photograph", "blend 0.5"], pictures, strict=True)), side=16)
+    grid = titled_columns(list(zip(["photograph", "blend 0.5"], pictures, strict=True)), side=16)
     assert grid.shape == (LINE + 2 * (GAP + 16), 2 * 16 + GAP, 3)
     assert (grid[LINE + GAP :, :16][:16] == 10).all() and (grid[-16:, 16 + GAP :] == 20).all()
     lines = grid[:LINE, :16], grid[:LINE, 16 + GAP :]

@@ -20,7 +20,7 @@ def bytes_needed(
     sizes: the table of `sizes.csv`. to: ``run`` counts the files for inference, ``learn`` those that only further
     training needs. weights_only: leave out the components `UNCOUNTED`, as the study does.
     """
-    rows = rows_of(sizes, method)
+    rows = sizes_of_method(sizes, method)
     if rows.empty:
         return math.nan
     selected = rows[rows["needed_to"] == to]
@@ -29,7 +29,7 @@ def bytes_needed(
     return float(selected["bytes"].sum()) / rows["seed"].nunique()
 
 
-def rows_of(sizes: pd.DataFrame, method: str) -> pd.DataFrame:
+def sizes_of_method(sizes: pd.DataFrame, method: str) -> pd.DataFrame:
     """Return the rows of one method in the table of `sizes.csv`.
 
     Raises:

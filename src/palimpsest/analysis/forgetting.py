@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from palimpsest.analysis.measurement import Measurement, headline, measure
+from palimpsest.analysis.measurement import Measurement, measure, metrics_line
 from palimpsest.data.arrays import Prepared
 from palimpsest.devices import device_for
 from palimpsest.inference import Predictor
@@ -32,7 +32,7 @@ class Cell:
     measurement: Measurement
 
 
-def forgetting_matrix(
+def measure_matrix(
     stored: StoredTasks,
     tasks: Sequence[Task],
     prepared: dict[str, Prepared],
@@ -55,7 +55,7 @@ def forgetting_matrix(
         for task in learned:
             predictor = Predictor(switcher.switch(task.name), task)
             measured = measure(predictor.predict, task, prepared[task.name], device, samples)
-            log.info("%s after %s: %s", task.name, after.name, headline(measured.metrics))
+            log.info("%s after %s: %s", task.name, after.name, metrics_line(measured.metrics))
             yield Cell(task.name, after.name, measured)
 
 

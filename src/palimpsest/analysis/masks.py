@@ -36,7 +36,7 @@ def masks_of(stored: StoredTasks) -> dict[str, MaskBits]:
     return {stored.sequence[0]: ones, **masks}
 
 
-def zeros(masks: dict[str, MaskBits]) -> list[dict[str, object]]:
+def zero_rows(masks: dict[str, MaskBits]) -> list[dict[str, object]]:
     """Return the rows of `zeros.csv`, the share of zeros of each learned mask: task, layer, weights, zeros.
 
     ``weights`` is the number of bits. There is one row per layer, in the order of the network, and one for the
@@ -49,7 +49,7 @@ def zeros(masks: dict[str, MaskBits]) -> list[dict[str, object]]:
     return rows
 
 
-def similarity(masks: dict[str, MaskBits]) -> list[dict[str, object]]:
+def similarity_rows(masks: dict[str, MaskBits]) -> list[dict[str, object]]:
     """Return the rows of `similarity.csv`, one per pair of tasks: task, other, similarity, independent.
 
     ``other`` is the earlier task. ``similarity`` is the share of positions at which both masks have the same bit.

@@ -57,6 +57,6 @@ def measure(
     return Measurement(meter.compute(), images, digest.hexdigest(), painted[:samples])
 
 
-def headline(metrics: dict[str, float]) -> str:
+def metrics_line(metrics: dict[str, float]) -> str:
     """Return the metrics as one line for the log, without those of single classes."""
     return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if "/" not in name)

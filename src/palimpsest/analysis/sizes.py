@@ -45,10 +45,10 @@ def growth_rows(stored: StoredTasks) -> list[dict[str, object]]:
 def file_rows(name: str, file: TaskFile, superseded: set[str]) -> list[dict[str, object]]:
     """Return the rows of a file under the name of a task, without the components that `superseded` names."""
     sizes = {c.name: sum(tensor.nbytes for tensor in c.tensors.values()) for c in file.components}
-    rows = [row(name, c.name, sizes[c.name], c.needed_to) for c in file.components if c.name not in superseded]
-    return [*rows, row(name, "metadata", file.path.stat().st_size - sum(sizes.values()), "run")]
+    rows = [size_row(name, c.name, sizes[c.name], c.needed_to) for c in file.components if c.name not in superseded]
+    return [*rows, size_row(name, "metadata", file.path.stat().st_size - sum(sizes.values()), "run")]
 
 
-def row(task: str, component: str, size: int, needed_to: str) -> dict[str, object]:
+def size_row(task: str, component: str, size: int, needed_to: str) -> dict[str, object]:
     """Return one row of `sizes.csv`, without the columns seed and method."""
     return {"task": task, "component": component, "bytes": size, "needed_to": needed_to}

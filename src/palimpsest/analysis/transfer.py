@@ -88,7 +88,7 @@ def forgetting_table(
         figures = [
             {
                 **quality_of_seed,
-                "bytes_per_added_task": added(needed, tasks, seed, method),
+                "bytes_per_added_task": bytes_per_added_task(needed, tasks, seed, method),
                 "learn_bytes": needed.get((seed, method, tasks[-1], "learn"), math.nan),
                 "seconds": mean([seconds.get((seed, method, task), math.nan) for task in tasks[1:]]),
                 "peak_memory": largest([memory.get((seed, method, task), math.nan) for task in tasks[1:]]),
@@ -166,7 +166,7 @@ def times_as_good(metric: Metric, value: float, reference: float) -> float:
     return numerator / denominator if denominator else math.nan
 
 
-def added(needed: Values, tasks: Sequence[str], seed: int, method: str) -> float:
+def bytes_per_added_task(needed: Values, tasks: Sequence[str], seed: int, method: str) -> float:
     """Return the bytes for inference that an added task needs, mean over the tasks from the second on.
 
     needed: bytes by (seed, method, task, needed_to), for each task together with all earlier ones. Files that all

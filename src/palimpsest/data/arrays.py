@@ -184,7 +184,7 @@ class RowFile:
 
 
 @dataclass
-class Rows:
+class PreparedWriter:
     """Writer of the prepared arrays of one task, made by `write_prepared`."""
 
     picture: RowFile
@@ -210,7 +210,7 @@ class Rows:
 
 
 @contextmanager
-def write_prepared(folder: Path, size: int, target: Target | None) -> Iterator[Rows]:
+def write_prepared(folder: Path, size: int, target: Target | None) -> Iterator[PreparedWriter]:
     """Yield the writer of a folder of prepared arrays; the caller adds the pictures and fills ``info``.
 
     ``size`` is the side of the pictures in pixels, ``target`` the type of the targets, None for a task without
@@ -223,11 +223,11 @@ def write_prepared(folder: Path, size: int, target: Target | None) -> Iterator[R
     with replacing_folder(Path(folder)) as partial:
         with RowFile(partial / "picture.npy", (size, size, 3)) as pictures:
             if target is None:
-                rows = Rows(pictures, None)
+                rows = PreparedWriter(pictures, None)
                 yield rows
             else:
                 with RowFile(partial / "target.npy", target.shape(size), target.dtype) as targets:
-                    rows = Rows(pictures, targets)
+                    rows = PreparedWriter(pictures, targets)
                     yield rows
         _write_index(partial / "index.csv", rows.index)
         content = {"picture": rows.picture.sha256, "target": rows.target.sha256 if rows.target else None}

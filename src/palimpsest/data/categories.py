@@ -27,7 +27,9 @@ class Category:
     """Supercategory, or the name itself if there is none."""
 
 
-def merged(categories: Iterable[Category], annotated: Mapping[str, int]) -> tuple[dict[str, str], str | None]:
+def merge_categories(
+    categories: Iterable[Category], annotated: Mapping[str, int]
+) -> tuple[dict[str, str], str | None]:
     """Return the supercategory of each category by name, and the fault of the list; None if it has no fault.
 
     The fault is that two categories share an id, or share a name and both have annotations. The mapping is then

@@ -129,7 +129,7 @@ class Census:
                 )
             raise DataError(
                 f"{self.location}: no pixel is of the class {', '.join(map(repr, names))}; found instead: "
-                f"{described(self.shares(), self.ignored())}; {contents(names)}; {remedy}"
+                f"{describe_shares(self.shares(), self.ignored())}; {contents(names)}; {remedy}"
             )
 
     def shares(self) -> dict[str, float]:
@@ -172,17 +172,17 @@ class Census:
         return round(float(self.pixels[label] / max(1, self.pixels.sum())), 6)
 
 
-def described(shares: Mapping[str, float], ignored: float) -> str:
+def describe_shares(shares: Mapping[str, float], ignored: float) -> str:
     """Return the fractions of the classes and of ignored pixels as one line of text, in per cent."""
     return ", ".join(f"{name} {share:.2%}" for name, share in [*shares.items(), ("ignored (255)", ignored)])
 
 
-def table(info: Mapping[str, Any]) -> list[str]:
+def census_lines(info: Mapping[str, Any]) -> list[str]:
     """Return lines for the log about the labels of each split in an `info.json`; none for a task without labels."""
     lines = []
     for split, counts in info.get("labels", {}).items():
         shares = {name: counts["classes"][name] for name in info["classes"]}  # the file sorts names
-        lines.append(f"{split}: {described(shares, counts['ignored'])}")
+        lines.append(f"{split}: {describe_shares(shares, counts['ignored'])}")
         annotations = counts.get("annotations")
         if annotations:
             order = ("read", *get_args(Kind), "crowd")

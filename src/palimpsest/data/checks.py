@@ -21,7 +21,7 @@ class DatasetChecks(Generic[S]):
     key: str
     """Full path of the settings, as datasets.coco."""
 
-    def check(self) -> None:
+    def check_names(self) -> None:
         """Check the names in the settings of splits to generate and of archives to download.
 
         Raises:
@@ -54,7 +54,7 @@ class DatasetChecks(Generic[S]):
         """Return the categories that occur in generated pictures; None if all occur, or no picture is generated."""
         return None
 
-    def refuse_unknown(self, setting: str, noun: str, names: Iterable[str], known: Collection[str]) -> None:
+    def check_known(self, setting: str, noun: str, names: Iterable[str], known: Collection[str]) -> None:
         """Check that the names in a setting of the data set are known; ``noun`` is what a name denotes.
 
         Raises:

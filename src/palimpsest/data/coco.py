@@ -147,7 +147,7 @@ class CocoFolder(DatasetReader):
                     painted.append((region, label))
                 if label:
                     covered = 0 if region is None else int(rle_masks.area(region))
-                    reason = fault_of(shape, covered, (height, width), partial(self._confirmed, split))
+                    reason = fault_of(shape, covered, (height, width), partial(self._check_split, split))
                     faults += [Fault(record.source, annotation.name, reason)] if reason else []
                     read, crowd = read + 1, crowd + annotation.crowd
             except MALFORMED as error:
@@ -178,7 +178,7 @@ class CocoFolder(DatasetReader):
         note = "; crowd regions are ignored" if crowd.total() else ""
         return f"annotations of these pictures: {', '.join(described)}{note}"
 
-    def _confirmed(self, split: str, check: SplitCheck) -> bool:
+    def _check_split(self, split: str, check: SplitCheck) -> bool:
         """Return the result of a check of all outlines of a split; later calls repeat the result."""
         if (split, check) not in self._checked:
             self._checked[split, check] = check(self._outlines(split))

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from palimpsest.data.categories import Category, merged, normalized
+from palimpsest.data.categories import Category, merge_categories, normalized
 from palimpsest.data.outlines import Box, Size, box_of
 from palimpsest.data.pictures import Record, list_pictures
 from palimpsest.data.regions import MALFORMED, compact
@@ -46,7 +46,7 @@ class Index:
     annotated: Counter[str] = field(default_factory=Counter)
     """Number of annotations by category name."""
     fault: str | None = None
-    """Fault of the list of categories (`merged`); None without a fault. Pictures can be used in both cases."""
+    """Fault of the list of categories (`merge_categories`), or None; pictures can be used in both cases."""
     labelled: bool = False
     """True if the JSON has a list of annotations."""
 
@@ -122,7 +122,7 @@ def _index(content: Any, split: str, folder: Path) -> Index:
             fault = f"{len(annotations[identity])} annotations, but no picture has the id {identity}"
             records.append(Record(printable(f"{folder.name}/(id {identity})"), folder / identity, key, fault))
     by_key = {f"{split}/{identity}": entries for identity, entries in annotations.items()}
-    groups, category_fault = merged(categories, annotated)
+    groups, category_fault = merge_categories(categories, annotated)
     by_name = Counter(dict.fromkeys(groups, 0))
     for identity, count in annotated.items():
         if identity in names:

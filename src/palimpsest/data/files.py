@@ -95,7 +95,7 @@ def real_paths(paths: Iterable[Path]) -> list[str]:
     return resolved
 
 
-def digest_of(path: Path) -> tuple[int, str] | None:
+def size_and_sha256(path: Path) -> tuple[int, str] | None:
     """Return size in bytes and SHA-256 of a regular file; None if it is no regular file or cannot be read."""
     try:
         if not path.is_file():  # reading a FIFO would block

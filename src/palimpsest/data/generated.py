@@ -40,7 +40,7 @@ def generate_coco(root: Path, images: Mapping[str, int], size: int, seed: int) -
     Raises:
         DataError: a split is not one of COCO's.
     """
-    refuse_unknown(images, COCO_FIRST_ID)
+    check_splits(images, COCO_FIRST_ID)
     annotation_folder = root / "annotations"
     annotation_folder.mkdir(parents=True, exist_ok=True)
     for split, count in images.items():
@@ -67,7 +67,7 @@ def generate_coco(root: Path, images: Mapping[str, int], size: int, seed: int) -
         if labelled:
             described["annotations"] = annotations
         file = annotation_folder / f"{'instances' if labelled else 'image_info'}_{split}.json"
-        write(file, json.dumps(described).encode())
+        write_file(file, json.dumps(described).encode())
 
 
 def generate_voc(root: Path, images: Mapping[str, int], size: int, seed: int) -> None:
@@ -79,7 +79,7 @@ def generate_voc(root: Path, images: Mapping[str, int], size: int, seed: int) ->
     Raises:
         DataError: a split is not one of VOC's.
     """
-    refuse_unknown(images, VOC_YEAR)
+    check_splits(images, VOC_YEAR)
     devkit = root / "VOCdevkit" / "VOC2012"
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (devkit / folder).mkdir(parents=True, exist_ok=True)
@@ -90,9 +90,9 @@ def generate_voc(root: Path, images: Mapping[str, int], size: int, seed: int) ->
             save_jpeg(scene, devkit / "JPEGImages" / f"{name}.jpg")
             labels = Image.fromarray(label_map(scene, max(1, round(size * VOC_BORDER))))
             labels.putpalette(colours)
-            write(devkit / "SegmentationClass" / f"{name}.png", encoded(labels, ".png"))
+            write_file(devkit / "SegmentationClass" / f"{name}.png", encoded(labels, ".png"))
         listed = "".join(f"{name}\n" for name in names)
-        write(devkit / "ImageSets" / "Segmentation" / f"{split}.txt", listed.encode())
+        write_file(devkit / "ImageSets" / "Segmentation" / f"{split}.txt", listed.encode())
 
 
 def pictures(family: Family, split: str, count: int, size: int, seed: int) -> Iterator[Scene]:
@@ -103,10 +103,10 @@ def pictures(family: Family, split: str, count: int, size: int, seed: int) -> It
 
 def save_jpeg(scene: Scene, path: Path) -> None:
     """Write the picture of a scene as JPEG, without chroma subsampling, which would blur colours across edges."""
-    write(path, encoded(Image.fromarray(scene.pixels), path.suffix, quality=92, subsampling=0))
+    write_file(path, encoded(Image.fromarray(scene.pixels), path.suffix, quality=92, subsampling=0))
 
 
-def write(path: Path, content: bytes | memoryview) -> None:
+def write_file(path: Path, content: bytes | memoryview) -> None:
     """Write a file, not atomically: the caller renames the whole folder into place at the end.
 
     Raises:
@@ -143,7 +143,7 @@ def label_map(scene: Scene, border: int) -> NDArray[np.uint8]:
     return labels
 
 
-def refuse_unknown(images: Mapping[str, int], splits: Mapping[str, int]) -> None:
+def check_splits(images: Mapping[str, int], splits: Mapping[str, int]) -> None:
     """Check that the keys of `images` are among those of `splits`.
 
     Raises:

@@ -9,7 +9,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from palimpsest.data.files import digest_of, files_below, real_paths
+from palimpsest.data.files import files_below, real_paths, size_and_sha256
 from palimpsest.errors import DataError, printable
 from palimpsest.storage.atomic import write_text
 
@@ -70,7 +70,7 @@ class Digests:
                 return str(entry["sha256"])
         except OSError:
             return None
-        size_and_digest = digest_of(path)
+        size_and_digest = size_and_sha256(path)
         return size_and_digest[1] if size_and_digest else None
 
     def _entry(self, path: Path) -> Entry:
@@ -92,5 +92,5 @@ def _listed_files(root: Path, manifest: Path) -> list[Path]:
 
 
 def _entry(file: Path) -> Entry:
-    length, digest = digest_of(file) or (None, None)
+    length, digest = size_and_sha256(file) or (None, None)
     return {"bytes": length, "sha256": digest}

@@ -56,7 +56,7 @@ class Fault:
         return f"{self.source}: {self.annotation}: {self.reason}"
 
 
-def fits(extent: Extent, size: Size, share: float) -> bool:
+def fits_picture(extent: Extent, size: Size, share: float) -> bool:
     """Return whether an outline exceeds a picture by at most the fraction ``share`` of its sides, or by 2 px."""
     height, width = size
     slack_x, slack_y = max(REACH_PIXELS, share * width), max(REACH_PIXELS, share * height)
@@ -77,21 +77,21 @@ SplitCheck = Callable[[Iterable[Outline]], bool]
 """Check of all outlines of a split: `in_percent`, `mostly_shares`, `mostly_reaching`."""
 
 
-def fault_of(shape: Shape, covered: int, size: Size, confirmed: Callable[[SplitCheck], bool]) -> str | None:
+def fault_of(shape: Shape, covered: int, size: Size, check_split: Callable[[SplitCheck], bool]) -> str | None:
     """Return the reason why an annotation is not painted, or only in part; None if it is painted in full.
 
-    ``covered`` is the number of pixels of the annotation in a picture of ``size`` (height, width). ``confirmed``
+    ``covered`` is the number of pixels of the annotation in a picture of ``size`` (height, width). ``check_split``
     returns the result of a check of all outlines of the split, which a single outline cannot decide.
     """
     if shape.code is not None:
         return None if covered else EMPTY_CODE
     if shape.extent is None:
         return {0: NO_OUTLINE, 4: FOUR_NUMBERS}.get(shape.longest, TOO_FEW_POINTS)
-    if confirmed(in_percent):
+    if check_split(in_percent):
         return PERCENT
-    if _are_shares(shape.extent) and confirmed(mostly_shares):
+    if _are_shares(shape.extent) and check_split(mostly_shares):
         return SHARES
-    misplaced = _misplaced(shape.extent, covered, size, confirmed)
+    misplaced = _misplaced(shape.extent, covered, size, check_split)
     if misplaced or covered:
         return misplaced
     left, top, right, bottom = shape.extent
@@ -103,14 +103,14 @@ def _are_shares(extent: Extent) -> bool:
     return max(extent.right, extent.bottom) <= 1.05 and min(extent.left, extent.top) >= -0.05
 
 
-def _misplaced(extent: Extent, covered: int, size: Size, confirmed: Callable[[SplitCheck], bool]) -> str | None:
+def _misplaced(extent: Extent, covered: int, size: Size, check_split: Callable[[SplitCheck], bool]) -> str | None:
     (left, top, right, bottom), (height, width) = extent, size
     outside = max(left - width, top - height, -right, -bottom) >= 0
-    if not outside and fits(extent, size, REACH_SHARE):
+    if not outside and fits_picture(extent, size, REACH_SHARE):
         return None
     position = f"x {left:g} to {right:g} and y {top:g} to {bottom:g} of {width}×{height} pixels"
     may_be_percent = min(left, top) >= 0 and max(right, bottom) <= 100
-    if covered and not outside and not may_be_percent and not confirmed(mostly_reaching):
+    if covered and not outside and not may_be_percent and not check_split(mostly_reaching):
         return f"{CLIPPED}: {position}"
     verb = "lies outside" if outside else "reaches out of"
     return f"{verb} the picture: {position}{'; percent instead of pixels?' * may_be_percent}"
@@ -155,7 +155,7 @@ def mostly_shares(outlines: Iterable[Outline]) -> bool:
 
 def mostly_reaching(outlines: Iterable[Outline]) -> bool:
     """Return whether at least half of the outlines of a split exceed their pictures by more than `REACH_SHARE`."""
-    return _at_least_half(not fits(outline.extent, outline.size, REACH_SHARE) for outline in outlines)
+    return _at_least_half(not fits_picture(outline.extent, outline.size, REACH_SHARE) for outline in outlines)
 
 
 def _at_least_half(answers: Iterable[bool]) -> bool:
@@ -197,7 +197,7 @@ def extent_of(segmentation: Any) -> Extent | None:
 
 
 def fits_frame(segmentation: Any, size: Size, share: float) -> bool:
-    """Return whether a segmentation fits a picture of this size, with the tolerance ``share`` (`fits`).
+    """Return whether a segmentation fits a picture of this size, with the tolerance ``share`` (`fits_picture`).
 
     A run-length code fits if it is for exactly this size. A missing or damaged outline fits any size.
     """
@@ -207,4 +207,4 @@ def fits_frame(segmentation: Any, size: Size, share: float) -> bool:
         except MALFORMED:
             return True
     extent = extent_of(segmentation)
-    return extent is None or fits(extent, size, share)
+    return extent is None or fits_picture(extent, size, share)

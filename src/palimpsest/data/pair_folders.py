@@ -111,7 +111,7 @@ def find_pair_folders(root: Path, joint_only: bool = False) -> PairFolders:
     undivided: Folders = {}
     notes: list[str] = []
     for folder in _folders(root):
-        split, role = parsed(folder.name)
+        split, role = split_and_role(folder.name)
         if split and not role:
             split_folders.setdefault(split, []).append(folder)
         if joint_only:
@@ -137,7 +137,7 @@ def find_pair_folders(root: Path, joint_only: bool = False) -> PairFolders:
     return PairFolders(splits, None, tuple(notes))
 
 
-def parsed(name: str) -> tuple[str | None, str | None]:
+def split_and_role(name: str) -> tuple[str | None, str | None]:
     """Return the split and the role that the name of a folder denotes; None for a missing one.
 
     Names such as ``trainA``, ``train_A`` and ``A-train`` denote both, other names one or none.
@@ -187,7 +187,7 @@ def _separate(root: Path, roles: Folders, notes: list[str]) -> SplitFolders | No
         DataError: a folder has no counterpart, no name is unambiguous, or both roles are one folder.
     """
     if len(roles) < 2:
-        of_split = [path for path in _paths(roles) if parsed(path.name)[0] or _numbered_split(path)]
+        of_split = [path for path in _paths(roles) if split_and_role(path.name)[0] or _numbered_split(path)]
         unmatched = of_split or [path for path in _paths(roles) if _plain(path) in UNAMBIGUOUS]
         if unmatched:
             missing = "target" if "input" in roles else "input"
@@ -263,7 +263,7 @@ def _numbered_split(path: Path) -> str | None:
 def _is_unambiguous(path: Path) -> bool:
     """Return whether a folder has its role from one of the `UNAMBIGUOUS` names, in its own name or its parent's."""
     name = rf"(?:(?:{_ANY_SPLIT})[ _-]?)?(?:{_ANY_UNAMBIGUOUS})|(?:{_ANY_UNAMBIGUOUS})[ _-]?(?:{_ANY_SPLIT})"
-    role = path if parsed(path.name)[1] else path.parent  # A/train
+    role = path if split_and_role(path.name)[1] else path.parent  # A/train
     return bool(re.fullmatch(name, _plain(role)))
 
 

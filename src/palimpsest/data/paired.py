@@ -308,8 +308,8 @@ class PairedFolder(DatasetReader):
             DataError: the aspect ratios differ.
         """
         differ = frame.orientation != target.orientation
-        stored_alike = fits(frame.stored, target.stored)
-        if fits(frame.shown, target.shown):
+        stored_alike = same_aspect_ratio(frame.stored, target.stored)
+        if same_aspect_ratio(frame.shown, target.shown):
             if differ and stored_alike:
                 self._turned.append(record.source)
             return
@@ -326,7 +326,7 @@ class PairedFolder(DatasetReader):
         )
 
 
-def fits(shape: tuple[int, int], target: tuple[int, int]) -> bool:
+def same_aspect_ratio(shape: tuple[int, int], target: tuple[int, int]) -> bool:
     """Return whether two sizes (height, width) have the same aspect ratio, up to the rounding of a side."""
     (height, width), (target_height, target_width) = shape, target
     return abs(height * target_width - width * target_height) <= max(*shape, *target)

@@ -115,7 +115,7 @@ class Limits:
     pipes: bool = False
     """True if a FIFO may be read, such as `<(command)` of a shell; otherwise only regular files are read."""
 
-    def check(self, path: PathLike, width: int, height: int) -> None:
+    def check_size(self, path: PathLike, width: int, height: int) -> None:
         """Check that a picture of ``width`` × ``height`` pixels is not too large.
 
         Raises:
@@ -295,7 +295,7 @@ def opened(path: PathLike, limits: Limits = ANY_SIZE) -> Iterator[Image.Image]:
             Path(path).open("rb") as file,
             Image.open(file) as picture,
         ):
-            limits.check(path, *picture.size)
+            limits.check_size(path, *picture.size)
             yield picture
     except FileNotFoundError:
         link = f"; it is a link to {Path(path).readlink()}" if Path(path).is_symlink() else ""

@@ -78,7 +78,7 @@ def prepare(
                         census.check_annotations(max_broken_share, available)
                 if tally.used == limit:
                     break
-            tally.check()
+            tally.check_usable()
             if classes is not None:
                 census.check_annotations(max_broken_share)
                 census.check_classes(partial(_contents, dataset, used, classes))
@@ -89,7 +89,7 @@ def prepare(
             _note_pictures(rows.info, (split, source), tally, copies, dataset.root, log)
             findings = dataset.take_findings()
             if findings is not None:
-                _note_pairs(rows.info, split, findings, log)
+                _note_findings(rows.info, split, findings, log)
 
 
 def _note_pictures(
@@ -126,7 +126,7 @@ def _note_labels(info: dict[str, Any], split: str, census: Census, log: Callable
         log(f"{split}: {line}")
 
 
-def _note_pairs(info: dict[str, Any], split: str, findings: Findings, log: Callable[[str], None]) -> None:
+def _note_findings(info: dict[str, Any], split: str, findings: Findings, log: Callable[[str], None]) -> None:
     """Log the findings of any reader about a split, and add them to ``info`` below the key ``pairs``."""
     info.setdefault("pairs", {})[split] = findings.info
     for line in findings.lines:

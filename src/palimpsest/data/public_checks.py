@@ -51,16 +51,16 @@ class PublicChecks(DatasetChecks[PublicDatasetSettings]):
     known_archives: ClassVar[Collection[str]]
     """Names that `archives` may contain."""
 
-    def check(self) -> None:
+    def check_names(self) -> None:
         """Check the names of splits to generate, or of archives to download.
 
         Raises:
             SettingsError: a name is unknown.
         """
         if self.settings.source == "generated":
-            self.refuse_unknown("generate", "split", self.settings.generate, self.generated_splits)
+            self.check_known("generate", "split", self.settings.generate, self.generated_splits)
         if self.settings.source == "download":
-            self.refuse_unknown("archives", "archive", self.settings.archives, self.known_archives)
+            self.check_known("archives", "archive", self.settings.archives, self.known_archives)
 
     @property
     def root(self) -> Path:
@@ -75,13 +75,13 @@ class CocoChecks(PublicChecks):
     generated_splits = COCO_FIRST_ID
     known_archives = COCO_ARCHIVES
 
-    def check(self) -> None:
-        """Check the names (`PublicChecks.check`), and that the archives are complete without train2017.zip.
+    def check_names(self) -> None:
+        """Check the names (`PublicChecks.check_names`), and that the archives are complete without train2017.zip.
 
         Raises:
             SettingsError: a name is unknown, or an archive is missing.
         """
-        super().check()
+        super().check_names()
         missing = [archive for archive in SMALL_COCO if archive not in self.settings.archives]
         if self.settings.source == "download" and self.settings.is_small_coco and missing:
             raise SettingsError(f"{self.key}.archives: {missing[0]} is missing; add it, or train2017.zip")

@@ -57,7 +57,7 @@ class SplitTally:
         if kind == "broken" and len(self.examined_records) >= MIN_EXAMINED:
             self._check_share(self.available)
 
-    def check(self) -> None:
+    def check_usable(self) -> None:
         """Check, after the last picture, that the split has usable pictures and not too many broken ones.
 
         Raises:

@@ -36,7 +36,7 @@ def read_numbers(path: Path, limits: Limits) -> NDArray[Any]:
         raise DataError(
             f"{path}: expected one number per pixel, found {array.dtype} {array.shape}; save an array (H, W)"
         )
-    limits.check(path, plane.shape[1], plane.shape[0])
+    limits.check_size(path, plane.shape[1], plane.shape[0])
     return plane
 
 

@@ -113,7 +113,7 @@ class VocFolder(DatasetReader):
             DataError: the map is missing, unreadable, of another size, or has labels or colours outside VOC.
         """
         path = _located(self._home / "SegmentationClass", record.key, ".png")
-        labels = read_labels(path)
+        labels = read_label_map(path)
         wrong = labels[(labels > len(VOC_CLASSES)) & (labels != IGNORED)]
         if wrong.size:
             raise DataError(
@@ -129,7 +129,7 @@ class VocFolder(DatasetReader):
         """Return a text on the values in these label maps, for a message; ``categories`` have no pixel there."""
         counts = np.zeros(256, np.int64)
         for record in records:
-            labels = read_labels(_located(self._home / "SegmentationClass", record.key, ".png"))
+            labels = read_label_map(_located(self._home / "SegmentationClass", record.key, ".png"))
             counts += np.bincount(labels.ravel(), minlength=256)
         values = ", ".join(f"{value} ({counts[value] / counts.sum():.2%})" for value in np.flatnonzero(counts))
         expected = ", ".join(f"{VOC_CLASSES.index(name) + 1} for {name!r}" for name in categories)
@@ -156,7 +156,7 @@ def palette() -> NDArray[np.uint8]:
     return colours
 
 
-def read_labels(path: Path) -> Pixels:
+def read_label_map(path: Path) -> Pixels:
     """Return the labels in a file, uint8 (H, W): palette indices, grey levels, or colours of VOC's palette.
 
     Raises:

@@ -60,7 +60,7 @@ def in_short(measured: Iterable[str]) -> list[str]:
     return [name for name in KINDS[kind].in_short if name in present] if kind else []
 
 
-def titled(metric: Metric) -> str:
+def metric_title(metric: Metric) -> str:
     """Return the title of a metric in tables, with unit and direction: `mIoU (%) ↑`."""
     unit = f" ({metric.unit})" if metric.unit else ""
     return f"{metric.label}{unit} {ARROWS[metric.better]}".rstrip()
@@ -92,6 +92,6 @@ def rounded(metric: Metric, value: float, mean: float | None = None) -> float:
     return round(value, decimals(metric, value if mean is None else mean))
 
 
-def written(metric: Metric, value: float, mean: float | None = None) -> str:
+def format_value(metric: Metric, value: float, mean: float | None = None) -> str:
     """Return a value as text with its decimals in tables: `95.10`, `0.9138`, `413,833`; `mean` as in `rounded`."""
     return f"{value:,.{decimals(metric, value if mean is None else mean)}f}"

@@ -97,7 +97,7 @@ def quality_chart(positions: Mapping[str, Position], spread: Mapping[str, float]
         name: Point(
             cost,
             100 * quality,
-            f"{name}: {100 * quality:.1f} %, {size(cost)}",
+            f"{name}: {100 * quality:.1f} %, {format_bytes(cost)}",
             strong=name in front,
             deviation=100 * spread[name] if math.isfinite(spread[name]) else 0.0,
         )
@@ -117,7 +117,7 @@ def quality_figure(points: Mapping[str, Point]) -> Figure:
         "bytes per added task, needed to run (logarithmic)", f"final quality (% of {REFERENCE})"
     )
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: size(count)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: format_bytes(count)))
     front = sorted((point.x, point.y) for point in points.values() if point.strong)
     end = max(point.x for point in points.values())
     draw(axes, points, level=100.0, lines=[[*staircase(front, end)]] if front else [])
@@ -219,7 +219,7 @@ def as_svg(figure: Figure, prefix: str, points: Mapping[str, Point]) -> Markup:
     return Markup(re.sub(r'(\bid="|"#|\(#)', rf"\g<1>{prefix}-", text))
 
 
-def size(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Return a number of bytes as text in B, KiB or MiB, with about three significant digits."""
     unit, name = next(((u, n) for u, n in ((MIB, "MiB"), (1024, "KiB")) if count >= u), (1, "B"))
     value = count / unit

@@ -37,7 +37,7 @@ def write_grid(
     write_bytes(destination, encoded(picture, destination.suffix, optimize=True))
 
 
-def titled(columns: Sequence[tuple[str, Pixels]], side: int) -> Pixels:
+def titled_columns(columns: Sequence[tuple[str, Pixels]], side: int) -> Pixels:
     """Return one picture, uint8 (h, w, 3), with a column of pictures below each title.
 
     The pictures of a column are uint8 (N, H, W, 3); each is scaled to ``side`` × ``side`` pixels.

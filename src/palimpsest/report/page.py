@@ -25,16 +25,16 @@ from palimpsest.metrics.described import (
     badness,
     describe,
     forgetting_metrics,
+    format_value,
     headlines,
     kind_measured_by,
-    written,
 )
 from palimpsest.metrics.metric import METRICS, Metric
 from palimpsest.report import study
 from palimpsest.report.chart import quality_chart, transfer_chart
 from palimpsest.report.pictures import data_of, sample_pictures
 from palimpsest.report.stored import diagnostics_table, similarity_triangles, size_table, zero_charts
-from palimpsest.report.summary import Matrix, forgetting_matrix
+from palimpsest.report.summary import Matrix, matrix_of_tables
 from palimpsest.report.sweep import load_sweep, sweep_sections
 from palimpsest.report.tradeoff import COLUMN_FORMATS, summary_table
 from palimpsest.settings import FLOOR
@@ -91,12 +91,12 @@ def render(
     incomparable: Mapping[str, str] | None = None,
 ) -> str:
     """Return the HTML of the page; parameters and errors are those of `write_page`."""
-    metrics = _table(results / "metrics.csv")
-    matrix = forgetting_matrix(metrics, sequence, _table(results / "verification.csv"))
+    metrics = _read_table(results / "metrics.csv")
+    matrix = matrix_of_tables(metrics, sequence, _read_table(results / "verification.csv"))
     learned = [name for name in methods if name != FLOOR]
     forgetting = [_forgetting(matrix, name) for name in learned if _measured(matrix, name)]
     samples = {seed: results / "evaluation" / f"seed-{seed}" for seed in matrix.seeds}
-    summary = summary_table(_table(results / "forgetting.csv"), learned, incomparable)
+    summary = summary_table(_read_table(results / "forgetting.csv"), learned, incomparable)
     sweeping = sweep_sections([load_sweep(path) for path in sweeps], metrics, sequence)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -117,19 +117,19 @@ def render(
         classes=_classes(matrix, learned),
         study=_study(),
         forgetting=forgetting,
-        proof=_proof(forgetting),
+        verification=_methods_by_outcome(forgetting),
         summary=summary,
         quality=quality_chart(summary["positions"], summary["spread"], summary["front"])
         if summary["positions"]
         else None,
-        diagnostics=diagnostics_table(_table(results / "diagnostics.csv"), matrix, learned),
-        sizes=size_table(_table(results / "sizes.csv"), matrix, learned),
+        diagnostics=diagnostics_table(_read_table(results / "diagnostics.csv"), matrix, learned),
+        sizes=size_table(_read_table(results / "sizes.csv"), matrix, learned),
         sweeps=sweeping,
         transfer=transfer_chart(sweeping["transfers"], sweeping["connected"])
         if sweeping and sweeping["transfers"]
         else None,
-        zeros=zero_charts(_table(results / "analysis" / "zeros.csv"), matrix, learned),
-        similarity=similarity_triangles(_table(results / "analysis" / "similarity.csv"), matrix, learned),
+        zeros=zero_charts(_read_table(results / "analysis" / "zeros.csv"), matrix, learned),
+        similarity=similarity_triangles(_read_table(results / "analysis" / "similarity.csv"), matrix, learned),
         pictures=[sample_pictures(samples, matrix, learned, task) for task, _ in sequence],
         data=[data_of(data / "prepared" / task / "info.json", task) for task, _ in sequence],
         glossary=_glossary(matrix),
@@ -190,8 +190,8 @@ def _cell(matrix: Matrix, method: str, task: str, name: str, metric: Metric, *, 
     seeds = len(matrix.values[method, task, after, name])
     return {
         "value": mean,
-        "text": written(metric, mean),
-        "std": written(metric, std, mean) if std is not None else "",
+        "text": format_value(metric, mean),
+        "std": format_value(metric, std, mean) if std is not None else "",
         "note": f"{seeds} of {len(matrix.seeds)} seeds" if seeds < len(matrix.seeds) else "",
         "best": False,
         "no_better_than_floor": False,
@@ -266,7 +266,7 @@ def _forgetting(matrix: Matrix, method: str) -> Context:
     }
 
 
-def _proof(forgetting: Sequence[Context]) -> dict[str, list[str]]:
+def _methods_by_outcome(forgetting: Sequence[Context]) -> dict[str, list[str]]:
     """Return the names of the methods by the outcome of comparing predictions with those recorded after training.
 
     `faulty` lists methods with changed predictions that cannot forget, `can_forget` all methods that can.
@@ -313,7 +313,7 @@ def _study() -> Context:
     for row in (*study.RESULTS, *study.FORGETTING):
         kind = kind_measured_by(result.metric for result in study.RESULTS if result.task == row.task)
         metric = describe(row.metric, kind)
-        cells = [None if value is None else written(metric, value) for value in row.values]
+        cells = [None if value is None else format_value(metric, value) for value in row.values]
         title = f"{row.task} after {row.after}" if row.after != row.task else row.task
         rows.append({"task": title, "label": metric.label, "arrow": ARROWS[metric.better], "cells": cells})
     return {
@@ -325,7 +325,7 @@ def _study() -> Context:
     }
 
 
-def _table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path) -> pd.DataFrame:
     """Return a table of results from a CSV file; names stay text even if they look like numbers.
 
     Raises:

@@ -19,13 +19,13 @@ from palimpsest.metrics.described import (
     badness,
     describe,
     forgetting_metrics,
+    format_value,
     in_short,
     kind_measured_by,
-    titled,
-    written,
+    metric_title,
 )
 from palimpsest.metrics.metric import Metric
-from palimpsest.report.tradeoff import COLUMN_FORMATS, number
+from palimpsest.report.tradeoff import COLUMN_FORMATS, format_number
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
 
@@ -50,7 +50,7 @@ def has_table(document: Path, name: str) -> bool:
     return f"<!-- table:{name} -->" in document.read_text("utf-8")
 
 
-def table(summary: Summary) -> str:
+def tasks_table(summary: Summary) -> str:
     """Return the content of a `summary.json` as a Markdown table with a column per method.
 
     Rows are the metrics of each task, forgetting and sizes. The best values of a row are bold.
@@ -138,8 +138,8 @@ def _figure(row: Mapping[Any, Any], figure: str) -> str:
     """Return one figure in a row of `forgetting.csv` as text with ± its standard deviation, or a dash."""
     scale, digits, signed = COLUMN_FORMATS[figure]
     value, deviation = (scale * float(row.get(name, math.nan)) for name in (figure, f"{figure}_std"))
-    spread = f" ± {number(deviation, digits)}" if math.isfinite(deviation) else ""
-    return (number(value, digits, signed) + spread) or "–"
+    spread = f" ± {format_number(deviation, digits)}" if math.isfinite(deviation) else ""
+    return (format_number(value, digits, signed) + spread) or "–"
 
 
 def markdown(rows: Iterable[Iterable[str]]) -> str:
@@ -159,7 +159,7 @@ def _rows(label: str, cells: Mapping[str, Mapping[str, float]], names: Iterable[
         values = [_written(metric, name, cell) for cell in cells.values()]
         best = _best(metric, name, cells)
         marked = [f"**{v}**" if m in best else v for m, v in zip(cells, values, strict=True)]
-        rows.append([label, titled(metric), *marked])
+        rows.append([label, metric_title(metric), *marked])
         label = ""
     return rows
 
@@ -172,8 +172,8 @@ def _written(metric: Metric, name: str, cell: Mapping[str, float]) -> str:
     if name not in cell:
         return "–"
     mean, deviation = cell[name], cell.get(f"{name}_std")
-    spread = "" if deviation is None else f" ± {written(metric, deviation, mean)}"
-    return written(metric, mean) + spread
+    spread = "" if deviation is None else f" ± {format_value(metric, deviation, mean)}"
+    return format_value(metric, mean) + spread
 
 
 def _best(metric: Metric, name: str, cells: Mapping[str, Mapping[str, float]]) -> set[str]:

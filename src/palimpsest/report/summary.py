@@ -82,7 +82,7 @@ class Matrix:
         return {outcome: of_method.count(outcome) for outcome in OUTCOMES} if of_method else {}
 
 
-def forgetting_matrix(
+def matrix_of_tables(
     metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]], verification: pd.DataFrame
 ) -> Matrix:
     """Return the forgetting matrices in the tables of `metrics.csv` and `verification.csv`.
@@ -171,7 +171,7 @@ def summarise(
     Raises:
         DataError: a table lacks a column or is inconsistent.
     """
-    matrix = forgetting_matrix(metrics, sequence, verification)
+    matrix = matrix_of_tables(metrics, sequence, verification)
     table: dict[str, Any] = {}
     for method in [FLOOR, *(name for name in methods if name != FLOOR)]:
         entry: dict[str, Any] = {}

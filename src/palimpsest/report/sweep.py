@@ -14,10 +14,10 @@ import pandas as pd
 
 from palimpsest.analysis.transfer import mean_over_seeds, quality_figures
 from palimpsest.errors import DataError
-from palimpsest.metrics.described import describe, in_short, titled, written
+from palimpsest.metrics.described import describe, format_value, in_short, metric_title
 from palimpsest.report import study
 from palimpsest.report.readme import markdown
-from palimpsest.report.tradeoff import number
+from palimpsest.report.tradeoff import format_number
 from palimpsest.tasks import KINDS
 
 ADDED = {"zeros": ("zeros (%)", 100.0, 0), "bytes": ("KiB a task", 1 / 1024, 1)}
@@ -56,12 +56,12 @@ def load_sweep(path: Path) -> Sweep:
     Raises:
         DataError: a file cannot be read.
     """
-    measured = read(path, ["variant", "seed", "method", "task", "after", "metric", "value"])
-    settings = read(path.with_stem(f"{path.stem}-settings"), ["variant", "setting", "set_to"])
+    measured = read_table(path, ["variant", "seed", "method", "task", "after", "metric", "value"])
+    settings = read_table(path.with_stem(f"{path.stem}-settings"), ["variant", "setting", "set_to"])
     return Sweep(path.stem, measured, settings)
 
 
-def read(path: Path, columns: list[str]) -> pd.DataFrame:
+def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     """Return these columns of a CSV file; seeds are integers, values are floats, all others are text.
 
     Raises:
@@ -92,26 +92,28 @@ def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, li
     The columns are metrics of each task right after training, the same after the last task if any variant forgets
     the task, and figures of added tasks (`ADDED`) with an empty task. Bytes are left out if all variants are equal.
     """
-    learned, final = rows_learned(sweep), rows_in_the_end(sweep)
+    learned, final = rows_learned(sweep), rows_after_last_task(sweep)
     named = learned.groupby("task", sort=False)["metric"]
     columns = [(str(task), name) for task, names in named for name in in_short(names)]
     key = ["variant", "seed", "task", "metric"]
     pairs = learned.merge(final, on=key, suffixes=("", "_final"))
     changed = set(pairs.loc[pairs["value"] != pairs["value_final"], "task"])
     forgotten = [(task, metric) for task, metric in dict(columns).items() if task in changed]
-    header = [(task, titled(describe(metric))) for task, metric in columns]
-    header += [(task, f"{titled(describe(metric))} in the end") for task, metric in forgotten]
+    header = [(task, metric_title(describe(metric))) for task, metric in columns]
+    header += [(task, f"{metric_title(describe(metric))} in the end") for task, metric in forgotten]
     lines = []
     for variant in sweep.variants:
         cells = [
-            cell(rows[(rows["variant"] == variant) & (rows["task"] == task) & (rows["metric"] == metric)], metric)
+            mean_as_text(
+                rows[(rows["variant"] == variant) & (rows["task"] == task) & (rows["metric"] == metric)], metric
+            )
             for rows, cell_keys in ((learned, columns), (final, forgotten))
             for task, metric in cell_keys
         ]
         lines.append((variant, cells))
     for name, (title, scale, digits) in ADDED.items():
         means = learned[learned["metric"] == name].groupby("variant")["value"].mean()
-        texts = [number(scale * means.get(variant, math.nan), digits) or "–" for variant in sweep.variants]
+        texts = [format_number(scale * means.get(variant, math.nan), digits) or "–" for variant in sweep.variants]
         if len(means) and (name != "bytes" or len({*texts}) > 1):
             header.append(("", title))
             for (_, cells), text in zip(lines, texts, strict=True):
@@ -124,14 +126,14 @@ def rows_learned(sweep: Sweep) -> pd.DataFrame:
     return sweep.measured[sweep.measured["task"] == sweep.measured["after"]]
 
 
-def rows_in_the_end(sweep: Sweep) -> pd.DataFrame:
+def rows_after_last_task(sweep: Sweep) -> pd.DataFrame:
     """Return the rows of `Sweep.measured` of earlier tasks after the training on the last task."""
     rows = sweep.measured
     last_task = rows.groupby("variant")["after"].transform("last")
     return rows[(rows["after"] == last_task) & (rows["task"] != last_task)]
 
 
-def cell(values: pd.DataFrame, name: str) -> str:
+def mean_as_text(values: pd.DataFrame, name: str) -> str:
     """Return the mean of a metric over the seeds as text, with ± its standard deviation; a dash for no values.
 
     values: rows with the column `value`, one per seed. name: name of the metric.
@@ -140,8 +142,8 @@ def cell(values: pd.DataFrame, name: str) -> str:
         return "–"
     metric, column = describe(name), values["value"]
     mean = float(column.mean())
-    spread = f" ± {written(metric, float(column.std()), mean)}" if len(column) > 1 else ""
-    return written(metric, mean) + spread
+    spread = f" ± {format_value(metric, float(column.std()), mean)}" if len(column) > 1 else ""
+    return format_value(metric, mean) + spread
 
 
 def sweep_sections(
@@ -159,15 +161,15 @@ def sweep_sections(
     transfers, connected = transfers_of(sweeps, metrics, sequence)
     segmentations = [task for task, kind in sequence if kind in KINDS and KINDS[kind].key_metric == "miou"]
     return {
-        "tables": [table(sweep) for sweep in sweeps],
+        "tables": [table_context(sweep) for sweep in sweeps],
         "transfers": transfers,
         "connected": connected,
         "tasks": segmentations,
-        "losses": losses(sweeps, segmentations),
+        "losses": losses_table(sweeps, segmentations),
     }
 
 
-def table(sweep: Sweep) -> Context:
+def table_context(sweep: Sweep) -> Context:
     """Return the table of a sweep for the template: a row per variant, with the settings that it changes."""
     header, lines = sweep_cells(sweep)
     rows = []
@@ -184,11 +186,11 @@ Transfer = tuple[float, float]
 def transfers_of(
     sweeps: Sequence[Sweep], metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
 ) -> tuple[dict[str, Transfer], list[list[str]]]:
-    """Return the transfer by name of each variant and method that forgets, and the names on each line of the figure.
+    """Return the transfer by name of each variant and method that forgets, and the names on each line of a figure.
 
     A line connects a method and those of its variants that change only one number, the same for all.
     """
-    connected = [line for sweep in sweeps for line in series(sweep)]
+    connected = [line for sweep in sweeps for line in variant_lines(sweep)]
     swept = [sweep.measured for sweep in sweeps]
     swept_methods = {sweep.method for sweep in sweeps}
     unswept = metrics[~metrics["method"].isin(swept_methods)].assign(variant="")
@@ -207,7 +209,7 @@ def transfers_of(
     return forgetful, [line for line in lines if len(line) > 1]
 
 
-def series(sweep: Sweep) -> list[list[str]]:
+def variant_lines(sweep: Sweep) -> list[list[str]]:
     """Return, for each setting that is a number, the names of the variants that change it alone, sorted by value.
 
     The method itself is among them with its value in the preset. Settings with fewer than two variants are left
@@ -230,15 +232,15 @@ def is_number(text: str) -> bool:
         return False
 
 
-def losses(sweeps: Sequence[Sweep], tasks: Sequence[str]) -> list[Context]:
+def losses_table(sweeps: Sequence[Sweep], tasks: Sequence[str]) -> list[Context]:
     """Return the rows of a table: mIoU of residual blocks by training loss, for the study and for each of `tasks`.
 
     The list is empty if no sweep has such a variant.
     """
     measured = {
-        (sweep.method, loss): {task: segmented(sweep, variant, task) for task in tasks}
+        (sweep.method, loss): {task: miou_as_text(sweep, variant, task) for task in tasks}
         for sweep in sweeps
-        for variant, loss in losses_of(sweep)
+        for variant, loss in variants_by_loss(sweep)
     }
     rows = []
     for name, method, loss, miou in study.RESBLOCK_SEGMENTATION:
@@ -248,7 +250,7 @@ def losses(sweeps: Sequence[Sweep], tasks: Sequence[str]) -> list[Context]:
     return rows if any(set(row["cells"]) - {"–"} for row in rows) else []
 
 
-def losses_of(sweep: Sweep) -> Iterator[tuple[str, str]]:
+def variants_by_loss(sweep: Sweep) -> Iterator[tuple[str, str]]:
     """Yield (variant, loss) for each variant that sets the training loss of tasks, to one loss."""
     for variant in sweep.variants:
         values = {value for setting, value in sweep.set_to(variant).items() if LOSS.fullmatch(setting)}
@@ -256,8 +258,8 @@ def losses_of(sweep: Sweep) -> Iterator[tuple[str, str]]:
             yield variant, values.pop()
 
 
-def segmented(sweep: Sweep, variant: str, task: str) -> str:
+def miou_as_text(sweep: Sweep, variant: str, task: str) -> str:
     """Return the mIoU of a task under a variant right after training, as text; a dash if it was not measured."""
     rows = sweep.measured
     of_task = rows[(rows["variant"] == variant) & (rows["task"] == task) & (rows["after"] == task)]
-    return cell(of_task[of_task["metric"] == "miou"], "miou")
+    return mean_as_text(of_task[of_task["metric"] == "miou"], "miou")

@@ -21,7 +21,7 @@ COLUMN_FORMATS = {
     "seconds": (1, 1, False),
     "peak_memory": (1, 0, False),
 }
-"""Format of each column of `forgetting.csv` in tables: factor, decimals, and True if positive numbers have a sign."""
+"""Format of each column of `forgetting.csv` in tables: factor, decimals, True for a sign of positive numbers."""
 
 
 def summary_table(
@@ -58,7 +58,7 @@ def summary_table(
     spread = {method: float(by_method[method].get("relative_quality_std", math.nan)) for method in drawn}
     return {
         "reference": REFERENCE,
-        "rows": [{"method": m, "front": m in front, "cells": [*cells(by_method[m])]} for m in listed],
+        "rows": [{"method": m, "front": m in front, "cells": [*formatted_figures(by_method[m])]} for m in listed],
         "front": front,
         "incomparable": {
             reason: [m for m in reasons if reasons[m] == reason] for reason in dict.fromkeys(reasons.values())
@@ -73,14 +73,17 @@ def summary_table(
     }
 
 
-def cells(row: Mapping[Any, Any]) -> Iterator[Context]:
+def formatted_figures(row: Mapping[Any, Any]) -> Iterator[Context]:
     """Yield `text` and `std` (empty for one seed) of each figure in a row of `forgetting.csv`, formatted."""
     for figure, (scale, digits, signed) in COLUMN_FORMATS.items():
         value, deviation = (scale * float(row.get(name, math.nan)) for name in (figure, f"{figure}_std"))
-        yield {"text": number(value, digits, signed), "std": number(deviation, digits) if deviation else ""}
+        yield {
+            "text": format_number(value, digits, signed),
+            "std": format_number(deviation, digits) if deviation else "",
+        }
 
 
-def number(value: float, digits: int, signed: bool = False) -> str:
+def format_number(value: float, digits: int, signed: bool = False) -> str:
     """Return a number as text with these decimals; empty if it is not finite. Zero never has a sign."""
     if not math.isfinite(value):
         return ""
