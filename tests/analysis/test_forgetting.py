@@ -1,5 +1,6 @@
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from palimpsest.analysis.forgetting import Cell, choose_device, measure_matrix, 
 from palimpsest.analysis.measurement import Measurement, measure, metrics_line
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
+from palimpsest.errors import DataError
 from palimpsest.inference import Predictor
 from palimpsest.jobs import evaluation_job
 from palimpsest.methods import BASE, METHODS
@@ -113,6 +115,16 @@ def test_the_whole_validation_split_is_measured_whatever_the_size_of_a_batch(
     )
     assert len(measured.samples) == 20
     assert all(np.array_equal(a, b) for a, b in zip(measured.samples, pictures[3:], strict=False))
+
+
+def test_a_label_without_class_names_the_task_and_the_remedy(new_study: Callable[..., Study]) -> None:
+    study = new_study()
+    task, prepared = study.task("shapes"), study.prepared["shapes"]
+    damaged = replace(prepared, target=np.full_like(prepared.target, 200))
+    scores = torch.zeros(len(prepared.rows("val")), len(task.classes), 32, 32)
+    advice = "delete its folder of prepared arrays and run snakemake again"
+    with pytest.raises(DataError, match=f"^task shapes: truth has labels 200 to 200, expected 0 to 2; {advice}$"):
+        measure(lambda batch: scores[: len(batch["picture"])], task, damaged, CPU, 1)
 
 
 def test_predictions_are_made_without_a_gradient(new_study: Callable[..., Study]) -> None:

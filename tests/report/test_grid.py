@@ -27,7 +27,9 @@ def test_inputs_stand_left_of_what_each_task_gives(tmp_path: Path) -> None:
 
 
 def test_a_missing_sample_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"input-0\.png: sample is missing or damaged"):
+    with pytest.raises(
+        DataError, match=rf"input-0\.png: sample is missing or damaged .*all {tmp_path}/floor/samples`$"
+    ):
         write_grid(tmp_path / "grid.png", tmp_path, "mask", ["a"], rows=1, side=8)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
+from palimpsest.errors import DataError, LabelError
 from palimpsest.tasks.base import Batch, Pixels, Task
 
 BATCH_SIZE = 16
@@ -40,6 +41,9 @@ def measure(
 
     predict: function from a batch on `device` to its predictions. samples: number of predictions to keep as
     pictures.
+
+    Raises:
+        DataError: a label is no class of the task; the message names the task.
     """
     task.to(device)
     meter = task.meter()
@@ -50,7 +54,12 @@ def measure(
         batch = {key: value.to(device) for key, value in loaded.items()}
         prediction = predict(batch)
         digest.update(np.ascontiguousarray(prediction.cpu().numpy()).tobytes())
-        meter.update(prediction, batch)
+        try:
+            meter.update(prediction, batch)
+        except LabelError as error:
+            raise DataError(
+                f"task {task.name}: {error}; delete its folder of prepared arrays and run snakemake again"
+            ) from error
         images += len(batch["picture"])
         if len(painted) < samples:
             painted.extend(task.paint(prediction))

@@ -25,6 +25,10 @@ COLUMNS = {
 """Columns of each table after seed and method; a table without rows has them too."""
 
 
+TABLE_ADVICE = "delete this file in results/<preset> and in all folders below, and run snakemake again"
+"""Advice of messages about faulty tables, which the preset collects from files of the same name per method."""
+
+
 def worst(outcomes: Collection[str]) -> Outcome | None:
     """Return the worst of several outcomes of comparing predictions (`OUTCOMES`); None if `outcomes` is empty."""
     return next((outcome for outcome in OUTCOMES if outcome in outcomes), None)
@@ -44,4 +48,4 @@ def require_columns(table: pd.DataFrame, columns: Sequence[str], file: str) -> N
     for column in columns:
         if column not in table.columns:
             present = ", ".join(map(str, table.columns))
-            raise DataError(f"{file}: column {column!r} is missing; found {present}; make the file again")
+            raise DataError(f"{file}: column {column!r} is missing, found {present}; {TABLE_ADVICE}")

@@ -79,11 +79,9 @@ class Prepared:
             content = info_path.read_bytes()
             info: dict[str, Any] = json.loads(content)
         except FileNotFoundError as error:
-            raise DataError(f"{error.filename}: no such file; prepare the task again") from None
+            raise DataError(f"{error.filename}: no such file; {_advice(folder)}") from None
         except (OSError, ValueError, KeyError, csv.Error) as error:
-            raise DataError(
-                f"{folder}: index.csv or info.json is damaged ({error}); prepare the task again"
-            ) from error
+            raise DataError(f"{folder}: index.csv or info.json is damaged ({error}); {_advice(folder)}") from error
         if target is not None and info.get("target") is not None:
             _check_target(folder / "target.npy", target, TARGETS.get(info["target"]))
         lengths = {"index.csv": len(rows), "picture.npy": len(picture)}
@@ -91,7 +89,7 @@ class Prepared:
             lengths["target.npy"] = len(target)
         if len({*lengths.values()}) > 1 or (info.get("target") is None) != (target is None):
             counts = ", ".join(f"{name} {length}" for name, length in lengths.items())
-            raise DataError(f"{folder}: files do not belong together ({counts} rows); prepare the task again")
+            raise DataError(f"{folder}: files do not belong together ({counts} rows); {_advice(folder)}")
         return cls(picture, target, sources, splits, info, hashlib.sha256(content).hexdigest())
 
     def counts(self) -> dict[str, float]:
@@ -120,7 +118,10 @@ class Prepared:
         """
         rows = np.flatnonzero(np.array(self.splits) == split)
         if not rows.size:
-            raise DataError(f"{split}: no picture in this split; use one of {sorted({*self.splits})}")
+            others = ", ".join(sorted({*self.splits}))
+            raise DataError(
+                f"split {split!r} of the prepared arrays has no picture; use {others or 'another task'}"
+            )
         return rows
 
 
@@ -235,6 +236,11 @@ def write_prepared(folder: Path, size: int, target: Target | None) -> Iterator[P
         _write_info(partial / "info.json", rows.info)
 
 
+def _advice(folder: Path) -> str:
+    """Return the advice of a message about damaged files in a folder of prepared arrays."""
+    return f"delete the folder {folder} and run snakemake again, which prepares the task"
+
+
 def _write_index(path: Path, index: list[tuple[str, str]]) -> None:
     with writing(path), path.open("w", encoding="utf-8", newline="") as lines:
         table = csv.writer(lines, lineterminator="\n")
@@ -252,9 +258,9 @@ def _mapped(path: Path) -> Array:
     try:
         array: Array = np.load(path, mmap_mode="r")
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; prepare the task first") from None
+        raise DataError(f"{path}: no such file; {_advice(path.parent)}") from None
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: is damaged ({error}); prepare the task again") from error
+        raise DataError(f"{path}: is damaged ({error}); {_advice(path.parent)}") from error
     return array
 
 
@@ -265,10 +271,10 @@ def _check_target(path: Path, array: Array, target_type: Target | None) -> None:
         DataError: dtype or axes differ, or the type is unknown; the message names the file.
     """
     if target_type is None:
-        raise DataError(f"{path}: info.json has an unknown form of target; prepare the task again")
+        raise DataError(f"{path}: info.json names an unknown type of targets; {_advice(path.parent)}")
     axes = (target_type.channels,) if target_type.channels else ()
     if array.dtype != target_type.dtype or array.ndim != 3 + len(axes) or array.shape[3:] != axes:
         raise DataError(
             f"{path}: expected {target_type.dtype} {target_type.name}, found {array.dtype} "
-            f"{array.shape}; prepare the task again"
+            f"{array.shape}; {_advice(path.parent)}"
         )

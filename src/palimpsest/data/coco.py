@@ -245,7 +245,10 @@ class CocoFolder(DatasetReader):
     def _index_with_labels(self, split: str) -> Index:
         index = self._index(split)
         if not index.labelled:
-            raise DataError(f"{self._index_file(split)}: missing or without annotations; add the annotations")
+            raise DataError(
+                f"{self._index_file(split)}: missing or without annotations, which a task with classes needs; add "
+                "them, or change the task's splits"
+            )
         return index
 
     def _index_file(self, split: str) -> Path:

@@ -55,6 +55,9 @@ DOWNLOADS = {
 TRIES = 5
 """Maximum number of attempts per transfer."""
 
+UNPACK_ADVICE = "run the same command again, which unpacks the archives again"
+"""Advice of messages about unpacked files."""
+
 WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP status codes of transient failures."""
 
@@ -117,7 +120,9 @@ def unpack(archive: Path, folder: Path) -> None:
                     packed_tar.extractall(partial, filter="data")
             _move_into(partial, folder)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
-        raise DataError(f"{archive}: cannot be unpacked: {error}; delete it to download it again") from error
+        raise DataError(
+            f"{archive}: cannot be unpacked ({error}); delete it and run the same command again, which downloads it"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -151,9 +156,9 @@ def split_val2017(source: Path, folder: Path) -> None:
                     del part["annotations"]
                 write_text(partial / "annotations" / f"{kind}_{split}.json", json.dumps(part))
     except OSError as error:
-        raise DataError(f"{index}: cannot be read ({error.strerror or error}); unpack the archive again") from error
+        raise DataError(f"{index}: cannot be read ({error.strerror or error}); {UNPACK_ADVICE}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{index}: not a COCO annotation file ({error!r}); download it again") from error
+        raise DataError(f"{index}: not a COCO annotation file ({error!r}); {UNPACK_ADVICE}") from error
 
 
 def _transfer(url: str, part: Path, pause: float) -> bool:
@@ -217,7 +222,8 @@ def _matches(path: Path, checksum: str) -> bool:
     try:
         actual: str = pooch.file_hash(str(path), alg=algorithm)
     except OSError as error:
-        raise DataError(failure_message(path, error, "read")) from error
+        message = failure_message(path, error, "read")
+        raise DataError(f"{message}; delete it and run the same command again") from error
     return actual.startswith(expected)
 
 
@@ -240,7 +246,7 @@ def _link(file: Path, target: Path) -> None:
     try:
         target.hardlink_to(file)
     except FileNotFoundError as error:
-        raise DataError(f"{file}: no such file; unpack val2017.zip again") from error
+        raise DataError(f"{file}: no such file; {UNPACK_ADVICE}") from error
     except OSError:  # another disk, or a file system without links
         with writing(target):
             shutil.copyfile(file, target)

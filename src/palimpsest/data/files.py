@@ -36,7 +36,7 @@ def files_below(root: Path, unique: bool = True) -> list[Path]:
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
+        raise DataError(f"{root}: no such folder; correct the path")
     files: list[tuple[Rank, str]] = []  # rank and real path
     real_root = os.path.realpath(root)
     visited: set[str] = set()

@@ -34,5 +34,5 @@ class PairedDatasetSettings(DatasetSettings):
     @classmethod
     def _rises(cls, limits: tuple[float, float] | None) -> tuple[float, float] | None:
         if limits is not None and not limits[0] < limits[1]:
-            raise ValueError(f"the first value has to be below the second, found {[*limits]}")
+            raise ValueError(f"the first value has to be below the second, found {[*limits]}; correct them")
         return limits

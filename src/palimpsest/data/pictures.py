@@ -298,14 +298,16 @@ def opened(path: PathLike, limits: Limits = ANY_SIZE) -> Iterator[Image.Image]:
             limits.check_size(path, *picture.size)
             yield picture
     except FileNotFoundError:
-        link = f"; it is a link to {Path(path).readlink()}" if Path(path).is_symlink() else ""
-        raise DataError(f"{name}: no such file{link}") from None
+        link = f" (a link to {Path(path).readlink()})" if Path(path).is_symlink() else ""
+        raise DataError(f"{name}: no such file{link}; add it or correct the path") from None
     except (DataError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise DataError(f"{name}: not a picture of a known format; convert or remove it") from None
-    except Exception as error:  # Pillow's parsers raise many types of errors: SyntaxError, struct.error …
+    except ValueError as error:  # of the block; its message contains the advice
         raise DataError(f"{name}: cannot be read: {error}") from error
+    except Exception as error:  # Pillow's parsers raise many types of errors: SyntaxError, struct.error …
+        raise DataError(f"{name}: cannot be read: {error}; replace or remove it") from error
 
 
 def check_regular(path: PathLike, limits: Limits) -> None:

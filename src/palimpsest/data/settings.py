@@ -27,7 +27,9 @@ class DatasetSettings(SettingsGroup):
     @model_validator(mode="after")
     def _has_root(self) -> typing.Self:
         if self.source == "directory" and self.root is None:
-            raise ValueError("source 'directory' needs a root: give root, or data_root for all data sets")
+            raise ValueError("source 'directory' needs a root; set root, or data_root for all data sets")
         if self.source != "directory" and self.root is not None:
-            raise ValueError(f"root is the folder of source 'directory'; source {self.source!r} has its own")
+            raise ValueError(
+                f"source {self.source!r} has no root; remove root, or set source to directory to read this folder"
+            )
         return self

@@ -53,7 +53,7 @@ def read_values(path: Path, picture: Pixels, frame: Frame, spec: SampleSpec) -> 
     values = converted(resize_and_crop(numbers, spec.size, labels=True), spec.values)
     if np.isnan(values).all():
         raise DataError(
-            f"{path}: no value is valid{_within(spec.values)}; correct the file, or the task's settings"
+            f"{path}: no value is valid{_within(spec.values)}; correct the file, or range and scale of the task"
         )
     return Sample(picture, values[..., None])
 

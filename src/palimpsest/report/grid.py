@@ -60,7 +60,11 @@ def read_sample(path: Path, side: int) -> Pixels:
         with Image.open(path) as picture:
             return scaled(picture.convert("RGB"), side)
     except OSError as error:
-        raise DataError(f"{path}: sample is missing or damaged ({error}); run the preset again") from error
+        samples = path.parents[1]  # Snakemake does not look into the folder, which is one output
+        raise DataError(
+            f"{path}: sample is missing or damaged ({error}); delete the folder {samples} and run "
+            f"`snakemake --cores all {samples}`"
+        ) from error
 
 
 def scaled(picture: Image.Image, side: int) -> Pixels:

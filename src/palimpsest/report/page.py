@@ -269,18 +269,21 @@ def _forgetting(matrix: Matrix, method: str) -> Context:
 def _methods_by_outcome(forgetting: Sequence[Context]) -> dict[str, list[str]]:
     """Return the names of the methods by the outcome of comparing predictions with those recorded after training.
 
-    `faulty` lists methods with changed predictions that cannot forget, `can_forget` all methods that can.
+    forgetting: the matrix of each method (`_forgetting`). `faulty` lists methods with changed predictions that
+    cannot forget, `can_forget` all methods that can.
     """
 
-    def methods(outcome: str, *, can_forget: Sequence[bool] = (True, False)) -> list[str]:
-        return [b["method"] for b in forgetting if b["outcome"] == outcome and b["can_forget"] in can_forget]
+    def with_outcome(outcome: str) -> list[str]:
+        return [matrix["method"] for matrix in forgetting if matrix["outcome"] == outcome]
 
+    forgetful = [matrix["method"] for matrix in forgetting if matrix["can_forget"]]
+    changed = with_outcome("changed")
     return {
-        "verified": methods("verified"),
-        "changed": methods("changed"),
-        "not_comparable": methods("not comparable"),
-        "faulty": methods("changed", can_forget=[False]),
-        "can_forget": [block["method"] for block in forgetting if block["can_forget"]],
+        "verified": with_outcome("verified"),
+        "changed": changed,
+        "not_comparable": with_outcome("not comparable"),
+        "faulty": [method for method in changed if method not in forgetful],
+        "can_forget": forgetful,
     }
 
 
@@ -348,4 +351,4 @@ def _read_table(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)
     except (ValueError, OSError) as error:
-        raise DataError(f"{path}: not a readable table ({error}); delete it and run the preset again") from error
+        raise DataError(f"{path}: not a readable table ({error}); delete it and run snakemake again") from error

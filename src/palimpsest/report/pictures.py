@@ -90,8 +90,8 @@ def _embedded(path: Path) -> Context:
     Raises:
         DataError: the file is not a readable picture.
     """
-    content, kind = path.read_bytes(), "png"
     try:
+        content, kind = path.read_bytes(), "png"
         with Image.open(io.BytesIO(content)) as picture:
             width, height = picture.size
             if len(content) > EMBEDDED_BYTES:
@@ -99,7 +99,10 @@ def _embedded(path: Path) -> Context:
                 picture.convert("RGB").save(smaller, "WEBP", quality=90, method=4)
                 content, kind = smaller.getvalue(), "webp"
     except OSError as error:
-        raise DataError(f"{path}: not a readable picture ({error}); delete it and run the preset again") from error
+        # Snakemake does not look into the folder of samples, which is one output.
+        raise DataError(
+            f"{path}: not a readable picture ({error}); delete the folder {path.parents[1]} and run snakemake again"
+        ) from error
     uri = f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
     return {"uri": uri, "width": width, "height": height}
 
@@ -115,7 +118,9 @@ def data_of(path: Path, task: str) -> Context:
     try:
         info = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: missing or damaged ({error}); prepare the task again") from error
+        raise DataError(
+            f"{path}: missing or damaged ({error}); delete the folder {path.parent} and run snakemake again"
+        ) from error
     order = {"train": 0, "val": 1, "test": 2}  # the file is sorted by name
     splits = sorted(info["splits"].items(), key=lambda split: order.get(split[0], len(order)))
     counts = [

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from palimpsest.analysis.accounting import MIB, bytes_needed
-from palimpsest.analysis.tables import OUTCOMES, Outcome, columns_of, require_columns, worst
+from palimpsest.analysis.tables import OUTCOMES, TABLE_ADVICE, Outcome, columns_of, require_columns, worst
 from palimpsest.errors import DataError
 from palimpsest.metrics.described import describe, headlines, rounded
 from palimpsest.settings import FLOOR
@@ -98,13 +98,13 @@ def matrix_of_tables(
     unknown = sorted((set(metrics["task"]) | set(metrics["after"])) - set(names))
     if unknown:
         raise DataError(
-            f"metrics.csv: task {unknown[0]!r} is not in the sequence {', '.join(names)}; make the file again"
+            f"metrics.csv: task {unknown[0]!r} is not in the sequence {', '.join(names)}; {TABLE_ADVICE}"
         )
     key = ["seed", "method", "task", "after", "metric"]
     duplicates = metrics[metrics.duplicated(key)]
     if len(duplicates):
         cell = ", ".join(str(value) for value in duplicates[key].iloc[0])
-        raise DataError(f"metrics.csv: duplicate row for {cell}; remove one")
+        raise DataError(f"metrics.csv: duplicate row for {cell}; {TABLE_ADVICE}")
 
     values: dict[tuple[str, str, str, str], list[float]] = {}
     checksums: dict[tuple[str, str, str], dict[int, str]] = {}
@@ -115,7 +115,7 @@ def matrix_of_tables(
         text = checksum if isinstance(checksum, str) else ""
         if by_seed.setdefault(int(seed), text) != text:
             raise DataError(
-                f"metrics.csv: two checksums for one cell: {seed}, {method}, {task}, {after}; make the file again"
+                f"metrics.csv: two checksums for one cell: {seed}, {method}, {task}, {after}; {TABLE_ADVICE}"
             )
         images[task] = max(int(count), images.get(task, 0))
         if math.isfinite(value):
@@ -143,9 +143,7 @@ def _outcomes(verification: pd.DataFrame) -> dict[tuple[str, str, str], tuple[st
     for _, method, task, after, outcome in rows:
         if outcome not in OUTCOMES:
             expected = ", ".join(OUTCOMES)
-            raise DataError(
-                f"verification.csv: unknown outcome {outcome!r}, expected {expected}; make the file again"
-            )
+            raise DataError(f"verification.csv: unknown outcome {outcome!r}, expected {expected}; {TABLE_ADVICE}")
         outcomes.setdefault((method, task, after), []).append(outcome)
     return {cell: tuple(by_seed) for cell, by_seed in outcomes.items()}
 

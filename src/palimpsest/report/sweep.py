@@ -71,7 +71,9 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     try:
         return pd.read_csv(path, dtype=kinds, keep_default_na=False, usecols=columns)
     except (ValueError, OSError) as error:
-        raise DataError(f"{path}: not a readable table ({error}); delete it and run `snakemake sweep`") from error
+        raise DataError(
+            f"{path}: not a readable table ({error}); delete it and run `snakemake --cores all sweep`"
+        ) from error
 
 
 def sweep_table(sweep: Sweep) -> str:
