@@ -18,7 +18,7 @@ from palimpsest.inference import Predictor
 from palimpsest.jobs import composition_job
 from palimpsest.layout import Layout
 from palimpsest.provenance import code_version, origin
-from palimpsest.report.grid import titled
+from palimpsest.report.grid import titled_columns
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import write_text
 from palimpsest.storage.stored_tasks import StoredTasks
@@ -50,7 +50,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         with torch.inference_mode():
             columns.append((composed.title, composed.task.paint(composed.predict(batch))))
     folder = layout.composition(job.composition.name)
-    write_picture(folder / "grid.png", titled(columns, max(SIDE, batch["picture"].shape[-1])))
+    write_picture(folder / "grid.png", titled_columns(columns, max(SIDE, batch["picture"].shape[-1])))
     write_text(folder / "metrics.csv", pd.DataFrame(rows).to_csv(index=False))
     data = {name: arrays.sha256 for name, arrays in prepared.items()}
     write_text(folder / "origin.json", origin(job, data))

@@ -9,8 +9,8 @@ import logging
 import pandas as pd
 
 from palimpsest import stage, tracking
-from palimpsest.analysis.forgetting import choose_device, forgetting_matrix, metric_rows
-from palimpsest.analysis.masks import masks_of, similarity, zeros
+from palimpsest.analysis.forgetting import choose_device, measure_matrix, metric_rows
+from palimpsest.analysis.masks import masks_of, similarity_rows, zero_rows
 from palimpsest.analysis.sizes import growth_rows, size_rows
 from palimpsest.analysis.trainings import cost_rows, diagnostic_rows
 from palimpsest.analysis.verification import verification_rows
@@ -37,7 +37,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     tasks = [build_task(name, job.tasks[name]) for name in job.sequence]
     prepared = {task.name: Prepared.open(layout.prepared(task.name)) for task in tasks}
     device = choose_device(job)
-    cells = list(forgetting_matrix(stored, tasks, prepared, device, job.samples))
+    cells = list(measure_matrix(stored, tasks, prepared, device, job.samples))
     for cell in cells:
         if cell.after in (cell.task, job.sequence[-1]):
             for number, picture in enumerate(cell.measurement.samples):
@@ -55,8 +55,8 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         "diagnostics": diagnostic_rows(stored),
         "costs": cost_rows(stored),
         "verification": verification,
-        "zeros": zeros(masks),
-        "similarity": similarity(masks),
+        "zeros": zero_rows(masks),
+        "similarity": similarity_rows(masks),
     }
     tracking.complete_runs(layout, options.seed, options.method, cells, tables, folder / "samples")
     for name, rows in tables.items():

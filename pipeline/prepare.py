@@ -8,7 +8,7 @@ import logging
 
 from palimpsest import stage
 from palimpsest.data.arrays import Prepared
-from palimpsest.data.census import table
+from palimpsest.data.census import census_lines
 from palimpsest.data.manifest import Digests
 from palimpsest.data.pictures import Limits
 from palimpsest.data.prepare import prepare
@@ -41,7 +41,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         max_broken_share=job.broken_share,
         digests=Digests(dataset.root, manifest),
     )
-    for line in table(Prepared.open(folder).info):
+    for line in census_lines(Prepared.open(folder).info):
         log.info(line)
 
 

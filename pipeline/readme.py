@@ -17,7 +17,7 @@ from palimpsest.output import survive_any_output
 from palimpsest.params import read, resolve
 from palimpsest.report.bench import bench_table
 from palimpsest.report.grid import write_grid
-from palimpsest.report.readme import has_table, methods_table, table, write_tables
+from palimpsest.report.readme import has_table, methods_table, tasks_table, write_tables
 from palimpsest.report.sweep import load_sweep, sweep_table
 from palimpsest.settings import FLOOR
 from palimpsest.sweeps import sweep_tables
@@ -46,7 +46,7 @@ def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[t
     by_preset = {path.parent.name: path for path in paths}
     for name, path in sorted(by_preset.items()):
         summary, methods = json.loads(path.read_text("utf-8")), {FLOOR, *methods_of(params, name)}
-        yield name, table({method: entry for method, entry in summary.items() if method in methods})
+        yield name, tasks_table({method: entry for method, entry in summary.items() if method in methods})
     for path in sorted(longer.glob("*/summary.json")):
         forgetting = pd.read_csv(path.with_name("forgetting.csv"))
         yield f"{path.parent.name}-methods", methods_table(json.loads(path.read_text("utf-8")), forgetting)

@@ -25,7 +25,7 @@ from palimpsest.data.targets import LABELS
 from palimpsest.errors import StorageError
 from palimpsest.methods.base import Component
 from palimpsest.report.grid import write_grid
-from palimpsest.report.readme import table, write_tables
+from palimpsest.report.readme import tasks_table, write_tables
 from palimpsest.report.summary import write_summary
 from palimpsest.storage.atomic import write_text
 from palimpsest.storage.task_file import Provenance, save_task
@@ -101,7 +101,7 @@ WRITES = [
     Write("samples/a.png", lambda at: write_picture(at / "samples" / "a.png", NOISE)),
     Write("metrics.csv", lambda at: write_text(at / "metrics.csv", LONG)),
     Write("summary.json", lambda at: write_summary(at / "summary.json", SUMMARY)),
-    Write("README.md", lambda at: write_tables(at / "README.md", {"mini": table(SUMMARY)})),
+    Write("README.md", lambda at: write_tables(at / "README.md", {"mini": tasks_table(SUMMARY)})),
     Write("grid.png", lambda at: write_grid(at / "grid.png", at, "mask", ["a"], rows=1, side=40)),
 ]
 

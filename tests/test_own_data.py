@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from palimpsest.analysis.forgetting import forgetting_matrix, metric_rows
+from palimpsest.analysis.forgetting import measure_matrix, metric_rows
 from palimpsest.analysis.transfer import quality_figures
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.sources import provide
@@ -108,7 +108,7 @@ def test_a_study_with_targets_of_each_form_is_learned_measured_stored_and_loaded
     metrics = []
     for method in study.settings.methods:
         study.learn_all(method)
-        cells = list(forgetting_matrix(study.stored(method), study.tasks(), study.prepared, torch.device("cpu"), 1))
+        cells = list(measure_matrix(study.stored(method), study.tasks(), study.prepared, torch.device("cpu"), 1))
         metrics += [{"seed": 0, "method": method, **row} for row in metric_rows(cells)]
         if method != "fine-tune":  # other methods overwrite no task: reloaded, each predicts the same bits
             for task in study.settings.sequence:

@@ -140,7 +140,10 @@ def test_the_home_folder_of_another_user(params_yaml: Content) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"target_range": [5, 5]}, "target_range: the first value has to be below the second, found [5.0, 5.0]"),
+        (
+            {"target_range": [5, 5]},
+            "target_range: the first value has to be below the second, found [5.0, 5.0]; correct them",
+        ),
         ({"target_range": [0]}, "target_range.1: "),
         ({"layout": "folders"}, "layout: Input should be 'auto' or 'side-by-side'"),
     ],

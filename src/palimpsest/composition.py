@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from palimpsest.analysis.measurement import BATCH_SIZE, headline, measure
+from palimpsest.analysis.measurement import BATCH_SIZE, measure, metrics_line
 from palimpsest.composition_settings import CompositionSettings
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
@@ -155,7 +155,7 @@ def metric_rows(
     """Yield the metrics of a composition by each task's metrics and whole validation split."""
     for task in tasks:
         measured = measure(composed.predict, task, prepared[task.name], device, samples=0)
-        log.info("%s, as %s: %s", composed.title, task.name, headline(measured.metrics))
+        log.info("%s, as %s: %s", composed.title, task.name, metrics_line(measured.metrics))
         for metric, value in measured.metrics.items():
             yield {
                 "way": composed.way,

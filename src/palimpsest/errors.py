@@ -27,6 +27,10 @@ class DataError(PalimpsestError):
     """Error in a picture, an annotation or a weights file. The message names the file."""
 
 
+class LabelError(DataError):
+    """Error in a prepared label map: a label is no class of the task. The caller adds the name of the task."""
+
+
 class StorageError(PalimpsestError):
     """Error of a file that cannot be written, or of a stored task that is damaged or belongs to another network."""
 

@@ -80,7 +80,7 @@ def check_dataset(settings: Settings, name: str) -> None:
         SettingsError: an unknown or missing name, or no such folder; names the key's full path.
     """
     checks = checks_of(settings, name)
-    checks.check()
+    checks.check_names()
     root, data_root = settings.datasets[name].root, settings.data_root
     if root is not None and not root.is_dir() and not settings.layout.manifest(name).exists():
         setting = "data_root" if data_root is not None and data_root in root.parents else "it"

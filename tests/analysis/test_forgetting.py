@@ -1,15 +1,17 @@
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from palimpsest.analysis.forgetting import Cell, choose_device, forgetting_matrix, metric_rows
-from palimpsest.analysis.measurement import Measurement, headline, measure
+from palimpsest.analysis.forgetting import Cell, choose_device, measure_matrix, metric_rows
+from palimpsest.analysis.measurement import Measurement, measure, metrics_line
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
+from palimpsest.errors import DataError
 from palimpsest.inference import Predictor
 from palimpsest.jobs import evaluation_job
 from palimpsest.methods import BASE, METHODS
@@ -20,7 +22,7 @@ FORGETS = {"fine-tune", "ewc", "lwf"}
 
 
 def matrix(study: Study, method: str, samples: int = 1) -> dict[tuple[str, str], Measurement]:
-    cells = list(forgetting_matrix(study.stored(method), study.tasks(), study.prepared, CPU, samples))
+    cells = list(measure_matrix(study.stored(method), study.tasks(), study.prepared, CPU, samples))
     measurements = {(cell.task, cell.after): cell.measurement for cell in cells}
     assert len(measurements) == len(cells)
     return measurements
@@ -115,6 +117,16 @@ def test_the_whole_validation_split_is_measured_at_any_batch_size(
     assert all(np.array_equal(a, b) for a, b in zip(measured.samples, pictures[3:], strict=False))
 
 
+def test_a_label_without_class_names_the_task_and_the_remedy(new_study: Callable[..., Study]) -> None:
+    study = new_study()
+    task, prepared = study.task("shapes"), study.prepared["shapes"]
+    damaged = replace(prepared, target=np.full_like(prepared.target, 200))
+    scores = torch.zeros(len(prepared.rows("val")), len(task.classes), 32, 32)
+    advice = "delete its folder of prepared arrays and run snakemake again"
+    with pytest.raises(DataError, match=f"^task shapes: truth has labels 200 to 200, expected 0 to 2; {advice}$"):
+        measure(lambda batch: scores[: len(batch["picture"])], task, damaged, CPU, 1)
+
+
 def test_predictions_are_made_without_a_gradient(new_study: Callable[..., Study]) -> None:
     study = new_study()
     task = study.task("colour")
@@ -138,7 +150,7 @@ def test_every_metric_of_every_cell_has_a_row() -> None:
 
 
 def test_the_log_omits_figures_of_single_classes() -> None:
-    assert headline({"miou": 50.0, "iou/cat": 40.0, "ssim": 0.91234}) == "miou 50  ssim 0.9123"
+    assert metrics_line({"miou": 50.0, "iou/cat": 40.0, "ssim": 0.91234}) == "miou 50  ssim 0.9123"
 
 
 def test_the_device_and_the_threads_are_those_of_the_settings(new_study: Callable[..., Study]) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from palimpsest.analysis.masks import MaskBits, flat, masks_of, similarity, zeros
+from palimpsest.analysis.masks import MaskBits, flat, masks_of, similarity_rows, zero_rows
 from palimpsest.methods import BASE
 from palimpsest.methods.masks import Mask
 from palimpsest.networks.trunk import trunk_layers
@@ -26,7 +26,7 @@ MASKS = {
 
 
 def test_zeros_of_each_layer_and_of_all() -> None:
-    rows = zeros(MASKS)
+    rows = zero_rows(MASKS)
     assert [(r["task"], r["layer"], r["weights"]) for r in rows] == [
         ("second", "conv1", 4),
         ("second", "conv2", 8),
@@ -39,7 +39,7 @@ def test_zeros_of_each_layer_and_of_all() -> None:
 
 
 def test_similarity_has_its_value_under_independence() -> None:
-    rows = {(r["task"], r["other"]): (r["similarity"], r["independent"]) for r in similarity(MASKS)}
+    rows = {(r["task"], r["other"]): (r["similarity"], r["independent"]) for r in similarity_rows(MASKS)}
     # second and third: conv1 agrees at 2 of 4, conv2 at 7 of 8; fractions of ones 6/12 and 7/12
     assert rows == {
         ("second", "base"): pytest.approx((6 / 12, 6 / 12)),
@@ -50,7 +50,7 @@ def test_similarity_has_its_value_under_independence() -> None:
 
 def test_equal_masks_agree_everywhere_and_opposite_ones_nowhere() -> None:
     mask_a, opposite = mask(conv1="1110"), mask(conv1="0001")
-    rows = similarity({"one": mask_a, "same": mask_a, "other": opposite})
+    rows = similarity_rows({"one": mask_a, "same": mask_a, "other": opposite})
     assert [row["similarity"] for row in rows] == [1, 0, 0]
     assert rows[0]["independent"] == pytest.approx(0.75**2 + 0.25**2)
     assert rows[1]["independent"] == pytest.approx(2 * 0.75 * 0.25)
@@ -59,13 +59,13 @@ def test_equal_masks_agree_everywhere_and_opposite_ones_nowhere() -> None:
 def test_independent_masks_agree_as_expected() -> None:
     random = np.random.default_rng(0)
     drawn = {name: {"conv": random.random(200_000) < share} for name, share in (("a", 0.3), ("b", 0.8))}
-    (row,) = similarity(drawn)
+    (row,) = similarity_rows(drawn)
     assert row["similarity"] == pytest.approx(row["independent"], abs=0.005)
     assert row["independent"] == pytest.approx(0.3 * 0.8 + 0.7 * 0.2, abs=0.005)
 
 
 def test_without_masks_nothing_is_compared() -> None:
-    assert zeros({}) == [] and similarity({}) == []
+    assert zero_rows({}) == [] and similarity_rows({}) == []
 
 
 def test_bits_are_in_the_order_of_the_layers() -> None:

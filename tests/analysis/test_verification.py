@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from palimpsest.analysis.forgetting import forgetting_matrix
+from palimpsest.analysis.forgetting import measure_matrix
 from palimpsest.analysis.tables import worst
 from palimpsest.analysis.verification import compare, verification_rows
 from palimpsest.devices import measuring_conditions
@@ -41,7 +41,7 @@ def study(trained: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 def verify(study: Study, method: str) -> dict[tuple[str, str], tuple[str, str]]:
     """Return outcome and reason of every cell of the matrix."""
     stored = study.stored(method)
-    cells = list(forgetting_matrix(stored, study.tasks(), study.prepared, CPU, 0))
+    cells = list(measure_matrix(stored, study.tasks(), study.prepared, CPU, 0))
     data = {name: arrays.sha256 for name, arrays in study.prepared.items()}
     rows = verification_rows(stored, cells, data, measuring_conditions(CPU))
     return {(row["task"], row["after"]): (row["outcome"], row["reason"]) for row in rows}

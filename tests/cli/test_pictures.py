@@ -73,7 +73,7 @@ def test_a_name_that_is_not_utf_8_is_printed_with_escapes(capsys: pytest.Capture
     assert cli.main(["translate", "--task", "colour", latin, "gone.png", "-o", "out"]) == 1
     captured = capsys.readouterr()
     assert captured.out == r"caf\udce9.png → out/caf\udce9-colour.png" + "\n"
-    assert captured.err == "error: gone.png: no such file\n"
+    assert captured.err == "error: gone.png: no such file; add it or correct the path\n"
 
 
 def test_no_picture_is_overwritten() -> None:
@@ -155,8 +155,9 @@ def test_missing_and_truncated_pictures_give_one_line_each(capsys: pytest.Captur
     Path("half.jpg").write_bytes(Path("half.jpg").read_bytes()[:900])
     assert cli.main(["translate", "--task", "colour", "gone.jpg", "half.jpg", "-o", "out"]) == 1
     missing, half = capsys.readouterr().err.splitlines()
-    assert missing == "error: gone.jpg: no such file"
+    assert missing == "error: gone.jpg: no such file; add it or correct the path"
     assert half.startswith("error: half.jpg: cannot be read: image file is truncated")
+    assert half.endswith("; replace or remove it")
     assert list(Path("out").iterdir()) == []
 
 

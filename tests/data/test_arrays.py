@@ -40,7 +40,7 @@ def test_written_arrays_are_memory_mapped(tmp_path: Path) -> None:
             "target": hashlib.sha256(prepared.target.tobytes()).hexdigest(),
         },
     }
-    with pytest.raises(DataError, match=r"^test: no picture in this split; use one of \['train"):
+    with pytest.raises(DataError, match=r"^split 'test' of the prepared arrays has no picture; use train, val$"):
         prepared.rows("test")
 
 
@@ -140,5 +140,7 @@ def test_damage_is_named(tmp_path: Path, name: str, damage: str) -> None:
 def test_a_missing_target_is_named(tmp_path: Path) -> None:
     write(tmp_path / "task")
     (tmp_path / "task" / "target.npy").unlink()
-    with pytest.raises(DataError, match="do not belong together"):
+    with pytest.raises(
+        DataError, match=rf"do not belong together .*; delete the folder {tmp_path / 'task'} and run"
+    ):
         Prepared.open(tmp_path / "task")

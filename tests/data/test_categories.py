@@ -2,7 +2,14 @@ from collections import Counter
 
 import pytest
 
-from palimpsest.data.categories import Category, check_similar_names, is_similar, members_of, merged, notes_for
+from palimpsest.data.categories import (
+    Category,
+    check_similar_names,
+    is_similar,
+    members_of,
+    merge_categories,
+    notes_for,
+)
 from palimpsest.errors import SettingsError
 
 CAR, BUS, CARS = Category("1", "car", "cars"), Category("2", "bus", "cars"), Category("0", "cars", "none")
@@ -10,21 +17,21 @@ GROUPS = {"cars": "none", "car": "cars", "bus": "cars"}
 
 
 def test_categories_keep_their_order_and_supercategory() -> None:
-    assert merged([CARS, CAR, BUS], {}) == (GROUPS, None)
-    assert list(merged([CARS, CAR, BUS, CAR], {})[0]) == ["cars", "car", "bus"]
+    assert merge_categories([CARS, CAR, BUS], {}) == (GROUPS, None)
+    assert list(merge_categories([CARS, CAR, BUS, CAR], {})[0]) == ["cars", "car", "bus"]
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_of_two_categories_of_one_name_the_annotated_one_is_used(order: int) -> None:
     twins = [CAR, Category("7", "car", "vehicle")][::order]
-    assert merged(twins, Counter({"7": 3})) == ({"car": "vehicle"}, None)
-    assert merged(twins, Counter({"1": 3})) == ({"car": "cars"}, None)
-    groups, reason = merged(twins, Counter({"1": 1, "7": 1}))
+    assert merge_categories(twins, Counter({"7": 3})) == ({"car": "vehicle"}, None)
+    assert merge_categories(twins, Counter({"1": 3})) == ({"car": "cars"}, None)
+    groups, reason = merge_categories(twins, Counter({"1": 1, "7": 1}))
     assert groups == {} and reason is not None and "two categories are named 'car' (ids" in reason
 
 
 def test_an_id_of_two_categories_is_a_fault() -> None:
-    assert merged([CAR, Category("1", "bus", "cars")], {})[1] is not None
+    assert merge_categories([CAR, Category("1", "bus", "cars")], {})[1] is not None
 
 
 def test_a_placeholder_and_an_ambiguous_name() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from palimpsest.data import census
-from palimpsest.data.census import Census, Labels, table
+from palimpsest.data.census import Census, Labels, census_lines
 from palimpsest.data.outlines import NO_OUTLINE, SMALL, Fault
 from palimpsest.data.turned import Turned
 from palimpsest.errors import DataError
@@ -70,7 +70,7 @@ def test_a_class_outside_the_centred_square_is_named() -> None:
 def test_rotated_pictures_are_counted_with_their_frame() -> None:
     picture_census = counted([1], turned=Turned(as_shown=True, deciding=3))
     assert picture_census.info()["turned"] == {"shown": 1, "stored": 0, "deciding": 3}
-    lines = table({"classes": NAMES, "labels": {"train": picture_census.info()}})
+    lines = census_lines({"classes": NAMES, "labels": {"train": picture_census.info()}})
     assert lines[-1] == (
         "train: pictures turned by EXIF: annotations of 1 read as shown, of 0 as stored; 3 pictures decide"
     )
@@ -88,5 +88,5 @@ def test_a_large_split_is_refused_early(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_table_keeps_the_order_of_the_classes() -> None:
     info = {"classes": ["background", "b", "a"], "labels": {"val": counted([0]).info()}}
     info["labels"]["val"]["classes"] = {"a": 0.25, "b": 0.5, "background": 0.25}  # type: ignore[index]
-    assert table(info) == ["val: background 25.00%, b 50.00%, a 25.00%, ignored (255) 0.00%"]
-    assert table({"classes": None}) == []
+    assert census_lines(info) == ["val: background 25.00%, b 50.00%, a 25.00%, ignored (255) 0.00%"]
+    assert census_lines({"classes": None}) == []

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from palimpsest.data.files import digest_of, files_below, real_paths
+from palimpsest.data.files import files_below, real_paths, size_and_sha256
 from palimpsest.errors import DataError
 
 
@@ -67,7 +67,7 @@ def test_irregular_files_are_skipped_and_broken_links_are_not(tmp_path: Path) ->
         server.bind("socket.jpg")
     assert names(tmp_path) == ["gone.jpg", "itself.jpg"]
     for name in ("pipe.jpg", "device.jpg", "gone.jpg", "itself.jpg"):
-        assert digest_of(tmp_path / name) is None
+        assert size_and_sha256(tmp_path / name) is None
 
 
 @pytest.mark.parametrize("folder", ["@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX", "System Volume Information"])

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from palimpsest.data.pair_folders import SplitFolders, find_pair_folders, parsed
+from palimpsest.data.pair_folders import SplitFolders, find_pair_folders, split_and_role
 from palimpsest.errors import DataError
 
 
@@ -136,7 +136,7 @@ def test_targets_that_are_a_link_to_the_inputs_are_refused(tmp_path: Path) -> No
     ],
 )
 def test_names_of_folders(name: str, split: str | None, role: str | None) -> None:
-    assert parsed(name) == (split, role)
+    assert split_and_role(name) == (split, role)
 
 
 @pytest.mark.parametrize(

@@ -280,5 +280,7 @@ def test_irregular_files_are_refused_and_do_not_block(tmp_path: Path) -> None:
 def test_a_broken_link_is_named_with_its_target(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").symlink_to("/mnt/gone/a.jpg")
     assert list_pictures(tmp_path) == [tmp_path / "a.jpg"]
-    with pytest.raises(DataError, match=r"a\.jpg: no such file; it is a link to /mnt/gone/a\.jpg$"):
+    with pytest.raises(
+        DataError, match=r"a\.jpg: no such file \(a link to /mnt/gone/a\.jpg\); add it or correct the path$"
+    ):
         read_picture(tmp_path / "a.jpg")

@@ -120,7 +120,7 @@ def test_damaged_arrays_of_values_are_refused(tmp_path: Path) -> None:
     assert np.isnan(Prepared.open(tmp_path / "task").target).all()  # type: ignore[arg-type]
     np.save(tmp_path / "task" / "target.npy", np.zeros((1, 2, 2, 1), np.float64))
     with pytest.raises(
-        DataError, match=r"target\.npy: expected float32 values, found float64 \(1, 2, 2, 1\); prepare"
+        DataError, match=r"target\.npy: expected float32 values, found float64 \(1, 2, 2, 1\); delete"
     ):
         Prepared.open(tmp_path / "task")
 

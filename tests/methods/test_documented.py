@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
-from palimpsest.analysis.forgetting import forgetting_matrix
+from palimpsest.analysis.forgetting import measure_matrix
 from palimpsest.groups import TrainingSettings
 from palimpsest.methods import METHODS, Entry, build_method
 from palimpsest.methods.base import Component, EarlierTask, Start
@@ -49,7 +49,7 @@ def test_the_documented_method_learns_and_does_not_forget(
     gain = gains["encoder.stages.0.0.gain"]
     assert gain.shape == (2, 3, 1, 1)
     assert gain.std(dim=1).min() > 0  # BatchNorm removes a common gain of a filter's kernels
-    cells = list(forgetting_matrix(study.stored("gain"), study.tasks(), study.prepared, torch.device("cpu"), 1))
+    cells = list(measure_matrix(study.stored("gain"), study.tasks(), study.prepared, torch.device("cpu"), 1))
     for task in study.settings.sequence:
         assert len({cell.measurement.checksum for cell in cells if cell.task == task}) == 1
 

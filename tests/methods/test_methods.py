@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from palimpsest.analysis.masks import masks_of, zeros
+from palimpsest.analysis.masks import masks_of, zero_rows
 from palimpsest.errors import StorageError
 from palimpsest.groups import TrainingSettings
 from palimpsest.methods import BASE, METHODS, build_method
@@ -263,7 +263,7 @@ def test_training_changes_only_stored_tensors(trained: Study) -> None:
 
 @pytest.mark.slow
 def test_training_changes_bits_of_masks(trained: Study) -> None:
-    rows = zeros(masks_of(trained.stored("piggyback")))
+    rows = zero_rows(masks_of(trained.stored("piggyback")))
     shares = {row["task"]: row["zeros"] for row in rows if row["layer"] == "all"}
     assert shares.keys() == {"halves", "colour"}
     assert all(0.01 < share < 0.9 for share in shares.values())

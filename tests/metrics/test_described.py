@@ -3,12 +3,12 @@ import pytest
 from palimpsest.metrics.described import (
     describe,
     forgetting_metrics,
+    format_value,
     headlines,
     in_short,
     kind_measured_by,
+    metric_title,
     rounded,
-    titled,
-    written,
 )
 
 
@@ -38,12 +38,12 @@ def test_headlines_of_each_kind():
 )
 def test_a_rounded_value_is_printed_as_the_value(name, value, text):
     metric = describe(name)
-    assert written(metric, value) == text
-    assert written(metric, rounded(metric, value)) == text
+    assert format_value(metric, value) == text
+    assert format_value(metric, rounded(metric, value)) == text
 
 
 def test_a_deviation_has_the_digits_of_its_mean():
-    assert written(describe("total_loss"), 0.0213, mean=2.5) == "0.021"
+    assert format_value(describe("total_loss"), 0.0213, mean=2.5) == "0.021"
     assert rounded(describe("total_loss"), 412.71, mean=413_833.0) == 413
 
 
@@ -72,7 +72,7 @@ def test_a_metric_of_one_kind_has_its_description_with_and_without_the_kind():
 
 def test_a_metric_with_its_unit_and_direction():
     names = ["miou", "ssim", "ciede2000", "colourfulness", "psnr"]
-    assert [titled(describe(name)) for name in names] == [
+    assert [metric_title(describe(name)) for name in names] == [
         "mIoU (%) ↑",
         "SSIM ↑",
         "CIEDE2000 (ΔE) ↓",

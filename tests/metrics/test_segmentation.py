@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from palimpsest.errors import LabelError
 from palimpsest.metrics.segmentation import confusion_matrix, intersection_over_union, mean_iou
 
 
@@ -52,13 +53,13 @@ def test_only_ignored_pixels_give_nan_and_no_warning():
 
 
 @pytest.mark.parametrize(
-    ("truth", "prediction", "message"),
+    ("truth", "prediction", "error", "message"),
     [
-        (labels(2), labels(0), "truth has labels 2 to 2, expected 0 to 1"),
-        (labels(0), labels(7), "prediction has labels 7 to 7"),
-        (labels(0, 1), labels(0), "differ in shape"),
+        (labels(2), labels(0), LabelError, "truth has labels 2 to 2, expected 0 to 1"),
+        (labels(0), labels(7), ValueError, "prediction has labels 7 to 7"),
+        (labels(0, 1), labels(0), ValueError, "differ in shape"),
     ],
 )
-def test_impossible_labels_are_refused(truth, prediction, message):
-    with pytest.raises(ValueError, match=message):
+def test_impossible_labels_are_refused(truth, prediction, error, message):
+    with pytest.raises(error, match=message):
         confusion_matrix(truth, prediction, 2)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from palimpsest.analysis.forgetting import forgetting_matrix
+from palimpsest.analysis.forgetting import measure_matrix
 from palimpsest.errors import SettingsError
 from palimpsest.groups import TrainingSettings
 from palimpsest.methods import METHODS, build_method, works_on
@@ -126,7 +126,7 @@ def test_a_study_with_it_is_learned_stored_and_loaded_bit_for_bit(
     learned = {task.name: stored.prediction_record(task.name).checksum for task in tasks}
     cells = {
         (cell.task, cell.after): cell.measurement.checksum
-        for cell in forgetting_matrix(stored, tasks, study.prepared, torch.device("cpu"), 0)
+        for cell in measure_matrix(stored, tasks, study.prepared, torch.device("cpu"), 0)
     }
     assert {cell for cell, checksum in cells.items() if checksum != learned[cell[0]]} == (
         {("shapes", "colour")} if METHODS[method].can_forget else set()

@@ -213,7 +213,7 @@ def test_a_broken_picture_among_many_is_left_out_counted_and_listed() -> None:
     run("prepare", "--task", "shapes", "--config", '{"pictures": {"broken_share": 0.25}}')
     info = Prepared.open(PREPARED("shapes")).info
     assert info["splits"]["train"] == {"from": "train", "pictures": 3, "refused": 0, "broken": 1}
-    assert info["left_out"][0]["reason"] == f"train2017/{FIRST.name}: no such file"
+    assert info["left_out"][0]["reason"] == f"train2017/{FIRST.name}: no such file; add it or correct the path"
     assert f"{FIRST.name} left out, broken: " in Path("logs/prepare.log").read_text("utf-8")
 
 
@@ -256,7 +256,7 @@ def test_wrong_settings_give_one_line_and_no_output(name: str, capsys: pytest.Ca
 def test_a_missing_painting_is_refused_with_its_key(capsys: pytest.CaptureFixture[str]) -> None:
     Path("gogh.png").unlink()
     line = refused(capsys, "floor", "--seed", "0")
-    assert line == "error: gogh.png: no such file; see tasks.gogh.picture"
+    assert line == "error: gogh.png: no such file; add it or correct the path; see tasks.gogh.picture"
 
 
 def test_weights_of_another_network_are_refused_with_their_key(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,9 +12,9 @@ from palimpsest.report.chart import (
     Chart,
     Point,
     Position,
+    format_bytes,
     quality_chart,
     quality_figure,
-    size,
     transfer_chart,
     transfer_figure,
 )
@@ -165,4 +165,4 @@ def test_text_is_text_and_points_have_titles() -> None:
 
 def test_bytes_have_a_suitable_unit() -> None:
     counts = (12.0, 1536, 200 * 1024, 2.5 * 2**20)
-    assert [size(count) for count in counts] == ["12 B", "1.5 KiB", "200 KiB", "2.5 MiB"]
+    assert [format_bytes(count) for count in counts] == ["12 B", "1.5 KiB", "200 KiB", "2.5 MiB"]

@@ -85,9 +85,14 @@ def test_unreadable_files_are_named(results, data, page):
     save(results, "floor", "input-0")
     picture = results / "evaluation/seed-0/floor/samples/coco-seg/input-0.png"
     picture.write_bytes(picture.read_bytes()[:20])
-    with pytest.raises(DataError, match=r"input-0\.png: not a readable picture"):
+    advice = rf"delete the folder {picture.parents[1]} and run snakemake again$"
+    with pytest.raises(DataError, match=rf"input-0\.png: not a readable picture .*; {advice}"):
         page()
     picture.unlink()
+    picture.mkdir()
+    with pytest.raises(DataError, match=rf"input-0\.png: not a readable picture .*; {advice}"):
+        page()
+    picture.rmdir()
     (data / "prepared/coco-seg/info.json").write_text("{")
     with pytest.raises(DataError, match=r"info\.json: missing or damaged"):
         page()

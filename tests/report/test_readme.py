@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from palimpsest.errors import DataError
-from palimpsest.report.readme import FIGURE_TITLES, has_table, methods_table, table, write_tables
+from palimpsest.report.readme import FIGURE_TITLES, has_table, methods_table, tasks_table, write_tables
 from palimpsest.report.summary import summarise
 
 TEXT = "# Title\n\n<!-- table:mini -->\nold\n<!-- /table:mini -->\n\nprose | of | its | own\n"
@@ -16,7 +16,7 @@ def summary(metrics, sizes, sequence, methods, verification):
 
 
 def test_the_table_row_by_row(summary):
-    assert table(summary).splitlines() == [
+    assert tasks_table(summary).splitlines() == [
         "| task | metric | floor | fine-tune | piggyback |",
         "| --- | --- | ---: | ---: | ---: |",
         "| 1 `coco-seg` | mIoU (%) ↑ | 10.00 | 90.00 | 90.00 |",
@@ -41,7 +41,7 @@ def test_means_have_deviations():
         "floor": {"task 1 a": {"miou": 1.0, "miou_std": 0.0}},
         "m": {"task 1 a": {"miou": 2, "miou_std": 0.5}},
     }
-    assert table(summary).splitlines()[2] == "| 1 `a` | mIoU (%) ↑ | 1.00 ± 0.00 | 2.00 ± 0.50 |"
+    assert tasks_table(summary).splitlines()[2] == "| 1 `a` | mIoU (%) ↑ | 1.00 ± 0.00 | 2.00 ± 0.50 |"
 
 
 def test_many_methods_become_rows(summary):
@@ -70,8 +70,8 @@ def test_only_text_between_the_markers_is_replaced(tmp_path, summary):
     readme = tmp_path / "README.md"
     readme.write_text(TEXT, "utf-8")
     for _ in range(2):
-        write_tables(readme, {"mini": table(summary)})
-        assert readme.read_text("utf-8") == TEXT.replace("old\n", table(summary))
+        write_tables(readme, {"mini": tasks_table(summary)})
+        assert readme.read_text("utf-8") == TEXT.replace("old\n", tasks_table(summary))
 
 
 def test_a_page_with_markers_has_a_table(tmp_path):
@@ -96,5 +96,5 @@ def test_missing_and_duplicate_markers_are_errors_and_change_nothing(tmp_path, s
     readme = tmp_path / "README.md"
     readme.write_text(text, "utf-8")
     with pytest.raises(DataError, match=message):
-        write_tables(readme, {"mini": table(summary)})
+        write_tables(readme, {"mini": tasks_table(summary)})
     assert readme.read_text("utf-8") == text

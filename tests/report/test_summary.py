@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from palimpsest.errors import DataError
-from palimpsest.report.summary import forgetting_matrix, summarise, write_summary
+from palimpsest.report.summary import matrix_of_tables, summarise, write_summary
 
 
 def test_the_table_has_the_shape_of_the_study(metrics, sizes, sequence, methods, verification):
@@ -57,7 +57,7 @@ def test_equal_checksums_within_the_matrix_are_no_proof(metrics, sizes, sequence
 
 def test_an_unknown_outcome_is_refused(metrics, sequence, verification):
     with pytest.raises(DataError, match=r"verification\.csv: unknown outcome 'fine', expected changed"):
-        forgetting_matrix(metrics, sequence, verification.assign(outcome="fine"))
+        matrix_of_tables(metrics, sequence, verification.assign(outcome="fine"))
 
 
 def test_several_seeds_give_mean_and_sample_standard_deviation(metrics, sizes, sequence, methods, verification):
@@ -109,11 +109,11 @@ def test_a_task_of_a_users_kind_has_the_metric_of_its_table(metrics, sizes, sequ
 
 def test_contradictions_in_the_file_are_refused(metrics, sequence, verification):
     with pytest.raises(DataError, match="column 'checksum' is missing"):
-        forgetting_matrix(metrics.drop(columns="checksum"), sequence, verification)
+        matrix_of_tables(metrics.drop(columns="checksum"), sequence, verification)
     with pytest.raises(DataError, match="duplicate row for 0, floor, coco-seg, coco-seg, miou"):
-        forgetting_matrix(pd.concat([metrics, metrics.head(1)]), sequence, verification)
+        matrix_of_tables(pd.concat([metrics, metrics.head(1)]), sequence, verification)
     with pytest.raises(DataError, match="'style-gogh' is not in the sequence"):
-        forgetting_matrix(metrics, sequence[:2], verification)
+        matrix_of_tables(metrics, sequence[:2], verification)
     odd = metrics.assign(checksum=metrics["checksum"].mask(metrics["metric"] == "mse", "other"))
     with pytest.raises(DataError, match="two checksums for one cell: 0, floor, colorize, colorize"):
-        forgetting_matrix(odd, sequence, verification)
+        matrix_of_tables(odd, sequence, verification)

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from palimpsest.report.sweep import Sweep, losses, sweep_sections, sweep_table, transfers_of
+from palimpsest.report.sweep import Sweep, losses_table, sweep_sections, sweep_table, transfers_of
 
 SEQUENCE = [("first", "segmentation"), ("second", "segmentation")]
 
@@ -146,7 +146,9 @@ def test_losses_are_listed_with_those_of_the_study() -> None:
             ("l1", "sequence", "['first', 'second']"),
         ],
     )
-    rows = {row["loss"]: (row["study"], row["cells"]) for row in losses([blocks, PENALTY], ["first", "second"])}
+    rows = {
+        row["loss"]: (row["study"], row["cells"]) for row in losses_table([blocks, PENALTY], ["first", "second"])
+    }
     assert rows["L1"] == ("7.11", ["80.00", "7.50"])
     assert rows["cross-entropy"] == ("52.55", ["80.00", "50.00"])
     assert rows["adversarial, 9 blocks"] == ("9.54", ["–", "–"])

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from palimpsest.errors import DataError
-from palimpsest.report.tradeoff import COLUMN_FORMATS, number, pareto_front, summary_table
+from palimpsest.report.tradeoff import COLUMN_FORMATS, format_number, pareto_front, summary_table
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,13 @@ def test_no_method_dominates_the_front(places, front):
 
 
 def test_written_form_of_numbers():
-    assert [number(value, 1, signed=True) for value in (-12.34, 3.0, 0.0, -0.01)] == ["−12.3", "+3.0", "0.0", "0.0"]
-    assert (number(math.nan, 1), number(1234.5, 0)) == ("", "1,234")
+    assert [format_number(value, 1, signed=True) for value in (-12.34, 3.0, 0.0, -0.01)] == [
+        "−12.3",
+        "+3.0",
+        "0.0",
+        "0.0",
+    ]
+    assert (format_number(math.nan, 1), format_number(1234.5, 0)) == ("", "1,234")
 
 
 def table(**rows):

@@ -196,7 +196,9 @@ def test_a_painting_that_is_too_large_is_refused_without_naming_a_setting(tmp_pa
 
 
 def test_a_missing_painting_is_named(tmp_path: Path):
-    with pytest.raises(DataError, match=r"lost\.jpg: no such file; see tasks\.style-gogh\.picture"):
+    with pytest.raises(
+        DataError, match=r"lost\.jpg: no such file; add it or correct the path; see tasks\.style-gogh\.picture"
+    ):
         StyleTask("style-gogh", settings(tmp_path / "lost.jpg")).perceptual_loss(torch.device("cpu"))
 
 

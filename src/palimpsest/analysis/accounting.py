@@ -15,11 +15,12 @@ UNCOUNTED = ("batchnorm", "head", "metadata")
 def bytes_needed(
     sizes: pd.DataFrame, to: Literal["run", "learn"], method: str, weights_only: bool = False
 ) -> float:
-    """Return the bytes that a method needs for all its tasks, mean over seeds; NaN without rows of the method.
+    """Return the bytes that a method needs for all its tasks, mean over seeds; NaN if the table has no row of it.
 
-    weights_only: exclude `UNCOUNTED`, as the study does.
+    sizes: the table of `sizes.csv`. to: ``run`` counts the files for inference, ``learn`` those that only further
+    training needs. weights_only: leave out the components `UNCOUNTED`, as the study does.
     """
-    rows = rows_of(sizes, method)
+    rows = sizes_of_method(sizes, method)
     if rows.empty:
         return math.nan
     selected = rows[rows["needed_to"] == to]
@@ -28,7 +29,11 @@ def bytes_needed(
     return float(selected["bytes"].sum()) / rows["seed"].nunique()
 
 
-def rows_of(sizes: pd.DataFrame, method: str) -> pd.DataFrame:
-    """Return the rows of one method in `sizes.csv`."""
+def sizes_of_method(sizes: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Return the rows of one method in the table of `sizes.csv`.
+
+    Raises:
+        DataError: the table lacks a column.
+    """
     require_columns(sizes, columns_of("sizes"), "sizes.csv")
     return sizes[sizes["method"] == method]

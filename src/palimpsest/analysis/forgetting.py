@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from palimpsest.analysis.measurement import Measurement, headline, measure
+from palimpsest.analysis.measurement import Measurement, measure, metrics_line
 from palimpsest.data.arrays import Prepared
 from palimpsest.devices import device_for
 from palimpsest.inference import Predictor
@@ -25,21 +25,24 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cell:
-    """Cell of the matrix: a task measured after training on `after`."""
+    """Cell of the forgetting matrix: a task, measured after the training on the task `after`."""
 
     task: str
     after: str
     measurement: Measurement
 
 
-def forgetting_matrix(
+def measure_matrix(
     stored: StoredTasks,
     tasks: Sequence[Task],
     prepared: dict[str, Prepared],
     device: torch.device,
     samples: int,
 ) -> Iterator[Cell]:
-    """Measure every task after itself and after every later task, in the order of learning.
+    """Measure each task after its own training and after each later training; yield the cells in this order.
+
+    tasks: in the order of learning. prepared: arrays by task. samples: number of predictions per cell to keep as
+    pictures. Each cell is logged.
 
     Raises:
         StorageError: a file is missing, damaged or from another network.
@@ -52,12 +55,12 @@ def forgetting_matrix(
         for task in learned:
             predictor = Predictor(switcher.switch(task.name), task)
             measured = measure(predictor.predict, task, prepared[task.name], device, samples)
-            log.info("%s after %s: %s", task.name, after.name, headline(measured.metrics))
+            log.info("%s after %s: %s", task.name, after.name, metrics_line(measured.metrics))
             yield Cell(task.name, after.name, measured)
 
 
 def metric_rows(cells: Sequence[Cell]) -> list[dict[str, object]]:
-    """Return the rows of `metrics.csv`, without seed and method."""
+    """Return the rows of `metrics.csv`, one per cell and metric, without the columns seed and method."""
     return [
         {
             "task": cell.task,
@@ -73,6 +76,6 @@ def metric_rows(cells: Sequence[Cell]) -> list[dict[str, object]]:
 
 
 def choose_device(job: EvaluationJob) -> torch.device:
-    """Return the device that the job's settings select, and set the number of CPU threads."""
+    """Return the device that the settings of a job select; set the number of CPU threads of this process."""
     torch.set_num_threads(job.threads)
     return device_for(job.accelerator)

@@ -11,11 +11,14 @@ from palimpsest.networks.trunk import trunk_layers
 from palimpsest.storage.stored_tasks import StoredTasks
 
 MaskBits = dict[str, NDArray[np.bool_]]
-"""Flat bits by layer, 1 for a weight that the task uses, also for ternary masks."""
+"""Bits of a mask by layer, flat; 1 for a weight that the task uses, also in ternary masks."""
 
 
 def masks_of(stored: StoredTasks) -> dict[str, MaskBits]:
-    """Return the masks of all tasks with one, and a mask of ones for the base task; empty without masks."""
+    """Return the mask of each task that has one, after a mask of ones for the first task; empty without masks.
+
+    The first task trained the base network and uses all its weights.
+    """
     masks: dict[str, MaskBits] = {}
     for task in stored.sequence[1:]:
         file = stored.open(task)
@@ -33,10 +36,11 @@ def masks_of(stored: StoredTasks) -> dict[str, MaskBits]:
     return {stored.sequence[0]: ones, **masks}
 
 
-def zeros(masks: dict[str, MaskBits]) -> list[dict[str, object]]:
-    """Return the share of zeros of each learned mask: task, layer, weights, zeros.
+def zero_rows(masks: dict[str, MaskBits]) -> list[dict[str, object]]:
+    """Return the rows of `zeros.csv`, the share of zeros of each learned mask: task, layer, weights, zeros.
 
-    There is one row per layer, in the order of the network, and one for the layer ``all``. The base has no rows.
+    ``weights`` is the number of bits. There is one row per layer, in the order of the network, and one for the
+    layer ``all``. The mask of ones of the first task is left out.
     """
     rows: list[dict[str, object]] = []
     for task, mask in list(masks.items())[1:]:
@@ -45,11 +49,11 @@ def zeros(masks: dict[str, MaskBits]) -> list[dict[str, object]]:
     return rows
 
 
-def similarity(masks: dict[str, MaskBits]) -> list[dict[str, object]]:
-    """Return one row per pair of tasks: task, other, similarity, independent.
+def similarity_rows(masks: dict[str, MaskBits]) -> list[dict[str, object]]:
+    """Return the rows of `similarity.csv`, one per pair of tasks: task, other, similarity, independent.
 
-    ``similarity`` is the share of positions at which both masks have the same bit. ``independent`` is its expected
-    value p·q + (1 − p)(1 − q) for independent masks with shares of ones p and q.
+    ``other`` is the earlier task. ``similarity`` is the share of positions at which both masks have the same bit.
+    ``independent`` is its expected value p·q + (1 − p)(1 − q) for independent masks with shares of ones p and q.
     """
     rows: list[dict[str, object]] = []
     for earlier, task in combinations(masks, 2):
@@ -67,5 +71,5 @@ def similarity(masks: dict[str, MaskBits]) -> list[dict[str, object]]:
 
 
 def flat(mask: MaskBits) -> NDArray[np.bool_]:
-    """Return all bits of a mask in the order of the network."""
+    """Return all bits of a mask in one array, in the order of the layers of the network."""
     return np.concatenate(list(mask.values()))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
+from palimpsest.errors import DataError, LabelError
 from palimpsest.tasks.base import Batch, Pixels, Task
 
 BATCH_SIZE = 16
@@ -20,23 +21,29 @@ BATCH_SIZE = 16
 
 @dataclass(frozen=True)
 class Measurement:
-    """Metrics, checksum and samples of one task on its validation split."""
+    """Metrics and predictions of one task on its validation split, at one moment of the training."""
 
     metrics: dict[str, float]
+    """Values by the names in `metrics.csv`."""
     images: int
+    """Number of pictures in the split."""
     checksum: str
-    """SHA-256 of the raw predictions, float32, in the order of the index."""
+    """SHA-256 of the raw predictions, float32, in the order of `index.csv`."""
     samples: list[Pixels]
-    """First predictions as pictures."""
+    """First predictions as pictures, uint8 (H, W, 3)."""
 
 
 @torch.inference_mode()
 def measure(
     predict: Callable[[Batch], Tensor], task: Task, prepared: Prepared, device: torch.device, samples: int
 ) -> Measurement:
-    """Measure a task on its validation split.
+    """Measure the predictions for the whole validation split of a task; this moves `task` to `device`.
 
-    predict: function from a batch to its predictions. samples: number of predictions to keep as pictures.
+    predict: function from a batch on `device` to its predictions. samples: number of predictions to keep as
+    pictures.
+
+    Raises:
+        DataError: a label is no class of the task; the message names the task.
     """
     task.to(device)
     meter = task.meter()
@@ -47,13 +54,18 @@ def measure(
         batch = {key: value.to(device) for key, value in loaded.items()}
         prediction = predict(batch)
         digest.update(np.ascontiguousarray(prediction.cpu().numpy()).tobytes())
-        meter.update(prediction, batch)
+        try:
+            meter.update(prediction, batch)
+        except LabelError as error:
+            raise DataError(
+                f"task {task.name}: {error}; delete its folder of prepared arrays and run snakemake again"
+            ) from error
         images += len(batch["picture"])
         if len(painted) < samples:
             painted.extend(task.paint(prediction))
     return Measurement(meter.compute(), images, digest.hexdigest(), painted[:samples])
 
 
-def headline(metrics: dict[str, float]) -> str:
-    """Return the metrics on one line, without those of single classes."""
+def metrics_line(metrics: dict[str, float]) -> str:
+    """Return the metrics as one line for the log, without those of single classes."""
     return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if "/" not in name)

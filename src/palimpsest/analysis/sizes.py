@@ -1,4 +1,4 @@
-"""Bytes of the stored files."""
+"""Bytes of the stored tasks: rows of `sizes.csv` and `growth.csv`, without the columns seed and method."""
 
 from dataclasses import replace
 
@@ -10,10 +10,11 @@ from palimpsest.storage.task_file import TaskFile
 
 
 def size_rows(stored: StoredTasks) -> list[dict[str, object]]:
-    """Return one row per component of each task's file: task, component, bytes, needed_to.
+    """Return one row per component of the file of each stored task: task, component, bytes, needed_to.
 
-    A component that all tasks share counts once, for the last task. The bytes of a file beyond its tensors count as
-    ``metadata``. A base network that is not a task of the method counts under the name of its training.
+    ``needed_to`` is ``run`` (needed for inference) or ``learn`` (only for further training). A component that all
+    tasks share counts once, for the last task. The bytes of a file beyond its tensors count as ``metadata``. A base
+    network that no task of the method owns counts under the name of its training, such as `autoencoder`.
     """
     rows: list[dict[str, object]] = []
     for path in stored.task_files.files():
@@ -30,7 +31,7 @@ def size_rows(stored: StoredTasks) -> list[dict[str, object]]:
 def growth_rows(stored: StoredTasks) -> list[dict[str, object]]:
     """Return the bytes needed for each task together with all earlier tasks: task, needed_to, bytes.
 
-    The difference to the previous row is the size that a task adds, also if all tasks share a network.
+    A task adds the difference to the bytes of the previous task, also if all tasks share a network.
     """
     rows: list[dict[str, object]] = []
     for number, task in enumerate(stored.sequence, 1):
@@ -42,12 +43,12 @@ def growth_rows(stored: StoredTasks) -> list[dict[str, object]]:
 
 
 def file_rows(name: str, file: TaskFile, superseded: set[str]) -> list[dict[str, object]]:
-    """Return the rows of one file, without the components that a later task has overwritten."""
+    """Return the rows of a file under the name of a task, without the components that `superseded` names."""
     sizes = {c.name: sum(tensor.nbytes for tensor in c.tensors.values()) for c in file.components}
-    rows = [row(name, c.name, sizes[c.name], c.needed_to) for c in file.components if c.name not in superseded]
-    return [*rows, row(name, "metadata", file.path.stat().st_size - sum(sizes.values()), "run")]
+    rows = [size_row(name, c.name, sizes[c.name], c.needed_to) for c in file.components if c.name not in superseded]
+    return [*rows, size_row(name, "metadata", file.path.stat().st_size - sum(sizes.values()), "run")]
 
 
-def row(task: str, component: str, size: int, needed_to: str) -> dict[str, object]:
-    """Return one row of `sizes.csv`, without seed and method."""
+def size_row(task: str, component: str, size: int, needed_to: str) -> dict[str, object]:
+    """Return one row of `sizes.csv`, without the columns seed and method."""
     return {"task": task, "component": component, "bytes": size, "needed_to": needed_to}

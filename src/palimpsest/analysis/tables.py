@@ -22,21 +22,25 @@ COLUMNS = {
     "zeros": ["task", "layer", "weights", "zeros"],
     "similarity": ["task", "other", "similarity", "independent"],
 }
-"""Columns of each table after seed and method, also of a table without rows."""
+"""Columns of each table after seed and method; a table without rows has them too."""
+
+
+TABLE_ADVICE = "delete this file in results/<preset> and in all folders below, and run snakemake again"
+"""Advice of messages about faulty tables, which the preset collects from files of the same name per method."""
 
 
 def worst(outcomes: Collection[str]) -> Outcome | None:
-    """Return the worst of the outcomes; None if there is none."""
+    """Return the worst of several outcomes of comparing predictions (`OUTCOMES`); None if `outcomes` is empty."""
     return next((outcome for outcome in OUTCOMES if outcome in outcomes), None)
 
 
 def columns_of(name: str) -> list[str]:
-    """Return all columns of a preset's table."""
+    """Return all columns of the table of a preset, a key of `COLUMNS`: seed, method and the columns there."""
     return ["seed", "method", *COLUMNS[name]]
 
 
 def require_columns(table: pd.DataFrame, columns: Sequence[str], file: str) -> None:
-    """Check that a table of results has its columns.
+    """Check that a table of results has the required columns; `file` is its name in messages.
 
     Raises:
         DataError: a column is missing.
@@ -44,4 +48,4 @@ def require_columns(table: pd.DataFrame, columns: Sequence[str], file: str) -> N
     for column in columns:
         if column not in table.columns:
             present = ", ".join(map(str, table.columns))
-            raise DataError(f"{file}: column {column!r} is missing; found {present}; make the file again")
+            raise DataError(f"{file}: column {column!r} is missing, found {present}; {TABLE_ADVICE}")

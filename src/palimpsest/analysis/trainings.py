@@ -5,7 +5,10 @@ from palimpsest.training.cost import load_cost
 
 
 def diagnostic_rows(stored: StoredTasks) -> list[dict[str, object]]:
-    """Return one row per task and diagnostic of its training: task, name, value."""
+    """Return the rows of `diagnostics.csv`, one per task and diagnostic of its training: task, name, value.
+
+    Diagnostics are figures that a method records, such as the share of free weights.
+    """
     return [
         {"task": task, "name": name, "value": value}
         for task in stored.sequence
@@ -14,11 +17,11 @@ def diagnostic_rows(stored: StoredTasks) -> list[dict[str, object]]:
 
 
 def cost_rows(stored: StoredTasks) -> list[dict[str, object]]:
-    """Return one row per task whose training has a record: task, seconds, peak_memory (MiB).
+    """Return the rows of `costs.csv`, one per task whose training has a record: task, seconds, peak_memory (MiB).
 
     A record whose checksum differs from the stored task, as after a checkout of an older state, belongs to another
     training and is ignored. A joint training counts in full for each of its tasks, because adding a task repeats
-    it.
+    the training of all.
     """
     rows: list[dict[str, object]] = []
     for task in stored.sequence:

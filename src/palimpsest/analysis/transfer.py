@@ -45,11 +45,11 @@ FIGURES = (
 """Columns of `forgetting.csv` after `method`; with several seeds `<figure>_std` follows each."""
 
 Values = Mapping[tuple[int | str, ...], float]
-"""Numbers by key: seed, method, task, and further columns of a table."""
+"""Numbers of one column of a table, by the values of its key columns: seed, method, task, and further ones."""
 
 
 class Scored(NamedTuple):
-    """Task with the metric that represents it."""
+    """Task with its key metric, by which its quality is compared."""
 
     task: str
     metric: Metric
@@ -64,13 +64,13 @@ def forgetting_table(
     sequence: Sequence[tuple[str, str]],
     methods: Iterable[str],
 ) -> pd.DataFrame:
-    """Return one row per measured method: mean and sample standard deviation over the seeds of each of `FIGURES`.
+    """Return the table of `forgetting.csv`: per measured method, mean and standard deviation of each of `FIGURES`.
 
-    metrics: the rows of `metrics.csv`. growth, costs: those of `analysis/growth.csv` and `analysis/costs.csv`,
-    possibly empty. sequence: (task, kind) in the order of learning. Bytes and seconds are means over the tasks from
-    the second on, memory (MiB) is their maximum. `learn_bytes` is the whole training state after the last task,
-    without the inference state. A figure of a seed is NaN if one of its parts was not measured, and the mean
-    excludes it. For figures of quality see `quality_figures`.
+    metrics, growth, costs: the tables of these names; growth and costs may have no rows. sequence: (task, kind) in
+    the order of learning. Bytes and seconds are means over the tasks from the second on, memory (MiB) is their
+    maximum. `learn_bytes` is the whole training state after the last task, without the inference state. A figure of
+    a seed is NaN if one of its parts was not measured; the mean over seeds leaves it out. For figures of quality
+    see `quality_figures`.
 
     Raises:
         DataError: a table lacks a column.
@@ -88,7 +88,7 @@ def forgetting_table(
         figures = [
             {
                 **quality_of_seed,
-                "bytes_per_added_task": added(needed, tasks, seed, method),
+                "bytes_per_added_task": bytes_per_added_task(needed, tasks, seed, method),
                 "learn_bytes": needed.get((seed, method, tasks[-1], "learn"), math.nan),
                 "seconds": mean([seconds.get((seed, method, task), math.nan) for task in tasks[1:]]),
                 "peak_memory": largest([memory.get((seed, method, task), math.nan) for task in tasks[1:]]),
@@ -104,10 +104,10 @@ def forgetting_table(
 def quality_figures(
     metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
 ) -> dict[str, dict[int, dict[str, float]]]:
-    """Return the three figures of quality of every measured method and seed, as defined in the module's docstring.
+    """Return the three figures of quality by method and seed, as the docstring of this module defines them.
 
-    A figure is NaN if a task was not measured, or if it is relative and `scratch` was not measured. Tasks without a
-    metric with direction are excluded.
+    metrics: the table of `metrics.csv`. A figure is NaN if a task was not measured, or if it needs `scratch` and
+    that was not measured. Tasks without a metric with direction are left out; so is the floor.
 
     Raises:
         DataError: the table lacks a column.
@@ -124,7 +124,7 @@ def quality_figures(
 
 
 def scored_tasks(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]) -> list[Scored]:
-    """Return the tasks with their key metrics, without tasks that have no metric with direction."""
+    """Return the tasks of the sequence with their key metrics, without tasks that have no metric with direction."""
     scored = []
     for task, kind in sequence:
         names = list(dict.fromkeys(metrics.loc[metrics["task"] == task, "metric"]))
@@ -137,7 +137,7 @@ def scored_tasks(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]) -> 
 def qualities(
     values: Values, scored: Sequence[Scored], tasks: Sequence[str], seed: int, method: str
 ) -> dict[str, float]:
-    """Return the figures of quality of one method and seed."""
+    """Return relative quality, backward and forward transfer of a method and seed; NaN where a value is missing."""
     relative, backward, forward = [], [], []
     for task, metric, name in scored:
         reference = values.get((seed, REFERENCE, task, task, name), math.nan)
@@ -156,9 +156,9 @@ def qualities(
 
 
 def times_as_good(metric: Metric, value: float, reference: float) -> float:
-    """Return value ÷ reference of a metric that should be high, reference ÷ value of all others.
+    """Return how many times as good as ``reference`` a value is: value ÷ reference, inverted if low is better.
 
-    Equal values give 1, also two zeros. NaN in one of them and a division by zero give NaN.
+    Equal values give 1, also two zeros. NaN and a division by zero give NaN.
     """
     numerator, denominator = (value, reference) if metric.better == "higher" else (reference, value)
     if numerator == denominator:
@@ -166,17 +166,18 @@ def times_as_good(metric: Metric, value: float, reference: float) -> float:
     return numerator / denominator if denominator else math.nan
 
 
-def added(needed: Values, tasks: Sequence[str], seed: int, method: str) -> float:
-    """Return the inference bytes per added task: the growth from the first to the last task; NaN for one task.
+def bytes_per_added_task(needed: Values, tasks: Sequence[str], seed: int, method: str) -> float:
+    """Return the bytes for inference that an added task needs, mean over the tasks from the second on.
 
-    Files that all tasks share and later tasks overwrite thus do not count.
+    needed: bytes by (seed, method, task, needed_to), for each task together with all earlier ones. Files that all
+    tasks share thus do not count. The result is NaN for a single task, or if a value is missing.
     """
     first, last = (needed.get((seed, method, task, "run"), math.nan) for task in (tasks[0], tasks[-1]))
     return (last - first) / (len(tasks) - 1) if len(tasks) > 1 else math.nan
 
 
 def by_key(table: pd.DataFrame, key: Sequence[str], column: str) -> Values:
-    """Return the finite values of one column of a table by key."""
+    """Return the finite values of one column of a table, by the values of the columns `key`."""
     rows = table[[*key, column]].itertuples(index=False, name=None)
     return {tuple(key_of_row): float(value) for *key_of_row, value in rows if math.isfinite(value)}
 

@@ -16,23 +16,23 @@ from palimpsest.storage.stored_tasks import StoredTasks
 
 @dataclass(frozen=True)
 class Verdict:
-    """Outcome of one comparison."""
+    """Result of comparing current predictions of a task with those recorded at the end of its training."""
 
     outcome: Outcome
     reason: str = ""
-    """Differences in words; empty for a verified task."""
+    """Differences in words; empty for the outcome ``verified``."""
 
 
 def compare(
     record: PredictionRecord, checksum: str, *, file_sha256: str, data_sha256: str, conditions: Mapping[str, str]
 ) -> Verdict:
-    """Compare a current measurement with the record of the training.
+    """Return the result of comparing current predictions with the record of the training.
 
     Args:
         record: prediction record, written at the end of the training.
         checksum: SHA-256 of the current predictions.
-        file_sha256: SHA-256 of the tensors in the task's current file. If it differs from the recorded one, the
-            outcome is "changed" on any machine.
+        file_sha256: SHA-256 of the tensors in the task's current file. If both this and the predictions differ from
+            the record, the outcome is "changed" on any machine.
         data_sha256: SHA-256 of the current prepared arrays.
         conditions: current machine and libraries.
     """
@@ -57,7 +57,9 @@ def compare(
 def verification_rows(
     stored: StoredTasks, cells: Sequence[Cell], data_sha256: Mapping[str, str], conditions: Mapping[str, str]
 ) -> Iterator[dict[str, object]]:
-    """Yield one row per cell of the forgetting matrix: task, after, outcome, reason.
+    """Yield the rows of `verification.csv`, one per cell of the forgetting matrix: task, after, outcome, reason.
+
+    data_sha256: SHA-256 of the current prepared arrays, by task. conditions: current machine and libraries.
 
     Raises:
         StorageError: a record is missing, damaged, or from another task.

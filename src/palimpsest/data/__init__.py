@@ -1,1 +1,1 @@
-"""Data sets: download, readers of all formats, and preparation as memory-mapped arrays."""
+"""Data sets: download, readers of all formats, and preparation of memory-mapped arrays for each task."""

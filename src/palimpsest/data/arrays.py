@@ -1,7 +1,7 @@
 """Prepared arrays: one folder per task, written once and then memory-mapped.
 
     picture.npy   uint8 (N, S, S, 3) RGB
-    target.npy    in a form of `palimpsest.data.targets`, for tasks with targets
+    target.npy    targets of a type of `palimpsest.data.targets`; missing for tasks without targets
     index.csv     row,source,split: the source file of each row, relative to the folder of the data set
     info.json     sizes, classes, counts of pictures and fractions of the classes per split, excluded pictures and
                   annotations with the reasons, and SHA-256 of the arrays
@@ -30,7 +30,7 @@ from palimpsest.errors import DataError
 from palimpsest.storage.atomic import replacing_folder, writing
 
 Array = NDArray[Any]
-"""Pictures or targets, of the dtype of their form."""
+"""Pictures (uint8), or targets with the dtype of their `Target`."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,20 @@ class Prepared:
     """(N, S, S, 3) RGB."""
 
     target: Array | None
-    """Targets in the form `form`; None for tasks without targets."""
+    """Targets of the type `target_type`, one per picture; None for tasks without targets."""
 
     sources: tuple[str, ...]
+    """Source file of each picture, relative to the folder of the data set."""
     splits: tuple[str, ...]
+    """Split of each picture, ``train`` or ``val``."""
     info: Mapping[str, Any]
+    """Content of `info.json`."""
     sha256: str = ""
-    """SHA-256 of `info.json`, which contains those of the arrays; empty without a file."""
+    """SHA-256 of `info.json`, a file that contains the SHA-256 of both arrays; empty for arrays without files."""
 
     @property
     def target_type(self) -> Target | None:
-        """Type of the targets, by their dtype and channels; None without targets."""
+        """Type of the targets, derived from their dtype and channels; None for tasks without targets."""
         if self.target is None:
             return None
         dtype, channels = self.target.dtype.name, self.target.shape[3] if self.target.ndim == 4 else None
@@ -59,7 +62,7 @@ class Prepared:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Map the arrays that `write_prepared` wrote.
+        """Return the memory-mapped arrays of a folder that `write_prepared` wrote.
 
         Raises:
             DataError: a file is missing or damaged, or the files do not belong together.
@@ -76,11 +79,9 @@ class Prepared:
             content = info_path.read_bytes()
             info: dict[str, Any] = json.loads(content)
         except FileNotFoundError as error:
-            raise DataError(f"{error.filename}: no such file; prepare the task again") from None
+            raise DataError(f"{error.filename}: no such file; {_advice(folder)}") from None
         except (OSError, ValueError, KeyError, csv.Error) as error:
-            raise DataError(
-                f"{folder}: index.csv or info.json is damaged ({error}); prepare the task again"
-            ) from error
+            raise DataError(f"{folder}: index.csv or info.json is damaged ({error}); {_advice(folder)}") from error
         if target is not None and info.get("target") is not None:
             _check_target(folder / "target.npy", target, TARGETS.get(info["target"]))
         lengths = {"index.csv": len(rows), "picture.npy": len(picture)}
@@ -88,11 +89,14 @@ class Prepared:
             lengths["target.npy"] = len(target)
         if len({*lengths.values()}) > 1 or (info.get("target") is None) != (target is None):
             counts = ", ".join(f"{name} {length}" for name, length in lengths.items())
-            raise DataError(f"{folder}: files do not belong together ({counts} rows); prepare the task again")
+            raise DataError(f"{folder}: files do not belong together ({counts} rows); {_advice(folder)}")
         return cls(picture, target, sources, splits, info, hashlib.sha256(content).hexdigest())
 
     def counts(self) -> dict[str, float]:
-        """Return counts of used and excluded pictures, annotations and classes, by split."""
+        """Return the numbers in `info` as metrics for MLflow, such as ``pictures/train/broken``: 3.
+
+        They count pictures and annotations, and give the fractions of classes and the range of numeric targets.
+        """
         counts: dict[str, float] = {}
         for split, pictures in self.info["splits"].items():
             counts |= {f"pictures/{split}/{name}": number for name, number in pictures.items() if name != "from"}
@@ -107,25 +111,29 @@ class Prepared:
         return counts
 
     def rows(self, split: str) -> NDArray[np.int64]:
-        """Return the rows of ``train`` or ``val``, ascending.
+        """Return the indices of the pictures of a split, ``train`` or ``val``, ascending: (N,).
 
         Raises:
             DataError: the split has no picture.
         """
         rows = np.flatnonzero(np.array(self.splits) == split)
         if not rows.size:
-            raise DataError(f"{split}: no picture in this split; use one of {sorted({*self.splits})}")
+            others = ", ".join(sorted({*self.splits}))
+            raise DataError(
+                f"split {split!r} of the prepared arrays has no picture; use {others or 'another task'}"
+            )
         return rows
 
 
 class RowFile:
-    """Writer of a ``.npy`` file, row by row; closing the file writes its length into the header.
+    """Writer of a ``.npy`` file that grows by one row per `append`; use it in a `with` statement.
 
-    The file is not memory-mapped: on a full disk a write raises an error, whereas a mapped page kills the process.
+    The end of the `with` block writes the number of rows into the header. The file is not memory-mapped: on a full
+    disk a write raises an error, whereas a mapped page kills the process.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...], dtype: str = "uint8") -> None:
-        """Open ``path`` for rows of ``shape``."""
+        """Create or overwrite ``path`` for rows of this shape and dtype."""
         self._dtype = np.dtype(dtype).newbyteorder("<")
         self._path = path
         self._shape = shape
@@ -136,7 +144,12 @@ class RowFile:
             self._write_header()
 
     def append(self, row: Array) -> None:
-        """Add one row."""
+        """Write one row at the end of the file.
+
+        Raises:
+            ValueError: the row has another shape or dtype.
+            StorageError: the row cannot be written, as on a full disk.
+        """
         if row.shape != self._shape or row.dtype != self._dtype:
             raise ValueError(f"a row of {row.dtype} {row.shape} in a file of {self._dtype} {self._shape}")
         content = row.tobytes()
@@ -157,7 +170,7 @@ class RowFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Complete the header and flush the file to the disk."""
+        """Complete the header, flush the file to the disk and close it; after an error only close it."""
         with writing(self._path), self._file:
             if error is None:
                 self._file.seek(0)
@@ -172,16 +185,23 @@ class RowFile:
 
 
 @dataclass
-class Rows:
-    """Writer of the arrays of one task."""
+class PreparedWriter:
+    """Writer of the prepared arrays of one task, made by `write_prepared`."""
 
     picture: RowFile
     target: RowFile | None
+    """None for tasks without targets."""
     info: dict[str, Any] = field(default_factory=dict)
+    """Content of `info.json`, filled by the caller."""
     index: list[tuple[str, str]] = field(default_factory=list)
+    """Source file and split of each picture so far."""
 
     def add(self, split: str, source: str, picture: Pixels, target: Array | None = None) -> None:
-        """Add one photograph, uint8 (S, S, 3), and its target."""
+        """Write one picture, uint8 (S, S, 3), and its target to the files, and add the picture to `index`.
+
+        Raises:
+            ValueError: the target is missing, or the task has no targets.
+        """
         if (target is None) != (self.target is None):
             raise ValueError(f"{source}: target {'missing' if target is None else 'unexpected'}")
         self.picture.append(picture)
@@ -191,10 +211,12 @@ class Rows:
 
 
 @contextmanager
-def write_prepared(folder: Path, size: int, target: Target | None) -> Iterator[Rows]:
-    """Write a folder of prepared arrays, row by row with `Rows.add`; the caller fills `Rows.info`.
+def write_prepared(folder: Path, size: int, target: Target | None) -> Iterator[PreparedWriter]:
+    """Yield the writer of a folder of prepared arrays; the caller adds the pictures and fills ``info``.
 
-    The folder replaces an existing one atomically at the end; see `replacing_folder`.
+    ``size`` is the side of the pictures in pixels, ``target`` the type of the targets, None for a task without
+    targets. After the block the index and `info.json` are written, and the folder replaces an existing one
+    atomically (`replacing_folder`). After an error an existing folder stays as it was.
 
     Raises:
         StorageError: the disk is full or not writable; the message names the file.
@@ -202,16 +224,21 @@ def write_prepared(folder: Path, size: int, target: Target | None) -> Iterator[R
     with replacing_folder(Path(folder)) as partial:
         with RowFile(partial / "picture.npy", (size, size, 3)) as pictures:
             if target is None:
-                rows = Rows(pictures, None)
+                rows = PreparedWriter(pictures, None)
                 yield rows
             else:
                 with RowFile(partial / "target.npy", target.shape(size), target.dtype) as targets:
-                    rows = Rows(pictures, targets)
+                    rows = PreparedWriter(pictures, targets)
                     yield rows
         _write_index(partial / "index.csv", rows.index)
         content = {"picture": rows.picture.sha256, "target": rows.target.sha256 if rows.target else None}
         rows.info |= {"size": size, "target": target.name if target else None, "sha256": content}
         _write_info(partial / "info.json", rows.info)
+
+
+def _advice(folder: Path) -> str:
+    """Return the advice of a message about damaged files in a folder of prepared arrays."""
+    return f"delete the folder {folder} and run snakemake again, which prepares the task"
 
 
 def _write_index(path: Path, index: list[tuple[str, str]]) -> None:
@@ -231,19 +258,23 @@ def _mapped(path: Path) -> Array:
     try:
         array: Array = np.load(path, mmap_mode="r")
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; prepare the task first") from None
+        raise DataError(f"{path}: no such file; {_advice(path.parent)}") from None
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: is damaged ({error}); prepare the task again") from error
+        raise DataError(f"{path}: is damaged ({error}); {_advice(path.parent)}") from error
     return array
 
 
 def _check_target(path: Path, array: Array, target_type: Target | None) -> None:
-    """Raise `DataError` if dtype or axes of an array differ from its form."""
+    """Check that an array has the dtype and the axes of its type, None if `info.json` names an unknown type.
+
+    Raises:
+        DataError: dtype or axes differ, or the type is unknown; the message names the file.
+    """
     if target_type is None:
-        raise DataError(f"{path}: info.json has an unknown form of target; prepare the task again")
+        raise DataError(f"{path}: info.json names an unknown type of targets; {_advice(path.parent)}")
     axes = (target_type.channels,) if target_type.channels else ()
     if array.dtype != target_type.dtype or array.ndim != 3 + len(axes) or array.shape[3:] != axes:
         raise DataError(
             f"{path}: expected {target_type.dtype} {target_type.name}, found {array.dtype} "
-            f"{array.shape}; prepare the task again"
+            f"{array.shape}; {_advice(path.parent)}"
         )

@@ -24,14 +24,17 @@ ORDER, DRAW = 0, 1  # separate streams of random numbers
 
 @dataclass(frozen=True)
 class TrainingBatches(Dataset[dict[str, Tensor]]):
-    """Batches of one training, by step."""
+    """Training batches of one task on one device; item i is the batch of step i."""
 
     prepared: Prepared
     pictures: CropSettings
+    """Range of scales, and side of the crops."""
     batch_size: int
+    """Number of pictures per step, over all devices."""
     steps: int
     seed: int
     rank: int = 0
+    """Number of this device, from 0."""
     world_size: int = 1
     """Number of devices; each device takes every `world_size`-th picture of the batch."""
 
@@ -39,7 +42,10 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
         return self.steps
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        """Return one batch with sides of `pictures.crop`; a picture and its target have the same crop and flip."""
+        """Return the batch of a step: ``picture``, uint8 (N, 3, C, C), and ``target`` if the task has targets.
+
+        C is `pictures.crop`. A picture and its target have the same crop and flip.
+        """
         if not 0 <= step < self.steps:
             raise IndexError(step)
         rows = self._rows(step)
@@ -58,7 +64,10 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
         return batch
 
     def _rows(self, step: int) -> NDArray[np.int64]:
-        """Return the rows of one batch; the training split is repeated, with a new order in each pass."""
+        """Return the indices of the pictures of a step, for all devices: (batch_size,).
+
+        The training split is repeated, with a new order in each pass.
+        """
         rows = self.prepared.rows("train")
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         batch_rows = [
@@ -71,10 +80,11 @@ class TrainingBatches(Dataset[dict[str, Tensor]]):
 
 
 Crop = tuple[np.int64, NDArray[np.int64], np.bool_]
+"""Index of a picture, top left corner (y, x) of its crop, and True for a mirrored crop."""
 
 
 def cropped(array: Array, crops: list[Crop], side: int) -> Tensor:
-    """Return square crops, optionally mirrored: (N, side, side) or (N, channels, side, side)."""
+    """Return one square of `side` pixels per crop: (N, side, side), or (N, channels, side, side) with channels."""
     windows = []
     for row, (top, left), flip in crops:
         window = array[row, top : top + side, left : left + side]
@@ -84,7 +94,10 @@ def cropped(array: Array, crops: list[Crop], side: int) -> Tensor:
 
 
 def resized(batch: Tensor, side: int, nearest: bool) -> Tensor:
-    """Resize a batch of squares; with ``nearest``, by nearest neighbour, so that no new values occur."""
+    """Return a batch of squares (N, …, H, H) as (N, …, side, side), interpolated bilinearly.
+
+    With ``nearest`` each value is copied from its nearest neighbour, so that no new values occur.
+    """
     if nearest:
         flat = batch.reshape(len(batch), -1, *batch.shape[-2:])
         squares: Tensor = transforms.resize(flat, [side, side], InterpolationMode.NEAREST_EXACT)
@@ -94,7 +107,7 @@ def resized(batch: Tensor, side: int, nearest: bool) -> Tensor:
 
 
 def training_loader(batches: TrainingBatches, start: int, workers: int) -> Iterator[dict[str, Tensor]]:
-    """Return an iterator over the batches from step `start` on; with no workers this process loads them."""
+    """Return an iterator over the batches from step `start` on; 0 `workers`: this process loads them."""
     steps = range(start, len(batches))
     loader: DataLoader[dict[str, Tensor]] = DataLoader(
         batches, batch_size=None, sampler=steps, num_workers=workers, pin_memory=torch.cuda.is_available()
@@ -103,7 +116,11 @@ def training_loader(batches: TrainingBatches, start: int, workers: int) -> Itera
 
 
 def evaluation_batches(prepared: Prepared, split: str, batch_size: int) -> Iterator[dict[str, Tensor]]:
-    """Yield every picture of a split once, uncropped and in order."""
+    """Yield the pictures of a split in batches, uncropped, in the order of `index.csv`.
+
+    A batch has ``picture``, uint8 (N, 3, S, S), and ``target`` if the task has targets. The last batch may be
+    smaller than `batch_size`.
+    """
     rows = prepared.rows(split)
     for start in range(0, len(rows), batch_size):
         batch_rows = rows[start : start + batch_size]

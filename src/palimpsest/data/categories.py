@@ -21,16 +21,19 @@ class Category:
     """Category in a JSON file of COCO."""
 
     identity: str
+    """Id, as text."""
     name: str
     group: str
     """Supercategory, or the name itself if there is none."""
 
 
-def merged(categories: Iterable[Category], annotated: Mapping[str, int]) -> tuple[dict[str, str], str | None]:
-    """Return the supercategory by name, and the fault if two categories share an id or a name.
+def merge_categories(
+    categories: Iterable[Category], annotated: Mapping[str, int]
+) -> tuple[dict[str, str], str | None]:
+    """Return the supercategory of each category by name, and the fault of the list; None if it has no fault.
 
-    ``annotated`` counts annotations by id. Of several categories with one name at most one may be annotated. Equal
-    entries are merged.
+    The fault is that two categories share an id, or share a name and both have annotations. The mapping is then
+    empty. Equal entries are merged. ``annotated`` is the number of annotations by id.
     """
     by_id: dict[str, Category] = {}
     by_name: dict[str, Category] = {}
@@ -51,14 +54,17 @@ def merged(categories: Iterable[Category], annotated: Mapping[str, int]) -> tupl
 
 
 def normalized(name: str) -> str:
-    """Return a name in Unicode form NFC, without surrounding spaces."""
+    """Return a name in Unicode form NFC, without spaces at its ends."""
     return unicodedata.normalize("NFC", name).strip()
 
 
 def members_of(
     name: str, categories: Mapping[str, str], annotated: Mapping[str, int] | None
 ) -> tuple[list[str], str | None]:
-    """Return the categories that a name in `classes` means, and a note if the name is ambiguous.
+    """Return the categories that a name in the `classes` of a task means, and a note for the log.
+
+    The list is empty for an unknown name; the note is None unless the name is ambiguous. ``categories`` has the
+    supercategory of each category, ``annotated`` the number of annotations by category, None if it is unknown.
 
     A category takes precedence over a supercategory of the same name. A category without annotations that has the
     name of a supercategory is a placeholder, as Roboflow exports it; the name then means the supercategory.
@@ -78,7 +84,11 @@ def members_of(
 def notes_for(
     classes: Mapping[str, Sequence[str]], categories: Mapping[str, str], annotated: Mapping[str, int]
 ) -> list[str]:
-    """Return a note for each ambiguous name in `classes`, and for each annotated category missing in train."""
+    """Return lines for the log: ambiguous names in the `classes` of a task, and annotated categories without entry.
+
+    ``categories`` has the supercategory of each category that the JSON of train lists, ``annotated`` the number of
+    annotations by category in all splits.
+    """
     listed = [(name, member) for name in classes for member in classes[name]]
     notes = [(name, members_of(member, categories, annotated)[1]) for name, member in listed]
     unlisted = [name for name, count in annotated.items() if count and name not in categories]
@@ -89,7 +99,7 @@ def notes_for(
 
 
 def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Return the sums of counts by name, including names with the count 0."""
+    """Return the sum of the counts of each name; names with the sum 0 are kept."""
     totals: Counter[str] = Counter()
     for split_counts in counts:
         totals.update(split_counts)
@@ -99,13 +109,14 @@ def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 def check_similar_names(
     classes: Mapping[str, Sequence[str]], class_of: Mapping[str, int], by_split: Sequence[Mapping[str, int]]
 ) -> list[str]:
-    """Check for annotated categories outside all classes whose names almost equal a name of a class.
+    """Check for annotated categories that are in no class although their name almost equals a listed name.
 
-    ``by_split`` counts annotations by category, for each split. Two names that are annotated in the same split,
-    such as the letters A and a, are two categories; the returned lines for the log list them.
+    ``classes`` are those of a task, ``class_of`` has the label of each category in a class, and ``by_split`` the
+    number of annotations by category, for each split. Two names that are both annotated in one split, such as the
+    letters A and a, are two categories. The result is a line for the log for each such category.
 
     Raises:
-        SettingsError: the two names are not annotated in the same split.
+        SettingsError: no split has annotations of both names; they probably mean one category.
     """
     names = {category: list(classes)[label - 1] for category, label in class_of.items()}
     for class_name, members in classes.items():
@@ -133,9 +144,9 @@ def check_similar_names(
 
 
 def is_similar(name: str, names: Iterable[str]) -> bool:
-    """Return whether a name almost equals one of ``names``: up to capitals, spaces, _ and -, or few letters.
+    """Return whether a name differs from one of ``names`` only by capitals, spaces, _, - or a few letters.
 
-    Names with different numbers are not similar.
+    Names with different numbers, such as car 1 and car 2, are not similar.
     """
     folded = {_folded(text) for text in names}
     candidates = [text for text in folded if _NUMBER.findall(text) == _NUMBER.findall(_folded(name))]
@@ -143,5 +154,5 @@ def is_similar(name: str, names: Iterable[str]) -> bool:
 
 
 def _folded(name: str) -> str:
-    """Return a name in lower case without spaces, _ and -, except between digits."""
+    """Return a name in lower case without spaces, _ and -; between digits these are kept."""
     return _SEPARATOR.sub("", name.strip().casefold())

@@ -25,15 +25,17 @@ MIN_FAULTY = 1000
 
 @dataclass(frozen=True)
 class Labels:
-    """Label map of one photograph, with counts of its annotations."""
+    """Label map of one photograph before resizing, with counts of the annotations that it was painted from."""
 
     map: Pixels
+    """Label of each pixel, uint8 (H, W); 255 is ignored."""
     read: int = 0
-    """Number of annotations that belong to a class or are ignored; other annotations leave the background."""
+    """Number of annotations with a label other than background; 0 for formats without annotations."""
     crowd: int = 0
+    """Number of crowd regions (`iscrowd` of COCO); `read` includes them."""
     faults: tuple[Fault, ...] = ()
     turned: Turned | None = None
-    """Frame of its annotations, if EXIF turns the picture by 90°."""
+    """Frame in which the annotations were read; None unless EXIF turns the picture by 90°."""
 
 
 def _no_pixels() -> NDArray[np.int64]:
@@ -42,26 +44,30 @@ def _no_pixels() -> NDArray[np.int64]:
 
 @dataclass
 class Census:
-    """Counts of one prepared split."""
+    """Numbers of pixels, annotations and faults in one split while it is prepared."""
 
     location: str
+    """Data set and split, for messages."""
     names: Sequence[str]
     """Classes by label, background first."""
     pixels: NDArray[np.int64] = field(default_factory=_no_pixels)
-    """Pixels by label on the prepared label maps."""
+    """Number of pixels by label on the prepared label maps."""
     read: int = 0
+    """Sum of `Labels.read`."""
     crowd: int = 0
+    """Sum of `Labels.crowd`."""
     kinds: Counter[Kind] = field(default_factory=Counter)
     """Numbers of faults by kind."""
     turned: Counter[str] = field(default_factory=Counter)
-    """Pictures turned by EXIF, by the frame that their annotations are read in."""
+    """Number of pictures turned by EXIF, by the frame of their annotations, ``shown`` or ``stored``."""
     deciding: int = 0
+    """Number of pictures that decide this frame (`Turned.deciding`)."""
     cut_off: Counter[int] = field(default_factory=Counter)
     """Number of pictures in which only scaling and cropping removed the pixels of a label, by label."""
     _first_faults: dict[bool, list[Fault]] = field(default_factory=lambda: {True: [], False: []}, init=False)
 
     def add(self, labels: Pixels, original: Labels) -> None:
-        """Count a prepared label map and the annotations of the original."""
+        """Count the pixels of a prepared label map, and the annotations of its original before resizing."""
         self.pixels += np.bincount(labels.ravel(), minlength=256)
         self.read += original.read
         self.crowd += original.crowd
@@ -80,14 +86,17 @@ class Census:
 
     @property
     def faults(self) -> list[Fault]:
-        """First faults, those of kind ``faulty`` before the harmless kinds."""
+        """First faults, at most `MAX_LISTED`; those of kind ``faulty`` precede the harmless kinds."""
         return [*self._first_faults[True], *self._first_faults[False]][:MAX_LISTED]
 
     def check_annotations(self, max_share: float, available: int | None = None) -> None:
-        """Raise `DataError` if more than this fraction of the annotations is faulty.
+        """Check that at most the fraction ``max_share`` of the annotations is faulty.
 
-        While a split is read, ``available`` is the number of all its annotations. The check then compares with that
-        number, and only from `MIN_FAULTY` faults on.
+        While a split is read, ``available`` is the number of all its annotations. The fraction is then that of this
+        number, and the check passes below `MIN_FAULTY` faulty annotations.
+
+        Raises:
+            DataError: too many annotations are faulty; the message has examples.
         """
         faulty = self.kinds["faulty"]
         read, prefix = (self.read, "") if available is None else (max(self.read, available), "at least ")
@@ -101,9 +110,12 @@ class Census:
             )
 
     def check_classes(self, contents: Callable[[list[str]], str]) -> None:
-        """Raise `DataError` if a class has no pixel.
+        """Check that each class has a pixel.
 
-        ``contents`` returns a description of the files' content, given the names of the missing classes.
+        ``contents`` returns a text about the labels in the files, given the names of the classes without a pixel.
+
+        Raises:
+            DataError: a class has no pixel.
         """
         empty = self._empty()
         if empty:
@@ -117,11 +129,11 @@ class Census:
                 )
             raise DataError(
                 f"{self.location}: no pixel is of the class {', '.join(map(repr, names))}; found instead: "
-                f"{described(self.shares(), self.ignored())}; {contents(names)}; {remedy}"
+                f"{describe_shares(self.shares(), self.ignored())}; {contents(names)}; {remedy}"
             )
 
     def shares(self) -> dict[str, float]:
-        """Return the fraction of the pixels by class."""
+        """Return the fraction of the pixels of each class, by its name."""
         return {name: self._share(label) for label, name in enumerate(self.names)}
 
     def ignored(self) -> float:
@@ -129,7 +141,7 @@ class Census:
         return self._share(IGNORED)
 
     def info(self) -> dict[str, Any]:
-        """Return the counts for `info.json`."""
+        """Return fractions of classes, and counts of annotations and of turned pictures if any, for `info.json`."""
         counts: dict[str, Any] = {"classes": self.shares(), "ignored": self.ignored()}
         if self.read:
             kinds = {kind: self.kinds[kind] for kind in get_args(Kind)}
@@ -140,14 +152,14 @@ class Census:
         return counts
 
     def listed(self, split: str) -> list[dict[str, str]]:
-        """Return the first faults for `info.json`."""
+        """Return `faults` as entries of `info.json`: split, source, annotation and reason."""
         return [
             {"split": split, "source": fault.source, "annotation": fault.annotation, "reason": fault.reason}
             for fault in self.faults
         ]
 
     def lines(self) -> list[str]:
-        """Return lines for the log: the first faults, and the number of further faults."""
+        """Return lines for the log: `faults`, and the number of further faults."""
         unlisted = self.kinds.total() - len(self.faults)
         summary = [f"{unlisted} more annotations are faulty, small or clipped"] if unlisted else []
         return [*map(str, self.faults), *summary]
@@ -160,17 +172,17 @@ class Census:
         return round(float(self.pixels[label] / max(1, self.pixels.sum())), 6)
 
 
-def described(shares: Mapping[str, float], ignored: float) -> str:
-    """Return the fractions of classes in per cent as one line of text."""
+def describe_shares(shares: Mapping[str, float], ignored: float) -> str:
+    """Return the fractions of the classes and of ignored pixels as one line of text, in per cent."""
     return ", ".join(f"{name} {share:.2%}" for name, share in [*shares.items(), ("ignored (255)", ignored)])
 
 
-def table(info: Mapping[str, Any]) -> list[str]:
-    """Return lines for each split of an `info.json`: fractions of the classes, and counts of annotations."""
+def census_lines(info: Mapping[str, Any]) -> list[str]:
+    """Return lines for the log about the labels of each split in an `info.json`; none for a task without labels."""
     lines = []
     for split, counts in info.get("labels", {}).items():
         shares = {name: counts["classes"][name] for name in info["classes"]}  # the file sorts names
-        lines.append(f"{split}: {described(shares, counts['ignored'])}")
+        lines.append(f"{split}: {describe_shares(shares, counts['ignored'])}")
         annotations = counts.get("annotations")
         if annotations:
             order = ("read", *get_args(Kind), "crowd")

@@ -12,25 +12,30 @@ S = TypeVar("S", bound=DatasetSettings)
 
 @dataclass
 class DatasetChecks(Generic[S]):
-    """Facts about a data set that its settings imply; a format overrides what it knows."""
+    """Facts about a data set that follow from its settings, for checks before any work.
+
+    The methods here return None, for unknown; the subclass of a format overrides them where it knows more.
+    """
 
     settings: S
     key: str
     """Full path of the settings, as datasets.coco."""
 
-    def check(self) -> None:
-        """Check the settings against what can be generated or fetched.
+    def check_names(self) -> None:
+        """Check the names in the settings of splits to generate and of archives to download.
 
         Raises:
             SettingsError: a name is unknown or missing; names the key's full path.
         """
 
     def splits(self, labelled: bool) -> Collection[str] | None:
-        """Return the names of the splits, or of the annotated ones alone; None if they depend on the files."""
+        """Return the names of the splits, with ``labelled`` of annotated splits; None if only files show them."""
         return None
 
     def splits_in_folder(self, labelled: bool) -> Collection[str] | None:
-        """Return the splits by the files in the user's folder, which exists; None if they are unknown.
+        """Return the names of the splits in the user's folder, which has to exist; None if its files show none.
+
+        With ``labelled`` only annotated splits are listed.
 
         Raises:
             SettingsError: a file that lists pictures is missing or damaged; names the key's full path.
@@ -38,19 +43,19 @@ class DatasetChecks(Generic[S]):
         return None
 
     def split_name(self, name: str) -> str:
-        """Return the form in which `splits` has the name of a split."""
+        """Return the spelling of a split's name in `splits`; formats that ignore case override this."""
         return name
 
     def categories(self) -> Mapping[str, str] | None:
-        """Return the supercategory of each category; None if they depend on the files."""
+        """Return the supercategory of each category; None if only files show the categories."""
         return None
 
     def drawn(self) -> frozenset[str] | None:
-        """Return the categories that generated pictures show; None if they show all, or are not generated."""
+        """Return the categories that occur in generated pictures; None if all occur, or no picture is generated."""
         return None
 
-    def refuse_unknown(self, setting: str, noun: str, names: Iterable[str], known: Collection[str]) -> None:
-        """Refuse names in a setting of the data set that are not among the known ones.
+    def check_known(self, setting: str, noun: str, names: Iterable[str], known: Collection[str]) -> None:
+        """Check that the names in a setting of the data set are known; ``noun`` is what a name denotes.
 
         Raises:
             SettingsError: a name is unknown; the message has the nearest known one.

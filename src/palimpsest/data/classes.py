@@ -15,19 +15,19 @@ class Classes:
     """Mapping of the categories of a data set to classes."""
 
     names: tuple[str, ...]
-    """By label; the first is the background."""
+    """Names of the classes by label; the first is the background."""
 
     class_of: Mapping[str, int]
-    """Label by category name."""
+    """Label of each category that is in a class."""
 
     other_label: int = 0
-    """Label of pixels of all other categories: 0 background, 255 ignored."""
+    """Label of the categories that are in no class: 0 for background, 255 for ignored."""
 
     notes: tuple[str, ...] = ()
-    """Lines for the log: ambiguous names, and the category that each means."""
+    """Lines for the log about ambiguous names, with their meaning."""
 
     def members(self, names: Sequence[str]) -> list[str]:
-        """Return the categories of these classes."""
+        """Return the categories in the classes of these names."""
         labels = {self.names.index(name) for name in names}
         return [category for category, label in self.class_of.items() if label in labels]
 
@@ -37,10 +37,11 @@ def class_mapping(
     categories: Mapping[str, str],
     annotated: Mapping[str, int] | None = None,
 ) -> tuple[list[str], dict[str, int]]:
-    """Return the class names, background first, and the label of each category that belongs to a class.
+    """Return the class names, background first, and the label of each category that is in a class.
 
-    ``classes`` lists categories by class; the name of a supercategory means all its members (`members_of`). If it
-    is None, each category is a class. ``annotated`` counts annotations by category.
+    ``classes`` lists categories by class; the name of a supercategory means all its members (`members_of`). If
+    ``classes`` is None, each category is a class. ``categories`` has the supercategory of each category,
+    ``annotated`` the number of annotations by category, None if it is unknown.
 
     Raises:
         SettingsError: a category is unknown or in two classes, or there are more than 254 classes.

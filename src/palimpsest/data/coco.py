@@ -36,7 +36,11 @@ class CocoFolder(DatasetReader):
     """
 
     def __init__(self, root: Path) -> None:
-        """Check that ``root`` is a folder. Methods read its files when needed."""
+        """Check that ``root`` is a folder; its files are read when a method needs them.
+
+        Raises:
+            DataError: there is no such folder.
+        """
         self.root = Path(root)
         self._indices: dict[str, Index] = {}
         self._votes: dict[str, Votes] = {}
@@ -54,9 +58,9 @@ class CocoFolder(DatasetReader):
         return dict(self._index_with_categories(self._reference_split()).categories)
 
     def annotated(self, splits: Iterable[str], listed: Iterable[str]) -> list[dict[str, int]]:
-        """Return the number of annotations by category for each of these splits, including 0.
+        """Return the number of annotations by category, including 0, for each different split in ``splits``.
 
-        ``listed`` are the names in the task's classes.
+        ``listed`` are the names of categories in the `classes` of a task.
 
         Raises:
             DataError: two categories of a split have the same name or id, or an annotated category is missing in
@@ -88,7 +92,11 @@ class CocoFolder(DatasetReader):
         return list(self._index(split).records)
 
     def read(self, record: Record, spec: SampleSpec) -> Sample:
-        """Read a picture and its label map at their final size."""
+        """Return a picture and its label map, resized to ``spec.size``; without ``spec.target`` only the picture.
+
+        Raises:
+            DataError: as `read_labels`, or the picture is unreadable.
+        """
         return labelled_sample(record, spec, self.read_labels)
 
     def label_map(
@@ -110,7 +118,7 @@ class CocoFolder(DatasetReader):
     def read_labels(
         self, record: Record, class_of: Mapping[str, int], other_label: int, frame: Frame | None = None
     ) -> Labels:
-        """Return the `label_map` together with the faulty annotations.
+        """Return the label map of `label_map` with counts of the annotations and the faulty annotations.
 
         Coordinates are in the frame of the declared size, stored or shown. If the annotations of pictures turned by
         EXIF exceed that frame and fit the transposed frame, all turned pictures are read in the transposed frame.
@@ -139,7 +147,7 @@ class CocoFolder(DatasetReader):
                     painted.append((region, label))
                 if label:
                     covered = 0 if region is None else int(rle_masks.area(region))
-                    reason = fault_of(shape, covered, (height, width), partial(self._confirmed, split))
+                    reason = fault_of(shape, covered, (height, width), partial(self._check_split, split))
                     faults += [Fault(record.source, annotation.name, reason)] if reason else []
                     read, crowd = read + 1, crowd + annotation.crowd
             except MALFORMED as error:
@@ -155,7 +163,7 @@ class CocoFolder(DatasetReader):
         return sum(map(len, self._index(split).annotations.values()))
 
     def contents(self, records: Sequence[Record], categories: Sequence[str]) -> str:
-        """Describe the annotations of these pictures; ``categories`` are those without a pixel."""
+        """Return a text on the annotations of these pictures, for a message; ``categories`` have no pixel there."""
         counts: Counter[str] = Counter()
         crowd: Counter[str] = Counter()
         for record in records:
@@ -170,8 +178,8 @@ class CocoFolder(DatasetReader):
         note = "; crowd regions are ignored" if crowd.total() else ""
         return f"annotations of these pictures: {', '.join(described)}{note}"
 
-    def _confirmed(self, split: str, check: SplitCheck) -> bool:
-        """Return the result of a check on the outlines of a split, which runs once."""
+    def _check_split(self, split: str, check: SplitCheck) -> bool:
+        """Return the result of a check of all outlines of a split; later calls repeat the result."""
         if (split, check) not in self._checked:
             self._checked[split, check] = check(self._outlines(split))
         return self._checked[split, check]
@@ -187,7 +195,7 @@ class CocoFolder(DatasetReader):
                         yield Outline(extent, size, annotation.box)
 
     def _drawn_size(self, split: str, record: Record, frame: Frame) -> Size:
-        """Return (height, width) of the frame that the annotations of a picture use."""
+        """Return (height, width) of the frame, stored or shown, in which the annotations of a picture are drawn."""
         index = self._index(split)
         declared = index.sizes.get(record.key) or frame.shown
         if declared not in (frame.shown, frame.stored):
@@ -201,7 +209,7 @@ class CocoFolder(DatasetReader):
         return drawn_size(str(record.picture), frame, declared, segmentations, self._votes_of(split))
 
     def _votes_of(self, split: str) -> Votes:
-        """Return the votes of the turned pictures of a split, or of the other split if none decides."""
+        """Return the `Votes` of the turned pictures of a split; if none of them decides, those of train or val."""
         votes = self._count_votes(split)
         if not votes.deciding:
             for alternative in (name for name in ("train", "val") if name != split):
@@ -237,7 +245,10 @@ class CocoFolder(DatasetReader):
     def _index_with_labels(self, split: str) -> Index:
         index = self._index(split)
         if not index.labelled:
-            raise DataError(f"{self._index_file(split)}: missing or without annotations; add the annotations")
+            raise DataError(
+                f"{self._index_file(split)}: missing or without annotations, which a task with classes needs; add "
+                "them, or change the task's splits"
+            )
         return index
 
     def _index_file(self, split: str) -> Path:

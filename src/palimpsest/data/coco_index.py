@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from palimpsest.data.categories import Category, merged, normalized
+from palimpsest.data.categories import Category, merge_categories, normalized
 from palimpsest.data.outlines import Box, Size, box_of
 from palimpsest.data.pictures import Record, list_pictures
 from palimpsest.data.regions import MALFORMED, compact
@@ -22,31 +22,37 @@ class Annotation:
     """Fields of an annotation that painting needs; the other fields, half of the JSON of COCO, are dropped."""
 
     name: str
+    """Name in messages, as ``annotation 17``."""
     category: str | None
+    """Name of the category; None if its id is unknown."""
     segmentation: Any
+    """Segmentation as `compact` returns it."""
     crowd: bool
     box: Box | None = None
-    """Box, if all coordinates are small enough to be percent; see `box_of`."""
+    """Box as evidence of the unit of the coordinates; None if it is none (`box_of`)."""
 
 
 @dataclass
 class Index:
-    """Content of the JSON of one split; mappings by picture use the keys of the records."""
+    """Content of the JSON of one split, or the list of its pictures if it has no JSON."""
 
     records: list[Record]
-    sizes: dict[str, Size | None] = field(default_factory=dict)  # as declared in the JSON
+    sizes: dict[str, Size | None] = field(default_factory=dict)
+    """Size that the JSON declares, None if it declares none, by `Record.key`."""
     annotations: dict[str, list[Annotation]] = field(default_factory=dict)
+    """Annotations of each annotated picture, by `Record.key`."""
     categories: dict[str, str] = field(default_factory=dict)
     """Supercategory by name, in the order of the JSON."""
     annotated: Counter[str] = field(default_factory=Counter)
     """Number of annotations by category name."""
     fault: str | None = None
-    """Fault of the categories (`merged`), or None; pictures can be used in both cases."""
+    """Fault of the list of categories (`merge_categories`), or None; pictures can be used in both cases."""
     labelled: bool = False
+    """True if the JSON has a list of annotations."""
 
 
 def read_index(path: Path, split: str, folder: Path) -> Index:
-    """Read the JSON of a split; without a JSON list its folder of pictures.
+    """Return the content of the JSON file ``path`` of a split; if it is missing, the pictures in ``folder``.
 
     Raises:
         DataError: the JSON is damaged, or both JSON and folder are missing.
@@ -80,7 +86,7 @@ def _message(error: Exception) -> str:
 
 
 def _slim(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return an entry with a compact segmentation, for the JSON parser; painting reports damage later."""
+    """Replace the segmentation in a JSON object by its compact form, and return the object; for `json.loads`."""
     if "segmentation" in entry:
         entry["segmentation"] = compact(entry["segmentation"])
     return entry
@@ -116,7 +122,7 @@ def _index(content: Any, split: str, folder: Path) -> Index:
             fault = f"{len(annotations[identity])} annotations, but no picture has the id {identity}"
             records.append(Record(printable(f"{folder.name}/(id {identity})"), folder / identity, key, fault))
     by_key = {f"{split}/{identity}": entries for identity, entries in annotations.items()}
-    groups, category_fault = merged(categories, annotated)
+    groups, category_fault = merge_categories(categories, annotated)
     by_name = Counter(dict.fromkeys(groups, 0))
     for identity, count in annotated.items():
         if identity in names:
@@ -125,7 +131,7 @@ def _index(content: Any, split: str, folder: Path) -> Index:
 
 
 def _entries(content: Mapping[str, Any], key: str, read: Callable[[Any], T]) -> Iterator[T]:
-    """Yield the entries of a list, converted by ``read``; a missing list is empty.
+    """Yield the entries of the list ``content[key]``, converted by ``read``; none if the list is missing.
 
     Raises:
         ValueError: an entry is malformed; the message names its index.
@@ -146,7 +152,7 @@ def _category(entry: Mapping[str, Any]) -> Category:
 
 
 def _image(entry: Mapping[str, Any]) -> tuple[str, str, tuple[int, int] | None]:
-    """Return id, file name and (height, width); None without a size."""
+    """Return id, file name and (height, width) of an entry of ``images``; None if it has no size."""
     name = entry["file_name"]
     if not isinstance(name, str):
         raise ValueError(f"{name!r} is not a file name")
@@ -155,7 +161,7 @@ def _image(entry: Mapping[str, Any]) -> tuple[str, str, tuple[int, int] | None]:
 
 
 def _annotation(names: Mapping[str, str], entry: Mapping[str, Any]) -> tuple[str, str, Annotation]:
-    """Return the id of the picture, the id of the category, and the annotation."""
+    """Return id of the picture, id of the category, and content of an entry of ``annotations``."""
     category, segmentation = _identity(entry["category_id"]), entry.get("segmentation")
     crowd = str(entry.get("iscrowd", 0)) in ("1", "1.0", "True", "true")
     name = f"annotation {entry.get('id', 'without id')}"

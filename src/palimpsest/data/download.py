@@ -29,10 +29,11 @@ TORCHVISION = "https://download.pytorch.org/models"
 
 @dataclass(frozen=True)
 class Download:
-    """URL of a file, and its checksum as ``md5:`` or ``sha256:`` with all digits or the first few."""
+    """Downloadable file."""
 
     url: str
     checksum: str
+    """``md5:`` or ``sha256:`` with all hexadecimal digits or the first few."""
 
 
 DOWNLOADS = {
@@ -52,15 +53,21 @@ DOWNLOADS = {
 """Downloadable files by name."""
 
 TRIES = 5
+"""Maximum number of attempts per transfer."""
+
+UNPACK_ADVICE = "run the same command again, which unpacks the archives again"
+"""Advice of messages about unpacked files."""
 
 WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP status codes of transient failures."""
 
 
 def fetch(name: str, folder: Path, base_url: str | None = None, pause: float = 1.0) -> Path:
-    """Download a file of `DOWNLOADS` to ``folder`` unless it is there, and return its path.
+    """Download a file of `DOWNLOADS` to ``folder``, unless it exists, and return its path; verify its checksum.
 
-    ``base_url`` is a mirror: the URL without the file's name. After a transient failure the transfer resumes, with
-    `TRIES` attempts in total; the wait is ``pause`` seconds and doubles each time.
+    ``base_url`` is the URL of a mirror without the name of the file; None for the URL in `DOWNLOADS`. After a
+    transient failure the transfer resumes, with `TRIES` attempts in total. The first wait is ``pause`` seconds, and
+    each wait is twice the last.
 
     Raises:
         DataError: the name is unknown, the transfer fails, or the checksum is wrong.
@@ -91,7 +98,9 @@ def fetch(name: str, folder: Path, base_url: str | None = None, pause: float = 1
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip or tar archive into ``folder``, beside existing files; each file appears only when complete.
+    """Unpack a zip or tar archive into ``folder``; files that exist there stay, except those of the same path.
+
+    The archive is unpacked into a hidden folder first, so each file appears only when it is complete.
 
     Raises:
         DataError: the archive is missing, damaged, of another format, or has paths outside the folder.
@@ -111,13 +120,15 @@ def unpack(archive: Path, folder: Path) -> None:
                     packed_tar.extractall(partial, filter="data")
             _move_into(partial, folder)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
-        raise DataError(f"{archive}: cannot be unpacked: {error}; delete it to download it again") from error
+        raise DataError(
+            f"{archive}: cannot be unpacked ({error}); delete it and run the same command again, which downloads it"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def split_val2017(source: Path, folder: Path) -> None:
-    """Split COCO's val2017, 5000 photographs, into a small data set in COCO's layout in ``folder``.
+    """Split COCO's val2017 (5000 photographs) in ``source`` into a small data set in COCO's layout, ``folder``.
 
     The split is the picture id modulo 5: 0 → val2017, 1 → unlabeled2017, 2 to 4 → train2017. Pictures are hard
     links if the file system supports them, otherwise copies.
@@ -145,13 +156,17 @@ def split_val2017(source: Path, folder: Path) -> None:
                     del part["annotations"]
                 write_text(partial / "annotations" / f"{kind}_{split}.json", json.dumps(part))
     except OSError as error:
-        raise DataError(f"{index}: cannot be read ({error.strerror or error}); unpack the archive again") from error
+        raise DataError(f"{index}: cannot be read ({error.strerror or error}); {UNPACK_ADVICE}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{index}: not a COCO annotation file ({error!r}); download it again") from error
+        raise DataError(f"{index}: not a COCO annotation file ({error!r}); {UNPACK_ADVICE}") from error
 
 
 def _transfer(url: str, part: Path, pause: float) -> bool:
-    """Download ``url`` to ``part``, resuming from its size; return True if any attempt resumed."""
+    """Download ``url`` to ``part``; return True if any attempt continued existing content of ``part``.
+
+    Raises:
+        DataError: the transfer fails `TRIES` times, or with a permanent error.
+    """
     resumed = False
     for remaining in reversed(range(TRIES)):
         resumed |= part.exists() and part.stat().st_size > 0
@@ -207,7 +222,8 @@ def _matches(path: Path, checksum: str) -> bool:
     try:
         actual: str = pooch.file_hash(str(path), alg=algorithm)
     except OSError as error:
-        raise DataError(failure_message(path, error, "read")) from error
+        message = failure_message(path, error, "read")
+        raise DataError(f"{message}; delete it and run the same command again") from error
     return actual.startswith(expected)
 
 
@@ -230,7 +246,7 @@ def _link(file: Path, target: Path) -> None:
     try:
         target.hardlink_to(file)
     except FileNotFoundError as error:
-        raise DataError(f"{file}: no such file; unpack val2017.zip again") from error
+        raise DataError(f"{file}: no such file; {UNPACK_ADVICE}") from error
     except OSError:  # another disk, or a file system without links
         with writing(target):
             shutil.copyfile(file, target)

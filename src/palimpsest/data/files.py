@@ -1,4 +1,4 @@
-"""Lists of the files of a data set, in which each real file occurs once even if several links lead to it.
+"""Lists of the files of a data set; each real file occurs once, even if several links lead to it.
 
 A regular file takes precedence over links to it. Of several links, the one behind the fewest links is listed, then
 the one at the smallest depth, then the first by path. A link to a folder above is not followed. Additional links to
@@ -26,7 +26,7 @@ Rank = tuple[int, int, str]
 def files_below(root: Path, unique: bool = True) -> list[Path]:
     """Return the regular files and the dangling links below ``root``, sorted by path.
 
-    With ``unique`` each real file is listed once, otherwise under all its names. Each folder is listed once.
+    With ``unique`` each real file is listed once, otherwise under each of its names. Each real folder is read once.
 
     Hidden files and folders, `JUNK_FOLDERS` and special files (FIFO, socket, device) are skipped. Dangling links
     are included, so that the reader of the data set reports the missing file.
@@ -36,7 +36,7 @@ def files_below(root: Path, unique: bool = True) -> list[Path]:
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
+        raise DataError(f"{root}: no such folder; correct the path")
     files: list[tuple[Rank, str]] = []  # rank and real path
     real_root = os.path.realpath(root)
     visited: set[str] = set()
@@ -66,7 +66,7 @@ def files_below(root: Path, unique: bool = True) -> list[Path]:
 
 
 def entries_of(folder: Path | str) -> list[os.DirEntry[str]]:
-    """Return the entries of a folder, which know their type without another system call.
+    """Return the files and folders in a folder, unsorted; an entry's `is_dir` and `is_symlink` need no system call.
 
     Raises:
         DataError: the folder cannot be read.
@@ -81,7 +81,7 @@ def entries_of(folder: Path | str) -> list[os.DirEntry[str]]:
 
 
 def real_paths(paths: Iterable[Path]) -> list[str]:
-    """Return the real path of each file; each folder is resolved once."""
+    """Return the path of each file with all links resolved, in the same order."""
     folders: dict[str, str] = {}
     resolved = []
     for path in paths:
@@ -95,8 +95,8 @@ def real_paths(paths: Iterable[Path]) -> list[str]:
     return resolved
 
 
-def digest_of(path: Path) -> tuple[int, str] | None:
-    """Return size and SHA-256 of a regular file; None if it cannot be read or is a special file."""
+def size_and_sha256(path: Path) -> tuple[int, str] | None:
+    """Return size in bytes and SHA-256 of a regular file; None if it is no regular file or cannot be read."""
     try:
         if not path.is_file():  # reading a FIFO would block
             return None
@@ -108,7 +108,7 @@ def digest_of(path: Path) -> tuple[int, str] | None:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a folder or a link to one."""
+    """Return whether an entry is a folder or a link to a folder."""
     try:
         return entry.is_dir()
     except OSError:  # a link to itself

@@ -13,25 +13,29 @@ from palimpsest.errors import nearest
 
 @dataclass(frozen=True)
 class Format:
-    """Reader, settings, checks and generator of one format, each as ``module:name``, and its targets."""
+    """Row of `FORMATS`: classes of one format, each as ``module:name``, and its types of targets."""
 
     reader: str
-    """A `palimpsest.data.reader.DatasetReader`; imported when a data set is opened and not before."""
+    """Subclass of `palimpsest.data.reader.DatasetReader`; imported when a data set is opened."""
     targets: tuple[TargetName, ...]
-    """Targets that a data set of this format has beside its pictures; the pictures alone serve every format."""
+    """Types of targets that data sets of this format can have. Tasks without targets can use every format."""
     settings: str = "palimpsest.data.settings:DatasetSettings"
+    """Class of the settings."""
     checks: str = "palimpsest.data.checks:DatasetChecks"
-    """A `palimpsest.data.checks.DatasetChecks`, which the workflow makes before any work and no job imports."""
+    """Class of the checks before any work; only the workflow imports it, no job."""
     generator: str | None = None
-    """A function of folder, number of pictures by split, size and seed, for ``source: generated``."""
+    """Function that writes a data set with ``source: generated``; None if the format has none.
+
+    Its parameters are folder, number of pictures by split, size and seed, as of `generate_coco`.
+    """
 
     def serves(self, target: Target | None) -> bool:
-        """Return whether a data set of this format has targets of a form."""
+        """Return whether a data set of this format can have targets of a type; True for None, no targets."""
         return target is None or target.name in self.targets
 
     @property
     def paths(self) -> list[str]:
-        """All ``module:name`` of the format that jobs import."""
+        """``module:name`` of reader, settings and generator, the parts that jobs import."""
         return [path for path in (self.reader, self.settings, self.generator) if path]
 
 
@@ -66,7 +70,7 @@ FORMATS: dict[str, Format] = {
 
 
 def formats_with(target: Target | None) -> list[str]:
-    """Return the names of the formats that have targets of a form."""
+    """Return the names of the formats that can have targets of a type; all for None, no targets."""
     return [name for name, row in FORMATS.items() if row.serves(target)]
 
 

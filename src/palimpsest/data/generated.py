@@ -25,7 +25,7 @@ from palimpsest.storage.atomic import writing
 COCO_FIRST_ID = {"train2017": 1, "val2017": 1_000_001, "unlabeled2017": 2_000_001}
 """First picture id of each split; ids are unique across splits, as in COCO."""
 VOC_YEAR = {"train": 2011, "val": 2012}
-"""Year in the picture names of each split; VOC has all splits in one folder, and names must be unique."""
+"""Year in the picture names of each split; all splits of VOC share a folder, so names have to differ."""
 
 VOC_BORDER = 5 / 375
 """Width of VOC's unlabelled border as a fraction of the usual shorter side."""
@@ -40,7 +40,7 @@ def generate_coco(root: Path, images: Mapping[str, int], size: int, seed: int) -
     Raises:
         DataError: a split is not one of COCO's.
     """
-    refuse_unknown(images, COCO_FIRST_ID)
+    check_splits(images, COCO_FIRST_ID)
     annotation_folder = root / "annotations"
     annotation_folder.mkdir(parents=True, exist_ok=True)
     for split, count in images.items():
@@ -67,7 +67,7 @@ def generate_coco(root: Path, images: Mapping[str, int], size: int, seed: int) -
         if labelled:
             described["annotations"] = annotations
         file = annotation_folder / f"{'instances' if labelled else 'image_info'}_{split}.json"
-        write(file, json.dumps(described).encode())
+        write_file(file, json.dumps(described).encode())
 
 
 def generate_voc(root: Path, images: Mapping[str, int], size: int, seed: int) -> None:
@@ -79,7 +79,7 @@ def generate_voc(root: Path, images: Mapping[str, int], size: int, seed: int) ->
     Raises:
         DataError: a split is not one of VOC's.
     """
-    refuse_unknown(images, VOC_YEAR)
+    check_splits(images, VOC_YEAR)
     devkit = root / "VOCdevkit" / "VOC2012"
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (devkit / folder).mkdir(parents=True, exist_ok=True)
@@ -90,30 +90,34 @@ def generate_voc(root: Path, images: Mapping[str, int], size: int, seed: int) ->
             save_jpeg(scene, devkit / "JPEGImages" / f"{name}.jpg")
             labels = Image.fromarray(label_map(scene, max(1, round(size * VOC_BORDER))))
             labels.putpalette(colours)
-            write(devkit / "SegmentationClass" / f"{name}.png", encoded(labels, ".png"))
+            write_file(devkit / "SegmentationClass" / f"{name}.png", encoded(labels, ".png"))
         listed = "".join(f"{name}\n" for name in names)
-        write(devkit / "ImageSets" / "Segmentation" / f"{split}.txt", listed.encode())
+        write_file(devkit / "ImageSets" / "Segmentation" / f"{split}.txt", listed.encode())
 
 
 def pictures(family: Family, split: str, count: int, size: int, seed: int) -> Iterator[Scene]:
-    """Yield the first `count` pictures of a split, each from its own random generator."""
+    """Yield the first `count` scenes of a split, each from its own random generator."""
     for number in range(count):
         yield compose(family, size, np.random.default_rng([seed, zlib.crc32(split.encode()), number]))
 
 
 def save_jpeg(scene: Scene, path: Path) -> None:
-    """Write the picture without chroma subsampling, which would blur colours across edges."""
-    write(path, encoded(Image.fromarray(scene.pixels), path.suffix, quality=92, subsampling=0))
+    """Write the picture of a scene as JPEG, without chroma subsampling, which would blur colours across edges."""
+    write_file(path, encoded(Image.fromarray(scene.pixels), path.suffix, quality=92, subsampling=0))
 
 
-def write(path: Path, content: bytes | memoryview) -> None:
-    """Write a file; its folder is renamed into place when complete, so the write need not be atomic."""
+def write_file(path: Path, content: bytes | memoryview) -> None:
+    """Write a file, not atomically: the caller renames the whole folder into place at the end.
+
+    Raises:
+        StorageError: the file cannot be written, as on a full disk.
+    """
     with writing(path):
         path.write_bytes(content)
 
 
 def annotation(instance: Instance, image_id: int, rank: int) -> dict[str, object]:
-    """Return the `rank`-th instance of a picture in COCO's format, with coordinates (x, y) in pixels."""
+    """Return an instance as annotation of COCO, number `rank` of its picture, with coordinates (x, y) in pixels."""
     points = np.concatenate(instance.polygons)
     left, top = points.min(axis=0)
     width, height = np.ptp(points, axis=0)
@@ -139,8 +143,12 @@ def label_map(scene: Scene, border: int) -> NDArray[np.uint8]:
     return labels
 
 
-def refuse_unknown(images: Mapping[str, int], splits: Mapping[str, int]) -> None:
-    """Raise `DataError` for a split that the data set does not have."""
+def check_splits(images: Mapping[str, int], splits: Mapping[str, int]) -> None:
+    """Check that the keys of `images` are among those of `splits`.
+
+    Raises:
+        DataError: a split is unknown.
+    """
     for split in images:
         if split not in splits:
             raise DataError(f"unknown split '{split}' of a generated data set; choose from {', '.join(splits)}")

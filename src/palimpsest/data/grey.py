@@ -15,29 +15,35 @@ BAND_VALUES = 2**22
 
 @dataclass
 class GreyScale:
-    """Range of grey values that is scaled to 0 to 255, with statistics since `restart`."""
+    """Linear conversion of grey values to 0 to 255, with statistics of all values since the last `restart`."""
 
     limits: tuple[float, float] | None = None
-    """Black and white; values outside are clipped and counted. None for the full range; a picture with values
-    outside is refused."""
+    """Values that become black and white; values outside are clipped and counted.
+
+    None for the full range, 0 to 65535 of integers or 0 to 1 of floats; values outside are then an error.
+    """
     key: str = "range"
-    """Setting of the range."""
+    """Name of the setting of `limits`, for messages."""
     lowest: float = field(default=math.inf, init=False)
+    """Smallest value."""
     highest: float = field(default=-math.inf, init=False)
+    """Largest value."""
     pictures: int = field(default=0, init=False)
+    """Number of converted pictures."""
     clipped: int = field(default=0, init=False)
     """Number of clipped pixels."""
     _applied: tuple[float, float] = field(default=(0, FULL_RANGE), init=False)
+    """Limits of the last picture."""
 
     def restart(self) -> None:
         """Reset the statistics, at the start of a split."""
         self.lowest, self.highest, self.pictures, self.clipped = math.inf, -math.inf, 0, 0
 
     def to_eight_bits(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
-        """Return grey values (H, W) as uint8.
+        """Return grey values (H, W) as uint8 (H, W), and add them to the statistics.
 
         Raises:
-            ValueError: a value is outside the full range and no range is set, or is NaN or infinite.
+            ValueError: a value is NaN or infinite, or `limits` is None and a value is outside the full range.
         """
         full = 1 if values.dtype.kind == "f" else FULL_RANGE
         lowest, highest = float(values.min()), float(values.max())
@@ -66,10 +72,10 @@ class GreyScale:
         return scaled
 
     def refuse_eight_bits(self, mode: str) -> None:
-        """Refuse a picture of 8 bits per channel if a range is set.
+        """Refuse a picture of 8 bits per channel if `limits` are set; ``mode`` is Pillow's name of its mode.
 
         Raises:
-            ValueError: a range is set.
+            ValueError: `limits` are set, which are for grey pictures of 16 bits and more.
         """
         if self.limits is not None:
             raise ValueError(
@@ -78,7 +84,7 @@ class GreyScale:
             )
 
     def summary(self) -> dict[str, float] | None:
-        """Return range and statistics since `restart`; None if all pictures had 8 bits."""
+        """Return limits and statistics since `restart`, for `info.json`; None if no picture was converted."""
         if not self.pictures:
             return None
         return {
@@ -91,7 +97,7 @@ class GreyScale:
         }
 
     def describe(self) -> str:
-        """Return the summary in words, for the log."""
+        """Return the `summary` as one line for the log."""
         low, high = self._applied
         ranged = (
             f"by {self.key}" if self.limits else f"the full range; set {self.key} if the values use a part of it"
@@ -105,13 +111,13 @@ class GreyScale:
 
 @dataclass
 class SideBySide:
-    """Ranges of a picture with two halves side by side."""
+    """Conversions of the two halves of a picture, which are side by side in one file."""
 
     left: GreyScale
     right: GreyScale
 
     def to_eight_bits(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
-        """Return grey values (H, W) as uint8, each half by its own range.
+        """Return grey values (H, W) as uint8 (H, W), each half converted by its own `GreyScale`.
 
         Raises:
             ValueError: as `GreyScale.to_eight_bits`, or the width is odd.
@@ -123,10 +129,10 @@ class SideBySide:
         return np.hstack([self.left.to_eight_bits(halves[0]), self.right.to_eight_bits(halves[1])])
 
     def refuse_eight_bits(self, mode: str) -> None:
-        """Refuse a picture of 8 bits per channel if one of the ranges is set.
+        """Refuse a picture of 8 bits per channel if the limits of either half are set.
 
         Raises:
-            ValueError: a range is set.
+            ValueError: limits are set.
         """
         self.left.refuse_eight_bits(mode)
         self.right.refuse_eight_bits(mode)

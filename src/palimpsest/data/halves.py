@@ -40,11 +40,12 @@ MIN_COLUMNS = 8
 
 
 def seam(picture: Pixels) -> float | None:
-    """Return the ratio of the difference of columns at the middle of uint8 (H, W, 3) to that beside the middle.
+    """Return how many times more neighbouring columns differ at the middle of a picture than beside the middle.
 
-    Two pictures side by side have a seam at the middle. The difference at a column is the largest of three
-    neighbours, since JPEG and scaling blur a seam; beside the middle the median of these is used. The result is
-    None if the picture is small or its middle is flat, such as a border or the white around a drawing.
+    ``picture`` is uint8 (H, W, 3). Two pictures side by side have a large ratio. The difference at a column is the
+    largest of three neighbours, since JPEG and scaling blur a seam; beside the middle the median of these
+    differences counts. The result is None if the picture is small or its middle is flat, such as a border or the
+    white around a drawing.
     """
     middle = picture.shape[1] // 2
     reach = min(REACH, middle - 2)
@@ -59,13 +60,13 @@ def seam(picture: Pixels) -> float | None:
 
 
 def sampled(files: Sequence[T]) -> Sequence[T]:
-    """Return at most `SAMPLE` of the files at equal distances."""
+    """Return at most `SAMPLE` of the files, evenly spaced."""
     step = max(1, -(-len(files) // SAMPLE))
     return files[::step]
 
 
 def fault_of_halves(pictures: Iterable[Pixels]) -> str | None:
-    """Return the reason why pictures, uint8 (H, W, 3), are not two halves side by side; None if they may be."""
+    """Return the reason why pictures, uint8 (H, W, 3), cannot be two halves side by side; None if they may be."""
     are_tall: list[bool] = []
     seams: list[float] = []
     for picture in pictures:

@@ -9,7 +9,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from palimpsest.data.files import digest_of, files_below, real_paths
+from palimpsest.data.files import files_below, real_paths, size_and_sha256
 from palimpsest.errors import DataError, printable
 from palimpsest.storage.atomic import write_text
 
@@ -18,9 +18,9 @@ JUNK = frozenset({"thumbs.db", "desktop.ini"})
 
 
 def write_manifest(root: Path, path: Path) -> None:
-    """Write the manifest of all files below ``root`` (`files_below`) to ``path``.
+    """Write the manifest of all files below ``root`` (`files_below`) to the file ``path``.
 
-    Hidden files, `JUNK` and the manifest itself are skipped.
+    Hidden files, `JUNK` and the manifest itself are skipped; files under several names are listed under each.
 
     Raises:
         DataError: there are no files.
@@ -36,17 +36,21 @@ def write_manifest(root: Path, path: Path) -> None:
 
 
 Entry = dict[str, int | str | None]
-"""Size and SHA-256 of a file."""
+"""Size (``bytes``) and ``sha256`` of a file, both None for an unreadable file."""
 
 
 class Digests:
-    """SHA-256 of the files of a data set, from its manifest if the listed size is still correct.
+    """Function from a file of a data set to its SHA-256, read from the manifest if the size there is still correct.
 
-    A file that is listed under another path, for example behind a link to a folder, is identified by its real path.
+    A file that the manifest lists under another path, as behind a link to a folder, is identified by its real path.
     """
 
     def __init__(self, root: Path, manifest: Path | None = None) -> None:
-        """Read ``manifest``; without one, every call hashes its file."""
+        """Read ``manifest``; if it is None or missing, each call hashes the file.
+
+        Raises:
+            DataError: the manifest is damaged.
+        """
         self._root = Path(root)
         self._listed: dict[str, Entry] = {}
         self._by_real_path: dict[str, Entry] | None = None
@@ -59,14 +63,14 @@ class Digests:
                 ) from error
 
     def __call__(self, path: Path) -> str | None:
-        """Return the digest of a file; None if it cannot be read."""
+        """Return the SHA-256 of a file in hexadecimal; None if it cannot be read."""
         entry = self._entry(path)
         try:
             if entry.get("sha256") and entry.get("bytes") == path.stat().st_size:
                 return str(entry["sha256"])
         except OSError:
             return None
-        size_and_digest = digest_of(path)
+        size_and_digest = size_and_sha256(path)
         return size_and_digest[1] if size_and_digest else None
 
     def _entry(self, path: Path) -> Entry:
@@ -88,5 +92,5 @@ def _listed_files(root: Path, manifest: Path) -> list[Path]:
 
 
 def _entry(file: Path) -> Entry:
-    length, digest = digest_of(file) or (None, None)
+    length, digest = size_and_sha256(file) or (None, None)
     return {"bytes": length, "sha256": digest}

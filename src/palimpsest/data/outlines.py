@@ -1,4 +1,7 @@
-"""Checks of outlines: annotations without pixels, unit of the coordinates, and frame of the coordinates."""
+"""Checks of outlines: annotations without pixels, unit of the coordinates, and size of the picture.
+
+An outline is the polygons of one annotation; its extent is their bounding rectangle.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -13,10 +16,10 @@ REACH_SHARE = 0.1
 """Fraction of a side by which an outline may exceed its picture; the excess is clipped."""
 
 REACH_PIXELS = 2
-"""Minimum of this tolerance in pixels, since tools round outlines and place them on the outer edge."""
+"""Minimum of the tolerance in pixels, since tools round outlines and place them on the outer edge."""
 
 FRAME_SHARE = 0.02
-"""Fraction of a side by which outlines may exceed their frame, stored or shown."""
+"""Fraction of a side by which outlines may exceed a frame, stored or shown, that they fit (`data.turned`)."""
 
 NO_OUTLINE = "no outline: a box alone cannot be painted"
 FOUR_NUMBERS = "no outline, but four numbers: a box or a line cannot be painted"
@@ -38,7 +41,9 @@ class Fault:
     """Annotation that is not painted, or only in part."""
 
     source: str
+    """Name of the picture (`Record.source`)."""
     annotation: str
+    """Name of the annotation in messages."""
     reason: str
 
     @property
@@ -51,8 +56,8 @@ class Fault:
         return f"{self.source}: {self.annotation}: {self.reason}"
 
 
-def fits(extent: Extent, size: Size, share: float) -> bool:
-    """Return whether an outline exceeds a picture by at most this fraction of its sides."""
+def fits_picture(extent: Extent, size: Size, share: float) -> bool:
+    """Return whether an outline exceeds a picture by at most the fraction ``share`` of its sides, or by 2 px."""
     height, width = size
     slack_x, slack_y = max(REACH_PIXELS, share * width), max(REACH_PIXELS, share * height)
     inside_x = extent.left >= -slack_x and extent.right <= width + slack_x
@@ -60,32 +65,33 @@ def fits(extent: Extent, size: Size, share: float) -> bool:
 
 
 class Outline(NamedTuple):
-    """Outline of an annotation with the size of its picture, and its box in the file if there is one."""
+    """Outline of an annotation, with the size of its picture."""
 
     extent: Extent
     size: Size
     box: Box | None
+    """Box of the annotation; None if it cannot show the unit of the coordinates (`box_of`)."""
 
 
 SplitCheck = Callable[[Iterable[Outline]], bool]
 """Check of all outlines of a split: `in_percent`, `mostly_shares`, `mostly_reaching`."""
 
 
-def fault_of(shape: Shape, covered: int, size: Size, confirmed: Callable[[SplitCheck], bool]) -> str | None:
-    """Return the fault of an annotation; None if it is sound.
+def fault_of(shape: Shape, covered: int, size: Size, check_split: Callable[[SplitCheck], bool]) -> str | None:
+    """Return the reason why an annotation is not painted, or only in part; None if it is painted in full.
 
-    ``covered`` is the number of pixels of the annotation in a picture of ``size`` (height, width). ``confirmed``
-    runs a check on the outlines of the split.
+    ``covered`` is the number of pixels of the annotation in a picture of ``size`` (height, width). ``check_split``
+    returns the result of a check of all outlines of the split, which a single outline cannot decide.
     """
     if shape.code is not None:
         return None if covered else EMPTY_CODE
     if shape.extent is None:
         return {0: NO_OUTLINE, 4: FOUR_NUMBERS}.get(shape.longest, TOO_FEW_POINTS)
-    if confirmed(in_percent):
+    if check_split(in_percent):
         return PERCENT
-    if _are_shares(shape.extent) and confirmed(mostly_shares):
+    if _are_shares(shape.extent) and check_split(mostly_shares):
         return SHARES
-    misplaced = _misplaced(shape.extent, covered, size, confirmed)
+    misplaced = _misplaced(shape.extent, covered, size, check_split)
     if misplaced or covered:
         return misplaced
     left, top, right, bottom = shape.extent
@@ -97,14 +103,14 @@ def _are_shares(extent: Extent) -> bool:
     return max(extent.right, extent.bottom) <= 1.05 and min(extent.left, extent.top) >= -0.05
 
 
-def _misplaced(extent: Extent, covered: int, size: Size, confirmed: Callable[[SplitCheck], bool]) -> str | None:
+def _misplaced(extent: Extent, covered: int, size: Size, check_split: Callable[[SplitCheck], bool]) -> str | None:
     (left, top, right, bottom), (height, width) = extent, size
     outside = max(left - width, top - height, -right, -bottom) >= 0
-    if not outside and fits(extent, size, REACH_SHARE):
+    if not outside and fits_picture(extent, size, REACH_SHARE):
         return None
     position = f"x {left:g} to {right:g} and y {top:g} to {bottom:g} of {width}×{height} pixels"
     may_be_percent = min(left, top) >= 0 and max(right, bottom) <= 100
-    if covered and not outside and not may_be_percent and not confirmed(mostly_reaching):
+    if covered and not outside and not may_be_percent and not check_split(mostly_reaching):
         return f"{CLIPPED}: {position}"
     verb = "lies outside" if outside else "reaches out of"
     return f"{verb} the picture: {position}{'; percent instead of pixels?' * may_be_percent}"
@@ -117,7 +123,7 @@ def _encloses_nothing(polygon: Polygon) -> bool:
 
 
 def in_percent(outlines: Iterable[Outline]) -> bool:
-    """Return whether the outlines of a split are in percent of the sides of the picture.
+    """Return whether the coordinates of the outlines of a split are percentages of the sides of the picture.
 
     Coordinates in percent do not exceed 100 (101 after rounding). Boxes are in pixels: a box that fits its outline
     only in percent is evidence for percent, a box that fits only in pixels is evidence against. Unless most boxes
@@ -143,13 +149,13 @@ def in_percent(outlines: Iterable[Outline]) -> bool:
 
 
 def mostly_shares(outlines: Iterable[Outline]) -> bool:
-    """Return whether at least half of the outlines of a split lie between 0 and 1."""
+    """Return whether at least half of the outlines of a split have only coordinates between 0 and 1."""
     return _at_least_half(_are_shares(outline.extent) for outline in outlines)
 
 
 def mostly_reaching(outlines: Iterable[Outline]) -> bool:
-    """Return whether at least half of the outlines of a split exceed their pictures far."""
-    return _at_least_half(not fits(outline.extent, outline.size, REACH_SHARE) for outline in outlines)
+    """Return whether at least half of the outlines of a split exceed their pictures by more than `REACH_SHARE`."""
+    return _at_least_half(not fits_picture(outline.extent, outline.size, REACH_SHARE) for outline in outlines)
 
 
 def _at_least_half(answers: Iterable[bool]) -> bool:
@@ -167,7 +173,10 @@ def _is_box(extent: Extent, box: Box, size: Size) -> bool:
 
 
 def box_of(entry: Mapping[str, Any], segmentation: Any) -> Box | None:
-    """Return the box of an annotation if it may be evidence of the unit: no coordinate exceeds 101."""
+    """Return the box of a JSON entry of an annotation; None if it cannot show the unit of the coordinates.
+
+    It can only if the segmentation has polygons whose coordinates do not exceed 101, the maximum of a percentage.
+    """
     if not isinstance(segmentation, list) or not all(isinstance(part, np.ndarray) for part in segmentation):
         return None
     try:
@@ -180,7 +189,7 @@ def box_of(entry: Mapping[str, Any], segmentation: Any) -> Box | None:
 
 
 def extent_of(segmentation: Any) -> Extent | None:
-    """Return the extent of an annotation; None if its outline is missing or damaged."""
+    """Return the extent of the polygons of a segmentation; None if it has no polygons or is damaged."""
     try:
         return shape_of(segmentation).extent
     except MALFORMED:
@@ -188,11 +197,14 @@ def extent_of(segmentation: Any) -> Extent | None:
 
 
 def fits_frame(segmentation: Any, size: Size, share: float) -> bool:
-    """Return whether an annotation fits a picture of this size; True if its outline is missing or damaged."""
+    """Return whether a segmentation fits a picture of this size, with the tolerance ``share`` (`fits_picture`).
+
+    A run-length code fits if it is for exactly this size. A missing or damaged outline fits any size.
+    """
     if isinstance(segmentation, Mapping) and "size" in segmentation:
         try:
             return [int(number) for number in segmentation["size"]] == [*size]
         except MALFORMED:
             return True
     extent = extent_of(segmentation)
-    return extent is None or fits(extent, size, share)
+    return extent is None or fits_picture(extent, size, share)

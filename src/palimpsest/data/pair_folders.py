@@ -1,6 +1,7 @@
-"""Layouts of a data set of pairs: folders of inputs, of targets, or of files with both halves.
+"""Layouts of a data set of pairs: folders of inputs, of targets, or of joint files with both halves.
 
-Names are compared with the tables `ROLES` and `SPLITS`, ignoring case.
+The role of a folder is ``input`` or ``target``. Names of folders are compared with the tables `ROLES` and `SPLITS`,
+ignoring case.
 
     <split>/<role>     train/input, train/target; train/A, train/B
     <role>/<split>     A/train, B/train
@@ -72,14 +73,15 @@ Folders = dict[str, list[Path]]
 
 @dataclass(frozen=True)
 class SplitFolders:
-    """Folders with the pairs of a split: inputs and targets, or one folder of files with both halves."""
+    """Folders with the pairs of a split: `input` and `target`, or only `joint`."""
 
     input: Path | None = None
     target: Path | None = None
     joint: Path | None = None
+    """Folder of files that contain both halves side by side."""
 
     def describe(self, root: Path) -> str:
-        """Return the layout in words, for the log."""
+        """Return the folders in words for the log, relative to ``root``."""
         if self.joint is not None:
             return f"both halves in each file of {_relative(self.joint, root)}"
         assert self.input is not None and self.target is not None
@@ -91,15 +93,15 @@ class PairFolders:
     """Folders of a data set of pairs."""
 
     splits: dict[str, SplitFolders | DataError]
-    """Folders by split. An error is raised only if its split is used."""
+    """Folders by split, or the error that the reader has to raise if the split is used."""
     undivided: SplitFolders | None
-    """Folders of pairs without splits, which are divided into train and val."""
+    """Folders of pairs to be divided into train and val; None if there is a folder of train or val."""
     notes: tuple[str, ...] = ()
     """Lines for the log: ignored folders and pictures."""
 
 
 def find_pair_folders(root: Path, joint_only: bool = False) -> PairFolders:
-    """Find the folders of pairs by their names; with ``joint_only`` every file contains both halves.
+    """Return the folders of pairs below ``root``, by their names; with ``joint_only`` each file has both halves.
 
     Raises:
         DataError: a folder has no counterpart, or layouts are mixed; the message names folders and known layouts.
@@ -109,7 +111,7 @@ def find_pair_folders(root: Path, joint_only: bool = False) -> PairFolders:
     undivided: Folders = {}
     notes: list[str] = []
     for folder in _folders(root):
-        split, role = parsed(folder.name)
+        split, role = split_and_role(folder.name)
         if split and not role:
             split_folders.setdefault(split, []).append(folder)
         if joint_only:
@@ -135,10 +137,10 @@ def find_pair_folders(root: Path, joint_only: bool = False) -> PairFolders:
     return PairFolders(splits, None, tuple(notes))
 
 
-def parsed(name: str) -> tuple[str | None, str | None]:
-    """Return the split and the role in the name of a folder.
+def split_and_role(name: str) -> tuple[str | None, str | None]:
+    """Return the split and the role that the name of a folder denotes; None for a missing one.
 
-    Names such as ``trainA``, ``train_A`` and ``A-train`` have both, other names one or none.
+    Names such as ``trainA``, ``train_A`` and ``A-train`` denote both, other names one or none.
     """
     plain = _plain(Path(name))
     if plain in SPLIT_OF or plain in ROLE_OF:
@@ -177,9 +179,15 @@ def _folders_of_split(
 
 
 def _separate(root: Path, roles: Folders, notes: list[str]) -> SplitFolders | None:
-    """Return the folders of inputs and of targets; None if there are no such folders."""
+    """Return the folders of inputs and of targets among ``roles``; None unless both roles occur.
+
+    Of several folders of one role the unambiguous name is used; a line in ``notes`` names the ignored folders.
+
+    Raises:
+        DataError: a folder has no counterpart, no name is unambiguous, or both roles are one folder.
+    """
     if len(roles) < 2:
-        of_split = [path for path in _paths(roles) if parsed(path.name)[0] or _numbered_split(path)]
+        of_split = [path for path in _paths(roles) if split_and_role(path.name)[0] or _numbered_split(path)]
         unmatched = of_split or [path for path in _paths(roles) if _plain(path) in UNAMBIGUOUS]
         if unmatched:
             missing = "target" if "input" in roles else "input"
@@ -214,16 +222,17 @@ def _ambiguous(root: Path, folders: Iterable[Path]) -> DataError:
 
 
 def _in_split(folder: Path, split: str) -> list[tuple[str, str, Path]]:
-    """Return split, role and path of the role folders in a folder of a split."""
+    """Return split, role and path of the folders of inputs and targets in the folder of a split."""
     named = [(ROLE_OF.get(_plain(path)), path) for path in _folders(folder)]
     return [(split, role, path) for role, path in named if role]
 
 
 def _in_role(folder: Path, role: str, notes: list[str]) -> list[tuple[str, str, Path]]:
-    """Return split, role and path of the split folders in a folder of a role.
+    """Return split, role and path of the folders of splits in a folder of inputs or of targets.
 
-    Split folders are used if the folder contains only these, or at least two splits; a note lists the other
-    content. A single split folder beside other folders may be a class, such as railway trains.
+    Folders of splits are used if ``folder`` contains nothing else, or at least two splits; a line in ``notes``
+    lists the ignored content. A single folder of a split beside other folders may be a class, such as railway
+    trains; it is not used.
     """
     subfolders = _folders(folder)
     exact = [(split, role, path) for path in subfolders if (split := SPLIT_OF.get(_plain(path)))]
@@ -246,15 +255,15 @@ def _in_role(folder: Path, role: str, notes: list[str]) -> list[tuple[str, str, 
 
 
 def _numbered_split(path: Path) -> str | None:
-    """Return the split of a folder within a folder of a role, as ``train``, ``train2017`` or ``train_1``."""
+    """Return the split of a folder named as ``train``, ``train2017`` or ``train_1``; None for other names."""
     match = re.fullmatch(rf"({_ANY_SPLIT})[ _-]?[0-9]*", _plain(path))
     return SPLIT_OF[match[1]] if match else None
 
 
 def _is_unambiguous(path: Path) -> bool:
-    """Return whether the role in a folder's path has one of the `UNAMBIGUOUS` names."""
+    """Return whether a folder has its role from one of the `UNAMBIGUOUS` names, in its own name or its parent's."""
     name = rf"(?:(?:{_ANY_SPLIT})[ _-]?)?(?:{_ANY_UNAMBIGUOUS})|(?:{_ANY_UNAMBIGUOUS})[ _-]?(?:{_ANY_SPLIT})"
-    role = path if parsed(path.name)[1] else path.parent  # A/train
+    role = path if split_and_role(path.name)[1] else path.parent  # A/train
     return bool(re.fullmatch(name, _plain(role)))
 
 
@@ -275,9 +284,9 @@ class PairChecks(DatasetChecks[DatasetSettings]):
     """Checks of data sets of pairs before any work."""
 
     def splits(self, labelled: bool) -> Collection[str]:
-        """Return every name of a split that is understood; folders may have others than the settings."""
+        """Return all names of splits that the reader accepts (`SPLITS`), whatever the folder contains."""
         return [*SPLIT_OF]
 
     def split_name(self, name: str) -> str:
-        """Return the name in lower case: names of folders are compared without regard to case."""
+        """Return the name in lower case, because names of folders are compared ignoring case."""
         return name.casefold()

@@ -1,6 +1,6 @@
 """Pairs of pictures: an input and its target.
 
-Input and target have the same name in two folders (suffixes may differ), or are side by side in one file, as in
+Input and target have the same name in two folders (suffixes may differ), or are the halves of one joint file, as in
 pix2pix (Isola et al., CVPR 2017). `palimpsest.data.pair_folders` lists the layouts. Without folders of splits one
 pair in ten belongs to val.
 """
@@ -49,6 +49,7 @@ Halves = Literal["input-left", "target-left"]
 Layout = Literal["auto", "side-by-side"]
 
 VAL_SHARE = 0.1
+"""Fraction of the pairs in val, if there are no folders of splits."""
 
 JOINT_ADVICE = "set layout: side-by-side for the data set if every file contains both halves"
 
@@ -66,10 +67,13 @@ class PairedFolder(DatasetReader):
         input_range: tuple[float, float] | None = None,
         target_range: tuple[float, float] | None = None,
     ) -> None:
-        """Check that ``root`` is a folder. Methods read its files when needed.
+        """Check that ``root`` is a folder; its files are read when a method needs them.
 
-        ``order`` is the order of the halves in joint files. The ranges apply to grey pictures of 16 bits and more
-        (`GreyScale`).
+        ``order`` is the order of the halves in joint files. With ``layout`` side-by-side every file is a joint
+        file. The ranges become black and white in grey pictures of 16 bits and more; None for the full range.
+
+        Raises:
+            DataError: there is no such folder.
         """
         self.root = Path(root)
         self._input_left = order == "input-left"
@@ -117,7 +121,7 @@ class PairedFolder(DatasetReader):
 
     @classmethod
     def of(cls, settings: DatasetSettings, root: Path, limits: Limits = DEFAULT_LIMITS) -> typing.Self:
-        """Open the data set in a folder."""
+        """Return the reader of the data set in the folder ``root``; see `DatasetReader.of`."""
         assert isinstance(settings, PairedDatasetSettings)
         return cls(
             root,
@@ -129,7 +133,14 @@ class PairedFolder(DatasetReader):
         )
 
     def read(self, record: Record, spec: SampleSpec) -> Sample:
-        """Read input and target at their final size; for a task without a target, the input or the joint file."""
+        """Return input and target, resized to ``spec.size``.
+
+        Without ``spec.target`` the sample is the input alone, or the whole joint file. If the target is `VALUES`,
+        the file of the target contains a number per pixel.
+
+        Raises:
+            DataError: as `pair`; or the target is `VALUES`, and the file is a joint file or has no valid value.
+        """
         if spec.target is None:
             return picture_sample(record, spec)
         if spec.target == VALUES:
@@ -159,7 +170,7 @@ class PairedFolder(DatasetReader):
         return read_values(record.target, resize_and_crop(pixels, spec.size, labels=False), frame, spec)
 
     def take_findings(self) -> Findings:
-        """Return the findings since the last call, at the end of a split."""
+        """Return layout, grey values and doubtful orientations since the last call; restart the counts."""
         findings = Findings()
         if self._current is not None:
             findings.info["layout"] = self._current.describe(self.root)
@@ -228,10 +239,10 @@ class PairedFolder(DatasetReader):
                 yield from (path for path in (folders.input, folders.target, folders.joint) if path is not None)
 
     def _refuse_separate_files(self, folder: Path, pictures: list[Path]) -> None:
-        """Refuse pictures that do not contain two halves.
+        """Check that the pictures of a folder seem to be joint files.
 
         Raises:
-            DataError: a name occurs twice, names denote inputs and targets, or the pictures are plain pictures.
+            DataError: a name occurs twice, names denote inputs and targets, or the pictures have no seam.
         """
         path_by_name: dict[str, Path] = {}
         for path in pictures:
@@ -256,9 +267,9 @@ class PairedFolder(DatasetReader):
             )
 
     def _readable(self, pictures: Sequence[Path]) -> Iterator[Pixels]:
-        """Yield the readable pictures; preparation reports the others as broken.
+        """Yield the pixels of the readable files, uint8 (H, W, 3); preparation reports the others as broken.
 
-        Both halves have a common range, since different ranges would cause a seam.
+        Both halves are converted with one range, since different ranges would cause a seam.
         """
         ranges = [scale.limits for scale in self._scales.values() if scale.limits is not None]
         common_range = (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
@@ -289,14 +300,16 @@ class PairedFolder(DatasetReader):
         return (left, right) if self._input_left else (right, left)
 
     def _compare(self, record: Record, frame: Frame, target: Frame) -> None:
-        """Check that a target has the aspect ratio of its input; the sizes may differ.
+        """Check that a target has the aspect ratio of its input, both as shown; the sizes may differ.
+
+        A pair whose shapes fit but whose orientations differ is added to the findings.
 
         Raises:
-            DataError: the aspect ratios differ, as displayed with EXIF orientation.
+            DataError: the aspect ratios differ.
         """
         differ = frame.orientation != target.orientation
-        stored_alike = fits(frame.stored, target.stored)
-        if fits(frame.shown, target.shown):
+        stored_alike = same_aspect_ratio(frame.stored, target.stored)
+        if same_aspect_ratio(frame.shown, target.shown):
             if differ and stored_alike:
                 self._turned.append(record.source)
             return
@@ -313,17 +326,17 @@ class PairedFolder(DatasetReader):
         )
 
 
-def fits(shape: tuple[int, int], target: tuple[int, int]) -> bool:
-    """Return whether two shapes (height, width) have the same aspect ratio, up to rounding."""
+def same_aspect_ratio(shape: tuple[int, int], target: tuple[int, int]) -> bool:
+    """Return whether two sizes (height, width) have the same aspect ratio, up to the rounding of a side."""
     (height, width), (target_height, target_width) = shape, target
     return abs(height * target_width - width * target_height) <= max(*shape, *target)
 
 
 def split_by_hash(records: list[Record], root: Path) -> dict[str, list[Record]]:
-    """Return train and val of pairs without folders of splits: a fraction `VAL_SHARE` of the names is val, by hash.
+    """Return the pairs of ``train`` and ``val``; a hash of its name puts a pair into val, with odds of `VAL_SHARE`.
 
-    If a split would have no usable pair, the pair with the smallest hash is moved to val, or the pair with the
-    largest hash to train.
+    Each split gets at least one usable pair: if val would have none, the pair with the smallest hash, and if train
+    would have none, the pair with the largest. An empty list gives empty splits.
 
     Raises:
         DataError: there is only one usable pair.
@@ -346,7 +359,7 @@ def split_by_hash(records: list[Record], root: Path) -> dict[str, list[Record]]:
 
 
 def paired_by_name(names: set[str]) -> tuple[str, str] | None:
-    """Return a pair of the names if all have counterparts, as ``1_A`` and ``1_B``, ``input 1`` and ``target 1``."""
+    """Return an input and its target if each name has a counterpart, as ``1_A`` and ``1_B``; None otherwise."""
     pairs: dict[str, dict[str, str]] = {}
     for name in names:
         parts = re.split("[ _.-]", name)
@@ -369,9 +382,10 @@ def _hash(key: str) -> int:
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Return files by path without suffix, in Unicode form NFC, since archives from macOS decompose accents.
+    """Return the pictures and NPY files below a folder by path without suffix, relative to it.
 
-    A picture takes precedence over an NPY file of the same name.
+    Paths are in Unicode form NFC, since archives from macOS decompose accents. A picture takes precedence over an
+    NPY file of the same name.
     """
     pictures: dict[str, list[Path]] = {}
     arrays: dict[str, list[Path]] = {}

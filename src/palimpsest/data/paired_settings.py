@@ -9,7 +9,7 @@ from palimpsest.data.targets import VALUES, Target
 
 
 class PairedDatasetSettings(DatasetSettings):
-    """Folders of pairs of pictures."""
+    """Data set of pairs of pictures in folders (`palimpsest.data.paired`)."""
 
     format: Literal["paired"]
     source: Literal["directory"]
@@ -27,7 +27,7 @@ class PairedDatasetSettings(DatasetSettings):
     Leave it out for a task of kind `depth`, which reads numbers."""
 
     def unfit_for(self, target: Target | None) -> str | None:
-        """Return the reason: `target_range` makes pictures of targets."""
+        """Return a reason if `target_range` would turn numeric targets into grey levels; None otherwise."""
         if target == VALUES and self.target_range is not None:
             return "target_range turns numbers into grey levels; leave it out, and set range and scale of the task"
         return None
@@ -36,5 +36,5 @@ class PairedDatasetSettings(DatasetSettings):
     @classmethod
     def _rises(cls, limits: tuple[float, float] | None) -> tuple[float, float] | None:
         if limits is not None and not limits[0] < limits[1]:
-            raise ValueError(f"the first value has to be below the second, found {[*limits]}")
+            raise ValueError(f"the first value has to be below the second, found {[*limits]}; correct them")
         return limits

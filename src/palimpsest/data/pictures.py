@@ -65,30 +65,34 @@ TRANSPOSED = {
 
 @dataclass(frozen=True)
 class Record:
-    """Picture of a split of a data set, with its target if that is a file."""
+    """Picture that a split of a data set lists, with its target if the target is a file of its own."""
 
     source: str
-    """File name relative to the folder of the data set, with forward slashes and `printable`."""
+    """Path of the picture relative to the folder of the data set, with forward slashes; `printable`."""
 
     picture: Path
+    """File of the picture."""
 
     key: str
-    """Key of the annotations in the data set."""
+    """Key by which the reader finds labels or annotations of the picture; its form depends on the format."""
 
     fault: str | None = None
-    """Fault that the index of the data set shows; such a record counts as broken."""
+    """Reason why the picture cannot be used, as a duplicate id; it then counts as broken. None without a fault."""
 
     target: Path | None = None
-    """File of the target, for targets in files of their own."""
+    """File of the target; None if the target is no file of its own, or if there is none."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Width and height of a stored picture in pixels, before its EXIF orientation is applied."""
+    """Size of a stored picture in pixels, and the EXIF orientation in which viewers show it."""
 
     width: int
+    """Width in the file, before the orientation is applied."""
     height: int
+    """Height in the file."""
     orientation: int = 1
+    """EXIF orientation, 1 to 8; 1 is upright, and from 5 on width and height are exchanged."""
 
     @property
     def stored(self) -> tuple[int, int]:
@@ -111,8 +115,8 @@ class Limits:
     pipes: bool = False
     """True if a FIFO may be read, such as `<(command)` of a shell; otherwise only regular files are read."""
 
-    def check(self, path: PathLike, width: int, height: int) -> None:
-        """Refuse a picture that is too large.
+    def check_size(self, path: PathLike, width: int, height: int) -> None:
+        """Check that a picture of ``width`` × ``height`` pixels is not too large.
 
         Raises:
             DataError: the picture is too large; the message names the file and the setting.
@@ -125,6 +129,7 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+"""Limits of the default settings."""
 
 ANY_SIZE = Limits(megapixels=math.inf)
 """Limits for headers, and for label maps of pictures that are checked."""
@@ -144,9 +149,9 @@ def list_pictures(folder: Path, unique: bool = True) -> list[Path]:
 def is_picture(path: Path) -> bool:
     """Return whether a file is a picture, by its suffix, or by its content if it has no suffix.
 
-    A suffix does not start with a digit and has no space: ``tour 2019.12`` has none. A number after a suffix, as in
-    ``a.jpg.1``, marks a backup copy, which is no picture. A dangling link without a suffix counts as a picture,
-    which is then reported as missing.
+    A suffix does not start with a digit and has no space, so ``tour 2019.12`` has none. A number after a suffix, as
+    in ``a.jpg.1``, marks a backup copy, which is no picture. A dangling link without a suffix counts as a picture;
+    reading it reports the missing file.
     """
     stem, suffix = os.path.splitext(path.name)  # noqa: PTH122 (10 times faster)
     if path.name.startswith("."):
@@ -168,7 +173,7 @@ def stem_of(path: Path) -> str:
 
 
 def read_picture(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Pixels:
-    """Read a picture file as uint8 (H, W, 3) RGB, as a viewer shows it.
+    """Return a picture file as uint8 (H, W, 3) RGB, as a viewer shows it.
 
     The EXIF orientation is applied. Grey becomes r = g = b; palette and CMYK are converted; transparent pixels are
     blended with white; 16 bits are scaled by their full range (65535 → 255).
@@ -180,7 +185,9 @@ def read_picture(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Pixels:
 
 
 def read_shown(path: PathLike, limits: Limits = DEFAULT_LIMITS, scale: Scale | None = None) -> tuple[Pixels, Frame]:
-    """Read a picture as `read_picture` does, with ``scale`` for 16 bits if given; return it with its frame.
+    """Return a picture as `read_picture` does, uint8 (H, W, 3), with its frame.
+
+    ``scale`` converts grey pictures of 16 bits and more; None for their full range.
 
     Raises:
         DataError: as `read_picture`.
@@ -191,7 +198,7 @@ def read_shown(path: PathLike, limits: Limits = DEFAULT_LIMITS, scale: Scale | N
 
 
 def read_grey(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
-    """Read the stored numbers (H, W) of a picture with one channel; of a palette picture the colour indices.
+    """Return the stored numbers of a picture with one channel, (H, W) as shown; of a palette picture the indices.
 
     Raises:
         DataError: as `read_picture`, or the picture has several channels.
@@ -203,10 +210,10 @@ def read_grey(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
 
 
 def read_scaled(path: PathLike, size: int, limits: Limits = DEFAULT_LIMITS) -> tuple[Pixels, Frame]:
-    """Read a picture at its final size, as `read_picture` and `resize_and_crop` do, but faster.
+    """Return the centred square of a picture, uint8 (size, size, 3), with the frame of the file.
 
-    The result is uint8 (size, size, 3) and the frame of the file. Large JPEGs are decoded at 1/2, 1/4 or 1/8 of
-    their size if the shorter side stays at least `REDUCTION` × ``size``.
+    It nearly equals the result of `read_picture` and `resize_and_crop`, but is faster: large JPEGs are decoded at
+    1/2, 1/4 or 1/8 of their size if the shorter side stays at least `REDUCTION` × ``size``.
 
     Raises:
         DataError: as `read_picture`.
@@ -219,7 +226,7 @@ def read_scaled(path: PathLike, size: int, limits: Limits = DEFAULT_LIMITS) -> t
 
 
 def read_frame(path: PathLike) -> Frame:
-    """Read size and orientation of a picture file, from its header if the format allows it.
+    """Return size and orientation of a picture file; the pixels are not decoded.
 
     Raises:
         DataError: the file is missing or no picture.
@@ -237,10 +244,10 @@ def is_grey(picture: Pixels) -> bool:
 
 
 def resize_and_crop(array: NDArray[Any], size: int, labels: bool) -> NDArray[Any]:
-    """Return the largest centred square, resized: uint8 (H, W[, 3]) → (size, size[, 3]).
+    """Return the largest centred square of an array, resized: (H, W[, 3]) → (size, size[, 3]), same dtype.
 
-    Pictures are resized with an antialiased bicubic filter. With ``labels``, arrays of any dtype are resized by
-    nearest neighbour. Both cover exactly the same square.
+    Pictures, uint8, are resized with an antialiased bicubic filter. With ``labels`` an array of any dtype is
+    resized by nearest neighbour. Both ways cover exactly the same square.
     """
     height, width = array.shape[:2]
     if labels:
@@ -251,10 +258,10 @@ def resize_and_crop(array: NDArray[Any], size: int, labels: bool) -> NDArray[Any
 
 
 def turn_labels(labels: Pixels, frame: Frame, source: str) -> Pixels:
-    """Return a label map (H, W) in the shown orientation of its picture.
+    """Return a label map (H, W) in the shown orientation of its picture, which has this frame.
 
-    A map of the shown size is returned unchanged, a map of the stored size is turned. If both sizes are equal, the
-    map is returned unchanged.
+    A map of the shown size is returned unchanged, even if the stored size is equal. A map of the stored size is
+    turned.
 
     Raises:
         DataError: the map has another size than the picture; the message names ``source``.
@@ -271,9 +278,13 @@ def turn_labels(labels: Pixels, frame: Frame, source: str) -> Pixels:
 
 @contextmanager
 def opened(path: PathLike, limits: Limits = ANY_SIZE) -> Iterator[Image.Image]:
-    """Open a picture file with Pillow; any error becomes a `DataError` that names the file.
+    """Yield a picture file, opened with Pillow but not decoded.
 
     Pillow's warnings of damaged metadata are not shown: they name no file, and the pixels are not affected.
+
+    Raises:
+        DataError: the file is missing, too large or no picture, or the block raises any error except `MemoryError`;
+            the message names the file.
     """
     name = os.fspath(path)
     try:
@@ -284,21 +295,23 @@ def opened(path: PathLike, limits: Limits = ANY_SIZE) -> Iterator[Image.Image]:
             Path(path).open("rb") as file,
             Image.open(file) as picture,
         ):
-            limits.check(path, *picture.size)
+            limits.check_size(path, *picture.size)
             yield picture
     except FileNotFoundError:
-        link = f"; it is a link to {Path(path).readlink()}" if Path(path).is_symlink() else ""
-        raise DataError(f"{name}: no such file{link}") from None
+        link = f" (a link to {Path(path).readlink()})" if Path(path).is_symlink() else ""
+        raise DataError(f"{name}: no such file{link}; add it or correct the path") from None
     except (DataError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise DataError(f"{name}: not a picture of a known format; convert or remove it") from None
-    except Exception as error:  # Pillow's parsers raise many types of errors: SyntaxError, struct.error …
+    except ValueError as error:  # of the block; its message contains the advice
         raise DataError(f"{name}: cannot be read: {error}") from error
+    except Exception as error:  # Pillow's parsers raise many types of errors: SyntaxError, struct.error …
+        raise DataError(f"{name}: cannot be read: {error}; replace or remove it") from error
 
 
 def check_regular(path: PathLike, limits: Limits) -> None:
-    """Refuse special files, such as a FIFO, unless the limits allow pipes.
+    """Check that a path is a regular file, and not a FIFO or a device; ``limits.pipes`` allows all of these.
 
     Raises:
         DataError: the path is not a regular file.
@@ -326,7 +339,13 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _shown(picture: Image.Image, scale: Scale | None = None) -> Image.Image:
-    """Return an open picture as RGB, as a viewer shows it."""
+    """Return an open picture as RGB, as a viewer shows it.
+
+    ``scale`` converts grey pictures of 16 bits and more; None for their full range.
+
+    Raises:
+        ValueError: as `GreyScale.to_eight_bits` and `GreyScale.refuse_eight_bits`.
+    """
     scale = scale or GreyScale()
     if picture.mode == "F" or picture.mode.startswith("I"):
         return Image.fromarray(scale.to_eight_bits(_numbers(picture))).convert("RGB")
@@ -364,7 +383,10 @@ def _centre(height: int, width: int) -> tuple[int, int, int]:
 
 
 def _scaled(picture: Image.Image, shape: tuple[int, int], reduction: float, size: int) -> Pixels:
-    """Return the centred square of a picture whose size before ``reduction`` is ``shape`` (height, width)."""
+    """Return the centred square of a picture as uint8 (size, size, 3).
+
+    ``shape`` is the size (height, width) that the picture had before it was decoded at 1 / ``reduction``.
+    """
     top, left, side = _centre(*shape)
     if reduction == 1 and side == size:
         return np.array(picture.crop((left, top, left + size, top + size)))
@@ -373,12 +395,12 @@ def _scaled(picture: Image.Image, shape: tuple[int, int], reduction: float, size
 
 
 def write_picture(path: Path, picture: Pixels) -> None:
-    """Write uint8 (H, W, 3) atomically, in the format of the suffix; missing folders are made."""
+    """Write a picture, uint8 (H, W, 3), atomically in the format of the suffix; missing folders are created."""
     write_bytes(path, encoded(Image.fromarray(picture), path.suffix))
 
 
 def encoded(picture: Image.Image, suffix: str, **options: Any) -> memoryview:
-    """Return the content of a picture file; ``options`` are those of the format.
+    """Return the content of a picture file in the format of ``suffix``; ``options`` are those of Pillow's encoder.
 
     The content is encoded in memory, since Pillow's encoders do not report a full disk.
     """

@@ -33,24 +33,24 @@ def prepare(
 ) -> None:
     """Write the prepared arrays of one task to ``folder`` (see `palimpsest.data.arrays`).
 
-    ``splits`` maps each prepared split to a split of the data set and a maximum number of pictures (None for all).
-    A hash of the names selects the pictures: the selection is reproducible, spread over the data set, and a subset
-    of the selection with a higher limit.
+    ``splits`` maps each prepared split, ``train`` or ``val``, to a split of the data set and a maximum number of
+    pictures (None for all). A hash of the names selects the pictures: the selection is reproducible, spread over
+    the data set, and a subset of the selection with a higher limit.
 
     No picture is in two splits. A picture that an earlier split examined, under any name (`real_paths`) or as a
-    file of equal content (``digests``), is excluded from later splits; a pair only if both input and target are
-    equal. Within a split each real file is used once; files of equal content are not compared.
+    file of equal content (``digests``; None: each file is hashed), is excluded from later splits; a pair only if
+    both input and target are equal. Within a split each real file is used once; files of equal content are not
+    compared.
 
-    Broken pictures are excluded, and so are those for which ``refuse``, a function of the prepared picture, returns
-    a reason. Both are counted, listed in `info.json`, logged, and replaced by other pictures.
+    Broken pictures are excluded. ``refuse`` returns a reason to exclude a prepared picture, uint8 (S, S, 3), or
+    None. Excluded pictures are counted, listed in `info.json`, passed to ``log`` as lines, and replaced by others.
 
     For label maps the fraction of each class is recorded. Faulty annotations are counted, listed and logged; their
     pictures are used.
 
     Raises:
         DataError: a split has more than ``max_broken_share`` broken pictures or faulty annotations, no usable
-        picture,
-            or a class without pixels. The message names the files; nothing is written.
+            picture, or a class without pixels. The message names the files; nothing is written.
     """
     earlier = EarlierSplits(digests or Digests(dataset.root))
     classes = spec.classes
@@ -78,7 +78,7 @@ def prepare(
                         census.check_annotations(max_broken_share, available)
                 if tally.used == limit:
                     break
-            tally.check()
+            tally.check_usable()
             if classes is not None:
                 census.check_annotations(max_broken_share)
                 census.check_classes(partial(_contents, dataset, used, classes))
@@ -89,7 +89,7 @@ def prepare(
             _note_pictures(rows.info, (split, source), tally, copies, dataset.root, log)
             findings = dataset.take_findings()
             if findings is not None:
-                _note_pairs(rows.info, split, findings, log)
+                _note_findings(rows.info, split, findings, log)
 
 
 def _note_pictures(
@@ -100,9 +100,10 @@ def _note_pictures(
     root: Path,
     log: Callable[[str], None],
 ) -> None:
-    """Log and record the number of used pictures of a split, and the excluded pictures with the reasons.
+    """Log the number of used pictures of a split and its excluded pictures, and add both to ``info``.
 
-    ``splits`` are the prepared split and its source, a split of the data set.
+    ``splits`` are the prepared split and the split of the data set that its pictures are from. ``copies`` are
+    excluded pictures that ``tally`` does not list.
     """
     split, source = splits
     for record, kind, reason in [*tally.left_out, *copies]:
@@ -118,15 +119,15 @@ def _note_pictures(
 
 
 def _note_labels(info: dict[str, Any], split: str, census: Census, log: Callable[[str], None]) -> None:
-    """Log and record the fractions of the classes and the faulty annotations."""
+    """Log the faulty annotations of a split; add them, and the fractions of its classes, to ``info``."""
     info.setdefault("labels", {})[split] = census.info()
     info.setdefault("faulty_annotations", []).extend(census.listed(split))
     for line in census.lines():
         log(f"{split}: {line}")
 
 
-def _note_pairs(info: dict[str, Any], split: str, findings: Findings, log: Callable[[str], None]) -> None:
-    """Log and record the findings about the pairs of a split."""
+def _note_findings(info: dict[str, Any], split: str, findings: Findings, log: Callable[[str], None]) -> None:
+    """Log the findings of any reader about a split, and add them to ``info`` below the key ``pairs``."""
     info.setdefault("pairs", {})[split] = findings.info
     for line in findings.lines:
         log(f"{split}: {line}")
@@ -142,7 +143,10 @@ def _usable(
     refuse: Callable[[Pixels], str | None],
     tally: SplitTally,
 ) -> Iterator[tuple[Record, Sample]]:
-    """Yield the usable pictures with their samples; record the excluded ones in ``tally``."""
+    """Yield the usable records with their samples; count them, and the excluded records, in ``tally``.
+
+    ``refuse`` returns the reason to exclude a prepared picture, or None.
+    """
     for record in tqdm(records, unit=" pictures", disable=None, leave=False):
         tally.examined_records.append(record)
         try:

@@ -17,9 +17,11 @@ from palimpsest.data.voc import GROUPS, lists_of
 from palimpsest.errors import SettingsError
 
 SMALL_COCO = ("val2017.zip", "annotations_trainval2017.zip")
-"""Archives of COCO that are split by picture id where train2017.zip is not among them."""
+"""Archives of a COCO without train2017.zip; its splits are made from val2017 by picture id (`split_val2017`)."""
 COCO_ARCHIVES = ("train2017.zip", "unlabeled2017.zip", *SMALL_COCO)
+"""Archives that `archives` may name for COCO."""
 VOC_ARCHIVES = ("VOCtrainval_11-May-2012.tar", "benchmark.tgz")
+"""Archives that `archives` may name for VOC."""
 
 SUPERCATEGORIES = {
     "person": ("person",),
@@ -42,21 +44,27 @@ SUPERCATEGORIES = {
 
 
 class PublicChecks(DatasetChecks[PublicDatasetSettings]):
-    """Checks of a public data set, of scenes in its layout, and of folders in its layout."""
+    """Checks of COCO or VOC: the downloaded data set, generated scenes, or the user's folder in its layout."""
 
     generated_splits: ClassVar[Collection[str]]
+    """Names that `generate` may contain."""
     known_archives: ClassVar[Collection[str]]
+    """Names that `archives` may contain."""
 
-    def check(self) -> None:
-        """Check splits to generate and archives to fetch."""
+    def check_names(self) -> None:
+        """Check the names of splits to generate, or of archives to download.
+
+        Raises:
+            SettingsError: a name is unknown.
+        """
         if self.settings.source == "generated":
-            self.refuse_unknown("generate", "split", self.settings.generate, self.generated_splits)
+            self.check_known("generate", "split", self.settings.generate, self.generated_splits)
         if self.settings.source == "download":
-            self.refuse_unknown("archives", "archive", self.settings.archives, self.known_archives)
+            self.check_known("archives", "archive", self.settings.archives, self.known_archives)
 
     @property
     def root(self) -> Path:
-        """Folder of a `directory` source."""
+        """Folder of the user; only for the source `directory`."""
         assert self.settings.root is not None
         return self.settings.root
 
@@ -67,15 +75,22 @@ class CocoChecks(PublicChecks):
     generated_splits = COCO_FIRST_ID
     known_archives = COCO_ARCHIVES
 
-    def check(self) -> None:
-        """Check also that the archives of the small COCO are complete."""
-        super().check()
+    def check_names(self) -> None:
+        """Check the names (`PublicChecks.check_names`), and that the archives are complete without train2017.zip.
+
+        Raises:
+            SettingsError: a name is unknown, or an archive is missing.
+        """
+        super().check_names()
         missing = [archive for archive in SMALL_COCO if archive not in self.settings.archives]
         if self.settings.source == "download" and self.settings.is_small_coco and missing:
             raise SettingsError(f"{self.key}.archives: {missing[0]} is missing; add it, or train2017.zip")
 
     def splits(self, labelled: bool) -> Collection[str] | None:
-        """Return the splits to generate or to fetch; None for a folder."""
+        """Return the splits that will be generated or downloaded; None for the user's folder.
+
+        With ``labelled`` the split without annotations, ``unlabeled``, is left out.
+        """
         if self.settings.source == "directory":
             return None
         if self.settings.source == "generated":
@@ -86,13 +101,13 @@ class CocoChecks(PublicChecks):
         return [name for name in names if not (labelled and name == "unlabeled")]
 
     def splits_in_folder(self, labelled: bool) -> Collection[str] | None:
-        """Return the splits with annotations, and unless ``labelled`` those with photographs."""
+        """Return the splits with a JSON file, and unless ``labelled`` also those with only a folder of pictures."""
         annotated = [name for name, file in INDEX.items() if (self.root / "annotations" / file).is_file()]
         photographs = [] if labelled else [name for name in INDEX if (self.root / f"{name}2017").is_dir()]
         return list(dict.fromkeys([*annotated, *photographs]))
 
     def categories(self) -> Mapping[str, str] | None:
-        """Return those of the generated scenes or of COCO 2017; None for a folder."""
+        """Return the supercategory of each category of the scenes or of COCO 2017; None for the user's folder."""
         if self.settings.source == "generated":
             return dict(coco_scenes.CATEGORIES.values())
         if self.settings.source == "download":
@@ -107,22 +122,22 @@ class VocChecks(PublicChecks):
     known_archives = VOC_ARCHIVES
 
     def splits(self, labelled: bool) -> Collection[str] | None:
-        """Return the splits to generate, or those of VOC 2012; None for a folder."""
+        """Return the splits that will be generated, or the splits of VOC 2012; None for the user's folder."""
         if self.settings.source == "directory":
             return None
         return [*self.settings.generate] if self.settings.source == "generated" else ["train", "val", "trainval"]
 
     def splits_in_folder(self, labelled: bool) -> Collection[str] | None:
-        """Return the lists of pictures; None for a folder of photographs without lists."""
+        """Return the splits with a list of pictures, sorted; None if the user's folder has no lists."""
         lists = lists_of(self.root)
         return None if lists is None else sorted(path.stem for path in lists.glob("*.txt"))
 
     def categories(self) -> Mapping[str, str]:
-        """Return VOC's: its label maps are numbers without names."""
+        """Return the group of each class of VOC, for every source: label maps in its layout contain no names."""
         return GROUPS
 
     def drawn(self) -> frozenset[str] | None:
-        """Return the categories of the generated scenes."""
+        """Return the categories that occur in generated scenes; None for the other sources."""
         if self.settings.source != "generated":
             return None
         return frozenset(kind.name for kind in voc_scenes.FAMILY.objects.values())

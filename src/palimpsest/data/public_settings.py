@@ -28,7 +28,7 @@ class PublicDatasetSettings(DatasetSettings):
     @model_validator(mode="after")
     def _has_files(self) -> typing.Self:
         if self.source == "download" and not self.archives:
-            raise ValueError("source 'download' needs the names of archives to fetch")
+            raise ValueError("source 'download' needs the names of archives; set archives")
         if self.source == "generated" and not self.generate:
-            raise ValueError("source 'generated' needs counts under generate")
+            raise ValueError("source 'generated' needs numbers of pictures; set generate to one number per split")
         return self

@@ -1,6 +1,6 @@
 """Interface between data sets of all formats and their preparation.
 
-A format is a subclass of `DatasetReader`, listed in `palimpsest.data.formats.FORMATS`.
+Each format has a subclass of `DatasetReader`, which `palimpsest.data.formats.FORMATS` names.
 """
 
 import typing
@@ -21,15 +21,17 @@ from palimpsest.data.targets import Target
 
 @dataclass
 class Findings:
-    """Findings about the files of a split, as lines for the log and as entries for `info.json`."""
+    """Facts that a reader found in the files of a split, such as the layout of pairs."""
 
     lines: list[str] = field(default_factory=list)
+    """Lines for the log."""
     info: dict[str, object] = field(default_factory=dict)
+    """Entries for `info.json`."""
 
 
 @dataclass(frozen=True)
 class ValueScale:
-    """Conversion of stored numbers to values in the unit of a task."""
+    """Conversion of the numbers in a target file to values in the unit of a task, such as metres."""
 
     scale: float = 1.0
     """Units per stored number."""
@@ -39,45 +41,56 @@ class ValueScale:
 
 @dataclass(frozen=True)
 class SampleSpec:
-    """Size, target, classes and units that a task needs of its samples."""
+    """Size, type of target, classes and units that a task needs of its samples."""
 
     size: int
     """Side of the squares, in pixels."""
     target: Target | None = None
+    """Type of the targets; None for a task without targets."""
     classes: Classes | None = None
-    """Categories by class, of targets that are labels."""
+    """Classes of the task; None unless its targets are labels."""
     limits: Limits = DEFAULT_LIMITS
+    """Limits on the files of the pictures."""
     values: ValueScale = ValueScale()
+    """Conversion of targets that are values; unused for other targets."""
 
 
 class Sample(NamedTuple):
-    """Picture at its final size, with its target."""
+    """Picture of a data set, resized for preparation, with its target."""
 
     picture: Pixels
     """uint8 (S, S, 3) RGB."""
     target: NDArray[Any] | None = None
-    """Target, in the shape and dtype of the spec's target; None without a target."""
+    """Target, in shape and dtype of `SampleSpec.target`; None for a task without targets."""
     labels: Labels | None = None
-    """Label map before it was resized, of targets that are labels."""
+    """Label map before resizing, with counts of annotations; None unless the target is a label map."""
 
 
 class DatasetReader(ABC):
-    """Reader of a data set: pictures in splits, and their targets."""
+    """Reader of a data set: lists the pictures of its splits, and reads pictures with their targets."""
 
     root: Path
+    """Folder of the data set."""
 
     @classmethod
     def of(cls, settings: DatasetSettings, root: Path, limits: Limits = DEFAULT_LIMITS) -> typing.Self:
-        """Open the data set in a folder."""
+        """Return the reader of the data set in the folder ``root``.
+
+        ``limits`` apply to files that it opens before `read`, which has limits of its own.
+        """
         return cls(root)  # type: ignore[call-arg]
 
     @abstractmethod
     def records(self, split: str) -> list[Record]:
-        """Return the pictures of a split, always in the same order."""
+        """Return the pictures of a split of the data set, always in the same order.
+
+        Raises:
+            DataError: the split does not exist, or the list of its pictures is damaged.
+        """
 
     @abstractmethod
     def read(self, record: Record, spec: SampleSpec) -> Sample:
-        """Read a picture and its target.
+        """Return a picture and its target, resized to ``spec.size``; only the picture if ``spec.target`` is None.
 
         Raises:
             DataError: a file is missing or unreadable, or picture and target do not fit.
@@ -85,35 +98,42 @@ class DatasetReader(ABC):
 
     @property
     def categories(self) -> dict[str, str]:
-        """Supercategory by category name, for data sets with labels."""
+        """Supercategory by category name; empty for data sets without labels."""
         return {}
 
     def annotated(self, splits: Iterable[str], listed: Iterable[str]) -> list[dict[str, int]]:
-        """Return the number of annotations by category for each split; an empty list without annotations."""
+        """Return the number of annotations by category for each split; an empty list if the format has none.
+
+        ``listed`` are the names of categories in the `classes` of a task.
+        """
         return []
 
     def count_annotations(self, split: str) -> int:
-        """Return the number of all annotations of a split."""
+        """Return the number of all annotations of a split; 0 for formats without annotations."""
         return 0
 
     def contents(self, records: Sequence[Record], categories: Sequence[str]) -> str:
-        """Describe the labels of these pictures; ``categories`` are those without a pixel."""
+        """Return a text on the labels of these pictures, for a message; ``categories`` have no pixel there."""
         return ""
 
     def take_findings(self) -> Findings | None:
-        """Return the findings since the last call, at the end of a split; None for formats without any."""
+        """Return the findings since the last call and discard them; None for formats without findings.
+
+        The preparation calls this at the end of each split.
+        """
         return None
 
 
 def picture_sample(record: Record, spec: SampleSpec) -> Sample:
-    """Read a picture without a target."""
+    """Return a picture without target, resized to ``spec.size``."""
     return Sample(read_scaled(record.picture, spec.size, spec.limits)[0])
 
 
 def labelled_sample(record: Record, spec: SampleSpec, read_labels: Callable[..., Labels]) -> Sample:
-    """Read a picture and its label map, or only the picture if the form has no target.
+    """Return a picture and its label map, resized to ``spec.size``; only the picture if ``spec.target`` is None.
 
-    ``read_labels`` is a function of record, label by category, label of other categories, and frame of the picture.
+    ``read_labels`` is a function of record, label by category, label of the other categories, and frame of the
+    picture.
     """
     if spec.target is None:
         return picture_sample(record, spec)

@@ -1,4 +1,8 @@
-"""Conversion of COCO segmentations, polygons or run-length codes, to label maps."""
+"""Conversion of COCO segmentations to label maps.
+
+The segmentation of an annotation is a list of polygons, or a run-length code: the lengths of alternating runs of
+pixels outside and inside the object, column by column.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -21,10 +25,10 @@ VIA_POINTS = ("all_points_x", "all_points_y")
 
 
 def compact(segmentation: Any) -> Any:
-    """Return a segmentation with arrays for lists of numbers, which takes a quarter of the memory.
+    """Return a segmentation with its lists of numbers converted to arrays, in a quarter of the memory.
 
-    A list with one run-length code becomes that code; other content is returned unchanged. Damage is reported
-    later, by painting, which knows the picture.
+    A list with one run-length code becomes that code; other content is returned unchanged. Damage raises no error
+    here: `shape_of` reports it when the picture, and so its name, is known.
     """
     if isinstance(segmentation, list) and len(segmentation) == 1 and isinstance(segmentation[0], Mapping):
         return segmentation[0] if segmentation[0].keys() >= {"size", "counts"} else segmentation
@@ -40,7 +44,7 @@ def polygons_of(segmentation: Any) -> list[Polygon] | None:
     """Return the polygons of a segmentation as arrays x, y, x, y, …; None for a run-length code.
 
     The standard form is a list of lists of numbers. Other unambiguous forms are accepted: a single list of numbers,
-    points as [x, y] or {"x": …, "y": …}, and the two lists of VGG Image Annotator. None has no polygons.
+    points as [x, y] or {"x": …, "y": …}, and the two lists of VGG Image Annotator. For None the list is empty.
 
     Raises:
         ValueError, TypeError: the segmentation has another form.
@@ -61,7 +65,7 @@ def polygons_of(segmentation: Any) -> list[Polygon] | None:
 
 
 def _are_points(parts: Sequence[Any]) -> bool:
-    """Return whether the parts are points of one polygon: at least three, with two numbers each."""
+    """Return whether the parts of a list are points of one polygon: at least three, with two numbers each."""
     if len(parts) < 3:
         return False
     if isinstance(parts[0], Mapping):
@@ -101,17 +105,21 @@ class Extent(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """Segmentation of one instance: polygons of at least three points, or a run-length code."""
+    """Checked segmentation of one instance: polygons, or a run-length code."""
 
     polygons: list[Polygon]
+    """Polygons of at least three points; empty for a run-length code."""
     extent: Extent | None
     """Extent of the polygons; None without polygons."""
     longest: int
     """Largest number of coordinates of a polygon, including polygons of fewer than three points."""
     code: Mapping[str, Any] | None = None
+    """Run-length code as in the JSON, not checked yet; None for polygons."""
 
     def region(self, height: int, width: int) -> Rle | None:
-        """Return the pixels as a run-length code, which may be smaller than the picture; None without a polygon.
+        """Return the pixels of the instance in a picture as run-length code; None if there is no polygon.
+
+        The code may be of a smaller size than the picture, from its top left corner.
 
         Raises:
             ValueError, TypeError: the code is damaged or has another size, or a polygon exceeds the picture far.
@@ -132,7 +140,7 @@ class Shape(NamedTuple):
 
 
 def shape_of(segmentation: Any) -> Shape:
-    """Read a segmentation.
+    """Return the polygons or the run-length code of a segmentation in any form that `polygons_of` accepts.
 
     Raises:
         ValueError, TypeError: the segmentation is damaged or has an unknown form.
@@ -145,7 +153,7 @@ def shape_of(segmentation: Any) -> Shape:
 
 
 def _checked_rle(segmentation: Mapping[str, Any], height: int, width: int) -> Rle:
-    """Return a run-length code in the form of pycocotools.
+    """Return a checked run-length code in the form of pycocotools, for a picture of this size.
 
     pycocotools reads invalid memory if a code covers less than its size or ends in the middle of a number.
     Therefore the runs of compressed codes are decoded and checked here first.
@@ -191,7 +199,7 @@ def _runs(code: bytes) -> list[int]:
 
 
 def paint(painted: list[tuple[Rle, int]], height: int, width: int) -> Pixels:
-    """Return the label map (height, width) of regions with labels; smaller regions cover larger ones."""
+    """Return the label map, uint8 (height, width), of pairs (region, label); smaller regions cover larger ones."""
     columns = np.zeros((width, height), np.uint8)  # run-length codes are in column-major order
     if not painted:
         return columns.T

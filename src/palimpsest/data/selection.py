@@ -25,34 +25,44 @@ MIN_EXAMINED = 100
 
 @dataclass
 class SplitTally:
-    """Counts of the pictures of one split: available, examined, used and excluded."""
+    """Pictures of one split while it is prepared: available, examined, used and excluded."""
 
     location: str
+    """Data set and split, for messages."""
     available: int
+    """Number of pictures that may be used: those listed, without copies and without pictures of earlier splits."""
     listed: int
-    """Number of pictures, including those of earlier splits."""
+    """Number of pictures in the split of the data set."""
     max_broken_share: float
+    """Maximum fraction of broken pictures."""
     used: int = 0
+    """Number of prepared pictures."""
     examined_records: list[Record] = field(default_factory=list)
+    """Records that were read or tried, including excluded ones."""
     left_out: list[LeftOut] = field(default_factory=list)
+    """Excluded records, with the kinds ``broken`` and ``refused``."""
 
     def count(self, kind: str) -> int:
-        """Return the number of records excluded as ``refused`` or ``broken``."""
+        """Return the number of excluded records of a kind, ``refused`` or ``broken``."""
         return sum(entry_kind == kind for _, entry_kind, _ in self.left_out)
 
     def leave_out(self, record: Record, kind: str, reason: str) -> None:
-        """Exclude a record.
+        """Add an excluded record; ``kind`` is ``refused`` or ``broken``.
 
         Raises:
-            DataError: at least `MIN_EXAMINED` records are examined, and the broken ones exceed the limit of the
-            split.
+            DataError: at least `MIN_EXAMINED` records were examined, and the number of broken ones already exceeds
+                the limit for all available pictures.
         """
         self.left_out.append((record, kind, reason))
         if kind == "broken" and len(self.examined_records) >= MIN_EXAMINED:
             self._check_share(self.available)
 
-    def check(self) -> None:
-        """Raise `DataError` if the split cannot be used."""
+    def check_usable(self) -> None:
+        """Check, after the last picture, that the split has usable pictures and not too many broken ones.
+
+        Raises:
+            DataError: the split has no picture, no usable picture, or too many broken pictures.
+        """
         self._check_share(len(self.examined_records))
         if not self.available:
             reason = f"all {self.listed} are also in an earlier split" if self.listed else "the split is empty"
@@ -73,7 +83,7 @@ class SplitTally:
 
 
 class EarlierSplits:
-    """Pictures or pairs of the earlier splits, by name, by real path and by content."""
+    """Pictures or pairs that the earlier splits of a task examined; recognises copies in later splits."""
 
     def __init__(self, digests: Digests) -> None:
         self._digests = digests
@@ -84,9 +94,11 @@ class EarlierSplits:
         """Records whose content is not hashed yet, with their names in messages."""
 
     def without_copies(self, records: list[Record]) -> tuple[list[Record], list[LeftOut]]:
-        """Return the new records, and the copies under other names.
+        """Return the records that are no copies, and the excluded copies, each with the name of its original.
 
-        Records that an earlier split examined under the same name are in neither list: splits may share a source.
+        An original is an earlier record of the same list, or a record that an earlier split examined. Records that
+        an earlier split examined under the same name are in neither list, because two prepared splits may be taken
+        from one split of the data set.
         """
         new = [record for record in records if _files(record) not in self._names]
         unique: list[Record] = []
@@ -105,9 +117,9 @@ class EarlierSplits:
         return unique, copies
 
     def add(self, split: str, tally: SplitTally) -> None:
-        """Add the examined records of a split. Broken files, such as empty ones, do not count as originals.
+        """Add the examined records of a prepared split; broken files, as empty ones, do not count as originals.
 
-        The content is hashed when a later split needs it.
+        The content of a file is hashed only when a later split needs the hash.
         """
         broken = {id(record) for record, kind, _ in tally.left_out if kind == "broken"}
         for record, paths in zip(tally.examined_records, _real_files(tally.examined_records), strict=True):
@@ -127,25 +139,25 @@ class EarlierSplits:
         return self._contents.get(content) if content else None
 
     def _content(self, record: Record) -> tuple[str, str] | None:
-        """Return the digests of the files of a record; None if one cannot be read."""
+        """Return the SHA-256 of picture and target of a record; None if a file cannot be read."""
         picture = self._digests(record.picture)
         target = self._digests(record.target) if picture and record.target else picture
         return (picture, target) if picture and target else None
 
 
 def _files(record: Record) -> Files:
-    """Return picture and target; the picture twice if it has no target file."""
+    """Return the files of picture and target; the picture twice if the target is no file of its own."""
     return record.picture, record.target or record.picture
 
 
 def _real_files(records: list[Record]) -> Iterator[tuple[str, str]]:
-    """Yield the real paths of `_files` of each record."""
+    """Yield the files of each record (`_files`) with links resolved (`real_paths`)."""
     targets = real_paths(record.target or record.picture for record in records)
     return zip(real_paths(record.picture for record in records), targets, strict=True)
 
 
 def sampling_order(records: list[Record], limit: int | None) -> list[Record]:
-    """Return the records in the order of use: by a hash of their names if ``limit`` excludes some."""
+    """Return the records in the order of use: unchanged, or by a hash of their names if ``limit`` excludes some."""
     if limit is None or limit >= len(records):
         return records
     return sorted(records, key=lambda record: hashlib.sha256(record.source.encode()).digest())

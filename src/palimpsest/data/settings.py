@@ -20,13 +20,18 @@ class DatasetSettings(SettingsGroup):
     """Folder of a `directory` source; None for other sources."""
 
     def unfit_for(self, target: Target | None) -> str | None:
-        """Return why a task with targets of this form cannot learn from the data set; None where it can."""
+        """Return the reason why a task with this type of targets cannot use the data set; None if it can.
+
+        ``target`` is None for a task without targets.
+        """
         return None
 
     @model_validator(mode="after")
     def _has_root(self) -> typing.Self:
         if self.source == "directory" and self.root is None:
-            raise ValueError("source 'directory' needs a root: give root, or data_root for all data sets")
+            raise ValueError("source 'directory' needs a root; set root, or data_root for all data sets")
         if self.source != "directory" and self.root is not None:
-            raise ValueError(f"root is the folder of source 'directory'; source {self.source!r} has its own")
+            raise ValueError(
+                f"source {self.source!r} has no root; remove root, or set source to directory to read this folder"
+            )
         return self

@@ -22,7 +22,14 @@ GENERATOR_SEED = 0  # seed of the pictures; `seeds` of the settings are those of
 
 
 def provide(dataset: DatasetSettings, folder: Path, manifest: Path) -> None:
-    """Generate or download a data set, unless it is a folder of the user, and write the checksums of its files."""
+    """Generate or download a data set in ``folder``, and write the checksums of its files to ``manifest``.
+
+    If the data set is a folder of the user, only the manifest is written.
+
+    Raises:
+        DataError: a file cannot be downloaded or unpacked, or the data set has no files.
+        StorageError: the disk is full or not writable.
+    """
     if isinstance(dataset, PublicDatasetSettings) and dataset.source == "generated":
         generate = resolve_name(FORMATS[dataset.format].generator or "")
         with replacing_folder(folder) as new:
@@ -33,9 +40,9 @@ def provide(dataset: DatasetSettings, folder: Path, manifest: Path) -> None:
 
 
 def download(dataset: PublicDatasetSettings, folder: Path) -> None:
-    """Download and unpack the archives of a data set.
+    """Download the archives of a data set to ``archives`` beside ``folder``, and unpack them into ``folder``.
 
-    If the archives of COCO lack its training pictures (19 GB), val2017 is split by picture id.
+    If the archives of COCO lack its training pictures (19 GB), val2017 is split by picture id (`split_val2017`).
     """
     archives = folder.parent / "archives"
     small = dataset.is_small_coco
@@ -50,7 +57,9 @@ WEIGHTS = {"squeezenet": "squeezenet1_1-b8a52dc0.pth", "vgg16": "vgg16-397923af.
 
 
 def provide_weights(network: str, path: Path, data_root: Path | None) -> None:
-    """Copy the weights of a perceptual network from ``data_root``/weights, or download them.
+    """Copy the weights of a perceptual network from ``data_root``/weights to ``path``, or download them.
+
+    ``network`` is a key of `WEIGHTS`. Without ``data_root``, or without such a file there, they are downloaded.
 
     Raises:
         DataError: the file cannot be read or downloaded.
@@ -63,18 +72,21 @@ def provide_weights(network: str, path: Path, data_root: Path | None) -> None:
 
 
 def root_of(dataset: DatasetSettings, folder: Path) -> Path:
-    """Return the folder of the files: the root in the settings, or the folder of the pipeline."""
+    """Return the folder with the files of a data set: the root in its settings, or ``folder`` if it has no root."""
     return dataset.root if dataset.root is not None else folder
 
 
 def open_dataset(dataset: DatasetSettings, folder: Path, limits: Limits = DEFAULT_LIMITS) -> DatasetReader:
-    """Return the reader of a data set; ``limits`` apply to files that it opens before `read`."""
+    """Return the reader of a data set, whose files are in its root or, if it has none, in ``folder``.
+
+    ``limits`` apply to files that the reader opens before `read`.
+    """
     reader: type[DatasetReader] = resolve_name(FORMATS[dataset.format].reader)
     return reader.of(dataset, root_of(dataset, folder), limits)
 
 
 def classes_of(task: str, job: PreparationJob, dataset: DatasetReader) -> Classes | None:
-    """Return the classes of a task; None if it has no classes.
+    """Return the classes of a task, made of the categories of its data set; None if the task has no classes.
 
     Raises:
         SettingsError: the data set lacks a category; the message names the full path of the key.

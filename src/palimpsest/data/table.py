@@ -40,7 +40,11 @@ class TableFolder(DatasetReader):
     """Reader of a folder of pictures with one table, or one table per split."""
 
     def __init__(self, root: Path, settings: TableDatasetSettings) -> None:
-        """Check that ``root`` is a folder. Methods read its tables when needed."""
+        """Check that ``root`` is a folder; its tables are read when a method needs them.
+
+        Raises:
+            DataError: there is no such folder.
+        """
         self.root = Path(root)
         self._settings = settings
         if not self.root.is_dir():
@@ -48,13 +52,13 @@ class TableFolder(DatasetReader):
 
     @classmethod
     def of(cls, settings: DatasetSettings, root: Path, limits: Limits = DEFAULT_LIMITS) -> typing.Self:
-        """Open the data set in a folder."""
+        """Return the reader of the data set in the folder ``root``; see `DatasetReader.of`."""
         assert isinstance(settings, TableDatasetSettings)
         return cls(root, settings)
 
     @property
     def categories(self) -> dict[str, str]:
-        """Names of the numbers in label maps; each is its own supercategory."""
+        """Categories in the setting `labels`, each with its own name as supercategory."""
         return {name: name for name in self._settings.labels}
 
     @property
@@ -90,7 +94,11 @@ class TableFolder(DatasetReader):
         return [self._record(row, *paths) for row, *paths in zip(table.index, pictures, targets, strict=True)]
 
     def read(self, record: Record, spec: SampleSpec) -> Sample:
-        """Read a picture and its target at their final size."""
+        """Return a picture and its target, resized to ``spec.size``; only the picture if ``spec.target`` is None.
+
+        Raises:
+            DataError: a file is missing or unreadable, or picture and target differ in shape.
+        """
         if spec.target is None:
             return picture_sample(record, spec)
         assert record.target is not None
@@ -106,7 +114,10 @@ class TableFolder(DatasetReader):
     def read_labels(
         self, record: Record, class_of: Mapping[str, int], other_label: int, frame: Frame | None = None
     ) -> Labels:
-        """Return the label map; numbers of categories outside all classes become ``other_label``.
+        """Return the label map of a record, before resizing, with the label of its class at each pixel.
+
+        Numbers that no class has become ``other_label``; 0 stays background unless a category has it, and 255 stays
+        ignored. ``frame`` is the frame of the picture; None if the caller has not read it.
 
         Raises:
             DataError: the map is unreadable, differs in size from its picture, or has numbers outside 0 to 255.
@@ -120,7 +131,7 @@ class TableFolder(DatasetReader):
         return Labels(turn_labels(label_of[numbers], frame, str(record.target)))
 
     def contents(self, records: Sequence[Record], categories: Sequence[str]) -> str:
-        """Describe the numbers in the label maps of these pictures; ``categories`` are those without a pixel."""
+        """Return a text on the numbers in these label maps, for a message; ``categories`` have no pixel there."""
         counts = np.zeros(256, np.int64)
         for record in records:
             counts += np.bincount(self._numbers(record).ravel(), minlength=256)
@@ -155,14 +166,18 @@ class TableFolder(DatasetReader):
         )
 
     def _below_root(self, path: str) -> Path | None:
-        """Return a path relative to the root; None if it is outside the root."""
+        """Return a path in the table, made relative to the root; None if it is outside the root."""
         root = Path(os.path.abspath(self.root))  # noqa: PTH100 (links are kept)
         whole = Path(os.path.abspath(root / path))  # noqa: PTH100
         return whole.relative_to(root) if whole.is_relative_to(root) else None
 
     @cache  # noqa: B019 (a reader lives as long as its job)
     def _table(self, name: str) -> pd.DataFrame:
-        """Return the columns that the settings name, as text; empty cells as empty text."""
+        """Return the columns of a table file that the settings name, as text; empty cells become empty text.
+
+        Raises:
+            DataError: the file is missing or no table, or lacks a column.
+        """
         path, columns = self.root / name, [column for column in dict(self._settings.columns).values() if column]
         try:
             if path.suffix.lower() == ".parquet":
@@ -184,7 +199,7 @@ class TableChecks(DatasetChecks[TableDatasetSettings]):
     """Checks of tables before any work."""
 
     def splits_in_folder(self, labelled: bool) -> Collection[str]:
-        """Return the splits of the tables, which are read.
+        """Return the splits that the tables in the user's folder name; this reads the tables.
 
         Raises:
             SettingsError: a table is missing or damaged, or lacks a column.

@@ -36,7 +36,7 @@ class TableDatasetSettings(DatasetSettings):
     """Number of each category in label maps. 255 is ignored; 0 is background unless a category has it."""
 
     def unfit_for(self, target: Target | None) -> str | None:
-        """Return the reason: a column or the numbers of the categories are missing."""
+        """Return a reason if no column of targets, or no number of a category, is set; None otherwise."""
         if target is not None and self.columns.target is None:
             return "no column has the targets; set columns.target"
         if target == LABELS and not self.labels:

@@ -8,17 +8,18 @@ TargetName = Literal["labels", "picture", "values"]
 
 @dataclass(frozen=True)
 class Target:
-    """Type of targets: dtype and channels of a row of `target.npy`, and its interpolation."""
+    """Type of the targets of a task: dtype and channels of a target in `target.npy`, and its interpolation."""
 
     name: TargetName
+    """Name of the type in `info.json`."""
     dtype: Literal["uint8", "float32"]
     channels: int | None
-    """Length of the last axis; None for rows of shape (S, S)."""
+    """Length of the last axis; None for targets of shape (S, S)."""
     interpolation: Literal["nearest", "bicubic"]
     """Interpolation in preparation. Training crops of `bicubic` targets are resized bilinearly, like pictures."""
 
     def shape(self, size: int) -> tuple[int, ...]:
-        """Return the shape of a row with sides of ``size``."""
+        """Return the shape of one target with sides of ``size`` pixels."""
         return (size, size) if self.channels is None else (size, size, self.channels)
 
 
@@ -30,4 +31,4 @@ VALUES = Target("values", "float32", 1, "nearest")
 """One number per pixel, NaN if unknown. Interpolation would create wrong values at the borders of objects."""
 
 TARGETS: dict[str, Target] = {target.name: target for target in (LABELS, PICTURE, VALUES)}
-"""Types by name, as in `info.json`; dtype and channels identify a type."""
+"""All types of targets, by name; no two types have the same dtype and channels."""

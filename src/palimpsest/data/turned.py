@@ -1,7 +1,7 @@
-"""Frame of the annotations of pictures that EXIF turns by 90°: stored or shown.
+"""Frame of the annotations of pictures that EXIF turns by 90°: stored (as in the file) or shown (as in a viewer).
 
-Only pictures whose stored and shown sizes differ are evidence. The JSON declares the size in one frame, but some
-tools write the stored size and the outlines in the shown frame.
+The JSON declares the size in one of the two frames, but some tools declare the stored size and draw the outlines in
+the shown frame. Only pictures whose stored and shown sizes differ tell which frame the outlines are in.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from palimpsest.errors import DataError
 
 @dataclass(frozen=True)
 class Votes:
-    """Numbers of turned pictures whose annotations fit only one frame."""
+    """Numbers of turned pictures whose annotations fit only one of the two frames."""
 
     declared: int = 0
-    """Number of pictures that fit only the frame of the declared size, or the shown frame without a size."""
+    """Number of pictures whose annotations fit only the frame of the size in the JSON (without a size, shown)."""
     transposed: int = 0
-    """Number of pictures that fit only the transposed frame."""
+    """Number of pictures whose annotations fit only the transposed frame."""
 
     def __add__(self, votes: "Votes") -> "Votes":
         """Return the sum of the votes of two sets of pictures."""
@@ -38,18 +38,20 @@ class Votes:
 
 
 class Turned(NamedTuple):
-    """Frame in which the annotations of a turned picture are read."""
+    """Frame in which the annotations of one turned picture were read."""
 
     as_shown: bool
-    """True for the frame as shown, False for the stored one."""
+    """True for the shown frame, False for the stored frame."""
     deciding: int
     """Number of pictures that decide the frame; if it is 0, the size in the JSON decides."""
 
 
 def vote(frame: Frame, declared: Size | None, segmentations: Sequence[Any]) -> Votes:
-    """Return the vote of one picture; no vote if the frames have equal sizes, or if both or none fit.
+    """Return the vote of one picture, by the frame that the outlines of all its annotations fit.
 
-    Outlines that exceed the declared frame within the general tolerance are no vote for the transposed frame.
+    ``declared`` is the size in the JSON, None if it has none. There is no vote (`Votes()`) if both frames have
+    equal sizes, or if both or none fit. Outlines that exceed the declared frame by less than `REACH_SHARE` are no
+    vote for the transposed frame.
     """
     size = declared or frame.shown
     if frame.shown == frame.stored or size not in (frame.shown, frame.stored):
@@ -61,7 +63,9 @@ def vote(frame: Frame, declared: Size | None, segmentations: Sequence[Any]) -> V
 
 
 def drawn_size(where: str, frame: Frame, declared: Size, segmentations: Sequence[Any], votes: Votes) -> Size:
-    """Return (height, width) of the frame that the annotations of a turned picture use.
+    """Return (height, width) of the frame in which the annotations of a turned picture have to be read.
+
+    ``where`` names the picture in messages, ``declared`` is its size in the JSON, ``votes`` are those of the split.
 
     Raises:
         DataError: the annotations fit neither frame, or not the frame of the other pictures of the data set.

@@ -15,7 +15,7 @@ from palimpsest.errors import DataError
 
 
 def read_numbers(path: Path, limits: Limits) -> NDArray[Any]:
-    """Read the stored numbers (H, W) of an NPY file, or of a picture with one channel.
+    """Return the stored numbers (H, W) of an NPY file, or of a picture with one channel.
 
     The EXIF orientation of a picture is applied. The numbers of a palette picture are its colour indices.
 
@@ -36,12 +36,14 @@ def read_numbers(path: Path, limits: Limits) -> NDArray[Any]:
         raise DataError(
             f"{path}: expected one number per pixel, found {array.dtype} {array.shape}; save an array (H, W)"
         )
-    limits.check(path, plane.shape[1], plane.shape[0])
+    limits.check_size(path, plane.shape[1], plane.shape[0])
     return plane
 
 
 def read_values(path: Path, picture: Pixels, frame: Frame, spec: SampleSpec) -> Sample:
-    """Return the sample of a picture, uint8 (S, S, 3), and the file with its values.
+    """Return the sample of a prepared picture, uint8 (S, S, 3), and of the file ``path`` with one number per pixel.
+
+    ``frame`` is the frame of the picture before resizing. The target is float32 (S, S, 1), NaN for invalid values.
 
     Raises:
         DataError: the file is unreadable, differs in shape from the picture, or has no valid value in the square.
@@ -51,13 +53,13 @@ def read_values(path: Path, picture: Pixels, frame: Frame, spec: SampleSpec) -> 
     values = converted(resize_and_crop(numbers, spec.size, labels=True), spec.values)
     if np.isnan(values).all():
         raise DataError(
-            f"{path}: no value is valid{_within(spec.values)}; correct the file, or the task's settings"
+            f"{path}: no value is valid{_within(spec.values)}; correct the file, or range and scale of the task"
         )
     return Sample(picture, values[..., None])
 
 
 def converted(numbers: NDArray[Any], scale: ValueScale) -> NDArray[np.float32]:
-    """Return stored numbers as float32 in the unit; numbers that are not finite or not valid become NaN."""
+    """Return stored numbers as float32 in the unit of the task; infinite and invalid numbers become NaN."""
     values = numbers.astype(np.float64) * scale.scale
     valid = np.isfinite(values)
     if scale.valid is not None:
@@ -66,7 +68,9 @@ def converted(numbers: NDArray[Any], scale: ValueScale) -> NDArray[np.float32]:
 
 
 def check_shape(path: Path, shape: tuple[int, ...], frame: Frame) -> None:
-    """Check that a target has the aspect ratio of its picture; the sizes may differ.
+    """Check that a target of this shape, (H, W) or (H, W, C), has the aspect ratio of its picture, as shown.
+
+    The sizes may differ.
 
     Raises:
         DataError: the aspect ratios differ.
@@ -80,17 +84,21 @@ def check_shape(path: Path, shape: tuple[int, ...], frame: Frame) -> None:
 
 @dataclass
 class ValueCensus:
-    """Counts of the values of one prepared split."""
+    """Statistics of the numeric targets of one split while it is prepared."""
 
     location: str
+    """Data set and split, for messages."""
     pixels: int = 0
+    """Number of pixels."""
     valid: int = 0
+    """Number of pixels with a valid value."""
     total: float = 0.0
+    """Sum of the valid values."""
     lowest: float = math.inf
     highest: float = -math.inf
 
     def add(self, values: NDArray[np.float32]) -> None:
-        """Count the values of one picture, which has at least one valid value."""
+        """Count the values of one target, float32 (S, S, 1); at least one has to be valid, that is not NaN."""
         valid_values = values[np.isfinite(values)]
         self.pixels += values.size
         self.valid += valid_values.size
@@ -99,7 +107,7 @@ class ValueCensus:
         self.highest = max(self.highest, float(valid_values.max()))
 
     def info(self) -> dict[str, float]:
-        """Return fraction of valid pixels, and lowest, mean and highest value, for `info.json`."""
+        """Return the fraction of valid pixels and the lowest, mean and highest valid value, for `info.json`."""
         return {
             "valid": round(self.valid / self.pixels, 6),
             "lowest": self.lowest,
@@ -109,7 +117,7 @@ class ValueCensus:
 
 
 def note_values(info: dict[str, Any], split: str, census: ValueCensus, log: Callable[[str], None]) -> None:
-    """Log and record the counts of a split."""
+    """Log the statistics of the numeric targets of a split, and add them to ``info`` (`info.json`)."""
     counts = census.info()
     info.setdefault("values", {})[split] = counts
     log(

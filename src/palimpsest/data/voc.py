@@ -54,7 +54,11 @@ class VocFolder(DatasetReader):
     """Reader of a folder with ``VOCdevkit/VOC2012``, with a split for each list, such as ``train`` and ``val``."""
 
     def __init__(self, root: Path) -> None:
-        """Find the data set in ``root``. Methods read its files when needed."""
+        """Find the folders of VOC in ``root``; files are read when a method needs them.
+
+        Raises:
+            DataError: ``root`` has no folder with lists of pictures.
+        """
         self.root = Path(root)
         lists = lists_of(self.root)
         if lists is None:
@@ -88,7 +92,11 @@ class VocFolder(DatasetReader):
         return records
 
     def read(self, record: Record, spec: SampleSpec) -> Sample:
-        """Read a picture and its label map at their final size."""
+        """Return a picture and its label map, resized to ``spec.size``; without ``spec.target`` only the picture.
+
+        Raises:
+            DataError: as `label_map`, or the picture is unreadable.
+        """
         return labelled_sample(record, spec, lambda *options: Labels(self.label_map(*options)))
 
     def label_map(
@@ -105,7 +113,7 @@ class VocFolder(DatasetReader):
             DataError: the map is missing, unreadable, of another size, or has labels or colours outside VOC.
         """
         path = _located(self._home / "SegmentationClass", record.key, ".png")
-        labels = read_labels(path)
+        labels = read_label_map(path)
         wrong = labels[(labels > len(VOC_CLASSES)) & (labels != IGNORED)]
         if wrong.size:
             raise DataError(
@@ -118,10 +126,10 @@ class VocFolder(DatasetReader):
         return turn_labels(table[labels], frame or read_frame(record.picture), str(path))
 
     def contents(self, records: Sequence[Record], categories: Sequence[str]) -> str:
-        """Describe the values in the label maps of these pictures; ``categories`` are those without a pixel."""
+        """Return a text on the values in these label maps, for a message; ``categories`` have no pixel there."""
         counts = np.zeros(256, np.int64)
         for record in records:
-            labels = read_labels(_located(self._home / "SegmentationClass", record.key, ".png"))
+            labels = read_label_map(_located(self._home / "SegmentationClass", record.key, ".png"))
             counts += np.bincount(labels.ravel(), minlength=256)
         values = ", ".join(f"{value} ({counts[value] / counts.sum():.2%})" for value in np.flatnonzero(counts))
         expected = ", ".join(f"{VOC_CLASSES.index(name) + 1} for {name!r}" for name in categories)
@@ -132,13 +140,13 @@ class VocFolder(DatasetReader):
 
 
 def lists_of(root: Path) -> Path | None:
-    """Return the folder with the lists of splits in the folder of a data set; None if it is missing."""
+    """Return the folder with a list of pictures per split, below the folder ``root``; None if it is missing."""
     return next((root / folder / LISTS for folder in DEVKIT_FOLDERS if (root / folder / LISTS).is_dir()), None)
 
 
 @cache
 def palette() -> NDArray[np.uint8]:
-    """Return VOC's colours, uint8 (256, 3): bits of a label spread over the channels (`VOClabelcolormap`)."""
+    """Return VOC's colour of each label, uint8 (256, 3), read-only; source: `VOClabelcolormap` of the devkit."""
     labels = np.arange(256)
     colours = np.zeros((256, 3), np.uint8)
     for bit in range(8):
@@ -148,8 +156,8 @@ def palette() -> NDArray[np.uint8]:
     return colours
 
 
-def read_labels(path: Path) -> Pixels:
-    """Return the labels of a map, uint8 (H, W), saved as palette, grey levels or colours of VOC's palette.
+def read_label_map(path: Path) -> Pixels:
+    """Return the labels in a file, uint8 (H, W): palette indices, grey levels, or colours of VOC's palette.
 
     Raises:
         DataError: the file is missing or unreadable, or has a colour outside VOC's palette.
@@ -170,7 +178,7 @@ def read_labels(path: Path) -> Pixels:
 
 
 def _recoloured(picture: Image.Image, indices: Pixels) -> bool:
-    """Return whether a palette has VOC's colours under other indices, since some programs sort palettes."""
+    """Return whether a palette picture has VOC's colours under other indices, since some programs sort palettes."""
     stored = np.array(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
     voc = palette()
     if np.array_equal(stored[: len(VOC_CLASSES) + 1], voc[: len(VOC_CLASSES) + 1]):
@@ -196,7 +204,10 @@ def _by_colour(colours: Pixels, path: Path) -> Pixels:
 
 
 def _located(folder: Path, name: str, suffix: str) -> Path:
-    """Return ``<folder>/<name><suffix>``, or an existing file with another suffix or another form of accents."""
+    """Return ``<folder>/<name><suffix>``; if it is missing, a file with another suffix or another form of accents.
+
+    If no such file exists, the first path is returned.
+    """
     expected = folder / f"{name}{suffix}"
     if expected.is_file():
         return expected

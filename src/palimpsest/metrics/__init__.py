@@ -1,1 +1,1 @@
-"""Metrics and perceptual losses: pure functions of arrays and tensors."""
+"""Metrics and perceptual losses as pure functions of arrays and tensors, and descriptions of the metrics."""

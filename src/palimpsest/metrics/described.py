@@ -10,11 +10,14 @@ from palimpsest.metrics.metric import METRICS, Metric
 from palimpsest.tasks import KINDS
 
 ARROWS = {"higher": "↑", "lower": "↓", "one": "→ 1", "": ""}
-"""Symbols of the directions."""
+"""Symbol of each value of `Metric.better`."""
 
 
 def describe(name: str, kind: str = "") -> Metric:
-    """Return the description of a metric for a task of this kind; unknown names have a generic one."""
+    """Return the description of a metric for a task of this kind; an unknown name gets a generic description.
+
+    With an unknown or empty kind the first description under this name is returned.
+    """
     if kind in KINDS and name in KINDS[kind].metrics:
         return KINDS[kind].metrics[name]
     if name in METRICS:
@@ -31,9 +34,9 @@ def describe(name: str, kind: str = "") -> Metric:
 
 
 def kind_measured_by(measured: Iterable[str]) -> str:
-    """Return the kind of task with these metrics, for tables without kinds; empty if none fits.
+    """Return the kind of task that has these metrics, for tables that do not name it; empty if none fits.
 
-    Of the kinds whose key metric was measured, the one with the most headline metrics among them.
+    Kinds whose key metric was measured fit; the result is the one with the most measured headline metrics.
     """
     present = set(measured)
     fitting = [kind for kind, row in KINDS.items() if row.key_metric in present]
@@ -41,9 +44,9 @@ def kind_measured_by(measured: Iterable[str]) -> str:
 
 
 def headlines(kind: str, measured: Iterable[str]) -> list[str]:
-    """Return the measured metrics of a task for the report's tables, in their order.
+    """Return the names of the measured metrics that tables of the report show, in the order of the tables.
 
-    An unknown kind has all its metrics except those of single classes.
+    For an unknown kind these are all measured metrics except those of single classes.
     """
     present = dict.fromkeys(measured)
     names = KINDS[kind].headlines if kind in KINDS else [name for name in present if "/" not in name]
@@ -51,44 +54,44 @@ def headlines(kind: str, measured: Iterable[str]) -> list[str]:
 
 
 def in_short(measured: Iterable[str]) -> list[str]:
-    """Return the metrics of a task for narrow tables."""
+    """Return the names of the measured metrics that narrow tables show; empty if no kind of task has them."""
     present = set(measured)
     kind = kind_measured_by(present)
     return [name for name in KINDS[kind].in_short if name in present] if kind else []
 
 
-def titled(metric: Metric) -> str:
-    """Return a metric with its unit and direction: `mIoU (%) ↑`."""
+def metric_title(metric: Metric) -> str:
+    """Return the title of a metric in tables, with unit and direction: `mIoU (%) ↑`."""
     unit = f" ({metric.unit})" if metric.unit else ""
     return f"{metric.label}{unit} {ARROWS[metric.better]}".rstrip()
 
 
 def forgetting_metrics(kind: str, measured: Iterable[str]) -> list[str]:
-    """Return at most two headline metrics with a direction, which show forgetting."""
+    """Return the names of the metrics in tables of forgetting: the first two headline metrics with a direction."""
     directed = [name for name in headlines(kind, measured) if describe(name, kind).better in ("higher", "lower")]
     return directed[:2]
 
 
 def badness(metric: Metric, value: float) -> float | None:
-    """Return a number that is smaller for better values; None for a metric without direction."""
+    """Return a number that is smaller the better the value is; None for a metric without direction."""
     return {"higher": -value, "lower": value, "one": abs(value - 1), "": None}[metric.better]
 
 
 def decimals(metric: Metric, value: float) -> int:
-    """Return the number of decimals of a value; four significant digits for a metric without a fixed number."""
+    """Return the number of decimals of a value in tables: `Metric.digits`, or that of four significant digits."""
     if metric.digits is not None:
         return metric.digits
     return min(6, max(0, 3 - math.floor(math.log10(abs(value))))) if value else 3
 
 
 def rounded(metric: Metric, value: float, mean: float | None = None) -> float:
-    """Return a value rounded to the digits of the tables.
+    """Return a value rounded to its decimals in tables (`decimals`).
 
-    mean: the mean of which the value is the standard deviation, if so; its digits apply.
+    mean: None, or the mean whose standard deviation `value` is; the decimals are then those of the mean.
     """
     return round(value, decimals(metric, value if mean is None else mean))
 
 
-def written(metric: Metric, value: float, mean: float | None = None) -> str:
-    """Return a value as text with the digits of the tables: `95.10`, `0.9138`, `413,833`; see `rounded`."""
+def format_value(metric: Metric, value: float, mean: float | None = None) -> str:
+    """Return a value as text with its decimals in tables: `95.10`, `0.9138`, `413,833`; `mean` as in `rounded`."""
     return f"{value:,.{decimals(metric, value if mean is None else mean)}f}"

@@ -1,18 +1,20 @@
-"""Metrics of several kinds of tasks, by their names in `metrics.csv`; this module imports no PyTorch."""
+"""Descriptions of metrics that several kinds of tasks have; this module imports no PyTorch."""
 
 from typing import Literal, NamedTuple
 
 
 class Metric(NamedTuple):
-    """Label, unit and direction of a metric."""
+    """Description of a metric, for tables and the report."""
 
     label: str
     unit: str
+    """Empty for a metric without unit."""
     better: Literal["higher", "lower", "one", ""]
-    """`one`: nearest to 1 is best; empty for a metric without direction."""
+    """Direction: which values are better. ``one``: the nearest to 1; empty for a metric without direction."""
     digits: int | None
-    """Decimals; None for four significant digits, if the scale is unknown."""
+    """Number of decimals; None for four significant digits, if the scale is unknown."""
     meaning: str
+    """Explanation in the glossary of the report."""
 
 
 METRICS: dict[str, Metric] = {
@@ -57,3 +59,4 @@ METRICS: dict[str, Metric] = {
         "same settings and perceptual network",
     ),
 }
+"""Descriptions by name of the metric in `metrics.csv`."""

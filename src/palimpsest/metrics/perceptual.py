@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 
 def gram_matrix(features: Tensor) -> Tensor:
-    """Return channel correlations averaged over positions: G[c, d] = Σₓ f[c, x] · f[d, x] / (H · W).
+    """Return the Gram matrix of features, the correlation of channels: G[c, d] = Σₓ f[c, x] · f[d, x] / (H · W).
 
     Args:
         features: (N, C, H, W), any floating type.
@@ -30,7 +30,7 @@ def gram_matrix(features: Tensor) -> Tensor:
 
 
 def content_loss(features: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-    """Return the mean over layers of ‖f − t‖² / ‖t‖², the relative squared error of the photograph's features.
+    """Return the mean over layers of ‖f − t‖² / ‖t‖²: relative squared error of features f, with targets t.
 
     Args:
         features: of the translated picture, per layer (N, C, H, W).
@@ -43,12 +43,12 @@ def content_loss(features: Sequence[Tensor], targets: Sequence[Tensor]) -> Tenso
 
 
 def style_loss(grams: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-    """Return the mean over layers of ‖G − A‖² / ‖A‖² with the painting's Gram matrices A.
+    """Return the mean over layers of ‖G − A‖² / ‖A‖²: relative squared error of Gram matrices G, with targets A.
 
     Args:
         grams: of the translated picture, per layer (N, C, C), see `gram_matrix`; the mean Gram matrix of several
             pictures equals that of the pictures side by side.
-        targets: of the painting, per layer (1, C, C) or (N, C, C).
+        targets: Gram matrices of the painting, per layer (1, C, C) or (N, C, C).
 
     Returns:
         (N,), float32; 0 if all correlations equal the painting's.
@@ -57,7 +57,7 @@ def style_loss(grams: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
 
 
 def total_variation(pictures: Tensor) -> Tensor:
-    """Return anisotropic total variation per pixel: mean |p[y, x+1] − p[y, x]| + mean |p[y+1, x] − p[y, x]|.
+    """Return the anisotropic total variation: mean |p[y, x+1] − p[y, x]| + mean |p[y+1, x] − p[y, x]|.
 
     Args:
         pictures: (N, C, H, W) in [0, 1], H and W at least 2.
@@ -72,23 +72,23 @@ def total_variation(pictures: Tensor) -> Tensor:
 
 
 TONES = 4
-"""Number of brightness ranges of `Tiles`; a network's grid artefacts can depend on brightness."""
+"""Number of tones, ranges of brightness, of `Tiles`; grid artefacts of a network can depend on brightness."""
 
 
 class Tiles(NamedTuple):
-    """Sums over the blocks of a grid of ``period`` pixels, by the brightness of the block.
+    """Sums over all blocks of pictures, squares of ``period`` pixels, by the tone of the block.
 
-    The sum of the tiles of several batches equals the tiles of their union.
+    The sums of several batches, added up, are those of all their pictures.
     """
 
     sums: Tensor
-    """(TONES, C, period, period), float32."""
+    """(TONES, C, period, period), float32: sum of the blocks of each tone."""
     counts: Tensor
-    """(TONES,), float32: number of blocks."""
+    """(TONES,), float32: number of blocks of each tone."""
 
 
 def tiles(pictures: Tensor, period: int) -> Tiles:
-    """Return the sums over whole blocks of pictures (N, C, H, W) in [0, 1]; partial blocks are ignored."""
+    """Return the sums over the blocks of pictures (N, C, H, W) in [0, 1]; incomplete blocks do not count."""
     n, c, height, width = pictures.shape
     rows, columns = height // period, width // period
     cropped = pictures[..., : rows * period, : columns * period].float()
@@ -100,12 +100,12 @@ def tiles(pictures: Tensor, period: int) -> Tiles:
 
 
 def grid_loss(blocks: Tiles) -> Tensor:
-    """Return the strength of a periodic grid in pictures, a scalar: the roughness of the mean block.
+    """Return the strength of a periodic grid in pictures, a scalar float32: the roughness of the mean block.
 
     The loss is the squared difference of neighbouring pixels in the mean block, with periodic borders, averaged
     over pixels and, weighted by the number of blocks, over tones. Photographs contain no grid: their mean block
-    becomes flat as the number of blocks grows, and the loss tends to 0; about the squared difference of neighbours
-    ÷ blocks per tone remains by chance. The output of strided layers can differ by phase; its loss stays above 0.
+    becomes flat as the number of blocks grows, and the loss tends to 0. By chance about the squared difference of
+    neighbours ÷ number of blocks per tone remains. Strided layers can produce a grid, whose loss stays above 0.
     """
     mean = blocks.sums / blocks.counts.clamp(min=1)[:, None, None, None]
     horizontal, vertical = (mean - mean.roll(1, dims=side) for side in (3, 2))

@@ -1,7 +1,7 @@
-"""Similarity of two pictures, and colourfulness of one.
+"""Similarity of two pictures, and colourfulness of one picture.
 
-Pictures are (H, W, 3) RGB, float in [0, 1]. Integers raise ValueError, because values above 1 would silently give
-a wrong number.
+Pictures are (H, W, 3) RGB, float in [0, 1]. All functions raise ValueError for other shapes, for two different
+sizes, and for integers, because values above 1 would silently give a wrong number.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ Picture = NDArray[np.floating[Any]]
 
 
 def ssim(a: Picture, b: Picture) -> float:
-    """Return structural similarity (Wang et al., IEEE TIP 2004), mean over pixels and channels.
+    """Return the structural similarity SSIM (Wang et al., IEEE TIP 2004), mean over pixels and channels.
 
     Equal pictures give 1, anticorrelated pictures a negative value. The parameters follow the paper: a Gaussian
     window of σ = 1.5 (11×11) and the population covariance. The defaults of scikit-image (7×7 uniform window,
@@ -55,7 +55,7 @@ def ciede2000(a: Picture, b: Picture) -> float:
 
 
 def colourfulness(a: Picture) -> float:
-    """Return colourfulness M of Hasler & Süsstrunk (SPIE 5007, 2003) on the 0–255 scale; 0 for any grey picture.
+    """Return the colourfulness M (Hasler & Süsstrunk, SPIE 5007, 2003) on the 0–255 scale; 0 for a grey picture.
 
     M = √(σ²rg + σ²yb) + 0.3 √(μ²rg + μ²yb), with rg = R − G and yb = (R + G)/2 − B.
     """
@@ -67,7 +67,11 @@ def colourfulness(a: Picture) -> float:
 
 
 def _check(a: Picture, b: Picture) -> None:
-    """Raise ValueError unless both are float pictures (H, W, 3) of one size."""
+    """Check that both are float pictures (H, W, 3) of one size.
+
+    Raises:
+        ValueError: shape or dtype is another.
+    """
     for picture in (a, b):
         if picture.ndim != 3 or picture.shape[2] != 3 or not np.issubdtype(picture.dtype, np.floating):
             raise ValueError(f"expected a float picture (H, W, 3), found {picture.dtype} {picture.shape}")

@@ -6,11 +6,13 @@ Matrices of several pictures are summed before the division; a mean of per-pictu
 import numpy as np
 from numpy.typing import NDArray
 
+from palimpsest.errors import LabelError
+
 IGNORED = 255  # label of pixels excluded from the metric (Pascal VOC's "void")
 
 
 def confusion_matrix(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """Count pixels by true and predicted class.
+    """Return the number of pixels by true and predicted class.
 
     Args:
         truth: labels of any shape; pixels with label 255 are excluded.
@@ -18,19 +20,21 @@ def confusion_matrix(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], cl
         classes: number of classes.
 
     Returns:
-        (classes, classes): rows are the truth, columns the prediction. Matrices of several pictures can be summed.
+        (classes, classes), int64: rows are the truth, columns the prediction. Matrices of several pictures can be
+        summed.
 
     Raises:
-        ValueError: the shapes differ, or a label is outside 0 … classes − 1.
+        LabelError: a true label is outside 0 … classes − 1.
+        ValueError: the shapes differ, or a predicted label is outside 0 … classes − 1.
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"truth {truth.shape} and prediction {prediction.shape} differ in shape")
     counted = truth != IGNORED
     rows = truth[counted].astype(np.int64)
     columns = prediction[counted].astype(np.int64)
-    for name, labels in (("truth", rows), ("prediction", columns)):
+    for labels, name, error in ((rows, "truth", LabelError), (columns, "prediction", ValueError)):
         if labels.size and not 0 <= labels.min() <= labels.max() < classes:
-            raise ValueError(f"{name} has labels {labels.min()} to {labels.max()}, expected 0 to {classes - 1}")
+            raise error(f"{name} has labels {labels.min()} to {labels.max()}, expected 0 to {classes - 1}")
     return np.bincount(rows * classes + columns, minlength=classes * classes).reshape(classes, classes)
 
 

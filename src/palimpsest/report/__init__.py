@@ -1,1 +1,1 @@
-"""Summary, report page and the tables of README and docs, all written from the files in `results/`."""
+"""Summary, report page, and tables of README and docs, all computed from the files in `results/`."""

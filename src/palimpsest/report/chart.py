@@ -32,7 +32,7 @@ THEME = {
     PAPER: "var(--paper)",
     "'DejaVu Sans', sans-serif": "var(--sans)",  # a wide font, so that labels do not overlap in other fonts
 }
-"""Colours and font in a figure, and the CSS variables that replace them on the page."""
+"""CSS variable of the page that replaces each colour and font in the SVG."""
 
 STYLE = {
     "svg.fonttype": "none",
@@ -63,22 +63,24 @@ drawn_in_style = style.context(["default", STYLE])
 """Decorator for functions that draw; the figure does not depend on the user's matplotlibrc."""
 
 Position = tuple[float, float]
+"""x and y in data coordinates."""
 
 
 class Point(NamedTuple):
-    """Named point of a figure."""
+    """Point of a figure."""
 
     x: float
     y: float
     title: str
     """Tooltip of the point."""
     strong: bool
+    """True for a filled point, False for an empty one."""
     deviation: float = 0.0
     """Half the length of the vertical bar through the point."""
 
 
 class Chart(NamedTuple):
-    """SVG and alternative text of a figure."""
+    """Finished figure for the page."""
 
     svg: Markup
     description: str
@@ -86,17 +88,16 @@ class Chart(NamedTuple):
 
 
 def quality_chart(positions: Mapping[str, Position], spread: Mapping[str, float], front: Sequence[str]) -> Chart:
-    """Return the figure of quality against bytes, with the Pareto front as a line.
+    """Return the figure of quality against bytes per added task, with the Pareto front as a line.
 
-    positions: (bytes, quality) by method; at least one method, all values finite, bytes above zero. spread:
-    standard deviation of the quality by method, NaN if unknown. front: methods of the front in order of their
-    bytes.
+    positions: (bytes, quality) by method, quality as a ratio; at least one method, all values finite, bytes above
+    zero. spread: standard deviation of the quality by method, NaN if unknown. front: methods on the front.
     """
     points = {
         name: Point(
             cost,
             100 * quality,
-            f"{name}: {100 * quality:.1f} %, {size(cost)}",
+            f"{name}: {100 * quality:.1f} %, {format_bytes(cost)}",
             strong=name in front,
             deviation=100 * spread[name] if math.isfinite(spread[name]) else 0.0,
         )
@@ -111,12 +112,12 @@ def quality_chart(positions: Mapping[str, Position], spread: Mapping[str, float]
 
 @drawn_in_style
 def quality_figure(points: Mapping[str, Point]) -> Figure:
-    """Draw quality in per cent against bytes; the strong points form the Pareto front."""
+    """Return the figure of quality in per cent (y) against bytes (x); the strong points form the Pareto front."""
     figure, axes = new_axes(
         "bytes per added task, needed to run (logarithmic)", f"final quality (% of {REFERENCE})"
     )
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: size(count)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: format_bytes(count)))
     front = sorted((point.x, point.y) for point in points.values() if point.strong)
     end = max(point.x for point in points.values())
     draw(axes, points, level=100.0, lines=[[*staircase(front, end)]] if front else [])
@@ -124,9 +125,10 @@ def quality_figure(points: Mapping[str, Point]) -> Figure:
 
 
 def transfer_chart(positions: Mapping[str, Position], connected: Iterable[Sequence[str]]) -> Chart:
-    """Return the figure of backward against forward transfer.
+    """Return the figure of backward (y) against forward (x) transfer.
 
-    positions: (forward, backward) by variant or method, at least one. connected: names on each line, in order.
+    positions: (forward, backward) as ratios, by name of a method or variant; at least one. connected: the names
+    that each line connects, in order.
     """
     lines = [*connected]
     points = {
@@ -144,23 +146,23 @@ def transfer_chart(positions: Mapping[str, Position], connected: Iterable[Sequen
 
 @drawn_in_style
 def transfer_figure(points: Mapping[str, Point], connected: Iterable[Sequence[str]]) -> Figure:
-    """Draw backward against forward transfer, both in per cent."""
+    """Return the figure of backward (y) against forward (x) transfer, both in per cent."""
     figure, axes = new_axes("new tasks learned: forward transfer (%)", "earlier tasks kept: backward transfer (%)")
     draw(axes, points, level=0.0, lines=[[(points[name].x, points[name].y) for name in line] for line in connected])
     return figure
 
 
 def new_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    """Return a new figure and its axes."""
+    """Return a new figure and its only axes, with these labels."""
     figure = Figure(SIZE, dpi=72)
     figure.subplots_adjust(left=0.07, right=0.99, bottom=0.11, top=0.99)
     return figure, figure.add_subplot(xlabel=x_label, ylabel=y_label)
 
 
 def draw(axes: Axes, points: Mapping[str, Point], *, level: float, lines: Sequence[Sequence[Position]]) -> None:
-    """Draw points with their names, lines through their corners, and a dashed line at y = level.
+    """Draw into `axes`: points labelled with their names, lines, and a dashed horizontal line at `level`.
 
-    Names avoid points, lines, bars and each other as far as space allows.
+    Each of `lines` is a list of corners. Labels avoid points, lines, bars and each other as far as space allows.
     """
     bars = [[(p.x, p.y - p.deviation), (p.x, p.y + p.deviation)] for p in points.values() if p.deviation]
     for line, width in (*((line, 1.2) for line in lines), *((bar, 0.8) for bar in bars)):
@@ -198,9 +200,10 @@ def draw(axes: Axes, points: Mapping[str, Point], *, level: float, lines: Sequen
 
 @drawn_in_style
 def as_svg(figure: Figure, prefix: str, points: Mapping[str, Point]) -> Markup:
-    """Return a figure as an SVG element with selectable text; equal figures give equal bytes.
+    """Return a figure as an SVG element with selectable text and tooltips; equal figures give equal bytes.
 
-    prefix: prefix of the element ids, unique on the page.
+    prefix: prefix of the element ids, different for each figure of the page. points: the points of the figure, in
+    the order in which they were drawn.
     """
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
@@ -216,15 +219,18 @@ def as_svg(figure: Figure, prefix: str, points: Mapping[str, Point]) -> Markup:
     return Markup(re.sub(r'(\bid="|"#|\(#)', rf"\g<1>{prefix}-", text))
 
 
-def size(count: float) -> str:
-    """Format bytes as B, KiB or MiB with about three significant digits."""
+def format_bytes(count: float) -> str:
+    """Return a number of bytes as text in B, KiB or MiB, with about three significant digits."""
     unit, name = next(((u, n) for u, n in ((MIB, "MiB"), (1024, "KiB")) if count >= u), (1, "B"))
     value = count / unit
     return f"{value:,.{0 if value >= 100 else 1}f}".removesuffix(".0") + f" {name}"
 
 
 def staircase(front: Sequence[Position], end: float) -> Iterator[Position]:
-    """Yield the corners of the front's line; every point below and to the right of it is dominated."""
+    """Yield the corners of the line through the Pareto front; it separates dominated points from all others.
+
+    front: (bytes, quality) of the points on the front, by ascending bytes. end: x at which the line ends.
+    """
     yield front[0]
     for (_, quality), (cost, next_quality) in pairwise(front):
         yield cost, quality

@@ -19,13 +19,14 @@ Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 def write_grid(
     destination: Path, evaluation: Path, method: str, tasks: Sequence[str], rows: int, side: int
 ) -> None:
-    """Write a grid with one row per sample: the input of the first task, then the method's output for each task.
+    """Write a grid of pictures to ``destination``: a row per sample, a column of inputs and one per task's outputs.
 
-    ``evaluation`` is the folder of a seed, ``results/<preset>/evaluation/seed-<n>``. All tasks have to use the same
-    pictures; otherwise sample i differs between tasks. Pictures are scaled to ``side`` pixels.
+    Inputs are those of the first task. ``evaluation`` is the folder ``results/<preset>/evaluation/seed-<n>``. All
+    tasks have to use the same pictures; otherwise sample i differs between tasks. Pictures are scaled to ``side`` ×
+    ``side`` pixels.
 
     Raises:
-        DataError: a sample is missing.
+        DataError: a sample is missing or damaged.
     """
     lines = []
     for row in range(rows):
@@ -36,8 +37,11 @@ def write_grid(
     write_bytes(destination, encoded(picture, destination.suffix, optimize=True))
 
 
-def titled(columns: Sequence[tuple[str, Pixels]], side: int) -> Pixels:
-    """Return titled columns of pictures uint8 (N, H, W, 3), scaled to ``side`` pixels, as uint8 (h, w, 3)."""
+def titled_columns(columns: Sequence[tuple[str, Pixels]], side: int) -> Pixels:
+    """Return one picture, uint8 (h, w, 3), with a column of pictures below each title.
+
+    The pictures of a column are uint8 (N, H, W, 3); each is scaled to ``side`` × ``side`` pixels.
+    """
     blocks = []
     for title, pictures in columns:
         line = Image.new("RGB", (side, LINE), "white")
@@ -47,21 +51,29 @@ def titled(columns: Sequence[tuple[str, Pixels]], side: int) -> Pixels:
 
 
 def read_sample(path: Path, side: int) -> Pixels:
-    """Read a sample as uint8 (side, side, 3)."""
+    """Return the picture in a file, scaled to uint8 (side, side, 3).
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
     try:
         with Image.open(path) as picture:
             return scaled(picture.convert("RGB"), side)
     except OSError as error:
-        raise DataError(f"{path}: sample is missing or damaged ({error}); run the preset again") from error
+        samples = path.parents[1]  # Snakemake does not look into the folder, which is one output
+        raise DataError(
+            f"{path}: sample is missing or damaged ({error}); delete the folder {samples} and run "
+            f"`snakemake --cores all {samples}`"
+        ) from error
 
 
 def scaled(picture: Image.Image, side: int) -> Pixels:
-    """Return a picture as uint8 (side, side, 3)."""
+    """Return a picture scaled to uint8 (side, side, 3)."""
     return np.array(picture.resize((side, side), Image.Resampling.LANCZOS))
 
 
 def join(pictures: Sequence[Pixels], axis: int) -> Pixels:
-    """Join pictures along an axis with a white gap between them."""
+    """Return pictures (H, W, 3) joined along an axis, with a white gap between neighbours."""
     gap = np.full_like(pictures[0].take(range(GAP), axis), 255)
     arrays = [array for picture in pictures for array in (gap, picture)][1:]
     return np.concatenate(arrays, axis)

@@ -1,9 +1,11 @@
-"""The report: one self-contained HTML page of a run, computed only from its files.
+"""Report of a preset: one self-contained HTML page, computed only from the files of its results.
 
     write_page(Path("results/mini/report.html"), results=Path("results/mini"), data=Path("data/mini"), …)
 
 `stored` makes the sections on sizes and masks, `pictures` those on pictures and data, `tradeoff` the forgetting
 summary, and `sweep` the sweeps. The same files give the same page, byte for byte.
+
+Functions that return a `Context` return values for the template `page.html.j2`.
 """
 
 import math
@@ -23,16 +25,16 @@ from palimpsest.metrics.described import (
     badness,
     describe,
     forgetting_metrics,
+    format_value,
     headlines,
     kind_measured_by,
-    written,
 )
 from palimpsest.metrics.metric import METRICS, Metric
 from palimpsest.report import study
 from palimpsest.report.chart import quality_chart, transfer_chart
 from palimpsest.report.pictures import data_of, sample_pictures
 from palimpsest.report.stored import diagnostics_table, similarity_triangles, size_table, zero_charts
-from palimpsest.report.summary import Matrix, forgetting_matrix
+from palimpsest.report.summary import Matrix, matrix_of_tables
 from palimpsest.report.sweep import load_sweep, sweep_sections
 from palimpsest.report.tradeoff import COLUMN_FORMATS, summary_table
 from palimpsest.settings import FLOOR
@@ -42,15 +44,18 @@ MAX_METHOD_COLUMNS = 6
 """Number of methods above which tables have one row per method; the study has six methods."""
 
 Context = dict[str, Any]
+"""Values for the template of the page, by name."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Origin of a run. Empty strings appear on the page as "not recorded"."""
+    """Preset, code and settings of the results. Empty strings appear on the page as "not recorded"."""
 
     preset: str
     commit: str = ""
-    digest: str = ""  # of the settings
+    """Git commit of the code."""
+    digest: str = ""
+    """Digest of the settings."""
 
 
 def write_page(
@@ -64,11 +69,11 @@ def write_page(
     sweeps: Sequence[Path] = (),
     incomparable: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the report of one preset.
+    """Write the report of one preset to `destination`.
 
-    results: `results/<preset>`. data: `data/<preset>`. sequence: (task, kind) in the order of learning. methods: in
-    the order of their columns. sweeps: the tables of `snakemake sweep`. incomparable: reason by method for methods
-    that are not comparable with the others.
+    results: the folder `results/<preset>`. data: the folder `data/<preset>`. sequence: (task, kind) in the order of
+    learning. methods: in the order of their columns. sweeps: tables that `snakemake sweep` wrote. incomparable:
+    reason by method, for methods whose bytes and quality are not comparable with the others.
 
     Raises:
         DataError: a file is missing, unreadable or inconsistent.
@@ -85,13 +90,13 @@ def render(
     sweeps: Sequence[Path] = (),
     incomparable: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the page as text; see `write_page`."""
-    metrics = _table(results / "metrics.csv")
-    matrix = forgetting_matrix(metrics, sequence, _table(results / "verification.csv"))
+    """Return the HTML of the page; parameters and errors are those of `write_page`."""
+    metrics = _read_table(results / "metrics.csv")
+    matrix = matrix_of_tables(metrics, sequence, _read_table(results / "verification.csv"))
     learned = [name for name in methods if name != FLOOR]
     forgetting = [_forgetting(matrix, name) for name in learned if _measured(matrix, name)]
     samples = {seed: results / "evaluation" / f"seed-{seed}" for seed in matrix.seeds}
-    summary = summary_table(_table(results / "forgetting.csv"), learned, incomparable)
+    summary = summary_table(_read_table(results / "forgetting.csv"), learned, incomparable)
     sweeping = sweep_sections([load_sweep(path) for path in sweeps], metrics, sequence)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -112,19 +117,19 @@ def render(
         classes=_classes(matrix, learned),
         study=_study(),
         forgetting=forgetting,
-        proof=_proof(forgetting),
+        verification=_methods_by_outcome(forgetting),
         summary=summary,
         quality=quality_chart(summary["positions"], summary["spread"], summary["front"])
         if summary["positions"]
         else None,
-        diagnostics=diagnostics_table(_table(results / "diagnostics.csv"), matrix, learned),
-        sizes=size_table(_table(results / "sizes.csv"), matrix, learned),
+        diagnostics=diagnostics_table(_read_table(results / "diagnostics.csv"), matrix, learned),
+        sizes=size_table(_read_table(results / "sizes.csv"), matrix, learned),
         sweeps=sweeping,
         transfer=transfer_chart(sweeping["transfers"], sweeping["connected"])
         if sweeping and sweeping["transfers"]
         else None,
-        zeros=zero_charts(_table(results / "analysis" / "zeros.csv"), matrix, learned),
-        similarity=similarity_triangles(_table(results / "analysis" / "similarity.csv"), matrix, learned),
+        zeros=zero_charts(_read_table(results / "analysis" / "zeros.csv"), matrix, learned),
+        similarity=similarity_triangles(_read_table(results / "analysis" / "similarity.csv"), matrix, learned),
         pictures=[sample_pictures(samples, matrix, learned, task) for task, _ in sequence],
         data=[data_of(data / "prepared" / task / "info.json", task) for task, _ in sequence],
         glossary=_glossary(matrix),
@@ -132,7 +137,10 @@ def render(
 
 
 def _results(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
-    """Return one entry per task: its headline metrics right after training, floor first, best value marked."""
+    """Return one entry per task: a row per headline metric, measured right after training, with a cell per method.
+
+    The first cell of a row is that of the floor. The best value is marked.
+    """
     tasks = []
     for number, (task, kind) in enumerate(matrix.sequence, 1):
         rows = [
@@ -146,7 +154,7 @@ def _results(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
 
 
 def _classes(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
-    """Return one entry per segmentation task: the IoU of each class right after training."""
+    """Return one entry per segmentation task: a row per class with its IoU, measured right after training."""
     tasks = []
     for task, _ in matrix.sequence:
         names = [name for name in matrix.metrics(task) if name.startswith("iou/")]
@@ -160,14 +168,17 @@ def _classes(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
 
 
 def _row(matrix: Matrix, methods: Sequence[str], task: str, name: str, metric: Metric) -> Context:
-    """Return a metric of a task for all methods, right after training."""
+    """Return a row of a table: a metric of a task right after training, for the floor and all methods."""
     cells = [_cell(matrix, method, task, name, metric) for method in (FLOOR, *methods)]
     _mark(metric, cells)
     return {"label": metric.label, "unit": metric.unit, "arrow": ARROWS[metric.better], "cells": cells}
 
 
 def _cell(matrix: Matrix, method: str, task: str, name: str, metric: Metric, *, after: str = "") -> Context | None:
-    """Return a formatted value, measured after training on `after` (by default the first measurement)."""
+    """Return a cell of a table: mean and standard deviation over the seeds, formatted; None if not measured.
+
+    after: task after whose training the value was measured; empty for the first measurement.
+    """
     afters = matrix.afters(method, task)
     if not afters or (after and after not in afters):
         return None
@@ -179,8 +190,8 @@ def _cell(matrix: Matrix, method: str, task: str, name: str, metric: Metric, *, 
     seeds = len(matrix.values[method, task, after, name])
     return {
         "value": mean,
-        "text": written(metric, mean),
-        "std": written(metric, std, mean) if std is not None else "",
+        "text": format_value(metric, mean),
+        "std": format_value(metric, std, mean) if std is not None else "",
         "note": f"{seeds} of {len(matrix.seeds)} seeds" if seeds < len(matrix.seeds) else "",
         "best": False,
         "no_better_than_floor": False,
@@ -188,7 +199,10 @@ def _cell(matrix: Matrix, method: str, task: str, name: str, metric: Metric, *, 
 
 
 def _mark(metric: Metric, cells: Sequence[Context | None]) -> None:
-    """Mark the best methods by their displayed digits, unless all are equal, and those no better than the floor."""
+    """Mark, in place, the cells of the best methods by their displayed digits, and those no better than the floor.
+
+    The first cell is that of the floor. No method is marked as best if all values are equal.
+    """
     floor, *methods = cells
     scores = [
         badness(metric, float(cell["text"].replace(",", ""))) if cell is not None else None for cell in methods
@@ -206,7 +220,7 @@ def _mark(metric: Metric, cells: Sequence[Context | None]) -> None:
 
 
 def _late(matrix: Matrix, methods: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the methods that were measured only after the last task, with the name of this task."""
+    """Return (method, last task) for each method that was measured only after the last task, as `joint`."""
     last = matrix.sequence[-1][0]
     measured_after = {name: {tuple(matrix.afters(name, task)) for task, _ in matrix.sequence} for name in methods}
     return [
@@ -217,15 +231,15 @@ def _late(matrix: Matrix, methods: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _measured(matrix: Matrix, method: str) -> bool:
-    """Return whether the method was measured."""
+    """Return whether the method was measured on any task."""
     return any(matrix.afters(method, task) for task, _ in matrix.sequence)
 
 
 def _forgetting(matrix: Matrix, method: str) -> Context:
-    """Return the matrix of one method: tasks and metrics × the task learned last.
+    """Return the forgetting matrix of one method: a row per task and metric, a column per task learned last.
 
-    `heat` is the relative loss of quality since training (for errors: their increase), in per cent, at most 100; it
-    is negative for a gain.
+    `heat` of a cell is the loss of quality since training (`_loss`). `outcome` is the worst outcome of the
+    comparison of its predictions with those recorded after training.
     """
     rows = []
     for task, kind in matrix.sequence:
@@ -252,23 +266,29 @@ def _forgetting(matrix: Matrix, method: str) -> Context:
     }
 
 
-def _proof(forgetting: Sequence[Context]) -> dict[str, list[str]]:
-    """Return the methods by outcome of the comparison with predictions recorded after training."""
+def _methods_by_outcome(forgetting: Sequence[Context]) -> dict[str, list[str]]:
+    """Return the names of the methods by the outcome of comparing predictions with those recorded after training.
 
-    def methods(outcome: str, *, can_forget: Sequence[bool] = (True, False)) -> list[str]:
-        return [b["method"] for b in forgetting if b["outcome"] == outcome and b["can_forget"] in can_forget]
+    forgetting: the matrix of each method (`_forgetting`). `faulty` lists methods with changed predictions that
+    cannot forget, `can_forget` all methods that can.
+    """
 
+    def with_outcome(outcome: str) -> list[str]:
+        return [matrix["method"] for matrix in forgetting if matrix["outcome"] == outcome]
+
+    forgetful = [matrix["method"] for matrix in forgetting if matrix["can_forget"]]
+    changed = with_outcome("changed")
     return {
-        "verified": methods("verified"),
-        "changed": methods("changed"),
-        "not_comparable": methods("not comparable"),
-        "faulty": methods("changed", can_forget=[False]),
-        "can_forget": [block["method"] for block in forgetting if block["can_forget"]],
+        "verified": with_outcome("verified"),
+        "changed": changed,
+        "not_comparable": with_outcome("not comparable"),
+        "faulty": [method for method in changed if method not in forgetful],
+        "can_forget": forgetful,
     }
 
 
 def _loss(metric: Metric, learned: float, now: float) -> int:
-    """Return the loss of quality relative to the value right after training, in per cent within ±100."""
+    """Return the relative loss of quality from `learned` to `now` in per cent, within ±100; negative for a gain."""
     if learned == now:
         return 0
     change = (now - learned) / abs(learned) if learned else math.copysign(1, now - learned)
@@ -276,7 +296,7 @@ def _loss(metric: Metric, learned: float, now: float) -> int:
 
 
 def _glossary(matrix: Matrix) -> list[Context]:
-    """Return the metrics in the tables of this page, with their meanings."""
+    """Return one entry per metric in the tables of the page: label, unit, arrow and meaning."""
     used = {name for task, kind in matrix.sequence for name in headlines(kind, matrix.metrics(task))}
     names = [name for name in METRICS if name in used] + sorted(used - METRICS.keys())
     return [
@@ -291,12 +311,12 @@ def _glossary(matrix: Matrix) -> list[Context]:
 
 
 def _study() -> Context:
-    """Return the study's tables, in the form of this run's tables."""
+    """Return the tables that the study printed (`palimpsest.report.study`)."""
     rows = []
     for row in (*study.RESULTS, *study.FORGETTING):
         kind = kind_measured_by(result.metric for result in study.RESULTS if result.task == row.task)
         metric = describe(row.metric, kind)
-        cells = [None if value is None else written(metric, value) for value in row.values]
+        cells = [None if value is None else format_value(metric, value) for value in row.values]
         title = f"{row.task} after {row.after}" if row.after != row.task else row.task
         rows.append({"task": title, "label": metric.label, "arrow": ARROWS[metric.better], "cells": cells})
     return {
@@ -308,11 +328,11 @@ def _study() -> Context:
     }
 
 
-def _table(path: Path) -> pd.DataFrame:
-    """Return a table of results; names stay text even if they look like numbers.
+def _read_table(path: Path) -> pd.DataFrame:
+    """Return a table of results from a CSV file; names stay text even if they look like numbers.
 
     Raises:
-        DataError: the file is missing or not such a table.
+        DataError: the file is missing or no table.
     """
     if not path.is_file():
         raise DataError(f"{path}: is missing; `snakemake --cores all {path}` makes it")
@@ -331,4 +351,4 @@ def _table(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)
     except (ValueError, OSError) as error:
-        raise DataError(f"{path}: not a readable table ({error}); delete it and run the preset again") from error
+        raise DataError(f"{path}: not a readable table ({error}); delete it and run snakemake again") from error

@@ -21,10 +21,11 @@ Context = dict[str, Any]
 
 
 def sample_pictures(samples: Mapping[int, Path], matrix: Matrix, methods: Sequence[str], task: str) -> Context:
-    """Return the sample pictures of a task from the first seed that has any, one row per sample.
+    """Return a table of sample pictures of a task, one row per sample, for the template of the page.
 
-    Columns: input, target and floor, then each method right after training and, unless its predictions are known to
-    be unchanged, after the last task.
+    samples: the folder `evaluation/seed-<n>` by seed; the first seed with any sample is used. Columns: input,
+    target and floor, then each method right after training and, unless its predictions are known to be unchanged,
+    after the last task. `missing` names columns without any file.
     """
     columns: list[Context] = [
         {"group": "", "title": name, "method": FLOOR, "file": name} for name in ("input", "target", "floor")
@@ -75,20 +76,22 @@ def sample_pictures(samples: Mapping[int, Path], matrix: Matrix, methods: Sequen
 
 
 def _samples(folder: Path, name: str) -> dict[int, Path]:
-    """Return the files `<name>-<i>.png` of a folder by number; empty if the folder is missing."""
+    """Return the files `<name>-<i>.png` in a folder by number i; empty if the folder is missing."""
     pattern = re.compile(re.escape(name) + r"-(\d+)\.png")
     matches = ((pattern.fullmatch(path.name), path) for path in (folder.iterdir() if folder.is_dir() else ()))
     return {int(match[1]): path for match, path in matches if match}
 
 
 def _embedded(path: Path) -> Context:
-    """Return a picture as a data URI with its size in pixels; files above `EMBEDDED_BYTES` become WebP.
+    """Return a picture file as `uri`, a data URI, with `width` and `height` in pixels.
+
+    Files above `EMBEDDED_BYTES` are converted to WebP.
 
     Raises:
         DataError: the file is not a readable picture.
     """
-    content, kind = path.read_bytes(), "png"
     try:
+        content, kind = path.read_bytes(), "png"
         with Image.open(io.BytesIO(content)) as picture:
             width, height = picture.size
             if len(content) > EMBEDDED_BYTES:
@@ -96,15 +99,18 @@ def _embedded(path: Path) -> Context:
                 picture.convert("RGB").save(smaller, "WEBP", quality=90, method=4)
                 content, kind = smaller.getvalue(), "webp"
     except OSError as error:
-        raise DataError(f"{path}: not a readable picture ({error}); delete it and run the preset again") from error
+        # Snakemake does not look into the folder of samples, which is one output.
+        raise DataError(
+            f"{path}: not a readable picture ({error}); delete the folder {path.parents[1]} and run snakemake again"
+        ) from error
     uri = f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
     return {"uri": uri, "width": width, "height": height}
 
 
 def data_of(path: Path, task: str) -> Context:
-    """Return the splits of a task's data with their counts, labels, rejected pictures and unpainted annotations.
+    """Return the content of a task's prepared data for the template: counts, classes, excluded pictures, faults.
 
-    path: the `info.json` of the prepared arrays, as `palimpsest.data.prepare` writes it.
+    path: the `info.json` of the prepared arrays, written by `palimpsest.data.prepare`.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -112,7 +118,9 @@ def data_of(path: Path, task: str) -> Context:
     try:
         info = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: missing or damaged ({error}); prepare the task again") from error
+        raise DataError(
+            f"{path}: missing or damaged ({error}); delete the folder {path.parent} and run snakemake again"
+        ) from error
     order = {"train": 0, "val": 1, "test": 2}  # the file is sorted by name
     splits = sorted(info["splits"].items(), key=lambda split: order.get(split[0], len(order)))
     counts = [
@@ -124,7 +132,10 @@ def data_of(path: Path, task: str) -> Context:
 
 
 def _labels(info: Mapping[str, Any], splits: list[str]) -> Context:
-    """Return the shares of classes by split, and the annotations that were skipped or clipped."""
+    """Return the fractions of the classes by split, and the annotations that were not painted, or only in part.
+
+    `labels` is None for a task without label maps.
+    """
     if "labels" not in info:
         return {"labels": None, "annotations": [], "unpainted": []}
     counted = [info["labels"][split] for split in splits]

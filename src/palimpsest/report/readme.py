@@ -19,13 +19,13 @@ from palimpsest.metrics.described import (
     badness,
     describe,
     forgetting_metrics,
+    format_value,
     in_short,
     kind_measured_by,
-    titled,
-    written,
+    metric_title,
 )
 from palimpsest.metrics.metric import Metric
-from palimpsest.report.tradeoff import COLUMN_FORMATS, number
+from palimpsest.report.tradeoff import COLUMN_FORMATS, format_number
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
 
@@ -33,7 +33,7 @@ Summary = Mapping[str, Any]
 
 
 def write_tables(document: Path, tables: Mapping[str, str]) -> None:
-    """Replace the text between the markers of each table.
+    """Replace, in the file `document`, the text between the markers of each table; `tables` has the text by name.
 
     Raises:
         DataError: a marker is missing, duplicated or in the wrong order; the file is unchanged.
@@ -50,10 +50,10 @@ def has_table(document: Path, name: str) -> bool:
     return f"<!-- table:{name} -->" in document.read_text("utf-8")
 
 
-def table(summary: Summary) -> str:
-    """Return a summary as a Markdown table.
+def tasks_table(summary: Summary) -> str:
+    """Return the content of a `summary.json` as a Markdown table with a column per method.
 
-    Columns are methods; rows are tasks, forgetting and sizes; the best values are bold.
+    Rows are the metrics of each task, forgetting and sizes. The best values of a row are bold.
     """
     methods = list(summary)
     tasks = sorted({key for entry in summary.values() for key in entry if key.startswith("task ")}, key=_number)
@@ -81,9 +81,10 @@ def table(summary: Summary) -> str:
 
 
 def methods_table(summary: Summary, forgetting: pd.DataFrame) -> str:
-    """Return both summaries as a Markdown table with one row per method.
+    """Return a `summary.json` and the table of a `forgetting.csv` as one Markdown table with a row per method.
 
-    The columns include the first task after training on the second.
+    Columns are the metrics of each task right after training, those of the first task after training on the second,
+    and the figures of `FIGURE_TITLES`.
     """
     methods = list(summary)
     figures_of = {str(row["method"]): row for row in forgetting.to_dict("records")}
@@ -113,7 +114,10 @@ def methods_table(summary: Summary, forgetting: pd.DataFrame) -> str:
 
 
 def _since_learned(entry: Mapping[str, Any]) -> str:
-    """Return the worst outcome of all cells; a dash if no predictions were recorded after training."""
+    """Return the worst outcome of comparing a method's predictions with those recorded after training, or a dash.
+
+    entry: the method's entry in `summary.json`.
+    """
     counts = entry.get("since_learned", {})
     return worst([outcome for outcome, number in counts.items() if number]) or "–"
 
@@ -127,24 +131,27 @@ FIGURE_TITLES = {
     "seconds": "s a task",
     "peak_memory": "peak MiB",
 }
-"""Titles of the columns of `forgetting.csv` in a table."""
+"""Title in a Markdown table of each column of `forgetting.csv`."""
 
 
 def _figure(row: Mapping[Any, Any], figure: str) -> str:
-    """Return a figure of the forgetting summary, with ± its standard deviation over the seeds, or a dash."""
+    """Return one figure in a row of `forgetting.csv` as text with ± its standard deviation, or a dash."""
     scale, digits, signed = COLUMN_FORMATS[figure]
     value, deviation = (scale * float(row.get(name, math.nan)) for name in (figure, f"{figure}_std"))
-    spread = f" ± {number(deviation, digits)}" if math.isfinite(deviation) else ""
-    return (number(value, digits, signed) + spread) or "–"
+    spread = f" ± {format_number(deviation, digits)}" if math.isfinite(deviation) else ""
+    return (format_number(value, digits, signed) + spread) or "–"
 
 
 def markdown(rows: Iterable[Iterable[str]]) -> str:
-    """Return cells as a Markdown table, one line per row."""
+    """Return rows of cells as a Markdown table; the caller supplies the row of dashes after the header."""
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _rows(label: str, cells: Mapping[str, Mapping[str, float]], names: Iterable[str]) -> list[list[str]]:
-    """Return one row per metric, with the label in the first row."""
+    """Return one Markdown row per metric: label (only in the first row), metric, and a cell per method.
+
+    cells: values by metric, for each method. names: the metrics.
+    """
     rows = []
     kind = kind_measured_by(_metrics(cells.values()))
     for name in names:
@@ -152,22 +159,25 @@ def _rows(label: str, cells: Mapping[str, Mapping[str, float]], names: Iterable[
         values = [_written(metric, name, cell) for cell in cells.values()]
         best = _best(metric, name, cells)
         marked = [f"**{v}**" if m in best else v for m, v in zip(cells, values, strict=True)]
-        rows.append([label, titled(metric), *marked])
+        rows.append([label, metric_title(metric), *marked])
         label = ""
     return rows
 
 
 def _written(metric: Metric, name: str, cell: Mapping[str, float]) -> str:
-    """Return a value with ± its standard deviation over several seeds; a dash for no value."""
+    """Return the value of a metric as text with ± its standard deviation over several seeds; a dash for no value.
+
+    cell: values of one method by name of the metric; `<name>_std` is the standard deviation.
+    """
     if name not in cell:
         return "–"
     mean, deviation = cell[name], cell.get(f"{name}_std")
-    spread = "" if deviation is None else f" ± {written(metric, deviation, mean)}"
-    return written(metric, mean) + spread
+    spread = "" if deviation is None else f" ± {format_value(metric, deviation, mean)}"
+    return format_value(metric, mean) + spread
 
 
 def _best(metric: Metric, name: str, cells: Mapping[str, Mapping[str, float]]) -> set[str]:
-    """Return the methods with the best value of a row, without the floor; none if all values are equal."""
+    """Return the methods with the best value of a metric, apart from the floor; none if all values are equal."""
     scores = {m: badness(metric, cell[name]) for m, cell in cells.items() if m != FLOOR and name in cell}
     valid = [score for score in scores.values() if score is not None]
     if not valid or min(valid) == max(valid):
@@ -176,17 +186,17 @@ def _best(metric: Metric, name: str, cells: Mapping[str, Mapping[str, float]]) -
 
 
 def _metrics(cells: Iterable[Mapping[str, float]]) -> list[str]:
-    """Return the metrics in these cells, in order, without the standard deviations."""
+    """Return the names of the metrics in the cells, each once, without the standard deviations."""
     return list(dict.fromkeys(name for cell in cells for name in cell if not name.endswith("_std")))
 
 
 def _mib(value: float | None, unit: int = 1) -> str:
-    """Return a size in MiB, given in `unit` bytes."""
+    """Return `value` / `unit` as text with two decimals; a dash for None."""
     return "–" if value is None else f"{value / unit:,.2f}"
 
 
 def _number(key: str) -> int:
-    """Return the number of `task <number> <name>`."""
+    """Return the number in a key `task <number> <name>` of `summary.json`."""
     return int(key.split(" ", 2)[1])
 
 
@@ -196,7 +206,11 @@ def _code(name: str) -> str:
 
 
 def _table_span(document: Path, text: str, name: str) -> tuple[int, int]:
-    """Return start and end of the text between the markers of a table."""
+    """Return start and end of the text between the markers of a table in the text of a document.
+
+    Raises:
+        DataError: a marker is missing, duplicated or in the wrong order; the message names the document.
+    """
     opening, closing = f"<!-- table:{name} -->", f"<!-- /table:{name} -->"
     for marker in (opening, closing):
         if text.count(marker) != 1:

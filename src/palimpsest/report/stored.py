@@ -12,13 +12,17 @@ from palimpsest.report import study
 from palimpsest.report.summary import Matrix
 
 Context = dict[str, Any]
+"""Values for the template of the page, by name."""
 
 DIAGNOSTICS = {"free": ("weights that no task owns yet", "%", 100.0)}
-"""Label, unit and factor of diagnostics in the report; others appear under their names."""
+"""Label, unit and factor of diagnostics in the report; diagnostics that are not here appear under their names."""
 
 
 def size_table(sizes: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> Context:
-    """Return the bytes per stored file, per component and by the study's accounting."""
+    """Return a table with a row per method: size of each task's file, of each component, and of the weights alone.
+
+    sizes: the table of `sizes.csv`. Methods without rows in it are left out.
+    """
     run = sizes[sizes["needed_to"] == "run"]
     components = list(dict.fromkeys(run["component"]))
     reference = bytes_needed(sizes, "run", REFERENCE, weights_only=True)
@@ -51,12 +55,15 @@ def size_table(sizes: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> C
 
 
 def _kib(column: "pd.Series[int]", seeds: int) -> str:
-    """Format a sum of bytes in KiB, mean over seeds; empty for an empty column."""
+    """Return the sum of a column of bytes in KiB as text, mean over seeds; empty for an empty column."""
     return f"{column.sum() / seeds / 1024:,.1f}" if len(column) else ""
 
 
 def diagnostics_table(diagnostics: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> list[Context]:
-    """Return one row per method and diagnostic with its value after each task."""
+    """Return one row per method and diagnostic, with its mean over the seeds after each task.
+
+    diagnostics: the table of `diagnostics.csv`.
+    """
     rows = []
     for method in methods:
         selected = diagnostics[diagnostics["method"] == method]
@@ -78,7 +85,10 @@ def diagnostics_table(diagnostics: pd.DataFrame, matrix: Matrix, methods: Sequen
 
 
 def zero_charts(zeros: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> list[Context]:
-    """Return a dot plot per method with masks: layers on y, share of zeros on x."""
+    """Return the data of a dot plot per method with masks: layers on y, share of zeros in per cent on x.
+
+    zeros: the table of `zeros.csv`.
+    """
     measured = zeros[zeros["method"].isin(methods)]
     maximum = 100 * float(measured["zeros"].max()) if len(measured) else 100
     step = next((width for width in (2, 5, 10) if maximum <= 6 * width), 20)
@@ -114,7 +124,10 @@ def zero_charts(zeros: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> 
 
 
 def similarity_triangles(similarity: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> list[Context]:
-    """Return the mask similarities per method with their value under independence; the study's come last."""
+    """Return one table per method with masks, and one of the study: similarity of the masks of each two tasks.
+
+    similarity: the table of `similarity.csv`, with the similarity expected of independent masks.
+    """
     names = _tasks(matrix, [*similarity["task"], *similarity["other"]])
     triangles = []
     for method in methods:
@@ -131,16 +144,17 @@ def similarity_triangles(similarity: pd.DataFrame, matrix: Matrix, methods: Sequ
 
 
 def _tasks(matrix: Matrix, named: Iterable[str]) -> list[str]:
-    """Return the tasks of the sequence in the order of learning, then all further names."""
+    """Return the tasks of the sequence in the order of learning, then the names in `named` that it lacks."""
     return list(dict.fromkeys([*(task for task, _ in matrix.sequence), *named]))
 
 
 def _triangle(
     title: str, order: Sequence[str], pairs: Mapping[tuple[str, str], tuple[float, float | None]]
 ) -> Context:
-    """Return one row per later task and one column per earlier task.
+    """Return a table with a row per later task and a column per earlier task.
 
-    `points` is the difference to independence in percentage points.
+    order: the tasks in the order of learning. pairs: (later, earlier) task → similarity of their masks, and the
+    similarity of independent masks or None. `points` of a cell is the difference of both in percentage points.
     """
     columns = [name for name in order if any(earlier == name for _, earlier in pairs)]
     rows = []

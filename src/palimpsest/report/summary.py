@@ -1,4 +1,4 @@
-"""Summary of a preset's results, in the form of the study's table, from `metrics.csv` and `sizes.csv`."""
+"""Summary of a preset's results: `summary.json`, from the tables metrics, sizes and verification."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from palimpsest.analysis.accounting import MIB, bytes_needed
-from palimpsest.analysis.tables import OUTCOMES, Outcome, columns_of, require_columns, worst
+from palimpsest.analysis.tables import OUTCOMES, TABLE_ADVICE, Outcome, columns_of, require_columns, worst
 from palimpsest.errors import DataError
 from palimpsest.metrics.described import describe, headlines, rounded
 from palimpsest.settings import FLOOR
@@ -20,64 +20,74 @@ from palimpsest.storage.atomic import write_text
 
 @dataclass(frozen=True)
 class Matrix:
-    """Forgetting matrix of a run: each task measured after its own training and after each later one.
+    """Forgetting matrices of all methods: each task measured after its own training and after each later training.
 
-    sequence: (task, kind) in the order of learning. values: (method, task, after, metric) → one number per
-    seed. checksums: (method, task, after) → {seed: SHA-256 of the predictions}. images: task → number of validation
-    pictures. outcomes: (method, task, after) → one outcome per seed of the comparison with the predictions recorded
-    after training.
+    A cell has the key (method, task, after): ``task`` was measured after the training on ``after``.
     """
 
     sequence: tuple[tuple[str, str], ...]
+    """(task, kind) in the order of learning."""
     values: Mapping[tuple[str, str, str, str], tuple[float, ...]]
+    """One number per seed by (method, task, after, metric)."""
     checksums: Mapping[tuple[str, str, str], Mapping[int, str]]
+    """SHA-256 of the predictions by cell and seed; empty if it was not recorded."""
     images: Mapping[str, int]
+    """Number of validation pictures by task."""
     seeds: tuple[int, ...]
     outcomes: Mapping[tuple[str, str, str], tuple[str, ...]]
+    """Outcome of comparing the predictions with those recorded after training, by cell, one per seed."""
 
     def tasks_from(self, task: str) -> list[str]:
-        """Return this task and all later tasks."""
+        """Return a task and all later tasks, in the order of learning."""
         names = [name for name, _ in self.sequence]
         return names[names.index(task) :]
 
     def afters(self, method: str, task: str) -> list[str]:
-        """Return the tasks after which this task was measured, itself first (`joint`: only the last task)."""
+        """Return the tasks after whose training `task` was measured, `task` itself first; empty if never measured.
+
+        For `joint` this is only the last task.
+        """
         return [after for after in self.tasks_from(task) if (method, task, after) in self.checksums]
 
     def metrics(self, task: str) -> list[str]:
-        """Return the metrics of this task under any method, in the order of the file."""
+        """Return the names of the metrics of a task under any method, in the order of `metrics.csv`."""
         return list(dict.fromkeys(metric for _, name, _, metric in self.values if name == task))
 
     def statistic(self, method: str, task: str, after: str, metric: str) -> tuple[float, float | None] | None:
-        """Return mean and sample standard deviation over the seeds (None for one seed); None if not measured."""
+        """Return mean and sample standard deviation (None for one seed) over the seeds; None if not measured."""
         values = self.values.get((method, task, after, metric))
         if not values:
             return None
         return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
     def unchanged(self, method: str, task: str, after: str) -> bool | None:
-        """Return True if the predictions equal those right after training bit for bit; None if unknown."""
+        """Return whether the predictions equal those right after training bit for bit, for all seeds.
+
+        None if a checksum is missing. The task has to be measured under the method.
+        """
         learned, now = (self.checksums.get((method, task, a)) for a in (self.afters(method, task)[0], after))
         if not learned or not now or learned.keys() != now.keys() or "" in (*learned.values(), *now.values()):
             return None
         return learned == now
 
     def outcome(self, method: str, task: str, after: str) -> Outcome | None:
-        """Return the worst outcome of a cell over all seeds; None if it was not compared."""
+        """Return the worst outcome of a cell over all seeds; None if its predictions were not compared."""
         return worst(self.outcomes.get((method, task, after), ()))
 
     def since_learned(self, method: str) -> dict[str, int]:
-        """Return the number of cells and seeds of a method per outcome; empty if none was compared."""
+        """Return, by outcome, the number of comparisons of a method, one per cell and seed; empty without any."""
         of_method = [
             outcome for (name, _, _), outcomes in self.outcomes.items() if name == method for outcome in outcomes
         ]
         return {outcome: of_method.count(outcome) for outcome in OUTCOMES} if of_method else {}
 
 
-def forgetting_matrix(
+def matrix_of_tables(
     metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]], verification: pd.DataFrame
 ) -> Matrix:
-    """Return the matrix from the rows of `metrics.csv` and `verification.csv`; drop values that are not finite.
+    """Return the forgetting matrices in the tables of `metrics.csv` and `verification.csv`.
+
+    sequence: (task, kind) in the order of learning. Values that are not finite are left out.
 
     Raises:
         DataError: a column is missing, a row is duplicated, or a task is not in the sequence.
@@ -88,13 +98,13 @@ def forgetting_matrix(
     unknown = sorted((set(metrics["task"]) | set(metrics["after"])) - set(names))
     if unknown:
         raise DataError(
-            f"metrics.csv: task {unknown[0]!r} is not in the sequence {', '.join(names)}; make the file again"
+            f"metrics.csv: task {unknown[0]!r} is not in the sequence {', '.join(names)}; {TABLE_ADVICE}"
         )
     key = ["seed", "method", "task", "after", "metric"]
     duplicates = metrics[metrics.duplicated(key)]
     if len(duplicates):
         cell = ", ".join(str(value) for value in duplicates[key].iloc[0])
-        raise DataError(f"metrics.csv: duplicate row for {cell}; remove one")
+        raise DataError(f"metrics.csv: duplicate row for {cell}; {TABLE_ADVICE}")
 
     values: dict[tuple[str, str, str, str], list[float]] = {}
     checksums: dict[tuple[str, str, str], dict[int, str]] = {}
@@ -105,7 +115,7 @@ def forgetting_matrix(
         text = checksum if isinstance(checksum, str) else ""
         if by_seed.setdefault(int(seed), text) != text:
             raise DataError(
-                f"metrics.csv: two checksums for one cell: {seed}, {method}, {task}, {after}; make the file again"
+                f"metrics.csv: two checksums for one cell: {seed}, {method}, {task}, {after}; {TABLE_ADVICE}"
             )
         images[task] = max(int(count), images.get(task, 0))
         if math.isfinite(value):
@@ -121,7 +131,7 @@ def forgetting_matrix(
 
 
 def _outcomes(verification: pd.DataFrame) -> dict[tuple[str, str, str], tuple[str, ...]]:
-    """Return the outcomes of each cell, one per seed.
+    """Return the outcomes in the table of `verification.csv`, by cell (method, task, after), one per seed.
 
     Raises:
         DataError: a column is missing, or an outcome is unknown.
@@ -133,9 +143,7 @@ def _outcomes(verification: pd.DataFrame) -> dict[tuple[str, str, str], tuple[st
     for _, method, task, after, outcome in rows:
         if outcome not in OUTCOMES:
             expected = ", ".join(OUTCOMES)
-            raise DataError(
-                f"verification.csv: unknown outcome {outcome!r}, expected {expected}; make the file again"
-            )
+            raise DataError(f"verification.csv: unknown outcome {outcome!r}, expected {expected}; {TABLE_ADVICE}")
         outcomes.setdefault((method, task, after), []).append(outcome)
     return {cell: tuple(by_seed) for cell, by_seed in outcomes.items()}
 
@@ -147,16 +155,21 @@ def summarise(
     methods: Sequence[str],
     verification: pd.DataFrame,
 ) -> dict[str, Any]:
-    """Return the summary as nested dicts for `dvc metrics show`: `floor`, then the methods as given.
+    """Return the content of `summary.json` for `dvc metrics show`: an entry for `floor` and for each method.
 
-    Per method: `task <n> <name>` → headline metrics right after training; `forgetting` → `<task> after <task>` →
-    the same metrics after the next task and after the last; `since_learned` → number of cells whose predictions are
-    verified, changed or not comparable since training; `size_mib` → weights only, by the study's accounting, MiB;
-    `bytes` → all files needed for inference; `learn_bytes` → files needed only for further training. With several
-    seeds each metric is a mean, and `<metric>_std` is the sample standard deviation. Figures that were not measured
-    are left out, because NaN is not valid JSON.
+    metrics, sizes, verification: the tables of these names. sequence: (task, kind) in the order of learning.
+
+    Content of an entry: `task <n> <name>` → headline metrics right after training; `forgetting` → `<task> after
+    <task>` → the same metrics after the next task and after the last; `since_learned` → number of cells whose
+    predictions are verified, changed or not comparable since training; `size_mib` → MiB of the weights alone, as
+    the study counts; `bytes` → all files needed for inference; `learn_bytes` → files needed only for further
+    training. With several seeds each metric is a mean, and `<metric>_std` is the sample standard deviation. Figures
+    that were not measured are left out, because NaN is not valid JSON.
+
+    Raises:
+        DataError: a table lacks a column or is inconsistent.
     """
-    matrix = forgetting_matrix(metrics, sequence, verification)
+    matrix = matrix_of_tables(metrics, sequence, verification)
     table: dict[str, Any] = {}
     for method in [FLOOR, *(name for name in methods if name != FLOOR)]:
         entry: dict[str, Any] = {}
@@ -189,7 +202,7 @@ def write_summary(destination: Path, summary: Mapping[str, Any]) -> None:
 
 
 def _cell(matrix: Matrix, kind: str, method: str, task: str, after: str) -> dict[str, float]:
-    """Return the rounded headline metrics of one cell, with `<metric>_std` if there are several seeds."""
+    """Return the rounded headline metrics of a task after training on `after`, with `<metric>_std` over seeds."""
     cell = {}
     for name in headlines(kind, matrix.metrics(task)):
         statistic = matrix.statistic(method, task, after, name)

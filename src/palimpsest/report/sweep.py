@@ -1,6 +1,7 @@
 """Sweeps in the report: tables, transfer of methods that forget, and training losses compared with the study.
 
-The files come from `snakemake sweep`; the report includes existing ones.
+A sweep trains variants of one method; a variant changes settings of the preset. `snakemake sweep` writes the files
+of a sweep, and the report includes those that exist.
 """
 
 import math
@@ -13,29 +14,30 @@ import pandas as pd
 
 from palimpsest.analysis.transfer import mean_over_seeds, quality_figures
 from palimpsest.errors import DataError
-from palimpsest.metrics.described import describe, in_short, titled, written
+from palimpsest.metrics.described import describe, format_value, in_short, metric_title
 from palimpsest.report import study
 from palimpsest.report.readme import markdown
-from palimpsest.report.tradeoff import number
+from palimpsest.report.tradeoff import format_number
 from palimpsest.tasks import KINDS
 
 ADDED = {"zeros": ("zeros (%)", 100.0, 0), "bytes": ("KiB a task", 1 / 1024, 1)}
-"""Figures of added tasks: title in a table, factor and decimals."""
+"""Figures of added tasks, by name in the measurements: title in a table, factor and decimals."""
 
 LOSS = re.compile(r"tasks\.[^.]+\.loss")
 """Pattern of the settings that choose a task's training loss."""
 
 Context = dict[str, Any]
+"""Values for the template of the page, by name."""
 
 
 class Sweep(NamedTuple):
-    """Variants of one method."""
+    """Measurements and settings of the variants of one method."""
 
     method: str
     measured: pd.DataFrame
-    """variant (empty: the preset's settings), seed, method, task, after, metric, value."""
+    """Columns variant (empty for the preset's settings), seed, method, task, after, metric and value."""
     settings: pd.DataFrame
-    """variant, setting, set_to."""
+    """Columns variant (empty for the values in the preset), setting and set_to."""
 
     @property
     def variants(self) -> list[str]:
@@ -43,36 +45,42 @@ class Sweep(NamedTuple):
         return list(dict.fromkeys(self.measured["variant"]))
 
     def set_to(self, variant: str) -> dict[str, str]:
-        """Return the settings that a variant changes; for the empty name, their values in the preset."""
+        """Return the values of the settings that a variant changes; for the empty name, those of the preset."""
         rows = self.settings[self.settings["variant"] == variant]
         return dict(zip(rows["setting"], rows["set_to"], strict=True))
 
 
 def load_sweep(path: Path) -> Sweep:
-    """Read the measurements and settings of one method's variants from their two files.
+    """Return the sweep in `<method>.csv`, the file `path`, and in `<method>-settings.csv` beside it.
 
     Raises:
         DataError: a file cannot be read.
     """
-    measured = read(path, ["variant", "seed", "method", "task", "after", "metric", "value"])
-    settings = read(path.with_stem(f"{path.stem}-settings"), ["variant", "setting", "set_to"])
+    measured = read_table(path, ["variant", "seed", "method", "task", "after", "metric", "value"])
+    settings = read_table(path.with_stem(f"{path.stem}-settings"), ["variant", "setting", "set_to"])
     return Sweep(path.stem, measured, settings)
 
 
-def read(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Return a table with these columns; all are text except seeds and values."""
+def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Return these columns of a CSV file; seeds are integers, values are floats, all others are text.
+
+    Raises:
+        DataError: the file is missing or damaged, or lacks a column.
+    """
     kinds: dict[str, type] = {name: {"seed": int, "value": float}.get(name, str) for name in columns}
     try:
         return pd.read_csv(path, dtype=kinds, keep_default_na=False, usecols=columns)
     except (ValueError, OSError) as error:
-        raise DataError(f"{path}: not a readable table ({error}); delete it and run `snakemake sweep`") from error
+        raise DataError(
+            f"{path}: not a readable table ({error}); delete it and run `snakemake --cores all sweep`"
+        ) from error
 
 
 def sweep_table(sweep: Sweep) -> str:
     """Return a Markdown table with a row per variant: means over the seeds ± their standard deviation.
 
-    The base task's figure shows which base network a variant uses, because a variant that changes the training has
-    its own. Figures of added tasks (`ADDED`) are means over tasks.
+    A variant that changes the training has a base network of its own, and so another figure of the first task.
+    Figures of added tasks (`ADDED`) are means over tasks.
     """
     header, lines = sweep_cells(sweep)
     titles = ["", *(f"`{task}` {label}" if task else label for task, label in header)]
@@ -81,31 +89,33 @@ def sweep_table(sweep: Sweep) -> str:
 
 
 def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, list[str]]]]:
-    """Return task and title of each column, and variant and cells of each row.
+    """Return (task, title) of each column, and (variant, cells) of each row, as text.
 
-    The columns are each task right after training, tasks that any variant forgets after the last task, and figures
-    of added tasks, with bytes only if variants differ.
+    The columns are metrics of each task right after training, the same after the last task if any variant forgets
+    the task, and figures of added tasks (`ADDED`) with an empty task. Bytes are left out if all variants are equal.
     """
-    learned, final = rows_learned(sweep), rows_in_the_end(sweep)
+    learned, final = rows_learned(sweep), rows_after_last_task(sweep)
     named = learned.groupby("task", sort=False)["metric"]
     columns = [(str(task), name) for task, names in named for name in in_short(names)]
     key = ["variant", "seed", "task", "metric"]
     pairs = learned.merge(final, on=key, suffixes=("", "_final"))
     changed = set(pairs.loc[pairs["value"] != pairs["value_final"], "task"])
     forgotten = [(task, metric) for task, metric in dict(columns).items() if task in changed]
-    header = [(task, titled(describe(metric))) for task, metric in columns]
-    header += [(task, f"{titled(describe(metric))} in the end") for task, metric in forgotten]
+    header = [(task, metric_title(describe(metric))) for task, metric in columns]
+    header += [(task, f"{metric_title(describe(metric))} in the end") for task, metric in forgotten]
     lines = []
     for variant in sweep.variants:
         cells = [
-            cell(rows[(rows["variant"] == variant) & (rows["task"] == task) & (rows["metric"] == metric)], metric)
+            mean_as_text(
+                rows[(rows["variant"] == variant) & (rows["task"] == task) & (rows["metric"] == metric)], metric
+            )
             for rows, cell_keys in ((learned, columns), (final, forgotten))
             for task, metric in cell_keys
         ]
         lines.append((variant, cells))
     for name, (title, scale, digits) in ADDED.items():
         means = learned[learned["metric"] == name].groupby("variant")["value"].mean()
-        texts = [number(scale * means.get(variant, math.nan), digits) or "–" for variant in sweep.variants]
+        texts = [format_number(scale * means.get(variant, math.nan), digits) or "–" for variant in sweep.variants]
         if len(means) and (name != "bytes" or len({*texts}) > 1):
             header.append(("", title))
             for (_, cells), text in zip(lines, texts, strict=True):
@@ -114,51 +124,55 @@ def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, li
 
 
 def rows_learned(sweep: Sweep) -> pd.DataFrame:
-    """Return the measurements of each task right after training."""
+    """Return the rows of `Sweep.measured` of each task right after its training."""
     return sweep.measured[sweep.measured["task"] == sweep.measured["after"]]
 
 
-def rows_in_the_end(sweep: Sweep) -> pd.DataFrame:
-    """Return the measurements of earlier tasks after the last task."""
+def rows_after_last_task(sweep: Sweep) -> pd.DataFrame:
+    """Return the rows of `Sweep.measured` of earlier tasks after the training on the last task."""
     rows = sweep.measured
     last_task = rows.groupby("variant")["after"].transform("last")
     return rows[(rows["after"] == last_task) & (rows["task"] != last_task)]
 
 
-def cell(values: pd.DataFrame, name: str) -> str:
-    """Return the mean over the seeds, ± their standard deviation for several seeds; a dash for no values."""
+def mean_as_text(values: pd.DataFrame, name: str) -> str:
+    """Return the mean of a metric over the seeds as text, with ± its standard deviation; a dash for no values.
+
+    values: rows with the column `value`, one per seed. name: name of the metric.
+    """
     if values.empty:
         return "–"
     metric, column = describe(name), values["value"]
     mean = float(column.mean())
-    spread = f" ± {written(metric, float(column.std()), mean)}" if len(column) > 1 else ""
-    return written(metric, mean) + spread
+    spread = f" ± {format_value(metric, float(column.std()), mean)}" if len(column) > 1 else ""
+    return format_value(metric, mean) + spread
 
 
 def sweep_sections(
     sweeps: Sequence[Sweep], metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
 ) -> Context | None:
-    """Return the content of the report's section on sweeps; None without sweeps.
+    """Return the content of the section on sweeps in the report; None without sweeps.
 
-    `tables` has a table per method. `transfers` has forward and backward transfer of the variants and methods that
-    forget, and `connected` the names on each line. `losses` has the mIoU of residual blocks by training loss, for
-    `tasks` and the study.
+    metrics: the table of `metrics.csv`. sequence: (task, kind) in the order of learning.
+
+    `tables` has a table per method. `transfers` and `connected` are those of `transfers_of`. `losses` has the mIoU
+    of residual blocks by training loss, for `tasks`, the tasks of segmentation, and for the study.
     """
     if not sweeps:
         return None
     transfers, connected = transfers_of(sweeps, metrics, sequence)
     segmentations = [task for task, kind in sequence if kind in KINDS and KINDS[kind].key_metric == "miou"]
     return {
-        "tables": [table(sweep) for sweep in sweeps],
+        "tables": [table_context(sweep) for sweep in sweeps],
         "transfers": transfers,
         "connected": connected,
         "tasks": segmentations,
-        "losses": losses(sweeps, segmentations),
+        "losses": losses_table(sweeps, segmentations),
     }
 
 
-def table(sweep: Sweep) -> Context:
-    """Return the table of one method, with the settings that each variant changes."""
+def table_context(sweep: Sweep) -> Context:
+    """Return the table of a sweep for the template: a row per variant, with the settings that it changes."""
     header, lines = sweep_cells(sweep)
     rows = []
     for variant, cells in lines:
@@ -174,11 +188,11 @@ Transfer = tuple[float, float]
 def transfers_of(
     sweeps: Sequence[Sweep], metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
 ) -> tuple[dict[str, Transfer], list[list[str]]]:
-    """Return the transfer of each variant and method that forgets, and the names on each line of the figure.
+    """Return the transfer by name of each variant and method that forgets, and the names on each line of a figure.
 
-    A line connects a method with at least two of its variants that change only the same number.
+    A line connects a method and those of its variants that change only one number, the same for all.
     """
-    connected = [line for sweep in sweeps for line in series(sweep)]
+    connected = [line for sweep in sweeps for line in variant_lines(sweep)]
     swept = [sweep.measured for sweep in sweeps]
     swept_methods = {sweep.method for sweep in sweeps}
     unswept = metrics[~metrics["method"].isin(swept_methods)].assign(variant="")
@@ -197,8 +211,12 @@ def transfers_of(
     return forgetful, [line for line in lines if len(line) > 1]
 
 
-def series(sweep: Sweep) -> list[list[str]]:
-    """Return the names of variants and method by value, for each number that at least two variants change alone."""
+def variant_lines(sweep: Sweep) -> list[list[str]]:
+    """Return, for each setting that is a number, the names of the variants that change it alone, sorted by value.
+
+    The method itself is among them with its value in the preset. Settings with fewer than two variants are left
+    out.
+    """
     by_setting: dict[str, list[tuple[float, str]]] = {}
     for variant in sweep.variants:
         changes = sweep.set_to(variant)
@@ -209,22 +227,22 @@ def series(sweep: Sweep) -> list[list[str]]:
 
 
 def is_number(text: str) -> bool:
-    """Return whether the text is a number."""
+    """Return whether a text is a finite number."""
     try:
         return math.isfinite(float(text))
     except ValueError:
         return False
 
 
-def losses(sweeps: Sequence[Sweep], tasks: Sequence[str]) -> list[Context]:
-    """Return the mIoU of residual blocks by training loss, for the study and each task of this run.
+def losses_table(sweeps: Sequence[Sweep], tasks: Sequence[str]) -> list[Context]:
+    """Return the rows of a table: mIoU of residual blocks by training loss, for the study and for each of `tasks`.
 
-    The list is empty if no such loss was swept.
+    The list is empty if no sweep has such a variant.
     """
     measured = {
-        (sweep.method, loss): {task: segmented(sweep, variant, task) for task in tasks}
+        (sweep.method, loss): {task: miou_as_text(sweep, variant, task) for task in tasks}
         for sweep in sweeps
-        for variant, loss in losses_of(sweep)
+        for variant, loss in variants_by_loss(sweep)
     }
     rows = []
     for name, method, loss, miou in study.RESBLOCK_SEGMENTATION:
@@ -234,16 +252,16 @@ def losses(sweeps: Sequence[Sweep], tasks: Sequence[str]) -> list[Context]:
     return rows if any(set(row["cells"]) - {"–"} for row in rows) else []
 
 
-def losses_of(sweep: Sweep) -> Iterator[tuple[str, str]]:
-    """Yield the variants that set one loss for tasks, with this loss."""
+def variants_by_loss(sweep: Sweep) -> Iterator[tuple[str, str]]:
+    """Yield (variant, loss) for each variant that sets the training loss of tasks, to one loss."""
     for variant in sweep.variants:
         values = {value for setting, value in sweep.set_to(variant).items() if LOSS.fullmatch(setting)}
         if len(values) == 1:
             yield variant, values.pop()
 
 
-def segmented(sweep: Sweep, variant: str, task: str) -> str:
-    """Return the mIoU of a task right after training."""
+def miou_as_text(sweep: Sweep, variant: str, task: str) -> str:
+    """Return the mIoU of a task under a variant right after training, as text; a dash if it was not measured."""
     rows = sweep.measured
     of_task = rows[(rows["variant"] == variant) & (rows["task"] == task) & (rows["after"] == task)]
-    return cell(of_task[of_task["metric"] == "miou"], "miou")
+    return mean_as_text(of_task[of_task["metric"] == "miou"], "miou")

@@ -10,6 +10,7 @@ from palimpsest.analysis.tables import require_columns
 from palimpsest.analysis.transfer import REFERENCE
 
 Context = dict[str, Any]
+"""Values for the template of the page, by name."""
 
 COLUMN_FORMATS = {
     "relative_quality": (100, 1, False),  # per cent
@@ -20,19 +21,23 @@ COLUMN_FORMATS = {
     "seconds": (1, 1, False),
     "peak_memory": (1, 0, False),
 }
-"""Format of each column of `forgetting.csv` in the table: factor, decimals, sign of positive numbers."""
+"""Format of each column of `forgetting.csv` in tables: factor, decimals, True for a sign of positive numbers."""
 
 
 def summary_table(
     forgetting: pd.DataFrame, methods: Sequence[str], incomparable: Mapping[str, str] | None = None
 ) -> Context:
-    """Return the forgetting summary with a row per method.
+    """Return the table of `forgetting.csv` for the template, with a row per method, and its Pareto front.
 
-    incomparable: reason by method for methods that are not comparable with the others; the front excludes them.
+    incomparable: reason by method, for methods that are not comparable with the others; the front excludes them.
 
-    Keys of the result: `front` lists the methods that no other method dominates. `positions` has (bytes, quality)
-    of the methods with both figures, `spread` the standard deviation of this quality. `incomparable` lists methods
-    by reason. `missing` is true for `reference` or `costs` if cells are empty because the run lacks them.
+    Keys of the result: `front` lists the methods that no other method dominates in quality and bytes. `positions`
+    has (bytes, quality) of the methods with both figures, `spread` the standard deviation of the quality, and
+    `left_out` the methods that lack a figure. `incomparable` lists methods by reason. `missing` has True for
+    `reference` if quality is empty because `scratch` was not trained, and for `costs` if no time was recorded.
+
+    Raises:
+        DataError: the table lacks a column.
     """
     require_columns(forgetting, ["method", *COLUMN_FORMATS], "forgetting.csv")
     by_method = {str(row["method"]): row for row in forgetting.to_dict("records")}
@@ -53,7 +58,7 @@ def summary_table(
     spread = {method: float(by_method[method].get("relative_quality_std", math.nan)) for method in drawn}
     return {
         "reference": REFERENCE,
-        "rows": [{"method": m, "front": m in front, "cells": [*cells(by_method[m])]} for m in listed],
+        "rows": [{"method": m, "front": m in front, "cells": [*formatted_figures(by_method[m])]} for m in listed],
         "front": front,
         "incomparable": {
             reason: [m for m in reasons if reasons[m] == reason] for reason in dict.fromkeys(reasons.values())
@@ -68,15 +73,18 @@ def summary_table(
     }
 
 
-def cells(row: Mapping[Any, Any]) -> Iterator[Context]:
-    """Yield the formatted figures of a method, each with its deviation if there are several seeds."""
+def formatted_figures(row: Mapping[Any, Any]) -> Iterator[Context]:
+    """Yield `text` and `std` (empty for one seed) of each figure in a row of `forgetting.csv`, formatted."""
     for figure, (scale, digits, signed) in COLUMN_FORMATS.items():
         value, deviation = (scale * float(row.get(name, math.nan)) for name in (figure, f"{figure}_std"))
-        yield {"text": number(value, digits, signed), "std": number(deviation, digits) if deviation else ""}
+        yield {
+            "text": format_number(value, digits, signed),
+            "std": format_number(deviation, digits) if deviation else "",
+        }
 
 
-def number(value: float, digits: int, signed: bool = False) -> str:
-    """Format a number; empty if it is not finite."""
+def format_number(value: float, digits: int, signed: bool = False) -> str:
+    """Return a number as text with these decimals; empty if it is not finite. Zero never has a sign."""
     if not math.isfinite(value):
         return ""
     text = f"{value:+,.{digits}f}" if signed else f"{value:,.{digits}f}"
@@ -85,9 +93,9 @@ def number(value: float, digits: int, signed: bool = False) -> str:
 
 
 def pareto_front(positions: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Return the names whose (cost, quality) no other position dominates, by ascending cost; the sort is stable.
+    """Return the names of the positions (cost, quality) that no other position dominates, by ascending cost.
 
-    A point dominates another if its cost is not higher, its quality not lower, and the two differ.
+    A position dominates another if its cost is not higher, its quality is not lower, and the two differ.
     """
 
     def dominated(position: tuple[float, float]) -> bool:

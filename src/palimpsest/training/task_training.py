@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from palimpsest.analysis.measurement import Measurement, headline, measure
+from palimpsest.analysis.measurement import Measurement, measure, metrics_line
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import TrainingBatches
 from palimpsest.devices import measuring_conditions, precision_for
@@ -127,7 +127,7 @@ def measure_trained(
     plain = build_network(job.network, task.head_channels)
     load_into(plain, method.plain_state(network))
     measured = measure(Predictor(plain.to(device).eval(), task).predict, task, prepared, device, samples=0)
-    log.info("%s learned: %s", task_job.name, headline(measured.metrics))
+    log.info("%s learned: %s", task_job.name, metrics_line(measured.metrics))
     return measured
 
 

@@ -257,7 +257,7 @@ CATEGORIES = {
     55: ("orange", "food"),
     60: ("donut", "food"),
 }
-"""COCO's ids, names and supercategories of the drawn classes."""
+"""Name and supercategory of each drawn class, by its id in COCO."""
 
 FAMILY = Family(
     objects={

@@ -23,38 +23,45 @@ Polygon = NDArray[np.floating[Any]]
 
 OVERSAMPLING = 2
 BACKGROUND = 0
+"""Class of clutter."""
 NOBODY = -1
+"""Value of `Scene.owner` at pixels without an instance."""
 
 
 @dataclass(frozen=True)
 class Surface:
-    """Texture coordinates, (H, W) each, v downwards.
+    """Pixels to be painted by a `Texture`, with their texture coordinates.
 
-    On an object they cover [-1, 1] and rotate with it; on a backdrop their unit is the shorter side of the picture.
+    The coordinates of an object cover [-1, 1] and rotate with it. On a backdrop their unit is the shorter side of
+    the picture.
     """
 
     u: Field
+    """(H, W), to the right."""
     v: Field
+    """(H, W), downwards."""
     rng: Generator
+    """Random generator of the scene; textures draw from it."""
 
     def noise(self, across: float, down: float) -> Field:
-        """Return smooth noise in [0, 1] with `across` × `down` cells over the surface."""
+        """Return smooth random noise in [0, 1], (H, W), with `across` × `down` cells over the surface."""
         cells = self.rng.random((max(2, round(down)), max(2, round(across))), dtype=np.float32)
         height, width = self.u.shape
         grown = Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
         return np.asarray(grown).clip(0, 1)
 
     def fill(self, colour: Colour, brightness: Field | float = 1.0) -> Colours:
-        """Return one colour times a brightness per pixel."""
+        """Return a colour times the brightness of each pixel, (H, W, 3)."""
         lit: Colours = np.asarray(colour, np.float32) * np.broadcast_to(brightness, self.u.shape)[..., None]
         return lit
 
     def rows(self, start: int, end: int) -> "Surface":
-        """Return the rows from ``start`` to ``end``, exclusive."""
+        """Return the part of the surface from row ``start`` to row ``end``, exclusive."""
         return Surface(self.u[start:end], self.v[start:end], self.rng)
 
 
 Texture = Callable[[Surface], Colours]
+"""Function that returns the colours of the pixels of a surface."""
 
 
 @dataclass(frozen=True)
@@ -92,18 +99,21 @@ class Backdrop:
 
 @dataclass(frozen=True)
 class Family:
-    """Scenes of one kind: classes by the data set's class index, and backdrops."""
+    """Kind of scenes, such as those of the COCO data set: its classes and backdrops."""
 
     objects: dict[int, ObjectKind]
+    """Classes by their index in the data set."""
     backdrops: tuple[Backdrop, ...]
     clutter_in_front: bool
+    """True if clutter may cover labelled objects."""
 
 
 @dataclass(frozen=True)
 class Instance:
-    """Object in a picture: its class and its polygons in pixels, clipped at the edge of the picture."""
+    """Labelled object in a finished picture, with its polygons in pixels, clipped at the edge of the picture."""
 
     category: int
+    """Class, a key of `Family.objects`."""
     polygons: tuple[Polygon, ...]
 
     @property
@@ -126,7 +136,7 @@ class Scene:
 
 
 def area(polygon: Polygon) -> float:
-    """Return the area by the shoelace formula."""
+    """Return the area of a polygon by the shoelace formula."""
     x, y = polygon.T.astype(np.float64)
     return float(abs(x @ np.append(y[1:], y[0]) - y @ np.append(x[1:], x[0])) / 2)
 
@@ -137,12 +147,12 @@ def soft_step(field: Field, softness: float) -> Field:
 
 
 def blend(under: Colours, over: Colours | Colour, share: Field) -> Colours:
-    """Blend `over` onto `under` with opacity `share`."""
+    """Return `under` with `over` painted on it at opacity `share`, (H, W, 3)."""
     return under + (np.asarray(over, np.float32) - under) * share[..., None]
 
 
 def ellipse(x: float, y: float, across: float, down: float, *, tilt: float = 0.0, corners: int = 32) -> Polygon:
-    """Return an ellipse around (x, y) with semi-axes `across` and `down`, rotated by `tilt` radians."""
+    """Return an ellipse around (x, y) with semi-axes `across` and `down`, rotated by `tilt` radians, as polygon."""
     angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     flat = np.stack([across * np.cos(angle), down * np.sin(angle)], axis=1)
     turned = flat @ np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
@@ -163,13 +173,17 @@ def corners(*points: tuple[float, float]) -> Polygon:
 
 @dataclass(frozen=True)
 class Placement:
-    """Object with its position on the canvas: outline and centre in canvas pixels."""
+    """Object with its position on the canvas, the picture at `OVERSAMPLING` times its size."""
 
     category: int
+    """Class, a key of `Family.objects`, or `BACKGROUND`."""
     kind: ObjectKind
     outline: tuple[Polygon, ...]
+    """Polygons in canvas pixels."""
     centre: NDArray[np.float64]
+    """(x, y) in canvas pixels."""
     to_canvas: NDArray[np.float64]
+    """(2, 2) matrix from the object's coordinates in [-1, 1]² to canvas pixels around the centre."""
 
 
 def compose(family: Family, size: int, rng: Generator) -> Scene:
@@ -209,7 +223,7 @@ def compose(family: Family, size: int, rng: Generator) -> Scene:
 
 
 def draw_backdrop(backdrop: Backdrop, shape: tuple[int, int], rng: Generator) -> Colours:
-    """Draw the background, (H, W, 3)."""
+    """Return the colours of the background for a canvas of shape (H, W): (H, W, 3)."""
     height, width = shape
     v, u = np.mgrid[:height, :width].astype(np.float32) / min(shape)
     surface = Surface(u, v, rng)
@@ -225,7 +239,7 @@ def draw_backdrop(backdrop: Backdrop, shape: tuple[int, int], rng: Generator) ->
 def random_placement(
     category: int, kind: ObjectKind, shape: tuple[int, int], existing: Sequence[Placement], rng: Generator
 ) -> Placement:
-    """Choose a random position for an object, if possible away from the centres of others; overlap is allowed."""
+    """Return an object at a random position, if possible away from the existing centres; overlap is allowed."""
     reach = rng.uniform(*kind.reach) * min(shape)
     centre = np.zeros(2)
     for _ in range(12):
@@ -244,7 +258,7 @@ def random_placement(
 
 
 def instance_of(placement: Placement, shape: tuple[int, int]) -> Instance:
-    """Return the annotation of an object in pixels of the finished picture."""
+    """Return an object of a canvas of this shape as an instance in pixels of the finished picture."""
     edge = np.array(shape[::-1], np.float32)
     clipped = tuple(polygon.clip(0, edge) / OVERSAMPLING for polygon in placement.outline)
     return Instance(placement.category, tuple(polygon for polygon in clipped if area(polygon) > 0))
@@ -259,7 +273,10 @@ def draw(
     light: float,
     rng: Generator,
 ) -> None:
-    """Draw an object and its shadow onto the canvas, and set `owner` to `index` at its pixels."""
+    """Draw an object and its shadow onto `canvas`, and set `owner` to `index` at its pixels; both change in place.
+
+    `light` is the direction of the shadow in radians.
+    """
     reach = float(np.abs(placement.to_canvas).max())
     points = np.concatenate(placement.outline)
     left, top = np.floor(points.min(axis=0)).astype(int)
@@ -295,7 +312,10 @@ def draw(
 def overlap(
     box: tuple[int, int, int, int], origin: tuple[int, int], shape: tuple[int, ...]
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Clip a box (top, left, bottom, right) to the canvas; return its slices there and relative to `origin`."""
+    """Return the slices of a box (top, left, bottom, right), clipped to a canvas of this shape.
+
+    The first pair selects the box in the canvas, the second in an array whose top left corner is at `origin`.
+    """
     rows = slice(max(box[0], 0), max(min(box[2], shape[0]), 0))
     columns = slice(max(box[1], 0), max(min(box[3], shape[1]), 0))
     local_rows = slice(rows.start - origin[0], rows.stop - origin[0])
@@ -304,7 +324,7 @@ def overlap(
 
 
 def develop(canvas: Colours, light: float, rng: Generator) -> NDArray[np.uint8]:
-    """Average the canvas down, add uneven light and sensor noise; return uint8 (H, W, 3)."""
+    """Return the picture, uint8 (H, W, 3): the canvas averaged down, with uneven light and sensor noise."""
     offsets = np.ndindex(OVERSAMPLING, OVERSAMPLING)
     picture = np.mean([canvas[y::OVERSAMPLING, x::OVERSAMPLING] for y, x in offsets], axis=0)
     height, width, _ = picture.shape
