@@ -10,7 +10,7 @@ import torch
 
 from palimpsest import stage
 from palimpsest.analysis.forgetting import choose_device
-from palimpsest.composition import compositions, metric_rows
+from palimpsest.composition import composed_rows, compositions
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
 from palimpsest.data.pictures import write_picture
@@ -46,7 +46,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     for composed in compositions(job.composition, first, second, prepared, device):
         # both tasks can measure a picture, but only its own task a label map
         measurable = tasks if job.tasks[second.task.name].gives_picture else [composed.task]
-        rows += metric_rows(composed, measurable, prepared, device)
+        rows += composed_rows(composed, measurable, prepared, device)
         with torch.inference_mode():
             columns.append((composed.title, composed.task.paint(composed.predict(batch))))
     folder = layout.composition(job.composition.name)

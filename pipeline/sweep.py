@@ -9,9 +9,10 @@ import pandas as pd
 
 from palimpsest import stage
 from palimpsest.layout import Layout
+from palimpsest.params import dotted
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import write_text
-from palimpsest.sweeps import Variants, flat, sweeps_of
+from palimpsest.sweeps import Variants, sweeps_of
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
@@ -52,9 +53,9 @@ COLUMNS = ["variant", "seed", "method", "task", "after", "metric", "value"]
 
 def set_to(settings: Settings, variants: Variants) -> pd.DataFrame:
     """Return the settings that each variant changes, and with an empty variant their current values."""
-    changes: dict[str, dict[str, object]] = {name: flat(variant) for name, variant in variants.items()}
+    changes: dict[str, dict[str, object]] = {name: dotted(variant) for name, variant in variants.items()}
     paths = dict.fromkeys(path for change in changes.values() for path in change)
-    current = flat(settings.model_dump(mode="json", by_alias=True))
+    current = dotted(settings.model_dump(mode="json", by_alias=True))
     rows = [("", path, current.get(path, "")) for path in paths] + [
         (name, path, value) for name, change in changes.items() for path, value in change.items()
     ]

@@ -41,7 +41,7 @@ def study(new_study: Any) -> Study:
 def test_a_stored_task_leads_back_to_settings_and_run(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = study.stored("piggyback").file("halves")
     runs = {(study.settings.preset, stored.sha256): "r"}
-    monkeypatch.setattr(tracking, "run_of", lambda *of: runs.get(of))
+    monkeypatch.setattr(tracking, "run_of_tensors", lambda *of: runs.get(of))
     Path("mlflow.db").touch()
     found = inspect(stored.path)
     assert (found["seed"], found["method"], found["task"]) == (0, "piggyback", "halves")
@@ -137,7 +137,7 @@ def test_a_composition_leads_back_to_its_two_tasks(measured: Study) -> None:
     folder.mkdir(parents=True)
     grid = folder / "grid.png"
     grid.touch()
-    with pytest.raises(StorageError, match=r"origin\.json: the composed tasks are not recorded; `snakemake"):
+    with pytest.raises(StorageError, match=r"origin\.json: the composed tasks are not recorded; delete the file"):
         inspect(grid)
     (folder / "origin.json").write_text(origin(composition_job(settings, folder.name), {"colour": "da7a"}))
     found = inspect(grid)
@@ -149,7 +149,7 @@ def test_results_that_an_earlier_study_left_are_refused(measured: Study) -> None
     left = measured.layout.evaluation(0, "scratch") / "metrics.csv"
     left.parent.mkdir()
     left.touch()
-    with pytest.raises(StorageError, match=r"metrics\.csv: belongs to another study, .*; delete it$"):
+    with pytest.raises(StorageError, match=r"metrics\.csv: belongs to an earlier study, .*; delete it$"):
         inspect(left)
 
 
@@ -170,11 +170,11 @@ def test_results_without_the_table_of_what_was_measured_are_refused(study: Study
 
 
 def test_a_file_that_is_not_of_the_study_is_refused(study: Study, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="no such file"):
+    with pytest.raises(StorageError, match=r"absent\.csv: is missing; name a file"):
         inspect(tmp_path / "absent.csv")
     other = tmp_path / "other.csv"
     other.touch()
-    with pytest.raises(StorageError, match=r"expected a file below models/ or results/"):
+    with pytest.raises(StorageError, match=r"is not below models/ or results/"):
         inspect(other)
 
 
@@ -256,4 +256,4 @@ def test_of_several_files_the_good_ones_are_told(study: Study, capsys: pytest.Ca
     assert main(["inspect", "absent.csv", str(path)]) == 1
     printed = capsys.readouterr()
     assert yaml.safe_load(printed.out)["task"] == "halves"
-    assert printed.err == "error: absent.csv: there is no such file; name one below models/ or results/\n"
+    assert printed.err == "error: absent.csv: is missing; name a file below models/ or results/\n"

@@ -34,12 +34,12 @@ def resolved(
 def refused(settings: Settings, told: str) -> None:
     """Check that the settings are refused with this message, or one that begins so."""
     with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
-        preflight.check(settings)
+        preflight.check_settings(settings)
 
 
 @pytest.mark.parametrize("preset", ["mini", "real", "paper"])
 def test_the_settings_of_the_repository_pass(resolved: Callable[..., Settings], preset: str) -> None:
-    preflight.check(resolved({"preset": preset}))
+    preflight.check_settings(resolved({"preset": preset}))
 
 
 @pytest.mark.parametrize("key", ["tasks.style-gogh.picture", "tasks.style-gogh.weights", "base.encoder_weights"])
@@ -71,7 +71,7 @@ def test_a_painting_that_is_no_picture_is_told_with_its_key(resolved: Callable[.
             "mini",
             "datasets/voc/generate",
             {"test": 3},
-            "datasets.voc.generate: unknown split 'test'; there are train, val",
+            "datasets.voc.generate: unknown split 'test'; choose from train, val",
         ),
         (
             "mini",
@@ -83,7 +83,8 @@ def test_a_painting_that_is_no_picture_is_told_with_its_key(resolved: Callable[.
             "mini",
             "tasks/coco-seg/splits/train",
             "unlabeled",
-            "tasks.coco-seg.splits.train: data set 'coco' has no annotated split 'unlabeled'; there are train, val",
+            "tasks.coco-seg.splits.train: data set 'coco' has no annotated split 'unlabeled'; "
+            "choose from train, val",
         ),
         (
             "mini",
@@ -113,7 +114,7 @@ def test_a_painting_that_is_no_picture_is_told_with_its_key(resolved: Callable[.
             "mini",
             "tasks/voc-seg/classes",
             {"pet": ["cat", "dog"]},
-            "tasks.voc-seg.classes.pet: generated pictures show none of cat, dog; they show aeroplane, boat, ",
+            "tasks.voc-seg.classes.pet: generated pictures show none of cat, dog; choose from aeroplane, boat, ",
         ),
         (
             "mini",
@@ -137,7 +138,7 @@ def test_a_painting_that_is_no_picture_is_told_with_its_key(resolved: Callable[.
             "paper",
             "datasets/coco/archives",
             ["train2017.zip", "val2017.zip", "annotations_trainval2017.zip"],
-            "tasks.colorize.splits.train: data set 'coco' has no split 'unlabeled'; there are train, val",
+            "tasks.colorize.splits.train: data set 'coco' has no split 'unlabeled'; choose from train, val",
         ),
         (
             "paper",
@@ -165,12 +166,12 @@ def test_an_unknown_name_is_refused_with_its_key_and_the_nearest_name(
 
 
 def test_a_class_of_which_generated_pictures_show_a_part_passes(resolved: Callable[..., Settings]) -> None:
-    preflight.check(resolved(nested("tasks/voc-seg/classes", {"sheep": ["sheep", "cow"]})))
+    preflight.check_settings(resolved(nested("tasks/voc-seg/classes", {"sheep": ["sheep", "cow"]})))
 
 
 def test_a_task_that_is_not_learned_is_not_checked(resolved: Callable[..., Settings]) -> None:
     lost = nested("tasks/style-gogh/picture", "lost.jpg")
-    preflight.check(resolved({**lost, "sequence": ["coco-seg", "voc-seg"]}))
+    preflight.check_settings(resolved({**lost, "sequence": ["coco-seg", "voc-seg"]}))
 
 
 def own(root: str, data_format: str = "coco", **splits: str) -> Content:
@@ -190,7 +191,7 @@ def test_a_folder_that_is_not_there_is_refused_unless_its_files_are_listed(
     manifest = settings.layout.manifest("mine")
     manifest.parent.mkdir(parents=True)
     manifest.touch()
-    preflight.check(settings)
+    preflight.check_settings(settings)
 
 
 def test_a_data_root_that_is_not_there_is_named(resolved: Callable[..., Settings]) -> None:
@@ -201,25 +202,25 @@ def test_a_data_root_that_is_not_there_is_named(resolved: Callable[..., Settings
 def test_splits_of_a_folder_are_those_whose_files_are_there(resolved: Callable[..., Settings]) -> None:
     generate_coco(Path("coco"), {"train2017": 1, "unlabeled2017": 1}, 32, seed=0)
     generate_voc(Path("voc"), {"train": 1, "val": 1}, 32, seed=0)
-    preflight.check(resolved(own("coco", train="train", val="unlabeled")))
-    preflight.check(resolved(own("voc", "voc", train="train", val="val")))
+    preflight.check_settings(resolved(own("coco", train="train", val="unlabeled")))
+    preflight.check_settings(resolved(own("voc", "voc", train="train", val="val")))
     missing = resolved(own("coco", train="train", val="val"))
-    refused(missing, "tasks.mine.splits.val: data set 'mine' has no split 'val'; there are train, unlabeled")
+    refused(missing, "tasks.mine.splits.val: data set 'mine' has no split 'val'; choose from train, unlabeled")
     misspelt = resolved(own("voc", "voc", train="train", val="vall"))
     refused(misspelt, "tasks.mine.splits.val: data set 'mine' has no split 'vall'; did you mean 'val'?")
     prepared = misspelt.layout.prepared("mine")
     prepared.mkdir(parents=True)
     (prepared / "info.json").touch()
-    preflight.check(misspelt)
+    preflight.check_settings(misspelt)
 
 
 def test_annotations_are_needed_where_the_task_has_classes(resolved: Callable[..., Settings]) -> None:
     generate_coco(Path("coco"), {"train2017": 1}, 32, seed=0)
     Path("coco/val2017").mkdir()
     settings = own("coco")
-    preflight.check(resolved(settings))
+    preflight.check_settings(resolved(settings))
     settings["tasks"]["mine"] |= {"kind": "segmentation", "classes": {"kite": ["kite"]}}
-    told = "tasks.mine.splits.val: data set 'mine' has no annotated split 'val'; there are train"
+    told = "tasks.mine.splits.val: data set 'mine' has no annotated split 'val'; choose from train"
     refused(resolved(settings), told)
 
 
@@ -227,7 +228,7 @@ def test_splits_of_pairs_have_the_names_of_their_folders(resolved: Callable[...,
     Path("pairs").mkdir()
     settings = own("pairs", "paired")
     settings["tasks"]["mine"]["splits"] = {"train": "Training", "val": "validation"}
-    preflight.check(resolved(settings))
+    preflight.check_settings(resolved(settings))
     settings["tasks"]["mine"]["splits"]["val"] = "vel"
     refused(resolved(settings), "tasks.mine.splits.val: data set 'mine' has no split 'vel'; did you mean 'val'?")
 
@@ -252,7 +253,7 @@ def test_tables_columns_and_splits_of_a_table_are_checked(
     settings = own("data", "table")
     settings["datasets"]["mine"] |= {"table": "all.csv", "columns": {"split": "split"}} | changed
     if message is None:
-        preflight.check(resolved(settings))
+        preflight.check_settings(resolved(settings))
     else:
         refused(resolved(settings), message)
 
@@ -267,13 +268,13 @@ def test_generated_and_fetched_data_are_known_as_they_are(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("training", "cards", "told"),
     [
-        ({"accelerator": "cuda"}, 0, "training.accelerator: this machine has no card for 'cuda'"),
+        ({"accelerator": "cuda"}, 0, "training.accelerator: this machine has no GPU for 'cuda'"),
         (
             {"accelerator": "cuda", "devices": 4},
             2,
-            "training.devices: this machine has 2 of 4 cards; lower it to 2",
+            "training.devices: this machine has 2 of 4 GPUs; lower it to 2",
         ),
-        ({"devices": 4}, 1, "training.devices: this machine has 1 of 4 cards; lower it to 1"),
+        ({"devices": 4}, 1, "training.devices: this machine has 1 of 4 GPUs; lower it to 1"),
         ({"accelerator": "cuda", "devices": 2}, 2, None),
         ({"devices": 4}, 0, None),
         ({"accelerator": "cpu", "devices": 4}, 1, None),

@@ -8,7 +8,7 @@ from palimpsest.jobs import training_job
 from palimpsest.methods import AUTOENCODER, BASE
 from palimpsest.params import resolve
 from palimpsest.settings import Variant
-from palimpsest.sweeps import flat, sweeps_of, vary
+from palimpsest.sweeps import sweeps_of, vary
 from palimpsest.task_files import TaskFiles
 
 Content = dict[str, Any]
@@ -82,7 +82,7 @@ def test_a_variant_has_an_auto_encoder_of_its_own_where_what_it_changes_makes_an
 @pytest.mark.parametrize(
     ("sweep", "told"),
     [
-        ({"pigyback": {}}, "sweeps.tiny: there is no method 'pigyback'; did you mean 'piggyback'?"),
+        ({"pigyback": {}}, "sweeps.tiny: unknown method 'pigyback'; did you mean 'piggyback'?"),
         ({"piggyback": {"a": {}}, "decoder": {"a": {}}}, "sweeps.tiny: duplicate name 'a'; rename one variant"),
         ({"piggyback": {"a/b": {}}}, "sweeps.tiny.piggyback: invalid name 'a/b'; use letters, digits"),
         ({"piggyback": {"a": 3}}, "sweeps.tiny.piggyback.a: has to be a mapping of settings, found 3"),
@@ -99,7 +99,7 @@ def test_a_sweep_that_cannot_be_read_is_refused_with_its_path(content: Content, 
 
 
 def test_sweeps_of_an_unknown_preset_are_refused(content: Content) -> None:
-    with pytest.raises(SettingsError, match=r"^sweeps\.tinny: there is no preset 'tinny'; did you mean 'tiny'\?$"):
+    with pytest.raises(SettingsError, match=r"^sweeps\.tinny: unknown preset 'tinny'; did you mean 'tiny'\?$"):
         sweeps_of({**content, "sweeps": {"tinny": {}}}, {})
 
 
@@ -148,16 +148,8 @@ def test_sweeps_are_those_of_the_preset_whatever_methods_are_compared(content: C
     assert sweeps_of(content, {}) == {}
 
 
-def test_what_a_variant_sets_is_told_by_path() -> None:
-    assert flat({"base": {"steps": 3}, "sequence": ["a"], "tasks": {"a": {"loss": "l1"}}}) == {
-        "base.steps": 3,
-        "sequence": ["a"],
-        "tasks.a.loss": "l1",
-    }
-
-
 def test_a_variant_that_is_not_there_is_named(content: Content) -> None:
-    with pytest.raises(SettingsError, match="there is no variant of a sweep 'slow'; did you mean 'slower'"):
+    with pytest.raises(SettingsError, match="unknown variant of a sweep 'slow'; did you mean 'slower'"):
         vary(with_sweeps(content, slower=SLOWER), {}, "slow")
 
 

@@ -165,7 +165,10 @@ def test_weights_that_lie_near_and_cannot_be_read_are_named(tmp_path: Path) -> N
     near = tmp_path / "root" / "weights" / "squeezenet1_1.pth"
     near.parent.mkdir(parents=True)
     near.symlink_to("gone.pth")
-    with pytest.raises(DataError, match=rf"^{near}: cannot be read \(No such file or directory\)$"):
+    with pytest.raises(
+        DataError,
+        match=rf"^{near}: cannot be read \(No such file or directory\); correct this",
+    ):
         provide_weights("squeezenet", tmp_path / "out.pth", tmp_path / "root")
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
 

@@ -349,7 +349,7 @@ FAULTS = {
         "training.batch_size to a multiple of 3, or training.devices to a divisor of 16"
     ),
     "training={accelerator: cuda}": (
-        "training.accelerator: this machine has no card for 'cuda'; set it to auto or cpu"
+        "training.accelerator: this machine has no GPU for 'cuda'; set it to auto or cpu"
     ),
 }
 """Settings on the command line, and the error that they end in."""

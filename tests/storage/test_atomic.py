@@ -69,7 +69,7 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypat
 
 def test_what_a_file_is_made_from_is_named_where_it_cannot_be_read(tmp_path: Path) -> None:
     source = tmp_path / "lost.png"
-    told = rf"^{source}: cannot be read \(No such file or directory\)$"
+    told = rf"^{source}: cannot be read \(No such file or directory\); correct this"
     with pytest.raises(DataError, match=told), replacing(tmp_path / "new" / "a.png") as temporary:
         shutil.copyfile(source, temporary)
     with pytest.raises(DataError, match=told), replacing_folder(tmp_path / "new" / "folder") as partial:
@@ -79,7 +79,7 @@ def test_what_a_file_is_made_from_is_named_where_it_cannot_be_read(tmp_path: Pat
 
 def test_a_file_inside_is_no_other_file_by_whichever_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    told = r"^folder: cannot be written \(Permission denied\)$"
+    told = r"^folder: cannot be written \(Permission denied\); correct this"
     with pytest.raises(StorageError, match=told), writing(Path("folder")):
         raise PermissionError(13, "Permission denied", str(tmp_path / "folder" / "tmp1"))
 

@@ -68,7 +68,7 @@ def network_settings(values: Mapping[str, Any]) -> NetworkSettings:
     """
     name = values.get("name", DEFAULT)
     if not isinstance(name, str) or name not in NETWORKS:
-        raise ValueError(f"name: there is no network {name!r}{nearest(str(name), NETWORKS)}")
+        raise ValueError(f"name: unknown network {name!r}{nearest(str(name), NETWORKS)}")
     settings: NetworkSettings = resolve_name(NETWORKS[name].settings).model_validate({**values, "name": name})
     return settings
 
@@ -91,7 +91,7 @@ def _checked_by_name(value: object) -> object:
         return value
     for name, settings in value.items():
         if name not in NETWORKS:
-            raise ValueError(f"there is no network {name!r}{nearest(str(name), NETWORKS)}")
+            raise ValueError(f"unknown network {name!r}{nearest(str(name), NETWORKS)}")
         if isinstance(settings, Mapping) and "name" in settings:
             raise ValueError(f"{name}.name: the key of the group names the network; leave name out")
     return {

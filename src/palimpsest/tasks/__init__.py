@@ -109,7 +109,7 @@ def _checked(value: object) -> object:
         return value
     kind = value.get("kind")
     if kind not in KINDS:
-        problem = "none is given" if kind is None else f"there is no kind {kind!r}"
+        problem = "none is given" if kind is None else f"unknown kind {kind!r}"
         raise ValueError(f"kind: {problem}{nearest(str(kind), KINDS)}")
     return resolve_name(KINDS[kind].settings).model_validate(value)
 
