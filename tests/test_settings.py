@@ -231,8 +231,8 @@ def test_the_network_is_the_users_choice_but_for_methods_that_bring_their_own(co
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"network": {"name": "unett"}}, "network: name: unknown network 'unett'; did you mean 'unet'?"),
-        ({"network": {"name": ["unet"]}}, "network: name: unknown network ['unet']; did you mean 'unet'?"),
+        ({"network": {"name": "unett"}}, "network.name: unknown network 'unett'; did you mean 'unet'?"),
+        ({"network": {"name": ["unet"]}}, "network.name: unknown network ['unet']; did you mean 'unet'?"),
         ({"network": {"blocks": 3}}, "network.blocks: unknown setting; choose from name, padding, width"),
         ({"network": {"resblock_width": 3}}, "network.resblock_width: was renamed; write networks.resblock.width"),
         ({"networks": {"resblok": {}}}, "networks: unknown network 'resblok'; did you mean 'resblock'?"),

@@ -28,6 +28,10 @@ RENAMED = {
 """New names of settings by their old names: the key in any group, or the full path of one key."""
 
 
+RELATIVE_KEY = re.compile(r"[a-z][\w.-]*: ")
+"""Beginning of a validator's message that names a key within its group."""
+
+
 class DuplicateKeyError(yaml.MarkedYAMLError):
     """Error of a key that occurs twice in one mapping."""
 
@@ -184,7 +188,10 @@ def line_of(problem: Any) -> str:
         names = set(names_at(problem["loc"][:-1])) - {location[-1]}  # the key may belong to another network or kind
         return f"{path}: unknown setting{nearest(location[-1], sorted(names))}"
     message = expected_form(problem, path) or problem["msg"].removeprefix("Value error, ")
-    return f"{path}: {message}" if path else message
+    if not path:
+        return message  # a validator of all settings, which names the full key
+    separator = "." if RELATIVE_KEY.match(message) else ": "
+    return f"{path}{separator}{message}"
 
 
 def expected_form(problem: Any, path: str) -> str | None:
