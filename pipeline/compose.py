@@ -26,7 +26,7 @@ from palimpsest.tasks import build_task
 from palimpsest.tasks.base import to_pixels, unit
 
 SIDE = 128
-"""Minimum side in pixels; smaller pictures are enlarged, so that their titles fit."""
+"""Minimum side in pixels of the pictures in the grid; smaller ones are enlarged, so that their titles fit."""
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
@@ -44,7 +44,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     columns = [("photograph", to_pixels(unit(batch["picture"])))]
     rows: list[dict[str, object]] = []
     for composed in compositions(job.composition, first, second, prepared, device):
-        # both tasks can measure a picture, but only its own task a label map
+        # a picture can be measured by both tasks, a label map only by the task that predicts it
         measurable = tasks if job.tasks[second.task.name].gives_picture else [composed.task]
         rows += composed_rows(composed, measurable, prepared, device)
         with torch.inference_mode():

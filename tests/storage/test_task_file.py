@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from palimpsest.errors import StorageError
+from palimpsest.errors import CodeError, StorageError
 from palimpsest.methods.base import Component
 from palimpsest.methods.masks import pack, unpack
 from palimpsest.storage.task_file import (
@@ -132,7 +132,7 @@ def test_the_sha256_is_that_of_the_tensors_whatever_the_metadata_and_the_memory_
 
 
 def test_two_components_with_a_tensor_of_one_name_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="same name"):
+    with pytest.raises(CodeError, match=r"components of the method .*; rename the tensor"):
         save_task(tmp_path / "a", [COMPONENTS[0], COMPONENTS[0]], PROVENANCE)
     assert list(tmp_path.iterdir()) == []
 
