@@ -37,7 +37,7 @@ BENCHMARKS = {
 
 
 def main() -> None:
-    """Run the named benchmarks, or all; keep the other results in the file."""
+    """Run the benchmarks named on the command line, or all; write their results and keep the others in the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
     parser.add_argument("--rounds", type=int, default=9, help="repetitions of each benchmark (default 9)")
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def line(name: str, entry: dict[str, float | str]) -> str:
-    """Format one result as a line."""
+    """Return the line of output for the result of one benchmark."""
     return f"{name:26s} {entry['ratio']:8.3f}   {entry['low']:.3f} … {entry['high']:.3f}   {entry['unit']}"
 
 

@@ -28,7 +28,7 @@ runpy.run_module("pipeline.train", run_name="__main__", alter_sys=True)
 
 
 def job_start(rounds: int) -> Ratio:
-    """Measure the seconds from the start of a training job's process to its first step."""
+    """Measure the seconds from the start of a training job's process to its first batch, ``rounds`` times."""
     root = Path.cwd()
     with tempfile.TemporaryDirectory() as name:
         for path in ("params.yaml", "styles", "data", "models", "src", "pipeline"):
@@ -39,14 +39,18 @@ def job_start(rounds: int) -> Ratio:
 
 
 def noop_all(rounds: int) -> Ratio:
-    """Measure the seconds of `snakemake all` when all results are up to date."""
+    """Measure the seconds of `snakemake all` when all results are up to date, ``rounds`` times."""
     snakemake = str(Path(sys.executable).parent / "snakemake")
     command = [snakemake, "--cores", "8", "all", "--config", f"preset={PRESET}"]
     return spread([wall(command, ".") for _ in range(rounds)], "s")
 
 
 def wall(command: list[str], folder: str) -> float:
-    """Run a command and return its seconds."""
+    """Run a command in a folder and return its seconds.
+
+    Raises:
+        RuntimeError: the command failed; the message contains the end of its output.
+    """
     start = time.perf_counter()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -55,7 +59,7 @@ def wall(command: list[str], folder: str) -> float:
 
 
 def mini_training_share(rounds: int) -> Ratio:
-    """Return the share of core time that a finished run of `mini` spent on training steps."""
+    """Return the share of core time that the last run of `mini` spent on training steps; ``rounds`` is ignored."""
     jobs = finished_jobs(PRESET)
     cores = min(machine.cores(), 2)  # the README's run times are for two cores
     values = [training_seconds(PRESET) / (cores * union(jobs))]
@@ -63,7 +67,10 @@ def mini_training_share(rounds: int) -> Ratio:
 
 
 def finished_jobs(preset: str) -> list[tuple[float, float]]:
-    """Return start and end of the jobs of a preset's files, in seconds, from Snakemake's metadata."""
+    """Return start and end, in seconds, of each job that made an existing file of a preset, sorted by start.
+
+    They are read from Snakemake's records.
+    """
     spans = set()
     for path in Path(".snakemake/metadata").iterdir():
         output = base64.urlsafe_b64decode(path.name).decode()
@@ -74,7 +81,7 @@ def finished_jobs(preset: str) -> list[tuple[float, float]]:
 
 
 def union(spans: list[tuple[float, float]]) -> float:
-    """Return the seconds during which at least one job ran; pauses between runs do not count."""
+    """Return the total length of spans (start, end) sorted by start; overlapping time counts once."""
     total, reached = 0.0, float("-inf")
     for start, end in spans:
         total += max(0.0, end - max(start, reached))
@@ -83,7 +90,7 @@ def union(spans: list[tuple[float, float]]) -> float:
 
 
 def training_seconds(preset: str) -> float:
-    """Return the seconds of all steps of finished trainings, from their logged images per second."""
+    """Return the seconds of all steps of a preset's finished trainings, from the images per second in MLflow."""
     client = connect()
     experiment = client.get_experiment_by_name(experiment_name(preset))
     latest: dict[tuple[str, ...], str] = {}

@@ -33,9 +33,9 @@ SIZE = 128
 
 
 def prepare_vs_naive(rounds: int) -> Ratio:
-    """Measure images/s of `palimpsest.data.prepare` on one core ÷ images/s of a plain loop."""
+    """Measure images/s of `palimpsest.data.prepare` on one core ÷ images/s of a plain loop over photographs."""
     mini = preparation_job(resolve(read(Path("params.yaml")), {"preset": "mini", "data_root": None}), "coco-seg")
-    job = mini.model_copy(update={"splits": {"val": "val"}})  # the only one that is generated here
+    job = mini.model_copy(update={"splits": {"val": "val"}})  # the only split that is generated here
     settings = PublicDatasetSettings(format="coco", source="generated", side=SIDE, generate={"val2017": PICTURES})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -44,15 +44,15 @@ def prepare_vs_naive(rounds: int) -> Ratio:
         classes = classes_of("coco-seg", job, open_dataset(settings, folder / "raw"))
         assert classes is not None
         return paired(
-            lambda: naive(folder / "raw", folder / "naive", classes),
-            lambda: ours(settings, folder, classes),
+            lambda: prepare_naive(folder / "raw", folder / "naive", classes),
+            lambda: prepare_ours(settings, folder, classes),
             rounds,
             f"images/s ÷ images/s of a plain loop, {SIDE} to {SIZE} pixels",
         )
 
 
 def outline(path: Path) -> None:
-    """Replace the annotations of an index by `INSTANCES` instances per photograph with `CORNERS` corners."""
+    """Replace the annotations of each photograph in a COCO file by `INSTANCES` polygons of `CORNERS` corners."""
     index = json.loads(path.read_text("utf-8"))
     random = np.random.default_rng(0)
     angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
@@ -74,8 +74,8 @@ def outline(path: Path) -> None:
     path.write_text(json.dumps(index), "utf-8")
 
 
-def ours(settings: PublicDatasetSettings, folder: Path, classes: Classes) -> None:
-    """Prepare with the pipeline's code, from the JSON to the arrays on the disk."""
+def prepare_ours(settings: PublicDatasetSettings, folder: Path, classes: Classes) -> None:
+    """Prepare the photographs with the pipeline's code, from the JSON to the arrays on the disk."""
     prepare(
         open_dataset(settings, folder / "raw"),
         folder / "ours",
@@ -86,8 +86,8 @@ def ours(settings: PublicDatasetSettings, folder: Path, classes: Classes) -> Non
     )
 
 
-def naive(root: Path, target: Path, classes: Classes) -> None:
-    """Prepare with Pillow and pycocotools alone: decode, paint and scale every photograph at full size."""
+def prepare_naive(root: Path, target: Path, classes: Classes) -> None:
+    """Prepare the photographs with Pillow and pycocotools alone: decode and paint at full size, then scale."""
     with contextlib.redirect_stdout(io.StringIO()):
         index = COCO(root / "annotations" / "instances_val2017.json")
     names = {entry["id"]: entry["name"] for entry in index.loadCats(index.getCatIds())}
@@ -104,7 +104,7 @@ def naive(root: Path, target: Path, classes: Classes) -> None:
 
 
 def square(picture: Image.Image, filtering: Image.Resampling) -> Image.Image:
-    """Return the centre square, scaled to `SIZE`."""
+    """Return the centre square of a picture, scaled to sides of `SIZE`."""
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     return picture.crop((left, top, left + side, top + side)).resize((SIZE, SIZE), filtering)

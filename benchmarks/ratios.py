@@ -10,16 +10,19 @@ import torch
 
 @dataclass(frozen=True)
 class Ratio:
-    """Result of a benchmark: median, quartiles and unit."""
+    """Result of a benchmark over its rounds."""
 
     ratio: float
+    """Median."""
     low: float
+    """Lower quartile."""
     high: float
+    """Upper quartile."""
     unit: str
 
 
 def spread(values: Sequence[float], unit: str) -> Ratio:
-    """Return the median and quartiles of values."""
+    """Return the median and quartiles of the values of all rounds."""
     low, middle, high = (
         statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
     )
@@ -27,7 +30,10 @@ def spread(values: Sequence[float], unit: str) -> Ratio:
 
 
 def paired(ours: Callable[[], object], reference: Callable[[], object], rounds: int, unit: str) -> Ratio:
-    """Measure time of ``ours`` ÷ time of ``reference``; the order alternates after two rounds of warm-up."""
+    """Measure the time of ``ours`` ÷ the time of ``reference`` in each of ``rounds`` rounds, after two of warm-up.
+
+    The order of the two alternates from round to round.
+    """
     values = []
     for number in range(rounds + 2):
         order = (ours, reference) if number % 2 else (reference, ours)
@@ -37,7 +43,7 @@ def paired(ours: Callable[[], object], reference: Callable[[], object], rounds: 
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Run a piece of work and return its seconds, including pending GPU work."""
+    """Run ``work`` and return its seconds, including those of its work on the GPU."""
     synchronise()
     start = time.perf_counter()
     work()
@@ -46,6 +52,6 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def synchronise() -> None:
-    """Wait for the GPU, if there is one."""
+    """Wait until the GPU has finished its pending work; do nothing without a GPU."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

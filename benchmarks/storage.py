@@ -22,7 +22,7 @@ TASKS = ["first", "second", "third"]
 
 
 def switch_vs_memcpy(rounds: int) -> Ratio:
-    """Measure the time to switch between two masked tasks ÷ the time to copy the weights, at the study's width."""
+    """Measure the time of a switch between masked tasks ÷ the time of a copy of the weights, at width 64."""
     tasks = []
     for name in TASKS:
         task = segmentation()
@@ -46,7 +46,10 @@ def switch_vs_memcpy(rounds: int) -> Ratio:
 
 
 def stored_at_random() -> StoredTasks:
-    """Store a base network with random weights and two tasks with random masks in the working directory."""
+    """Store a base network with random weights and two tasks with random masks; return the stored tasks.
+
+    The files are written below the working directory.
+    """
     layout, base = Layout("bench"), None
     network_settings = UNetSettings()
     for number, name in enumerate(TASKS):

@@ -30,6 +30,7 @@ from palimpsest.training.cost import resident_memory
 from palimpsest.training.loop import Plan, TaskData, optimizer_of, start_fabric, train
 
 CLASSES = 6
+"""Classes of the segmentation, without background."""
 DEVICE = device_for("auto")
 SMALL = UNetSettings(width=16)
 """Network of `mini`; its steps are short, so that overhead is visible."""
@@ -44,12 +45,12 @@ SEGMENTATION = SegmentationSettings(
 
 
 def segmentation() -> Task:
-    """Return a segmentation task with a few classes and background."""
+    """Return a segmentation task with `CLASSES` classes and background."""
     return build_task("bench", SEGMENTATION)
 
 
 def noise(count: int, side: int) -> Prepared:
-    """Return random pictures with random labels, in memory."""
+    """Return ``count`` random pictures with sides of ``side`` pixels and random labels, in memory."""
     random = np.random.default_rng(0)
     pictures = random.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
     labels = random.integers(0, CLASSES + 1, (count, side, side), dtype=np.uint8)
@@ -58,7 +59,7 @@ def noise(count: int, side: int) -> Prepared:
 
 
 def loop_vs_bare(rounds: int) -> Ratio:
-    """Measure images/s of `palimpsest.training.loop.train`, with checkpoints and MLflow, ÷ a bare loop's."""
+    """Measure images/s of `palimpsest.training.loop.train`, with checkpoints and MLflow, ÷ those of a bare loop."""
     prepared = noise(128, 80)
     inputs = torch.from_numpy(prepared.picture[:, :CROP, :CROP]).permute(0, 3, 1, 2).float() / 255
     assert prepared.target is not None
@@ -67,8 +68,8 @@ def loop_vs_bare(rounds: int) -> Ratio:
     fabric = start_fabric(settings)
     with recorded() as epochs:
         return paired(
-            lambda: bare(inputs.to(DEVICE), labels.to(DEVICE)),
-            lambda: ours(fabric, settings, prepared, epochs),
+            lambda: train_bare(inputs.to(DEVICE), labels.to(DEVICE)),
+            lambda: train_ours(fabric, settings, prepared, epochs),
             rounds,
             "images/s ÷ images/s of a bare loop",
         )
@@ -76,7 +77,7 @@ def loop_vs_bare(rounds: int) -> Ratio:
 
 @contextmanager
 def recorded() -> Iterator[Callable[..., None]]:
-    """Change to a temporary folder with an MLflow run; yield the callback that logs epochs."""
+    """Run a block in a temporary folder with an MLflow run; yield a function (`EpochDone`) that logs to it."""
     from palimpsest import tracking  # noqa: PLC0415 - slow to import; other benchmarks do not need it
 
     tags = tracking.training_tags("bench", 0, "scratch", "bench")
@@ -94,8 +95,8 @@ def recorded() -> Iterator[Callable[..., None]]:
         yield epochs
 
 
-def ours(fabric: object, settings: TrainingSettings, prepared: Prepared, epochs: Callable[..., None]) -> None:
-    """Train with the pipeline's loop on data in memory."""
+def train_ours(fabric: object, settings: TrainingSettings, prepared: Prepared, epochs: Callable[..., None]) -> None:
+    """Train a new network with the pipeline's loop on data in memory; ``epochs`` is called after each epoch."""
     torch.manual_seed(0)
     network = build_network(SMALL, CLASSES + 1)
     method, task = build_method("scratch", None), segmentation()
@@ -106,8 +107,8 @@ def ours(fabric: object, settings: TrainingSettings, prepared: Prepared, epochs:
     train(fabric, network, method, groups, [data], plan, epochs)  # type: ignore[arg-type]
 
 
-def bare(inputs: Tensor, labels: Tensor) -> None:
-    """Train the same network on the same pictures with a minimal PyTorch loop."""
+def train_bare(inputs: Tensor, labels: Tensor) -> None:
+    """Train a new network of the same size on the same pictures with a minimal PyTorch loop."""
     torch.manual_seed(0)
     network = build_network(SMALL, CLASSES + 1).to(DEVICE).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
@@ -127,17 +128,23 @@ class Step:
     """Size of a training step."""
 
     width: int
+    """Channels of the network's first stage."""
     batch_size: int
     side: int
+    """Side of the pictures in pixels."""
 
 
 FULL = Step(width=64, batch_size=16, side=256) if DEVICE.type == "cuda" else Step(width=64, batch_size=4, side=128)
-"""Step of the study's width; on a GPU also of its batch size, elsewhere small enough for two cores."""
+"""Step at the study's width; on a GPU also at its batch size, elsewhere small enough for two cores."""
 MINI = Step(width=SMALL.width, batch_size=BATCH, side=CROP)
+"""Step of the preset `mini`."""
 
 
 def step_of(name: str, size: Step, bfloat16: bool = has_bfloat16(DEVICE)) -> Callable[[], None]:
-    """Return a repeatable training step of a method, in bfloat16 or else in float32."""
+    """Return a function that takes one training step of the method ``name`` on random pictures.
+
+    The step computes in bfloat16 if ``bfloat16``, otherwise in float32.
+    """
     torch.manual_seed(0)
     network: nn.Module = build_network(UNetSettings(width=size.width), CLASSES + 1)
     network.to(DEVICE).to(memory_format=torch.channels_last).train()
@@ -159,32 +166,35 @@ def step_of(name: str, size: Step, bfloat16: bool = has_bfloat16(DEVICE)) -> Cal
 
 
 def masked_vs_finetune_step(rounds: int) -> Ratio:
-    """Measure the time of a step of masks ÷ the time of a step of all weights."""
+    """Measure the time of a training step of masks ÷ the time of a training step of all weights."""
     masked, plain = (step_of(name, FULL) for name in ("piggyback", "fine-tune"))
     return paired(masked, plain, rounds, "time ÷ time of a fine-tune step, width 64")
 
 
 def bfloat16_vs_float32(rounds: int) -> Ratio:
-    """Measure the time of a step of `mini` in bfloat16 ÷ in float32; `training.precision: auto` uses the faster."""
+    """Measure the time of a training step of `mini` in bfloat16 ÷ in float32.
+
+    `training.precision: auto` is to select the faster one.
+    """
     mixed, single = (step_of("fine-tune", MINI, bfloat16=bfloat16) for bfloat16 in (True, False))
     return paired(mixed, single, rounds, "time ÷ time of a step in float32, width 16")
 
 
 def masked_vs_finetune_memory(rounds: int) -> Ratio:
-    """Measure the peak memory of three steps of masks ÷ three steps of all weights, in separate processes."""
+    """Measure the peak memory of three training steps of masks ÷ that of all weights, in separate processes."""
     values = [peak("piggyback") / peak("fine-tune") for _ in range(max(1, rounds // 4))]
     return spread(values, "peak memory ÷ peak memory of fine-tune, width 64")
 
 
 def peak(name: str) -> float:
-    """Return the peak bytes of three steps of a method, measured in a new process."""
+    """Return the peak bytes of three training steps of the method ``name``, measured in a new process."""
     code = f"from benchmarks.training import measure_peak; measure_peak({name!r})"
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
 def measure_peak(name: str) -> None:
-    """Print the peak bytes of three steps, without those of PyTorch itself."""
+    """Print the peak bytes of three training steps of the method ``name``, without those of PyTorch itself."""
     before = resident_memory()
     step = step_of(name, FULL)
     for _ in range(3):

@@ -17,7 +17,7 @@ from palimpsest.storage.atomic import write_text
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write the preset's tables, `forgetting.csv` and `summary.json`."""
+    """Write the preset's tables (`COLUMNS`), `forgetting.csv` and `summary.json`."""
     tables = {name: gather(settings, layout, name) for name in COLUMNS}
     sequence = [(name, settings.tasks[name].kind) for name in settings.sequence]
     forgetting = forgetting_table(tables["metrics"], tables["growth"], tables["costs"], sequence, settings.methods)
@@ -31,11 +31,14 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 
 ANALYSIS_TABLES = ("growth", "costs", "zeros", "similarity")
-"""Tables in the folder `analysis/`."""
+"""Names of the tables in the folder `analysis/`; the others are in the preset's folder of results."""
 
 
 def gather(settings: Settings, layout: Layout, name: str) -> pd.DataFrame:
-    """Return one table of all seeds and methods, with seed and method as first columns; skip missing tables."""
+    """Return the table ``name`` of all seeds and methods together, with seed and method as first columns.
+
+    Missing and empty tables are skipped; without any, the table has columns and no rows.
+    """
     frames = []
     for seed in settings.seeds:
         for method in (FLOOR, *settings.methods):

@@ -10,7 +10,7 @@ import torch
 
 from palimpsest import stage
 from palimpsest.analysis.forgetting import choose_device
-from palimpsest.composition import compositions, metric_rows
+from palimpsest.composition import composed_rows, compositions
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
 from palimpsest.data.pictures import write_picture
@@ -26,7 +26,7 @@ from palimpsest.tasks import build_task
 from palimpsest.tasks.base import to_pixels, unit
 
 SIDE = 128
-"""Minimum side in pixels; smaller pictures are enlarged, so that their titles fit."""
+"""Minimum side in pixels of the pictures in the grid; smaller ones are enlarged, so that their titles fit."""
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
@@ -44,9 +44,9 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     columns = [("photograph", to_pixels(unit(batch["picture"])))]
     rows: list[dict[str, object]] = []
     for composed in compositions(job.composition, first, second, prepared, device):
-        # both tasks can measure a picture, but only its own task a label map
+        # a picture can be measured by both tasks, a label map only by the task that predicts it
         measurable = tasks if job.tasks[second.task.name].gives_picture else [composed.task]
-        rows += metric_rows(composed, measurable, prepared, device)
+        rows += composed_rows(composed, measurable, prepared, device)
         with torch.inference_mode():
             columns.append((composed.title, composed.task.paint(composed.predict(batch))))
     folder = layout.composition(job.composition.name)

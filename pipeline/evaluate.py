@@ -29,7 +29,10 @@ log = logging.getLogger("palimpsest.evaluate")
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write the method's tables (`palimpsest.analysis.tables.COLUMNS`), `samples/` and `origin.json`."""
+    """Write the method's tables (`palimpsest.analysis.tables.COLUMNS`), `samples/` and `origin.json`.
+
+    The measurements are also added to the MLflow runs of the trainings.
+    """
     code_version()  # cached now, because the code may change during the measurement
     job = evaluation_job(settings, options.seed, options.method)
     stored = StoredTasks.of(settings, options.seed, options.method)

@@ -23,7 +23,7 @@ log = logging.getLogger("palimpsest.prepare")
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write the folder of prepared arrays."""
+    """Write the task's prepared arrays, `index.csv` and `info.json`, and log a census of the pictures."""
     job = preparation_job(settings, options.task)
     manifest, limits = layout.manifest(job.data), Limits(job.max_megapixels)
     dataset = open_dataset(job.dataset, manifest.parent, limits)

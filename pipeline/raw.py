@@ -13,7 +13,7 @@ from palimpsest.settings import Settings
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Fill the data set's folder and write its manifest of checksums."""
+    """Provide the data set in its folder, and write its manifest of checksums."""
     dataset = settings.datasets[check_name(options.dataset, settings.datasets, "data set")]
     provide(dataset, layout.manifest(options.dataset).parent, layout.manifest(options.dataset))
 

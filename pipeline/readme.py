@@ -23,11 +23,11 @@ from palimpsest.settings import FLOOR
 from palimpsest.sweeps import sweep_tables
 
 GRID_TASKS = ("coco-seg", "colorize", "style-gogh", "style-munch")
-"""Tasks in the picture of scenes."""
+"""Tasks whose predictions the picture of scenes shows."""
 
 
 def main() -> None:
-    """Replace the tables between markers; replace the picture if results of `mini` exist."""
+    """Replace the tables between markers in README.md and docs/; replace the picture if results of `mini` exist."""
     text_of = dict(tables(Path("results"), Path("docs/results"), read(Path("params.yaml"))))
     for document in (Path("README.md"), *sorted(Path("docs").glob("*.md"))):
         write_tables(document, {name: text for name, text in text_of.items() if has_table(document, name)})
@@ -37,10 +37,11 @@ def main() -> None:
 
 
 def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield name and text of every table with results, as `mini`, `mini-sweep-ewc` and `bench`.
+    """Yield name and text of every table for which results exist, such as `mini`, `mini-sweep-ewc` and `bench`.
 
-    A preset's table has only the methods of the preset in `params.yaml`, to fit the page. `mini-methods` has all
-    methods, from the longer runs with results in ``longer``.
+    ``results`` is the folder of the runs, ``longer`` that of summaries of longer runs, which the repository keeps.
+    The table of a preset has the methods of the preset in ``params``, to fit the page; `<preset>-methods` has all
+    methods of a longer run.
     """
     paths = (*longer.glob("*/summary.json"), *results.glob("*/summary.json"))
     by_preset = {path.parent.name: path for path in paths}
@@ -58,7 +59,10 @@ def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[t
 
 
 def methods_of(params: Mapping[str, Any], preset: str) -> Sequence[str]:
-    """Return the methods of a preset in `params.yaml`; for an unknown preset, the default methods."""
+    """Return the methods of a preset in ``params``, the content of `params.yaml`.
+
+    For an unknown preset, return those of `defaults`.
+    """
     overrides = {"preset": preset} if preset in params["presets"] else {"methods": params["defaults"]["methods"]}
     return resolve(params, {**overrides, "data_root": None}).methods
 

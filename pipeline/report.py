@@ -29,7 +29,10 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 
 def incomparable(settings: Settings) -> dict[str, str]:
-    """Return the methods whose bytes and quality are not comparable with the others, with the reason."""
+    """Return, by method, why its bytes and quality cannot be compared with those of the other methods.
+
+    Comparable methods are left out.
+    """
     reasons = {}
     for method in settings.methods:
         width = settings.network_of(method).width

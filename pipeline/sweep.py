@@ -9,15 +9,16 @@ import pandas as pd
 
 from palimpsest import stage
 from palimpsest.layout import Layout
+from palimpsest.params import dotted
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import write_text
-from palimpsest.sweeps import Variants, flat, sweeps_of
+from palimpsest.sweeps import Variants, sweeps_of
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write the measurements (`COLUMNS`) and the settings of the variants (variant, setting, set_to).
+    """Write two tables: the metrics of the variants (`COLUMNS`), and the settings that they change.
 
-    The variant is empty for the method with its current settings.
+    In both, an empty variant means the method with its current settings.
     """
     variants = sweeps_of(*stage.passed_settings(options.config))[options.method]
     measurements = [
@@ -28,10 +29,11 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 
 def measured(settings: Settings, method: str, variant: str, seed: int) -> pd.DataFrame:
-    """Return the metrics of each task after each later one; single classes only right after training.
+    """Return the metrics of one variant and seed with the columns `COLUMNS`; an empty variant means the preset.
 
-    Two more metrics describe each added task: `bytes`, its addition to the inference state, and for masks `zeros`,
-    the share of zeros.
+    Each task is measured after its own and each later training; the IoU of single classes only after its own. Two
+    more metrics describe each added task: `bytes`, its addition to the files that inference needs, and for masks
+    `zeros`, the share of zeros.
     """
     folder = Layout(settings.preset, variant).evaluation(seed, method)
     metrics = pd.read_csv(folder / "metrics.csv")
@@ -47,14 +49,17 @@ def measured(settings: Settings, method: str, variant: str, seed: int) -> pd.Dat
 
 
 COLUMNS = ["variant", "seed", "method", "task", "after", "metric", "value"]
-"""Columns of the measurements."""
+"""Columns of the table of metrics."""
 
 
 def set_to(settings: Settings, variants: Variants) -> pd.DataFrame:
-    """Return the settings that each variant changes, and with an empty variant their current values."""
-    changes: dict[str, dict[str, object]] = {name: flat(variant) for name, variant in variants.items()}
+    """Return a table (variant, setting, set_to) of the settings that each variant changes.
+
+    Rows with an empty variant have the current values of these settings.
+    """
+    changes: dict[str, dict[str, object]] = {name: dotted(variant) for name, variant in variants.items()}
     paths = dict.fromkeys(path for change in changes.values() for path in change)
-    current = flat(settings.model_dump(mode="json", by_alias=True))
+    current = dotted(settings.model_dump(mode="json", by_alias=True))
     rows = [("", path, current.get(path, "")) for path in paths] + [
         (name, path, value) for name, change in changes.items() for path, value in change.items()
     ]

@@ -27,10 +27,14 @@ from palimpsest.training.task_training import checkpoint_of, learn
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Run one training in one MLflow run, and record its time and memory."""
+    """Run one training as an MLflow run, store its tasks, and record its time and memory.
+
+    Raises:
+        SettingsError: the job would train the base network in a variant that shares the preset's.
+    """
     if options.method == BASE and layout.variant and not layout.trains_base:
         raise SettingsError(
-            f"variant {layout.variant}: it uses the base network of the preset; train `base` without --variant"
+            f"--variant {layout.variant}: the variant uses the preset's base network; train it without --variant"
         )
     code_version()  # cached now, because the code may change during the training
     job = with_precision(training_job(settings, options.seed, options.method, options.task))
@@ -71,7 +75,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 
 def with_precision(job: TrainingJob) -> TrainingJob:
-    """Return the job with the precision of this machine, for MLflow and the stored task."""
+    """Return the job with the precision that this machine trains in, for MLflow and the stored task."""
     training = job.training.model_copy(update={"precision": precision_for(job.training)})
     return job.model_copy(update={"training": training})
 

@@ -12,7 +12,7 @@ from palimpsest.settings import Settings
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Copy or download the file."""
+    """Copy or download the weights file of the network."""
     provide_weights(options.network, layout.perceptual_weights(options.network), settings.data_root)
 
 

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from palimpsest import adoption
-from palimpsest.adoption import adopt, check, files_below, refuse_failure, replace_by_copies, rows_of
+from palimpsest.adoption import (
+    adopt,
+    check_dates,
+    dated_outputs,
+    files_and_links,
+    refuse_failure,
+    replace_by_copies,
+)
 from palimpsest.cli import main
 from palimpsest.errors import PalimpsestError, StorageError
 from palimpsest.layout import SNAKEMAKE, Layout
@@ -91,11 +98,11 @@ def test_the_search_for_outputs_omits_pictures_of_data_sets() -> None:
     pictures = LAYOUT.manifest("coco").with_name("train2017") / "1.jpg"
     for path in (*outputs, pictures, Layout("real").results / "report.html"):
         write(path)
-    assert set(files_below(LAYOUT.outputs())) == outputs
+    assert set(files_and_links(LAYOUT.outputs())) == outputs
 
 
 def test_an_empty_folder_is_not_adopted() -> None:
-    with pytest.raises(StorageError, match=r"^results/mini: no output to adopt.*`dvc pull`"):
+    with pytest.raises(StorageError, match=r"^results/mini: no outputs to adopt.*`dvc pull`"):
         adopt(LAYOUT)
     assert not SNAKEMAKE.exists()
 
@@ -122,25 +129,25 @@ def test_an_interrupted_adoption_has_to_be_repeated(monkeypatch: pytest.MonkeyPa
     with pytest.raises(
         StorageError, match=r"^\.snakemake/adopting: `palimpsest adopt` was interrupted; run it again"
     ):
-        check(LAYOUT)
+        check_dates(LAYOUT)
     monkeypatch.setattr(
         adoption, "snakemake", lambda *arguments, config: done(0, "a\t-\tb\tc\tmissing\tno update\n")
     )
     adopted = adopt(LAYOUT)
     assert (adopted.outputs, adopted.missing) == (0, ("a",))
-    check(LAYOUT)
+    check_dates(LAYOUT)
 
 
 @pytest.mark.parametrize("path", [Path("styles/painting.jpg"), STORED], ids=str)
 def test_a_file_of_the_future_is_refused_before_a_job_fails(path: Path) -> None:
     write(path)
-    check(LAYOUT)
+    check_dates(LAYOUT)
     os.utime(path, (TOMORROW, TOMORROW))
     mend = "run `palimpsest adopt`" if path == STORED else "`touch` the file"
     with pytest.raises(
         StorageError, match=rf"^{path}: is dated in the future \(.*\); correct the clock, or {mend}$"
     ):
-        check(LAYOUT)
+        check_dates(LAYOUT)
 
 
 def done(status: int, printed: str) -> subprocess.CompletedProcess[str]:
@@ -149,8 +156,8 @@ def done(status: int, printed: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_reason_for_a_failure_of_snakemake_is_reported() -> None:
     refuse_failure(done(0, "error: none"))
-    with pytest.raises(PalimpsestError, match=r"^preset: there is no 'mine'$"):
-        refuse_failure(done(1, "Using a profile\nerror: preset: there is no 'mine'\n"))
+    with pytest.raises(PalimpsestError, match=r"^preset: unknown value 'mine'$"):
+        refuse_failure(done(1, "Using a profile\nerror: preset: unknown value 'mine'\n"))
     message = (
         r"^Snakefile: Snakemake did not record all outputs \(Output a has older .*\); nothing was removed; correct"
     )
@@ -162,7 +169,7 @@ def test_a_summary_contains_outputs_and_their_dates() -> None:
     printed = (
         "Building\noutput_file\tdate\trule\tlog\tstatus\tplan\na b\tSat\tr\tl\tok\tno update\nc\t-\tr\tl\tm\tp\n"
     )
-    assert list(rows_of(done(0, printed))) == [("a b", "Sat"), ("c", "-")]
+    assert list(dated_outputs(done(0, printed))) == [("a b", "Sat"), ("c", "-")]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 
 from palimpsest.code_digest import (
     TABLES,
-    digest_of,
     file_of,
+    files_digest,
     sources,
     stage_digest,
     stage_sources,
@@ -230,12 +230,12 @@ def test_every_file_of_the_repository_has_a_digest_of_its_statements() -> None:
 def test_a_file_that_is_saved_again_or_dated_again_keeps_its_digest(tmp_path: Path) -> None:
     file = tmp_path / "module.py"
     file.write_text("LIMIT = 3\n")
-    before = digest_of([str(file)])
+    before = files_digest([str(file)])
     file.write_text("LIMIT = 3  # pixels\n")
     os.utime(file, (1, 1))
-    assert digest_of([str(file)]) == before
+    assert files_digest([str(file)]) == before
     file.write_text("LIMIT = 4\n")
-    assert digest_of([str(file)]) != before
+    assert files_digest([str(file)]) != before
 
 
 def test_the_digest_of_a_stage_depends_on_its_methods_and_not_on_their_order() -> None:
@@ -249,4 +249,4 @@ def test_a_file_that_is_no_python_is_named_with_its_line(tmp_path: Path, content
     file = tmp_path / "module.py"
     file.write_bytes(content)
     with pytest.raises(CodeError, match=rf"^{file}, line [12]: .*; correct the file$"):
-        digest_of([str(file)])
+        files_digest([str(file)])

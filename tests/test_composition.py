@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from palimpsest.composition import Predict, alternate, blend, compositions, metric_rows, sequential, two_stage
+from palimpsest.composition import Predict, alternate, blend, composed_rows, compositions, sequential, two_stage
 from palimpsest.composition_settings import CompositionSettings
 from palimpsest.data.arrays import Prepared
 from palimpsest.errors import SettingsError
@@ -247,7 +247,7 @@ def test_a_composition_is_measured_on_the_validation_split_of_each_task(prepared
     first = Predictor(Logit(), SAME)
     returned = next(compositions(settings, first, first, {}, CPU))
     rows = list(
-        metric_rows(returned, [COLOUR, SAME], {"colour": prepared["colour"], "same": prepared["colour"]}, CPU)
+        composed_rows(returned, [COLOUR, SAME], {"colour": prepared["colour"], "same": prepared["colour"]}, CPU)
     )
     assert {(row["way"], row["alpha"], row["images"]) for row in rows} == {("first alone", None, 2)}
     values = {(row["task"], row["metric"]): row["value"] for row in rows}

@@ -19,12 +19,12 @@ TWO = {"first": "style-gogh", "second": "style-munch", "method": "piggyback", "w
         ({"fist": "colorize"}, "compositions.0.fist: unknown setting; did you mean 'first'?"),
         (
             {"first": "style-gohg"},
-            "compositions.0.first: there is no task 'style-gohg'; did you mean 'style-gogh'?",
+            "compositions.0.first: unknown task 'style-gohg'; did you mean 'style-gogh'?",
         ),
-        ({"second": "colorise"}, "compositions.0.second: there is no task 'colorise'; did you mean 'colorize'?"),
+        ({"second": "colorise"}, "compositions.0.second: unknown task 'colorise'; did you mean 'colorize'?"),
         (
             {"method": "pigyback"},
-            "compositions.0.method: there is no method 'pigyback'; did you mean 'piggyback'?",
+            "compositions.0.method: unknown method 'pigyback'; did you mean 'piggyback'?",
         ),
         ({"ways": []}, "compositions.0.ways: List should have at least 1 item"),
         ({"ways": ["mixed"]}, "compositions.0.ways.0: Input should be 'two-stage', 'sequential', 'alternate'"),

@@ -89,22 +89,22 @@ def test_an_unusable_database_is_refused_with_the_command_that_repairs_it(kind: 
     make, message = BROKEN[kind]
     make()
     with pytest.raises(StorageError) as refused:
-        database.check()
+        database.check_database()
     assert str(refused.value) == message.replace("{folder}", str(tmp_path))
 
 
 @pytest.mark.parametrize("make", [lambda: None, DATABASE.touch, lambda: of_version(LATEST)])
 def test_a_missing_an_empty_and_a_current_database_are_accepted(make: Callable[[], object]) -> None:
     make()
-    database.check()
+    database.check_database()
 
 
 def test_a_write_protected_database_is_refused_for_writing(monkeypatch: pytest.MonkeyPatch) -> None:
     of_version(LATEST)
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write to all files
     with pytest.raises(StorageError, match=r"^mlflow\.db: is write-protected; run `chmod u\+w mlflow\.db`$"):
-        database.check()
-    database.check(to_write=False)
+        database.check_database()
+    database.check_database(to_write=False)
 
 
 def test_a_database_in_use_is_left_alone() -> None:
@@ -112,7 +112,7 @@ def test_a_database_in_use_is_left_alone() -> None:
     with closing(sqlite3.connect(DATABASE, isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
         begun = time.monotonic()
-        database.check()
+        database.check_database()
         assert time.monotonic() - begun < 5
 
 
@@ -125,7 +125,7 @@ def test_a_folder_that_mlflow_cannot_use_is_refused(tmp_path: Path, monkeypatch:
             continue
         monkeypatch.chdir(folder)
         with pytest.raises(StorageError, match=rf"{message}; rename the folder$"):
-            database.check()
+            database.check_database()
 
 
 def test_an_address_is_absolute_unless_the_path_has_special_characters(
@@ -148,7 +148,7 @@ with tracking.training_run(tags, "key", {"seed": 0}) as run:
     run.tags({"sha256": "ab"})
     run.file(Path("picture.png"), "samples")
 client = tracking.connect()
-assert tracking.run_of("mini", "ab") == run.run_id
+assert tracking.run_of_tensors("mini", "ab") == run.run_id
 assert [file.path for file in client.list_artifacts(run.run_id, "samples")] == ["samples/picture.png"]
 """
 
@@ -182,11 +182,11 @@ command.upgrade(_get_alembic_config(url), "{older()}")
 """
     subprocess.run([sys.executable, "-c", made], check=True, capture_output=True)
     with pytest.raises(StorageError, match="is of an older MLflow") as refused:
-        database.check()
+        database.check_database()
     command = str(refused.value).split("`")[1]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     subprocess.run(command, shell=True, check=True, capture_output=True, env={**os.environ, "PATH": path})
-    database.check()
+    database.check_database()
     assert Path("mlflow.db.before").exists()
 
 

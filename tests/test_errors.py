@@ -28,7 +28,7 @@ from tests.conftest import room_for
         ("widht", "; did you mean 'width'?"),
         ("WIDTH", "; did you mean 'width'?"),
         ("padding", "; did you mean 'Padding'?"),
-        ("zzz", "; there are width, Padding"),
+        ("zzz", "; choose from width, Padding"),
     ],
 )
 def test_the_nearest_name_or_all_of_them(name: str, message: str) -> None:
@@ -43,7 +43,7 @@ def test_text_that_is_not_unicode_is_printed_with_escapes() -> None:
 
 def test_a_known_name_is_returned_and_an_unknown_one_refused() -> None:
     assert check_name("width", ["width"], "setting") == "width"
-    with pytest.raises(SettingsError, match=r"^there is no setting 'widht'; did you mean 'width'"):
+    with pytest.raises(SettingsError, match=r"^unknown setting 'widht'; did you mean 'width'"):
         check_name("widht", ["width"], "setting")
 
 

@@ -41,7 +41,7 @@ def study(new_study: Any) -> Study:
 def test_a_stored_task_has_settings_and_run(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = study.stored("piggyback").open("halves")
     runs = {(study.settings.preset, stored.sha256): "r"}
-    monkeypatch.setattr(tracking, "run_of", lambda *of: runs.get(of))
+    monkeypatch.setattr(tracking, "run_of_tensors", lambda *of: runs.get(of))
     Path("mlflow.db").touch()
     report = inspect(stored.path)
     assert (report["seed"], report["method"], report["task"]) == (0, "piggyback", "halves")
@@ -137,7 +137,7 @@ def test_a_composition_names_its_two_tasks(measured: Study) -> None:
     folder.mkdir(parents=True)
     grid = folder / "grid.png"
     grid.touch()
-    with pytest.raises(StorageError, match=r"origin\.json: the composed tasks are not recorded; `snakemake"):
+    with pytest.raises(StorageError, match=r"origin\.json: the composed tasks are not recorded; delete the file"):
         inspect(grid)
     (folder / "origin.json").write_text(origin(composition_job(settings, folder.name), {"colour": "da7a"}))
     report = inspect(grid)
@@ -149,7 +149,7 @@ def test_results_of_an_earlier_study_are_refused(measured: Study) -> None:
     left = measured.layout.evaluation(0, "scratch") / "metrics.csv"
     left.parent.mkdir()
     left.touch()
-    with pytest.raises(StorageError, match=r"metrics\.csv: belongs to another study, .*; delete it$"):
+    with pytest.raises(StorageError, match=r"metrics\.csv: belongs to an earlier study, .*; delete it$"):
         inspect(left)
 
 
@@ -170,11 +170,11 @@ def test_results_without_the_table_of_measurements_are_refused(study: Study) -> 
 
 
 def test_a_file_outside_the_study_is_refused(study: Study, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="no such file"):
+    with pytest.raises(StorageError, match=r"absent\.csv: is missing; name a file"):
         inspect(tmp_path / "absent.csv")
     unrelated = tmp_path / "other.csv"
     unrelated.touch()
-    with pytest.raises(StorageError, match=r"expected a file below models/ or results/"):
+    with pytest.raises(StorageError, match=r"is not below models/ or results/"):
         inspect(unrelated)
 
 
@@ -256,4 +256,4 @@ def test_of_several_files_the_valid_ones_are_printed(study: Study, capsys: pytes
     assert main(["inspect", "absent.csv", str(path)]) == 1
     printed = capsys.readouterr()
     assert yaml.safe_load(printed.out)["task"] == "halves"
-    assert printed.err == "error: absent.csv: there is no such file; name one below models/ or results/\n"
+    assert printed.err == "error: absent.csv: is missing; name a file below models/ or results/\n"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from palimpsest.errors import SettingsError
 from palimpsest.methods import BASE
-from palimpsest.params import merge_settings, read, resolve
+from palimpsest.params import dotted, merge_settings, read, resolve
 from tests.conftest import nested
 
 Content = dict[str, Any]
@@ -98,11 +98,11 @@ def test_the_path_may_contain_names_that_are_kinds_of_task(
         ("seeds", [0, 1, 0], "seeds: duplicate entry 0; remove one"),
         ("sequence", [], r"sequence: .*at least 1 item"),
         ("sequence", ["coco-seg", "voc-seg", "coco-seg"], "sequence: duplicate entry 'coco-seg'; remove one"),
-        ("sequence", ["coco-seg", "voc-sge"], "sequence: there is no 'voc-sge'; did you mean 'voc-seg'?"),
-        ("methods", ["scratch", "pigyback"], "methods: there is no 'pigyback'; did you mean 'piggyback'?"),
+        ("sequence", ["coco-seg", "voc-sge"], "sequence: unknown name 'voc-sge'; did you mean 'voc-seg'?"),
+        ("methods", ["scratch", "pigyback"], "methods: unknown name 'pigyback'; did you mean 'piggyback'?"),
         ("methods", ["scratch", "scratch"], "methods: duplicate entry 'scratch'; remove one"),
-        ("methods", [BASE], "methods: there is no 'base'"),
-        ("tasks/voc-seg/data", "vok", r"tasks\.voc-seg\.data: there is no data set 'vok'; did you mean 'voc'?"),
+        ("methods", [BASE], "methods: unknown name 'base'"),
+        ("tasks/voc-seg/data", "vok", r"tasks\.voc-seg\.data: unknown data set 'vok'; did you mean 'voc'?"),
         ("tasks/voc-seg/kind", "segmentaton", r"tasks\.voc-seg.*'segmentation'"),
         ("tasks/voc-seg/data", "../voc", r"tasks\.voc-seg\.data: "),
         ("tasks/voc-seg/images/train", 0, r"tasks\.voc-seg\.images\.train: "),
@@ -122,9 +122,9 @@ def test_the_path_may_contain_names_that_are_kinds_of_task(
         (
             "tasks/colorize/splits",
             {"train": "val"},
-            r"tasks\.colorize: splits: train and val are both 'val', and tr",
+            r"tasks\.colorize\.splits: train and val are both 'val', and tr",
         ),
-        ("preset", "mimi", "preset: there is no 'mimi'; did you mean 'mini'?"),
+        ("preset", "mimi", "preset: unknown value 'mimi'; did you mean 'mini'?"),
         ("preset", ["mini"], "preset"),
         ("preset", None, "preset"),
     ],
@@ -308,7 +308,7 @@ def test_a_data_root_is_refused_where_pictures_are_generated(params_yaml: Conten
 
 
 def test_a_data_set_without_a_format_is_refused_under_a_data_root_too(params_yaml: Content) -> None:
-    with pytest.raises(SettingsError, match=r"datasets\.mine: format: none is given; there are coco, "):
+    with pytest.raises(SettingsError, match=r"datasets\.mine\.format: none is given; choose from coco, "):
         resolve(params_yaml, {"preset": "real", "data_root": "/x", "datasets": {"mine": {"source": "download"}}})
 
 
@@ -373,3 +373,8 @@ def test_the_defaults_of_params_yaml_repeat_no_default_of_the_code(params_yaml: 
             return False  # a required setting
 
     assert [path for path in leaves(params_yaml["defaults"]) if is_repeated(path)] == []
+
+
+def test_nested_settings_have_dotted_names_in_their_order() -> None:
+    names = dotted({"b": {"c": {"d": None}, "e": [1, 2]}, "a": 1, "f": {}})
+    assert list(names.items()) == [("b.c.d", None), ("b.e", [1, 2]), ("a", 1)]

@@ -34,12 +34,12 @@ def resolved(
 def refused(settings: Settings, message: str) -> None:
     """Check that the settings are refused with a message that begins like this."""
     with pytest.raises(SettingsError, match=f"^{re.escape(message)}"):
-        preflight.check(settings)
+        preflight.check_settings(settings)
 
 
 @pytest.mark.parametrize("preset", ["mini", "real", "paper"])
 def test_the_settings_of_the_repository_pass(resolved: Callable[..., Settings], preset: str) -> None:
-    preflight.check(resolved({"preset": preset}))
+    preflight.check_settings(resolved({"preset": preset}))
 
 
 @pytest.mark.parametrize("key", ["tasks.style-gogh.picture", "tasks.style-gogh.weights", "base.encoder_weights"])
@@ -69,7 +69,7 @@ def test_a_painting_that_is_no_picture_is_refused_with_its_key(resolved: Callabl
             "mini",
             "datasets/voc/generate",
             {"test": 3},
-            "datasets.voc.generate: unknown split 'test'; there are train, val",
+            "datasets.voc.generate: unknown split 'test'; choose from train, val",
         ),
         (
             "mini",
@@ -81,7 +81,8 @@ def test_a_painting_that_is_no_picture_is_refused_with_its_key(resolved: Callabl
             "mini",
             "tasks/coco-seg/splits/train",
             "unlabeled",
-            "tasks.coco-seg.splits.train: data set 'coco' has no annotated split 'unlabeled'; there are train, val",
+            "tasks.coco-seg.splits.train: data set 'coco' has no annotated split 'unlabeled'; "
+            "choose from train, val",
         ),
         (
             "mini",
@@ -111,7 +112,7 @@ def test_a_painting_that_is_no_picture_is_refused_with_its_key(resolved: Callabl
             "mini",
             "tasks/voc-seg/classes",
             {"pet": ["cat", "dog"]},
-            "tasks.voc-seg.classes.pet: generated pictures show none of cat, dog; they show aeroplane, boat, ",
+            "tasks.voc-seg.classes.pet: generated pictures show none of cat, dog; choose from aeroplane, boat, ",
         ),
         (
             "mini",
@@ -135,7 +136,7 @@ def test_a_painting_that_is_no_picture_is_refused_with_its_key(resolved: Callabl
             "paper",
             "datasets/coco/archives",
             ["train2017.zip", "val2017.zip", "annotations_trainval2017.zip"],
-            "tasks.colorize.splits.train: data set 'coco' has no split 'unlabeled'; there are train, val",
+            "tasks.colorize.splits.train: data set 'coco' has no split 'unlabeled'; choose from train, val",
         ),
         (
             "paper",
@@ -163,12 +164,12 @@ def test_an_unknown_name_is_refused_with_its_key_and_the_nearest_name(
 
 
 def test_a_class_that_generated_pictures_contain_in_part_passes(resolved: Callable[..., Settings]) -> None:
-    preflight.check(resolved(nested("tasks/voc-seg/classes", {"sheep": ["sheep", "cow"]})))
+    preflight.check_settings(resolved(nested("tasks/voc-seg/classes", {"sheep": ["sheep", "cow"]})))
 
 
 def test_a_task_that_is_not_learned_is_not_checked(resolved: Callable[..., Settings]) -> None:
     lost = nested("tasks/style-gogh/picture", "lost.jpg")
-    preflight.check(resolved({**lost, "sequence": ["coco-seg", "voc-seg"]}))
+    preflight.check_settings(resolved({**lost, "sequence": ["coco-seg", "voc-seg"]}))
 
 
 def user_settings(root: str, data_format: str = "coco", **splits: str) -> Content:
@@ -188,7 +189,7 @@ def test_a_missing_folder_is_refused_unless_its_files_are_listed(
     manifest = settings.layout.manifest("mine")
     manifest.parent.mkdir(parents=True)
     manifest.touch()
-    preflight.check(settings)
+    preflight.check_settings(settings)
 
 
 def test_a_missing_data_root_is_named(resolved: Callable[..., Settings]) -> None:
@@ -199,25 +200,25 @@ def test_a_missing_data_root_is_named(resolved: Callable[..., Settings]) -> None
 def test_splits_of_a_folder_are_those_with_existing_files(resolved: Callable[..., Settings]) -> None:
     generate_coco(Path("coco"), {"train2017": 1, "unlabeled2017": 1}, 32, seed=0)
     generate_voc(Path("voc"), {"train": 1, "val": 1}, 32, seed=0)
-    preflight.check(resolved(user_settings("coco", train="train", val="unlabeled")))
-    preflight.check(resolved(user_settings("voc", "voc", train="train", val="val")))
+    preflight.check_settings(resolved(user_settings("coco", train="train", val="unlabeled")))
+    preflight.check_settings(resolved(user_settings("voc", "voc", train="train", val="val")))
     missing = resolved(user_settings("coco", train="train", val="val"))
-    refused(missing, "tasks.mine.splits.val: data set 'mine' has no split 'val'; there are train, unlabeled")
+    refused(missing, "tasks.mine.splits.val: data set 'mine' has no split 'val'; choose from train, unlabeled")
     misspelt = resolved(user_settings("voc", "voc", train="train", val="vall"))
     refused(misspelt, "tasks.mine.splits.val: data set 'mine' has no split 'vall'; did you mean 'val'?")
     prepared = misspelt.layout.prepared("mine")
     prepared.mkdir(parents=True)
     (prepared / "info.json").touch()
-    preflight.check(misspelt)
+    preflight.check_settings(misspelt)
 
 
 def test_annotations_are_required_for_tasks_with_classes(resolved: Callable[..., Settings]) -> None:
     generate_coco(Path("coco"), {"train2017": 1}, 32, seed=0)
     Path("coco/val2017").mkdir()
     settings = user_settings("coco")
-    preflight.check(resolved(settings))
+    preflight.check_settings(resolved(settings))
     settings["tasks"]["mine"] |= {"kind": "segmentation", "classes": {"kite": ["kite"]}}
-    message = "tasks.mine.splits.val: data set 'mine' has no annotated split 'val'; there are train"
+    message = "tasks.mine.splits.val: data set 'mine' has no annotated split 'val'; choose from train"
     refused(resolved(settings), message)
 
 
@@ -225,7 +226,7 @@ def test_splits_of_pairs_have_the_names_of_their_folders(resolved: Callable[...,
     Path("pairs").mkdir()
     settings = user_settings("pairs", "paired")
     settings["tasks"]["mine"]["splits"] = {"train": "Training", "val": "validation"}
-    preflight.check(resolved(settings))
+    preflight.check_settings(resolved(settings))
     settings["tasks"]["mine"]["splits"]["val"] = "vel"
     refused(resolved(settings), "tasks.mine.splits.val: data set 'mine' has no split 'vel'; did you mean 'val'?")
 
@@ -250,7 +251,7 @@ def test_tables_columns_and_splits_of_a_table_are_checked(
     settings = user_settings("data", "table")
     settings["datasets"]["mine"] |= {"table": "all.csv", "columns": {"split": "split"}} | changed
     if message is None:
-        preflight.check(resolved(settings))
+        preflight.check_settings(resolved(settings))
     else:
         refused(resolved(settings), message)
 
@@ -265,13 +266,13 @@ def test_tables_of_generated_and_fetched_data_are_complete(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("training", "cards", "message"),
     [
-        ({"accelerator": "cuda"}, 0, "training.accelerator: this machine has no card for 'cuda'"),
+        ({"accelerator": "cuda"}, 0, "training.accelerator: this machine has no GPU for 'cuda'"),
         (
             {"accelerator": "cuda", "devices": 4},
             2,
-            "training.devices: this machine has 2 of 4 cards; lower it to 2",
+            "training.devices: this machine has 2 of 4 GPUs; lower it to 2",
         ),
-        ({"devices": 4}, 1, "training.devices: this machine has 1 of 4 cards; lower it to 1"),
+        ({"devices": 4}, 1, "training.devices: this machine has 1 of 4 GPUs; lower it to 1"),
         ({"accelerator": "cuda", "devices": 2}, 2, None),
         ({"devices": 4}, 0, None),
         ({"accelerator": "cpu", "devices": 4}, 1, None),

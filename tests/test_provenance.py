@@ -75,7 +75,7 @@ def test_a_repository_around_the_study_that_does_not_track_it_is_not_recorded(st
     (around / "Snakefile").touch()  # of another project
     (around / ".gitignore").write_text("study/\n")
     committed(around, "Snakefile", ".gitignore")
-    why(rf"^the repository {around} does not track {study}/Snakefile; commit it to one$")
+    why(rf"^the repository {around} does not track {study}/Snakefile; commit it to a repository$")
     (around / ".gitignore").unlink()
     why("does not track")
 

@@ -206,7 +206,7 @@ def test_a_composition_depends_on_its_tasks_and_method_alone(params_yaml: Conten
 def test_compositions_of_tasks_that_are_not_learned_are_left_out(params_yaml: Content) -> None:
     settings = resolve(params_yaml, {"sequence": ["coco-seg", "colorize", "style-gogh"]})
     assert list(settings.composed) == ["resblock6-colorize+style-gogh"]
-    with pytest.raises(SettingsError, match="there is no composition 'piggyback-style-gogh"):
+    with pytest.raises(SettingsError, match="unknown composition 'piggyback-style-gogh"):
         composition_job(settings, "piggyback-style-gogh+style-munch")
 
 
@@ -231,11 +231,11 @@ def test_the_network_is_the_users_choice_except_for_methods_with_a_network(conte
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"network": {"name": "unett"}}, "network: name: there is no network 'unett'; did you mean 'unet'?"),
-        ({"network": {"name": ["unet"]}}, "network: name: there is no network ['unet']; did you mean 'unet'?"),
-        ({"network": {"blocks": 3}}, "network.blocks: unknown setting; there are name, padding, width"),
+        ({"network": {"name": "unett"}}, "network.name: unknown network 'unett'; did you mean 'unet'?"),
+        ({"network": {"name": ["unet"]}}, "network.name: unknown network ['unet']; did you mean 'unet'?"),
+        ({"network": {"blocks": 3}}, "network.blocks: unknown setting; choose from name, padding, width"),
         ({"network": {"resblock_width": 3}}, "network.resblock_width: was renamed; write networks.resblock.width"),
-        ({"networks": {"resblok": {}}}, "networks: there is no network 'resblok'; did you mean 'resblock'?"),
+        ({"networks": {"resblok": {}}}, "networks: unknown network 'resblok'; did you mean 'resblock'?"),
         (
             {"networks": {"resblock": {"blocks": 3}}},
             "networks.resblock.blocks: resblock6 sets it; leave it out",

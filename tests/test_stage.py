@@ -230,7 +230,8 @@ def test_a_log_that_cannot_be_opened_gives_one_line(capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit) as ended:
         run(Stage(), *NAMED, "--log", "logs/stage.log")
     assert ended.value.code == 1
-    assert capsys.readouterr().err == "error: logs/stage.log: cannot be written (File exists)\n"
+    line = "error: logs/stage.log: cannot be written (File exists); correct this and run the same command again\n"
+    assert capsys.readouterr().err == line
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

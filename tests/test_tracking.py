@@ -15,7 +15,7 @@ from palimpsest.analysis.forgetting import Cell
 from palimpsest.analysis.measurement import Measurement
 from palimpsest.errors import DataError, StorageError
 from palimpsest.layout import Layout
-from palimpsest.tracking import complete_runs, find_run, flattened, training_run, training_tags
+from palimpsest.tracking import complete_runs, find_run, training_run, training_tags
 from tests.conftest import room_for
 
 pytestmark = pytest.mark.slow  # importing MLflow and making its database takes seconds
@@ -198,7 +198,10 @@ ROOM = "make room and run the same command again"
 
 def test_a_file_that_cannot_be_read_is_named_and_not_kept(client: Any, tmp_path: Path) -> None:
     with (
-        pytest.raises(DataError, match=r"^lost\.png: cannot be read \(No such file or directory\)$"),
+        pytest.raises(
+            DataError,
+            match=r"^lost\.png: cannot be read \(No such file or directory\); correct this",
+        ),
         training_run(TAGS, "key", {}) as run,
     ):
         run.file(Path("lost.png"), "samples")
@@ -208,8 +211,11 @@ def test_a_file_that_cannot_be_read_is_named_and_not_kept(client: Any, tmp_path:
 def test_runs_are_readable_in_a_read_only_folder(client: Any) -> None:
     tracking.LOCK.unlink(missing_ok=True)
     tracking.LOCK.mkdir()  # as in a folder in which it cannot be opened
-    assert tracking.run_of("mini", "ab") is None
-    with pytest.raises(StorageError, match=r"^mlflow\.db\.lock: cannot be written \(Is a directory\)$"):
+    assert tracking.run_of_tensors("mini", "ab") is None
+    with pytest.raises(
+        StorageError,
+        match=r"^mlflow\.db\.lock: cannot be written \(Is a directory\); correct this",
+    ):
         tracking.experiment_of(client, "another")
 
 
@@ -361,17 +367,9 @@ def test_the_latest_run_with_these_tensors_is_returned(client: Any, monkeypatch:
     name = client.get_experiment(tracking.experiment_of(client, "mini")).name
     second = runs(client)[1].info.run_id
     monkeypatch.setattr(tracking, "experiment_name", lambda preset: name if preset == "mini" else "none")
-    assert tracking.run_of("mini", "ab") == second
-    assert tracking.run_of("mini", "ef") is None
-    assert tracking.run_of("real", "ab") is None
-
-
-def test_nested_settings_get_dotted_names() -> None:
-    assert dict(flattened({"a": 1, "b": {"c": {"d": None}, "e": [1, 2]}, "f": {}})) == {
-        "a": 1,
-        "b.c.d": None,
-        "b.e": [1, 2],
-    }
+    assert tracking.run_of_tensors("mini", "ab") == second
+    assert tracking.run_of_tensors("mini", "ef") is None
+    assert tracking.run_of_tensors("real", "ab") is None
 
 
 def test_one_evaluation_at_a_time_completes_runs(

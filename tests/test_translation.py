@@ -26,8 +26,8 @@ from palimpsest.translation import (
     check_memory,
     free_memory,
     output_paths,
+    padded_to_stride,
     resampled,
-    to_stride,
     window_side,
     windows_of,
     working_size,
@@ -271,13 +271,13 @@ def test_colour_out_of_gamut_is_desaturated_and_not_clipped() -> None:
 
 def test_pictures_of_any_size_are_padded_by_reflection() -> None:
     row = np.array([[[1] * 3, [2] * 3, [3] * 3]], np.uint8)
-    padded = to_stride(row, STRIDE)
+    padded = padded_to_stride(row, STRIDE)
     assert padded.shape == (32, 32, 3)
     assert padded[0, :9, 0].tolist() == [1, 2, 3, 2, 1, 2, 3, 2, 1]
     assert (padded == padded[:1]).all()
-    assert to_stride(noise(33, 48), STRIDE).shape == (48, 48, 3)
-    assert to_stride(noise(33, 48), ResblockNetwork.stride).shape == (40, 48, 3)
-    assert to_stride(noise(1, 9), ResblockNetwork.stride).shape == (16, 16, 3)
+    assert padded_to_stride(noise(33, 48), STRIDE).shape == (48, 48, 3)
+    assert padded_to_stride(noise(33, 48), ResblockNetwork.stride).shape == (40, 48, 3)
+    assert padded_to_stride(noise(1, 9), ResblockNetwork.stride).shape == (16, 16, 3)
 
 
 def test_the_shorter_side_is_resized_to_the_size_of_training() -> None:

@@ -34,9 +34,9 @@ try:
     SETTINGS = resolve(CONTENT, config)
     SWEEPS = sweeps_of(CONTENT, config)
     if workflow.is_main_process:
-        preflight.check(SETTINGS)
-        adoption.check(SETTINGS.layout)
-        database.check()
+        preflight.check_settings(SETTINGS)
+        adoption.check_dates(SETTINGS.layout)
+        database.check_database()
     hold_run_lock(SNAKEMAKE)
 except PalimpsestError as error:
     sys.exit(f"error: {error}")

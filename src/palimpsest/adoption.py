@@ -41,7 +41,9 @@ class Adopted:
     """Result of an adoption."""
 
     outputs: int
+    """Number of outputs that are recorded as finished."""
     missing: tuple[str, ...]
+    """Paths of the outputs that do not exist."""
     copied: int
     """Number of links and write-protected files that were replaced by copies."""
 
@@ -49,32 +51,32 @@ class Adopted:
 def adopt(layout: Layout, config: Sequence[str] = ()) -> Adopted:
     """Record every existing output of `all` as made now, with the settings of `params.yaml`.
 
-    ``config`` lists overrides of the settings as `KEY=VALUE`, in Snakemake's notation. No file is removed. A killed
-    adoption can be repeated.
+    ``config`` lists overrides of the settings as `KEY=VALUE`, in Snakemake's notation. Links and write-protected
+    outputs are replaced by copies. No file is removed. After a kill, the call can be repeated.
 
     Raises:
         StorageError: there is no output, a run is alive, a file cannot be written, or Snakemake fails.
     """
-    if not any(files_below(layout.outputs())):
+    if not any(files_and_links(layout.outputs())):
         raise StorageError(
-            f"{layout.results}: no output to adopt here, below data/ or models/; run `dvc pull` or `dvc checkout`"
+            f"{layout.results}: no outputs to adopt here, in data/ or in models/; run `dvc pull` or `dvc checkout`"
         )
-    refuse_future(files_below(map(Path, INPUTS)))
+    refuse_future(files_and_links(map(Path, INPUTS)))
     with exclude_runs(SNAKEMAKE):
         write_text(MARK, "")
-        copied = replace_by_copies(files_below(layout.outputs()))
+        copied = replace_by_copies(files_and_links(layout.outputs()))
     record = snakemake("--touch", "--forceall", "--keep-incomplete", "--cores", "1", "all", config=config)
     if record.returncode >= 0:  # it was not killed
         MARK.unlink(missing_ok=True)
     refuse_failure(record)
     summary = snakemake("--summary", "all", config=config)
     refuse_failure(summary)
-    outputs = list(rows_of(summary))
+    outputs = list(dated_outputs(summary))
     missing = tuple(path for path, date in outputs if date == "-")
     return Adopted(len(outputs) - len(missing), missing, copied)
 
 
-def check(layout: Layout) -> None:
+def check_dates(layout: Layout) -> None:
     """Refuse a run that would remove finished outputs because of their dates.
 
     After a killed adoption Snakemake regards outputs as incomplete and makes them again. An input dated in the
@@ -87,12 +89,14 @@ def check(layout: Layout) -> None:
         return
     if MARK.exists():
         raise StorageError(f"{MARK}: `palimpsest adopt` was interrupted; run it again")
-    refuse_future(files_below(map(Path, INPUTS)))
-    refuse_future(files_below(layout.outputs()), "run `palimpsest adopt`")
+    refuse_future(files_and_links(map(Path, INPUTS)))
+    refuse_future(files_and_links(layout.outputs()), "run `palimpsest adopt`")
 
 
 def refuse_future(paths: Iterable[Path], advice: str = "`touch` the file") -> None:
-    """Refuse files that are dated in the future, which happens when the clock is set back.
+    """Refuse files that are dated in the future, as after the clock was set back; skip missing files.
+
+    ``advice`` is the correction that the message proposes for the file.
 
     Raises:
         StorageError: a file is dated in the future; the message names it.
@@ -106,8 +110,11 @@ def refuse_future(paths: Iterable[Path], advice: str = "`touch` the file") -> No
                 raise StorageError(f"{path}: is dated in the future ({when}); correct the clock, or {advice}")
 
 
-def files_below(roots: Iterable[Path]) -> Iterator[Path]:
-    """Yield the files and links among these paths and below them; links to folders are not followed."""
+def files_and_links(roots: Iterable[Path]) -> Iterator[Path]:
+    """Yield each path that is a file or link, and the files and links below each path that is a folder.
+
+    Links to folders are yielded but not followed. Missing paths are skipped.
+    """
     for root in roots:
         if root.is_dir():
             yield from (path for path in sorted(root.rglob("*")) if path.is_symlink() or path.is_file())
@@ -136,7 +143,11 @@ def replace_by_copies(paths: Iterable[Path]) -> int:
 
 
 def needs_copy(path: Path) -> bool:
-    """Return whether Snakemake cannot date or replace a file, because it is a link or write-protected."""
+    """Return True if Snakemake cannot set the date of a file or replace the file.
+
+    This holds for write-protected files and hard links; for symbolic links, only if the link is the date of a
+    folder (`FOLDER_DATE`) or its target is dated in the future.
+    """
     if path.is_symlink():
         return path.name == FOLDER_DATE or (path.exists() and path.stat().st_mtime > time.time() + SKEW)
     status = path.stat()
@@ -144,7 +155,10 @@ def needs_copy(path: Path) -> bool:
 
 
 def snakemake(*arguments: str, config: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake in the working directory and capture its output."""
+    """Run Snakemake in the working directory; return its exit status and output, whatever the outcome.
+
+    ``config`` lists overrides of the settings as `KEY=VALUE`.
+    """
     options = ["--config", *config] if config else []
     return subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments, *options],
@@ -161,8 +175,8 @@ def refuse_failure(process: subprocess.CompletedProcess[str]) -> None:
     """Raise an error if Snakemake failed.
 
     Raises:
-        PalimpsestError: palimpsest reported an error, such as an invalid setting.
-        StorageError: Snakemake itself failed.
+        PalimpsestError: the output contains an error of palimpsest, such as an invalid setting.
+        StorageError: Snakemake failed for another reason.
     """
     if not process.returncode:
         return
@@ -171,13 +185,17 @@ def refuse_failure(process: subprocess.CompletedProcess[str]) -> None:
     if message:
         raise PalimpsestError(message.removeprefix("error: "))
     raise StorageError(
-        f"Snakefile: Snakemake did not record all outputs ({reason_in(lines)}); nothing was removed; "
+        f"Snakefile: Snakemake did not record all outputs ({snakemake_reason(lines)}); nothing was removed; "
         "correct this and run `palimpsest adopt` again"
     )
 
 
-def reason_in(lines: Sequence[str]) -> str:
-    """Return the first line that describes an error of Snakemake: the line after a heading, if there is one."""
+def snakemake_reason(lines: Sequence[str]) -> str:
+    """Return the reason of a failure from the lines of Snakemake's output.
+
+    This is the first line with an error or exception; the line after it if that line is a heading; the last line of
+    an output without errors.
+    """
     indices = [index for index, line in enumerate(lines) if "Error" in line or "Exception" in line]
     if not indices:
         return " ".join(lines[-1:])
@@ -185,7 +203,7 @@ def reason_in(lines: Sequence[str]) -> str:
     return details[0] if details and line.endswith(":") else line
 
 
-def rows_of(summary: subprocess.CompletedProcess[str]) -> Iterator[tuple[str, str]]:
-    """Yield path and date of each output in a summary of Snakemake; the date of a missing output is `-`."""
+def dated_outputs(summary: subprocess.CompletedProcess[str]) -> Iterator[tuple[str, str]]:
+    """Yield path and date of each output from `snakemake --summary`; the date of a missing output is `-`."""
     rows = (line.split("\t") for line in summary.stdout.splitlines())
     yield from ((path, date) for path, date, *_ in (row for row in rows if len(row) > 4) if date != "date")

@@ -42,12 +42,15 @@ class UsageError(PalimpsestError):
 
 @dataclass(frozen=True)
 class Command:
-    """Subcommand."""
+    """One subcommand of `palimpsest`, an entry of `COMMANDS`."""
 
     name: str
     summary: str
+    """Line in the list of subcommands."""
     description: str
+    """Text of the subcommand's help."""
     example: str
+    """Command line that the help shows."""
     arguments: Callable[[argparse.ArgumentParser], None]
     """Function that adds the arguments to a parser."""
     run: Callable[[argparse.Namespace], int]
@@ -58,12 +61,15 @@ class Parser(argparse.ArgumentParser):
     """Parser that raises a `UsageError` of one line and does not print the whole usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise the error, with a reference to the help."""
+        """Raise a `UsageError` of the message and a reference to the help."""
         raise UsageError(f"{message}; see: {self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status; ``argv`` is without the program's name."""
+    """Run the command line and return its exit status.
+
+    ``argv`` lists the arguments without the program's name; None means those of this process.
+    """
     survive_any_output()
     arguments = sys.argv[1:] if argv is None else list(argv)
     options = argparse.Namespace(debug=False)
@@ -75,17 +81,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         report("interrupted", options.debug)
         return INTERRUPTED
     except Exception as error:
-        report(explain(error), options.debug)
+        report(message_of(error), options.debug)
         return WRONG_USE if isinstance(error, UsageError) else FAILED
 
 
-def explain(error: Exception) -> str:
-    """Return the message of an error for the user; an unexpected error also has its type."""
+def message_of(error: Exception) -> str:
+    """Return the message of an error for the user; for an unexpected error, with the error's type."""
     return user_message(error) or f"unexpected {type(error).__name__}: {error}; --debug shows where"
 
 
 def report(problem: str, debug: bool) -> None:
-    """Print one line on stderr, with ``debug`` after the traceback of the current error."""
+    """Print a problem as one line on stderr; with ``debug``, print the traceback of the current error before it."""
     if debug:
         traceback.print_exc()
     print("error:", " ".join(problem.split()), file=sys.stderr)
@@ -136,27 +142,34 @@ def choose_model(arguments: argparse.ArgumentParser) -> None:
 
 
 def settings_of(preset: str | None) -> "Settings":
-    """Return the settings in this folder, of ``preset`` if given."""
+    """Return the settings of a preset from `params.yaml` in this folder.
+
+    None means the preset that the file selects. `data_root` is ignored, because translation needs no data.
+
+    Raises:
+        SettingsError: the file is missing or invalid.
+        UsageError: the file has no such preset.
+    """
     from palimpsest.params import read, resolve  # noqa: PLC0415 (pydantic takes a while)
 
     if not PARAMS.exists():
         raise SettingsError(f"{PARAMS}: is missing; run palimpsest in the folder of the study, beside models/")
     content = read(PARAMS)
     if preset is not None:
-        check("--preset", preset, content.get("presets") or {})
-    content.pop("data_root", None)  # may belong to another preset; translation needs no data
+        check_choice("--preset", preset, content.get("presets") or {})
+    content.pop("data_root", None)  # may belong to another preset
     return resolve(content, {} if preset is None else {"preset": preset})
 
 
-def check(option: str, name: str, names: Iterable[str]) -> None:
-    """Refuse a name that does not exist.
+def check_choice(option: str, name: str, names: Iterable[str]) -> None:
+    """Check that the value of an option is one of the names that it accepts.
 
     Raises:
         UsageError: ``name`` is not among ``names``; the message proposes the nearest one.
     """
     choices = list(names)
     if name not in choices:
-        raise UsageError(f"{option}: there is no {name!r}{nearest(name, choices)}")
+        raise UsageError(f"{option}: unknown value {name!r}{nearest(name, choices)}")
 
 
 def translate_arguments(arguments: argparse.ArgumentParser) -> None:
@@ -178,24 +191,28 @@ def translate_arguments(arguments: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> float:
-    """Return the positive number in a text; argparse turns a `ValueError` into its own message."""
+    """Return the number in a text; argparse turns a `ValueError` into its own message.
+
+    Raises:
+        ValueError: the text is no number, or the number is not above 0.
+    """
     number = float(text)
     if not number > 0:
         raise ValueError(f"{text} is not above 0")
     return number
 
 
-def translate(options: argparse.Namespace) -> int:
-    """Translate each picture with one network; report and skip pictures that fail."""
-    check("--method", options.method, METHODS)
+def run_translate(options: argparse.Namespace) -> int:
+    """Write the translation of each picture and return the exit status; report and skip pictures that fail."""
+    check_choice("--method", options.method, METHODS)
     settings = settings_of(options.preset)
-    check("--task", options.task, settings.sequence)
+    check_choice("--task", options.task, settings.sequence)
     seed = settings.seeds[0] if options.seed is None else options.seed
 
     from palimpsest import translation  # noqa: PLC0415 (PyTorch takes seconds)
     from palimpsest.data.pictures import Limits, read_picture, write_picture  # noqa: PLC0415
 
-    translator = translation.load(settings, seed, options.method, options.task)
+    translator = translation.load_translator(settings, seed, options.method, options.task)
     make_folder(options.output)
     limits = Limits(options.max_megapixels, "--max-megapixels", pipes=True)
     failed = 0
@@ -207,10 +224,10 @@ def translate(options: argparse.Namespace) -> int:
             if no_space(error):  # the next ones would not fit either
                 raise
             failed += 1
-            report(explain(error), options.debug)
+            report(message_of(error), options.debug)
         except Exception as error:  # as for lack of GPU memory; other pictures may still fit
             failed += 1
-            report(f"{photograph}: {explain(error)}", options.debug)
+            report(f"{photograph}: {message_of(error)}", options.debug)
         else:
             print(printable(f"{photograph} → {path}"), flush=True)
     return FAILED if failed else DONE
@@ -221,8 +238,8 @@ def inspect_arguments(arguments: argparse.ArgumentParser) -> None:
     arguments.add_argument("files", metavar="FILE", nargs="+", type=Path, help="file below models/ or results/")
 
 
-def inspect(options: argparse.Namespace) -> int:
-    """Print the origin of each file as a YAML document."""
+def run_inspect(options: argparse.Namespace) -> int:
+    """Print the origin of each file as a YAML document and return the exit status; report files that fail."""
     import yaml  # noqa: PLC0415
 
     from palimpsest import inspection  # noqa: PLC0415 (PyTorch and MLflow take seconds)
@@ -233,7 +250,7 @@ def inspect(options: argparse.Namespace) -> int:
             origin = inspection.inspect(file)
         except PalimpsestError as error:
             failed += 1
-            report(explain(error), options.debug)
+            report(message_of(error), options.debug)
         else:
             print(yaml.safe_dump(origin, sort_keys=False, allow_unicode=True, explicit_start=True), end="")
     return FAILED if failed else DONE
@@ -250,14 +267,14 @@ def adopt_arguments(arguments: argparse.ArgumentParser) -> None:
     )
 
 
-def adopt(options: argparse.Namespace) -> int:
-    """Record the outputs in this folder as made with its settings, and print the result."""
+def run_adopt(options: argparse.Namespace) -> int:
+    """Record the outputs in this folder as made with its settings, print the result, and return the exit status."""
     from palimpsest.adoption import adopt  # noqa: PLC0415
     from palimpsest.params import read, resolve  # noqa: PLC0415 (pydantic takes a while)
 
     if not PARAMS.exists():
         raise SettingsError(f"{PARAMS}: is missing; run palimpsest in the folder of the study, beside Snakefile")
-    overrides = dict(setting(text) for text in options.config)
+    overrides = dict(parse_override(text) for text in options.config)
     adopted = adopt(resolve(read(PARAMS), overrides).layout, options.config)
     print(f"{adopted.outputs} outputs are recorded as made with the settings of {PARAMS}")
     if adopted.copied:
@@ -267,8 +284,8 @@ def adopt(options: argparse.Namespace) -> int:
     return DONE
 
 
-def setting(text: str) -> tuple[str, Any]:
-    """Return key and value of `KEY=VALUE`, where the value is YAML, as for Snakemake.
+def parse_override(text: str) -> tuple[str, Any]:
+    """Return key and value of an override `KEY=VALUE`; the value is parsed as YAML, as by Snakemake.
 
     Raises:
         UsageError: the text has another form.
@@ -277,21 +294,21 @@ def setting(text: str) -> tuple[str, Any]:
 
     key, equals, value = text.partition("=")
     try:
-        return key, yaml.safe_load(value) if key.isidentifier() and equals else wrong_setting(text)
+        return key, yaml.safe_load(value) if key.isidentifier() and equals else refuse_override(text)
     except yaml.YAMLError:
-        wrong_setting(text)
+        refuse_override(text)
 
 
-def wrong_setting(text: str) -> NoReturn:
-    """Raise the error of a text that is not a setting."""
+def refuse_override(text: str) -> NoReturn:
+    """Raise a `UsageError` for a text that is not of the form `KEY=VALUE`."""
     raise UsageError(f"--config: {text!r} is not a setting; write KEY=VALUE, as preset=real")
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for results.
+    """Make a folder for results, and its parent folders; an existing folder stays.
 
     Raises:
-        UsageError: there is a file of that name.
+        UsageError: the path is a file, or below a file.
         PalimpsestError: the folder cannot be made.
     """
     try:
@@ -299,7 +316,7 @@ def make_folder(path: Path) -> None:
     except (FileExistsError, NotADirectoryError):
         raise UsageError(f"{path}: is a file, or below a file; name a folder for the results") from None
     except OSError as error:
-        raise PalimpsestError(f"{failure_message(path, error, 'made a folder')}; name another one") from error
+        raise PalimpsestError(failure_message(path, error, "made a folder", "name another one")) from error
 
 
 COMMANDS = (
@@ -312,7 +329,7 @@ COMMANDS = (
         ),
         example="palimpsest translate --preset mini --task colorize holiday.jpg portrait.png -o coloured",
         arguments=translate_arguments,
-        run=translate,
+        run=run_translate,
     ),
     Command(
         name="inspect",
@@ -325,7 +342,7 @@ COMMANDS = (
         ),
         example="palimpsest inspect models/mini/seed-0/piggyback/voc-seg.safetensors",
         arguments=inspect_arguments,
-        run=inspect,
+        run=run_inspect,
     ),
     Command(
         name="adopt",
@@ -337,7 +354,7 @@ COMMANDS = (
         ),
         example="palimpsest adopt --config preset=real data_root=/path/to/folder",
         arguments=adopt_arguments,
-        run=adopt,
+        run=run_adopt,
     ),
 )
 """Subcommands, in the order of the help."""

@@ -22,6 +22,7 @@ from palimpsest.networks import NETWORKS
 from palimpsest.tasks import KINDS
 
 PACKAGES = {"palimpsest": Path("src"), "pipeline": Path()}
+"""Folder of each package whose code is digested."""
 TABLES = {
     "palimpsest.data.formats",
     "palimpsest.methods",
@@ -42,14 +43,17 @@ def stage_digest(
 ) -> str:
     """Return the digest of the code that a stage of the pipeline runs for these rows of the tables.
 
+    ``stage`` is the name of a module in `pipeline`; the other arguments are names of methods, kinds of task,
+    networks and data formats.
+
     Raises:
         CodeError: a module is not valid Python.
     """
-    return digest_of(stage_sources(stage, methods, kinds, networks, formats))
+    return files_digest(stage_sources(stage, methods, kinds, networks, formats))
 
 
-def digest_of(files: Iterable[str]) -> str:
-    """Return one digest of the paths and statements of Python files.
+def files_digest(files: Iterable[str]) -> str:
+    """Return one digest of the paths and statements of Python files, in their order.
 
     Raises:
         CodeError: a file is not valid Python.
@@ -107,7 +111,7 @@ def write_parts(node: ast.AST, parts: list[str]) -> None:
 
 
 def write_value(value: object, parts: list[str]) -> None:
-    """Append the parts of a node or a constant to a list; a docstring has none."""
+    """Append the parts of a node or a constant to a list; skip a docstring."""
     if not isinstance(value, ast.AST):
         parts.append(repr(value))
     elif not is_docstring(value):
@@ -119,13 +123,13 @@ NOTATION = {"kind", "type_comment"}
 
 
 def is_docstring(node: ast.AST) -> bool:
-    """Return whether a statement consists of a text: the docstring of a module, class, function or attribute."""
+    """Return True for a statement that is only a text: the docstring of a module, class, function or attribute."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 @lru_cache(maxsize=1)
 def import_graph() -> grimp.ImportGraph:
-    """Return the graph of imports, without those that only a type checker follows.
+    """Return the graph of imports of `PACKAGES`, without imports that only a type checker follows.
 
     Raises:
         CodeError: a module is not valid Python.
@@ -134,15 +138,15 @@ def import_graph() -> grimp.ImportGraph:
         return grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
     except SourceSyntaxError as error:
         file = os.path.relpath(error.filename)
-        digest_of([file])  # raises the error with Python's message
+        files_digest([file])  # raises the error with Python's message
         raise CodeError(f"{file}, line {error.lineno}: invalid syntax; correct the file") from error
 
 
 def sources(modules: Iterable[str]) -> list[str]:
     """Return the files of modules and of all their imports, relative to the repository's root, sorted.
 
-    The packages around a module are imported before it, so they and their imports are included. ``modules`` has to
-    list modules that are imported by name at run time, such as methods. The `TABLES` are left out.
+    The packages around a module are imported before it, so they and their imports are included. Modules that are
+    imported by name at run time, such as methods, have to be in ``modules``. The `TABLES` are left out.
     """
     graph = import_graph()
     closure: set[str] = set()
@@ -155,7 +159,7 @@ def sources(modules: Iterable[str]) -> list[str]:
 
 
 def with_packages(module: str) -> list[str]:
-    """Return a module and the packages around it."""
+    """Return the names of the packages around a module, outermost first, and of the module."""
     parts = module.split(".")
     return [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
 
@@ -167,7 +171,7 @@ def stage_sources(
     networks: Iterable[str] = (),
     formats: Iterable[str] = (),
 ) -> list[str]:
-    """Return the files that a stage of the pipeline runs, with those that it imports by name from the tables."""
+    """Return the files of the code that `stage_digest` covers, sorted, relative to the repository's root."""
     entries = [entry_of(method) for method in methods]
     rows = [KINDS[kind] for kind in kinds]
     by_name = [path for entry in entries for path in (entry.path, entry.settings) if path]

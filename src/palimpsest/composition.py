@@ -37,10 +37,14 @@ Predict = Callable[[Batch], Tensor]
 """Function from a batch to the prediction of a task; it uses only the pictures of the batch."""
 
 Blocks = Iterable[nn.Module]
+"""Residual blocks of one task at one depth of the network."""
 
 
 def two_stage(first: Predictor, second: Predictor) -> Predict:
-    """Return a function that runs the second task on the first task's picture, rounded to 8 bits as in a file."""
+    """Return the way `two-stage`: the second task's prediction for the first task's picture.
+
+    The picture is rounded to 8 bits, as in a file.
+    """
 
     def predict(batch: Batch) -> Tensor:
         painted = torch.from_numpy(first.task.paint(first.predict(batch))).permute(0, 3, 1, 2)
@@ -50,17 +54,21 @@ def two_stage(first: Predictor, second: Predictor) -> Predict:
 
 
 def sequential(first: Predictor, second: Predictor) -> Predict:
-    """Return a function of one pass through the shared auto-encoder: the first task's blocks, then the second's."""
+    """Return the way `sequential`: one pass with the first task's blocks, then the second task's blocks."""
     return in_one_pass(first, second, chain)
 
 
 def alternate(first: Predictor, second: Predictor) -> Predict:
-    """Return a function of one pass through the shared auto-encoder, with the blocks of both tasks in turn."""
+    """Return the way `alternate`: one pass with a block of the first task, a block of the second, and so on."""
     return in_one_pass(first, second, lambda *blocks: chain.from_iterable(zip(*blocks, strict=True)))
 
 
 def in_one_pass(first: Predictor, second: Predictor, order: Callable[[Blocks, Blocks], Blocks]) -> Predict:
-    """Return a function of one pass through the shared auto-encoder; ``order`` merges the blocks of each group."""
+    """Return a function that predicts in one pass with the blocks of both tasks.
+
+    The pass takes the first task's input and encoder, and the second task's decoder and head. ``order`` merges the
+    blocks of the two tasks, once for the deepest level and once after the first upsampling.
+    """
     encoder, decoder = first.network, second.network
     assert isinstance(encoder, ResblockNetwork) and isinstance(decoder, ResblockNetwork)
     deep = list(order(encoder.blocks.deep, decoder.blocks.deep))
@@ -73,19 +81,20 @@ def in_one_pass(first: Predictor, second: Predictor, order: Callable[[Blocks, Bl
     return predict
 
 
-IN_FULL: Mapping[str, Callable[[Predictor, Predictor], Predict]] = {
+UNBLENDED: Mapping[str, Callable[[Predictor, Predictor], Predict]] = {
     "two-stage": two_stage,
     "sequential": sequential,
     "alternate": alternate,
 }
-"""Functions of the ways that use all weights of both tasks; a blend interpolates the weights."""
+"""Ways without interpolation of weights: from two tasks to the composed prediction. `blend` is the other way."""
 
 
 @torch.no_grad()
 def blend(first: Predictor, second: Predictor, alpha: float, pictures: Iterable[Batch]) -> Predictor:
-    """Interpolate masks, BatchNorm's affine part and head, from the first task (``alpha`` 1) to the second (0).
+    """Return a predictor between two tasks: the first at ``alpha`` 1, the second at 0; both stay unchanged.
 
-    The running statistics of BatchNorm cannot be interpolated and are measured again on ``pictures``.
+    Weights, BatchNorm's scale and shift, and head are interpolated; since both tasks mask the same weights, this
+    interpolates their masks. BatchNorm's running statistics are measured again on ``pictures``.
     Source: Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, UAI 2018.
 
     Raises:
@@ -109,14 +118,17 @@ def blend(first: Predictor, second: Predictor, alpha: float, pictures: Iterable[
 
 @dataclass(frozen=True)
 class Composed:
-    """Prediction by one task or by both, with its name in tables and figures."""
+    """Prediction by one task alone or by both tasks, with its name in tables and figures."""
 
     way: str
+    """Key of `UNBLENDED`, `blend`, or the name of a task alone: `first alone`, `second alone`."""
     predict: Predict
     task: Task
     """Task whose prediction `predict` returns."""
     title: str
+    """Heading of its pictures in the figure."""
     alpha: float | None = None
+    """Share of the first task in a blend; None for all other ways."""
 
 
 def compositions(
@@ -126,12 +138,15 @@ def compositions(
     prepared: Mapping[str, Prepared],
     device: torch.device,
 ) -> Iterator[Composed]:
-    """Yield each task alone, then each way of the settings; a blend yields one entry per network."""
+    """Yield each task alone, then each way of the settings; `blend` yields one entry per value of ``alpha``.
+
+    ``prepared`` has the arrays of both tasks by name; a blend measures BatchNorm's statistics on their pictures.
+    """
     yield Composed("first alone", first.predict, first.task, first.task.name)
     yield Composed("second alone", second.predict, second.task, second.task.name)
     for way in settings.ways:
-        if way in IN_FULL:
-            yield Composed(way, IN_FULL[way](first, second), second.task, way)
+        if way in UNBLENDED:
+            yield Composed(way, UNBLENDED[way](first, second), second.task, way)
             continue
         for alpha in np.linspace(1, 0, settings.steps).tolist():
             pictures = chain.from_iterable(
@@ -149,10 +164,10 @@ def training_pictures(prepared: Prepared, number: int, device: torch.device) -> 
         yield {name: tensor.to(device) for name, tensor in batch.items()}
 
 
-def metric_rows(
+def composed_rows(
     composed: Composed, tasks: Sequence[Task], prepared: Mapping[str, Prepared], device: torch.device
 ) -> Iterator[dict[str, object]]:
-    """Yield the metrics of a composition by each task's metrics and whole validation split."""
+    """Yield rows of `metrics.csv`: the metrics of a composition on each task's whole validation split."""
     for task in tasks:
         measured = measure(composed.predict, task, prepared[task.name], device, samples=0)
         log.info("%s, as %s: %s", composed.title, task.name, metrics_line(measured.metrics))

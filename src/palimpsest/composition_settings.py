@@ -38,7 +38,7 @@ class CompositionSettings(SettingsGroup):
     @classmethod
     def _is_known(cls, method: str) -> str:
         if method not in METHODS:
-            raise ValueError(f"there is no method {method!r}{nearest(method, METHODS)}")
+            raise ValueError(f"unknown method {method!r}{nearest(method, METHODS)}")
         return method
 
     @field_validator("ways")

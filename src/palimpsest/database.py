@@ -27,8 +27,10 @@ def address(path: Path) -> str:
     return f"sqlite:///{os.path.relpath(path) if set(absolute) & set('?#%') else absolute}"
 
 
-def check(*, to_write: bool = True) -> None:
-    """Refuse a database that this MLflow cannot use; accept a missing one, which is made later.
+def check_database(*, to_write: bool = True) -> None:
+    """Refuse a database that the installed MLflow cannot use; accept a missing one, which is made later.
+
+    ``to_write`` also refuses a write-protected database.
 
     Raises:
         StorageError: the database belongs to another version of MLflow, is damaged or write-protected, or MLflow
@@ -69,12 +71,14 @@ def check_folder() -> None:
 
 
 def is_missing(path: Path) -> bool:
-    """Return whether the database does not exist or is an empty file."""
+    """Return True if the database does not exist or is an empty file."""
     return not path.exists() or (path.is_file() and path.stat().st_size == 0)
 
 
 def version_of(path: Path) -> str:
-    """Return the version of MLflow's tables (`alembic_version.version_num`); the latest if the database is locked.
+    """Return the version of the tables in a database (`alembic_version.version_num`).
+
+    For a database in which another process writes, return the latest version, since its own cannot be read.
 
     Raises:
         StorageError: the file cannot be read, is damaged or is not a database of MLflow.
@@ -99,13 +103,16 @@ def version_of(path: Path) -> str:
 
 
 def rename_advice(path: Path, ending: str) -> str:
-    """Return the advice to rename a database, so that its runs stay readable."""
+    """Return the advice to rename a database to ``<path>.<ending>``, so that its runs stay readable."""
     return f"run `mv {path} {path}.{ending}`, and the next run makes a new one"
 
 
 @cache
 def versions() -> tuple[frozenset[str], str]:
-    """Return all table versions of the installed MLflow and the latest; empty values if they cannot be found."""
+    """Return all versions of the tables that the installed MLflow knows, and the latest of them.
+
+    Both are empty if MLflow is not installed or its migrations cannot be read.
+    """
     spec = importlib.util.find_spec("mlflow")
     supported: set[str] = set()
     superseded: set[str] = set()

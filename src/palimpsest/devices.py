@@ -18,7 +18,7 @@ def device_for(accelerator: str) -> torch.device:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Return whether the device has instructions for bfloat16; emulation does not count."""
+    """Return True if the device has instructions for bfloat16; emulation does not count."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
@@ -26,7 +26,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def precision_for(training: TrainingSettings) -> Literal["32-true", "bf16-mixed"]:
-    """Return the precision of a training on this machine."""
+    """Return the precision of a training: `training.precision`, or for `auto` the faster one on this machine."""
     if training.precision != "auto":
         return training.precision
     return "bf16-mixed" if has_bfloat16(device_for(training.accelerator)) else "32-true"
@@ -50,6 +50,6 @@ def measuring_conditions(device: torch.device) -> dict[str, str]:
 
 
 def cudnn_version() -> int | None:
-    """Return the version of cuDNN as one number; None without it."""
+    """Return the version of cuDNN as one number; None without cuDNN."""
     version: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     return version

@@ -36,7 +36,7 @@ class StorageError(PalimpsestError):
 
 
 class TrainingError(PalimpsestError):
-    """Error that stops a training, such as a loss that is not finite."""
+    """Error that stops a training, such as a loss that is not finite. The message names the setting to change."""
 
 
 class CodeError(PalimpsestError):
@@ -49,7 +49,7 @@ def printable(text: str) -> str:
 
 
 def no_space(error: BaseException | None) -> bool:
-    """Return whether an error or one of its causes is a lack of disk space."""
+    """Return True if an error or one of its causes is a lack of disk space; False for None."""
     while error is not None:
         if (
             (isinstance(error, OSError) and error.errno in FULL)
@@ -61,16 +61,25 @@ def no_space(error: BaseException | None) -> bool:
     return False
 
 
-def failure_message(path: Path | str, error: BaseException, action: str = "written") -> str:
-    """Return the message `<path>: cannot be written (<reason>)`, with advice if the disk is full."""
+def failure_message(
+    path: Path | str,
+    error: BaseException,
+    action: str = "written",
+    advice: str = "correct this and run the same command again",
+) -> str:
+    """Return the message `<path>: cannot be <action> (<reason>); <advice>`.
+
+    On a full disk the advice is to make room. ``action`` is a participle.
+    """
     reason = getattr(error, "strerror", None) or getattr(error, "orig", None) or error  # of the system, of SQLite
     line = str(reason).partition("\n")[0]
-    advice = "; make room and run the same command again" if no_space(error) else ""
-    return f"{path}: cannot be {action} ({line}){advice}"
+    if no_space(error):
+        advice = "make room and run the same command again"
+    return f"{path}: cannot be {action} ({line}); {advice}"
 
 
 def user_message(error: BaseException) -> str | None:
-    """Return the message of an error that the user can fix; None for any other error."""
+    """Return the message of an error that the user can fix; None for an error that is a bug."""
     if isinstance(error, PalimpsestError):
         return str(error)
     if isinstance(error, UnicodeEncodeError) and "utf" not in error.encoding:  # a file name
@@ -83,22 +92,25 @@ def user_message(error: BaseException) -> str | None:
 
 
 def check_name(name: str, names: Iterable[str], noun: str) -> str:
-    """Return ``name`` if it is one of ``names``.
+    """Return ``name`` if it is one of ``names``; ``noun`` is the kind of thing that they name, for the message.
 
     Raises:
         SettingsError: ``name`` is unknown; the message proposes the nearest name.
     """
     choices = list(names)
     if name not in choices:
-        raise SettingsError(f"there is no {noun} {name!r}{nearest(name, choices)}")
+        raise SettingsError(f"unknown {noun} {name!r}{nearest(name, choices)}")
     return name
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return `; did you mean …?` with the most similar name, or a list of all names if none is similar."""
+    """Return the advice for an unknown name: `; did you mean …?` with the most similar of ``names``.
+
+    If none is similar, the advice is to choose from all of them.
+    """
     choices = list(map(str, names))
     if not choices:
-        return "; there is none"
+        return "; none is defined"
     by_lower = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.45)
-    return f"; did you mean {by_lower[close[0]]!r}?" if close else f"; there are {', '.join(choices)}"
+    return f"; did you mean {by_lower[close[0]]!r}?" if close else f"; choose from {', '.join(choices)}"

@@ -18,15 +18,15 @@ class Predictor(nn.Module):
         self.task = task
 
     def forward(self, picture: Tensor) -> Tensor:
-        """Return the predictions of pictures whose sides are multiples of the network's stride."""
+        """Return the predictions for pictures whose sides are multiples of the network's stride."""
         batch = {"picture": picture}
         return self.task.prediction(self.network(self.inputs(batch)), batch)
 
     def predict(self, batch: Batch) -> Tensor:
-        """Return the predictions for the pictures of a batch."""
+        """Return the predictions for ``batch["picture"]``; targets in the batch are ignored."""
         prediction: Tensor = self(batch["picture"])
         return prediction
 
     def inputs(self, batch: Batch) -> Tensor:
-        """Return the network's input, in the memory layout in which convolutions are fast."""
+        """Return the network's input for a batch: float (N, 3, H, W) in [0, 1], channels last for speed."""
         return self.task.inputs(batch).contiguous(memory_format=torch.channels_last)

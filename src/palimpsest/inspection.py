@@ -25,22 +25,23 @@ from palimpsest.sweeps import sweep_tables
 from palimpsest.task_files import TaskFiles
 
 MISSING = "not recorded"
-NO_DATABASE = f"unknown: there is no {TRACKING_DATABASE} here; it stays in the folder of the training"
+"""Printed value of a property without a record."""
+NO_DATABASE = f"unknown: {TRACKING_DATABASE} is missing here; look in the folder of the training"
 
 Measured = tuple[Layout, int, str, str]
-"""Layout (of a preset, or of a variant in a sweep), seed, method and task of a measured training."""
+"""One measured training: layout (of a preset, or of a variant in a sweep), seed, method and task."""
 
 
 def inspect(path: Path) -> dict[str, Any]:
-    """Return the origin of a file; for results, of the measurement and of every measured training.
+    """Return the origin of a file by property; for results, of the measurement and of every measured training.
 
-    Paths are relative to the folder of the study, which has to be the working directory.
+    Relative paths are in the folder of the study, which has to be the working directory.
 
     Raises:
         StorageError: the file is missing, damaged, or neither a stored task nor a result.
     """
     if not path.exists():
-        raise StorageError(f"{path}: there is no such file; name one below models/ or results/")
+        raise StorageError(f"{path}: is missing; name a file below models/ or results/")
     if path.suffix == ".safetensors":
         return {"file": str(path), **describe_task(load_task(path))}
     if path.name.endswith(PREDICTIONS):
@@ -50,12 +51,12 @@ def inspect(path: Path) -> dict[str, Any]:
     return {
         "file": str(path),
         "measured_with": {str(origin.parent): origin_of(origin) for origin in origins},
-        "measures": {str(file): describe_task(load_task(file)) for file in dict.fromkeys(trainings(measured))},
+        "measures": {str(file): describe_task(load_task(file)) for file in dict.fromkeys(stored_files(measured))},
     }
 
 
 def composed_in(path: Path) -> tuple[list[Measured], list[Path]] | None:
-    """Return the two trainings of a composition's file and its `origin.json`; None for any other file.
+    """Return the two trainings behind a file of a composition, and its `origin.json`; None for any other file.
 
     Raises:
         StorageError: `origin.json` is missing or damaged.
@@ -71,38 +72,50 @@ def composed_in(path: Path) -> tuple[list[Measured], list[Path]] | None:
         return [(layout, job["seed"], job["method"], task) for task in job["sequence"]], [origin]
     except (KeyError, TypeError) as error:
         raise StorageError(
-            f"{origin}: the composed tasks are not recorded; `snakemake --cores all {origin}` makes it again"
+            f"{origin}: the composed tasks are not recorded; delete the file, if it exists: "
+            f"`snakemake --cores all {origin}` makes it again"
         ) from error
 
 
 def measured_in(path: Path) -> tuple[list[Measured], list[Path]]:
-    """Return the trainings measured in a file of results, from the rows of its tables, and the `origin.json` files.
+    """Return the trainings that a file of results measures, and the `origin.json` of each measurement.
+
+    The trainings are read from the rows of the preset's tables, see `tables_of`.
 
     Raises:
-        StorageError: the file is no result, its tables are missing, or they have no rows for it.
+        StorageError: the file is not below results/, its tables are missing, or they have no row for it.
     """
     try:
         preset, *parts = path.resolve().relative_to(Path("results").resolve()).parts
     except ValueError as error:
-        raise StorageError(f"{path}: expected a file below models/ or results/ of this folder") from error
+        raise StorageError(
+            f"{path}: is not below models/ or results/ of this folder; run palimpsest in the folder of the study"
+        ) from error
     if not parts:
         raise StorageError(f"{path}: belongs to no preset; name a file below results/<preset>/")
     layout = Layout(preset.removesuffix(SWEEP))
     tables = tables_of(path, layout, parts, of_variant=preset.endswith(SWEEP))
-    measured = [row for table in tables for row in rows_of(table, layout)]
+    measured = [training for table in tables for training in listed_trainings(table, layout)]
     absolute = path.resolve()
     if "evaluation" in parts:
-        measured = [row for row in measured if absolute.is_relative_to(row[0].evaluation(*row[1:3]).resolve())]
+        measured = [
+            training
+            for training in measured
+            if absolute.is_relative_to(training[0].evaluation(*training[1:3]).resolve())
+        ]
     measured = list(dict.fromkeys(measured))
     if not measured:
         names = ", ".join(map(str, tables))
-        raise StorageError(f"{path}: belongs to another study, without a row in {names}; delete it")
+        raise StorageError(f"{path}: belongs to an earlier study, since {names} has no row for it; delete it")
     origins = dict.fromkeys(layout.origin(seed, method) for layout, seed, method, _ in measured)
     return measured, list(origins)
 
 
 def tables_of(path: Path, layout: Layout, parts: Sequence[str], *, of_variant: bool) -> list[Path]:
-    """Return the tables with the trainings of a result file: the table of the preset, of its sweeps, or both.
+    """Return the existing tables that list a result file's trainings: of the preset, of its sweeps, or both.
+
+    ``parts`` are the parts of the file's path below the preset's folder; ``of_variant`` is True for a file of a
+    variant in a sweep.
 
     Raises:
         StorageError: none of these tables exists.
@@ -121,16 +134,16 @@ def tables_of(path: Path, layout: Layout, parts: Sequence[str], *, of_variant: b
     return existing
 
 
-def rows_of(table: Path, layout: Layout) -> Iterator[Measured]:
-    """Yield the training of each row of a table, once."""
+def listed_trainings(table: Path, layout: Layout) -> Iterator[Measured]:
+    """Yield each training that the rows of a table name, once; ``layout`` is that of the preset."""
     rows = pd.read_csv(table, dtype={"variant": str, "task": str}).fillna({"variant": ""})
     columns = [name for name in ("variant", "seed", "method", "task") if name in rows]
     for *variant, seed, method, task in rows[columns].drop_duplicates().itertuples(index=False, name=None):
         yield Layout(layout.preset, *variant), seed, method, task
 
 
-def trainings(measured: Iterable[Measured]) -> Iterator[Path]:
-    """Yield the files of the stored tasks that were measured; the trivial baseline has none.
+def stored_files(measured: Iterable[Measured]) -> Iterator[Path]:
+    """Yield the file of the stored task of each training; the trivial baseline has none.
 
     Raises:
         StorageError: a file is missing.
@@ -150,7 +163,7 @@ def trainings(measured: Iterable[Measured]) -> Iterator[Path]:
 
 
 def origin_of(path: Path) -> Any:
-    """Return the content of `origin.json`, or `MISSING` without that file.
+    """Return the content of an `origin.json`; `MISSING` if the file does not exist.
 
     Raises:
         StorageError: the file is damaged.
@@ -161,12 +174,12 @@ def origin_of(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise StorageError(
-            f"{path}: is damaged ({error}); `snakemake --cores all {path}` makes it again"
+            f"{path}: is damaged ({error}); delete it: `snakemake --cores all {path}` makes it again"
         ) from error
 
 
 def describe_task(stored: TaskFile) -> dict[str, Any]:
-    """Return content, base network and origin of a stored task."""
+    """Return content, base network and origin of a stored task by property, as `palimpsest inspect` prints them."""
     origin = stored.provenance
     return {
         "preset": origin.preset,
@@ -178,7 +191,7 @@ def describe_task(stored: TaskFile) -> dict[str, Any]:
         "components": {part.name: describe_component(part) for part in stored.components},
         "commit": origin.commit or MISSING,
         "data_sha256": origin.data_sha256 or MISSING,
-        "mlflow_run": run_of(stored),
+        "mlflow_run": describe_run(stored),
         "settings": dict(origin.settings),
     }
 
@@ -198,11 +211,11 @@ def describe_component(part: Component) -> dict[str, Any]:
     return content
 
 
-def run_of(stored: TaskFile) -> str:
+def describe_run(stored: TaskFile) -> str:
     """Return the id of the MLflow run that stored these tensors, or the reason why it is unknown."""
     if not TRACKING_DATABASE.exists():
         return NO_DATABASE
     try:
-        return tracking.run_of(stored.provenance.preset, stored.sha256) or MISSING
+        return tracking.run_of_tensors(stored.provenance.preset, stored.sha256) or MISSING
     except StorageError as error:
         return f"unknown: {error}"

@@ -42,7 +42,7 @@ _interruption = Interruption()
 
 
 def take_interruptions() -> None:
-    """Make Ctrl-C and SIGTERM end this process in the same way; an ignored Ctrl-C stays ignored."""
+    """Install the handler of SIGINT (Ctrl-C) and SIGTERM in this process; an ignored SIGINT stays ignored."""
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, _interruption)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -50,5 +50,5 @@ def take_interruptions() -> None:
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Return whether a signal ends the job, even if ``error`` is another exception."""
+    """Return True if a signal ends the job, even if the exception that ends it, ``error``, is another one."""
     return isinstance(error, KeyboardInterrupt) or _interruption.received

@@ -20,12 +20,14 @@ class Layout:
     """Files of one preset, or of one variant of it in a sweep.
 
     A variant has its own trainings and measurements and uses the preset's data. It also uses the preset's base
-    network, unless it changes the settings of that network and trains its own (``trains_base``).
+    network, unless it changes the settings of that network and trains its own.
     """
 
     preset: str
     variant: str = ""
+    """Name of the variant; empty for the preset itself."""
     trains_base: bool = False
+    """True if the variant trains its own base network."""
 
     @property
     def scope(self) -> str:
@@ -52,7 +54,7 @@ class Layout:
         return self.raw / dataset / "manifest.json"
 
     def perceptual_weights(self, network: str) -> Path:
-        """Return the path of a perceptual network's weights."""
+        """Return the path of a perceptual network's downloaded weights; its parent is the folder of all weights."""
         return self.raw / "weights" / f"{network}.pth"
 
     def prepared(self, task: str) -> Path:
@@ -60,15 +62,15 @@ class Layout:
         return Path("data") / self.preset / "prepared" / task
 
     def scope_of(self, method: str) -> str:
-        """Return the scope of a method's trainings: the preset's for a base network that the variant shares."""
+        """Return the `scope` of a method's trainings; for a base network that a variant shares, the preset's."""
         return self.preset if method in BASES and not self.trains_base else self.scope
 
     def stored(self, seed: int | str, method: str, task: str) -> Path:
-        """Return the path of a stored task."""
+        """Return the path of the file that a training of this method on this task writes."""
         return Path("models") / self.scope_of(method) / f"seed-{seed}" / method / f"{task}.safetensors"
 
     def prediction_record(self, seed: int | str, method: str, task: str) -> Path:
-        """Return the path of a task's prediction record, beside the stored task."""
+        """Return the path of a task's `PredictionRecord`, beside the stored task."""
         return self.stored(seed, method, task).with_suffix(PREDICTIONS)
 
     def cost(self, seed: int | str, method: str, task: str) -> Path:
@@ -84,7 +86,7 @@ class Layout:
         return self.results / "sweep" / f"{method}.csv"
 
     def varied(self, method: str) -> Path:
-        """Return the path of the table of the settings that these variants change."""
+        """Return the path of the table of the settings that a method's variants change."""
         return self.results / "sweep" / f"{method}-settings.csv"
 
     def composition(self, name: str) -> Path:
@@ -92,10 +94,10 @@ class Layout:
         return self.results / "compositions" / name
 
     def outputs(self) -> list[Path]:
-        """Return the files and folders of all outputs of the preset's rules, without the pictures of data sets."""
+        """Return the files and folders with all outputs of the preset's rules; of raw data only the manifests."""
         folders = [self.prepared(""), self.perceptual_weights("").parent, Path("models") / self.scope, self.results]
         return [*sorted(self.raw.glob(self.manifest("*").relative_to(self.raw).as_posix())), *folders]
 
     def origin(self, seed: int | str, method: str) -> Path:
-        """Return the path of the record of commit, data and settings of these measurements."""
+        """Return the path of the record of commit, data and settings behind one method's measurements."""
         return self.evaluation(seed, method) / "origin.json"

@@ -26,7 +26,7 @@ def gpus() -> int:
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the kind of processor: vendor, family and model on Linux, elsewhere the system's name for it.
+    """Return the kind of processor: architecture, then vendor, family and model on Linux or else the system's name.
 
     The marketing name is not specific enough: clouds give several kinds of processor the same name.
     """

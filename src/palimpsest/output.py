@@ -12,7 +12,7 @@ class Output(io.TextIOWrapper):
     """Stream that drops its output once the reader closed the pipe, as `head` does, so that the work continues."""
 
     def write(self, text: str) -> int:
-        """Write a text, or drop it if the pipe is closed."""
+        """Write a text and return its length; drop the text if the pipe is closed."""
         with drop_unread_output(self):
             super().write(text)
         return len(text)
@@ -25,7 +25,10 @@ class Output(io.TextIOWrapper):
 
 @contextmanager
 def drop_unread_output(stream: Output) -> Iterator[None]:
-    """Redirect a stream to the null device when its pipe is closed, since Python flushes it again at exit."""
+    """Run a block that writes to ``stream``; if the pipe is closed, redirect the stream to the null device.
+
+    The redirection is needed because Python flushes the stream again at exit.
+    """
     try:
         yield
     except BrokenPipeError:
@@ -50,7 +53,7 @@ def survive_any_output() -> None:
 
 
 def output_of(stream: io.TextIOWrapper) -> Output:
-    """Return an `Output` with the buffer and settings of a stream."""
+    """Return an `Output` that writes to the buffer of ``stream`` with the same settings."""
     return Output(
         stream.buffer,
         encoding=stream.encoding,

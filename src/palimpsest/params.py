@@ -28,15 +28,19 @@ RENAMED = {
 """New names of settings by their old names: the key in any group, or the full path of one key."""
 
 
+RELATIVE_KEY = re.compile(r"[a-z][\w.-]*: ")
+"""Beginning of a validator's message that names a key within its group."""
+
+
 class DuplicateKeyError(yaml.MarkedYAMLError):
-    """Key that occurs twice in one mapping."""
+    """Error of a key that occurs twice in one mapping."""
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
     """YAML loader that refuses duplicate keys. PyYAML's own loaders keep the last value without a warning."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Construct a value as the safe loader does, and add the line to errors of values such as 2024-13-01."""
+        """Construct a value as the safe loader does; add the line to errors of values such as 2024-13-01."""
         try:
             return super().construct_object(node, deep)
         except (yaml.YAMLError, RecursionError):
@@ -45,7 +49,11 @@ class UniqueKeyLoader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Construct a mapping as the safe loader does, but refuse duplicate keys."""
+        """Construct a mapping as the safe loader does.
+
+        Raises:
+            DuplicateKeyError: a key occurs twice.
+        """
         names = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             name = repr(key.value)
@@ -56,10 +64,10 @@ class UniqueKeyLoader(yaml.SafeLoader):
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the content of a YAML file of settings, not yet checked.
+    """Return the content of a YAML file of settings; only `resolve` checks keys and values.
 
     Raises:
-        SettingsError: the file is missing or is not YAML.
+        SettingsError: the file is missing, is not YAML, or is no mapping.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeyLoader)
@@ -82,10 +90,13 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def resolve(content: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Return checked settings: the defaults, overridden by the preset, overridden by the command line.
+    """Return checked settings: `defaults` of ``content``, overridden by the preset, overridden by ``overrides``.
+
+    ``content`` is that of `params.yaml`; ``overrides`` has the form of its top level and comes from the command
+    line.
 
     Raises:
-        SettingsError: a key is unknown or a value invalid; the message names the full path of the key.
+        SettingsError: a key is unknown or a value is invalid; the message names the full path of the key.
     """
     for key in content:
         if key in Settings.model_fields and key not in TOP:
@@ -98,20 +109,20 @@ def resolve(content: Mapping[str, Any], overrides: Mapping[str, Any] | None = No
     if "variant" in top:
         raise SettingsError("variant: unknown setting; run `snakemake sweep` for the variants of a sweep")
     preset = top.get("preset")
-    if not isinstance(preset, str) or preset not in mapping(layers["presets"], "presets"):
-        raise SettingsError(f"preset: there is no {preset!r}{nearest(str(preset), layers['presets'])}")
-    preset_values = mapping(layers["presets"][preset] or {}, f"presets.{preset}")
-    values = merge_settings(merge_settings(mapping(layers["defaults"], "defaults"), preset_values), top)
+    if not isinstance(preset, str) or preset not in check_mapping(layers["presets"], "presets"):
+        raise SettingsError(f"preset: unknown value {preset!r}{nearest(str(preset), layers['presets'])}")
+    preset_values = check_mapping(layers["presets"][preset] or {}, f"presets.{preset}")
+    values = merge_settings(merge_settings(check_mapping(layers["defaults"], "defaults"), preset_values), top)
     values = copy.deepcopy(values)  # `use_data_root` changes it in place
     use_data_root(values)
     try:
         return with_weights(Settings.model_validate(values))
     except ValidationError as error:
-        raise SettingsError("; ".join(explain(problem) for problem in error.errors())) from error
+        raise SettingsError("; ".join(line_of(problem) for problem in error.errors())) from error
 
 
-def mapping(value: Any, path: str) -> Mapping[str, Any]:
-    """Return ``value``.
+def check_mapping(value: Any, path: str) -> Mapping[str, Any]:
+    """Return ``value`` if it is a mapping; ``path`` is its key, for the message.
 
     Raises:
         SettingsError: the value is not a mapping.
@@ -121,28 +132,35 @@ def mapping(value: Any, path: str) -> Mapping[str, Any]:
     return value
 
 
-def groups(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    """Return the groups of settings below a key. Validation refuses values that are not groups."""
+def groups_below(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the mappings among the values of ``values[key]``; empty if that is missing or no mapping.
+
+    All other values are skipped; validation refuses them later.
+    """
     children = values.get(key)
     return [group for group in children.values() if isinstance(group, dict)] if isinstance(children, dict) else []
 
 
 def with_weights(settings: Settings) -> Settings:
-    """Return the settings with the downloaded weights in every task that needs weights and names no file."""
+    """Return the settings with the downloaded weights' path in every task that needs weights and names no file."""
     path_of = settings.layout.perceptual_weights
     tasks = {name: task.with_weights(path_of) for name, task in settings.tasks.items()}
     return settings.model_copy(update={"tasks": tasks})
 
 
 def use_data_root(values: dict[str, Any]) -> None:
-    """Replace downloads by folders below ``data_root``, if it is set."""
+    """Replace, in place, each download by a folder below ``data_root``; without ``data_root`` change nothing.
+
+    Raises:
+        SettingsError: ``data_root`` is set, and the preset downloads no data set.
+    """
     try:
         root = as_path(values.get("data_root"))
     except ValueError:
         return  # validation refuses it
     if not isinstance(root, str | Path):
         return  # not set, or refused by validation
-    replaced = [dataset for dataset in groups(values, "datasets") if dataset.get("source") == "download"]
+    replaced = [dataset for dataset in groups_below(values, "datasets") if dataset.get("source") == "download"]
     if not replaced:
         raise SettingsError(
             f"data_root: preset {values.get('preset')!r} generates its pictures; use preset=real or preset=paper"
@@ -152,7 +170,7 @@ def use_data_root(values: dict[str, Any]) -> None:
 
 
 def merge_settings(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge two nested mappings; values of ``overrides`` take precedence."""
+    """Return two nested mappings merged into a new one; values of ``overrides`` take precedence."""
     merged = dict(base)
     for key, value in overrides.items():
         nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
@@ -160,8 +178,8 @@ def merge_settings(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dic
     return {key: dict(value) if isinstance(value, Mapping) else value for key, value in merged.items()}
 
 
-def explain(problem: Any) -> str:
-    """Return one line for a validation error of pydantic: full path of the key, fault and correction."""
+def line_of(problem: Any) -> str:
+    """Return the line for an entry of pydantic's `ValidationError.errors()`: full key, fault and correction."""
     location = [str(part) for part in problem["loc"]]
     path = ".".join(location)
     if problem["type"] == "extra_forbidden" and (new := RENAMED.get(path) or RENAMED.get(location[-1])):
@@ -170,11 +188,17 @@ def explain(problem: Any) -> str:
         names = set(names_at(problem["loc"][:-1])) - {location[-1]}  # the key may belong to another network or kind
         return f"{path}: unknown setting{nearest(location[-1], sorted(names))}"
     message = expected_form(problem, path) or problem["msg"].removeprefix("Value error, ")
-    return f"{path}: {message}" if path else message
+    if not path:
+        return message  # a validator of all settings, which names the full key
+    separator = "." if RELATIVE_KEY.match(message) else ": "
+    return f"{path}{separator}{message}"
 
 
 def expected_form(problem: Any, path: str) -> str | None:
-    """Return the expected form of a value of the wrong type, with the notation; None for other errors."""
+    """Return the message for a value of the wrong type, with the notation to use; None for other errors.
+
+    ``problem`` is an entry of pydantic's `ValidationError.errors()`, ``path`` its key.
+    """
     kind, value = problem["type"], problem["input"]
     actual = "nothing" if value is None else repr(value)
     if kind in ("list_type", "tuple_type"):
@@ -195,7 +219,7 @@ def expected_form(problem: Any, path: str) -> str | None:
 
 
 def names_at(location: tuple[Any, ...]) -> list[str]:
-    """Return the names of the settings that are allowed at a location, a sequence of keys."""
+    """Return the sorted names of the settings that a group allows; ``location`` lists the keys that lead to it."""
     models: list[type[BaseModel]] = [Settings]
     for part in location:
         children = [
@@ -208,13 +232,21 @@ def names_at(location: tuple[Any, ...]) -> list[str]:
     return sorted({field.alias or name for model in models for name, field in model.model_fields.items()})
 
 
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings under dotted keys: `{"base": {"steps": 3}}` → `{"base.steps": 3}`."""
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        leaves |= dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return leaves
+
+
 def field_at(model: type[BaseModel], name: object) -> FieldInfo | None:
-    """Return the field that a settings file calls ``name``; None without such a field."""
+    """Return the field of a model with this name or alias; None if the model has no such field."""
     return next((f for key, f in model.model_fields.items() if name in (key, f.alias)), None)
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Return the models in a type annotation: a class, alternatives of a union, values of a mapping."""
+    """Return the models, and their subclasses, in a type: a class, a part of a union, the values of a mapping."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation, *annotation.__subclasses__()]  # as the settings of kinds of tasks
     return [model for part in typing.get_args(annotation) for model in models_in(part)]

@@ -24,11 +24,11 @@ OTHER_CARDS = ("/dev/dxg", "/dev/kfd")
 """Devices by which Linux on Windows, and AMD's cards, compute with CUDA's interface."""
 
 
-def check(settings: Settings) -> None:
-    """Check files, data sets, splits and classes of the tasks of the sequence.
+def check_settings(settings: Settings) -> None:
+    """Check the files, data sets, splits and classes that the tasks of the sequence use.
 
     Raises:
-        SettingsError: the first fault; names the key's full path.
+        SettingsError: one of them is missing or wrong; the message names the full path of the key.
     """
     check_files(settings)
     for name in dict.fromkeys(settings.tasks[task].data for task in settings.sequence):
@@ -39,10 +39,10 @@ def check(settings: Settings) -> None:
 
 
 def check_files(settings: Settings) -> None:
-    """Check that the files exist that tasks of the sequence are learned from, and that paintings are pictures.
+    """Check that the files that the user provides (`files_of`) exist, and that paintings are readable pictures.
 
     Raises:
-        SettingsError: a file is missing or no picture; names the key's full path.
+        SettingsError: a file is missing or no picture; the message names the full path of the key.
     """
     for key, path in files_of(settings):
         if not path.is_file():
@@ -55,7 +55,7 @@ def check_files(settings: Settings) -> None:
 
 
 def files_of(settings: Settings) -> Iterator[tuple[str, Path]]:
-    """Yield key and path of each file of the user's own; fetched weights are none."""
+    """Yield full key and path of each file that the user provides, without weights that the pipeline downloads."""
     if settings.base.encoder_weights is not None:
         yield "base.encoder_weights", settings.base.encoder_weights
     for name in settings.sequence:
@@ -65,7 +65,7 @@ def files_of(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 
 def checks_of(settings: Settings, name: str) -> DatasetChecks[Any]:
-    """Return the checks of a data set by its format."""
+    """Return the checks of a data set: an instance of the class that its format names in the table of formats."""
     dataset = settings.datasets[name]
     checks: DatasetChecks[Any] = resolve_name(FORMATS[dataset.format].checks)(dataset, f"datasets.{name}")
     return checks
@@ -77,7 +77,8 @@ def check_dataset(settings: Settings, name: str) -> None:
     A folder whose files are listed in a manifest may be missing: a study can be continued from its prepared arrays.
 
     Raises:
-        SettingsError: an unknown or missing name, or no such folder; names the key's full path.
+        SettingsError: a name is unknown or missing, or the folder does not exist; the message names the full path
+            of the key.
     """
     checks = checks_of(settings, name)
     checks.check_names()
@@ -88,12 +89,13 @@ def check_dataset(settings: Settings, name: str) -> None:
 
 
 def check_splits(settings: Settings, name: str) -> None:
-    """Check the names of the splits of a task.
+    """Check that the data set of a task has the splits that the task names.
 
-    Files in a folder of the user are looked at only until the task is prepared.
+    Formats without a fixed list of splits are checked by the files in the user's folder, until the task is
+    prepared.
 
     Raises:
-        SettingsError: the data set has no such split; names the key's full path.
+        SettingsError: the data set has no such split; the message names the full path of the key.
     """
     task = settings.tasks[name]
     checks, labelled = checks_of(settings, task.data), KINDS[task.kind].target is LABELS
@@ -112,11 +114,11 @@ def check_splits(settings: Settings, name: str) -> None:
 
 
 def check_classes(settings: Settings, name: str) -> None:
-    """Check the categories in the classes of a task, where the settings of the data set imply its categories.
+    """Check the categories in the classes of a task; skip a data set whose settings do not imply its categories.
 
     Raises:
-        SettingsError: an unknown category, one in two classes, or a class that is never drawn in generated
-            pictures; names the key's full path.
+        SettingsError: a category is unknown or in two classes, or generated pictures never show a class; the
+            message names the full path of the key.
     """
     task = settings.tasks[name]
     classes, checks = task.preparation().get("classes"), checks_of(settings, task.data)
@@ -133,23 +135,23 @@ def check_classes(settings: Settings, name: str) -> None:
         if not any(drawn.intersection(members_of(member, categories, None)[0]) for member in members):
             raise SettingsError(
                 f"tasks.{name}.classes.{label}: generated pictures show none of {', '.join(members)}; "
-                f"they show {', '.join(sorted(drawn))}"
+                f"choose from {', '.join(sorted(drawn))}"
             )
 
 
 def check_devices(settings: Settings, cards: int | None = None) -> None:
-    """Check that this machine has the cards that trainings ask for.
+    """Check that this machine has the GPUs that the settings of trainings require.
 
-    ``cards`` is their number, where it is known.
+    ``cards`` is the number of GPUs; None means to count them.
 
     Raises:
-        SettingsError: there are fewer; names the key's full path.
+        SettingsError: the machine has fewer; the message names the full path of the key.
     """
     training = settings.training
     cards = machine.gpus() if cards is None else cards
     if training.accelerator == "cuda" and not cards and not any(Path(path).exists() for path in OTHER_CARDS):
-        raise SettingsError("training.accelerator: this machine has no card for 'cuda'; set it to auto or cpu")
+        raise SettingsError("training.accelerator: this machine has no GPU for 'cuda'; set it to auto or cpu")
     if training.accelerator != "cpu" and 0 < cards < training.devices:
         raise SettingsError(
-            f"training.devices: this machine has {cards} of {training.devices} cards; lower it to {cards}"
+            f"training.devices: this machine has {cards} of {training.devices} GPUs; lower it to {cards}"
         )

@@ -26,7 +26,7 @@ REPOSITORY_VARIABLES = {
 }
 """Variables that point git to another repository than the one around the working directory."""
 DIRTY = "-dirty"
-"""Suffix of a commit from which the code differed."""
+"""Suffix of a commit if the code had uncommitted changes."""
 
 
 class GitError(Exception):
@@ -54,11 +54,11 @@ def git(*arguments: str) -> str:
     except OSError as error:
         raise GitError(f"git cannot be run ({error.strerror})") from error
     if process.returncode:
-        raise GitError(reason_in(process.stderr) or f"git {arguments[0]} exited with {process.returncode}")
+        raise GitError(git_reason(process.stderr) or f"git {arguments[0]} exited with {process.returncode}")
     return process.stdout.strip()
 
 
-def reason_in(message: str) -> str:
+def git_reason(message: str) -> str:
     """Return the first line of an error message of git, with the command that git proposes, if any."""
     reason, _, details = message.strip().partition("\n")
     commands = [line.strip() for line in details.splitlines() if line.strip().startswith("git ")]
@@ -71,11 +71,13 @@ def commit_of_code() -> str:
     A repository that does not track the study, such as one of a home directory, is refused.
 
     Raises:
-        GitError: there is no such commit.
+        GitError: the study is in no repository, or in one without commits.
     """
     if not git("ls-files", "--", TRACKED):
         repository = git("rev-parse", "--show-toplevel")
-        raise GitError(f"the repository {repository} does not track {Path(TRACKED).absolute()}; commit it to one")
+        raise GitError(
+            f"the repository {repository} does not track {Path(TRACKED).absolute()}; commit it to a repository"
+        )
     commit = git("rev-parse", "--verify", "HEAD")
     # Explicit options, because the user's git configuration may hide changes.
     changed = git("status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none", "--", *CODE)
@@ -84,9 +86,10 @@ def commit_of_code() -> str:
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """Return `commit_of_code`, or an empty text without a commit; the log has the reason.
+    """Return `commit_of_code`; without a commit, log the reason and return an empty text.
 
-    The value is cached. Each job calls this at its start, because a later commit does not change the code it runs.
+    The value is cached. Each job calls this function at its start, because a later commit does not change the code
+    that the job runs.
     """
     try:
         return commit_of_code()
@@ -104,7 +107,7 @@ def warn_without_commit() -> None:
 
 
 def origin(settings: BaseModel, data_sha256: Mapping[str, str]) -> str:
-    """Return the origin of measurements as JSON: the commit, the data of each task, the settings."""
+    """Return the content of `origin.json`: JSON with the commit, the settings and the data digest of each task."""
     content = {
         "commit": code_version(),
         "data_sha256": dict(data_sha256),
@@ -114,7 +117,7 @@ def origin(settings: BaseModel, data_sha256: Mapping[str, str]) -> str:
 
 
 def digest(text: str, files: Iterable[Path | str]) -> str:
-    """Return the SHA-256 of a text and of the content of files, in their order."""
+    """Return one SHA-256 in hexadecimal over a text and the content of files, in their order."""
     sha256 = hashlib.sha256(text.encode())
     for path in files:
         sha256.update(hashlib.sha256(Path(path).read_bytes()).digest())

@@ -8,15 +8,21 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0)]
+"""Number above 0."""
 Share = Annotated[float, Field(ge=0, le=1)]
+"""Fraction from 0 to 1."""
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
+"""Fraction above 0, at most 1."""
 ClassName = Annotated[str, Field(pattern=r"^[\w .:/-]+$")]
-"""Name that MLflow accepts as part of a metric's name."""
+"""Name of a class that MLflow accepts as part of a metric's name."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")]
+"""Name that can be part of a path: letters, digits and hyphens."""
 
 
 def as_path(value: object) -> object:
-    """Return the text of a path in a user's settings, with a home folder in place of ``~`` or ``~user``.
+    """Return a path in a user's settings as text, with the home folder in place of ``~`` or ``~user``.
+
+    A value of another type, such as None or a list, is returned unchanged, for pydantic to refuse.
 
     YAML and Snakemake parse a folder name of digits, such as 2017, as an integer and lose its spelling: 007 becomes
     7, 0123 becomes 83, 1_000 becomes 1000. Such a name has to be quoted or written as ./007.
@@ -41,5 +47,5 @@ class SettingsGroup(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def digest(self) -> str:
-        """Return the SHA-256 of the values, in hexadecimal."""
+        """Return the SHA-256 of the group's values, in hexadecimal."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()

@@ -96,7 +96,7 @@ class Settings(SettingsGroup):
         ):
             for name in names:
                 if name not in choices:
-                    raise ValueError(f"{key}: there is no {name!r}{nearest(name, choices)}")
+                    raise ValueError(f"{key}: unknown name {name!r}{nearest(name, choices)}")
         for key, values in (("methods", self.methods), ("sequence", self.sequence), ("seeds", self.seeds)):
             for index, value in enumerate(values):
                 if value in values[:index]:
@@ -104,7 +104,7 @@ class Settings(SettingsGroup):
         for name in self.sequence:
             data = self.tasks[name].data
             if data not in self.datasets:
-                raise ValueError(f"tasks.{name}.data: there is no data set {data!r}{nearest(data, self.datasets)}")
+                raise ValueError(f"tasks.{name}.data: unknown data set {data!r}{nearest(data, self.datasets)}")
             format_name, kind = self.datasets[data].format, self.tasks[name].kind
             target = KINDS[kind].target
             if not FORMATS[format_name].serves(target):
@@ -139,7 +139,7 @@ class Settings(SettingsGroup):
             for role, name in (("first", composition.first), ("second", composition.second)):
                 if name not in self.tasks:
                     raise ValueError(
-                        f"compositions.{number}.{role}: there is no task {name!r}{nearest(name, self.tasks)}"
+                        f"compositions.{number}.{role}: unknown task {name!r}{nearest(name, self.tasks)}"
                     )
             first, second = self.tasks[composition.first], self.tasks[composition.second]
             if not first.gives_picture:

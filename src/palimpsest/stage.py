@@ -28,7 +28,9 @@ SNAPSHOT = "PALIMPSEST_SETTINGS"
 
 
 def pass_settings(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> None:
-    """Set the environment of the jobs that this process starts: these settings and this Python.
+    """Set the environment variables of the jobs that this process starts: these settings and this Python.
+
+    ``content`` is that of `params.yaml`, ``overrides`` those of the command line.
 
     A job that read `params.yaml` itself might read a later edit. Snakemake would then record its output with
     settings that the job did not use.
@@ -41,23 +43,30 @@ def pass_settings(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> N
 
 
 def passed_settings(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the content of `params.yaml` and the overrides, as the pipeline passed them, if it runs the job."""
+    """Return the content of `params.yaml` and the overrides of its settings, with ``overrides`` added.
+
+    In a job of the pipeline they are those that `pass_settings` passed; in a job started by hand, the file is read.
+    """
     text = os.environ.get(SNAPSHOT)
     snapshot = json.loads(text) if text else {"content": read(Path("params.yaml")), "overrides": {}}
     return snapshot["content"], merge_settings(snapshot["overrides"], overrides)
 
 
 def settings_of_job(overrides: Mapping[str, Any], variant: str | None = None) -> Settings:
-    """Return the settings of a job, or of the ``variant`` of a sweep."""
+    """Return the settings of a job: those of the preset, or those of a ``variant`` in a sweep."""
     content, merged = passed_settings(overrides)
     return resolve(content, merged) if variant is None else vary(content, merged, variant)
 
 
 Main = Callable[[Settings, Layout, argparse.Namespace], None]
+"""Function of one stage: does the work for the settings, the paths and the options of the command line."""
 
 
 def run(main: Main, description: str | None, *arguments: str) -> None:
-    """Run one stage as a command; ``arguments`` are the names of its options, as ``seed`` for ``--seed``.
+    """Run one stage of the pipeline as a command.
+
+    ``description`` is the text of the help; ``arguments`` are the names of the stage's options, as ``seed`` for
+    ``--seed``.
 
     An error that the user can fix ends the command with exit status 1 and one line on stderr; the log has the
     traceback.
@@ -89,7 +98,11 @@ def run(main: Main, description: str | None, *arguments: str) -> None:
 
 
 def parse_settings(text: str) -> dict[str, Any]:
-    """Return the mapping in a JSON text; argparse turns a `ValueError` into its own message."""
+    """Return the mapping in a JSON text; argparse turns a `ValueError` into its own message.
+
+    Raises:
+        ValueError: the text is not JSON, or is another value.
+    """
     settings = json.loads(text)
     if not isinstance(settings, dict):
         raise ValueError("not a mapping of settings")
@@ -97,7 +110,7 @@ def parse_settings(text: str) -> dict[str, Any]:
 
 
 def log_traceback() -> None:
-    """Write the traceback of the current error to the log, if there is space for it."""
+    """Write the traceback of the current error to the log; do nothing if the log cannot be written."""
     with suppress(PalimpsestError):
         logging.getLogger("palimpsest").debug("the job has failed", exc_info=True)
 

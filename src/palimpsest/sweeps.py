@@ -18,13 +18,14 @@ from typing import Any
 from palimpsest.errors import SettingsError, check_name, nearest
 from palimpsest.jobs import training_job
 from palimpsest.methods import BASES, METHODS
-from palimpsest.params import mapping, merge_settings, resolve
+from palimpsest.params import check_mapping, merge_settings, resolve
 from palimpsest.settings import Settings, Variant
 
 Variants = dict[str, Mapping[str, Any]]
-"""Overrides of each variant, by its name."""
+"""Variants of one method: the settings that each variant overrides, by its name."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
+"""Pattern of the name of a variant."""
 CHANGEABLE = ("network", "networks", "base", "autoencoder", "training", "method_settings")
 """Groups that a variant may change, beside losses of tasks and the length of the sequence. A change of other
 settings would change the task or its measurement, and the figures could not be compared."""
@@ -35,29 +36,29 @@ FIXED = {"base": ("encoder_weights",), "training": ("threads", "accelerator", "d
 def sweeps_of(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Variants]:
     """Return the variants of the chosen preset, by method.
 
+    ``content`` is that of `params.yaml`, ``overrides`` those of the command line.
+
     Raises:
         SettingsError: a preset or method is unknown, a name is invalid or duplicate, or a method cannot be swept.
     """
     main = resolve(content, overrides)
-    sweeps = mapping(merge_settings(content, overrides).get("sweeps") or {}, "sweeps")
+    sweeps = check_mapping(merge_settings(content, overrides).get("sweeps") or {}, "sweeps")
     for preset in sweeps:
         if preset not in content["presets"]:
-            raise SettingsError(
-                f"sweeps.{preset}: there is no preset {preset!r}{nearest(preset, content['presets'])}"
-            )
+            raise SettingsError(f"sweeps.{preset}: unknown preset {preset!r}{nearest(preset, content['presets'])}")
     sweeps_of_preset = sweeps.get(main.preset) or {}
     variants: dict[str, Variants] = {}
     names: set[str] = set()
-    for method, sweep in mapping(sweeps_of_preset, f"sweeps.{main.preset}").items():
+    for method, sweep in check_mapping(sweeps_of_preset, f"sweeps.{main.preset}").items():
         if method not in METHODS:
-            raise SettingsError(f"sweeps.{main.preset}: there is no method {method!r}{nearest(method, METHODS)}")
+            raise SettingsError(f"sweeps.{main.preset}: unknown method {method!r}{nearest(method, METHODS)}")
         if METHODS[method].together:
             raise SettingsError(
                 f"sweeps.{main.preset}.{method}: {method} learns all tasks in one training, and a sweep trains "
                 "them one by one; sweep another method"
             )
-        for name, changes in mapping(sweep, f"sweeps.{main.preset}.{method}").items():
-            mapping(changes, f"sweeps.{main.preset}.{method}.{name}")
+        for name, changes in check_mapping(sweep, f"sweeps.{main.preset}.{method}").items():
+            check_mapping(changes, f"sweeps.{main.preset}.{method}.{name}")
             if not NAME.fullmatch(str(name)):
                 raise SettingsError(
                     f"sweeps.{main.preset}.{method}: invalid name {name!r}; use letters, digits, '-' and '.'"
@@ -70,10 +71,12 @@ def sweeps_of(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
 
 
 def vary(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str) -> Settings:
-    """Return the settings of one variant.
+    """Return the settings of the variant ``name``, with `Settings.variant` set.
+
+    ``content`` is that of `params.yaml`, ``overrides`` those of the command line.
 
     Raises:
-        SettingsError: there is no such variant, or it changes a key that a sweep cannot compare.
+        SettingsError: the variant is unknown, invalid, or changes a key that a sweep cannot compare.
     """
     main = resolve(content, overrides)
     methods = {
@@ -86,7 +89,7 @@ def vary(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str) ->
         varied = resolve(content, merge_settings(overrides, changes))
     except SettingsError as error:
         raise SettingsError(f"sweeps: {name}: {error}") from error
-    for key in changed(main, varied):
+    for key in changed_keys(main, varied):
         if key not in CHANGEABLE:
             raise SettingsError(
                 f"sweeps: {name}: a variant cannot change {key}; change {', '.join(CHANGEABLE)}, losses of tasks or"
@@ -98,16 +101,17 @@ def vary(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str) ->
 
 
 def shared_base(method: str) -> str:
-    """Return the entry of `BASES` that a method builds on, directly or through another method."""
+    """Return the name in `BASES` of the training whose network a method builds on, directly or through a method."""
     while method not in BASES:
         method = METHODS[method].base_training
     return method
 
 
-def changed(main: Settings, varied: Settings) -> list[str]:
-    """Return the keys that a variant changes, without losses of tasks and a shorter sequence.
+def changed_keys(main: Settings, varied: Settings) -> list[str]:
+    """Return the keys whose values differ between a preset and its variant.
 
-    The keys are those of the top level, `tasks.<name>`, and those in `FIXED`.
+    The keys are those of the top level, `tasks.<name>`, and those in `FIXED`, as `base.encoder_weights`. Changes
+    that a sweep may always make are left out: losses of tasks and a shorter sequence.
     """
     keys = [key for key in Settings.model_fields if getattr(main, key) != getattr(varied, key)]
     if varied.sequence == main.sequence[: len(varied.sequence)]:
@@ -122,19 +126,10 @@ def changed(main: Settings, varied: Settings) -> list[str]:
 
 
 def without_loss(settings: Settings, task: str) -> dict[str, Any]:
-    """Return the settings of a task without its loss."""
+    """Return the settings of a task as a dictionary, without its loss."""
     return settings.tasks[task].model_dump(exclude={"loss"})
 
 
 def sweep_tables(results: Path) -> list[Path]:
     """Return the tables of sweeps in a preset's folder of results, one per method; see `Layout.sweep`."""
     return sorted(path for path in (results / "sweep").glob("*.csv") if not path.stem.endswith("-settings"))
-
-
-def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested settings under dotted keys: `{"base": {"steps": 3}}` → `{"base.steps": 3}`."""
-    leaves: dict[str, Any] = {}
-    for key, value in settings.items():
-        inner = flat(value) if isinstance(value, Mapping) else {"": value}
-        leaves |= {f"{key}.{subkey}".rstrip("."): leaf for subkey, leaf in inner.items()}
-    return leaves

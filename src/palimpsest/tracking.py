@@ -20,6 +20,7 @@ from palimpsest.interruption import is_interruption
 from palimpsest.layout import TRACKING_ARTIFACTS, TRACKING_DATABASE, Layout
 from palimpsest.methods import entry_of
 from palimpsest.methods.base import MASK
+from palimpsest.params import dotted
 from palimpsest.processes.file_locks import exclusive
 from palimpsest.provenance import DIRTY, code_version
 from palimpsest.storage.atomic import replacing
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it also raises each error that it logs
 
 Tags = Mapping[str, str]
+"""Values of tags by name."""
 LOCK = TRACKING_DATABASE.with_suffix(".db.lock")
 """Lock for the creation of MLflow's tables, which fails in all but one of several simultaneous processes."""
 COMPLETING = TRACKING_DATABASE.with_suffix(".db.completing")
@@ -45,12 +47,12 @@ IDENTITY = ("preset", "seed", "method", "task")
 
 
 def training_tags(scope: str, seed: int, method: str, task: str) -> dict[str, str]:
-    """Return the tags that identify a training and its rule. ``scope`` is `Layout.scope`."""
+    """Return the tags that identify a training (`IDENTITY`) and its rule; ``scope`` is `Layout.scope`."""
     return {"preset": scope, "seed": str(seed), "method": method, "task": task, "rule": "train"}
 
 
 def code_tags(version: str) -> dict[str, str]:
-    """Return the tags of the code for a ``version`` of `provenance.code_version`."""
+    """Return the tags of a commit from `provenance.code_version`; empty without a commit."""
     if not version:
         return {}
     changed = str(version.endswith(DIRTY)).lower()
@@ -58,7 +60,7 @@ def code_tags(version: str) -> dict[str, str]:
 
 
 class Run:
-    """Run of one training."""
+    """MLflow run of one training, to which this process logs."""
 
     def __init__(self, client: Any, run_id: str) -> None:
         self.client = client
@@ -66,17 +68,17 @@ class Run:
         self.logged = self._last_step()
 
     def _last_step(self) -> int:
-        """Return the last step whose metrics are in the run; a resumed training must not log them twice."""
+        """Return the last step whose metrics are in the run, or -1; a resumed training must not log steps twice."""
         history = self.client.get_metric_history(self.run_id, "loss")
         return max((int(metric.step) for metric in history), default=-1)
 
     def settings(self, values: Mapping[str, Any]) -> None:
-        """Log settings, nested ones under dotted names."""
-        parameters = [Param(key, str(value)) for key, value in flattened(values)]
+        """Log settings as parameters, nested ones under dotted names."""
+        parameters = [Param(key, str(value)) for key, value in dotted(values).items()]
         self.client.log_batch(self.run_id, params=parameters)
 
     def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Log the epochs that the run does not have yet."""
+        """Log the metrics of each epoch that the run does not have yet; ``history`` has one entry per epoch."""
         now = int(time.time() * 1000)
         new = [entry for entry in history if entry["step"] > self.logged]
         metrics = [
@@ -90,12 +92,12 @@ class Run:
             self.logged = int(new[-1]["step"])
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log final metrics."""
+        """Log metrics of the finished training."""
         now = int(time.time() * 1000)
         self.client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, step) for k, v in values.items()])
 
     def tags(self, values: Tags) -> None:
-        """Set tags."""
+        """Set tags of the run."""
         for key, value in values.items():
             self.client.set_tag(self.run_id, key, value)
 
@@ -107,7 +109,7 @@ class Run:
 
 
 class NoRun:
-    """Run that logs nothing."""
+    """Replacement of a `Run` that logs nothing, for all devices of a training but the first."""
 
     def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
         """Ignore the epochs."""
@@ -121,7 +123,9 @@ class NoRun:
 
 @contextmanager
 def convert_database_errors() -> Iterator[None]:
-    """Turn an error of SQLite into one line, without the SQL statement and the link that MLflow prints.
+    """Run a block that uses the database; turn an error of SQLite into a message of one line.
+
+    MLflow's own message contains the SQL statement and a link.
 
     Raises:
         StorageError: the database cannot be written, as with no space left, or is damaged.
@@ -133,20 +137,20 @@ def convert_database_errors() -> Iterator[None]:
         if not isinstance(cause, DatabaseError):
             raise
         if not no_space(cause):
-            database.check()  # raises a more precise error for a fault of the database itself
+            database.check_database()  # raises a more precise error for a fault of the database itself
         raise StorageError(failure_message(TRACKING_DATABASE, cause)) from error
 
 
 @convert_database_errors()
 def connect(*, to_write: bool = True) -> Any:
-    """Return a client of the project's database; make the database if it is missing, in one job at a time.
+    """Return an MLflow client of the database; make the database if it is missing, in one job at a time.
 
     MLflow makes its tables in many steps and cannot use a database that lacks some of them.
 
     Raises:
-        StorageError: the database cannot be made, or MLflow cannot work with it; see `database.check`.
+        StorageError: the database cannot be made, or MLflow cannot work with it; see `database.check_database`.
     """
-    database.check(to_write=to_write)
+    database.check_database(to_write=to_write)
     mlflow.set_tracking_uri(database.address(TRACKING_DATABASE))
     if database.is_missing(TRACKING_DATABASE):  # an existing one is complete, and reading it must not write
         with exclusive(LOCK):
@@ -162,12 +166,12 @@ def make_database() -> None:
 
 
 def experiment_name(scope: str) -> str:
-    """Return the name of a preset's experiment; all variants of its sweeps share one."""
+    """Return the name of the experiment of a `Layout.scope`; a preset and its variants share one."""
     return f"palimpsest-{scope.partition('/')[0]}"
 
 
 def experiment_of(client: Any, scope: str) -> str:
-    """Return the identifier of a preset's experiment; create the experiment if it is missing."""
+    """Return the identifier of the experiment of a `Layout.scope`; create the experiment if it is missing."""
     name = experiment_name(scope)
     with exclusive(LOCK):
         experiment = client.get_experiment_by_name(name)
@@ -177,29 +181,35 @@ def experiment_of(client: Any, scope: str) -> str:
 
 
 def find_run(client: Any, tags: Tags, status: str | None = None) -> str | None:
-    """Return the identifier of the latest run of a training, with ``status`` (RUNNING, FINISHED, …) if given."""
+    """Return the identifier of the latest run of a training; None without one.
+
+    ``tags`` identify the training; if ``status`` is given, only runs of this status count (RUNNING, FINISHED, …).
+    """
     conditions = [f"tags.{key} = '{tags[key]}'" for key in IDENTITY]
     if status:
         conditions.append(f"attributes.status = '{status}'")
-    run = latest(client, experiment_of(client, tags["preset"]), " and ".join(conditions))
+    run = latest_run(client, experiment_of(client, tags["preset"]), " and ".join(conditions))
     return str(run.info.run_id) if run else None
 
 
-def latest(client: Any, experiment: str, query: str) -> Any:
-    """Return the run of an experiment that matches a query and was started last; None if no run matches."""
+def latest_run(client: Any, experiment: str, query: str) -> Any:
+    """Return the last started run of an experiment that matches a query; None if none matches."""
     runs = client.search_runs([experiment], query, order_by=["attributes.start_time DESC"], max_results=1)
     return runs[0] if runs else None
 
 
-def run_of(preset: str, sha256: str) -> str | None:
-    """Return the identifier of the latest run that stored these tensors; None if there is none."""
+def run_of_tensors(scope: str, sha256: str) -> str | None:
+    """Return the identifier of the latest run that stored the tensors with this digest; None without one.
+
+    ``scope`` is `Layout.scope`. The database is only read.
+    """
     if database.is_missing(TRACKING_DATABASE):
         return None
     client = connect(to_write=False)
-    experiment = client.get_experiment_by_name(experiment_name(preset))
+    experiment = client.get_experiment_by_name(experiment_name(scope))
     if experiment is None:
         return None
-    run = latest(client, experiment.experiment_id, f"tags.sha256 = '{sha256}'")
+    run = latest_run(client, experiment.experiment_id, f"tags.sha256 = '{sha256}'")
     return str(run.info.run_id) if run else None
 
 
@@ -207,10 +217,10 @@ def run_of(preset: str, sha256: str) -> str | None:
 def training_run(
     tags: Tags, key: str, settings: Mapping[str, Any], is_first: bool = True
 ) -> Iterator["Run | NoRun"]:
-    """Yield the run of a training; an interrupted run of the same ``key`` is continued.
+    """Yield the MLflow run of a training, and set its final status: FINISHED, FAILED, or KILLED by a signal.
 
-    ``key`` is the digest of settings, inputs and code. The run ends as FINISHED, FAILED, or KILLED by a signal.
-    If several devices train together, only the first one (``is_first``) has a run.
+    An interrupted run of the same ``key``, the digest of settings, inputs and code, is continued. If several
+    devices train together, only the first one (``is_first``) has a run; the others get a `NoRun`.
     """
     if not is_first:
         yield NoRun()
@@ -220,7 +230,7 @@ def training_run(
 
 
 def tracked_run(client: Any, tags: Tags, key: str, settings: Mapping[str, Any]) -> Iterator[Run]:
-    """Yield the run and set its final status, whatever the outcome; see `training_run`."""
+    """Yield the run of a training and set its final status; see `training_run`."""
     try:
         run_id = start_run(client, tags, key)
         run = Run(client, run_id)
@@ -238,7 +248,10 @@ def tracked_run(client: Any, tags: Tags, key: str, settings: Mapping[str, Any]) 
 
 
 def start_run(client: Any, tags: Tags, key: str) -> str:
-    """Return the id of a RUNNING run: the latest run if it has this key and is unfinished, otherwise a new run."""
+    """Return the identifier of the run to log to: the latest run of the training, or a new one.
+
+    The latest run is continued if it has this ``key`` and is unfinished. The status of the returned run is RUNNING.
+    """
     run_id = find_run(client, tags)
     previous = client.get_run(run_id) if run_id else None
     if previous and previous.data.tags.get("key") == key and previous.info.status != "FINISHED":
@@ -261,10 +274,12 @@ def complete_runs(
     tables: Mapping[str, Sequence[Mapping[str, Any]]],
     samples: Path,
 ) -> None:
-    """Add measurements to the run of each training: metrics of all tasks learned so far, sizes, pictures.
+    """Add the measurements of a method to the runs of its trainings: metrics, sizes and sample pictures.
 
-    The method that is measured first completes the run of the base network. A joint training has a single run.
-    Values that a run already has, as after a second evaluation, are not logged again.
+    ``cells`` are measurements of each task after each later training, ``tables`` the rows of the method's tables by
+    name, and ``samples`` is the folder of the pictures. The run of a training gets the metrics of all tasks learned
+    so far. The method that is measured first completes the run of the base network. A joint training has a single
+    run. Values that a run already has, as after a second evaluation, are not logged again.
     """
     client = connect()
     last_task, entry = cells[-1].after, entry_of(method)
@@ -302,12 +317,3 @@ def complete_runs(
             for picture in sorted((samples / task).glob(f"after-{last_task}-*.png")):
                 run.file(picture, f"samples-after-{last_task}")
         run.metrics(changed)  # after the pictures: metrics mark the run as complete
-
-
-def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted names and the values of nested settings."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flattened(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value

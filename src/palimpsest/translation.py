@@ -40,12 +40,12 @@ MAX_ENLARGED = 16
 1×20000 pixels would become one of 80×1600000."""
 
 BAND_VALUES = 2**22
-"""Number of values of a prediction that are scaled to full size at a time."""
+"""Number of values of a prediction that are resized to full size at a time."""
 
 
 @dataclass(frozen=True)
 class Translator:
-    """One task with its network, on the device of the network."""
+    """One trained task that translates photographs: network, postprocessing and sizes."""
 
     predictor: Predictor
     size: int
@@ -64,23 +64,29 @@ class Translator:
 
     @torch.inference_mode()
     def __call__(self, photograph: Pixels, name: Path | str = "the photograph") -> Pixels:
-        """Translate a photograph, uint8 (H, W, 3) RGB, to a picture of the same shape; ``name`` is for errors.
+        """Return the translation of a photograph, uint8 (H, W, 3) RGB, as a picture of the same shape and type.
+
+        ``name`` names the photograph in errors.
 
         Raises:
-            DataError: the network needs the whole photograph, and the memory does not suffice.
+            DataError: the network needs the whole photograph at once, and the free memory does not suffice.
         """
         height, width = photograph.shape[:2]
         working = photograph
         if self.predictor.task.working_scale != "own":
-            working = scaled(photograph, *working_size(height, width, self.size))
+            working = resized(photograph, *working_size(height, width, self.size))
         if self.window is None and self.device.type == "cpu":  # on a GPU, PyTorch raises its own error
             check_memory(self.network, working, name)
         return self.finish(self.predict(working), photograph)
 
     def predict(self, photograph: Pixels) -> Tensor:
-        """Return the task's prediction (1, C, H, W) on the CPU, for uint8 (H, W, 3) at the working scale."""
+        """Return the task's prediction, float (1, C, H, W) on the CPU, for a photograph at the working scale.
+
+        The photograph, uint8 (H, W, 3), is padded to the stride and runs window by window; the padding is cut off
+        again.
+        """
         height, width = photograph.shape[:2]
-        padded = to_stride(photograph, self.network.stride)
+        padded = padded_to_stride(photograph, self.network.stride)
         side, margin = self.window or max(padded.shape[:2]), self.network.reach or 0
         spans = [windows_of(length, side, margin) for length in padded.shape[:2]]
         windows = list(product(*spans))
@@ -96,9 +102,10 @@ class Translator:
         return whole[:, :, :height, :width]
 
     def finish(self, prediction: Tensor, photograph: Pixels) -> Pixels:
-        """Return a prediction (1, C, h, w) as a picture of the photograph's size: uint8 (H, W, 3).
+        """Return a prediction (1, C, h, w) as a picture of the photograph's size, uint8 (H, W, 3).
 
-        The picture is made in bands of rows, since the scores of many classes at full size do not fit into memory.
+        ``photograph`` is the original, whose details `Task.refine` can use. The picture is made in bands of rows,
+        since the scores of many classes at full size do not fit into memory.
         """
         height, width = photograph.shape[:2]
         tall = resampled(prediction, height, prediction.shape[3])
@@ -112,14 +119,14 @@ class Translator:
         return picture
 
     def batch(self, photograph: Pixels) -> Batch:
-        """Return a photograph, uint8 (H, W, 3), as a batch of one."""
+        """Return a photograph, uint8 (H, W, 3), as a batch of one picture on the device."""
         channels_first = np.ascontiguousarray(photograph.transpose(2, 0, 1))
         return {"picture": torch.from_numpy(channels_first)[None].to(self.device)}
 
 
 @dataclass(frozen=True)
 class Span:
-    """Range of one window along one axis of a picture, in pixels."""
+    """One window along one axis of a picture, as ranges of pixels."""
 
     window: slice
     """Input of the network."""
@@ -128,14 +135,15 @@ class Span:
 
     @property
     def core_in_window(self) -> slice:
-        """Core relative to the start of the window."""
+        """Range of the core, counted from the start of the window."""
         return slice(self.core.start - self.window.start, self.core.stop - self.window.start)
 
 
-def load(settings: Settings, seed: int, method: str, name: str) -> Translator:
-    """Return a stored task as it was at the end of its training, with the settings of that training.
+def load_translator(settings: Settings, seed: int, method: str, name: str) -> Translator:
+    """Load the stored task ``name`` as it was at the end of its training.
 
-    The settings come from the file of the task, since `params.yaml` may have changed.
+    The settings of task and network come from the file of the task, since `params.yaml` may have changed; those of
+    ``settings`` give paths and device.
 
     Raises:
         StorageError: a file is missing, damaged, or belongs to another base network.
@@ -144,7 +152,9 @@ def load(settings: Settings, seed: int, method: str, name: str) -> Translator:
     stored = StoredTasks.of(settings, seed, method)
     for path in [stored.path(name), *([stored.task_files.base] if METHODS[method].adds_to_base else [])]:
         if not path.exists():
-            raise StorageError(f"{path}: not trained yet; make it with: {command(settings, seed, method, path)}")
+            raise StorageError(
+                f"{path}: not trained yet; make it with: {training_command(settings, seed, method, path)}"
+            )
     opened = stored.open(name)
     task, network = opened.task(), opened.load().build()
     device = device_for(settings.training.accelerator)
@@ -156,8 +166,8 @@ def load(settings: Settings, seed: int, method: str, name: str) -> Translator:
     )
 
 
-def command(settings: Settings, seed: int, method: str, path: Path) -> str:
-    """Return the command that trains a stored task, independent of `params.yaml`."""
+def training_command(settings: Settings, seed: int, method: str, path: Path) -> str:
+    """Return the Snakemake command that makes a stored task, with its preset, and its seed and method if needed."""
     config = [f"preset={settings.preset}"]
     if seed not in settings.seeds:
         config.append(f"seeds=[{seed}]")
@@ -167,9 +177,11 @@ def command(settings: Settings, seed: int, method: str, path: Path) -> str:
 
 
 def output_paths(photographs: Sequence[Path], task: str, folder: Path) -> list[Path]:
-    """Return ``<stem>-<task>.png`` for each photograph, or ``<stem>-2-<task>.png`` and so on if that name is used.
+    """Return a path in ``folder`` for the translation of each photograph, in their order.
 
-    No result replaces another result or a photograph. Names are compared without case, as some file systems do.
+    The name is ``<stem>-<task>.png``, or ``<stem>-2-<task>.png`` and so on if an earlier name is used already.
+
+    No path is that of another result or of a photograph. Names are compared without case, as some file systems do.
     """
     used = {comparison_key(path) for path in photographs}
     paths = []
@@ -185,34 +197,37 @@ def output_paths(photographs: Sequence[Path], task: str, folder: Path) -> list[P
 
 
 def comparison_key(path: Path) -> str:
-    """Return a key that is equal for two paths of one file."""
+    """Return a text that is equal for all paths of one file, also where the file system ignores case."""
     return str(path.resolve()).casefold()
 
 
 def working_size(height: int, width: int, size: int) -> tuple[int, int]:
-    """Return (height, width) of a photograph scaled to the shorter side ``size``, within `MAX_ENLARGED`."""
+    """Return the (height, width) to which a photograph is scaled, so that its shorter side is ``size`` pixels.
+
+    A long strip is enlarged less, see `MAX_ENLARGED`.
+    """
     factor = size / min(height, width)
     if factor > 1:
         factor = min(factor, max(1, MAX_ENLARGED * size / max(height, width)))
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def scaled(photograph: Pixels, height: int, width: int) -> Pixels:
-    """Return a photograph at another size, with the antialiased bicubic filter of the preparation."""
+def resized(photograph: Pixels, height: int, width: int) -> Pixels:
+    """Return a photograph, uint8 (H, W, 3), resized with the antialiased bicubic filter of the preparation."""
     if photograph.shape[:2] == (height, width):
         return photograph
     return np.array(Image.fromarray(photograph).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def resampled(prediction: Tensor, height: int, width: int) -> Tensor:
-    """Resize a prediction, float (N, C, h, w), to (N, C, height, width): bilinear, antialiased when it shrinks."""
+    """Return a prediction, float (N, C, h, w), resized to height and width: bilinear, antialiased if it shrinks."""
     if prediction.shape[2:] == (height, width):
         return prediction
     return F.interpolate(prediction, (height, width), mode="bilinear", align_corners=False, antialias=True)
 
 
-def to_stride(photograph: Pixels, stride: int) -> Pixels:
-    """Return a picture padded at the right and bottom, by reflection, to multiples of the stride.
+def padded_to_stride(photograph: Pixels, stride: int) -> Pixels:
+    """Return a picture padded at the right and bottom, by reflection, to sides that are multiples of the stride.
 
     Each side is at least twice the stride, since padding by reflection inside the network needs two pixels at the
     coarsest level. NumPy reflects repeatedly if the padding is larger than the picture.
@@ -222,7 +237,9 @@ def to_stride(photograph: Pixels, stride: int) -> Pixels:
 
 
 def check_memory(network: Network, photograph: Pixels, name: Path | str) -> None:
-    """Refuse a photograph, uint8 (H, W, 3) at the working scale, that does not fit into memory.
+    """Check that the memory suffices for one pass over a photograph, uint8 (H, W, 3) at the working scale.
+
+    ``name`` names the photograph in the error.
 
     Raises:
         DataError: the network needs more memory than is free.
@@ -244,7 +261,10 @@ def free_memory() -> int:
 
 
 def window_side(network: Network) -> int | None:
-    """Return the side of windows of about `WINDOW_BYTES`; None for a network that cannot run in windows."""
+    """Return the side in pixels of windows that take about `WINDOW_BYTES`, a multiple of the stride.
+
+    None for a network that cannot run in windows.
+    """
     if network.reach is None:
         return None
     stride = network.stride
@@ -253,10 +273,11 @@ def window_side(network: Network) -> int | None:
 
 
 def windows_of(length: int, side: int, margin: int) -> list[Span]:
-    """Return windows of ``side`` along ``length``, both multiples of the stride; their cores cover the length once.
+    """Return the windows along one axis of a picture; their cores cover the axis once.
 
-    Each core has the margin, or the border of the picture, on either side. All windows have one length, since CPU
-    libraries keep buffers for every size of input.
+    ``length`` is that of the axis, ``side`` that of a window, both multiples of the stride in pixels. A core has at
+    least ``margin`` pixels of its window on either side, except at the border of the picture. All windows have one
+    length, since CPU libraries keep buffers for every size of input.
     """
     side = min(side, length)
     steps = math.ceil((length - side) / (side - 2 * margin)) if length > side else 0

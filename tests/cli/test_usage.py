@@ -16,13 +16,13 @@ from tests.cli.conftest import PARAMS, only_line, picture
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--task", "color"], "--task: there is no 'color'; did you mean 'colour'?"),
-        (["--task", "zzz"], "--task: there is no 'zzz'; there are classes, colour, painted"),
+        (["--task", "color"], "--task: unknown value 'color'; did you mean 'colour'?"),
+        (["--task", "zzz"], "--task: unknown value 'zzz'; choose from classes, colour, painted"),
         (
             ["--task", "colour", "--method", "pigyback"],
-            "--method: there is no 'pigyback'; did you mean 'piggyback'?",
+            "--method: unknown value 'pigyback'; did you mean 'piggyback'?",
         ),
-        (["--task", "colour", "--preset", "tny"], "--preset: there is no 'tny'; did you mean 'tiny'?"),
+        (["--task", "colour", "--preset", "tny"], "--preset: unknown value 'tny'; did you mean 'tiny'?"),
         (
             ["--task", "colour", "--seed", "x"],
             "argument --seed: invalid int value: 'x'; see: palimpsest translate --help",
@@ -51,7 +51,7 @@ def test_a_file_instead_of_the_folder_is_wrong_usage(capsys: pytest.CaptureFixtu
             "preset: [tiny\nseeds: 0\n",
             "params.yaml, line 2: is not valid YAML (expected ',' or ']', but got ':'); correct the file",
         ),
-        ("preset: tyni\npresets: {tiny: {}}", "preset: there is no 'tyni'; did you mean 'tiny'?"),
+        ("preset: tyni\npresets: {tiny: {}}", "preset: unknown value 'tyni'; did you mean 'tiny'?"),
         (
             yaml.safe_dump({**PARAMS, "presets": {"tiny": {"training": {"learning_rat": 1}}}}),
             "training.learning_rat: unknown setting; did you mean 'learning_rate'?",

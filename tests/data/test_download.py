@@ -283,7 +283,10 @@ def test_an_unreadable_picture_of_val2017_is_named(tmp_path: Path) -> None:
     picture = tmp_path / "raw" / "val2017" / "8.jpg"
     picture.unlink()
     picture.mkdir()
-    with pytest.raises(DataError, match=rf"^{picture}: cannot be read \(Is a directory\)$"):
+    with pytest.raises(
+        DataError,
+        match=rf"^{picture}: cannot be read \(Is a directory\); correct this",
+    ):
         split_val2017(tmp_path / "raw", tmp_path / "coco")
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 

@@ -230,7 +230,7 @@ def test_without_classes_each_category_is_a_class() -> None:
     [
         ({"a": ["cta"]}, r"classes\.a: .*'cta'; did you mean 'cat'\?"),
         ({"a": ["Person"]}, "did you mean 'person'"),
-        ({"a": ["qqqqqq"]}, "there are aeroplane, animal, "),
+        ({"a": ["qqqqqq"]}, "choose from aeroplane, animal, "),
         ({"a": ["animal"], "b": ["cat"]}, r"classes\.b: 'cat' is already in 'a'; remove one"),
     ],
 )

@@ -163,7 +163,10 @@ def test_local_weights_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     local = tmp_path / "root" / "weights" / "squeezenet1_1.pth"
     local.parent.mkdir(parents=True)
     local.symlink_to("gone.pth")
-    with pytest.raises(DataError, match=rf"^{local}: cannot be read \(No such file or directory\)$"):
+    with pytest.raises(
+        DataError,
+        match=rf"^{local}: cannot be read \(No such file or directory\); correct this",
+    ):
         provide_weights("squeezenet", tmp_path / "out.pth", tmp_path / "root")
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
 

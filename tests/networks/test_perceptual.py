@@ -141,7 +141,7 @@ def test_missing_file_is_named(tmp_path: Path):
 
 
 def test_a_missing_setting_is_refused():
-    with pytest.raises(DataError, match=r"SqueezeNet 1\.1 has no weights file; set weights"):
+    with pytest.raises(DataError, match=r"no weights file .* SqueezeNet 1\.1; set the path of one"):
         PERCEPTUAL_NETWORKS["squeezenet"](None)
 
 

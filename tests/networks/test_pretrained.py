@@ -67,7 +67,7 @@ def test_half_precision_is_read(tmp_path: Path) -> None:
 
 def test_a_network_of_another_width_is_refused(tmp_path: Path) -> None:
     torch.save(vgg(VGG16, width=4), tmp_path / "vgg.pth")
-    with pytest.raises(DataError, match=r"vgg\.pth: expected \(2, 3, 3, 3\) for encoder.*width: 64"):
+    with pytest.raises(DataError, match=r"vgg\.pth: expected shape \(2, 3, 3, 3\) for encoder.*width to 64"):
         load_encoder(UNet(2, 3), tmp_path / "vgg.pth")
 
 

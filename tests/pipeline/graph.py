@@ -16,16 +16,16 @@ from palimpsest import code_digest
 
 files_of: dict[str, list[str]] = {}
 """Files of each digest."""
-make_digest = code_digest.digest_of
+make_digest = code_digest.files_digest
 
 
-def digest_of(files: list[str]) -> str:
+def files_digest(files: list[str]) -> str:
     digest = make_digest(files)
     files_of[digest] = files
     return digest
 
 
-code_digest.digest_of = digest_of
+code_digest.files_digest = files_digest
 
 
 def graph(target: str, config: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -341,7 +341,9 @@ def test_a_loss_of_nan_ends_its_training_alone() -> None:
 
 
 FAULTS = {
-    "tasks={style-gogh: {picture: lost.jpg}}": "tasks.style-gogh.picture: file lost.jpg does not exist; correct the path",
+    "tasks={style-gogh: {picture: lost.jpg}}": (
+        "tasks.style-gogh.picture: file lost.jpg does not exist; correct the path"
+    ),
     "tasks={coco-seg: {splits: {train: tran}}}": (
         "tasks.coco-seg.splits.train: data set 'coco' has no annotated split 'tran'; did you mean 'train'?"
     ),
@@ -350,7 +352,7 @@ FAULTS = {
         "training.batch_size to a multiple of 3, or training.devices to a divisor of 16"
     ),
     "training={accelerator: cuda}": (
-        "training.accelerator: this machine has no card for 'cuda'; set it to auto or cpu"
+        "training.accelerator: this machine has no GPU for 'cuda'; set it to auto or cpu"
     ),
 }
 """Settings on the command line and their errors."""

@@ -96,7 +96,7 @@ def test_no_variant_trains_the_base_network_of_the_study(swept: Study) -> None:
     base = swept.folder / "models/mini/seed-0/base/coco-seg.safetensors"
     before = base.read_bytes()
     printed = swept.snakemake(f"{SWEEP}/momentum/seed-0/base/coco-seg.safetensors", check=False)
-    assert "variant momentum: it uses the base network of the preset" in printed
+    assert "--variant momentum: the variant uses the preset's base network" in printed
     assert base.read_bytes() == before
 
 

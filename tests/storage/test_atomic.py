@@ -69,7 +69,7 @@ def test_content_is_synced_before_the_rename(tmp_path: Path, monkeypatch: pytest
 
 def test_a_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     source = tmp_path / "lost.png"
-    message = rf"^{source}: cannot be read \(No such file or directory\)$"
+    message = rf"^{source}: cannot be read \(No such file or directory\); correct this"
     with pytest.raises(DataError, match=message), replacing(tmp_path / "new" / "a.png") as temporary:
         shutil.copyfile(source, temporary)
     with pytest.raises(DataError, match=message), replacing_folder(tmp_path / "new" / "folder") as partial:
@@ -79,7 +79,7 @@ def test_a_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_an_error_inside_a_folder_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    message = r"^folder: cannot be written \(Permission denied\)$"
+    message = r"^folder: cannot be written \(Permission denied\); correct this"
     with pytest.raises(StorageError, match=message), writing(Path("folder")):
         raise PermissionError(13, "Permission denied", str(tmp_path / "folder" / "tmp1"))
 

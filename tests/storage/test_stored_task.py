@@ -83,5 +83,5 @@ def test_a_moved_base_is_named(new_study: Callable[..., Study]) -> None:
     study.store_untrained("decoder", "halves")
     base = study.stored("decoder").task_files.base
     base.rename(base.with_suffix(".moved"))
-    with pytest.raises(StorageError, match=r"base/shapes\.safetensors: the stored task does not exist"):
+    with pytest.raises(StorageError, match=r"base/shapes\.safetensors: the stored task is missing"):
         open_task(study.stored("decoder").path("halves")).load()

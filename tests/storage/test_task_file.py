@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from palimpsest.errors import StorageError
+from palimpsest.errors import CodeError, StorageError
 from palimpsest.methods.base import Component
 from palimpsest.methods.masks import pack, unpack
 from palimpsest.storage.task_file import (
@@ -132,7 +132,7 @@ def test_the_sha256_does_not_depend_on_metadata_and_memory_format(tmp_path: Path
 
 
 def test_two_components_with_equal_names_of_tensors_are_refused_and_no_file_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="same name"):
+    with pytest.raises(CodeError, match=r"components of the method .*; rename the tensor"):
         save_task(tmp_path / "a", [COMPONENTS[0], COMPONENTS[0]], PROVENANCE)
     assert list(tmp_path.iterdir()) == []
 

@@ -22,7 +22,7 @@ from palimpsest.networks import build_network
 from palimpsest.networks.trunk import normalisation_layers, trunk_layers
 from palimpsest.networks.unet_settings import UNetSettings
 from palimpsest.tasks.base import Batch, Task
-from palimpsest.training.loop import Plan, TaskData, clip, describe, schedule, start_fabric, train, turns_of
+from palimpsest.training.loop import Plan, TaskData, clip, log_line, schedule, start_fabric, train, turns_of
 
 Study = Any
 SMALL = {"steps": 6, "batch_size": 4, "steps_per_epoch": 2, "learning_rate": 0.01, "accelerator": "cpu"}
@@ -69,7 +69,7 @@ def test_a_gradient_of_nan_stops_the_training() -> None:
 
 def test_an_epoch_is_one_line_of_the_log() -> None:
     entry = {"step": 4.0, "loss": 0.5, "style_loss": 0.25, "images_per_second": 99.6}
-    assert describe(entry, 10) == "step 4/10  loss 0.5000  style_loss 0.2500  100 images/s"
+    assert log_line(entry, 10) == "step 4/10  loss 0.5000  style_loss 0.2500  100 images/s"
 
 
 def test_a_training_uses_the_threads_of_the_settings_after_launch(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """Row of a network: its classes, and the properties that decide which methods work on it."""
+    """Row of `NETWORKS`: the classes of a network, and the properties that decide which methods work on it."""
 
     path: str
     """``module:class`` of the network; imported only to build one, because it needs PyTorch."""
@@ -28,7 +28,7 @@ class NetworkEntry:
     kernels_only: bool = False
     """True if every layer of the trunk is a convolution, with a 4-D kernel as weight."""
     parts: tuple[str, ...] = ()
-    """Submodules that a method can train while the other submodules stay frozen, as ``decoder``."""
+    """Names of the submodules that a method can train while all others stay frozen, as ``decoder``."""
 
 
 NETWORKS: dict[str, NetworkEntry] = {
@@ -49,56 +49,58 @@ DEFAULT = "unet"
 
 
 def build_network(settings: NetworkSettings, head_channels: int) -> "Network":
-    """Build a network with random weights and a head for one task.
+    """Build a network on the CPU with random weights and a head for one task.
+
+    ``head_channels`` is the number of the head's output channels.
 
     Raises:
         CodeError: the network's class or its row in the table is wrong.
     """
     entry = NETWORKS[settings.name]
     network: Network = resolve_name(entry.path).from_settings(settings, head_channels)
-    network.check(entry, head_channels)
+    network.check_contract(entry, head_channels)
     return network
 
 
 def network_settings(values: Mapping[str, Any]) -> NetworkSettings:
-    """Return validated settings of the network ``values["name"]``.
+    """Return the validated settings of a network; ``values["name"]`` is its name, by default `DEFAULT`.
 
     Raises:
         ValueError: the name is unknown or a value is invalid.
     """
     name = values.get("name", DEFAULT)
     if not isinstance(name, str) or name not in NETWORKS:
-        raise ValueError(f"name: there is no network {name!r}{nearest(str(name), NETWORKS)}")
+        raise ValueError(f"name: unknown network {name!r}{nearest(str(name), NETWORKS)}")
     settings: NetworkSettings = resolve_name(NETWORKS[name].settings).model_validate({**values, "name": name})
     return settings
 
 
 def default_network() -> NetworkSettings:
-    """Return the settings of the default network."""
+    """Return the settings of the default network, each at its default."""
     return network_settings({})
 
 
-def _checked(value: object) -> object:
+def _validated(value: object) -> object:
     return network_settings(value) if isinstance(value, Mapping) else value
 
 
-AnyNetwork = Annotated[SerializeAsAny[NetworkSettings], BeforeValidator(_checked)]
-"""Type of a field with the settings of any network."""
+AnyNetwork = Annotated[SerializeAsAny[NetworkSettings], BeforeValidator(_validated)]
+"""Type of a settings field with the settings of any network."""
 
 
-def _checked_by_name(value: object) -> object:
+def _with_names(value: object) -> object:
     if not isinstance(value, Mapping):
         return value
     for name, settings in value.items():
         if name not in NETWORKS:
-            raise ValueError(f"there is no network {name!r}{nearest(str(name), NETWORKS)}")
+            raise ValueError(f"unknown network {name!r}{nearest(str(name), NETWORKS)}")
         if isinstance(settings, Mapping) and "name" in settings:
-            raise ValueError(f"{name}.name: the key of the group names the network; leave name out")
+            raise ValueError(f"{name}.name: the key {name!r} is the name of the network already; remove name")
     return {
         name: {**settings, "name": name} if isinstance(settings, Mapping) else settings
         for name, settings in value.items()
     }
 
 
-AnyNetworks = Annotated[dict[str, AnyNetwork], BeforeValidator(_checked_by_name)]
-"""Type of a field with settings of several networks by name."""
+AnyNetworks = Annotated[dict[str, AnyNetwork], BeforeValidator(_with_names)]
+"""Type of a settings field with the settings of several networks by name."""

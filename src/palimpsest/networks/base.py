@@ -13,33 +13,42 @@ if TYPE_CHECKING:
 
 
 class Network(nn.Module, ABC):
-    """Pictures (N, 3, H, W), float in [0, 1], H and W multiples of `stride` → (N, head_channels, H, W)."""
+    """Base class of the networks, which map pictures to the raw output of the task's head.
+
+    Input: float (N, 3, H, W) in [0, 1], H and W multiples of `stride`. Output: (N, head_channels, H, W).
+    """
 
     stride: ClassVar[int]
     """Ratio of the picture's side to that of the coarsest features."""
     reach: ClassVar[int | None]
-    """Pixels by which the receptive field extends beyond a window aligned to `stride`; None: the whole picture."""
+    """Pixels by which the receptive field extends beyond a window aligned to `stride`; None if the output depends
+    on the whole picture."""
     bytes_per_pixel: ClassVar[int]
-    """Peak memory of inference, in bytes per pixel and channel of the first stage."""
+    """Peak memory of inference, in bytes per pixel of the picture and channel of the first stage."""
     normalisation: ClassVar[tuple[type[nn.Module], ...]] = NORMALISATION
     """Classes of the normalisation layers; these layers and their submodules belong to the task."""
     width: int
     """Channels of the first stage."""
     head_width: int
-    """Channels that the head receives."""
+    """Input channels of the head."""
     head: nn.Module
     """Last layer, one per task: a 1×1 convolution from `head_width` to the task's channels."""
 
     @classmethod
     @abstractmethod
     def from_settings(cls, settings: Any, head_channels: int) -> Self:
-        """Build a network with random weights and a head for one task from its settings."""
+        """Build a network with random weights and a head for one task.
 
-    def check(self, entry: "NetworkEntry", head_channels: int) -> None:
-        """Check the partition of the tensors and the network's row in the table.
+        ``settings`` is an instance of the settings class in the network's row of `NETWORKS`.
+        """
+
+    def check_contract(self, entry: "NetworkEntry", head_channels: int) -> None:
+        """Check that the network keeps the rules of this class and fits its row of `NETWORKS`, ``entry``.
 
         Raises:
-            CodeError: a tensor belongs to no part or to several, or a property in the row is wrong.
+            CodeError: a tensor is in none or several of trunk, normalisation and head
+            (`palimpsest.networks.trunk`),
+                the head has another shape, or a property in the row is wrong.
         """
         if fault := partition_fault(self):
             raise CodeError(

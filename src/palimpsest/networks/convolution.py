@@ -7,10 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 PaddingMode = Literal["zeros", "reflect", "replicate"]
+"""Values of `nn.Conv2d`'s ``padding_mode`` that the networks use."""
 
 
 class PaddedConvolution(nn.Conv2d):
-    """Square convolution that pads by half its size, in the precision of its input.
+    """Convolution with a square kernel that pads its input by half the kernel's size, in the input's precision.
 
     Under autocast on a CPU, `nn.Conv2d` pads in float32 and copies every feature map twice in each direction, which
     takes an eighth of a training step.
@@ -31,7 +32,7 @@ class PaddedConvolution(nn.Conv2d):
         )
 
     def forward(self, input: Tensor) -> Tensor:
-        """(N, in, H, W) → (N, out, ⌈H / stride⌉, ⌈W / stride⌉), for an odd size."""
+        """Return (N, out, ⌈H / stride⌉, ⌈W / stride⌉) from (N, in, H, W), for a kernel of odd size."""
         if self.padding_mode == "zeros":
             return super().forward(input)
         with torch.autocast(input.device.type, enabled=False):

@@ -20,35 +20,40 @@ from palimpsest.errors import DataError
 
 
 class Features(NamedTuple):
-    """One tensor (N, C, H, W) per layer."""
+    """Features of N pictures in a perceptual network: one tensor (N, C, H, W) per layer."""
 
     content: list[Tensor]
+    """Features that describe the content of a picture."""
     style: list[Tensor]
+    """Features whose Gram matrices describe the style of a picture."""
 
 
 class PerceptualNetwork(nn.Module, ABC):
-    """Pictures (N, 3, H, W), float in [0, 1] → `Features`."""
+    """Base class of frozen networks that map pictures, float (N, 3, H, W) in [0, 1], to `Features`."""
 
     @abstractmethod
     def forward(self, pictures: Tensor) -> Features:
-        """Return content and style features."""
+        """Return the content and style features of pictures."""
 
     @abstractmethod
     def content(self, pictures: Tensor) -> list[Tensor]:
-        """Return the content features only, at a lower cost than both."""
+        """Return `Features.content` of pictures without computing the style features."""
 
     def freeze(self) -> Self:
-        """Set evaluation mode and disable gradients of the weights."""
+        """Set evaluation mode, disable gradients of the weights, and return the network."""
         self.requires_grad_(False)
         return self.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode, also if a parent module calls `train`."""
+        """Stay in evaluation mode, whatever ``mode`` is, since parent modules call `train`; return the network."""
         return super().train(False)
 
 
 class PretrainedFeatures(PerceptualNetwork):
-    """First layers of a torchvision classification network, up to the last content or style layer."""
+    """First layers of a torchvision classification network, up to the last content or style layer.
+
+    ``content`` and ``style`` are the indices of the content and style layers among ``layers``.
+    """
 
     mean: Tensor
     std: Tensor
@@ -63,12 +68,12 @@ class PretrainedFeatures(PerceptualNetwork):
         self.freeze()
 
     def forward(self, pictures: Tensor) -> Features:
-        """Return the features after each content and style layer, (N, C, H / 2ⁱ, W / 2ⁱ)."""
+        """Return the output of each content and style layer, (N, C, H / 2ⁱ, W / 2ⁱ) after i poolings."""
         features = self._after({*self.content_layers, *self.style_layers}, pictures)
         return Features([features[i] for i in self.content_layers], [features[i] for i in self.style_layers])
 
     def content(self, pictures: Tensor) -> list[Tensor]:
-        """Return the content features, computed up to the last content layer."""
+        """Return the output of each content layer; later layers are not computed."""
         features = self._after(set(self.content_layers), pictures)
         return [features[i] for i in self.content_layers]
 
@@ -94,9 +99,13 @@ class RandomFilters(PerceptualNetwork):
 
     SEED = 0
     COLOURS = 32
+    """Number of functions of colour."""
     STROKES = 16
+    """Number of filters."""
     SIZE = 7
+    """Side of the filters in pixels."""
     SCALES = 3
+    """Number of scales, each half as large as the one before."""
 
     to_opponent: Tensor
     colours: Tensor
@@ -118,7 +127,11 @@ class RandomFilters(PerceptualNetwork):
         self.freeze()
 
     def forward(self, pictures: Tensor) -> Features:
-        """Return content (N, 18, H/2, W/2); style: colours (N, 32, H, W), three strokes (N, 16, H/2ⁱ, W/2ⁱ)."""
+        """Return the features of pictures (N, 3, H, W).
+
+        Content: one tensor (N, 18, H / 2, W / 2). Style: the colour functions (N, 32, H, W), then the filters at
+        three scales (N, 16, H / 2ⁱ, W / 2ⁱ), i from 0 to 2.
+        """
         x = self._opponent(pictures)
         style = [F.relu(F.conv2d(x, self.colours, self.thresholds))]
         scaled = x
@@ -128,7 +141,7 @@ class RandomFilters(PerceptualNetwork):
         return Features(self._brightness(x), style)
 
     def content(self, pictures: Tensor) -> list[Tensor]:
-        """Return the content features."""
+        """Return the content features: one tensor (N, 18, H / 2, W / 2)."""
         return self._brightness(self._opponent(pictures))
 
     def _opponent(self, pictures: Tensor) -> Tensor:
@@ -146,14 +159,15 @@ class RandomFilters(PerceptualNetwork):
 
 
 OPPONENT = torch.tensor([[1 / 3, 1 / 3, 1 / 3], [1 / 2, -1 / 2, 0], [1 / 4, 1 / 4, -1 / 2]])
-"""Map from RGB to brightness, red − green, yellow − blue; nearly uncorrelated in photographs (Ruderman et al.
-1998)."""
+"""Matrix from RGB to brightness, red − green and yellow − blue, which are nearly uncorrelated in photographs
+(Ruderman et al. 1998)."""
 
 OPPONENT_SPREAD = torch.tensor([0.25, 0.07, 0.10])[:, None, None, None]
-"""Standard deviations of these channels in photographs, rounded; division by them gives colour and brightness
-equal weight."""
+"""Standard deviations of the channels of `OPPONENT` in photographs, rounded. Division by them gives colour and
+brightness equal weight."""
 
 MEAN_BRIGHTNESS = 0.45
+"""Value that is subtracted from each channel of RGB."""
 
 
 def unit_norm(filters: Tensor) -> Tensor:
@@ -163,7 +177,7 @@ def unit_norm(filters: Tensor) -> Tensor:
 
 
 def windowed(filters: Tensor) -> Tensor:
-    """Return filters (C, 3, K, K) with a Gaussian window, norm 1 and no response to uniform colour."""
+    """Return filters (C, 3, K, K) in a Gaussian window, with norm 1 and without response to uniform colour."""
     size = filters.shape[-1]
     offsets = torch.arange(size) - size // 2
     window = torch.exp(-((offsets / (size / 3)) ** 2))
@@ -173,23 +187,27 @@ def windowed(filters: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Torchvision network with its content and style layers."""
+    """Torchvision network that can become a `PretrainedFeatures`."""
 
     title: str
+    """Name in error messages."""
     build: Callable[[], nn.Sequential]
+    """Function that returns the layers with random weights."""
     content: tuple[int, ...]
+    """Indices of the content layers."""
     style: tuple[int, ...]
+    """Indices of the style layers."""
 
 
 def squeezenet_layers() -> nn.Sequential:
-    """Return the features of SqueezeNet 1.1 (Iandola et al. 2016)."""
+    """Return the feature layers of SqueezeNet 1.1 (Iandola et al. 2016), with random weights."""
     from torchvision.models import squeezenet1_1  # noqa: PLC0415 - slow to import
 
     return squeezenet1_1(weights=None).features  # type: ignore[no-any-return]
 
 
 def vgg16_layers() -> nn.Sequential:
-    """Return the convolutions of VGG-16 (Simonyan and Zisserman 2015) up to relu4_3, in torchvision's order."""
+    """Return the convolutions of VGG-16 (Simonyan and Zisserman 2015) up to relu4_3, with random weights."""
     layers: list[nn.Module] = []
     before = 3
     for channels, convolutions in ((64, 2), (128, 2), (256, 3), (512, 3)):
@@ -206,13 +224,13 @@ VGG16 = Architecture("VGG-16", vgg16_layers, content=(15,), style=(3, 8, 15, 22)
 
 
 def pretrained(architecture: Architecture, weights: Path | None) -> PretrainedFeatures:
-    """Return the network with the weights of a file.
+    """Return the frozen first layers of an architecture with the weights of a file.
 
     Raises:
-        DataError: no file is given, it cannot be read, or it belongs to another architecture.
+        DataError: ``weights`` is None, or the file cannot be read or belongs to another architecture.
     """
     if weights is None:
-        raise DataError(f"the perceptual network {architecture.title} has no weights file; set weights")
+        raise DataError(f"no weights file for the perceptual network {architecture.title}; set the path of one")
     network = PretrainedFeatures(architecture.build(), architecture.content, architecture.style)
     stored = read_weights(weights)
     state = network.layers.state_dict()
@@ -229,7 +247,7 @@ def pretrained(architecture: Architecture, weights: Path | None) -> PretrainedFe
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:
-    """Return the tensors of a file by name, on the CPU; nothing in the file is executed.
+    """Return the tensors of a PyTorch weights file by name, on the CPU; no code in the file is executed.
 
     Raises:
         DataError: the file is missing, unreadable or contains anything but named tensors.
@@ -253,4 +271,5 @@ PERCEPTUAL_NETWORKS: dict[str, Callable[[Path | None], PerceptualNetwork]] = {
     "squeezenet": lambda weights: pretrained(SQUEEZENET, weights),
     "vgg16": lambda weights: pretrained(VGG16, weights),
 }
-"""Functions by name that build the frozen network from a weights file (`random` needs none)."""
+"""Functions that build a perceptual network, by its name; they take the path of a weights file, which `random`
+ignores."""

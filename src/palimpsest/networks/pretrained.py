@@ -13,13 +13,14 @@ from palimpsest.networks.trunk import trunk_layers
 
 
 def load_encoder(network: nn.Module, path: Path) -> None:
-    """Copy the first two convolutions of each stage of a VGG file (torchvision's ``features.N.weight``).
+    """Copy VGG weights (torchvision's ``features.N.weight``) from a file into the encoder of a network, in place.
 
-    VGG-13 has two convolutions per stage, as the encoder here; VGG-16 has a third in its later stages, which is
-    skipped. A pooling layer between two convolutions ends a stage of the file. Biases are ignored.
+    The encoder has two convolutions per stage, as VGG-13. The third convolution in later stages of VGG-16 is
+    skipped. Biases are ignored.
 
     Raises:
-        DataError: the file is missing or unreadable, a shape differs, or the network has no encoder.
+        DataError: the file is missing or unreadable, a shape differs, or the network has no encoder; the message
+            names the setting `base.encoder_weights`.
     """
     stages = stages_of(read_weights(path))
     layers = [(name, layer) for name, layer in trunk_layers(network) if name.startswith("encoder")]
@@ -31,17 +32,18 @@ def load_encoder(network: nn.Module, path: Path) -> None:
         actual = tuple(weights[index].shape) if index < len(weights) else None
         if actual != expected:
             raise DataError(
-                f"{path}: expected {expected} for {name}, found {actual or 'nothing'}; "
-                "base.encoder_weights needs VGG weights and network.width: 64"
+                f"{path}: expected shape {expected} for {name}, found {actual or 'no tensor'}; "
+                "set base.encoder_weights to a file of VGG weights, and network.width to 64"
             )
         with torch.no_grad():
             layer.weight.copy_(weights[index])
 
 
 def stages_of(state: Mapping[str, Tensor]) -> list[list[Tensor]]:
-    """Return the weights of the convolutions by stage.
+    """Return the convolution weights of each stage of a torchvision VGG, in their order.
 
-    In torchvision's list, indices of convolutions differ by 2 within a stage and by 3 across a pooling layer.
+    A pooling layer ends a stage: indices of convolutions differ by 2 within a stage and by 3 across a pooling
+    layer.
     """
     indices = sorted(
         int(name.split(".")[1])

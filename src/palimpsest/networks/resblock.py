@@ -37,7 +37,7 @@ class InstanceNorm(nn.InstanceNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised features, in the same shape."""
+        """Return the normalised features in the shape, type and memory format of (N, C, H, W)."""
         n, channels, height, width = x.shape
         # Group normalisation with a group per channel, in contiguous memory: on a CPU several times as fast as
         # PyTorch's instance normalisation, and it returns the deviations. float32, because they have the type of x.
@@ -71,7 +71,7 @@ class ResidualBlock(nn.Module):
 
 
 class Blocks(nn.Module):
-    """Blocks of a task: ``number`` at the deepest level and as many after the first upsampling."""
+    """Residual blocks of one task: ``number`` at the deepest level and as many after the first upsampling."""
 
     def __init__(self, width: int, number: int, padding: PaddingMode) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Blocks(nn.Module):
 
 
 class ResblockNetwork(Network):
-    """Pictures (N, 3, H, W), float in [0, 1], H and W multiples of `stride` → (N, head_channels, H, W)."""
+    """Auto-encoder with ``blocks`` residual blocks at each of two depths; see `Network` for the shapes."""
 
     stride = 8
     reach = None
@@ -114,7 +114,7 @@ class ResblockNetwork(Network):
         return cls(settings.width, head_channels, settings.padding, settings.blocks)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the raw output of the head (N, head_channels, H, W)."""
+        """Return the raw output of the head (N, head_channels, H, W) for pictures (N, 3, H, W)."""
         return self.decode(self.encode(x), self.blocks.deep, self.blocks.rising)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -125,7 +125,11 @@ class ResblockNetwork(Network):
         return x
 
     def decode(self, x: Tensor, deep: Iterable[nn.Module], rising: Iterable[nn.Module]) -> Tensor:
-        """Return the head's output (N, head_channels, H, W) for features, with the blocks of one or more tasks."""
+        """Return the head's output (N, head_channels, H, W) for the features of `encode`.
+
+        The blocks ``deep`` run before the first upsampling, the blocks ``rising`` after it; they can belong to
+        several tasks.
+        """
         for block in deep:
             x = block(x)
         x = F.relu(self.up[0](x))
@@ -138,7 +142,10 @@ class ResblockNetwork(Network):
 
 @torch.no_grad()
 def init_head(head: nn.Conv2d) -> None:
-    """Initialise a head with small random weights; a head for pictures also copies the decoder's picture."""
+    """Initialise a head, in place, with small random weights.
+
+    A head of three channels also copies the decoder's picture.
+    """
     nn.init.normal_(head.weight, std=INITIAL_STD)
     if head.out_channels == 3:  # a sigmoid follows
         head.weight[:, -3:, 0, 0] += STEEPNESS / HEAD_GAIN * torch.eye(3)
@@ -151,4 +158,5 @@ HEAD_GAIN = 16
 without the factor its weights grow too slowly for class scores."""
 
 STEEPNESS, INITIAL_STD = 2.3, 2e-3
-"""Factor for which sigmoid(STEEPNESS · p) is closest to (p + 1) / 2; initial deviation of the head's weights."""
+"""Factor for which sigmoid(STEEPNESS · p) is closest to (p + 1) / 2; standard deviation of the head's initial
+weights."""

@@ -12,7 +12,7 @@ from palimpsest.networks.trunk import trunk_layers
 
 
 class Standardised(nn.Module):
-    """Parametrization weight (out, in, h, w) → every filter with mean 0 and variance 1 / (in · h · w)."""
+    """PyTorch parametrization of a weight (out, in, h, w): filters of mean 0 and variance 1 / (in · h · w)."""
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the standardised filters, in the same shape."""
@@ -21,7 +21,7 @@ class Standardised(nn.Module):
 
 
 def standardise(network: nn.Module) -> None:
-    """Standardise all convolutions of the trunk in place, except transposed ones, which start as upsampling."""
+    """Register `Standardised` on the trunk's convolutions, except transposed ones, which start as upsampling."""
     for _, layer in list(trunk_layers(network)):
         if isinstance(layer, nn.Conv2d):
             parametrize.register_parametrization(layer, "weight", Standardised())

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils import parametrize
 
 State = dict[str, Tensor]
+"""Tensors by their names in the network."""
 Layer = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 """Layer whose weight a method can reparametrise: (out, in, h, w), transposed (in, out, h, w), linear (out, in)."""
 
@@ -23,31 +24,37 @@ UNUSED = "num_batches_tracked"
 
 
 def output_channels(layer: Layer) -> int:
-    """Return the dimension of output channels in a layer's weight."""
+    """Return the index of the dimension of output channels in a layer's weight: 0, or 1 if it is transposed."""
     return 1 if isinstance(layer, nn.ConvTranspose2d) else 0
 
 
 def trunk_layers(network: nn.Module) -> Iterator[tuple[str, Layer]]:
-    """Yield name and layer for the layers of the trunk, in the order of definition."""
+    """Yield name and module of each layer of the trunk (`Layer`), in the order of definition."""
     for name, module, normalises in _outside_head(network):
         if isinstance(module, Layer) and not normalises:
             yield name, module
 
 
 def trunk_modules(network: nn.Module, part: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Yield name and module for modules with tensors of the trunk, or of one part such as ``decoder``."""
+    """Yield name and module of each module that holds tensors of the trunk, in the order of definition.
+
+    ``part`` limits them to one submodule, such as ``decoder``; '' means the whole trunk.
+    """
     for name, module, normalises in _outside_head(network):
         if not normalises and in_part(name, part) and _tensor_names(module):
             yield name, module
 
 
 def normalisation_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield name and module for the normalisation layers outside the head."""
+    """Yield name and module of each normalisation layer outside the head, in the order of definition."""
     return ((name, module) for name, module, normalises in _outside_head(network) if normalises)
 
 
 def trunk_state(network: nn.Module, part: str = "") -> State:
-    """Return the tensors of the trunk, or of one part such as ``decoder``."""
+    """Return the detached tensors of the trunk, or of one part such as ``decoder``; weights as they compute.
+
+    A parametrized weight is evaluated.
+    """
     return {
         tensor_name(name, key): tensor.detach()
         for name, module in trunk_modules(network, part)
@@ -56,7 +63,7 @@ def trunk_state(network: nn.Module, part: str = "") -> State:
 
 
 def normalisation_state(network: nn.Module) -> State:
-    """Return affine parameters and running statistics of the normalisation layers."""
+    """Return the detached affine parameters and running statistics of the normalisation layers."""
     return {
         tensor_name(name, key): value.detach()
         for name, module in normalisation_layers(network)
@@ -65,12 +72,15 @@ def normalisation_state(network: nn.Module) -> State:
 
 
 def head_state(network: nn.Module) -> State:
-    """Return the tensors of the task's head."""
+    """Return the detached tensors of the task's head."""
     return {f"head.{key}": value.detach() for key, value in stored_state(head_of(network)).items()}
 
 
 def trunk_parameters(network: nn.Module, part: str = "") -> list[nn.Parameter]:
-    """Return the parameters of the trunk; for a parametrized weight, those of the parametrization."""
+    """Return the parameters of the trunk, or of one part such as ``decoder``.
+
+    A parametrized weight contributes the parameters of its parametrization.
+    """
     return [
         parameter
         for _, module in trunk_modules(network, part)
@@ -80,42 +90,43 @@ def trunk_parameters(network: nn.Module, part: str = "") -> list[nn.Parameter]:
 
 
 def task_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters of normalisation and head, which belong to the task in every method."""
+    """Return the parameters of normalisation layers and head, which belong to the task in every method."""
     normalisation = [p for _, module in normalisation_layers(network) for p in module.parameters()]
     return [*normalisation, *head_of(network).parameters()]
 
 
 def head_of(network: nn.Module) -> nn.Module:
-    """Return the head, the last layer of the task."""
+    """Return ``network.head``, the last layer."""
     head = network.head
     assert isinstance(head, nn.Module)
     return head
 
 
 def stored_state(module: nn.Module) -> State:
-    """Return the tensors of a module and its submodules, without `UNUSED`."""
+    """Return the `state_dict` of a module and its submodules, without the buffers `UNUSED`."""
     return {key: value for key, value in module.state_dict().items() if key.rpartition(".")[2] != UNUSED}
 
 
 def module_state(module: nn.Module) -> State:
-    """Return the tensors of a module without its submodules; parametrizations are evaluated."""
+    """Return the tensors of a module without those of its submodules; parametrized weights are evaluated."""
     return {key: getattr(module, key) for key in _tensor_names(module)}
 
 
 def in_part(name: str, part: str) -> bool:
-    """Return whether a module belongs to a part of the network; the part '' is the whole network."""
+    """Return True if the module ``name`` belongs to a part of the network; the part '' is the whole network."""
     return not part or f"{name}.".startswith(f"{part}.")
 
 
 def tensor_name(name: str, key: str) -> str:
-    """Return the name of a module's tensor in a network; the network itself has the name ''."""
+    """Return the name in the network of the tensor ``key`` of the module ``name``; the network's own name is ''."""
     return f"{name}.{key}" if name else key
 
 
 def partition_fault(network: nn.Module) -> str:
-    """Return a message about the first tensor that is not in exactly one part of the network; '' if there is none.
+    """Return a message about the first tensor that is not in exactly one of trunk, normalisation and head.
 
-    Methods train, freeze and store by part: a tensor outside all parts would silently keep its initial value.
+    Return '' if all are. Methods train, freeze and store these parts: a tensor outside of them would silently keep
+    its initial value.
     """
     states = trunk_state(network), normalisation_state(network), head_state(network)
     counted = Counter(name for state in states for name in state)
@@ -132,7 +143,7 @@ def partition_fault(network: nn.Module) -> str:
 
 
 def enable_gradients(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """Enable gradients of parameters, and return them."""
+    """Enable the gradients of parameters, and return the parameters as a list."""
     trained = list(parameters)
     for parameter in trained:
         parameter.requires_grad_(True)
@@ -140,13 +151,13 @@ def enable_gradients(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
 
 
 def freeze(network: nn.Module) -> None:
-    """Disable the gradients of all parameters."""
+    """Disable the gradients of all parameters of a network."""
     for parameter in network.parameters():
         parameter.requires_grad_(False)
 
 
 def _outside_head(network: nn.Module) -> Iterator[tuple[str, nn.Module, bool]]:
-    """Yield name and module, and whether the module is a normalisation layer.
+    """Yield name and module of each module, and True if it is a normalisation layer.
 
     Head, parametrizations and submodules of normalisation layers are skipped. The order is that of
     `torch.nn.Module.named_modules`.

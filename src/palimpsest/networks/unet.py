@@ -30,8 +30,8 @@ class Stage(nn.Sequential):
         )
 
 
-class Encoder(nn.Module):
-    """Five stages with max-pooling between them."""
+class UNetEncoder(nn.Module):
+    """Stages with max-pooling between them; ``channels`` are the output channels of each stage."""
 
     def __init__(self, channels: list[int], padding: PaddingMode) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Encoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) → one (N, channels[i], H / 2ⁱ, W / 2ⁱ) per stage."""
+        """Return the features of pictures (N, 3, H, W) after each stage i: (N, channels[i], H / 2ⁱ, W / 2ⁱ)."""
         features = [self.stages[0](x)]
         for stage in self.stages[1:]:
             features.append(stage(F.max_pool2d(features[-1], 2)))
@@ -56,12 +56,12 @@ class UpBlock(nn.Module):
         self.stage = Stage(channels_in + channels_skip, channels_out, padding)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """(N, in, H, W) and (N, skip, 2H, 2W) → (N, out, 2H, 2W)."""
+        """Return (N, out, 2H, 2W) from features x (N, in, H, W) and the encoder's features (N, skip, 2H, 2W)."""
         return self.stage(torch.cat([self.up(x), skip], dim=1))  # type: ignore[no-any-return]
 
 
-class Decoder(nn.Module):
-    """Four blocks that upsample features to the size of the picture."""
+class UNetDecoder(nn.Module):
+    """Blocks that upsample features to the picture's size; ``channels`` are the output channels of each block."""
 
     def __init__(self, encoder_channels: list[int], channels: list[int], padding: PaddingMode) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Return the features (N, channels[-1], H, W) from those of the encoder."""
+        """Return features (N, channels[-1], H, W) from the encoder's features of all stages."""
         x = features[-1]
         for up_block, skip in zip(self.up_blocks, features[-2::-1], strict=True):
             x = up_block(x, skip)
@@ -80,13 +80,13 @@ class Decoder(nn.Module):
 
 
 class UNet(Network):
-    """Pictures (N, 3, H, W), float in [0, 1], H and W multiples of `stride` → (N, head_channels, H, W)."""
+    """U-Net with ``width`` channels in its first stage; see `Network` for the shapes."""
 
     stride = 16
     reach = 96
     """Receptive field of 94 pixels to each side, rounded up to a multiple of 16.
 
-    It has two 3×3 convolutions at each of the scales 1, 2, 4, 8, 16, 8, 4, 2, 1 and poolings between them.
+    The network has two 3×3 convolutions at each of the scales 1, 2, 4, 8, 16, 8, 4, 2, 1 and poolings between them.
     """
     bytes_per_pixel = 36
     """Peak memory of inference, in bytes per pixel and channel of the first stage; measured: 33 to 39."""
@@ -96,8 +96,8 @@ class UNet(Network):
         self.width = width
         encoder_channels = [width * factor for factor in (1, 2, 4, 8, 8)]
         decoder_channels = [width * factor for factor in (4, 2, 1, 1)]
-        self.encoder = Encoder(encoder_channels, padding)
-        self.decoder = Decoder(encoder_channels, decoder_channels, padding)
+        self.encoder = UNetEncoder(encoder_channels, padding)
+        self.decoder = UNetDecoder(encoder_channels, decoder_channels, padding)
         self.head_width = decoder_channels[-1]
         self.head = nn.Conv2d(self.head_width, head_channels, 1)
         for module in self.modules():
@@ -112,16 +112,16 @@ class UNet(Network):
         return cls(settings.width, head_channels, settings.padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the raw output of the head (N, head_channels, H, W)."""
+        """Return the raw output of the head (N, head_channels, H, W) for pictures (N, 3, H, W)."""
         return self.head(self.decoder(self.encoder(2 * x - 1)))  # type: ignore[no-any-return]
 
 
 def init_nearest_neighbour(up: nn.ConvTranspose2d) -> None:
-    """Initialise a 2×2 transposed convolution of stride 2 as nearest-neighbour upsampling plus noise.
+    """Initialise a 2×2 transposed convolution of stride 2, in place, as nearest-neighbour upsampling plus noise.
 
-    If the number of channels changes, it upsamples random mixtures of them. With random weights the four phases of
-    an output block would start unrelated, and pictures would keep a checkerboard to the end of training (Aitken et
-    al. 2017 on sub-pixel convolutions).
+    If the number of channels changes, the layer upsamples random mixtures of its inputs. With random weights the
+    four phases of an output block would start unrelated, and pictures would keep a checkerboard to the end of
+    training (Aitken et al. 2017 on sub-pixel convolutions).
     """
     with torch.no_grad():
         nn.init.normal_(up.weight, std=0.1 * up.in_channels**-0.5)

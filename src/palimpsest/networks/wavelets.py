@@ -13,36 +13,38 @@ import torch
 from torch import Tensor, nn
 
 HAAR = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]) / 2
-"""Mean, and horizontal, vertical and diagonal details: orthonormal."""
+"""Haar wavelets of 2×2 pixels, orthonormal: mean, then horizontal, vertical and diagonal details."""
 OPPONENT = nn.functional.normalize(torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-0.5, 1.0, -0.5]]))
-"""Luminance and two colour differences of RGB: orthonormal."""
+"""Matrix from RGB to luminance and two colour differences, orthonormal."""
 OFFSET = 2.0
-"""Offset that makes `OPPONENT` of pictures in [-1, 1] positive."""
+"""Constant added to luminance and colour differences of pictures in [-1, 1], which makes them positive."""
 
 
 @dataclass(frozen=True)
 class Signal:
-    """Content of one channel."""
+    """Wavelet coefficient that one channel of a layer carries."""
 
     colour: int
-    """Row of `OPPONENT`."""
+    """Row of `OPPONENT`: 0 for luminance."""
     frequency: int
-    """0 for the mean; the finest details have the highest frequency."""
+    """0 for the mean; finer details have higher frequencies."""
     offset: float
-    """Constant added to the value."""
+    """Constant added to the coefficient, so that ReLU keeps negative values."""
     source: int = 0
-    """Input channel; the signal is its ``band`` of `HAAR`."""
+    """Input channel of the layer from which the coefficient is computed."""
     band: int = 0
+    """Row of `HAAR` that computes the coefficient."""
 
 
 @torch.no_grad()
 def init_wavelets(
     first: nn.Conv2d, down: Sequence[nn.Conv2d], up: Sequence[nn.ConvTranspose2d], last: nn.Conv2d
 ) -> None:
-    """Initialise an auto-encoder with ReLUs.
+    """Initialise the layers of an auto-encoder with ReLUs between them, in place, so that it returns its input.
 
     ``first`` and ``last`` map between RGB and features and have odd sizes; ``down`` are 3×3 convolutions of stride
-    2, ``up`` 2×2 transposed convolutions. Channels without a signal keep their weights and do not affect signals.
+    2, ``up`` 2×2 transposed convolutions. Channels without a `Signal` keep their weights and do not affect the
+    others.
     """
     signals = [Signal(colour, 0, OFFSET) for colour in range(min(3, first.out_channels))]
     colours = OPPONENT[: len(signals)]
@@ -55,14 +57,17 @@ def init_wavelets(
         levels.append(bands[: layer.out_channels - 1])
         analyse(layer, levels[-2], levels[-1])
     for number, step in enumerate(up):
-        synthesise(step, levels[-1 - number], levels[-2 - number], innermost=number == len(up) - 1)
+        synthesise(step, levels[-1 - number], levels[-2 - number], is_last=number == len(up) - 1)
     last.weight.zero_()
     set_centre(last.weight[:, : len(signals)], colours.T)
     last.bias.copy_(-OFFSET * colours.sum(0))
 
 
 def split(signals: Sequence[Signal], finest: int, offset: float) -> list[Signal]:
-    """Return means and details of signals, the most visible first; a detail adds the frequency ``finest``."""
+    """Return the signals after a downsampling layer: mean and three details of each signal, the most visible first.
+
+    A detail has the frequency of its signal plus ``finest`` (twice that if diagonal), and the offset ``offset``.
+    """
     bands = [
         Signal(
             signal.colour,
@@ -78,7 +83,10 @@ def split(signals: Sequence[Signal], finest: int, offset: float) -> list[Signal]
 
 
 def analyse(layer: nn.Conv2d, before: Sequence[Signal], after: Sequence[Signal]) -> None:
-    """Initialise a downsampling layer: one output channel per signal, and one that is always 1."""
+    """Initialise a downsampling layer that computes the signals ``after`` from the signals ``before``, in place.
+
+    The last output channel is always 1.
+    """
     assert layer.bias is not None
     layer.weight[: len(after)] = 0
     for channel, signal in enumerate(after):
@@ -89,9 +97,12 @@ def analyse(layer: nn.Conv2d, before: Sequence[Signal], after: Sequence[Signal])
 
 
 def synthesise(
-    layer: nn.ConvTranspose2d, before: Sequence[Signal], after: Sequence[Signal], *, innermost: bool
+    layer: nn.ConvTranspose2d, before: Sequence[Signal], after: Sequence[Signal], *, is_last: bool
 ) -> None:
-    """Initialise an upsampling layer that restores the signals ``after`` from their bands ``before``."""
+    """Initialise an upsampling layer that restores the signals ``after`` from their mean and details, ``before``.
+
+    The last output channel is always 1, unless the layer ``is_last`` of the upsampling layers.
+    """
     assert layer.bias is not None
     layer.weight[:, : len(after)] = 0
     offsets = torch.zeros(len(after), 2, 2)
@@ -101,17 +112,17 @@ def synthesise(
     expected = torch.tensor([signal.offset for signal in after])
     layer.weight[-1, : len(after)] = expected[:, None, None] - offsets
     layer.bias[: len(after)] = 0
-    if not innermost:
+    if not is_last:
         set_constant_channel(layer.weight[:, -1], layer.bias)
 
 
 def set_constant_channel(weight: Tensor, bias: Tensor) -> None:
-    """Set the last output channel of a layer to 1 for any input."""
+    """Set a layer's last output channel, whose kernels are ``weight``, to 1 for any input, in place."""
     weight[:] = 0
     bias[-1] = 1
 
 
 def set_centre(weight: Tensor, values: Tensor) -> None:
-    """Set kernels (out, in, h, w) of odd size to zero, and their centres to ``values`` (out, in)."""
+    """Set kernels (out, in, h, w) of odd size to zero and their centres to ``values`` (out, in), in place."""
     weight.zero_()
     weight[:, :, weight.shape[2] // 2, weight.shape[3] // 2] = values

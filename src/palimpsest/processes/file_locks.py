@@ -9,11 +9,11 @@ from typing import IO
 from palimpsest.storage.atomic import writing
 
 _held: list[IO[str]] = []
-"""Open logs whose locks this process holds until it ends."""
+"""Open log files whose locks this process holds until it ends."""
 
 
 def hold_log(log: Path) -> None:
-    """Wait until the same job of an earlier run has ended, and hold the lock of their common log."""
+    """Lock a job's log until this process ends; wait while the same job of an earlier run holds the lock."""
     if any(held.name == str(log) for held in _held):
         return  # already locked by this process
     stream = log.open("a", encoding="utf-8")
@@ -24,10 +24,12 @@ def hold_log(log: Path) -> None:
 
 @contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
-    """Run the block under an exclusive lock; wait while another process holds it.
+    """Run a block under the exclusive lock of the file ``lock``; wait while another process holds the lock.
+
+    The file is created if it is missing and stays. Without locks in the file system, the block runs at once.
 
     Raises:
-        StorageError: the folder of the lock cannot be written to.
+        StorageError: the file cannot be written to.
     """
     with writing(lock):
         stream = lock.open("a", encoding="utf-8")

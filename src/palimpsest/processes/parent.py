@@ -14,23 +14,22 @@ import psutil
 from palimpsest.processes.ranks import is_rank_zero
 
 PARENT = "PALIMPSEST_PARENT"
-"""Environment variable with the parent of a job: host, process number, start time."""
+"""Environment variable that names the parent of a job by host, process number and start time."""
 
 SECONDS = 1.0
-"""Time between two checks of the parent."""
+"""Seconds between two checks of the parent."""
 
 
 def mark_parent() -> None:
-    """Set this process as the parent of the jobs that it starts."""
+    """Set the environment variable `PARENT`, so that jobs started from now on take this process as their parent."""
     os.environ[PARENT] = f"{socket.gethostname()} {os.getpid()} {start_time(os.getpid())}"
 
 
 def end_with_parent() -> None:
-    """Interrupt this process, as by SIGTERM, when its parent has ended.
+    """Start a thread that ends this process when its parent (`PARENT`) has ended.
 
-    Jobs on another host, as of a cluster, and jobs started by hand have no parent. In a training with several
-    processes the first process is the parent of the others. Those have nothing to close, and end only by SIGKILL,
-    because they wait for each other.
+    Jobs on another host, as in a cluster, and jobs started by hand have no parent and get no thread. In a training
+    with several processes, the first process is the parent of the others.
     """
     host, pid, started = (os.environ.get(PARENT) or "none 0 0").split()
     if host == socket.gethostname():
@@ -38,9 +37,11 @@ def end_with_parent() -> None:
 
 
 def watch(pid: int, started: float) -> None:
-    """Wait until a process has ended, then end this one.
+    """Wait until the process ``pid`` with this start time has ended, then end this process.
 
-    The signal is repeated, because an exception that a handler raises during garbage collection is lost.
+    The first process of a training gets SIGTERM, so that it can close its files. The others have nothing to close
+    and get SIGKILL, because they wait for each other. The signal is repeated, because an exception that a handler
+    raises during garbage collection is lost.
     """
     while start_time(pid) == started:
         time.sleep(SECONDS)
@@ -50,7 +51,7 @@ def watch(pid: int, started: float) -> None:
 
 
 def start_time(pid: int) -> float:
-    """Return the start time of a process in seconds, or 0 if it does not exist; process numbers are reused."""
+    """Return the start time of a process in seconds, or 0 if it has ended; process numbers are reused."""
     try:
         process = psutil.Process(pid)
         return 0.0 if process.status() == psutil.STATUS_ZOMBIE else process.create_time()

@@ -4,7 +4,7 @@ import os
 
 
 def is_rank_zero() -> bool:
-    """Return whether this process is the only or the first one of a training.
+    """Return True if this process is the only or the first one of a training, which has rank 0.
 
     The first process starts the others by its own command, with their rank in LOCAL_RANK. Only the first writes
     files.

@@ -20,13 +20,15 @@ _held: list[IO[str]] = []
 
 
 def hold_run_lock(folder: Path) -> None:
-    """Hold a lock for this run; remove Snakemake's stale locks in ``folder`` (`.snakemake`) if no run is active.
+    """Hold a lock for this run until the process ends; if no other run is active, remove Snakemake's stale locks.
+
+    ``folder`` is Snakemake's folder of records, `.snakemake`, and contains the locks.
 
     The lock is shared, because two runs that make different files, as of two presets, can be active together.
     Snakemake's locks protect the files.
 
     Raises:
-        StorageError: there is no space for the files that Snakemake writes there.
+        StorageError: the folder cannot be written to, or has no space for the files that Snakemake writes.
     """
     lock = open_lock(folder)
     check_space(folder)
@@ -44,7 +46,9 @@ def hold_run_lock(folder: Path) -> None:
 
 @contextmanager
 def exclude_runs(folder: Path) -> Iterator[None]:
-    """Block new runs in the study of ``folder`` (`.snakemake`); they wait for the end of the block.
+    """Run a block while no run of the study is active; a run that starts meanwhile waits for the end of the block.
+
+    ``folder`` is the study's `.snakemake`.
 
     Raises:
         StorageError: a run is active, or the folder cannot be written to.
@@ -53,14 +57,16 @@ def exclude_runs(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StorageError(f"{folder}: a run of Snakemake is active here; wait until it ends") from None
+            raise StorageError(
+                f"{folder}: a run of Snakemake is active here; wait until it ends and run the same command again"
+            ) from None
         except OSError:
             pass  # a file system without locks
         yield
 
 
 def open_lock(folder: Path) -> IO[str]:
-    """Open the lock file of runs.
+    """Open the file in ``folder`` whose lock runs hold; create both if they are missing.
 
     Raises:
         StorageError: the folder cannot be written to.

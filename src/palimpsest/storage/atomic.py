@@ -11,9 +11,9 @@ from palimpsest.errors import DataError, PalimpsestError, StorageError, failure_
 
 @contextmanager
 def writing(path: Path, partial: Path | None = None) -> Iterator[None]:
-    """Convert errors of a block that writes ``path`` into errors that name the file.
+    """Run a block that writes ``path``; convert errors of the system into errors that name the file.
 
-    ``partial`` is the temporary path of the file or folder.
+    ``partial`` is the temporary path that the block writes instead, if any. Other errors pass unchanged.
 
     Raises:
         StorageError: the file cannot be written, as on a full disk.
@@ -35,7 +35,11 @@ def writing(path: Path, partial: Path | None = None) -> Iterator[None]:
 
 
 def source_file(error: OSError, *written: Path) -> Path | None:
-    """Return the file in an error; None if it is one of ``written``, in one, or a parent folder of one."""
+    """Return the file that an error names if the file is an input; None if the error concerns an output.
+
+    Outputs are the paths ``written``, files below them, and their parent folders. An error without a file concerns
+    an output.
+    """
     name = error.filename if error.filename2 is None else error.filename2  # a second name is the target
     if not isinstance(name, str | os.PathLike):
         return None
@@ -49,9 +53,9 @@ def source_file(error: OSError, *written: Path) -> Path | None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; if the block succeeds, flush the file to the disk and rename it to ``path``.
+    """Yield a temporary path for the block to write; then flush the file to the disk and rename it to ``path``.
 
-    The temporary file is deleted after an error.
+    If the block fails, the temporary file is deleted, and ``path`` stays as it was. Parent folders are created.
 
     Raises:
         StorageError: the file cannot be written, as on a full disk.
@@ -72,22 +76,23 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
+    """Write a text file atomically in UTF-8; create its folder if it is missing."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write a file atomically."""
+    """Write a binary file atomically; create its folder if it is missing."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder; if the block succeeds, flush it to the disk and rename it to ``folder``.
+    """Yield a temporary folder for the block to fill; then flush it to the disk and rename it to ``folder``.
 
-    Until then the previous folder remains. The temporary folder is deleted after an error.
+    Until then the previous folder remains. If the block fails, the temporary folder is deleted, and ``folder``
+    stays as it was.
 
     Raises:
         StorageError: the folder cannot be written, as on a full disk.
@@ -106,7 +111,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Rename a finished folder to ``folder`` beside it, and delete the previous one."""
+    """Rename the folder ``new`` to ``folder``, and delete the folder that had this name before, if any."""
     old = folder.with_name(f"{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

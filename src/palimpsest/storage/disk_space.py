@@ -11,10 +11,12 @@ NEEDED = 2**20
 
 
 def check_space(folder: Path) -> None:
-    """Write `NEEDED` bytes to a folder and delete them, since the free space of a file system ignores quotas.
+    """Check that a folder has space for `NEEDED` bytes: write them and delete them again.
+
+    The free space that a file system reports ignores quotas.
 
     Raises:
-        StorageError: there is no space.
+        StorageError: the folder has no space or cannot be written to.
     """
     with writing(folder), tempfile.TemporaryFile(dir=folder) as file:
         file.write(bytes(NEEDED))

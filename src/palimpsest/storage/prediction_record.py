@@ -14,11 +14,12 @@ from palimpsest.errors import StorageError
 from palimpsest.storage.atomic import write_text
 
 FORMAT = "palimpsest predictions 1"
+"""Name and version of the file's format."""
 
 
 @dataclass(frozen=True)
 class PredictionRecord:
-    """Predictions of a task right after it was learned."""
+    """Measurement of a task right after its training, with the circumstances that later measurements need."""
 
     method: str
     task: str
@@ -26,11 +27,13 @@ class PredictionRecord:
     checksum: str
     """SHA-256 of the raw predictions on the validation split; see `Measurement.checksum`."""
     images: int
+    """Number of pictures in the validation split."""
     metrics: Mapping[str, float]
+    """Metrics on the validation split, by name."""
     file_sha256: str
-    """SHA-256 of the tensors that the training stored."""
+    """SHA-256 of the tensors of the stored task."""
     data_sha256: str
-    """SHA-256 of the prepared arrays with the validation split."""
+    """SHA-256 of the prepared arrays, which contain the validation split."""
     trained_in: str
     """Precision of the training; predictions are always computed in float32."""
     conditions: Mapping[str, str]
@@ -44,7 +47,7 @@ def save_record(path: Path, record: PredictionRecord) -> None:
 
 
 def load_record(path: Path) -> PredictionRecord:
-    """Read a record.
+    """Load a record.
 
     Raises:
         StorageError: the file is missing, damaged or of another format.
@@ -57,6 +60,8 @@ def load_record(path: Path) -> PredictionRecord:
             raise StorageError(f"{path}: expected format {FORMAT!r}, found {version!r}; {advice}")
         return PredictionRecord(**content)
     except FileNotFoundError:
-        raise StorageError(f"{path}: is missing; {advice}") from None
+        raise StorageError(
+            f"{path}: is missing; restore it with `dvc pull`, or run `snakemake --cores all {path}`"
+        ) from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise StorageError(f"{path}: is damaged ({error!r}); {advice}") from error

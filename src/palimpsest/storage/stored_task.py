@@ -1,7 +1,8 @@
-"""Stored task that opens by its header alone, which names method, settings, network and the base network's file.
+"""Stored task: its file opened, and its tensors loaded into a network.
 
-A file is used with the settings of its training; nothing here reads the current `params.yaml`. Files are only read,
-and the base's tensors only copied, so that loading a task changes no stored data.
+The header of a file contains all that loading needs: method, settings, network and the path of the base network.
+The current `params.yaml` is not read. Loading only reads files and only copies tensors, so that it changes no
+stored data.
 """
 
 from dataclasses import dataclass
@@ -27,13 +28,14 @@ from palimpsest.tasks.settings import TaskSettings
 
 
 class TrainedSize(BaseModel):
-    """Size of the pictures that a task was trained on."""
+    """Settings of pictures that inference needs, a part of `CropSettings`."""
 
     size: int
+    """Shorter side in training, in pixels."""
 
 
 class TrainedTask(BaseModel):
-    """Settings of one task that inference needs."""
+    """Settings of one task that inference needs, a part of `jobs.TaskTraining`."""
 
     name: str
     settings: AnyTask
@@ -41,7 +43,10 @@ class TrainedTask(BaseModel):
 
 
 class TrainedWith(BaseModel):
-    """Settings of a training that inference needs; all other settings may differ between versions."""
+    """Settings of a training that inference needs, a part of `jobs.TrainingJob`.
+
+    The other settings are not read, so that files of other versions stay usable.
+    """
 
     method: str
     method_settings: SerializeAsAny[SettingsGroup] | None = None
@@ -51,7 +56,7 @@ class TrainedWith(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _settings_are_the_methods(cls, values: Any) -> Any:
-        """Validate the method's settings by their class."""
+        """Replace the method's settings in ``values`` by an instance of their class, if the method has one."""
         if isinstance(values, dict) and isinstance(values.get("method_settings"), dict):
             group = settings_class(str(values.get("method")))
             if group is not None:
@@ -61,14 +66,14 @@ class TrainedWith(BaseModel):
 
 @dataclass(frozen=True)
 class StoredTask(TaskFile):
-    """Stored task with the settings and files that inference needs."""
+    """Opened file of a stored task, which can build the task and a network with its weights."""
 
     @cached_property
     def trained_with(self) -> TrainedWith:
-        """Settings of the training, read from the header.
+        """Settings of the training, from the header.
 
         Raises:
-            StorageError: the settings are from another version.
+            StorageError: the settings are from another version and cannot be used.
         """
         try:
             return TrainedWith.model_validate(self.provenance.settings)
@@ -86,7 +91,7 @@ class StoredTask(TaskFile):
 
     @property
     def _task(self) -> TrainedTask:
-        """Settings of this task among those of the training."""
+        """Settings of this task, which can be one of several tasks of the training."""
         for task in self.trained_with.tasks:
             if task.name == self.provenance.task:
                 return task
@@ -103,7 +108,7 @@ class StoredTask(TaskFile):
         return self._task.pictures.size
 
     def task(self) -> Task:
-        """Build the task, on the CPU."""
+        """Build the task on the CPU."""
         return build_task(self.provenance.task, self.task_settings)
 
     def method(self) -> Method:
@@ -126,19 +131,19 @@ class StoredTask(TaskFile):
         return base
 
     def trunk(self) -> dict[str, Tensor]:
-        """Return the tensors that other tasks start from: those of this file and of its base, without the head."""
+        """Return the tensors that other tasks start from: of this file and its base network, without the head."""
         base = self.open_base()
         base_tensors = base.trunk() if base else {}
         return {**base_tensors, **{name: t for name, t in self.tensors().items() if not name.startswith("head.")}}
 
     def load(self, latest: "StoredTask | None" = None) -> "LoadedTask":
-        """Return the task as of the training on ``latest`` (by default this task).
+        """Load the task in its state after the training of ``latest``, a later task of the method.
 
-        Tensors that all tasks share come from ``latest``, so that a method which overwrites weights shows
-        forgetting.
+        None means the state after its own training. Components that all tasks share (`Component.shared`) come from
+        the file of ``latest``, so that a method that overwrites weights shows forgetting.
 
         Raises:
-            StorageError: the files are of different networks.
+            StorageError: a file is missing, damaged, or of another network.
         """
         latest, base = latest or self, self.open_base()
         for file in [latest, *([base] if base else [])]:
@@ -157,22 +162,23 @@ class StoredTask(TaskFile):
 
 @dataclass(frozen=True)
 class LoadedTask:
-    """Tensors of one task, and the method that loads them into a network."""
+    """One task in memory: its tensors, and the method that loads them into a network."""
 
     path: Path
-    """File of the task."""
+    """File of the task, for error messages."""
     network: NetworkSettings
+    """Settings of the network."""
     method: Method
     base: State
-    """Tensors of the base network; empty for a method that starts from nothing."""
+    """Tensors of the base network without its head; empty for a task that needs no base network."""
     tensors: State
-    """Tensors of the task."""
+    """Tensors of the task itself."""
 
     def build(self) -> Network:
-        """Build a network with the task loaded, in evaluation mode.
+        """Build a network on the CPU with the weights of the task, in evaluation mode.
 
         Raises:
-            StorageError: tensors are missing.
+            StorageError: tensors are missing or do not fit the network.
         """
         if "head.weight" not in self.tensors:
             raise unusable(self.path, "the tensor 'head.weight' (head) is missing from the stored task")
@@ -181,7 +187,9 @@ class LoadedTask:
         return network.eval()
 
     def apply(self, network: nn.Module) -> None:
-        """Load the task into ``network``, which has the settings `network` and a head of the task's width.
+        """Load the weights of the task into ``network``, in place.
+
+        The network was built with the settings `LoadedTask.network` and has a head of the task's width.
 
         Raises:
             StorageError: the stored tensors do not fit the network.
@@ -193,7 +201,7 @@ class LoadedTask:
 
 
 def open_task(path: Path) -> StoredTask:
-    """Open a stored task; an unchanged file is read from the disk only once.
+    """Open the file of a stored task and verify its checksums; an unchanged file is read only once per process.
 
     Example:
         >>> stored = open_task(Path("models/mini/seed-0/piggyback/voc-seg.safetensors"))  # doctest: +SKIP
@@ -206,7 +214,7 @@ def open_task(path: Path) -> StoredTask:
         state = path.stat()
     except OSError as error:
         raise StorageError(
-            f"{path}: the stored task does not exist; `snakemake --cores all {path}` makes it"
+            f"{path}: the stored task is missing; restore it with `dvc pull`, or run `snakemake --cores all {path}`"
         ) from error
     return _open(path, (state.st_mtime_ns, state.st_size, state.st_ino))
 

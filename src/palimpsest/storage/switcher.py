@@ -14,15 +14,17 @@ from palimpsest.tasks.base import Task
 
 
 class TaskSwitcher:
-    """Network with the base's weights and each task's tensors in memory; masks stay packed, one bit per weight.
+    """One network, and the tensors of several tasks of a method in memory; masks stay packed, one bit per weight.
 
     Example:
-        >>> tasks = TaskSwitcher(stored, [segmentation, painting])  # doctest: +SKIP
-        >>> answer = tasks.switch("style-gogh")(pictures)  # doctest: +SKIP
+        >>> switcher = TaskSwitcher(stored, [segmentation, painting])  # doctest: +SKIP
+        >>> output = switcher.switch("style-gogh")(pictures)  # doctest: +SKIP
     """
 
     def __init__(self, stored: StoredTasks, tasks: Sequence[Task], device: torch.device | str = "cpu") -> None:
-        """Load every task; shared tensors are those of the latest of these tasks.
+        """Load the stored tensors of every task in ``tasks``.
+
+        Components that all tasks share are those of the latest of these tasks in the sequence.
 
         Raises:
             StorageError: a file is missing, damaged or of another network.
@@ -32,7 +34,7 @@ class TaskSwitcher:
         copies: dict[int, tuple[Tensor, Tensor]] = {}
 
         def on_device(state: State) -> State:
-            """Copy tensors to the device; a tensor that tasks share is one object and is copied once."""
+            """Return tensors on the device; a tensor that tasks share is one object and is copied once."""
             for tensor in state.values():
                 if id(tensor) not in copies:
                     copies[id(tensor)] = tensor, tensor.to(device)
@@ -50,10 +52,10 @@ class TaskSwitcher:
         self.network: nn.Module = network.eval().requires_grad_(False)
 
     def switch(self, task: str) -> nn.Module:
-        """Load a task into the network, in place, and return the network.
+        """Load a task into the network and return the network, which is the same object for all tasks.
 
-        The weights are the same bit for bit after any number of switches. The network maps float32 (N, 3, H, W) in
-        [0, 1] to (N, head_channels, H, W); see `palimpsest.networks`.
+        The weights of a task are the same bit for bit after any number of switches. The network maps float32 (N, 3,
+        H, W) in [0, 1] to (N, head_channels, H, W); see `Network`.
         """
         self.network.head = self.heads[task]
         self.loaded_tasks[task].apply(self.network)

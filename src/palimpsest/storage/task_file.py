@@ -7,6 +7,7 @@ training, the commit, and the SHA-256 of the prepared data, all tensors, the met
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,38 +18,40 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from palimpsest.errors import StorageError
+from palimpsest.errors import CodeError, StorageError
 from palimpsest.methods.base import Component
 from palimpsest.storage.atomic import write_bytes
 
 FORMAT = "palimpsest task 3"
+"""Name and version of the file's format."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Origin of a stored task."""
+    """Origin of a stored task, as in the header of its file."""
 
     preset: str
+    """`Layout.scope`: the preset, for a variant of a sweep with its name."""
     seed: int
     method: str
     task: str
     settings: Mapping[str, Any]
-    """Settings of the training, a `TrainingJob`."""
+    """Settings of the training: a `jobs.TrainingJob` as JSON values."""
     network_sha256: str | None
-    """SHA-256 of the tensors of the base network that inference needs; None for a task with its own network."""
+    """SHA-256 of the base network's tensors; None for a task that needs no base network for inference."""
     base_file: str = ""
-    """File of the base network, relative to the folder of this file."""
+    """Path of the base network's file, relative to the folder of this file; empty if none is needed."""
     commit: str = ""
-    """Commit of the code; see `provenance.code_version`."""
+    """Commit of the code, see `provenance.code_version`; empty if it is not known."""
     data_sha256: str = ""
-    """SHA-256 of the prepared arrays."""
+    """SHA-256 of the prepared arrays of the training."""
     diagnostics: Mapping[str, float] = field(default_factory=dict)
-    """Figures of the method about the training by name; see `Method.diagnostics`."""
+    """Figures about the training by name; see `Method.diagnostics`."""
 
 
 @dataclass(frozen=True)
 class TaskFile:
-    """Content of a stored task's file."""
+    """Content of one stored task's file."""
 
     path: Path
     provenance: Provenance
@@ -57,7 +60,7 @@ class TaskFile:
     """SHA-256 of the tensors, independent of the metadata."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all tensors that inference needs."""
+        """Return the tensors of this file that inference needs, without those of the base network."""
         return {
             name: tensor
             for component in self.components
@@ -67,7 +70,7 @@ class TaskFile:
 
 
 def content_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """Return the SHA-256 of names, types, shapes and bytes of tensors, in the order of their names."""
+    """Return one SHA-256 of the names, types, shapes and bytes of tensors; their order does not matter."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -77,17 +80,26 @@ def content_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 
 def metadata_sha256(metadata: Mapping[str, str]) -> str:
-    """Return the SHA-256 of all metadata except this digest; the digest of the tensors is included."""
+    """Return one SHA-256 of all entries of the metadata except `metadata_sha256`, which stores it."""
     content = {key: value for key, value in metadata.items() if key != "metadata_sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def save_task(path: Path, components: Iterable[Component], provenance: Provenance) -> str:
-    """Write a stored task atomically; return the SHA-256 of its tensors."""
+    """Write the file of a stored task atomically; return the SHA-256 of its tensors.
+
+    Raises:
+        CodeError: two components have a tensor of the same name.
+        StorageError: the file cannot be written.
+    """
     components = tuple(components)
     tensors = {name: tensor.detach().cpu().contiguous() for c in components for name, tensor in c.tensors.items()}
-    if len(tensors) < sum(len(c.tensors) for c in components):
-        raise ValueError("two components store a tensor of the same name; rename one")
+    names = Counter(name for c in components for name in c.tensors)
+    name, count = names.most_common(1)[0] if names else ("", 0)
+    if count > 1:
+        raise CodeError(
+            f"{name}: stored by {count} components of the method {provenance.method}; rename the tensor"
+        )
     sha256 = content_sha256(tensors)
     metadata = {
         "format": FORMAT,
@@ -115,7 +127,7 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
 
 
 def serialised(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """Return the bytes of a safetensors file, which depend on its content only.
+    """Return the bytes of a safetensors file with these tensors and metadata; equal content gives equal bytes.
 
     The library writes metadata in the random order of its hash map, so that files of equal trainings would differ.
     This function therefore sorts the header (a length and JSON) by name.
@@ -129,14 +141,14 @@ def serialised(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> by
 
 
 def unusable(path: Path, reason: str) -> StorageError:
-    """Return the error for a stored task that is damaged or does not fit."""
+    """Return, without raising it, the error for a stored task that is damaged or does not fit, with the advice."""
     return StorageError(
         f"{path}: {reason}; restore it with `dvc pull`, or delete it: the next `snakemake all` trains it again"
     )
 
 
 def load_task(path: Path) -> TaskFile:
-    """Read a stored task and verify its checksums.
+    """Load the file of a stored task and verify its checksums; `open_task` also gives access to task and network.
 
     Raises:
         StorageError: the file is missing, truncated, altered, or not a stored task.

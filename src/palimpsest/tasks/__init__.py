@@ -18,22 +18,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """Row of a kind of task: its classes, each as ``module:class``, and properties that need no PyTorch."""
+    """Row of `KINDS`: classes of a kind of task, each as ``module:class``, and properties that need no PyTorch."""
 
     task: str
     """Class of the task; imported only to build one, because it needs PyTorch."""
     settings: str
+    """Class of the settings; its module imports no PyTorch."""
     target: Target | None
-    """Type of the targets, which a data set's format has to offer. None: the picture is its own target, and every
-    format will do."""
+    """Type of the targets, which a data set's format has to offer. None if the picture is its own target: then
+    every format suffices."""
     headlines: tuple[str, ...]
-    """Metrics in the tables of the report."""
+    """Names of the metrics in the tables of the report."""
     key_metric: str
-    """Metric that represents a task in comparisons of methods."""
+    """Name of the metric that represents a task in comparisons of methods."""
     in_short: tuple[str, ...] = ()
-    """Metrics in narrow tables."""
+    """Names of the metrics in narrow tables."""
     metrics: Mapping[str, Metric] = field(default_factory=dict)
-    """Metrics of this kind only, or with another meaning for this kind."""
+    """Descriptions by name of metrics that only this kind has, or that differ from `METRICS` for this kind."""
 
 
 KINDS: dict[str, Kind] = {
@@ -94,25 +95,25 @@ KINDS: dict[str, Kind] = {
 
 
 def kind_of_task(kind: str) -> "type[Task]":
-    """Return the task class of a kind."""
+    """Return the class of the tasks of a kind, such as `SegmentationTask`."""
     task: type[Task] = resolve_name(KINDS[kind].task)
     return task
 
 
 def build_task(name: str, settings: TaskSettings) -> "Task":
-    """Build a task on the CPU."""
+    """Build the task ``name`` on the CPU."""
     return kind_of_task(settings.kind)(name, settings)
 
 
-def _checked(value: object) -> object:
+def _validated(value: object) -> object:
     if isinstance(value, TaskSettings) or not isinstance(value, dict):
         return value
     kind = value.get("kind")
     if kind not in KINDS:
-        problem = "none is given" if kind is None else f"there is no kind {kind!r}"
+        problem = "missing" if kind is None else f"unknown kind {kind!r}"
         raise ValueError(f"kind: {problem}{nearest(str(kind), KINDS)}")
     return resolve_name(KINDS[kind].settings).model_validate(value)
 
 
-AnyTask = Annotated[SerializeAsAny[TaskSettings], BeforeValidator(_checked)]
-"""Type of a field with the settings of one task of any kind."""
+AnyTask = Annotated[SerializeAsAny[TaskSettings], BeforeValidator(_validated)]
+"""Type of a settings field with the settings of one task of any kind."""

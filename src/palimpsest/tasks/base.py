@@ -18,31 +18,36 @@ SMALLEST_VARIANCE = 1e-6
 """Lower bound of a variance of values in [0, 1], for divisions."""
 
 Pixels = NDArray[np.uint8]
+"""RGB pictures or label maps as arrays of uint8."""
 Targets = NDArray[Any]
-"""Prepared targets, in one of the forms of `palimpsest.data.targets`."""
+"""Prepared targets of many pictures, an array of one of the types in `palimpsest.data.targets`."""
 Batch = Mapping[str, Tensor]
-"""``picture``: uint8 (N, 3, H, W) RGB; ``target``, if the kind has targets: uint8 (N, H, W) class labels, uint8
-(N, 3, H, W) RGB, or float32 (N, 1, H, W) values with NaN for unknown pixels. All on the device of the network."""
+"""Tensors by name, on the device of the network. ``picture``: uint8 (N, 3, H, W) RGB. ``target``, if the kind has
+targets: uint8 (N, H, W) class labels, uint8 (N, 3, H, W) RGB, or float32 (N, 1, H, W), NaN at unknown pixels."""
 
 
 class Meter(Protocol):
-    """Accumulator of a task's metrics over a split, batch by batch."""
+    """Accumulator that computes a task's metrics over a split, batch by batch."""
 
     def update(self, prediction: Tensor, batch: Batch) -> None:
-        """Add one batch."""
+        """Add the predictions of one batch."""
 
     def compute(self) -> dict[str, float]:
         """Return the metrics over all batches so far, by their names in `metrics.csv`."""
 
 
 class Task(nn.Module, ABC):
-    """Task; a module, so that `.to` also moves tensors of the loss (a perceptual network, Gram matrices)."""
+    """Base class of the kinds of task; one instance is one task of the study.
+
+    It is a module, so that `.to` also moves tensors of the loss (a perceptual network, Gram matrices).
+    """
 
     working_scale: Literal["trained", "own"] = "own"
-    """Size at which photographs are translated: ``trained``, scaled to the training size, or ``own``, unscaled."""
+    """Size at which `palimpsest translate` runs the network: ``trained`` scales photographs to the training size,
+    ``own`` leaves them unscaled."""
 
     head_channels: int
-    """Output channels of the network."""
+    """Output channels of the network's head."""
 
     discriminator: nn.Module | None
     """Discriminator of a task with an adversarial loss; None for all other tasks. Each training starts with a new
@@ -55,16 +60,19 @@ class Task(nn.Module, ABC):
 
     @staticmethod
     def refuse(picture: Pixels) -> str | None:
-        """Return the reason why a photograph is unsuitable for this task, or None."""
+        """Return the reason why a photograph, uint8 (H, W, 3), cannot be learned from; None if it can."""
         return None
 
     def inputs(self, batch: Batch) -> Tensor:
-        """Return the network's input: float (N, 3, H, W) in [0, 1]."""
+        """Return the network's input for the pictures of a batch: float (N, 3, H, W) in [0, 1]."""
         return unit(batch["picture"])
 
     @abstractmethod
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the task's prediction in float32 from the network's raw output (N, head_channels, H, W)."""
+        """Return the predictions, float32 (N, C, H, W), from the network's raw output (N, head_channels, H, W).
+
+        The number of channels C depends on the kind. ``batch`` contains the pictures.
+        """
 
     def refine(self, enlarged: Tensor, photograph: Tensor) -> Tensor:
         """Return a prediction at the photograph's size, completed with details of the photograph.
@@ -77,25 +85,28 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return ``loss``, the scalar to minimise, and its parts by their names in `metrics.csv`."""
+        """Return ``loss``, the scalar to minimise, and its parts, if any, by their names in `metrics.csv`."""
 
     def discriminator_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Return the discriminator's loss; the discriminator trains after each step of the network."""
+        """Return the loss that the discriminator minimises, a scalar; only for tasks with a `discriminator`.
+
+        The discriminator takes a step after each step of the network.
+        """
         raise NotImplementedError(f"{self.name} has no discriminator")
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Return the negative log-likelihood of a target sampled from the predicted distribution.
+        """Return the negative log-likelihood, a scalar, of targets sampled from the predicted distribution.
 
-        The Fisher information is the mean of its squared gradient. For a kind whose loss is no likelihood, return
-        the loss.
+        The mean of its squared gradient is the Fisher information. By default, for kinds whose loss is no
+        likelihood, return the loss.
         """
         return self.losses(prediction, batch)["loss"]
 
     def distillation(self, predicted: Tensor, expected: Tensor, temperature: float) -> Tensor:
-        """Return the distance of two predictions of the same task, a scalar that distillation minimises.
+        """Return the distance between predictions and those of an earlier network, ``expected``, as a scalar.
 
         By default it is the mean squared difference divided by the variance of ``expected``. Kinds with class
-        scores compare distributions at a ``temperature``.
+        scores compare distributions at a ``temperature``, which the default ignores.
         """
         return F.mse_loss(predicted, expected) / expected.var().clamp(min=SMALLEST_VARIANCE)
 
@@ -105,14 +116,14 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """Return the trivial baseline, a function from a batch to a prediction without training.
+        """Return the trivial baseline: a function from a batch to predictions that needs no trained network.
 
         ``training_targets`` are the prepared targets of the split `train`; None for a kind without targets.
         """
 
     @abstractmethod
     def paint(self, prediction: Tensor) -> Pixels:
-        """Return a prediction as pictures: uint8 (N, H, W, 3)."""
+        """Return predictions as pictures, uint8 (N, H, W, 3)."""
 
     @abstractmethod
     def paint_target(self, batch: Batch) -> Pixels:
@@ -120,7 +131,7 @@ class Task(nn.Module, ABC):
 
 
 def unit(pictures: Tensor) -> Tensor:
-    """Return uint8 pictures as float in [0, 1]."""
+    """Return uint8 pictures of any shape as float in [0, 1]."""
     return pictures.float() / 255
 
 

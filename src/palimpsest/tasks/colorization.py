@@ -28,15 +28,15 @@ class ColorizationTask(Task):
 
     @staticmethod
     def refuse(picture: Pixels) -> str | None:
-        """Refuse grey photographs, because their colour target is empty."""
+        """Return a reason for a grey photograph, whose colours cannot be learned; None for any other."""
         return "grey photograph" if is_grey(picture) else None
 
     def inputs(self, batch: Batch) -> Tensor:
-        """Return the luminance in three channels."""
+        """Return the luminance of the pictures in three equal channels, float (N, 3, H, W) in [0, 1]."""
         return luminance(unit(batch["picture"])).expand(-1, 3, -1, -1)
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return RGB (N, 3, H, W) in [0, 1]; with `chroma`, values can lie outside, and painting clips them."""
+        """Return RGB (N, 3, H, W) in [0, 1]; with chroma, values can exceed this range until `paint` clips them."""
         if self.output == "rgb":
             return output.float().sigmoid()
         return with_chroma(luminance(unit(batch["picture"])), 0.5 * output.float().tanh())
@@ -50,42 +50,42 @@ class ColorizationTask(Task):
         return with_chroma(luma, within_gamut(luma, chroma(enlarged)))
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return the distance to the photograph."""
+        """Return ``loss``, the L1 or L2 distance of predictions to the photographs."""
         return {"loss": self.distance(prediction, unit(batch["picture"]))}
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Return the negative log-likelihood of a picture drawn around the prediction."""
+        """Return the negative log-likelihood of pictures drawn around the predictions, a scalar."""
         return sampled_loss(prediction, self.truth(batch))
 
     def meter(self) -> Meter:
-        """Return a meter of means over pictures."""
+        """Return a meter of SSIM, MSE, CIEDE2000 and colourfulness."""
         return PictureMeter(self.truth, colour=True)
 
     def truth(self, batch: Batch) -> Tensor:
-        """Return the photograph, float (N, 3, H, W) in [0, 1]."""
+        """Return the photographs of a batch, float (N, 3, H, W) in [0, 1]."""
         return unit(batch["picture"])
 
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """Return the grey picture as the prediction."""
+        """Return a function that predicts the grey photographs."""
         return self.inputs
 
     def paint(self, prediction: Tensor) -> Pixels:
-        """Return the picture."""
+        """Return the predicted pictures, uint8 (N, H, W, 3)."""
         return to_pixels(prediction)
 
     def paint_target(self, batch: Batch) -> Pixels:
-        """Return the photograph."""
+        """Return the photographs, uint8 (N, H, W, 3)."""
         return to_pixels(unit(batch["picture"]))
 
 
 def luminance(rgb: Tensor) -> Tensor:
-    """Return the luma of ITU-R BT.601: (N, 3, H, W) → (N, 1, H, W)."""
+    """Return the luminance (luma of ITU-R BT.601) of RGB pictures: (N, 3, H, W) → (N, 1, H, W)."""
     weights = torch.tensor([0.299, 0.587, 0.114], device=rgb.device)
     return torch.einsum("nchw,c->nhw", rgb, weights)[:, None]
 
 
 def chroma(rgb: Tensor) -> Tensor:
-    """Return the colour differences Cb and Cr of ITU-R BT.601 in [-0.5, 0.5]: (N, 3, H, W) → (N, 2, H, W)."""
+    """Return the colour differences Cb and Cr of ITU-R BT.601, in [-0.5, 0.5]: (N, 3, H, W) → (N, 2, H, W)."""
     luma = luminance(rgb)
     return torch.cat([(rgb[:, 2:] - luma) / 1.772, (rgb[:, :1] - luma) / 1.402], dim=1)
 
@@ -101,7 +101,7 @@ def with_chroma(luma: Tensor, differences: Tensor) -> Tensor:
 def within_gamut(luma: Tensor, differences: Tensor) -> Tensor:
     """Return colour differences (N, 2, H, W), reduced where RGB at ``luma`` (N, 1, H, W) would leave [0, 1].
 
-    They move towards grey and keep the hue; clipping RGB would change hue and luminance.
+    Reduced differences keep the hue; clipping RGB would change hue and luminance.
     """
     excess = with_chroma(luma, differences) - luma
     limit = torch.where(excess > 0, 1 - luma, luma)

@@ -6,10 +6,11 @@ from torch.nn import functional as F
 
 
 class PatchDiscriminator(nn.Module):
-    """Conditional PatchGAN discriminator: one logit per patch for a true pair of input and label map.
+    """Conditional PatchGAN discriminator: one logit per patch, high if the label map is the input's true one.
 
-    Source: Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017. It has two
-    layers of stride 2 instead of three, because pictures are smaller here, and instance normalisation.
+    The weights start equal for every method and seed. Source: Isola et al., Image-to-Image Translation with
+    Conditional Adversarial Networks, CVPR 2017. Different here: two layers of stride 2 instead of three, because
+    pictures are smaller, and instance normalisation.
     """
 
     def __init__(self, width: int = 64) -> None:
@@ -34,16 +35,16 @@ class PatchDiscriminator(nn.Module):
         )
 
     def forward(self, inputs: Tensor, picture: Tensor) -> Tensor:
-        """Return logits (N, 1, h, w), one per patch, for two pictures (N, 3, H, W)."""
+        """Return logits (N, 1, h, w), one per patch, for inputs and painted label maps, both (N, 3, H, W)."""
         return self.layers(torch.cat([inputs, picture], dim=1))  # type: ignore[no-any-return]
 
     def adversarial_loss(self, inputs: Tensor, picture: Tensor) -> Tensor:
-        """Return the generator's loss: the cross-entropy of the discriminator's logits against true."""
+        """Return the loss of the network that predicted ``picture``, a scalar: the cross-entropy against "true"."""
         logits = self(inputs, picture).float()
         return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
 
     def loss(self, inputs: Tensor, true: Tensor, predicted: Tensor) -> Tensor:
-        """Return the discriminator's loss for true and predicted pictures."""
+        """Return the discriminator's loss, a scalar: the mean cross-entropy for true and for predicted pictures."""
         real, fake = self(inputs, true).float(), self(inputs, predicted).float()
         return 0.5 * (
             F.binary_cross_entropy_with_logits(real, torch.ones_like(real))

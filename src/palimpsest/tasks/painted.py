@@ -11,19 +11,20 @@ from palimpsest.metrics.segmentation import IGNORED
 
 
 class Colours(nn.Module):
-    """Colours of the first classes of VOC's palette."""
+    """Colour of each class: the first ``classes`` colours of VOC's palette."""
 
     colours: Tensor
+    """RGB in [0, 1], (classes, 3)."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.register_buffer("colours", torch.from_numpy(palette()[:classes].copy()).float() / 255)
 
     def paint(self, labels: Tensor) -> Tensor:
-        """Return labels (N, H, W) as pictures (N, 3, H, W) in [0, 1]; ignored pixels as background."""
+        """Return label maps (N, H, W) as pictures (N, 3, H, W) in [0, 1]; ignored pixels become background."""
         return self.colours[labels.where(labels != IGNORED, 0)].movedim(-1, 1)
 
     def scores(self, picture: Tensor) -> Tensor:
-        """Return scores (N, classes, H, W) of a picture (N, 3, H, W): minus the squared distance to each colour."""
+        """Return scores (N, classes, H, W) of pictures (N, 3, H, W): minus the squared distance to each colour."""
         distance = (picture[:, None] - self.colours[None, :, :, None, None]).square().sum(2)
         return -distance

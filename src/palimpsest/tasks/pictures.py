@@ -12,13 +12,14 @@ from palimpsest.metrics import pictures as metrics
 from palimpsest.tasks.base import SMALLEST_VARIANCE, Batch
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
+"""Distances of predictions to targets, by the value of the setting `loss`."""
 
 
 def sampled_loss(prediction: Tensor, truth: Tensor, counted: Tensor | None = None) -> Tensor:
-    """Return the negative Gaussian log-likelihood of a picture drawn around the prediction, summed over pixels.
+    """Return the negative log-likelihood, summed over pixels, of pictures drawn from a Gaussian around predictions.
 
-    The variance is the mean squared error, its maximum-likelihood estimate; constants are omitted. ``counted``
-    (N, H, W) selects the pixels of both, if given.
+    The variance is the mean squared error between prediction and truth, both (N, C, H, W): its maximum-likelihood
+    estimate. Constants are omitted. ``counted``, bool (N, H, W), selects the pixels that count; None means all.
     """
     centre = prediction.detach()
     weights = torch.ones_like(centre) if counted is None else counted[:, None].expand_as(centre).float()
@@ -29,7 +30,7 @@ def sampled_loss(prediction: Tensor, truth: Tensor, counted: Tensor | None = Non
 
 
 class PictureMeter:
-    """Means of per-picture metrics over a split."""
+    """Meter of the mean over all pictures of a split of each picture's metrics."""
 
     def __init__(self, truth: Callable[[Batch], Tensor], colour: bool) -> None:
         self.truth = truth
@@ -37,7 +38,7 @@ class PictureMeter:
         self.rows: list[dict[str, float]] = []
 
     def update(self, prediction: Tensor, batch: Batch) -> None:
-        """Measure each picture of a batch."""
+        """Add the predictions of one batch."""
         for predicted, true in zip(as_pictures(prediction), as_pictures(self.truth(batch)), strict=True):
             row = {"ssim": metrics.ssim(predicted, true), "mse": metrics.mse(predicted, true)}
             if self.colour:
@@ -46,7 +47,7 @@ class PictureMeter:
             self.rows.append(row)
 
     def compute(self) -> dict[str, float]:
-        """Return ``ssim``, ``mse`` (0–255 scale) and, for colour, ``ciede2000`` and ``colourfulness``.
+        """Return ``ssim``, ``mse`` (0–255 scale) and, with ``colour``, ``ciede2000`` and ``colourfulness``.
 
         Colourfulness is the sum over the predictions divided by the sum over the true pictures; the few pictures
         with hardly any colour would dominate a mean of ratios.

@@ -9,11 +9,11 @@ from palimpsest.tasks.reconstruction_settings import ReconstructionSettings
 
 
 class ReconstructionTask(PairedTask):
-    """L1 between the network's picture and its input."""
+    """Reconstruction of the input with an L1 loss."""
 
     def __init__(self, name: str, settings: ReconstructionSettings) -> None:
         super().__init__(name, PairedSettings(kind="paired", data=settings.data))
 
     def truth(self, batch: Batch) -> Tensor:
-        """Return the input."""
+        """Return the input pictures of a batch, float (N, 3, H, W) in [0, 1]."""
         return unit(batch["picture"])

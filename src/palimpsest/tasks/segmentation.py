@@ -20,9 +20,9 @@ from palimpsest.tasks.segmentation_settings import SegmentationSettings
 
 
 class SegmentationTask(Task):
-    """Segmentation; class 0 is the background, and label 255 counts neither in the loss nor in the metric.
+    """Semantic segmentation; class 0 is the background, and pixels of label 255 are excluded from loss and metric.
 
-    With a loss other than cross-entropy the network predicts the label map as a picture.
+    With a loss other than cross-entropy the network predicts the label map as a picture (`Colours`).
     """
 
     working_scale = "trained"
@@ -39,17 +39,17 @@ class SegmentationTask(Task):
         self.discriminator = PatchDiscriminator() if settings.loss == "adversarial" else None
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return class scores (N, classes, H, W), or the painted label map (N, 3, H, W) in [0, 1]."""
+        """Return class scores (N, classes, H, W), or if `painted` label maps as pictures (N, 3, H, W) in [0, 1]."""
         return output.float().sigmoid() if self.painted else output.float()
 
     def scores(self, prediction: Tensor) -> Tensor:
-        """Return class scores (N, classes, H, W) of either form of prediction."""
+        """Return class scores (N, classes, H, W) for predictions of this task, painted or not."""
         return self.colours.scores(prediction) if self.painted else prediction
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return the mean of cross-entropy or colour distance over valid pixels; zero without valid pixels.
+        """Return ``loss``: the mean cross-entropy or colour distance over valid pixels; zero without valid pixels.
 
-        The adversarial loss adds the generator's loss and the weighted L1 distance.
+        With an adversarial loss, ``loss`` is the sum of ``adversarial_loss`` and the weighted ``l1_loss``.
         """
         target = batch["target"].long()
         counted = target != IGNORED
@@ -67,7 +67,7 @@ class SegmentationTask(Task):
         return {"loss": adversarial + self.l1_weight * loss, "adversarial_loss": adversarial, "l1_loss": loss}
 
     def discriminator_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Return the discriminator's loss for the true label map and the prediction."""
+        """Return the discriminator's loss for the true label maps and the predictions, a scalar."""
         assert self.discriminator is not None
         target = batch["target"].long()
         painted = self.colours.paint(target)
@@ -76,11 +76,17 @@ class SegmentationTask(Task):
 
     @staticmethod
     def fill_ignored(prediction: Tensor, painted: Tensor, counted: Tensor) -> Tensor:
-        """Return the prediction with the truth at ignored pixels, so that the discriminator cannot use them."""
+        """Return predictions with the truth at ignored pixels, so that the discriminator cannot use these pixels.
+
+        ``counted``, bool (N, H, W), is False at ignored pixels.
+        """
         return torch.where(counted[:, None], prediction, painted)
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Return the negative log-likelihood of classes drawn by their scores, summed over valid pixels."""
+        """Return the negative log-likelihood of classes drawn by their scores, summed over valid pixels.
+
+        Without cross-entropy, pictures are drawn around the predictions.
+        """
         counted = batch["target"] != IGNORED
         if self.painted:
             return sampled_loss(prediction, self.colours.paint(batch["target"].long()), counted)
@@ -94,6 +100,8 @@ class SegmentationTask(Task):
     def distillation(self, predicted: Tensor, expected: Tensor, temperature: float) -> Tensor:
         """Return the Kullback-Leibler divergence at a temperature, mean over pixels, times the temperature squared.
 
+        Without cross-entropy, return the distance of `Task.distillation`.
+
         Source: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015.
         """
         if self.painted:
@@ -103,11 +111,11 @@ class SegmentationTask(Task):
         return temperature**2 * divergence
 
     def meter(self) -> Meter:
-        """Return a meter with one confusion matrix over the split."""
+        """Return a meter of the mean intersection over union."""
         return ConfusionMeter(self.classes, self.scores)
 
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """Return the most frequent class of the training pictures for every pixel."""
+        """Return a function that predicts the most frequent class of the training pictures at every pixel."""
         assert training_targets is not None
         counts = np.zeros(256, np.int64)
         for labels in training_targets:
@@ -124,16 +132,16 @@ class SegmentationTask(Task):
         return predict
 
     def paint(self, prediction: Tensor) -> Pixels:
-        """Return the predicted classes in their colours."""
+        """Return the predicted label maps as pictures in the colours of VOC, uint8 (N, H, W, 3)."""
         return paint_labels(self.scores(prediction).argmax(1).to(torch.uint8).cpu().numpy())
 
     def paint_target(self, batch: Batch) -> Pixels:
-        """Return the true classes in their colours; ignored pixels have the palette's pale cream."""
+        """Return the true label maps as pictures in the colours of VOC; ignored pixels are pale cream."""
         return paint_labels(batch["target"].cpu().numpy())
 
 
 class ConfusionMeter:
-    """Confusion matrix over a split."""
+    """Meter of the intersection over union, from one confusion matrix of all pixels of a split."""
 
     def __init__(self, classes: Sequence[str], scores: Callable[[Tensor], Tensor]) -> None:
         self.classes = classes
@@ -141,12 +149,12 @@ class ConfusionMeter:
         self.confusion = np.zeros((len(classes), len(classes)), np.int64)
 
     def update(self, prediction: Tensor, batch: Batch) -> None:
-        """Count one batch."""
+        """Add the predictions of one batch."""
         predicted = self.scores(prediction).argmax(1).to(torch.uint8).cpu().numpy()
         self.confusion += confusion_matrix(batch["target"].cpu().numpy(), predicted, len(self.classes))
 
     def compute(self) -> dict[str, float]:
-        """Return ``miou`` and, for each class in the truth, ``iou/<class>``, in per cent."""
+        """Return ``miou`` and, for each class that occurs in the truth, ``iou/<class>``, in per cent."""
         ious = intersection_over_union(self.confusion)
         per_class = {
             f"iou/{name}": 100 * float(value)
@@ -157,5 +165,5 @@ class ConfusionMeter:
 
 
 def paint_labels(labels: Pixels) -> Pixels:
-    """Return label maps (N, H, W) as pictures (N, H, W, 3)."""
+    """Return label maps, uint8 (N, H, W), as pictures in the colours of VOC, uint8 (N, H, W, 3)."""
     return palette()[labels]

@@ -34,7 +34,8 @@ class StyleTask(Task):
     with the losses of `palimpsest.metrics.perceptual`; the study has no grid loss and an `own_share` of 1. Content
     and variation are means over pictures. The style loss is the weighted sum of two losses: one of the batch's mean
     Gram matrices, and, with weight `own_share`, one of each picture. A single picture, such as a cloudless sky,
-    need not contain all colours of a painting; a network that has to place them there paints a grid.
+    need not contain all colours of a painting; with a loss of each picture, the network paints them there as a
+    grid.
     """
 
     GRID = 16
@@ -47,7 +48,7 @@ class StyleTask(Task):
         self._perceptual_loss: PerceptualLoss | None = None
 
     def perceptual_loss(self, device: torch.device) -> "PerceptualLoss":
-        """Return the perceptual loss, created on first use, because inference does not need it.
+        """Return the perceptual loss on a device; create it on first use, because inference does not need it.
 
         Raises:
             DataError: the painting or the weights file is missing, unreadable or of another type.
@@ -57,16 +58,16 @@ class StyleTask(Task):
         return self._perceptual_loss.to(device)
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the painted photograph: (N, 3, H, W), float32 in [0, 1]."""
+        """Return the painted photographs, float32 (N, 3, H, W) in [0, 1]."""
         # The memory format of the gradients of Gram matrices; with two formats a step takes a tenth longer.
         return output.to(torch.float32, memory_format=torch.contiguous_format).sigmoid()
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return ``loss`` and the weighted parts of this sum."""
+        """Return ``loss``, the total loss of the batch, and its weighted parts; see `weighted_losses`."""
         return self.weighted_losses(self.statistics(prediction, unit(batch["picture"])))
 
     def statistics(self, prediction: Tensor, photograph: Tensor) -> "StyleStatistics":
-        """Return the statistics of predictions against photographs, both (N, 3, H, W) in [0, 1]."""
+        """Return the statistics of predictions relative to photographs, both float (N, 3, H, W) in [0, 1]."""
         perceptual_loss = self.perceptual_loss(prediction.device)
         with torch.no_grad():
             targets = perceptual_loss.perceptual.content(photograph)
@@ -81,7 +82,7 @@ class StyleTask(Task):
         )
 
     def weighted_losses(self, statistics: "StyleStatistics") -> dict[str, Tensor]:
-        """Return ``loss``, ``content_loss``, ``style_loss``, ``tv_loss`` and ``grid_loss``, scalars."""
+        """Return scalars: ``loss``, the sum of ``content_loss``, ``style_loss``, ``tv_loss`` and ``grid_loss``."""
         batch_style = style_loss(statistics.grams, self.perceptual_loss(statistics.content.device).grams)[0]
         share = self.settings.own_share
         style = share * statistics.style.mean() + (1 - share) * batch_style
@@ -94,24 +95,27 @@ class StyleTask(Task):
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
     def meter(self) -> Meter:
-        """Return a meter of the total loss, its parts (over the split as one batch) and SSIM to the photograph."""
+        """Return a meter of total loss, its parts, and SSIM to the photograph."""
         return StyleMeter(self)
 
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """Return the photograph as the prediction."""
+        """Return a function that predicts the photographs."""
         return lambda batch: unit(batch["picture"])
 
     def paint(self, prediction: Tensor) -> Pixels:
-        """Return the painted photograph, uint8 (N, H, W, 3)."""
+        """Return the painted photographs, uint8 (N, H, W, 3)."""
         return to_pixels(prediction)
 
     def paint_target(self, batch: Batch) -> Pixels:
-        """Return the photograph."""
+        """Return the photographs, uint8 (N, H, W, 3)."""
         return to_pixels(unit(batch["picture"]))
 
 
 class PerceptualLoss(nn.Module):
-    """Perceptual network with the painting's Gram matrices; ``key`` is the path of the task's settings."""
+    """Frozen perceptual network with the Gram matrices of a painting.
+
+    ``key`` is the path of the task's settings, as `tasks.style-gogh`, for error messages.
+    """
 
     def __init__(self, settings: StyleSettings, key: str) -> None:
         super().__init__()
@@ -127,28 +131,28 @@ class PerceptualLoss(nn.Module):
 
     @property
     def grams(self) -> list[Tensor]:
-        """Gram matrix (1, C, C) of the painting per style layer."""
+        """Gram matrix (1, C, C) of the painting for each style layer."""
         return [self.get_buffer(f"gram_{layer}") for layer in range(self._layers)]
 
 
 @dataclass(frozen=True)
 class StyleStatistics:
-    """Perceptual statistics of N predicted pictures."""
+    """Statistics of N predicted pictures, from which `StyleTask.weighted_losses` computes the losses."""
 
     content: Tensor
-    """(N,), content loss relative to the photograph."""
+    """Content loss of each picture relative to its photograph, (N,)."""
     style: Tensor
-    """(N,), style loss of each picture relative to the painting."""
+    """Style loss of each picture relative to the painting, (N,)."""
     variation: Tensor
-    """(N,), total variation."""
+    """Total variation of each picture, (N,)."""
     tiles: Tiles
-    """Sums over all pictures."""
+    """Sums over all pictures, for the grid loss."""
     grams: list[Tensor]
-    """(1, C, C) per layer, mean over the pictures."""
+    """Mean Gram matrix (1, C, C) of the pictures for each style layer."""
 
 
 class StyleMeter:
-    """Accumulator of the statistics of all pictures; the metrics do not depend on the batches."""
+    """Meter of the losses of a split as one batch; the metrics do not depend on the size of the real batches."""
 
     def __init__(self, task: StyleTask) -> None:
         self.task = task
@@ -157,7 +161,7 @@ class StyleMeter:
 
     @torch.no_grad()
     def update(self, prediction: Tensor, batch: Batch) -> None:
-        """Add one batch, in float32, so that metrics do not depend on the precision of the training."""
+        """Add the predictions of one batch, in float32, so that the training's precision does not matter."""
         photograph = unit(batch["picture"])
         with torch.autocast(prediction.device.type, enabled=False):
             self.batches.append(self.task.statistics(prediction.float(), photograph))
@@ -167,7 +171,7 @@ class StyleMeter:
         ]
 
     def compute(self) -> dict[str, float]:
-        """Return ``total_loss``, its parts and ``ssim``."""
+        """Return ``total_loss``, its parts by name, and ``ssim``, the mean SSIM to the photographs."""
         counts = [len(batch.content) for batch in self.batches]
         statistics = StyleStatistics(
             content=torch.cat([batch.content for batch in self.batches]),
@@ -187,7 +191,7 @@ class StyleMeter:
 
 
 def read_painting(path: Path, shorter_side: int) -> Tensor:
-    """Return a painting as uint8 (1, 3, H, W) RGB, scaled to a shorter side of this many pixels.
+    """Return a painting from a file as uint8 (1, 3, H, W) RGB, scaled to a shorter side of this many pixels.
 
     Raises:
         DataError: the file is missing or not a picture.
@@ -201,7 +205,11 @@ def read_painting(path: Path, shorter_side: int) -> Tensor:
 
 @contextmanager
 def setting_in_errors(key: str) -> Iterator[None]:
-    """Append the setting that names a file to the file's error."""
+    """Run a block that reads a file; append the full key of the setting that names the file to a `DataError`.
+
+    Raises:
+        DataError: the error of the block, with the key.
+    """
     try:
         yield
     except DataError as error:

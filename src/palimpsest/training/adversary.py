@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from palimpsest.tasks.base import Batch, Task
 
 LEARNING_RATE, BETAS = 2e-4, (0.5, 0.999)
-"""Settings of Adam, as in pix2pix."""
+"""Learning rate and (β₁, β₂) of Adam, as in pix2pix."""
 
 
 class Adversary:
-    """Discriminator with a step after each step of the network; without effect for a task that has none."""
+    """Training of a task's discriminator beside the network; every call does nothing for a task without one."""
 
     def __init__(self, fabric: Fabric, task: Task) -> None:
         self.fabric = fabric
@@ -24,7 +24,10 @@ class Adversary:
             self.optimizer = torch.optim.Adam(self.module.parameters(), lr=LEARNING_RATE, betas=BETAS)
 
     def step(self, prediction: Tensor, batch: Batch) -> None:
-        """Take one optimiser step to distinguish the network's prediction from the target."""
+        """Take one optimiser step of the discriminator, after a step of the network.
+
+        ``prediction`` is the network's prediction for ``batch`` in its step.
+        """
         if self.module is None:
             return
         self.module.requires_grad_(True)
@@ -39,13 +42,13 @@ class Adversary:
         self.module.requires_grad_(False)
 
     def state(self) -> dict[str, Any]:
-        """Return the state for a checkpoint."""
+        """Return the state for a checkpoint; empty without a discriminator."""
         if self.module is None:
             return {}
         return {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Restore a state from a checkpoint."""
+        """Restore the state from a checkpoint."""
         if self.module is not None:
             self.module.load_state_dict(state["module"])
             self.optimizer.load_state_dict(state["optimizer"])

@@ -20,23 +20,28 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """Complete state of a training after a step; a resumed training has the same result as an uninterrupted one."""
+    """Complete state of a training after a step, the content of a checkpoint.
+
+    A resumed training has the same result as an uninterrupted one.
+    """
 
     key: str
     """Digest of settings, inputs and code; a checkpoint with another key is ignored."""
     step: int = 0
+    """Number of steps that are done."""
     network: dict[str, Tensor] = field(default_factory=dict)
+    """`state_dict` of the network."""
     optimizers: list[dict[str, Any]] = field(default_factory=list)
     """State of the optimiser of each task."""
     adversaries: list[dict[str, Any]] = field(default_factory=list)
     """State of the discriminator of each task; empty for a task without one."""
     history: list[dict[str, float]] = field(default_factory=list)
-    """Means of each finished epoch."""
+    """For each finished epoch its last step, mean losses and images per second; see `EpochMeans.means`."""
 
     def capture(
         self, network: nn.Module, optimizers: Sequence[Optimizer], adversaries: Sequence[Adversary]
     ) -> None:
-        """Record the state of network, optimisers and discriminators."""
+        """Store references to the current state of network, optimisers and discriminators in this object."""
         self.network = network.state_dict()
         self.optimizers = [optimizer.state_dict() for optimizer in optimizers]
         self.adversaries = [adversary.state() for adversary in adversaries]
@@ -44,7 +49,7 @@ class Progress:
     def restore(
         self, network: nn.Module, optimizers: Sequence[Optimizer], adversaries: Sequence[Adversary]
     ) -> None:
-        """Restore network, optimisers and discriminators to the recorded state."""
+        """Load the stored state into network, optimisers and discriminators, in place."""
         log.info("resumed at step %d", self.step)
         network.load_state_dict(self.network)
         for optimizer, optimizer_state in zip(optimizers, self.optimizers, strict=True):
@@ -54,14 +59,17 @@ class Progress:
 
 
 def save_progress(path: Path, progress: Progress) -> None:
-    """Write the checkpoint atomically."""
+    """Write a checkpoint atomically."""
     content = io.BytesIO()  # on a full disk torch.save to a file raises no OSError
     torch.save(asdict(progress), content)
     write_bytes(path, content.getbuffer())
 
 
 def load_progress(path: Path, key: str) -> Progress:
-    """Return the checkpoint with this key, or a fresh state if there is none."""
+    """Load a checkpoint; return a new state at step 0 if it is missing, damaged or has another key.
+
+    The log names the reason.
+    """
     if not path.exists():
         return Progress(key)
     try:

@@ -21,7 +21,7 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Cost:
-    """Time and memory of a training so far."""
+    """Time and memory of one training so far, over all its attempts."""
 
     key: str
     """Key of the training; see `Progress.key`."""
@@ -34,19 +34,22 @@ class Cost:
     """SHA-256 of the stored tensors; empty until the training is done."""
 
     def figures(self) -> dict[str, float]:
-        """Return the figures by their names."""
+        """Return time and memory by their names in the tables and in MLflow."""
         return {"seconds": self.seconds, "peak_memory": self.peak_memory}
 
 
 class CostMeter:
-    """Meter of this attempt; it adds the cost of earlier attempts of the same training."""
+    """Meter of an attempt that starts now.
+
+    ``previous`` is the cost of earlier attempts; it is added if it belongs to the same training, by its ``key``.
+    """
 
     def __init__(self, key: str, previous: Cost | None = None) -> None:
         self.previous = previous if previous is not None and previous.key == key else Cost(key)
         self.started = time.perf_counter()
 
     def cost(self, sha256: str = "") -> Cost:
-        """Return the cost of all attempts so far."""
+        """Return the cost of all attempts until now; ``sha256`` is that of the stored tensors, once they exist."""
         return replace(
             self.previous,
             seconds=self.previous.seconds + time.perf_counter() - self.started,
@@ -56,14 +59,14 @@ class CostMeter:
 
 
 def peak_memory() -> int:
-    """Return the peak memory of this process in bytes: of the GPU if it uses one, otherwise of the process."""
+    """Return the peak memory of this process so far in bytes: on the GPU if it uses one, otherwise on the host."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return torch.cuda.max_memory_allocated()
     return resident_memory()
 
 
 def resident_memory() -> int:
-    """Return the largest resident set of this process so far, in bytes."""
+    """Return the peak resident memory of this process so far, in bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # on Linux `ru_maxrss` includes the memory of the parent before the exec
         (line,) = [line for line in status.read_text("utf-8").splitlines() if line.startswith("VmHWM")]
@@ -72,12 +75,12 @@ def resident_memory() -> int:
 
 
 def save_cost(path: Path, cost: Cost) -> None:
-    """Write a record atomically."""
+    """Write the record of a training's cost atomically."""
     write_text(path, json.dumps(asdict(cost)) + "\n")
 
 
 def load_cost(path: Path) -> Cost | None:
-    """Load a record; return None if it is missing or damaged."""
+    """Load the record of a training's cost; return None if it is missing or damaged."""
     try:
         return Cost(**json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError):

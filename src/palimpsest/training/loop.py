@@ -35,12 +35,12 @@ from palimpsest.training.checkpoint import load_progress, save_progress
 log = logging.getLogger(__name__)
 
 EpochDone = Callable[[Sequence[dict[str, float]]], None]
-"""Callback with the whole history, called after every epoch and when a training resumes."""
+"""Function that is called after every epoch and when a training resumes, with `Progress.history`."""
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """Task with its prepared data, batch size, number of steps and seed."""
+    """One task of a training with its data, batch size, number of steps and seed."""
 
     task: Task
     prepared: Prepared
@@ -52,18 +52,20 @@ class TaskData:
 
 @dataclass(frozen=True)
 class Plan:
-    """Settings and checkpoint of a training."""
+    """Settings that all tasks of a training share, and its checkpoint."""
 
     training: TrainingSettings
     checkpoint: Path
+    """Path of the checkpoint."""
     key: str
     """Key of this training; see `Progress.key`."""
 
 
 def start_fabric(training: TrainingSettings, *, unused_parameters: bool = False) -> Fabric:
-    """Start the devices with the precision and threads of the settings.
+    """Start the processes of all devices, and return the `Fabric` of this process.
 
-    ``unused_parameters`` means that some steps do not use all parameters.
+    Devices, precision and threads are those of the settings. ``unused_parameters`` is True if some steps do not use
+    all parameters, as with several tasks.
     """
     fabric = Fabric(
         accelerator=device_for(training.accelerator).type,
@@ -85,11 +87,12 @@ def train(
     plan: Plan,
     on_epoch: EpochDone = lambda history: None,
 ) -> list[dict[str, float]]:
-    """Train the parameters of ``groups``; return the mean loss, its parts and images/s of each epoch.
+    """Train the parameters of ``groups`` in place; return the history of the epochs (`Progress.history`).
 
-    Several tasks take turns, each for its own number of steps and with its own optimiser. Adam normalises the
-    gradients of each optimiser, so that a task with large gradients does not dominate the others (Yang et al.,
-    AdaTask, AAAI 2023). All other training settings are the same for all tasks.
+    A checkpoint of an interrupted training is resumed and is written after every epoch. Several tasks take turns,
+    each for its own number of steps and with its own optimiser. Adam normalises the gradients of each optimiser, so
+    that a task with large gradients does not dominate the others (Yang et al., AdaTask, AAAI 2023). All other
+    training settings are the same for all tasks.
 
     Raises:
         TrainingError: loss or gradient is not finite; the last checkpoint remains.
@@ -133,7 +136,7 @@ def train(
         if (step + 1) % settings.steps_per_epoch == 0 or step + 1 == steps:
             progress.step = step + 1
             progress.history.append({"step": float(step + 1), **epoch.means()})
-            log.info(describe(progress.history[-1], steps))
+            log.info(log_line(progress.history[-1], steps))
             progress.capture(network, optimizers, adversaries)
             if fabric.is_global_zero:
                 save_progress(plan.checkpoint, progress)
@@ -147,7 +150,10 @@ def train(
 def penalised(
     fabric: Fabric, network: nn.Module, method: Method, parts: dict[str, Tensor], batch: Batch
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the task's loss plus the method's penalty, if any, and all parts of the loss."""
+    """Return the loss to minimise and its parts by name.
+
+    ``parts`` are those of the task's loss; a penalty of the method, if any, is added to the loss and to the parts.
+    """
     with fabric.autocast():
         penalty = method.penalty(network, batch, parts["loss"].detach())
     if penalty is None:
@@ -156,7 +162,10 @@ def penalised(
 
 
 def mean_over_devices(fabric: Fabric, parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the losses as means over all devices, so that all devices stop at the same step."""
+    """Return each part of the loss as its mean over all devices.
+
+    A loss that is not finite then stops all devices at the same step.
+    """
     if fabric.world_size == 1:
         return parts
     means = fabric.all_reduce({name: part.detach().clone() for name, part in parts.items()})
@@ -165,7 +174,7 @@ def mean_over_devices(fabric: Fabric, parts: dict[str, Tensor]) -> dict[str, Ten
 
 
 def check_finite(loss: float, groups: Sequence[ParameterGroup], step: int) -> float:
-    """Check that the loss is finite, and return it.
+    """Return the loss of a step if it is finite; ``groups`` name the settings for the message.
 
     Raises:
         TrainingError: the loss is infinite or NaN.
@@ -177,14 +186,20 @@ def check_finite(loss: float, groups: Sequence[ParameterGroup], step: int) -> fl
 
 
 def turns_of(steps: Sequence[int]) -> list[int]:
-    """Return the index of the task of each step; tasks with these numbers of steps alternate evenly."""
+    """Return for each step of a training the index of the task whose turn it is.
+
+    ``steps`` are the numbers of steps of the tasks, whose turns alternate evenly.
+    """
     return [index for _, index in sorted(((k + 0.5) / n, index) for index, n in enumerate(steps) for k in range(n))]
 
 
 def loaders_of(
     fabric: Fabric, task_data: Sequence[TaskData], done: Sequence[int]
 ) -> list[Iterator[dict[str, Tensor]]]:
-    """Return the batches of each task after the turns ``done``; each contains this device's part of a batch."""
+    """Return one iterator per task over its remaining batches, each with the pictures of this device only.
+
+    ``done`` lists the turns (`turns_of`) of the steps that are done.
+    """
     loaders = []
     for index, data in enumerate(task_data):
         batches = TrainingBatches(
@@ -202,7 +217,10 @@ def loaders_of(
 
 
 def progress_bar(task_data: Sequence[TaskData], done: Sequence[int], enabled: bool) -> "tqdm[NoReturn]":
-    """Return a progress bar in pictures that starts after the turns ``done`` and appears only on terminals."""
+    """Return a progress bar that counts pictures and appears only on terminals, if ``enabled``.
+
+    ``done`` lists the turns (`turns_of`) of the steps that are done.
+    """
     return tqdm(
         total=sum(data.batch_size * data.steps for data in task_data),
         initial=sum(task_data[index].batch_size for index in done),
@@ -215,7 +233,10 @@ def progress_bar(task_data: Sequence[TaskData], done: Sequence[int], enabled: bo
 
 
 def optimizer_of(groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
-    """Return AdamW with the settings of each group; fused, since a small network has many small tensors."""
+    """Return AdamW with the learning rate, weight decay and betas of each group.
+
+    It is fused, since a small network has many small tensors.
+    """
     entries = [
         {
             "name": group.name,
@@ -232,15 +253,15 @@ def optimizer_of(groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
 def set_learning_rates(
     optimizer: torch.optim.Optimizer, groups: Sequence[ParameterGroup], factors: Sequence[float]
 ) -> None:
-    """Set the learning rate of each group to a fraction of its peak."""
+    """Set the learning rate of each group to a fraction of its peak, in place; ``factors`` has one per group."""
     for entry, group, factor in zip(optimizer.param_groups, groups, factors, strict=True):
         entry["lr"] = group.learning_rate * factor
 
 
 def schedule(step: int, steps: int, warmup: float, lr_end: float = 1.0) -> float:
-    """Return the learning rate as a fraction of its peak: linear warm-up to 1, then cosine decay to zero.
+    """Return the learning rate of a step as a fraction of its peak: linear warm-up to 1, then cosine decay to 0.
 
-    The decay ends at a progress of ``lr_end`` (0 to 1); the learning rate is zero from there on.
+    ``warmup`` and ``lr_end`` are fractions of ``steps``: the warm-up ends at the first, the decay at the second.
     """
     peak, end = max(1, round(warmup * steps)), round(lr_end * steps)
     if step < peak:
@@ -249,16 +270,19 @@ def schedule(step: int, steps: int, warmup: float, lr_end: float = 1.0) -> float
 
 
 def freeze_batchnorm(network: nn.Module) -> None:
-    """Make BatchNorm use its running statistics without updates; scale and shift still train."""
+    """Set the normalisation layers to evaluation mode, in which running statistics are used and not updated.
+
+    Scale and shift still train.
+    """
     for _, layer in normalisation_layers(network):
         layer.eval()
 
 
 def clip(groups: Sequence[ParameterGroup], max_norm: float, step: int) -> None:
-    """Clip the gradient norm of each group.
+    """Scale down, in place, the gradients of each group whose norm exceeds ``max_norm``.
 
     Groups are clipped separately: the gradients of mask scores and of BatchNorm differ in scale, and the larger
-    ones would dominate a common norm.
+    gradients would dominate a common norm.
 
     Raises:
         TrainingError: a gradient is not finite.
@@ -270,7 +294,7 @@ def clip(groups: Sequence[ParameterGroup], max_norm: float, step: int) -> None:
 
 
 class EpochMeans:
-    """Means of the losses over one epoch, and pictures per second."""
+    """Accumulator of the losses and the speed of one epoch, which starts with the object."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
@@ -279,14 +303,14 @@ class EpochMeans:
         self.started = time.perf_counter()
 
     def add(self, parts: dict[str, Tensor], images: int) -> None:
-        """Add the losses of one step."""
+        """Add the parts of the loss of one step, and its number of pictures."""
         for name, value in parts.items():
             self.sums[name] = self.sums.get(name, torch.zeros((), device=value.device)) + value.detach()
         self.steps.update(parts.keys())
         self.images += images
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each part of the loss, and ``images_per_second``."""
+        """Return the mean of each part of the loss over the steps that have it, and ``images_per_second``."""
         seconds = time.perf_counter() - self.started
         return {
             **{name: float(value) / self.steps[name] for name, value in self.sums.items()},
@@ -294,8 +318,8 @@ class EpochMeans:
         }
 
 
-def describe(entry: dict[str, float], steps: int) -> str:
-    """Return the line of the log for one epoch."""
+def log_line(entry: dict[str, float], steps: int) -> str:
+    """Return the line of the log for an entry of the history; ``steps`` is the number of all steps."""
     values = "  ".join(
         f"{name} {value:.4f}" for name, value in entry.items() if name not in ("step", "images_per_second")
     )
