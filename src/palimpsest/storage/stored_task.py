@@ -35,7 +35,7 @@ class TrainedSize(BaseModel):
 
 
 class TrainedTask(BaseModel):
-    """Settings of one task that inference needs, a part of `jobs.TaskTraining`."""
+    """Settings of one task that inference needs, a part of `jobs.TaskJob`."""
 
     name: str
     settings: AnyTask
