@@ -187,7 +187,7 @@ class Placement:
 
 
 def compose(family: Family, size: int, rng: Generator) -> Scene:
-    """Return a random scene of the family; its sides are `size` pixels, and up to 4/3 as many."""
+    """Return a random scene of the family; the shorter side is `size` pixels, the longer one up to 4/3 × `size`."""
     sides = [size, round(size * rng.uniform(1, 4 / 3))]
     width, height = sides if rng.random() < 0.3 else sides[::-1]
     shape = (height * OVERSAMPLING, width * OVERSAMPLING)
