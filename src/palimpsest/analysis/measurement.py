@@ -21,7 +21,7 @@ BATCH_SIZE = 16
 
 @dataclass(frozen=True)
 class Measurement:
-    """Metrics and predictions of one task on its validation split, at one moment of the training."""
+    """Metrics and predictions of one task on its validation split, after one of the trainings of the sequence."""
 
     metrics: dict[str, float]
     """Values by the names in `metrics.csv`."""

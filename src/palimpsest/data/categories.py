@@ -30,9 +30,9 @@ class Category:
 def merge_categories(
     categories: Iterable[Category], annotated: Mapping[str, int]
 ) -> tuple[dict[str, str], str | None]:
-    """Return the supercategory of each category by name, and the fault of the list; None if it has no fault.
+    """Return the supercategory by name of each category in a JSON file, and the fault of the file's list or None.
 
-    The fault is that two categories share an id, or share a name and both have annotations. The mapping is then
+    It is a fault if two categories share an id, or share a name and both have annotations; the mapping is then
     empty. Equal entries are merged. ``annotated`` is the number of annotations by id.
     """
     by_id: dict[str, Category] = {}
@@ -84,10 +84,10 @@ def members_of(
 def notes_for(
     classes: Mapping[str, Sequence[str]], categories: Mapping[str, str], annotated: Mapping[str, int]
 ) -> list[str]:
-    """Return lines for the log: ambiguous names in the `classes` of a task, and annotated categories without entry.
+    """Return lines for the log: ambiguous names in the `classes` of a task, and annotated categories not in train.
 
-    ``categories`` has the supercategory of each category that the JSON of train lists, ``annotated`` the number of
-    annotations by category in all splits.
+    ``categories`` has the supercategory of each category that the JSON of train lists. ``annotated`` is the number
+    of annotations by category in all splits.
     """
     listed = [(name, member) for name in classes for member in classes[name]]
     notes = [(name, members_of(member, categories, annotated)[1]) for name, member in listed]
@@ -99,7 +99,7 @@ def notes_for(
 
 
 def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Return the sum of the counts of each name; names with the sum 0 are kept."""
+    """Return the sum over several mappings of the count of each name; sums of 0 are kept."""
     totals: Counter[str] = Counter()
     for split_counts in counts:
         totals.update(split_counts)

@@ -86,7 +86,7 @@ class Census:
 
     @property
     def faults(self) -> list[Fault]:
-        """First faults, at most `MAX_LISTED`; those of kind ``faulty`` precede the harmless kinds."""
+        """At most `MAX_LISTED` faults of the split; faults of kind ``faulty`` precede the harmless kinds."""
         return [*self._first_faults[True], *self._first_faults[False]][:MAX_LISTED]
 
     def check_annotations(self, max_share: float, available: int | None = None) -> None:
@@ -133,7 +133,7 @@ class Census:
             )
 
     def shares(self) -> dict[str, float]:
-        """Return the fraction of the pixels of each class, by its name."""
+        """Return the fraction of all pixels that each class has, by the name of the class."""
         return {name: self._share(label) for label, name in enumerate(self.names)}
 
     def ignored(self) -> float:

@@ -58,9 +58,9 @@ class CocoFolder(DatasetReader):
         return dict(self._index_with_categories(self._reference_split()).categories)
 
     def annotated(self, splits: Iterable[str], listed: Iterable[str]) -> list[dict[str, int]]:
-        """Return the number of annotations by category, including 0, for each different split in ``splits``.
+        """Return one dict for each split: the number of its annotations by category, including 0.
 
-        ``listed`` are the names of categories in the `classes` of a task.
+        A split that ``splits`` repeats counts once. ``listed`` are names of categories in the `classes` of a task.
 
         Raises:
             DataError: two categories of a split have the same name or id, or an annotated category is missing in
@@ -163,7 +163,7 @@ class CocoFolder(DatasetReader):
         return sum(map(len, self._index(split).annotations.values()))
 
     def contents(self, records: Sequence[Record], categories: Sequence[str]) -> str:
-        """Return a text on the annotations of these pictures, for a message; ``categories`` have no pixel there."""
+        """Return a text for a message: the numbers of annotations of ``records``, first those of ``categories``."""
         counts: Counter[str] = Counter()
         crowd: Counter[str] = Counter()
         for record in records:
@@ -209,7 +209,7 @@ class CocoFolder(DatasetReader):
         return drawn_size(str(record.picture), frame, declared, segmentations, self._votes_of(split))
 
     def _votes_of(self, split: str) -> Votes:
-        """Return the `Votes` of the turned pictures of a split; if none of them decides, those of train or val."""
+        """Return the `Votes` of the turned pictures of a split; if none decides, the votes of train or val."""
         votes = self._count_votes(split)
         if not votes.deciding:
             for alternative in (name for name in ("train", "val") if name != split):

@@ -98,7 +98,7 @@ def fetch(name: str, folder: Path, base_url: str | None = None, pause: float = 1
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip or tar archive into ``folder``; files that exist there stay, except those of the same path.
+    """Unpack a zip or tar archive into ``folder``; files that the archive does not contain stay there.
 
     The archive is unpacked into a hidden folder first, so each file appears only when it is complete.
 

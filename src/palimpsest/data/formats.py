@@ -13,7 +13,7 @@ from palimpsest.errors import nearest
 
 @dataclass(frozen=True)
 class Format:
-    """Row of `FORMATS`: classes of one format, each as ``module:name``, and its types of targets."""
+    """Row of `FORMATS`: one format of data sets. Classes are named as ``module:name``, and imported when needed."""
 
     reader: str
     """Subclass of `palimpsest.data.reader.DatasetReader`; imported when a data set is opened."""

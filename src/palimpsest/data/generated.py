@@ -117,7 +117,7 @@ def write_file(path: Path, content: bytes | memoryview) -> None:
 
 
 def annotation(instance: Instance, image_id: int, rank: int) -> dict[str, object]:
-    """Return an instance as annotation of COCO, number `rank` of its picture, with coordinates (x, y) in pixels."""
+    """Return an instance, number `rank` of its picture, as annotation in COCO's format, coordinates in pixels."""
     points = np.concatenate(instance.polygons)
     left, top = points.min(axis=0)
     width, height = np.ptp(points, axis=0)
@@ -144,7 +144,7 @@ def label_map(scene: Scene, border: int) -> NDArray[np.uint8]:
 
 
 def check_splits(images: Mapping[str, int], splits: Mapping[str, int]) -> None:
-    """Check that the keys of `images` are among those of `splits`.
+    """Check that all keys of `images`, names of splits, are keys of `splits`.
 
     Raises:
         DataError: a split is unknown.

@@ -239,7 +239,7 @@ class PairedFolder(DatasetReader):
                 yield from (path for path in (folders.input, folders.target, folders.joint) if path is not None)
 
     def _refuse_separate_files(self, folder: Path, pictures: list[Path]) -> None:
-        """Check that the pictures of a folder seem to be joint files.
+        """Check that the pictures of a folder seem to be joint files, with both halves side by side.
 
         Raises:
             DataError: a name occurs twice, names denote inputs and targets, or the pictures have no seam.

@@ -168,7 +168,7 @@ def is_picture(path: Path) -> bool:
 
 
 def stem_of(path: Path) -> str:
-    """Return a path without the suffix of a picture format, with forward slashes."""
+    """Return a path as text with forward slashes, without its suffix if that is one of `SUFFIXES`."""
     return (path.with_suffix("") if path.suffix.lower() in SUFFIXES else path).as_posix()
 
 

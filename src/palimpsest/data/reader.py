@@ -113,7 +113,10 @@ class DatasetReader(ABC):
         return 0
 
     def contents(self, records: Sequence[Record], categories: Sequence[str]) -> str:
-        """Return a text on the labels of these pictures, for a message; ``categories`` have no pixel there."""
+        """Return a text for a message: the labels that occur in the pictures of ``records``.
+
+        ``categories`` are the categories that the message is about, because they have no pixel in these pictures.
+        """
         return ""
 
     def take_findings(self) -> Findings | None:

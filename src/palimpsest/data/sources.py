@@ -90,7 +90,7 @@ def classes_of(task: str, job: PreparationJob, dataset: DatasetReader) -> Classe
 
     Raises:
         SettingsError: the data set lacks a category; the message names the full path of the key.
-        DataError: categories are ambiguous, or those of two splits differ; the message names the file.
+        DataError: categories are ambiguous, or two splits have different ones; the message names the file.
     """
     if job.classes is None:
         return None

@@ -131,7 +131,7 @@ class TableFolder(DatasetReader):
         return Labels(turn_labels(label_of[numbers], frame, str(record.target)))
 
     def contents(self, records: Sequence[Record], categories: Sequence[str]) -> str:
-        """Return a text on the numbers in these label maps, for a message; ``categories`` have no pixel there."""
+        """Return a text for a message: the numbers in the label maps of ``records``, those of ``categories``."""
         counts = np.zeros(256, np.int64)
         for record in records:
             counts += np.bincount(self._numbers(record).ravel(), minlength=256)

@@ -126,7 +126,7 @@ class VocFolder(DatasetReader):
         return turn_labels(table[labels], frame or read_frame(record.picture), str(path))
 
     def contents(self, records: Sequence[Record], categories: Sequence[str]) -> str:
-        """Return a text on the values in these label maps, for a message; ``categories`` have no pixel there."""
+        """Return a text for a message: the values in the label maps of ``records``, and those of ``categories``."""
         counts = np.zeros(256, np.int64)
         for record in records:
             labels = read_label_map(_located(self._home / "SegmentationClass", record.key, ".png"))

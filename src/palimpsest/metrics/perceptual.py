@@ -114,7 +114,7 @@ def grid_loss(blocks: Tiles) -> Tensor:
 
 
 def relative_square_error(values: Tensor, targets: Tensor) -> Tensor:
-    """Return ‖v − t‖² / ‖t‖² per item of the first dimension: (N, …) and (N, …) or (1, …) → (N,), float32."""
+    """Return ‖v − t‖² / ‖t‖² of each item, (N,), float32; values v are (N, …), targets t (N, …) or (1, …)."""
     v, t = values.float().flatten(1), targets.float().flatten(1)
     return (v - t).square().mean(1) / t.square().mean(1).clamp_min(SMALLEST)
 

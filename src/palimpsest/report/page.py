@@ -139,7 +139,7 @@ def render(
 def _results(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
     """Return one entry per task: a row per headline metric, measured right after training, with a cell per method.
 
-    The first cell of a row is that of the floor. The best value is marked.
+    The first cell of a row belongs to the floor, the trivial baseline. The best value is marked.
     """
     tasks = []
     for number, (task, kind) in enumerate(matrix.sequence, 1):

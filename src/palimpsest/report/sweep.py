@@ -124,12 +124,12 @@ def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, li
 
 
 def rows_learned(sweep: Sweep) -> pd.DataFrame:
-    """Return the rows of `Sweep.measured` of each task right after its training."""
+    """Return the rows of `Sweep.measured` that were measured right after the training on their task."""
     return sweep.measured[sweep.measured["task"] == sweep.measured["after"]]
 
 
 def rows_after_last_task(sweep: Sweep) -> pd.DataFrame:
-    """Return the rows of `Sweep.measured` of earlier tasks after the training on the last task."""
+    """Return the rows of `Sweep.measured` of earlier tasks, measured after the training on the last task."""
     rows = sweep.measured
     last_task = rows.groupby("variant")["after"].transform("last")
     return rows[(rows["after"] == last_task) & (rows["task"] != last_task)]

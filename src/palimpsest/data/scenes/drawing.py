@@ -187,7 +187,7 @@ class Placement:
 
 
 def compose(family: Family, size: int, rng: Generator) -> Scene:
-    """Draw a picture of the family with a shorter side of `size` pixels and a longer one of up to 4/3 of that."""
+    """Return a random scene of the family; the shorter side is `size` pixels, the longer one up to 4/3 × `size`."""
     sides = [size, round(size * rng.uniform(1, 4 / 3))]
     width, height = sides if rng.random() < 0.3 else sides[::-1]
     shape = (height * OVERSAMPLING, width * OVERSAMPLING)
