@@ -15,7 +15,7 @@ from palimpsest.sweeps import sweep_tables
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write `report.html`."""
+    """Write the page `report.html` into the preset's folder of results."""
     write_page(
         layout.results / "report.html",
         results=layout.results,

@@ -130,7 +130,7 @@ def parser() -> Parser:
 
 
 def choose_model(arguments: argparse.ArgumentParser) -> None:
-    """Add the arguments that select a stored task of the study in this folder."""
+    """Add the options that select a stored task: `--preset`, `--method`, `--seed` and `--task`."""
     arguments.add_argument("--preset", help="preset of the training (default: the preset of params.yaml)")
     arguments.add_argument(
         "--method",

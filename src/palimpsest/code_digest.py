@@ -79,7 +79,7 @@ def file_digest(file: str, modified: int, size: int) -> str:
 
 
 def statements_digest(source: bytes) -> str:
-    """Return the digest of the statements of Python source.
+    """Return the SHA-256 of the statements of Python source, without docstrings, comments and formatting.
 
     Raises:
         SyntaxError: the source is not valid Python.

@@ -50,7 +50,7 @@ class Layout:
         return Path("logs") / self.scope
 
     def manifest(self, dataset: str) -> Path:
-        """Return the path of a data set's checksums."""
+        """Return the path of a data set's manifest, the JSON file with the checksums of its files."""
         return self.raw / dataset / "manifest.json"
 
     def perceptual_weights(self, network: str) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class Output(io.TextIOWrapper):
-    """Stream that drops its output once the reader closed the pipe, as `head` does, so that the work continues."""
+    """Stream that drops its output after its reader, such as `head`, has closed the pipe: work continues."""
 
     def write(self, text: str) -> int:
         """Write a text and return its length; drop the text if the pipe is closed."""

@@ -31,7 +31,7 @@ class TaskFiles:
         return self.layout.stored(self.seed, self.entry.base_training, self.sequence[0])
 
     def base_files(self) -> list[Path]:
-        """Return the file of the base network, after the files of a base that it extends itself, if any."""
+        """Return the files of the base network: its own, preceded by those of a base that it extends, if any."""
         base_method = replace(self, method=self.entry.base_training)
         return [*(base_method.base_files() if base_method.entry.adds_to_base else []), self.base]
 

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from palimpsest.methods.base import Method
 
 BASE = "base"
-"""Training of the base network that methods share; stored once per seed."""
+"""Name of the training of the base network that methods share; it is stored once per seed."""
 AUTOENCODER = "autoencoder"
-"""Training of the base network of the residual methods: it learns to return its input."""
+"""Name of the training of the residual methods' base network, an auto-encoder that learns to return its input."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Row of a method: its class, its settings, and the stored tasks that it starts from."""
+    """Row of `METHODS` or `BASES`: class and settings of a method, and the stored tasks that it starts from."""
 
     path: str
-    """``module:class``."""
+    """``module:class`` of the method; imported only to build one, because it needs PyTorch."""
     starts_from: Literal["nothing", "base", "previous"]
     """``nothing``: random weights; ``base``: the base network only, so that tasks can train in parallel;
     ``previous``: the network after the previous task, with the stored tasks of all earlier ones."""
@@ -37,19 +37,20 @@ class Entry:
     """True if later tasks overwrite weights that earlier tasks use. All other methods cannot forget by
     construction; for them, comparing predictions with those recorded after training checks files and loading."""
     together: bool = False
-    """True if one training learns all tasks."""
+    """True if a single training learns all tasks of the sequence."""
     settings: str = ""
     """``module:class`` of the settings; the module imports no PyTorch. Empty for a method without settings."""
     base_training: str = BASE
-    """Training or method whose stored base task is the base network."""
+    """Training in `BASES`, or method, whose stored base task is the base network of this method."""
     network: Mapping[str, Any] | None = None
-    """Settings of the method's own network, with its name; None for the network of the user's choice."""
+    """Settings of the network that the method requires, with its name; None if it uses the network that the user
+    chose (`network.name`)."""
     networks: tuple[str, ...] = ()
-    """Networks that the method works on; empty if ``kernels`` and ``part`` decide."""
+    """Names of the only networks that the method works on; empty if ``kernels`` and ``part`` decide."""
     kernels: bool = False
     """True if the method needs 4-D kernels: every layer of the network has to be a convolution."""
     part: str = ""
-    """Part of the network that each task trains and stores, as ``decoder``; the network needs this part."""
+    """Submodule that each task trains and stores, as ``decoder``; networks without it are refused. Empty: none."""
     can_blend: bool = False
     """True if two tasks can be blended: both mask the weights of the base network."""
     can_chain: bool = False
@@ -178,12 +179,12 @@ BASES: dict[str, Entry] = {
 
 
 def entry_of(name: str) -> Entry:
-    """Return the row of a method or of a training that makes a base network."""
+    """Return the row of a method, or of a training of a base network."""
     return BASES[name] if name in BASES else METHODS[name]
 
 
 def networks_of(method: str) -> list[str]:
-    """Return the names of the networks that a method works on."""
+    """Return the names of the networks in `NETWORKS` that a method works on."""
     entry = entry_of(method)
     if entry.network is not None:
         return [entry.network["name"]]
@@ -197,17 +198,17 @@ def networks_of(method: str) -> list[str]:
 
 
 def works_on(method: str, network: str) -> bool:
-    """Return whether a method works with the user's choice of network; a method that requires one always does."""
+    """Return True if a method works when the user chose this network, also if the method ignores the choice."""
     return entry_of(method).network is not None or network in networks_of(method)
 
 
 def refusal(method: str, network: str) -> str:
-    """Return the error message for a method that does not work on the chosen network."""
+    """Return the error message for a method that does not work on the network that the user chose."""
     names = ", ".join(networks_of(method))
     return f"{method} does not work on the network {network!r}; remove {method}, or set network.name to {names}"
 
 
 def build_method(name: str, settings: Any) -> "Method":
-    """Build the method of this name."""
+    """Build a method or a training of `BASES`; ``settings`` are those of the method, None if it has none."""
     method: Method = resolve_name(entry_of(name).path)(settings)
     return method

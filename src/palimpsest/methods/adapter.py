@@ -22,23 +22,23 @@ from palimpsest.networks.trunk import Layer, trunk_layers
 
 
 class Pointwise(LayerWeight):
-    """weight (out, in, h, w) → weight plus a learned (out, in, 1, 1) at the centre of each kernel."""
+    """Adapter of one layer: adds a learned 1×1 convolution (out, in, 1, 1) at the centre of each kernel."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         self.point = nn.Parameter(weight.new_zeros(*weight.shape[:2], 1, 1))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the sum, in the shape of the weight; heights and widths are odd."""
+        """Return the weight plus the adapter, in the shape of the weight; kernels have odd sides."""
         return with_point(weight, self.point)
 
     def stored(self) -> dict[str, Tensor]:
-        """Return the 1×1 convolution."""
+        """Return the 1×1 convolution as ``point``."""
         return {"point": self.point.detach()}
 
 
 class LowRank(LayerWeight):
-    """weight (out, in, h, w) → weight plus a learned product (out, rank) · (rank, in, h, w)."""
+    """Adapter of one layer: adds a learned product of factors (out, rank) and (rank, in, h, w) to the weight."""
 
     def __init__(self, weight: Tensor, rank: int) -> None:
         super().__init__()
@@ -47,11 +47,11 @@ class LowRank(LayerWeight):
         self.mixture = nn.Parameter(weight.new_zeros(weight.shape[0], rank))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the sum, in the shape of the weight."""
+        """Return the weight plus the adapter, in the shape of the weight."""
         return with_product(weight, self.mixture, self.filters)
 
     def stored(self) -> dict[str, Tensor]:
-        """Return both factors."""
+        """Return the factors as ``mixture`` and ``filters``."""
         return {"mixture": self.mixture.detach(), "filters": self.filters.detach()}
 
 
@@ -63,36 +63,36 @@ class Adapter(Reparametrised):
 
     @property
     def entries(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Names of the tensors of a 1×1 convolution or of two factors."""
+        """Names of a layer's stored tensors: two factors with the setting `rank`, otherwise a 1×1 convolution."""
         return ("mixture", "filters") if self.settings.rank else ("point",)
 
     def layers(self, network: nn.Module) -> Iterator[tuple[str, Layer]]:
-        """Return the convolutions except the transposed ones, whose 2×2 kernels have no centre."""
+        """Yield name and module of the convolutions except transposed ones, whose 2×2 kernels have no centre."""
         return ((name, layer) for name, layer in trunk_layers(network) if isinstance(layer, nn.Conv2d))
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
-        """Return an adapter that adds zero."""
+        """Return an adapter that at first adds zero."""
         weight = layer.weight.detach()
         return LowRank(weight, self.settings.rank) if self.settings.rank else Pointwise(weight)
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
-        """Return the adapters."""
+        """Return the parameters of the adapters as one group."""
         return [modules_group("adapters", modules, start, self.settings.lr_multiplier)]
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """Return the sum of both convolutions' weights."""
+        """Return the base's weight plus the stored adapter."""
         if self.settings.rank:
             return with_product(base, stored["mixture"], stored["filters"])
         return with_point(base, stored["point"])
 
 
 def with_point(weight: Tensor, point: Tensor) -> Tensor:
-    """Return the weight with a 1×1 convolution added at the centre of its kernels, whose sides are odd."""
+    """Return a weight with ``point``, (out, in, 1, 1), added at the centre of its kernels, whose sides are odd."""
     rows, columns = ((side - 1) // 2 for side in weight.shape[2:])
     return weight + F.pad(point, (columns, columns, rows, rows))
 
 
 def with_product(weight: Tensor, mixture: Tensor, filters: Tensor) -> Tensor:
-    """Return the weight plus a low-rank convolution; float32 also under autocast, as after loading."""
+    """Return a weight plus the product of two factors; float32 also under autocast, as after loading."""
     with torch.autocast(weight.device.type, enabled=False):
         return weight + torch.einsum("or,rihw->oihw", mixture, filters)

@@ -68,9 +68,10 @@ MASK = "mask"
 
 @dataclass(frozen=True)
 class Component:
-    """Part of a stored task; its tensors have the names of the network's layers."""
+    """Part of a stored task, such as its mask, BatchNorm or head; the names of its tensors begin with layers."""
 
     name: str
+    """Name in `sizes.csv`."""
     tensors: State
     shared: bool = False
     """True if all tasks share the component: a later task replaces it."""
@@ -86,7 +87,7 @@ class Component:
 
 @dataclass(frozen=True)
 class EarlierTask:
-    """Earlier task with its stored components."""
+    """Task that was learned before, with the components of its file."""
 
     task: Task
     components: tuple[Component, ...]
@@ -99,27 +100,29 @@ class EarlierTask:
 
 @dataclass(frozen=True)
 class Start:
-    """Inputs of a method at the start of a task."""
+    """Inputs of a method at the start of a training, for `Method.begin_task`."""
 
     network: nn.Module
-    """Network with a new head and the weights of `Entry.starts_from`."""
+    """Network with the weights that `Entry.starts_from` names and a head for the task."""
     task: Task
+    """Task to learn."""
     training: TrainingSettings
     earlier: Sequence[EarlierTask] = ()
     """Earlier tasks, oldest first; empty for methods that start from nothing or from the base."""
     batches: Callable[[], Iterator[Batch]] | None = None
-    """Function that returns a new pass over the training batches of this task."""
+    """Function that returns a new iterator over the training batches of this task."""
     together: Sequence[Task] = ()
-    """All tasks of a training that learns them together; ``task`` is the first."""
+    """All tasks of the training, of which ``task`` is the first; more than one only if `Entry.together` is True."""
 
 
 @dataclass
 class ParameterGroup:
-    """Parameters that train with the same settings."""
+    """Parameters that train with the same optimiser settings, and whose gradients are clipped together."""
 
     name: str
     parameters: list[nn.Parameter]
     learning_rate: float
+    """Peak learning rate."""
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     """β₁ and β₂ of AdamW."""
@@ -130,7 +133,10 @@ class ParameterGroup:
 
 
 class Method(ABC):
-    """Method of learning one more task; it holds the state of at most one training."""
+    """Base class of the methods of continual learning.
+
+    One instance runs one training, or loads stored tasks. Its settings are None for a method without settings.
+    """
 
     settings: Any
     """Settings of the method; each class with settings names their class."""
@@ -140,31 +146,40 @@ class Method(ABC):
 
     @abstractmethod
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """Freeze, parametrize or extend ``start.network`` in place; return the parameters to train, if any."""
+        """Freeze, parametrize or extend ``start.network`` in place; return the groups of parameters to train.
+
+        Without groups, no step is taken, and `after_training` runs at once.
+        """
 
     def set_active_task(self, network: nn.Module, task: str) -> None:
-        """Select the task that the network computes, for tasks that are learned together."""
+        """Make the network compute this task; needed by methods that learn tasks together, others do nothing."""
 
     def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor | None:
-        """Return a term to add to the task's loss, or None. ``loss`` is detached."""
+        """Return a scalar to add to the task's loss in a step, or None for no penalty.
+
+        ``loss`` is the detached loss of the task for ``batch``.
+        """
         return None
 
     def after_step(self, network: nn.Module, progress: float) -> None:
-        """Run after each optimiser step; ``progress`` is 1.0 after the last one."""
+        """Change the network after an optimiser step, if needed; ``progress`` rises to 1.0 at the last step."""
 
     def after_training(self, network: nn.Module) -> None:
-        """Run once after the last step, before the task is stored."""
+        """Complete the training, if the method needs that: called once after the last step, before `store`."""
 
     def diagnostics(self, network: nn.Module) -> dict[str, float]:
-        """Return figures about the training by name, as the share of free weights; the stored task records them."""
+        """Return figures about the training by name, such as the share of free weights; by default none.
+
+        The stored task records them.
+        """
         return {}
 
     @abstractmethod
     def store(self, network: nn.Module) -> list[Component]:
-        """Return the components to store for this task, including normalisation and head."""
+        """Return the components to store for the active task, including normalisation and head."""
 
     def plain_state(self, network: nn.Module) -> State:
-        """Return the tensors that the network computes with, under the names of the plain network.
+        """Return the tensors that a trained network computes with, under the names of a network without changes.
 
         Parametrizations are evaluated. The result does not depend on `store`, so that a measurement with these
         tensors can verify the stored task.
@@ -172,11 +187,11 @@ class Method(ABC):
         return {**trunk_state(network), **normalisation_state(network), **head_state(network)}
 
     def load_weights(self, network: nn.Module, base: State, tensors: State) -> None:
-        """Load a stored task into ``network``, which may hold another task.
+        """Load a stored task into ``network``, in place; the network may hold another task.
 
-        ``base`` are the base network's tensors without the head; they are only read, and empty for a method that
-        starts from nothing. ``tensors`` are the task's components, with the shared ones as of the last learned
-        task. By default they replace the base's tensors of the same names.
+        ``base`` contains the base network's tensors without the head; they are only read. It is empty for a task
+        that needs no base network. ``tensors`` are those of the task's components. By default they replace the
+        base's tensors of the same names.
 
         Raises:
             StorageError: a tensor of the network is missing, or one does not fit.
@@ -191,7 +206,7 @@ def require_task(network: nn.Module, tensors: State) -> None:
     """Check that a stored task has all tensors of normalisation and head.
 
     Raises:
-        StorageError: a tensor is missing.
+        StorageError: a tensor is missing; the message names it.
     """
     for component in task_components(network):
         missing = sorted(set(component.tensors) - set(tensors))
@@ -200,7 +215,7 @@ def require_task(network: nn.Module, tensors: State) -> None:
 
 
 def require_all(network: nn.Module, tensors: State) -> None:
-    """Check that all tensors of a network are given.
+    """Check that ``tensors`` contains all tensors of a network.
 
     Raises:
         StorageError: a tensor is missing.
@@ -228,7 +243,7 @@ def load_into(network: nn.Module, tensors: State) -> None:
 
 
 def task_components(network: nn.Module) -> list[Component]:
-    """Return normalisation and head, which every method stores with the task."""
+    """Return normalisation and head as components, which every method stores with the task."""
     return [
         Component("batchnorm", normalisation_state(network)),
         Component("head", head_state(network)),
@@ -236,17 +251,20 @@ def task_components(network: nn.Module) -> list[Component]:
 
 
 def task_group(start: Start, parameters: Iterable[nn.Parameter] | None = None) -> ParameterGroup:
-    """Return normalisation and head as one group; for joint training, the given parameters of all tasks."""
+    """Return the parameters of normalisation and head as one group, and enable their gradients.
+
+    ``parameters`` replace them, as in joint training, where each task has its own.
+    """
     trained = enable_gradients(task_parameters(start.network) if parameters is None else parameters)
     return ParameterGroup("task", trained, start.training.learning_rate * start.training.head_lr_multiplier)
 
 
 def all_groups(start: Start) -> list[ParameterGroup]:
-    """Return all parameters as two groups: the trunk; normalisation and head."""
+    """Return all parameters as two groups, trunk and task (normalisation and head), and enable their gradients."""
     return [weight_group(start), task_group(start)]
 
 
 def weight_group(start: Start, part: str = "") -> ParameterGroup:
-    """Return the trunk, or one part of it such as ``decoder``, as one group."""
+    """Return the trunk, or one part of it such as ``decoder``, as one group, and enable its gradients."""
     weights = enable_gradients(trunk_parameters(start.network, part))
     return ParameterGroup("weights", weights, start.training.learning_rate, start.training.weight_decay)

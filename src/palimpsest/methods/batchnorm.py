@@ -18,16 +18,16 @@ from palimpsest.networks.trunk import freeze
 
 
 class Batchnorm(Method):
-    """BatchNorm and head only."""
+    """Method that trains and stores only BatchNorm and head, on the base network's frozen weights."""
 
     settings: BatchnormSettings
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """Train BatchNorm and head."""
+        """Freeze the trunk; return BatchNorm and head as the parameters to train."""
         freeze(start.network)
         group = task_group(start)
         return [replace(group, learning_rate=group.learning_rate * self.settings.lr_multiplier)]
 
     def store(self, network: nn.Module) -> list[Component]:
-        """Return BatchNorm and head."""
+        """Return BatchNorm and head as components."""
         return task_components(network)

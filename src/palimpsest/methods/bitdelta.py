@@ -30,7 +30,7 @@ from palimpsest.networks.trunk import Layer, output_channels, trunk_layers
 
 
 class _Quantised(torch.autograd.Function):
-    """scale · direction, where the direction of δ is −1, 0 or 1; δ receives the gradient unchanged."""
+    """Function of δ with the value scale · direction of δ (−1, 0 or 1); δ receives the gradient unchanged."""
 
     @staticmethod
     def forward(ctx: Any, delta: Tensor, scale: Tensor, directions: Tensor) -> Tensor:
@@ -44,9 +44,10 @@ class _Quantised(torch.autograd.Function):
 
 
 class QuantisedDelta(LayerWeight):
-    """weight → weight + δ; after `quantise`, weight + scale · direction of δ."""
+    """Parametrization of one layer: weight + δ, and after `quantise` weight + scale · direction of δ."""
 
     quantised: Tensor
+    """Scalar bool: True after `quantise`. A buffer, so that checkpoints contain it."""
 
     def __init__(self, weight: Tensor, channel_dim: int, settings: BitDeltaSettings) -> None:
         super().__init__()
@@ -57,7 +58,7 @@ class QuantisedDelta(LayerWeight):
         self.register_buffer("quantised", torch.zeros((), dtype=torch.bool, device=weight.device))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the changed weight, in the same shape."""
+        """Return the weight plus its change, in the shape of the weight."""
         if self.quantised:
             added: Tensor = _Quantised.apply(self.delta, self.scale, self.directions())
             return weight + added
@@ -66,7 +67,7 @@ class QuantisedDelta(LayerWeight):
 
     @torch.no_grad()
     def directions(self) -> Tensor:
-        """Return −1 or 1 for each weight; with a threshold also 0."""
+        """Return the direction of δ for each weight: −1 or 1, with a threshold also 0."""
         signs = torch.where(self.delta >= 0, 1.0, -1.0)
         if not self.settings.threshold:
             return signs
@@ -75,14 +76,14 @@ class QuantisedDelta(LayerWeight):
 
     @torch.no_grad()
     def quantise(self) -> None:
-        """Replace δ by scale · direction; the scale is the mean |δ| of a channel over nonzero directions."""
+        """Replace δ by scale · direction from now on; the scale is a channel's mean |δ| over nonzero directions."""
         directions = self.directions()
         count = directions.abs().sum(dim=self.filter_dims, keepdim=True).clamp(min=1)
         self.scale.copy_((self.delta * directions).sum(dim=self.filter_dims, keepdim=True) / count)
         self.quantised.fill_(True)
 
     def stored(self) -> dict[str, Tensor]:
-        """Return the scales, the signs of nonzero directions and, with a threshold, the positions of these."""
+        """Return scales and packed signs of nonzero directions; with a threshold, also their packed positions."""
         directions = self.directions()
         nonzero = directions != 0
         ternary = {"mask": pack(nonzero)} if self.settings.threshold else {}
@@ -90,7 +91,7 @@ class QuantisedDelta(LayerWeight):
 
 
 class BitDelta(Reparametrised):
-    """Base weights plus a sign per weight times a scale per channel."""
+    """Method that adds a sign per weight times a scale per channel to the base's weights."""
 
     settings: BitDeltaSettings
     component = "delta"
@@ -105,11 +106,11 @@ class BitDelta(Reparametrised):
         return QuantisedDelta(layer.weight.detach(), output_channels(layer), self.settings)
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
-        """Return δ and scales, at the learning rate of weights."""
+        """Return δ and scales as one group, at the learning rate of weights."""
         return [modules_group("changes", modules, start)]
 
     def after_step(self, network: nn.Module, progress: float) -> None:
-        """Quantise after the share of steps with plain fine-tuning."""
+        """Quantise all layers once, as soon as ``progress`` reaches the setting `quantised_after`."""
         if progress < self.settings.quantised_after:
             return
         for _, layer in trunk_layers(network):

@@ -21,16 +21,16 @@ from palimpsest.networks.trunk import freeze, trunk_state
 
 
 class Decoder(Method):
-    """Training and storage of one part of the network, with the rest of the trunk frozen."""
+    """Method that trains and stores one part of the trunk and freezes the rest."""
 
     part = "decoder"
     """Prefix of the names of the trained layers."""
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """Train the part with normalisation and head, and freeze the rest."""
+        """Freeze the rest; return the part, normalisation and head as the parameters to train."""
         freeze(start.network)
         return [weight_group(start, self.part), task_group(start)]
 
     def store(self, network: nn.Module) -> list[Component]:
-        """Return the part."""
+        """Return the part as one component, with normalisation and head."""
         return [Component(self.part, trunk_state(network, self.part)), *task_components(network)]

@@ -24,15 +24,16 @@ from palimpsest.networks.trunk import normalisation_layers, tensor_name, trunk_m
 from palimpsest.tasks.base import Batch
 
 FISHER = "fisher"
+"""Name of the component with the Fisher information, and last part of the names of its tensors."""
 
 
 class Ewc(FineTune):
-    """`fine-tune` with a quadratic penalty."""
+    """Method `fine-tune` with a quadratic penalty on changes of shared parameters."""
 
     settings: EwcSettings
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """Train all parameters; on the base task none, because the base network has learned it already."""
+        """Return all parameters to train; on the base task none, since the base network has learned it already."""
         self.start = start
         self.device = torch.device("cpu")
         self.anchor = {name: p.detach().clone() for name, p in self.shared_parameters(start.network).items()}
@@ -45,7 +46,7 @@ class Ewc(FineTune):
         return super().begin_task(start)
 
     def shared_parameters(self, network: nn.Module) -> dict[str, nn.Parameter]:
-        """Return the parameters that all tasks share."""
+        """Return the parameters that all tasks share by name: the trunk, and BatchNorm if the settings share it."""
         trunk = {
             tensor_name(n, key): p
             for n, m in trunk_modules(network)
@@ -57,7 +58,7 @@ class Ewc(FineTune):
         return trunk | {tensor_name(n, key): p for n, m in normalisation for key, p in m.named_parameters()}
 
     def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor | None:
-        """Return λ/2 · Σ F (θ − θ*)²."""
+        """Return λ/2 · Σ F (θ − θ*)², a scalar; ``batch`` is not used, and ``loss`` only for its device."""
         if self.device != loss.device:  # the device is known only after the training has started
             self.device = loss.device
             self.fisher, self.anchor = (
@@ -72,7 +73,7 @@ class Ewc(FineTune):
         return total
 
     def after_training(self, network: nn.Module) -> None:
-        """Add this task's Fisher information to that of earlier tasks."""
+        """Compute this task's Fisher information and add it to the decayed one of earlier tasks."""
         parameters = self.shared_parameters(network)
         fisher = normalised(fisher_information(network, parameters, self.start, self.settings.pictures))
         decay = self.settings.decay
@@ -82,13 +83,13 @@ class Ewc(FineTune):
         }
 
     def store(self, network: nn.Module) -> list[Component]:
-        """Return the network, and the Fisher information for further training."""
+        """Return the components of `fine-tune`, and the Fisher information, which only further training needs."""
         fisher = {f"{name}.{FISHER}": tensor for name, tensor in self.fisher.items()}
         return [*super().store(network), Component(FISHER, fisher, shared=True, needed_to="learn")]
 
 
 def normalised(fisher: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the Fisher information divided by its mean over all weights; zero stays zero."""
+    """Return Fisher information, by parameter, divided by its mean over all weights; if all is zero, zeros."""
     mean = torch.cat([values.flatten() for values in fisher.values()]).mean()
     return {name: values / mean.clamp(min=torch.finfo(mean.dtype).tiny) for name, values in fisher.items()}
 
@@ -96,10 +97,11 @@ def normalised(fisher: dict[str, Tensor]) -> dict[str, Tensor]:
 def fisher_information(
     network: nn.Module, parameters: dict[str, nn.Parameter], start: Start, pictures: int
 ) -> dict[str, Tensor]:
-    """Return the diagonal Fisher information of the task just learned, as a mean over pictures.
+    """Return the diagonal Fisher information of the task just learned, by name of the parameter.
 
-    It is the squared gradient of the negative log-likelihood of one picture, for a target sampled from the
-    network's output distribution. BatchNorm uses its running statistics, as in inference.
+    It is the mean over the first ``pictures`` training pictures of the squared gradient of the negative
+    log-likelihood of one picture, for a target sampled from the network's output distribution. The network is set
+    to evaluation mode, so that BatchNorm uses its running statistics.
     """
     assert start.batches is not None
     device = next(network.parameters()).device

@@ -18,16 +18,19 @@ from palimpsest.networks.trunk import trunk_state
 
 
 class FineTune(Method):
-    """Training of all weights, which all tasks share, from the previous task."""
+    """Method that trains all weights from those of the previous task and overwrites them."""
 
     settings: FineTuneSettings
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """Train all parameters."""
+        """Return all parameters to train."""
         return all_groups(start)
 
     def store(self, network: nn.Module) -> list[Component]:
-        """Return the network, which replaces the one stored before."""
+        """Return the trunk, which replaces that of earlier tasks, and BatchNorm and head.
+
+        With the setting ``batchnorm: shared``, BatchNorm replaces that of earlier tasks too.
+        """
         batchnorm, head = task_components(network)
         if self.settings.batchnorm == "shared":
             batchnorm = replace(batchnorm, shared=True)

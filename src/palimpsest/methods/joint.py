@@ -26,7 +26,10 @@ goes stale sooner than in a training of one task, for which β₁ = 0.9 suits. O
 
 
 class PerTask(nn.Module):
-    """One layer per task; the layer of the active task computes."""
+    """Layer of the network that exists once per task; the copy of the active task computes.
+
+    ``layers`` are the copies by name of the task; the first task is active at first.
+    """
 
     def __init__(self, layers: dict[str, nn.Module]) -> None:
         super().__init__()
@@ -36,19 +39,19 @@ class PerTask(nn.Module):
 
     @property
     def layer(self) -> nn.Module:
-        """Layer of the active task."""
+        """Copy of the layer that belongs to the active task."""
         return self.layers[self.indices[self.task]]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply the layer of the active task."""
+        """Return the output of the active task's copy."""
         return self.layer(x)  # type: ignore[no-any-return]
 
 
 class Joint(Method):
-    """Training of all tasks together."""
+    """Method that learns all tasks in one training."""
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """Give each task its own normalisation layers and head, and train all parameters."""
+        """Give each task its own normalisation layers and head; return all parameters to train."""
         network, names = start.network, [task.name for task in start.together]
         for name, layer in list(normalisation_layers(network)):
             network.set_submodule(name, PerTask({task: copy.deepcopy(layer) for task in names}))
@@ -58,16 +61,16 @@ class Joint(Method):
         return [replace(group, betas=BETAS) for group in (weight_group(start), task_group(start, of_tasks))]
 
     def set_active_task(self, network: nn.Module, task: str) -> None:
-        """Select the layers of a task."""
+        """Make the network compute a task: select its copies of all `PerTask` layers."""
         for layer in per_task(network).values():
             layer.task = task
 
     def plain_state(self, network: nn.Module) -> State:
-        """Return the network's tensors with the layers of the active task."""
+        """Return the trunk, and normalisation and head of the active task, under the names of the plain network."""
         return {**trunk_state(network), **state_of_task(network)}
 
     def store(self, network: nn.Module) -> list[Component]:
-        """Return the trunk and the layers of the active task."""
+        """Return the trunk, which all tasks share, and normalisation and head of the active task, as components."""
         state = state_of_task(network)
         head = {name: tensor for name, tensor in state.items() if name.startswith("head.")}
         batchnorm = {name: tensor for name, tensor in state.items() if name not in head}
@@ -79,7 +82,7 @@ class Joint(Method):
 
 
 def state_of_task(network: nn.Module) -> dict[str, Tensor]:
-    """Return BatchNorm and head of the active task, under the names of the plain network."""
+    """Return normalisation and head of the active task, under the names of the plain network."""
     return {
         f"{name}.{key}": tensor.detach()
         for name, layer in per_task(network).items()
@@ -89,5 +92,5 @@ def state_of_task(network: nn.Module) -> dict[str, Tensor]:
 
 
 def per_task(network: nn.Module) -> dict[str, PerTask]:
-    """Return the layers that exist once per task, by their names in the plain network."""
+    """Return the `PerTask` layers of a network, by the names of the layers that they replaced."""
     return {name: module for name, module in network.named_modules() if isinstance(module, PerTask)}

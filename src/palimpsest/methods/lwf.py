@@ -30,12 +30,12 @@ from palimpsest.tasks.base import Batch, Task
 
 
 class Lwf(FineTune):
-    """`fine-tune` with a penalty on changed predictions of earlier tasks."""
+    """Method `fine-tune` with a penalty on changed predictions of earlier tasks."""
 
     settings: LwfSettings
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """Train all parameters, and copy the network as the teacher."""
+        """Copy the network as the frozen teacher; return all parameters to train."""
         self.teacher = copy.deepcopy(start.network).eval().requires_grad_(False)
         self.shared = self.settings.batchnorm == "shared"
         names = ("head",) if self.shared else ("batchnorm", "head")
@@ -46,7 +46,7 @@ class Lwf(FineTune):
         return super().begin_task(start)
 
     def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor | None:
-        """Return λ₀ · loss · the mean distance between the predictions of earlier tasks now and before."""
+        """Return λ₀ · loss · mean distance between network and teacher in the earlier tasks' predictions."""
         device = loss.device
         self.teacher.to(device)
         for layer, trained in normalisation_pairs(self.teacher, network):
@@ -65,14 +65,18 @@ class Lwf(FineTune):
 
 
 def normalisation_pairs(teacher: nn.Module, network: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """Return the corresponding normalisation layers of two networks of one architecture."""
+    """Return pairs of a normalisation layer of the teacher and its counterpart in a network of the same layers."""
     pairs = zip(normalisation_layers(teacher), normalisation_layers(network), strict=True)
     return ((old, new) for (_, old), (_, new) in pairs)
 
 
 @contextmanager
 def frozen_statistics(network: nn.Module, batch_statistics: bool) -> Iterator[None]:
-    """Freeze BatchNorm's running statistics; it computes with them or, on request, with batch statistics."""
+    """Run a block in which the BatchNorm layers of a network do not update their running statistics.
+
+    They compute with the statistics of the batch if ``batch_statistics``, otherwise with the running statistics.
+    Layers in evaluation mode stay in it.
+    """
     layers = [layer for _, layer in normalisation_layers(network) if isinstance(layer, _NormBase)]
     momenta = {layer: layer.momentum for layer in layers if layer.training}
     for layer in momenta:

@@ -24,11 +24,12 @@ SURROGATES: dict[str, Callable[[Tensor], Tensor]] = {
     "clipped": lambda distance: distance.abs() <= 1,
     "sigmoid": lambda distance: 4 * distance.sigmoid() * (-distance).sigmoid(),
 }
-"""Surrogate derivatives of the step by name, as functions of the distance from the threshold; other names: 1."""
+"""Surrogate derivatives of the step function by name: functions of the score's distance from the threshold, in
+units of its initial distance. The derivative of a surrogate without an entry is 1."""
 
 
 class _Masked(torch.autograd.Function):
-    """weight · [score > threshold]; the score's gradient uses the surrogate derivative of the settings."""
+    """Function with the value weight · [score > threshold]; the score's gradient uses the settings' surrogate."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, score: Tensor, settings: MaskSettings) -> Tensor:
@@ -50,13 +51,13 @@ class _Masked(torch.autograd.Function):
 
 
 class Mask(LayerWeight):
-    """Mask of a layer's weight that a trainable score per weight decides."""
+    """Base class of the parametrizations of one layer by a mask with a trainable score per weight."""
 
     settings: ScoreSettings
     mean: Tensor
-    """Mean of the scores over the averaged steps."""
+    """Mean of the scores over the steps averaged so far; only with the setting `averaged`."""
     averaged_steps: Tensor
-    """Number of averaged steps."""
+    """Number of the steps averaged so far, a scalar."""
 
     def __init__(self, score: Tensor, settings: ScoreSettings) -> None:
         super().__init__()
@@ -68,7 +69,7 @@ class Mask(LayerWeight):
 
     @torch.no_grad()
     def update_average(self) -> None:
-        """Add the current scores to their mean."""
+        """Include the current scores in their mean."""
         self.averaged_steps += 1
         self.mean += (self.score - self.mean) / self.averaged_steps
 
@@ -79,7 +80,7 @@ class Mask(LayerWeight):
 
 
 class BinaryMask(Mask):
-    """weight → weight · [score > threshold]."""
+    """Parametrization of one layer: weight · [score > threshold], with trainable scores."""
 
     settings: MaskSettings
 
@@ -94,12 +95,12 @@ class BinaryMask(Mask):
         return self.score.detach() > self.settings.threshold
 
     def stored(self) -> dict[str, Tensor]:
-        """Return the packed mask."""
+        """Return the packed mask as ``mask``."""
         return {"mask": pack(self.bits)}
 
 
 def initial_scores(weight: Tensor, settings: ScoreSettings) -> Tensor:
-    """Return the initial scores of a mask of ones, in the shape of the weight.
+    """Return initial scores, all above the threshold, so that the mask is all ones; in the shape of the weight.
 
     They are constant (original), or their distance from the threshold is proportional to the weight's magnitude.
     Adam moves all scores by similar steps, whatever their gradients: after a constant start, large weights are
@@ -114,12 +115,15 @@ def initial_scores(weight: Tensor, settings: ScoreSettings) -> Tensor:
 
 
 def pack(mask: Tensor) -> Tensor:
-    """Return a bool mask as bits, uint8 (⌈weights / 8⌉,); the highest bit of a byte is its first weight."""
+    """Return a bool mask of any shape as bits on the CPU, uint8 (⌈weights / 8⌉,).
+
+    The highest bit of a byte is its first weight.
+    """
     return torch.from_numpy(np.packbits(mask.contiguous().cpu().numpy().reshape(-1)))
 
 
 def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
-    """Return the bool mask that `pack` packed, in the shape of the weight, on the device of the bits.
+    """Return the bool mask that `pack` packed, in ``shape``, on the device of the bits.
 
     Raises:
         StorageError: the number of bytes does not fit the shape.
@@ -130,10 +134,10 @@ def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
 
 
 def check_bytes(bits: Tensor, shape: torch.Size) -> None:
-    """Check the number of bytes of a packed mask.
+    """Check that a packed mask has as many bytes as a weight of this shape needs.
 
     Raises:
-        StorageError: it does not fit the shape of the weight.
+        StorageError: the number of bytes differs.
     """
     if bits.numel() != -(-shape.numel() // 8):
         raise StorageError(f"expected a mask of {-(-shape.numel() // 8)} bytes, found {bits.numel()}")
@@ -146,13 +150,14 @@ WORD_MASKS = -np.unpackbits(np.arange(256, dtype=np.uint8)).reshape(256, 8).asty
 """Eight words for each byte of a packed mask: all bits set (−1) for a weight in use, no bits otherwise."""
 
 Words = NDArray[np.int32]
+"""Float32 values as integers with the same bits."""
 MaskedLayer = tuple[Tensor, Tensor, Tensor]
-"""Output for the masked weight, weight, and packed mask."""
+"""Tensors of one layer: output for the masked weight, weight of the base, packed mask."""
 
 
 @torch.no_grad()
 def write_masked(layers: Iterable[MaskedLayer]) -> None:
-    """Write weight · mask of each layer to its output; weight and output are contiguous.
+    """Write the masked weight of each layer to its output, in place; weight and output are contiguous float32.
 
     On the CPU this takes little longer than copying the weights; PyTorch's selection by a bool mask reads the
     memory several times. Masked weights are +0, as in training.
@@ -176,7 +181,10 @@ def write_masked(layers: Iterable[MaskedLayer]) -> None:
 
 
 def write_blocks(blocks: Iterable[tuple[Words, Words, NDArray[np.uint8]]]) -> None:
-    """Write masked weights block by block; the words are the bits of float32."""
+    """Write masked weights block by block, in place, by bitwise operations on the words of float32.
+
+    A block has the words of the output, the words of the weight, and the bytes of the packed mask.
+    """
     buffer = np.empty((BLOCK // 8, 8), np.int32)
     for target, source, packed in blocks:
         mask = np.take(WORD_MASKS, packed, axis=0, out=buffer[: packed.size], mode="clip")

@@ -23,7 +23,10 @@ SMALLEST = 1e-6
 
 
 class Modulation(LayerWeight):
-    """weight (a, b, h, w) → kernels of learned standard deviation and mean."""
+    """Parametrization of one layer: the base's kernels with learned standard deviation and mean.
+
+    The weight is (a, b, h, w), with one kernel per pair of channels.
+    """
 
     shapes: Tensor
     """Base kernels at mean 0 and standard deviation 1; computed once, since this takes a fifth of a step."""
@@ -36,7 +39,7 @@ class Modulation(LayerWeight):
         self.mean = nn.Parameter(mean)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the modulated kernels, in the same shape."""
+        """Return the modulated kernels, in the shape of the weight, which is not read again."""
         return modulated(self.shapes, self.std, self.mean)
 
     def stored(self) -> dict[str, Tensor]:
@@ -45,13 +48,13 @@ class Modulation(LayerWeight):
 
 
 class FilterModulation(Reparametrised):
-    """Base kernels with standard deviation and mean per task."""
+    """Method in which each task has its own standard deviation and mean of each kernel of the base."""
 
     component = "modulation"
     entries = ("std", "mean")
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
-        """Return a parametrization with the moments of the base's kernels."""
+        """Return a parametrization that starts with the standard deviations and means of the base's kernels."""
         return Modulation(layer.weight.detach())
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
@@ -59,7 +62,7 @@ class FilterModulation(Reparametrised):
         return [modules_group("modulation", modules, start)]
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """Return the modulated kernels."""
+        """Return the base's kernels with the stored standard deviations and means."""
         return modulated(standardised(base), stored["std"], stored["mean"])
 
 
@@ -70,11 +73,11 @@ def kernel_moments(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def standardised(weight: Tensor) -> Tensor:
-    """Return the kernels at mean 0 and standard deviation 1."""
+    """Return the kernels of a weight (a, b, h, w), each at mean 0 and standard deviation 1."""
     std, mean = kernel_moments(weight)
     return (weight - mean) / std
 
 
 def modulated(shapes: Tensor, std: Tensor, mean: Tensor) -> Tensor:
-    """Return kernels with these moments; one function for training and loading, so that bits are equal."""
+    """Return kernels with these moments; training and loading both use it, so that the bits are equal."""
     return shapes * std + mean

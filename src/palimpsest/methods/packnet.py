@@ -36,18 +36,20 @@ from palimpsest.methods.reparametrised import LayerWeight, original_weight, para
 from palimpsest.networks.trunk import Layer, enable_gradients, freeze, trunk_layers, trunk_parameters, trunk_state
 
 NUMBER = "packnet.task"
+"""Name of the tensor with the number of the task, from 1."""
 OWNER = "owner"
+"""Last part of the names of the tensors with the owner of each weight."""
 
 
 class PackedWeight(LayerWeight):
-    """Parametrization that trains free weights and keeps the weights of earlier tasks."""
+    """Parametrization of one layer that trains free weights and keeps the weights of earlier tasks."""
 
     kept: Tensor
-    """Weights of earlier tasks."""
+    """Weights before this training; those with an owner keep this value."""
     owner: Tensor
     """Number of the task that owns each weight; 0 for free weights."""
     active: Tensor
-    """False for free weights that this task has pruned."""
+    """True for weights that this task may use: all before pruning, the kept free weights after it."""
 
     def __init__(self, weight: Tensor, owner: Tensor) -> None:
         super().__init__()
@@ -60,12 +62,12 @@ class PackedWeight(LayerWeight):
         return torch.where(self.owner > 0, self.kept, weight * self.active)
 
     def stored(self) -> dict[str, Tensor]:
-        """Return nothing: `PackNet.store` stores the network of all tasks."""
+        """Return no tensors, because `PackNet.store` stores the network of all tasks."""
         return {}
 
     @torch.no_grad()
     def prune(self, weight: Tensor, keep: float) -> None:
-        """Keep the share ``keep`` of the free weights, those of largest magnitude, and prune the others."""
+        """Keep the share ``keep`` of the free weights, those of largest magnitude; prune all other free weights."""
         free = self.owner == 0
         number = math.ceil(keep * int(free.sum()))
         magnitude = torch.where(free, weight.abs(), -1.0).flatten()
@@ -74,17 +76,17 @@ class PackedWeight(LayerWeight):
         self.active.copy_(active.view(weight.shape))
 
     def owned(self, task: int) -> Tensor:
-        """Return the owner of each weight after this task: uint8 in the shape of the weight."""
+        """Return the owner of each weight once ``task`` owns the free weights that it kept, uint8."""
         return torch.where((self.owner == 0) & self.active, torch.tensor(task, dtype=torch.uint8), self.owner)
 
 
 class PackNet(Method):
-    """Pruning after part of the training; kept weights stay frozen, pruned weights are free for the next task."""
+    """Method that prunes during each training: kept weights belong to the task, pruned weights to later tasks."""
 
     settings: PackNetSettings
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """Train free weights, normalisation and head.
+        """Return the parameters to train: free weights, normalisation and head, for the first task also biases.
 
         Raises:
             TrainingError: no weight is free.
@@ -114,12 +116,12 @@ class PackNet(Method):
         ]
 
     def bare_parameters(self, network: nn.Module) -> list[nn.Parameter]:
-        """Return the parameters of the trunk that are not weights of layers, as biases."""
+        """Return the parameters of the trunk that are not weights of layers, such as biases."""
         weights = {id(original_weight(layer)) for _, layer, _ in packed_layers(network)}
         return [parameter for parameter in trunk_parameters(network) if id(parameter) not in weights]
 
     def after_step(self, network: nn.Module, progress: float) -> None:
-        """Prune once, after the share of steps ``pruned_after``."""
+        """Prune all layers once, as soon as ``progress`` reaches the setting `pruned_after`."""
         if progress < self.settings.pruned_after:
             return
         for _, layer, packed in packed_layers(network):
@@ -127,7 +129,10 @@ class PackNet(Method):
                 packed.prune(original_weight(layer), self.settings.keep)
 
     def store(self, network: nn.Module) -> list[Component]:
-        """Return the network and the owner of each weight, which replace those stored before."""
+        """Return trunk and owners, which replace those of earlier tasks, and number, normalisation and head.
+
+        Weights without an owner are stored as zero.
+        """
         weights, owners = trunk_state(network), {}
         for name, layer, packed in packed_layers(network):
             owner = packed.owned(self.number)
@@ -141,13 +146,19 @@ class PackNet(Method):
         ]
 
     def diagnostics(self, network: nn.Module) -> dict[str, float]:
-        """Return ``free``, the share of weights that no task owns."""
+        """Return ``free``, the share of weights that no task owns after this training."""
         owners = torch.cat([packed.owned(self.number).flatten() for _, _, packed in packed_layers(network)])
         return {"free": float((owners == 0).float().mean())}
 
     @torch.no_grad()
     def load_weights(self, network: nn.Module, base: State, tensors: State) -> None:
-        """Load the weights of this task and of earlier tasks; all others are zero."""
+        """Load the weights that the stored task and earlier tasks own; all other weights become zero.
+
+        ``base`` is not used.
+
+        Raises:
+            StorageError: a tensor is missing or does not fit.
+        """
         state = dict(tensors)
         require_task(network, state)
         try:
@@ -163,7 +174,7 @@ class PackNet(Method):
 
 
 def packed_layers(network: nn.Module) -> Iterator[tuple[str, Layer, PackedWeight]]:
-    """Yield the layers of the trunk with their names and parametrizations."""
+    """Yield name, module and parametrization of each layer of the trunk during training."""
     for name, layer in trunk_layers(network):
         packed = parametrization_of(layer)
         assert isinstance(packed, PackedWeight)
@@ -171,13 +182,13 @@ def packed_layers(network: nn.Module) -> Iterator[tuple[str, Layer, PackedWeight
 
 
 def pack_numbers(numbers: Tensor) -> Tensor:
-    """Return numbers as bit planes, the lowest first: uint8 (…) → uint8 (planes, ⌈positions / 8⌉)."""
+    """Return uint8 numbers as packed bit planes, the lowest first: (…) → uint8 (planes, ⌈numbers / 8⌉)."""
     planes = max(1, int(numbers.max()).bit_length())
     return torch.stack([pack((numbers >> plane) & 1 > 0) for plane in range(planes)])
 
 
 def unpack_numbers(planes: Tensor, shape: torch.Size) -> Tensor:
-    """Return the inverse of `pack_numbers`: uint8 in the shape that was packed."""
+    """Return the numbers that `pack_numbers` packed, uint8 in ``shape``."""
     numbers = torch.zeros(shape, dtype=torch.uint8, device=planes.device)
     for plane, bits in enumerate(planes):
         numbers += unpack(bits, shape).to(torch.uint8) << plane

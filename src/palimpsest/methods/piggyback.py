@@ -22,17 +22,17 @@ from palimpsest.networks.trunk import Layer
 
 
 class MaskMethod(Reparametrised):
-    """Masks over the base's frozen weights, with a trained score per weight."""
+    """Base class of the methods that learn a mask over the base's frozen weights, with a score per weight."""
 
     settings: ScoreSettings
     component = MASK
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
-        """Return the scores, with their own learning rate."""
+        """Return the scores as one group, with their own learning rate."""
         return [self.score_group([module.get_parameter("score") for module in modules])]
 
     def score_group(self, scores: list[nn.Parameter]) -> ParameterGroup:
-        """Return scores as a group with the optimiser settings of `ScoreSettings`."""
+        """Return these scores as a group with the optimiser settings of `ScoreSettings`."""
         settings = self.settings
         return ParameterGroup(
             "scores",
@@ -44,7 +44,10 @@ class MaskMethod(Reparametrised):
         )
 
     def after_step(self, network: nn.Module, progress: float) -> None:
-        """Average the scores over the last steps of their training, if ``averaged`` is set."""
+        """Average the scores over the last steps of their training, if the setting `averaged` is above 0.
+
+        When their learning rate reaches zero, the mean replaces the scores.
+        """
         end, averaged = self.settings.score_lr_end, self.settings.averaged
         if not averaged or progress <= end - averaged:
             return
@@ -55,7 +58,7 @@ class MaskMethod(Reparametrised):
                 mask.apply_average()
 
     def masks(self, network: nn.Module) -> Iterator[Mask]:
-        """Yield the masks that a network trains."""
+        """Yield the mask of each layer during training."""
         for _, layer in self.layers(network):
             mask = parametrization_of(layer)
             assert isinstance(mask, Mask)
@@ -63,19 +66,19 @@ class MaskMethod(Reparametrised):
 
 
 class Piggyback(MaskMethod):
-    """Binary masks over the base's frozen weights."""
+    """Method that learns a binary mask over the base's frozen weights."""
 
     settings: MaskSettings
     entries: tuple[str, ...] = ("mask",)
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
-        """Return a mask of ones."""
+        """Return a mask of ones with trainable scores."""
         return BinaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """Return the masked base weight."""
+        """Return the base's weight, zero where the stored mask is 0."""
         return torch.where(unpack(stored["mask"], base.shape), base, 0.0)
 
     def write(self, layers: Iterable[tuple[Layer, Tensor, LayerTensors]]) -> None:
-        """Write the weights of `weight` for all layers; see `write_masked`."""
+        """Write the weight that `weight` returns into each layer, for all layers at once; see `write_masked`."""
         write_masked((layer.weight, base, stored["mask"]) for layer, base, stored in layers)

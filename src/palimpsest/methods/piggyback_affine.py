@@ -24,9 +24,10 @@ SMALLEST = 1e-6
 
 
 class AffineMask(BinaryMask):
-    """weight → k₀ · weight + k₁ + k₂ · masked weight."""
+    """Parametrization of one layer: k₀ · weight + k₁ + k₂ · masked weight, with trainable scores and scalars."""
 
     units: Tensor
+    """Values of k₀, k₁ and k₂ for which `learned` is 1."""
 
     def __init__(self, weight: Tensor, settings: AffineMaskSettings) -> None:
         super().__init__(initial_scores(weight, settings), settings)
@@ -38,20 +39,20 @@ class AffineMask(BinaryMask):
 
     @property
     def scalars(self) -> Tensor:
-        """k₀, k₁ and k₂."""
+        """Tensor of k₀, k₁ and k₂."""
         return self.learned * self.units
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the affine function of the weight and the masked weight."""
+        """Return k₀ · weight + k₁ + k₂ · masked weight."""
         return affine(weight, super().forward(weight), self.scalars)
 
     def stored(self) -> dict[str, Tensor]:
-        """Return the packed mask and the scalars."""
+        """Return the packed mask as ``mask``, and k₀, k₁ and k₂ as ``scalars``."""
         return {**super().stored(), "scalars": self.scalars.detach()}
 
 
 class PiggybackAffine(Piggyback):
-    """Masks with three scalars per layer."""
+    """Method that learns a binary mask and three scalars per layer."""
 
     settings: AffineMaskSettings
     entries = ("mask", "scalars")
@@ -62,21 +63,21 @@ class PiggybackAffine(Piggyback):
         return AffineMask(layer.weight.detach(), self.settings)
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
-        """Return the scores, and the scalars at the learning rate of weights."""
+        """Return two groups: the scores, and the scalars at the learning rate of weights."""
         scalars = [module.get_parameter("learned") for module in modules]
         return [*super().groups(modules, start), ParameterGroup("scalars", scalars, start.training.learning_rate)]
 
     def store(self, network: nn.Module) -> list[Component]:
-        """Return masks and scalars as separate components."""
+        """Return masks and scalars as separate components, with normalisation and head."""
         component, *task = super().store(network)
         masks, scalars = split_entry(component.tensors, "scalars")
         return [Component(MASK, masks), Component("scalars", scalars), *task]
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """Return the affine function of the base weight and the masked base weight."""
+        """Return the affine function of the base's weight with the stored mask and scalars."""
         return affine(base, super().weight(layer, base, stored), stored["scalars"])
 
 
 def affine(weight: Tensor, masked: Tensor, scalars: Tensor) -> Tensor:
-    """Return k₀ · weight + k₁ + k₂ · masked; one function for training and loading, so that bits are equal."""
+    """Return k₀ · weight + k₁ + k₂ · masked; training and loading both use it, so that the bits are equal."""
     return scalars[0] * weight + scalars[1] + scalars[2] * masked

@@ -23,9 +23,14 @@ BANK = "bank"
 
 
 class MixedFilters(LayerWeight):
-    """Base weight → new filters, then combinations of the base's filters and earlier new filters."""
+    """Parametrization of one layer: new filters, then linear combinations of all earlier filters.
+
+    ``filters`` are those of the base, ``earlier`` the new filters of earlier tasks, all flattened; ``free`` is the
+    number of new filters.
+    """
 
     earlier: Tensor
+    """New filters of earlier tasks, (number, elements)."""
 
     def __init__(self, filters: Tensor, earlier: Tensor, free: int, channel_dim: int) -> None:
         super().__init__()
@@ -36,7 +41,7 @@ class MixedFilters(LayerWeight):
         self.coefficients = nn.Parameter(identity[free:].clone())
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the weight of the task, in the shape of the base's."""
+        """Return the weight of the task from the base's, in the same shape."""
         return mixed(weight, self.earlier, self.free, self.coefficients, self.channel_dim)
 
     def stored(self) -> dict[str, Tensor]:
@@ -48,20 +53,20 @@ class MixedFilters(LayerWeight):
 
 
 class PiggybackGan(Reparametrised):
-    """Filters as combinations of earlier filters."""
+    """Method whose filters are new or linear combinations of all earlier filters."""
 
     settings: PiggybackGanSettings
     component = "filters"
     entries = ("coefficients", BANK)
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """Restore the base's weights and BatchNorm, since the network comes from the previous task; then train."""
+        """Restore the base's weights and BatchNorm, which differ after the previous task; then begin as usual."""
         network, base = start.network, start.earlier[0].tensors
         load_into(network, {name: base[name] for name in (*trunk_state(network), *normalisation_state(network))})
         return super().begin_task(start)
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
-        """Return a parametrization that starts with the base's filters."""
+        """Return a parametrization that starts as the base's filters."""
         previous = start.earlier[-1].tensors
         channel_dim = output_channels(layer)
         filters = as_filters(layer.weight.detach(), channel_dim)
@@ -73,13 +78,16 @@ class PiggybackGan(Reparametrised):
         return [modules_group("filters", modules, start)]
 
     def store(self, network: nn.Module) -> list[Component]:
-        """Return the task's coefficients, and the bank, which replaces the one stored before."""
+        """Return coefficients, bank, which replaces that of earlier tasks, normalisation and head as components."""
         component, *task = super().store(network)
         coefficients, bank = split_entry(component.tensors, BANK)
         return [Component("coefficients", coefficients), Component(BANK, bank, shared=True), *task]
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """Return the task's weight; the coefficients have one column per filter of the bank before this task."""
+        """Return the task's weight from the base's, the stored coefficients and the stored bank.
+
+        The bank can contain filters of later tasks; the coefficients have one column per filter before this task.
+        """
         channel_dim = output_channels(layer)
         coefficients, bank = (stored[key] for key in self.entries)
         filters = base.shape[channel_dim]
@@ -88,12 +96,16 @@ class PiggybackGan(Reparametrised):
 
 
 def as_filters(weight: Tensor, channel_dim: int) -> Tensor:
-    """Return one flat filter per output channel: (a, b, h, w) → (channels, elements)."""
+    """Return a weight as one flat filter per output channel: (a, b, h, w) → (channels, elements)."""
     return weight.transpose(0, channel_dim).flatten(1)
 
 
 def mixed(weight: Tensor, earlier: Tensor, free: Tensor, coefficients: Tensor, channel_dim: int) -> Tensor:
-    """Return new filters, then combinations of the bank, as one weight; float32 also under autocast."""
+    """Return the weight of a task, in the shape of the base's ``weight``: new filters, then combinations.
+
+    ``free`` are the task's new filters and ``earlier`` those of earlier tasks. The computation is in float32 also
+    under autocast, as after loading.
+    """
     with torch.autocast(weight.device.type, enabled=False):
         bank = torch.cat([as_filters(weight, channel_dim), earlier])
         filters = torch.cat([free, coefficients @ bank])

@@ -17,8 +17,8 @@ from palimpsest.networks.trunk import Layer, trunk_layers
 
 
 class PiggybackResblock(Piggyback):
-    """Binary masks over residual blocks."""
+    """Method that learns a binary mask over the base task's residual blocks."""
 
     def layers(self, network: nn.Module) -> Iterator[tuple[str, Layer]]:
-        """Return the convolutions of the blocks."""
+        """Yield name and module of the convolutions of the blocks."""
         return ((name, layer) for name, layer in trunk_layers(network) if name.startswith("blocks"))

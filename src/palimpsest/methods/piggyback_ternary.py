@@ -21,7 +21,10 @@ from palimpsest.networks.trunk import Layer
 
 
 class _Signed(torch.autograd.Function):
-    """weight · ([score > threshold] − [score < −threshold]); the score receives the gradient times the weight."""
+    """Function with the value weight · ([score > threshold] − [score < −threshold]).
+
+    The score receives the gradient times the weight.
+    """
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, score: Tensor, threshold: float) -> Tensor:
@@ -35,7 +38,7 @@ class _Signed(torch.autograd.Function):
 
 
 class TernaryMask(Mask):
-    """weight → weight, 0 or −weight."""
+    """Parametrization of one layer: weight, 0 or −weight by the layer's trainable scores."""
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the masked weight."""
@@ -43,21 +46,21 @@ class TernaryMask(Mask):
         return masked
 
     def stored(self) -> dict[str, Tensor]:
-        """Return two packed bits per weight: used, and negated."""
+        """Return two packed masks: ``mask`` for used weights, ``negated`` for negated weights."""
         score, threshold = self.score.detach(), self.settings.threshold
         return {"mask": pack(score.abs() > threshold), "negated": pack(score < -threshold)}
 
 
 class PiggybackTernary(MaskMethod):
-    """Ternary masks over the base's frozen weights."""
+    """Method that learns a ternary mask over the base's frozen weights."""
 
     entries = ("mask", "negated")
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
-        """Return a mask of ones."""
+        """Return a mask of ones with trainable scores."""
         return TernaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """Return the base weight, negated or zero according to the mask."""
+        """Return the base's weight, negated or zero according to the stored mask."""
         used, negated = (unpack(stored[key], base.shape) for key in self.entries)
         return torch.where(used, torch.where(negated, -base, base), 0.0)

@@ -28,11 +28,11 @@ from palimpsest.methods.base import (
 from palimpsest.networks.trunk import Layer, freeze, trunk_layers, trunk_state
 
 LayerTensors = Mapping[str, Tensor]
-"""Stored tensors of one layer, by the last part of their names."""
+"""Stored tensors of one layer, by the last part of their names, as `mask`."""
 
 
 class LayerWeight(nn.Module, ABC):
-    """Parametrization that computes the task's weight of one layer from the base's."""
+    """PyTorch parametrization that computes the task's weight of one layer from the base's."""
 
     @abstractmethod
     def forward(self, weight: Tensor) -> Tensor:
@@ -40,19 +40,19 @@ class LayerWeight(nn.Module, ABC):
 
     @abstractmethod
     def stored(self) -> dict[str, Tensor]:
-        """Return the tensors of this layer that inference needs."""
+        """Return the tensors of this layer that inference needs, by the last part of their names."""
 
 
 class Reparametrised(Method):
-    """Method with a parametrization per layer for training and a function of the stored tensors for loading."""
+    """Method that computes each layer's weight from the base's, in training by a PyTorch parametrization."""
 
     component: ClassVar[str]
     """Name of the stored component in `sizes.csv`."""
     entries: tuple[str, ...]
-    """Names of the stored tensors of each layer."""
+    """Last parts of the names of the stored tensors of each layer."""
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """Register the parametrizations, and train them with normalisation and head."""
+        """Freeze the network and register the parametrizations; return their parameters, normalisation and head."""
         freeze(start.network)
         modules = []
         for name, layer in self.layers(start.network):
@@ -62,19 +62,19 @@ class Reparametrised(Method):
         return [*self.groups(modules, start), task_group(start)]
 
     def layers(self, network: nn.Module) -> Iterator[tuple[str, Layer]]:
-        """Return the layers with a parametrization; all others keep the base's weights."""
+        """Yield name and module of the layers to parametrize; all others keep the base's weights."""
         return trunk_layers(network)
 
     @abstractmethod
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
-        """Return the parametrization of a layer's weight."""
+        """Return a new parametrization of the weight of the layer ``name``, which has the base's weight."""
 
     @abstractmethod
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
-        """Return the parameter groups of the parametrizations."""
+        """Return the parameters of all parametrizations as groups."""
 
     def store(self, network: nn.Module) -> list[Component]:
-        """Return the trained tensors of every layer, with normalisation and head."""
+        """Return the stored tensors of all layers as one component, with normalisation and head."""
         tensors = {
             f"{name}.{key}": tensor
             for name, layer in self.layers(network)
@@ -84,16 +84,16 @@ class Reparametrised(Method):
 
     @abstractmethod
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """Return a layer's weight from the base's and the stored tensors, bit for bit as in training."""
+        """Return the task's weight of a layer from the base's and the stored tensors, with the bits of training."""
 
     def write(self, layers: Iterable[tuple[Layer, Tensor, LayerTensors]]) -> None:
-        """Write the task's weight into each layer, from the base's weight and the stored tensors."""
+        """Write the task's weight into each layer; ``layers`` lists module, base's weight and stored tensors."""
         for layer, base, stored in layers:
             layer.weight.copy_(self.weight(layer, base, stored))
 
     @torch.no_grad()
     def load_weights(self, network: nn.Module, base: State, tensors: State) -> None:
-        """Compute the task's weights and load them; the base's are only read.
+        """Compute the task's weights and load them into ``network``, in place; see `Method.load_weights`.
 
         Raises:
             StorageError: a stored tensor is missing or does not fit.
@@ -114,25 +114,28 @@ class Reparametrised(Method):
 
 
 def split_entry(tensors: State, entry: str) -> tuple[State, State]:
-    """Return the stored tensors without those of one entry, and those of the entry."""
+    """Return two mappings: the tensors whose names do not end with ``.<entry>``, and those whose names do."""
     of_entry = {name: tensor for name, tensor in tensors.items() if name.endswith(f".{entry}")}
     return {name: tensor for name, tensor in tensors.items() if name not in of_entry}, of_entry
 
 
 def parametrization_of(layer: nn.Module) -> LayerWeight:
-    """Return the parametrization of a layer's weight during training."""
+    """Return the `LayerWeight` that is registered on a layer during training."""
     (module,) = (module for module in layer.modules() if isinstance(module, LayerWeight))
     return module
 
 
 def original_weight(layer: nn.Module) -> nn.Parameter:
-    """Return the weight below the parametrization."""
+    """Return the parameter that the parametrization of a layer takes as its input."""
     return layer.get_parameter("parametrizations.weight.original")
 
 
 def modules_group(
     name: str, modules: Iterable[nn.Module], start: Start, lr_multiplier: float = 1.0
 ) -> ParameterGroup:
-    """Return all parameters of parametrizations as one group without weight decay."""
+    """Return all parameters of ``modules`` as the group ``name``, without weight decay.
+
+    Its learning rate is that of weights times ``lr_multiplier``.
+    """
     parameters = [parameter for module in modules for parameter in module.parameters()]
     return ParameterGroup(name, parameters, start.training.learning_rate * lr_multiplier)

@@ -14,6 +14,6 @@ from palimpsest.methods.decoder import Decoder
 
 
 class Resblock(Decoder):
-    """Residual blocks per task."""
+    """Method that trains and stores residual blocks per task; the auto-encoder around them is frozen."""
 
     part = "blocks"

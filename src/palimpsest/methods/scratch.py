@@ -13,12 +13,12 @@ from palimpsest.networks.trunk import trunk_state
 
 
 class Scratch(Method):
-    """Training of a whole network per task, from random weights."""
+    """Method that trains and stores a whole network per task, from random weights."""
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """Train all parameters."""
+        """Return all parameters to train."""
         return all_groups(start)
 
     def store(self, network: nn.Module) -> list[Component]:
-        """Return the whole network."""
+        """Return the whole network as components."""
         return [Component("network", trunk_state(network)), *task_components(network)]

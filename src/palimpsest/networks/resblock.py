@@ -37,7 +37,7 @@ class InstanceNorm(nn.InstanceNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised features in the shape, type and memory format of (N, C, H, W)."""
+        """Return the normalised features, with the shape (N, C, H, W), type and memory format of ``x``."""
         n, channels, height, width = x.shape
         # Group normalisation with a group per channel, in contiguous memory: on a CPU several times as fast as
         # PyTorch's instance normalisation, and it returns the deviations. float32, because they have the type of x.
@@ -51,7 +51,7 @@ class InstanceNorm(nn.InstanceNorm2d):
 
 
 class ResidualBlock(nn.Module):
-    """x + two 3×3 convolutions with instance normalisation: (N, C, H, W) → (N, C, H, W)."""
+    """Residual block, (N, C, H, W) → (N, C, H, W): x plus two 3×3 convolutions with instance normalisation."""
 
     def __init__(self, channels: int, padding: PaddingMode) -> None:
         super().__init__()

@@ -41,13 +41,13 @@ class PredictionRecord:
 
 
 def save_record(path: Path, record: PredictionRecord) -> None:
-    """Write a record atomically; equal records give equal bytes."""
+    """Write a `PredictionRecord` to a file atomically; equal records give equal bytes."""
     content = {"format": FORMAT, **asdict(record)}
     write_text(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def load_record(path: Path) -> PredictionRecord:
-    """Load a record.
+    """Load the `PredictionRecord` from a file.
 
     Raises:
         StorageError: the file is missing, damaged or of another format.

@@ -108,7 +108,7 @@ class StoredTask(TaskFile):
         return self._task.pictures.size
 
     def task(self) -> Task:
-        """Build the task on the CPU."""
+        """Build the task (`palimpsest.tasks`), without its network, on the CPU."""
         return build_task(self.provenance.task, self.task_settings)
 
     def method(self) -> Method:

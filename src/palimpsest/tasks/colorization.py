@@ -66,7 +66,7 @@ class ColorizationTask(Task):
         return unit(batch["picture"])
 
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """Return a function that predicts the grey photographs."""
+        """Return the trivial baseline: a function that predicts the grey photographs."""
         return self.inputs
 
     def paint(self, prediction: Tensor) -> Pixels:

@@ -41,7 +41,7 @@ class DepthTask(Task):
         return DepthMeter()
 
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """Return a function that predicts the mean depth of the training pictures at every pixel."""
+        """Return the baseline: a function that predicts the mean depth of the training pictures at every pixel."""
         assert training_targets is not None
         mean = float(np.nanmean(training_targets, dtype=np.float64))
 

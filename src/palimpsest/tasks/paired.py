@@ -38,7 +38,7 @@ class PairedTask(Task):
         return unit(batch["target"])
 
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """Return a function that predicts the input pictures."""
+        """Return the trivial baseline: a function that predicts the input pictures."""
         return self.inputs
 
     def paint(self, prediction: Tensor) -> Pixels:

@@ -115,7 +115,7 @@ class SegmentationTask(Task):
         return ConfusionMeter(self.classes, self.scores)
 
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """Return a function that predicts the most frequent class of the training pictures at every pixel."""
+        """Return the baseline: a function that predicts the most frequent class of the training data everywhere."""
         assert training_targets is not None
         counts = np.zeros(256, np.int64)
         for labels in training_targets:

@@ -99,7 +99,7 @@ class StyleTask(Task):
         return StyleMeter(self)
 
     def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
-        """Return a function that predicts the photographs."""
+        """Return the trivial baseline: a function that predicts the photographs."""
         return lambda batch: unit(batch["picture"])
 
     def paint(self, prediction: Tensor) -> Pixels:
