@@ -15,7 +15,7 @@ from palimpsest.analysis.forgetting import measure_matrix, metric_rows
 from palimpsest.analysis.transfer import quality_figures
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.sources import provide
-from palimpsest.translation import load
+from palimpsest.translation import load_translator
 from pipeline import floor, prepare
 
 Study = Any
@@ -125,6 +125,6 @@ def test_a_study_with_targets_of_each_form_is_learned_measured_stored_and_loaded
     sequence = [(name, study.settings.tasks[name].kind) for name in study.settings.sequence]
     figures = quality_figures(table, sequence)
     assert all(np.isfinite(list(figures[method][0].values())).all() for method in study.settings.methods)
-    translator = load(study.settings, 0, "piggyback", "millimetres")
+    translator = load_translator(study.settings, 0, "piggyback", "millimetres")
     painted = translator(np.full((50, 70, 3), 90, np.uint8))
     assert painted.shape == (50, 70, 3) and painted.dtype == np.uint8
