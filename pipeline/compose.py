@@ -13,7 +13,7 @@ from palimpsest.analysis.forgetting import choose_device
 from palimpsest.composition import composed_rows, compositions
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
-from palimpsest.data.pictures import write_picture
+from palimpsest.data.encoding import write_picture
 from palimpsest.inference import Predictor
 from palimpsest.jobs import composition_job
 from palimpsest.layout import Layout

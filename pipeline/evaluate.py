@@ -15,7 +15,7 @@ from palimpsest.analysis.sizes import growth_rows, size_rows
 from palimpsest.analysis.trainings import cost_rows, diagnostic_rows
 from palimpsest.analysis.verification import verification_rows
 from palimpsest.data.arrays import Prepared
-from palimpsest.data.pictures import write_picture
+from palimpsest.data.encoding import write_picture
 from palimpsest.devices import measuring_conditions
 from palimpsest.jobs import evaluation_job
 from palimpsest.layout import Layout

@@ -13,7 +13,7 @@ from palimpsest.analysis.forgetting import Cell, choose_device, metric_rows
 from palimpsest.analysis.measurement import measure
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
-from palimpsest.data.pictures import write_picture
+from palimpsest.data.encoding import write_picture
 from palimpsest.jobs import evaluation_job
 from palimpsest.layout import Layout
 from palimpsest.provenance import code_version, origin

@@ -17,8 +17,8 @@ import torch
 
 from palimpsest.data.arrays import write_prepared
 from palimpsest.data.download import split_val2017, unpack
+from palimpsest.data.encoding import write_picture
 from palimpsest.data.manifest import write_manifest
-from palimpsest.data.pictures import write_picture
 from palimpsest.data.public_settings import PublicDatasetSettings
 from palimpsest.data.sources import provide, provide_weights
 from palimpsest.data.targets import LABELS

@@ -98,7 +98,7 @@ rule report:
         tables=rules.collect.output,
         samples=rules.collect.input.measured + rules.collect.input.floor,
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
-        template="src/palimpsest/report/page.html.j2",
+        templates=sorted(map(str, Path("src/palimpsest/report/templates").iterdir())),
     output:
         RESULTS / "report.html",
     log:

@@ -29,7 +29,7 @@ ADOPTING = "PALIMPSEST_ADOPTING"
 """Environment variable of the Snakemake process that records the outputs."""
 FOLDER_DATE = ".snakemake_timestamp"
 """Name of the file in an output folder whose date Snakemake takes as the date of the folder."""
-INPUTS = ("styles", "src/palimpsest/report/page.html.j2")
+INPUTS = ("styles", "src/palimpsest/report/templates")
 """Files of the repository that are inputs of rules. Python sources enter a rule as a digest instead."""
 
 SKEW = 10.0

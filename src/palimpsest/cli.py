@@ -210,7 +210,8 @@ def run_translate(options: argparse.Namespace) -> int:
     seed = settings.seeds[0] if options.seed is None else options.seed
 
     from palimpsest import translation  # noqa: PLC0415 (PyTorch takes seconds)
-    from palimpsest.data.pictures import Limits, read_picture, write_picture  # noqa: PLC0415
+    from palimpsest.data.encoding import write_picture  # noqa: PLC0415
+    from palimpsest.data.pictures import Limits, read_picture  # noqa: PLC0415
 
     translator = translation.load_translator(settings, seed, options.method, options.task)
     make_folder(options.output)

@@ -75,7 +75,7 @@ def test_a_statement_of_a_method_reruns_that_method_alone(study: Study) -> None:
 
 
 def test_a_template_reruns_the_page_by_its_content_and_not_by_its_date(study: Study) -> None:
-    template = study.folder / "src/palimpsest/report/page.html.j2"
+    template = study.folder / "src/palimpsest/report/templates/page.html.j2"
     os.utime(template)
     assert "Nothing to be done" in study.snakemake("-n", "all")
     template.write_text(template.read_text("utf-8") + "<!-- edited -->\n", "utf-8")

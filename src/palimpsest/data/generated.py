@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
-from palimpsest.data.pictures import encoded
+from palimpsest.data.encoding import encoded
 from palimpsest.data.scenes import coco, voc
 from palimpsest.data.scenes.drawing import Family, Instance, Scene, compose
 from palimpsest.data.voc import palette

@@ -4,7 +4,6 @@ The EXIF orientation of a picture is applied, as in a viewer, and its label map 
 bits are scaled by their full range, never clipped. An unreadable file raises a `DataError` that names the file.
 """
 
-import io
 import math
 import os
 import re
@@ -24,7 +23,6 @@ from palimpsest.data.files import files_below
 from palimpsest.data.grey import GreyScale, Scale
 from palimpsest.errors import DataError
 from palimpsest.machine import MAX_MEGAPIXELS
-from palimpsest.storage.atomic import write_bytes
 
 Pixels = NDArray[np.uint8]
 PathLike = str | os.PathLike[str]
@@ -392,18 +390,3 @@ def _scaled(picture: Image.Image, shape: tuple[int, int], reduction: float, size
         return np.array(picture.crop((left, top, left + size, top + size)))
     corners = (left / reduction, top / reduction, (left + side) / reduction, (top + side) / reduction)
     return np.array(picture.resize((size, size), Image.Resampling.BICUBIC, box=corners))
-
-
-def write_picture(path: Path, picture: Pixels) -> None:
-    """Write a picture, uint8 (H, W, 3), atomically in the format of the suffix; missing folders are created."""
-    write_bytes(path, encoded(Image.fromarray(picture), path.suffix))
-
-
-def encoded(picture: Image.Image, suffix: str, **options: Any) -> memoryview:
-    """Return the content of a picture file in the format of ``suffix``; ``options`` are those of Pillow's encoder.
-
-    The content is encoded in memory, since Pillow's encoders do not report a full disk.
-    """
-    content = io.BytesIO()
-    picture.save(content, Image.registered_extensions()[suffix.lower()], **options)
-    return content.getbuffer()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from palimpsest.data.pictures import encoded
+from palimpsest.data.encoding import encoded
 from palimpsest.errors import DataError
 from palimpsest.storage.atomic import write_bytes
 

@@ -5,7 +5,7 @@
 `stored` makes the sections on sizes and masks, `pictures` those on pictures and data, `tradeoff` the forgetting
 summary, and `sweep` the sweeps. The same files give the same page, byte for byte.
 
-Functions that return a `Context` return values for the template `page.html.j2`.
+Functions that return a `Context` return values for the template `templates/page.html.j2`.
 """
 
 import math
@@ -99,7 +99,7 @@ def render(
     summary = summary_table(_read_table(results / "forgetting.csv"), learned, incomparable)
     sweeping = sweep_sections([load_sweep(path) for path in sweeps], metrics, sequence)
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -14,8 +14,8 @@ import torch
 import yaml
 
 from palimpsest.code_digest import TABLES, file_of
+from palimpsest.data.encoding import write_picture
 from palimpsest.data.formats import FORMATS
-from palimpsest.data.pictures import write_picture
 from palimpsest.devices import precision_for
 from palimpsest.groups import TrainingSettings
 from palimpsest.methods import METHODS as TABLE
