@@ -8,7 +8,7 @@ should be high, b ÷ a for metrics that should be low. K is the number of tasks;
 - Relative quality is the mean of R(K, i) ⊘ S(i) over i = 1 … K: 1 is as good as a separate network per task. For
   the first task of a method that keeps the base network, which equals that of `scratch`, the ratio is exactly 1.
 - Backward transfer is the mean of R(K, i) ⊘ R(i, i) − 1 over i = 1 … K − 1: 0 means no forgetting, −1 the loss of
-  all quality. It stays above −1, because an untrained network has some mIoU, and errors and losses are finite.
+  all quality, which a metric such as mIoU reaches at 0 and a finite error does not reach.
 - Forward transfer is the mean of R(i, i) ⊘ S(i) − 1 over i = 2 … K: the gain of a task right after training over a
   training from random weights. (The original measures a task before training, which would need a trained head.)
 
