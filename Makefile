@@ -1,4 +1,4 @@
-# Every target makes .venv from requirements.lock when it is missing or older than the lock.
+# Every target makes .venv from requirements.lock if it is missing or older than the lock.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -15,28 +15,29 @@ help: ## list the targets
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-run: .venv/installed ## the whole study on generated scenes, in minutes
+run: .venv/installed ## run the whole study on generated scenes, in minutes
 	$(BIN)/snakemake --cores $(CORES) all
 	@echo
 	@echo "The report:        results/mini/report.html"
 	@echo "The runs, curves:  $(BIN)/mlflow ui    (then http://127.0.0.1:5000)"
 
-test: .venv/installed ## all tests but the long proofs
+test: .venv/installed ## run all tests except the long ones
 	$(BIN)/python -m pytest -m "not proof" --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-test-fast: .venv/installed ## the tests that train nothing
+test-fast: .venv/installed ## run the tests without trainings
 	$(BIN)/python -m pytest -m "not slow and not proof" --numprocesses auto
 
-test-all: .venv/installed ## every test, the long proofs too
+test-all: .venv/installed ## run every test, including the long ones
 	$(BIN)/python -m pytest
 
-bench: .venv/installed ## how fast it is: prints and writes results/bench.json
+bench: .venv/installed ## measure the speed; print and write results/bench.json
 	$(BIN)/snakemake --cores $(CORES) all --config preset=mini
 	$(BIN)/python -m benchmarks
 
-lint: .venv/installed ## style, types and the workflow
+lint: .venv/installed ## check style, types and workflow
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m tests.prose
 	$(BIN)/snakefmt --check Snakefile pipeline/rules
 	$(BIN)/mypy
 	$(BIN)/snakemake --lint
@@ -49,5 +50,5 @@ format: .venv/installed ## format everything
 readme: .venv/installed ## write the measured tables of README and docs from results/
 	$(BIN)/python -m pipeline.readme
 
-lock: ## pin requirements.in anew for every platform (needs uv)
+lock: ## pin requirements.in again for every platform (needs uv)
 	uv pip compile --universal --python-version 3.11 --no-emit-index-url --no-annotate requirements.in -o requirements.lock

@@ -1,10 +1,10 @@
-"""The study from end to end. `snakemake --cores 8 all` does everything; `snakemake -n all` says what is missing.
+"""The whole study. `snakemake --cores 8 all` makes everything; `snakemake -n all` lists the missing outputs.
 
-Settings are in params.yaml; values on the command line win: `--config preset=real data_root=/path`.
+Settings are in params.yaml; the command line overrides them: `--config preset=real data_root=/path`.
 """
 
 
-container: "docker://palimpsest"  # from the Dockerfile; used only where Snakemake is told to
+container: "docker://palimpsest"  # from the Dockerfile; used only with `--software-deployment-method apptainer`
 
 
 include: "pipeline/rules/common.smk"
@@ -16,28 +16,29 @@ include: "pipeline/rules/compositions.smk"
 
 
 onstart:
-    provenance.say_unrecorded()
-    # A limit to how many jobs start in a second is for clusters. To keep it, Snakemake 9 has every job that ended
-    # start a timer each second from then on, and weighs all jobs anew at each: a fifth of a core after sixty jobs.
+    check_devices()
+    provenance.warn_without_commit()
+    # The limit on job starts per second is for clusters. Snakemake 9 implements it by a timer per finished job, which
+    # reschedules all jobs every second; after sixty jobs this takes a fifth of a core.
     if workflow.local_exec:
         workflow.scheduler.job_rate_limiter = None
 
 
 rule all:
-    """Everything: prepared data, every stored task, all tables and the report."""
+    """Make everything: prepared data, stored tasks, tables and the report."""
     default_target: True
     input:
         RESULTS / "report.html",
 
 
 rule data:
-    """Every data set and the arrays of every task."""
+    """Make every data set and the arrays of every task."""
     input:
         expand(rules.prepare.output, task=SETTINGS.sequence),
-        perceptual_weights(SETTINGS.sequence),
+        fetched_weights(SETTINGS.sequence),
 
 
 rule models:
-    """Every stored task of every method and seed."""
+    """Make every stored task of every method and seed."""
     input:
-        [course(seed, method).files() for seed in SETTINGS.seeds for method in SETTINGS.methods],
+        [task_files(seed, method).files() for seed in SETTINGS.seeds for method in SETTINGS.methods],

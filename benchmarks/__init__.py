@@ -1,1 +1,1 @@
-"""How fast palimpsest is, as ratios to the least that the same work costs on the same machine: `make bench`."""
+"""Benchmarks (`make bench`): ratios of palimpsest's time or memory to a minimal version of the same work."""

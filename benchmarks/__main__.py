@@ -1,9 +1,9 @@
-"""Measure how fast palimpsest is, and write `results/bench.json`.
+"""Run the benchmarks and write `results/bench.json`.
 
     python -m benchmarks [--rounds 9] [NAME…]
 
-Ratios compare two pieces of work that take turns in one process; low and high are the quartiles of the rounds.
-Leave the machine alone meanwhile.
+Ratios compare two pieces of work that alternate in one process; low and high are the quartiles over the rounds.
+Run nothing else on the machine meanwhile.
 """
 
 import argparse
@@ -33,35 +33,35 @@ BENCHMARKS = {
     "noop_all": "pipeline",
     "mini_training_share": "pipeline",
 }
-"""By name, the module that has a function of that name."""
+"""Module of each benchmark; its function has the name of the benchmark."""
 
 
 def main() -> None:
-    """Measure what is named, or everything; figures of other names stay in the file."""
+    """Run the benchmarks named on the command line, or all; write their results and keep the others in the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--rounds", type=int, default=9, help="repetitions of each figure (default 9)")
+    parser.add_argument("--rounds", type=int, default=9, help="repetitions of each benchmark (default 9)")
     options = parser.parse_args()
     for name in options.names:
         if name not in BENCHMARKS:
-            parser.error(f"there is no {name!r} among {', '.join(BENCHMARKS)}")
-    found = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+            parser.error(f"unknown benchmark {name!r}; choose from {', '.join(BENCHMARKS)}")
+    results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
     for name in options.names or BENCHMARKS:
         measure: Callable[[int], object] = getattr(import_module(f"benchmarks.{BENCHMARKS[name]}"), name)
-        torch.set_num_threads(machine.cores())  # one figure may have left another number behind
-        found[name] = asdict(measure(options.rounds))  # type: ignore[call-overload]
-        print(line(name, found[name]), flush=True)
-        write_text(RESULTS, json.dumps(found, indent=2) + "\n")
+        torch.set_num_threads(machine.cores())  # a previous benchmark may have changed it
+        results[name] = asdict(measure(options.rounds))  # type: ignore[call-overload]
+        print(line(name, results[name]), flush=True)
+        write_text(RESULTS, json.dumps(results, indent=2) + "\n")
 
 
 def line(name: str, entry: dict[str, float | str]) -> str:
-    """One figure on one line."""
+    """Return the line of output for the result of one benchmark."""
     return f"{name:26s} {entry['ratio']:8.3f}   {entry['low']:.3f} … {entry['high']:.3f}   {entry['unit']}"
 
 
 if __name__ == "__main__":
     if any(os.environ.get(name) != value for name, value in machine.KEEP_MEMORY.items()):
-        os.environ.update(machine.KEEP_MEMORY)  # read when a process starts: as the pipeline's jobs are run
+        os.environ.update(machine.KEEP_MEMORY)  # as for the pipeline's jobs; only read at process start
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]])
     survive_any_output()
     main()

@@ -1,4 +1,4 @@
-"""What a run of the pipeline spends beside training: the start of a job, a run with nothing to do, all the rest."""
+"""Overhead of the pipeline: start of a job, a run without work, and share of time outside training."""
 
 import base64
 import json
@@ -14,67 +14,74 @@ from palimpsest.tracking import IDENTITY, connect, experiment_name
 
 PRESET = "mini"
 SETTINGS = {"preset": PRESET, "data_root": None}
-"""Laid over params.yaml, which may have been set to another preset."""
-FIRST_STEP = """
+"""Settings that override params.yaml, which may select another preset."""
+FIRST_STEP_CODE = """
 import sys
 import palimpsest.training.loop as loop
-def first(*arguments):
+def stop(*arguments):
     sys.exit()
-loop.training_loader = first
+loop.training_loader = stop
 import runpy
 runpy.run_module("pipeline.train", run_name="__main__", alter_sys=True)
 """
-"""Runs a training job up to its first batch."""
+"""Program that runs a training job up to its first batch."""
 
 
 def job_start(rounds: int) -> Ratio:
-    """Seconds from the start of a training job's process to its first step."""
+    """Measure the seconds from the start of a training job's process to its first batch, ``rounds`` times."""
     root = Path.cwd()
     with tempfile.TemporaryDirectory() as name:
-        for part in ("params.yaml", "styles", "data", "models", "src", "pipeline"):
-            (Path(name) / part).symlink_to(root / part)
-        lesson = ["--seed", "0", "--method", "piggyback", "--task", "voc-seg"]
-        job = [sys.executable, "-c", FIRST_STEP, *lesson, "--config", json.dumps(SETTINGS)]
+        for path in ("params.yaml", "styles", "data", "models", "src", "pipeline"):
+            (Path(name) / path).symlink_to(root / path)
+        options = ["--seed", "0", "--method", "piggyback", "--task", "voc-seg"]
+        job = [sys.executable, "-c", FIRST_STEP_CODE, *options, "--config", json.dumps(SETTINGS)]
         return spread([wall(job, name) for _ in range(rounds)], "s")
 
 
 def noop_all(rounds: int) -> Ratio:
-    """Seconds that `snakemake all` takes when there is nothing to do."""
+    """Measure the seconds of `snakemake all` when all results are up to date, ``rounds`` times."""
     snakemake = str(Path(sys.executable).parent / "snakemake")
     command = [snakemake, "--cores", "8", "all", "--config", f"preset={PRESET}"]
     return spread([wall(command, ".") for _ in range(rounds)], "s")
 
 
 def wall(command: list[str], folder: str) -> float:
-    """How long a command takes, in seconds."""
-    begun = time.perf_counter()
+    """Run a command in a folder and return its seconds.
+
+    Raises:
+        RuntimeError: the command failed; the message contains the end of its output.
+    """
+    start = time.perf_counter()
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command[:4])}: {done.stderr[-500:]}")
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def mini_training_share(rounds: int) -> Ratio:
-    """Share of the cores' time, while `mini` ran, in which they took training steps."""
+    """Return the share of core time that the last run of `mini` spent on training steps; ``rounds`` is ignored."""
     jobs = finished_jobs(PRESET)
-    cores = min(machine.cores(), 2)  # what the README promises its minutes for
+    cores = min(machine.cores(), 2)  # the README's run times are for two cores
     values = [training_seconds(PRESET) / (cores * union(jobs))]
     return spread(values, f"training on one core each ÷ {cores} cores × wall time")
 
 
 def finished_jobs(preset: str) -> list[tuple[float, float]]:
-    """Start and end of the jobs behind a preset's files, in seconds, as Snakemake wrote them down."""
-    found = set()
+    """Return start and end, in seconds, of each job that made an existing file of a preset, sorted by start.
+
+    They are read from Snakemake's records.
+    """
+    spans = set()
     for path in Path(".snakemake/metadata").iterdir():
         output = base64.urlsafe_b64decode(path.name).decode()
         if f"/{preset}/" in output and Path(output).exists():
             entry = json.loads(path.read_text())
-            found.add((entry["starttime"], entry["endtime"]))
-    return sorted(found)
+            spans.add((entry["starttime"], entry["endtime"]))
+    return sorted(spans)
 
 
 def union(spans: list[tuple[float, float]]) -> float:
-    """Seconds in which at least one of the jobs ran: pauses between two runs of the pipeline do not count."""
+    """Return the total length of spans (start, end) sorted by start; overlapping time counts once."""
     total, reached = 0.0, float("-inf")
     for start, end in spans:
         total += max(0.0, end - max(start, reached))
@@ -83,7 +90,7 @@ def union(spans: list[tuple[float, float]]) -> float:
 
 
 def training_seconds(preset: str) -> float:
-    """Seconds that the steps of all finished trainings took, by the speed their curves show."""
+    """Return the seconds of all steps of a preset's finished trainings, from the images per second in MLflow."""
     client = connect()
     experiment = client.get_experiment_by_name(experiment_name(preset))
     latest: dict[tuple[str, ...], str] = {}

@@ -1,4 +1,4 @@
-"""Two ways of doing the same work, timed in turns, so that a busy moment of the machine meets both."""
+"""Timing of two versions of the same work in alternation, so that load on the machine affects both."""
 
 import statistics
 import time
@@ -10,42 +10,48 @@ import torch
 
 @dataclass(frozen=True)
 class Ratio:
-    """What was measured: a median, the quartiles around it, and what the figure is."""
+    """Result of a benchmark over its rounds."""
 
     ratio: float
+    """Median."""
     low: float
+    """Lower quartile."""
     high: float
+    """Upper quartile."""
     unit: str
 
 
 def spread(values: Sequence[float], unit: str) -> Ratio:
-    """Median and quartiles of some values."""
+    """Return the median and quartiles of the values of all rounds."""
     low, middle, high = (
         statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
     )
     return Ratio(round(middle, 4), round(low, 4), round(high, 4), unit)
 
 
-def paired(ours: Callable[[], object], other: Callable[[], object], rounds: int, unit: str) -> Ratio:
-    """Time of ``ours`` ÷ time of ``other``; each goes first in every second round; two rounds warm up."""
+def paired(ours: Callable[[], object], reference: Callable[[], object], rounds: int, unit: str) -> Ratio:
+    """Measure the time of ``ours`` ÷ the time of ``reference`` in each of ``rounds`` rounds, after two of warm-up.
+
+    The order of the two alternates from round to round.
+    """
     values = []
-    for turn in range(rounds + 2):
-        first, second = (ours, other) if turn % 2 else (other, ours)
-        times = {work: seconds(work) for work in (first, second)}
-        values.append(times[ours] / times[other])
+    for number in range(rounds + 2):
+        order = (ours, reference) if number % 2 else (reference, ours)
+        times = {work: seconds(work) for work in order}
+        values.append(times[ours] / times[reference])
     return spread(values[2:], unit)
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long a piece of work takes, what it left to a GPU included."""
+    """Run ``work`` and return its seconds, including those of its work on the GPU."""
     synchronise()
-    begun = time.perf_counter()
+    start = time.perf_counter()
     work()
     synchronise()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def synchronise() -> None:
-    """Wait for the GPU, where there is one."""
+    """Wait until the GPU has finished its pending work; do nothing without a GPU."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

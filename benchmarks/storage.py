@@ -1,4 +1,4 @@
-"""Switching tasks in memory against copying the weights."""
+"""Switching of tasks in memory compared with copying the weights."""
 
 import tempfile
 from contextlib import chdir
@@ -6,36 +6,37 @@ from contextlib import chdir
 import torch
 
 from benchmarks.ratios import Ratio, paired
-from benchmarks.training import DEVICE, segmentation
+from benchmarks.training import DEVICE, SEGMENTATION, segmentation
+from palimpsest.groups import TrainingSettings
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, build_method
 from palimpsest.methods.base import Start
-from palimpsest.methods.settings import MaskSettings
+from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.networks import build_network
-from palimpsest.settings import NetworkSettings, TrainingSettings
-from palimpsest.storage.recall import StoredTasks
-from palimpsest.storage.resident import ResidentTasks
+from palimpsest.networks.unet_settings import UNetSettings
+from palimpsest.storage.stored_tasks import StoredTasks
+from palimpsest.storage.switcher import TaskSwitcher
 from palimpsest.storage.task_file import Provenance, save_task
 
 TASKS = ["first", "second", "third"]
 
 
 def switch_vs_memcpy(rounds: int) -> Ratio:
-    """Time to switch between two masked tasks ÷ time to copy the network's weights, at the study's width."""
+    """Measure the time of a switch between masked tasks ÷ the time of a copy of the weights, at width 64."""
     tasks = []
     for name in TASKS:
         task = segmentation()
         task.name = name
         tasks.append(task)
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        resident = ResidentTasks(stored_at_random(), tasks, DEVICE)
-    weights = [tensor for tensor in resident.recollections["second"].base.values() if tensor.ndim == 4]
+        switcher = TaskSwitcher(stored_at_random(), tasks, DEVICE)
+    weights = [tensor for tensor in switcher.loaded_tasks["second"].base.values() if tensor.ndim == 4]
     flat = torch.cat([weight.flatten() for weight in weights])
     copy = torch.empty_like(flat)
 
     def switch() -> None:
         for name in ("second", "third"):
-            resident.switch(name)
+            switcher.switch(name)
 
     def memcpy() -> None:
         for _ in range(2):
@@ -45,22 +46,32 @@ def switch_vs_memcpy(rounds: int) -> Ratio:
 
 
 def stored_at_random() -> StoredTasks:
-    """A base network of random weights and two masked tasks of random bits, in the working directory."""
+    """Store a base network with random weights and two tasks with random masks; return the stored tasks.
+
+    The files are written below the working directory.
+    """
     layout, base = Layout("bench"), None
-    network_settings = NetworkSettings()
+    network_settings = UNetSettings()
     for number, name in enumerate(TASKS):
         method = BASE if number == 0 else "piggyback"
         torch.manual_seed(0)
         task = segmentation()
         network = build_network(network_settings, task.head_channels)
         learner = build_method(method, MaskSettings())
-        (scores, _) = learner.begin(Start(network, task, TrainingSettings()))
+        (scores, _) = learner.begin_task(Start(network, task, TrainingSettings()))
         if number:
             torch.manual_seed(number)
             for score in scores.parameters:
                 torch.nn.init.uniform_(score, 0, 1e-2)
-        settings = {"network": network_settings.model_dump()}
-        provenance = Provenance("bench", 0, method, name, settings, base)
+        method_settings = MaskSettings() if number else None
+        settings = {
+            "method": method,
+            "method_settings": method_settings and method_settings.model_dump(),
+            "network": network_settings.model_dump(),
+            "tasks": [{"name": name, "settings": SEGMENTATION.model_dump(), "pictures": {"size": 96}}],
+        }
+        base_file = f"../{BASE}/{TASKS[0]}.safetensors" if number else ""
+        provenance = Provenance("bench", 0, method, name, settings, base, base_file)
         digest = save_task(layout.stored(0, method, name), learner.store(network), provenance)
         base = base or digest
-    return StoredTasks(layout, 0, "piggyback", MaskSettings(), TASKS)
+    return StoredTasks(layout, 0, "piggyback", TASKS)

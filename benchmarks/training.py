@@ -1,4 +1,4 @@
-"""The training loop against a bare one, and a step of masks against a step of all weights."""
+"""Training loop compared with a bare loop, and a step of masks with a step of all weights."""
 
 import json
 import subprocess
@@ -17,33 +17,40 @@ from torch.nn import functional as F
 from benchmarks.ratios import Ratio, paired, spread, synchronise
 from palimpsest.data.arrays import Prepared
 from palimpsest.devices import device_for, has_bfloat16
+from palimpsest.groups import CropSettings, TrainingSettings
 from palimpsest.methods import build_method
 from palimpsest.methods.base import Start
-from palimpsest.methods.settings import MaskSettings
+from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.networks import build_network
-from palimpsest.settings import CropSettings, NetworkSettings, SegmentationSettings, TrainingSettings
+from palimpsest.networks.unet_settings import UNetSettings
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Task
-from palimpsest.training.cost import resident
-from palimpsest.training.loop import Plan, Subject, optimizer_of, start_fabric, train
+from palimpsest.tasks.segmentation_settings import SegmentationSettings
+from palimpsest.training.cost import resident_memory
+from palimpsest.training.loop import Plan, TaskData, optimizer_of, start_fabric, train
 
 CLASSES = 6
+"""Classes of the segmentation, without background."""
 DEVICE = device_for("auto")
-SMALL = NetworkSettings(width=16)
-"""The network of `mini`, whose steps are short: what stands around them shows."""
+SMALL = UNetSettings(width=16)
+"""Network of `mini`; its steps are short, so that overhead is visible."""
 CROP = 64
 BATCH = 16
 STEPS = 60
 
 
+SEGMENTATION = SegmentationSettings(
+    kind="segmentation", data="noise", classes={f"class {number}": [str(number)] for number in range(CLASSES)}
+)
+
+
 def segmentation() -> Task:
-    """A task with a few classes beside background."""
-    classes = {f"class {number}": [str(number)] for number in range(CLASSES)}
-    return build_task("bench", SegmentationSettings(kind="segmentation", data="noise", classes=classes))
+    """Return a segmentation task with `CLASSES` classes and background."""
+    return build_task("bench", SEGMENTATION)
 
 
 def noise(count: int, side: int) -> Prepared:
-    """Random pictures with random labels, in memory."""
+    """Return ``count`` random pictures with sides of ``side`` pixels and random labels, in memory."""
     random = np.random.default_rng(0)
     pictures = random.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
     labels = random.integers(0, CLASSES + 1, (count, side, side), dtype=np.uint8)
@@ -52,7 +59,7 @@ def noise(count: int, side: int) -> Prepared:
 
 
 def loop_vs_bare(rounds: int) -> Ratio:
-    """Images/s of `palimpsest.training.loop.train`, with its checkpoints and MLflow, ÷ those of a bare loop."""
+    """Measure images/s of `palimpsest.training.loop.train`, with checkpoints and MLflow, ÷ those of a bare loop."""
     prepared = noise(128, 80)
     inputs = torch.from_numpy(prepared.picture[:, :CROP, :CROP]).permute(0, 3, 1, 2).float() / 255
     assert prepared.target is not None
@@ -61,8 +68,8 @@ def loop_vs_bare(rounds: int) -> Ratio:
     fabric = start_fabric(settings)
     with recorded() as epochs:
         return paired(
-            lambda: bare(inputs.to(DEVICE), labels.to(DEVICE)),
-            lambda: ours(fabric, settings, prepared, epochs),
+            lambda: train_bare(inputs.to(DEVICE), labels.to(DEVICE)),
+            lambda: train_ours(fabric, settings, prepared, epochs),
             rounds,
             "images/s ÷ images/s of a bare loop",
         )
@@ -70,8 +77,8 @@ def loop_vs_bare(rounds: int) -> Ratio:
 
 @contextmanager
 def recorded() -> Iterator[Callable[..., None]]:
-    """A folder of its own with an MLflow run; what takes the epochs."""
-    from palimpsest import tracking  # noqa: PLC0415 - slow to import, and the other figures need none
+    """Run a block in a temporary folder with an MLflow run; yield a function (`EpochDone`) that logs to it."""
+    from palimpsest import tracking  # noqa: PLC0415 - slow to import; other benchmarks do not need it
 
     tags = tracking.training_tags("bench", 0, "scratch", "bench")
     with (
@@ -82,26 +89,26 @@ def recorded() -> Iterator[Callable[..., None]]:
 
         def epochs(history: Sequence[dict[str, float]]) -> None:
             assert isinstance(run, tracking.Run)
-            run.logged = -1  # every repetition logs as the first does
+            run.logged = -1  # every repetition logs like the first
             run.epochs(history[-1:])
 
         yield epochs
 
 
-def ours(fabric: object, settings: TrainingSettings, prepared: Prepared, epochs: Callable[..., None]) -> None:
-    """The pipeline's own loop on data in memory."""
+def train_ours(fabric: object, settings: TrainingSettings, prepared: Prepared, epochs: Callable[..., None]) -> None:
+    """Train a new network with the pipeline's loop on data in memory; ``epochs`` is called after each epoch."""
     torch.manual_seed(0)
     network = build_network(SMALL, CLASSES + 1)
     method, task = build_method("scratch", None), segmentation()
-    groups = method.begin(Start(network, task, settings))
+    groups = method.begin_task(Start(network, task, settings))
     plan = Plan(settings, Path("bench.resume"), "key")
-    subject = Subject(task, prepared, CropSettings(size=80, crop=CROP), settings.batch_size, settings.steps, seed=0)
+    data = TaskData(task, prepared, CropSettings(size=80, crop=CROP), settings.batch_size, settings.steps, seed=0)
     plan.checkpoint.unlink(missing_ok=True)
-    train(fabric, network, method, groups, [subject], plan, epochs)  # type: ignore[arg-type]
+    train(fabric, network, method, groups, [data], plan, epochs)  # type: ignore[arg-type]
 
 
-def bare(inputs: Tensor, labels: Tensor) -> None:
-    """As little PyTorch as can train the same network on the same pictures."""
+def train_bare(inputs: Tensor, labels: Tensor) -> None:
+    """Train a new network of the same size on the same pictures with a minimal PyTorch loop."""
     torch.manual_seed(0)
     network = build_network(SMALL, CLASSES + 1).to(DEVICE).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
@@ -118,25 +125,31 @@ def bare(inputs: Tensor, labels: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Step:
-    """How large a training step is."""
+    """Size of a training step."""
 
     width: int
+    """Channels of the network's first stage."""
     batch_size: int
     side: int
+    """Side of the pictures in pixels."""
 
 
 FULL = Step(width=64, batch_size=16, side=256) if DEVICE.type == "cuda" else Step(width=64, batch_size=4, side=128)
-"""The study's width; its batch on a GPU, and elsewhere one that two cores can bear."""
+"""Step at the study's width; on a GPU also at its batch size, elsewhere small enough for two cores."""
 MINI = Step(width=SMALL.width, batch_size=BATCH, side=CROP)
+"""Step of the preset `mini`."""
 
 
 def step_of(name: str, size: Step, bfloat16: bool = has_bfloat16(DEVICE)) -> Callable[[], None]:
-    """One training step of a method, ready to be repeated; in float32 where not in bfloat16."""
+    """Return a function that takes one training step of the method ``name`` on random pictures.
+
+    The step computes in bfloat16 if ``bfloat16``, otherwise in float32.
+    """
     torch.manual_seed(0)
-    network: nn.Module = build_network(NetworkSettings(width=size.width), CLASSES + 1)
+    network: nn.Module = build_network(UNetSettings(width=size.width), CLASSES + 1)
     network.to(DEVICE).to(memory_format=torch.channels_last).train()
     method = build_method(name, MaskSettings())
-    groups = method.begin(Start(network, segmentation(), TrainingSettings()))
+    groups = method.begin_task(Start(network, segmentation(), TrainingSettings()))
     optimizer = optimizer_of(groups)
     shape = (size.batch_size, size.side, size.side)
     pictures = torch.rand(shape[0], 3, *shape[1:], device=DEVICE).contiguous(memory_format=torch.channels_last)
@@ -153,35 +166,38 @@ def step_of(name: str, size: Step, bfloat16: bool = has_bfloat16(DEVICE)) -> Cal
 
 
 def masked_vs_finetune_step(rounds: int) -> Ratio:
-    """Time of a step of masks ÷ of a step of all weights."""
+    """Measure the time of a training step of masks ÷ the time of a training step of all weights."""
     masked, plain = (step_of(name, FULL) for name in ("piggyback", "fine-tune"))
     return paired(masked, plain, rounds, "time ÷ time of a fine-tune step, width 64")
 
 
 def bfloat16_vs_float32(rounds: int) -> Ratio:
-    """Time of a step of `mini` in bfloat16 ÷ in float32, of which `training.precision: auto` takes the faster."""
-    mixed, single = (step_of("fine-tune", MINI, bfloat16=chosen) for chosen in (True, False))
+    """Measure the time of a training step of `mini` in bfloat16 ÷ in float32.
+
+    `training.precision: auto` is to select the faster one.
+    """
+    mixed, single = (step_of("fine-tune", MINI, bfloat16=bfloat16) for bfloat16 in (True, False))
     return paired(mixed, single, rounds, "time ÷ time of a step in float32, width 16")
 
 
 def masked_vs_finetune_memory(rounds: int) -> Ratio:
-    """Peak memory of three steps of masks ÷ of all weights, each in a process of its own."""
+    """Measure the peak memory of three training steps of masks ÷ that of all weights, in separate processes."""
     values = [peak("piggyback") / peak("fine-tune") for _ in range(max(1, rounds // 4))]
     return spread(values, "peak memory ÷ peak memory of fine-tune, width 64")
 
 
 def peak(name: str) -> float:
-    """Bytes that three steps of a method need at most, measured in a fresh process."""
+    """Return the peak bytes of three training steps of the method ``name``, measured in a new process."""
     code = f"from benchmarks.training import measure_peak; measure_peak({name!r})"
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
 def measure_peak(name: str) -> None:
-    """Print the bytes that three steps need at most, beyond what PyTorch takes for itself."""
-    before = resident()
+    """Print the peak bytes of three training steps of the method ``name``, without those of PyTorch itself."""
+    before = resident_memory()
     step = step_of(name, FULL)
     for _ in range(3):
         step()
     synchronise()
-    print(torch.cuda.max_memory_allocated() if DEVICE.type == "cuda" else resident() - before)
+    print(torch.cuda.max_memory_allocated() if DEVICE.type == "cuda" else resident_memory() - before)

@@ -1,4 +1,4 @@
-"""Measure one method on every task after every later task; read the sizes off its files; paint samples.
+"""Measure one method on every task after every later task, measure its files, and paint samples.
 
 python -m pipeline.evaluate --seed 0 --method piggyback
 """
@@ -8,37 +8,41 @@ import logging
 
 import pandas as pd
 
-from palimpsest import job, tracking
-from palimpsest.analysis.forgetting import choose_device, forgetting_matrix, metric_rows
-from palimpsest.analysis.lessons import cost_rows, diagnostic_rows
-from palimpsest.analysis.masks import masks_of, similarity, zeros
+from palimpsest import stage, tracking
+from palimpsest.analysis.forgetting import choose_device, measure_matrix, metric_rows
+from palimpsest.analysis.masks import masks_of, similarity_rows, zero_rows
 from palimpsest.analysis.sizes import growth_rows, size_rows
+from palimpsest.analysis.trainings import cost_rows, diagnostic_rows
 from palimpsest.analysis.verification import verification_rows
 from palimpsest.data.arrays import Prepared
-from palimpsest.data.pictures import write_picture
+from palimpsest.data.encoding import write_picture
 from palimpsest.devices import measuring_conditions
+from palimpsest.jobs import evaluation_job
 from palimpsest.layout import Layout
 from palimpsest.provenance import code_version, origin
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import write_text
-from palimpsest.storage.recall import StoredTasks
+from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.tasks import build_task
 
 log = logging.getLogger("palimpsest.evaluate")
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write the method's tables (those of `pipeline.collect`), `samples/` and `origin.json`."""
-    code_version()  # kept from now on: the code may change while this measures
-    examination = settings.examination(options.seed, options.method)
+    """Write the method's tables (`palimpsest.analysis.tables.COLUMNS`), `samples/` and `origin.json`.
+
+    The measurements are also added to the MLflow runs of the trainings.
+    """
+    code_version()  # cached now, because the code may change during the measurement
+    job = evaluation_job(settings, options.seed, options.method)
     stored = StoredTasks.of(settings, options.seed, options.method)
     folder = layout.evaluation(options.seed, options.method)
-    tasks = [build_task(name, examination.tasks[name]) for name in examination.sequence]
+    tasks = [build_task(name, job.tasks[name]) for name in job.sequence]
     prepared = {task.name: Prepared.open(layout.prepared(task.name)) for task in tasks}
-    device = choose_device(examination)
-    cells = list(forgetting_matrix(stored, tasks, prepared, device, examination.samples))
+    device = choose_device(job)
+    cells = list(measure_matrix(stored, tasks, prepared, device, job.samples))
     for cell in cells:
-        if cell.after in (cell.task, examination.sequence[-1]):
+        if cell.after in (cell.task, job.sequence[-1]):
             for number, picture in enumerate(cell.measurement.samples):
                 write_picture(folder / "samples" / cell.task / f"after-{cell.after}-{number}.png", picture)
     masks = masks_of(stored)
@@ -54,14 +58,14 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         "diagnostics": diagnostic_rows(stored),
         "costs": cost_rows(stored),
         "verification": verification,
-        "zeros": zeros(masks),
-        "similarity": similarity(masks),
+        "zeros": zero_rows(masks),
+        "similarity": similarity_rows(masks),
     }
     tracking.complete_runs(layout, options.seed, options.method, cells, tables, folder / "samples")
     for name, rows in tables.items():
         write_text(folder / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
-    write_text(layout.origin(options.seed, options.method), origin(examination, data))
+    write_text(layout.origin(options.seed, options.method), origin(job, data))
 
 
 if __name__ == "__main__":
-    job.run(main, __doc__, "seed", "method")
+    stage.run(main, __doc__, "seed", "method")

@@ -1,4 +1,4 @@
-"""Measure the answers that need no learning, and paint the inputs and targets beside them.
+"""Measure the trivial baseline of each task, and paint inputs, targets and its predictions.
 
 python -m pipeline.floor --seed 0
 """
@@ -8,12 +8,13 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from palimpsest import job
+from palimpsest import stage
 from palimpsest.analysis.forgetting import Cell, choose_device, metric_rows
 from palimpsest.analysis.measurement import measure
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
-from palimpsest.data.pictures import write_picture
+from palimpsest.data.encoding import write_picture
+from palimpsest.jobs import evaluation_job
 from palimpsest.layout import Layout
 from palimpsest.provenance import code_version, origin
 from palimpsest.settings import FLOOR, Settings
@@ -23,31 +24,31 @@ from palimpsest.tasks.base import Pixels, to_pixels
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write `metrics.csv`, `samples/` and `origin.json` of the floor."""
-    code_version()  # kept from now on: the code may change while this measures
-    examination = settings.examination(options.seed, FLOOR)
+    """Write `metrics.csv`, `samples/` and `origin.json` of the trivial baseline."""
+    code_version()  # cached now, because the code may change during the measurement
+    job = evaluation_job(settings, options.seed, FLOOR)
     folder = layout.evaluation(options.seed, FLOOR)
-    device = choose_device(examination)
+    device = choose_device(job)
     cells, data = [], {}
-    for name in examination.sequence:
-        task = build_task(name, examination.tasks[name]).to(device)
+    for name in job.sequence:
+        task = build_task(name, job.tasks[name]).to(device)
         prepared = Prepared.open(layout.prepared(name))
         data[name] = prepared.sha256
         targets = None if prepared.target is None else prepared.target[prepared.rows("train")]
-        measured = measure(task.floor(targets), task, prepared, device, examination.samples)
+        measured = measure(task.floor(targets), task, prepared, device, job.samples)
         cells.append(Cell(name, name, measured))
-        first = next(evaluation_batches(prepared, "val", examination.samples))
+        batch = next(evaluation_batches(prepared, "val", job.samples))
         painted: dict[str, Iterable[Pixels]] = {
-            "input": to_pixels(task.inputs(first)),
-            "target": task.paint_target(first),
+            "input": to_pixels(task.inputs(batch)),
+            "target": task.paint_target(batch),
             "floor": measured.samples,
         }
-        for what, pictures in painted.items():
+        for title, pictures in painted.items():
             for number, picture in enumerate(pictures):
-                write_picture(folder / "samples" / name / f"{what}-{number}.png", picture)
+                write_picture(folder / "samples" / name / f"{title}-{number}.png", picture)
     write_text(folder / "metrics.csv", pd.DataFrame(metric_rows(cells)).to_csv(index=False))
-    write_text(layout.origin(options.seed, FLOOR), origin(examination, data))
+    write_text(layout.origin(options.seed, FLOOR), origin(job, data))
 
 
 if __name__ == "__main__":
-    job.run(main, __doc__, "seed")
+    stage.run(main, __doc__, "seed")

@@ -1,4 +1,4 @@
-"""Write what README.md and docs/ show of results: tables between their markers, and the picture of scenes.
+"""Update the results in README.md and docs/: the tables between markers, and the picture of scenes.
 
 python -m pipeline.readme
 """
@@ -17,49 +17,54 @@ from palimpsest.output import survive_any_output
 from palimpsest.params import read, resolve
 from palimpsest.report.bench import bench_table
 from palimpsest.report.grid import write_grid
-from palimpsest.report.readme import has_table, methods_table, table, write_tables
+from palimpsest.report.readme import has_table, methods_table, tasks_table, write_tables
 from palimpsest.report.sweep import load_sweep, sweep_table
 from palimpsest.settings import FLOOR
-from palimpsest.sweeps import measured_below
+from palimpsest.sweeps import sweep_tables
 
-SHOWN = ("coco-seg", "colorize", "style-gogh", "style-munch")
+GRID_TASKS = ("coco-seg", "colorize", "style-gogh", "style-munch")
+"""Tasks whose predictions the picture of scenes shows."""
 
 
 def main() -> None:
-    """Replace what stands between the markers, and the picture where `mini` has been run."""
-    found = dict(tables(Path("results"), Path("docs/results"), read(Path("params.yaml"))))
+    """Replace the tables between markers in README.md and docs/; replace the picture if results of `mini` exist."""
+    text_of = dict(tables(Path("results"), Path("docs/results"), read(Path("params.yaml"))))
     for document in (Path("README.md"), *sorted(Path("docs").glob("*.md"))):
-        write_tables(document, {name: text for name, text in found.items() if has_table(document, name)})
+        write_tables(document, {name: text for name, text in text_of.items() if has_table(document, name)})
     evaluation = Layout("mini").evaluation(0, "piggyback").parent
     if evaluation.exists():
-        write_grid(Path("docs/translations.png"), evaluation, "piggyback", SHOWN, rows=3, side=160)
+        write_grid(Path("docs/translations.png"), evaluation, "piggyback", GRID_TASKS, rows=3, side=160)
 
 
 def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every table that results can fill, by the name of its markers: `mini`, `mini-sweep-ewc`, `bench`.
+    """Yield name and text of every table for which results exist, such as `mini`, `mini-sweep-ewc` and `bench`.
 
-    A preset's table has the methods that `params.yaml` names for it, be others measured too: a page has no room
-    for all. They stand in `mini-methods`, of runs that take longer than `make run` and are kept in ``longer``.
+    ``results`` is the folder of the runs, ``longer`` that of summaries of longer runs, which the repository keeps.
+    The table of a preset has the methods of the preset in ``params``, to fit the page; `<preset>-methods` has all
+    methods of a longer run.
     """
-    places = {path.parent.name: path for path in (*longer.glob("*/summary.json"), *results.glob("*/summary.json"))}
-    for name, path in sorted(places.items()):
-        summary, shown = json.loads(path.read_text("utf-8")), {FLOOR, *methods_of(params, name)}
-        yield name, table({method: entry for method, entry in summary.items() if method in shown})
+    paths = (*longer.glob("*/summary.json"), *results.glob("*/summary.json"))
+    by_preset = {path.parent.name: path for path in paths}
+    for name, path in sorted(by_preset.items()):
+        summary, methods = json.loads(path.read_text("utf-8")), {FLOOR, *methods_of(params, name)}
+        yield name, tasks_table({method: entry for method, entry in summary.items() if method in methods})
     for path in sorted(longer.glob("*/summary.json")):
         forgetting = pd.read_csv(path.with_name("forgetting.csv"))
         yield f"{path.parent.name}-methods", methods_table(json.loads(path.read_text("utf-8")), forgetting)
     for folder in sorted(results.glob("*/sweep")):
-        for swept in measured_below(folder.parent):
+        for swept in sweep_tables(folder.parent):
             yield f"{folder.parent.name}-sweep-{swept.stem}", sweep_table(load_sweep(swept))
     if (results / "bench.json").exists():
         yield "bench", bench_table(json.loads((results / "bench.json").read_text("utf-8")))
 
 
 def methods_of(params: Mapping[str, Any], preset: str) -> Sequence[str]:
-    """The methods that `params.yaml` names for a preset; for one that it does not have, those of the defaults."""
-    known = preset in params["presets"]
-    chosen = {"preset": preset} if known else {"methods": params["defaults"]["methods"]}
-    return resolve(params, {**chosen, "data_root": None}).methods
+    """Return the methods of a preset in ``params``, the content of `params.yaml`.
+
+    For an unknown preset, return those of `defaults`.
+    """
+    overrides = {"preset": preset} if preset in params["presets"] else {"methods": params["defaults"]["methods"]}
+    return resolve(params, {**overrides, "data_root": None}).methods
 
 
 if __name__ == "__main__":

@@ -1,21 +1,21 @@
-"""Write the page that shows everything that was measured.
+"""Write the report page with all measurements.
 
 python -m pipeline.report
 """
 
 import argparse
 
-from palimpsest import job
+from palimpsest import stage
 from palimpsest.layout import Layout
 from palimpsest.methods import entry_of
 from palimpsest.provenance import code_version
 from palimpsest.report.page import Origin, write_page
 from palimpsest.settings import Settings
-from palimpsest.sweeps import measured_below
+from palimpsest.sweeps import sweep_tables
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write `report.html`."""
+    """Write the page `report.html` into the preset's folder of results."""
     write_page(
         layout.results / "report.html",
         results=layout.results,
@@ -23,22 +23,25 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         sequence=[(name, settings.tasks[name].kind) for name in settings.sequence],
         methods=settings.methods,
         origin=Origin(settings.preset, code_version(), settings.digest()),
-        sweeps=measured_below(layout.results),
-        apart=apart(settings),
+        sweeps=sweep_tables(layout.results),
+        incomparable=incomparable(settings),
     )
 
 
-def apart(settings: Settings) -> dict[str, str]:
-    """The methods whose bytes and quality do not compare with those of the others, and why."""
-    found = {}
+def incomparable(settings: Settings) -> dict[str, str]:
+    """Return, by method, why its bytes and quality cannot be compared with those of the other methods.
+
+    Comparable methods are left out.
+    """
+    reasons = {}
     for method in settings.methods:
         width = settings.network_of(method).width
         if entry_of(method).together:
-            found[method] = "learns all tasks at once"
+            reasons[method] = "learns all tasks at once"
         elif width != settings.network.width:
-            found[method] = f"of width {width} instead of {settings.network.width}"
-    return found
+            reasons[method] = f"of width {width} instead of {settings.network.width}"
+    return reasons
 
 
 if __name__ == "__main__":
-    job.run(main, __doc__)
+    stage.run(main, __doc__)

@@ -1,4 +1,4 @@
-"""Gather what was measured of every variant of one method, and of the method as it is set.
+"""Collect the measurements of all variants of one method and of the method with its current settings.
 
 python -m pipeline.sweep --method piggyback
 """
@@ -7,18 +7,20 @@ import argparse
 
 import pandas as pd
 
-from palimpsest import job
+from palimpsest import stage
 from palimpsest.layout import Layout
+from palimpsest.params import dotted
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import write_text
-from palimpsest.sweeps import Variants, flat, sweeps_of
+from palimpsest.sweeps import Variants, sweeps_of
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write what was measured, variant (empty for the method as it is set), seed, method, task, after, metric,
-    value, and what makes the variants: variant, setting, set_to.
+    """Write two tables: the metrics of the variants (`COLUMNS`), and the settings that they change.
+
+    In both, an empty variant means the method with its current settings.
     """
-    variants = sweeps_of(*job.handed(options.config))[options.method]
+    variants = sweeps_of(*stage.passed_settings(options.config))[options.method]
     measurements = [
         measured(settings, options.method, name, seed) for name in ("", *variants) for seed in settings.seeds
     ]
@@ -27,18 +29,19 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 
 def measured(settings: Settings, method: str, variant: str, seed: int) -> pd.DataFrame:
-    """Each task after each later one, single classes right after learning alone.
+    """Return the metrics of one variant and seed with the columns `COLUMNS`; an empty variant means the preset.
 
-    As metrics of each task that is added stand beside them `bytes`, what it adds to all that is needed to run, and
-    of masks `zeros`, their share.
+    Each task is measured after its own and each later training; the IoU of single classes only after its own. Two
+    more metrics describe each added task: `bytes`, its addition to the files that inference needs, and for masks
+    `zeros`, the share of zeros.
     """
     folder = Layout(settings.preset, variant).evaluation(seed, method)
     metrics = pd.read_csv(folder / "metrics.csv")
     rows = [metrics[(metrics["task"] == metrics["after"]) | ~metrics["metric"].str.startswith("iou/")]]
     if (folder / "zeros.csv").stat().st_size > 1:
         zeros = pd.read_csv(folder / "zeros.csv")
-        whole = zeros[zeros["layer"] == "all"].rename(columns={"zeros": "value"})
-        rows.append(whole.assign(metric="zeros", after=whole["task"]))
+        totals = zeros[zeros["layer"] == "all"].rename(columns={"zeros": "value"})
+        rows.append(totals.assign(metric="zeros", after=totals["task"]))
     growth = pd.read_csv(folder / "growth.csv")
     run = growth[growth["needed_to"] == "run"]
     rows.append(run.assign(metric="bytes", after=run["task"], value=run["bytes"].diff()).dropna())
@@ -46,18 +49,22 @@ def measured(settings: Settings, method: str, variant: str, seed: int) -> pd.Dat
 
 
 COLUMNS = ["variant", "seed", "method", "task", "after", "metric", "value"]
+"""Columns of the table of metrics."""
 
 
 def set_to(settings: Settings, variants: Variants) -> pd.DataFrame:
-    """What each variant sets, and under an empty name what the same settings are without any."""
-    changes: dict[str, dict[str, object]] = {name: flat(variant) for name, variant in variants.items()}
+    """Return a table (variant, setting, set_to) of the settings that each variant changes.
+
+    Rows with an empty variant have the current values of these settings.
+    """
+    changes: dict[str, dict[str, object]] = {name: dotted(variant) for name, variant in variants.items()}
     paths = dict.fromkeys(path for change in changes.values() for path in change)
-    usual = flat(settings.model_dump(mode="json", by_alias=True))
-    rows = [("", path, usual.get(path, "")) for path in paths] + [
+    current = dotted(settings.model_dump(mode="json", by_alias=True))
+    rows = [("", path, current.get(path, "")) for path in paths] + [
         (name, path, value) for name, change in changes.items() for path, value in change.items()
     ]
     return pd.DataFrame(rows, columns=["variant", "setting", "set_to"])
 
 
 if __name__ == "__main__":
-    job.run(main, __doc__, "method")
+    stage.run(main, __doc__, "method")

@@ -1,20 +1,20 @@
-"""Put the weights file of a perceptual network in its place: from `data_root`/weights, or fetched.
+"""Copy the weights file of a perceptual network from `data_root`/weights, or download it.
 
 python -m pipeline.weights --network squeezenet
 """
 
 import argparse
 
-from palimpsest import job
+from palimpsest import stage
 from palimpsest.data.sources import provide_weights
 from palimpsest.layout import Layout
 from palimpsest.settings import Settings
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Copy or fetch the file."""
+    """Copy or download the weights file of the network."""
     provide_weights(options.network, layout.perceptual_weights(options.network), settings.data_root)
 
 
 if __name__ == "__main__":
-    job.run(main, __doc__, "network")
+    stage.run(main, __doc__, "network")

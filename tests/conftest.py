@@ -1,4 +1,4 @@
-"""A study of three tasks on pictures of 32 pixels with a network of width 2: a training takes a moment."""
+"""Fixtures: a small study of three tasks on pictures of 32 pixels with a network of width 2."""
 
 import copy
 import itertools
@@ -19,16 +19,19 @@ from hypothesis import settings as hypothesis_settings
 
 from palimpsest.data.arrays import Prepared
 from palimpsest.interruption import Interruption
-from palimpsest.job import SNAPSHOT
+from palimpsest.jobs import training_job
 from palimpsest.layout import Layout
-from palimpsest.liveness import PARENT
-from palimpsest.methods import BASES, METHODS
+from palimpsest.methods import BASES, METHODS, build_method, entry_of
+from palimpsest.networks import network_settings
+from palimpsest.networks.settings import NetworkSettings
 from palimpsest.params import read, resolve
+from palimpsest.processes.parent import PARENT
 from palimpsest.settings import Settings
+from palimpsest.stage import SNAPSHOT
 from tests.workers import ByFile, longest_first
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when PyTorch is imported: tests run side by side
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in parallel; read when PyTorch is imported
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored by default in a shell's background job
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 32
@@ -65,33 +68,33 @@ CONTENT: dict[str, Any] = {
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
-    """For `--dist loadfile`, which knows nothing of folders; another choice is left to pytest-xdist."""
+    """Return the scheduler for `--dist loadfile`; pytest-xdist schedules its other modes itself."""
     return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In a worker of pytest-xdist the longest tests come first."""
+    """Sort the longest tests first in a worker of pytest-xdist."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: longest_first(item.nodeid))
 
 
 @pytest.fixture
 def content() -> dict[str, Any]:
-    """What a small params.yaml holds; the test's own copy."""
+    """Return a copy of a small params.yaml."""
     return copy.deepcopy(CONTENT)
 
 
 @pytest.fixture
-def told_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a process to which Ctrl-C came, where it is on its way out."""
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulate a process that has received Ctrl-C and is about to end."""
     interruption = Interruption()
-    interruption.last = 0.0
+    interruption.last_time = 0.0
     monkeypatch.setattr("palimpsest.interruption._interruption", interruption)
 
 
 @contextmanager
 def job_in_this_process() -> Iterator[None]:
-    """Puts back afterwards what a job changes: environment, log and handling of signals."""
+    """Restore environment, logger and signal handlers after a job in this process."""
     logger = logging.getLogger("palimpsest")
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)}
     before = list(logger.handlers), logger.level, logger.propagate
@@ -107,13 +110,13 @@ def job_in_this_process() -> Iterator[None]:
             signal.signal(number, handling)
         for handler in set(logger.handlers) - set(before[0]):
             logger.removeHandler(handler)
-            with suppress(OSError):  # of a log on a full disk
+            with suppress(OSError):  # log on a full disk
                 handler.close()
         logger.level, logger.propagate = before[1:]
 
 
 def nested(path: str, value: object) -> dict[str, Any]:
-    """``a/b`` and a value as {a: {b: value}}."""
+    """Return {a: {b: value}} for the path ``a/b`` and a value."""
     for part in reversed(path.split("/")):
         value = {part: value}
     assert isinstance(value, dict)
@@ -122,7 +125,7 @@ def nested(path: str, value: object) -> dict[str, Any]:
 
 @contextmanager
 def room_for(size: int) -> Iterator[None]:
-    """A disk on which a file can have so many bytes: a real one, since what is written fails in the kernel."""
+    """Limit the size of files to so many bytes; the kernel refuses larger writes, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -133,25 +136,25 @@ def room_for(size: int) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The repository."""
+    """Return the root of the repository."""
     return ROOT
 
 
 @pytest.fixture(scope="session")
 def params_file() -> dict[str, Any]:
-    """What the repository's params.yaml holds, read once."""
+    """Return the content of the repository's params.yaml, read once."""
     return read(ROOT / "params.yaml")
 
 
 @pytest.fixture
 def params_yaml(params_file: dict[str, Any]) -> dict[str, Any]:
-    """What the repository's params.yaml holds; the test's own copy."""
+    """Return a copy of the repository's params.yaml."""
     return copy.deepcopy(params_file)
 
 
 @pytest.fixture(scope="session")
 def prepared() -> dict[str, Prepared]:
-    """Ten pictures per task, two of them for validation: coloured squares on noise."""
+    """Return ten pictures per task, two of them for validation: coloured squares on noise."""
     random = np.random.default_rng(0)
     pictures = random.integers(0, 90, (10, SIDE, SIDE, 3), dtype=np.uint8)
     shapes = np.zeros((10, SIDE, SIDE), np.uint8)
@@ -170,21 +173,22 @@ def prepared() -> dict[str, Prepared]:
 
 @dataclass
 class Study:
-    """Settings, data and stored tasks of one small study in the working directory."""
+    """Settings, data and stored tasks of a small study in the working directory."""
 
     settings: Settings
     prepared: dict[str, Prepared]
     key: str = "key"
     histories: dict[tuple[str, str], list[dict[str, float]]] = field(default_factory=dict)
+    """Epochs of the last training by method and task."""
     networks: dict[tuple[str, str], Any] = field(default_factory=dict)
-    """By method and task: what was told after the last epoch, and what was stored without a training."""
+    """Networks stored without training, by method and task."""
 
     @property
     def layout(self) -> Layout:
         return Layout(self.settings.preset)
 
     def stored(self, method: str) -> Any:
-        from palimpsest.storage.recall import StoredTasks  # noqa: PLC0415 - many tests need no PyTorch
+        from palimpsest.storage.stored_tasks import StoredTasks  # noqa: PLC0415 - many tests need no PyTorch
 
         return StoredTasks.of(self.settings, 0, method)
 
@@ -199,85 +203,84 @@ class Study:
     def learn(
         self, method: str, task: str, on_epoch: Callable[[Any], None] | None = None, key: str | None = None
     ) -> Path:
-        """Train and store one lesson, of which nothing remains to be recorded."""
-        from palimpsest.training.lesson import checkpoint_of, learn  # noqa: PLC0415
+        """Run one training, store its tasks and remove its checkpoint."""
         from palimpsest.training.loop import start_fabric  # noqa: PLC0415
+        from palimpsest.training.task_training import checkpoint_of, learn  # noqa: PLC0415
 
         def note(history: Any) -> None:
             self.histories[method, task] = [dict(entry) for entry in history]
             if on_epoch is not None:
                 on_epoch(history)
 
-        sequence = self.settings.sequence
-        earlier = {name: self.settings.tasks[name] for name in sequence[: sequence.index(task)]}
-        together = METHODS[method].together if method in METHODS else False
-        lessons = [self.settings.lesson(0, method, name) for name in (sequence if together else [task])]
-        fabric = start_fabric(lessons[0].training)
-        path, *_ = learn(fabric, lessons, self.stored(method), earlier, self.prepared, key or self.key, note)
-        checkpoint_of(path).unlink(missing_ok=True)  # none where a method only looked at the base task
+        job = training_job(self.settings, 0, method, task)
+        fabric = start_fabric(job.training)
+        learner = build_method(job.method, job.method_settings)
+        path, *_ = learn(fabric, job, learner, self.stored(method), self.prepared, key or self.key, note)
+        checkpoint_of(path).unlink(missing_ok=True)  # a method that only measures the base task writes none
         return path
 
     def learn_all(self, method: str, until: str | None = None) -> None:
-        """Train every task of a method, up to one which is left out; the base network only where it is missing."""
-        first, *others = self.settings.sequence
+        """Train all tasks of a method before `until`; train the base network if it is missing."""
+        first, *later = self.settings.sequence
         entry = METHODS[method]
-        if not entry.together and not self.stored(method).course.base.exists():
-            if entry.base in BASES:
-                self.learn(entry.base, first)
+        if not entry.together and not self.stored(method).task_files.base.exists():
+            if entry.base_training in BASES:
+                self.learn(entry.base_training, first)
             else:
-                self.learn_all(entry.base)
-        tasks = [first] if entry.together else self.settings.sequence if entry.learns_base_task else others
+                self.learn_all(entry.base_training)
+        tasks = [first] if entry.together else self.settings.sequence if entry.learns_base_task else later
         for task in tasks:
             if task == until:
                 break
             self.learn(method, task)
 
     def store_untrained(self, method: str, task: str, change: Callable[[Any], None] = lambda network: None) -> None:
-        """Store what a method leaves when it learns nothing, or what ``change`` does to the network.
+        """Store a task of a method without training, after ``change`` has modified the network.
 
-        What it starts from is stored in the same way where it is missing.
+        Missing tasks that it starts from are stored in the same way.
         """
         import torch  # noqa: PLC0415
 
-        from palimpsest.methods import build_method, entry_of  # noqa: PLC0415
         from palimpsest.methods.base import Start  # noqa: PLC0415
         from palimpsest.storage.prediction_record import PredictionRecord, save_record  # noqa: PLC0415
         from palimpsest.storage.task_file import save_task  # noqa: PLC0415
         from palimpsest.tasks import build_task  # noqa: PLC0415
-        from palimpsest.training.lesson import earlier, provenance, seed_of, starting_network  # noqa: PLC0415
+        from palimpsest.training.task_training import earlier, provenance, seed_of, starting_network  # noqa: PLC0415
 
-        sequence, stored = self.settings.sequence, self.stored(method)
-        for path in stored.course.needed(task):
+        stored = self.stored(method)
+        for path in stored.task_files.starting_files(task):
             if not path.exists():
                 self.store_untrained(path.parent.name, path.stem)
-        before = {name: self.settings.tasks[name] for name in sequence[: sequence.index(task)]}
-        lesson = self.settings.lesson(0, method, task)
-        built = build_task(task, lesson.task)
-        together = entry_of(method).together
-        tasks = [self.task(name) for name in sequence] if together else [built]
-        torch.manual_seed(seed_of(lesson))
-        network = starting_network(lesson, stored, list(before), built)
-        learner = build_method(method, lesson.method_settings)
-        looked_back = tuple(earlier(lesson, stored, before))
-        learner.begin(Start(network, built, lesson.training, looked_back, together=tasks))
+        job = training_job(self.settings, 0, method, task)
+        tasks = [build_task(trained.name, trained.settings) for trained in job.tasks]
+        torch.manual_seed(seed_of(job, tasks[0].name))
+        before = stored.task_files.earlier_tasks(tasks[0].name)
+        network = starting_network(job, stored, before, tasks[0])
+        learner = build_method(method, job.method_settings)
+        earlier_tasks = tuple(earlier(job, stored, before))
+        learner.begin_task(Start(network, tasks[0], job.training, earlier_tasks, together=tasks))
         change(network)
         learner.after_step(network, 1.0)
-        for name in [one.name for one in tasks]:
-            learner.enter(network, name)
-            mine = self.settings.lesson(0, method, name)
-            any_data = next(iter(self.prepared.values()))
-            origin = replace(provenance(mine, stored, any_data, {}), commit="c0ffee", data_sha256="da7a")
+        any_data = next(iter(self.prepared.values()))
+        for name in job.task_names:
+            learner.set_active_task(network, name)
+            origin = replace(provenance(job, name, stored, any_data, {}), commit="c0ffee", data_sha256="da7a")
             sha256 = save_task(self.layout.stored(0, method, name), learner.store(network), origin)
             recorded = PredictionRecord(method, name, 0, "unmeasured", 0, {}, sha256, "da7a", "32-true", {})
             save_record(self.layout.prediction_record(0, method, name), recorded)
-            self.networks[method, name] = copy.deepcopy(network) if together else network
+            self.networks[method, name] = copy.deepcopy(network) if len(tasks) > 1 else network
+
+
+def network_for(method: str, width: int) -> NetworkSettings:
+    """Return the network settings of a method in a study whose user chooses the U-Net."""
+    return network_settings({"width": width, **(entry_of(method).network or {"name": "unet"})})
 
 
 NUMBER = itertools.count()
 
 
 def small_study(prepared: dict[str, Prepared], **changes: Any) -> Study:
-    """A study under a preset of its own, so that no test can be served with files that another one stored."""
+    """Return a study with its own preset, so that tests cannot share stored files."""
     name = f"tiny-{next(NUMBER)}"
     content = {**copy.deepcopy(CONTENT), "preset": name, "presets": {name: changes}}
     return Study(resolve(content), prepared)
@@ -287,7 +290,7 @@ def small_study(prepared: dict[str, Prepared], **changes: Any) -> Study:
 def new_study(
     prepared: dict[str, Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Study]:
-    """Makes a study with nothing stored yet, with the given settings laid over."""
+    """Return a function that makes an empty study; its arguments override settings."""
     monkeypatch.chdir(tmp_path)
     return lambda **changes: small_study(prepared, **changes)
 
@@ -305,7 +308,7 @@ def _trained(prepared: dict[str, Prepared], tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def trained(_trained: tuple[Study, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
-    """A study in which every method has learned every task; only to be read. Its tests are slow ones."""
+    """Yield a study in which every method has learned every task; read-only. Mark its tests slow."""
     study, folder = _trained
     monkeypatch.chdir(folder)
     yield study

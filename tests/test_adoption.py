@@ -1,4 +1,4 @@
-"""Outputs recorded as made: which links are in the way, and what Snakemake's answers mean."""
+"""`palimpsest adopt`: links among the outputs, and Snakemake's messages."""
 
 import os
 import subprocess
@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 
 from palimpsest import adoption
-from palimpsest.adoption import adopt, check, files_below, own_files, refuse_failure, rows_of
+from palimpsest.adoption import (
+    adopt,
+    check_dates,
+    dated_outputs,
+    files_and_links,
+    refuse_failure,
+    replace_by_copies,
+)
 from palimpsest.cli import main
 from palimpsest.errors import PalimpsestError, StorageError
 from palimpsest.layout import SNAKEMAKE, Layout
-from palimpsest.liveness import take_over, without_a_run
+from palimpsest.processes.run_lock import exclude_runs, hold_run_lock
 from tests.conftest import room_for
 
 LAYOUT = Layout("mini")
@@ -31,47 +38,47 @@ def write(path: Path, content: str = "content") -> Path:
     return path
 
 
-def test_a_hard_link_becomes_a_file_of_its_own() -> None:
+def test_a_hard_link_becomes_a_separate_file() -> None:
     cached = write(Path("cache"))
     STORED.parent.mkdir(parents=True)
     STORED.hardlink_to(cached)
     cached.chmod(0o444)
-    assert own_files([STORED]) == 1
+    assert replace_by_copies([STORED]) == 1
     assert STORED.read_text() == cached.read_text() == "content"
     assert STORED.stat().st_nlink == cached.stat().st_nlink == 1
     assert os.access(STORED, os.W_OK) and STORED.stat().st_mode & 0o200 and not cached.stat().st_mode & 0o200
-    assert own_files([STORED]) == 0
+    assert replace_by_copies([STORED]) == 0
 
 
 def test_a_write_protected_file_becomes_writable() -> None:
     write(STORED).chmod(0o444)
-    assert own_files([STORED]) == 1
+    assert replace_by_copies([STORED]) == 1
     assert STORED.stat().st_mode & 0o200 and STORED.read_text() == "content"
 
 
-def test_a_symbolic_link_stays_but_for_one_that_dates_a_folder() -> None:
+def test_symbolic_links_stay_except_one_that_dates_a_folder() -> None:
     cached, date = write(Path("cache")).absolute(), STORED.with_name(adoption.FOLDER_DATE)
     STORED.parent.mkdir(parents=True)
     for link in (STORED, date):
         link.symlink_to(cached)
-    assert own_files([STORED, date]) == 1
+    assert replace_by_copies([STORED, date]) == 1
     assert STORED.is_symlink() and not date.is_symlink() and date.read_bytes() == b""
     assert cached.read_text() == "content"
 
 
 @pytest.mark.parametrize("name", [STORED.name, adoption.FOLDER_DATE])
-def test_a_link_to_nothing_is_no_hindrance(name: str) -> None:
+def test_a_broken_link_is_accepted(name: str) -> None:
     link = STORED.with_name(name)
     link.parent.mkdir(parents=True)
     link.symlink_to("gone")
-    assert own_files([link]) == (name == adoption.FOLDER_DATE)
+    assert replace_by_copies([link]) == (name == adoption.FOLDER_DATE)
 
 
-def test_a_link_to_a_file_of_the_future_becomes_a_file_of_its_own() -> None:
+def test_a_link_to_a_file_of_the_future_becomes_a_separate_file() -> None:
     os.utime(write(Path("cache")), (TOMORROW, TOMORROW))
     STORED.parent.mkdir(parents=True)
     STORED.symlink_to(Path("cache").absolute())
-    assert own_files([STORED]) == 1
+    assert replace_by_copies([STORED]) == 1
     assert not STORED.is_symlink() and STORED.read_text() == "content" and STORED.stat().st_mtime < TOMORROW
 
 
@@ -80,32 +87,32 @@ def test_a_full_disk_loses_no_file() -> None:
     STORED.parent.mkdir(parents=True)
     STORED.hardlink_to(cached)
     with pytest.raises(StorageError, match=r"voc-seg\.safetensors: cannot be written .*make room"), room_for(10):
-        own_files([STORED])
+        replace_by_copies([STORED])
     assert [path.name for path in STORED.parent.iterdir()] == [STORED.name]
     assert STORED.read_text() == "content" * 1000
 
 
-def test_outputs_are_looked_for_without_the_pictures_of_data_sets() -> None:
+def test_the_search_for_outputs_omits_pictures_of_data_sets() -> None:
     prepared = [LAYOUT.prepared("colorize") / name for name in ("info.json", "picture.npy")]
     outputs = {STORED, LAYOUT.manifest("coco"), LAYOUT.results / "report.html", *prepared}
     pictures = LAYOUT.manifest("coco").with_name("train2017") / "1.jpg"
     for path in (*outputs, pictures, Layout("real").results / "report.html"):
         write(path)
-    assert set(files_below(LAYOUT.outputs())) == outputs
+    assert set(files_and_links(LAYOUT.outputs())) == outputs
 
 
 def test_an_empty_folder_is_not_adopted() -> None:
-    with pytest.raises(StorageError, match=r"^results/mini: no output to adopt.*`dvc pull`"):
+    with pytest.raises(StorageError, match=r"^results/mini: no outputs to adopt.*`dvc pull`"):
         adopt(LAYOUT)
     assert not SNAKEMAKE.exists()
 
 
-def test_nothing_is_adopted_while_a_run_is_at_work(tmp_path: Path) -> None:
+def test_nothing_is_adopted_during_a_run(tmp_path: Path) -> None:
     write(STORED)
-    take_over(SNAKEMAKE)
-    with pytest.raises(StorageError, match=r"^\.snakemake: a run of Snakemake is at work here; wait"):
+    hold_run_lock(SNAKEMAKE)
+    with pytest.raises(StorageError, match=r"^\.snakemake: a run of Snakemake is active here; wait"):
         adopt(LAYOUT)
-    with pytest.raises(StorageError), without_a_run(SNAKEMAKE):
+    with pytest.raises(StorageError), exclude_runs(SNAKEMAKE):
         pass
     assert not adoption.MARK.exists()
 
@@ -113,7 +120,7 @@ def test_nothing_is_adopted_while_a_run_is_at_work(tmp_path: Path) -> None:
 def test_an_interrupted_adoption_has_to_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     write(STORED)
 
-    def interrupted(*given: str, config: object) -> None:
+    def interrupted(*arguments: str, config: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(adoption, "snakemake", interrupted)
@@ -122,58 +129,62 @@ def test_an_interrupted_adoption_has_to_be_repeated(monkeypatch: pytest.MonkeyPa
     with pytest.raises(
         StorageError, match=r"^\.snakemake/adopting: `palimpsest adopt` was interrupted; run it again"
     ):
-        check(LAYOUT)
-    monkeypatch.setattr(adoption, "snakemake", lambda *given, config: done(0, "a\t-\tb\tc\tmissing\tno update\n"))
+        check_dates(LAYOUT)
+    monkeypatch.setattr(
+        adoption, "snakemake", lambda *arguments, config: done(0, "a\t-\tb\tc\tmissing\tno update\n")
+    )
     adopted = adopt(LAYOUT)
     assert (adopted.outputs, adopted.missing) == (0, ("a",))
-    check(LAYOUT)
+    check_dates(LAYOUT)
 
 
-@pytest.mark.parametrize("path", [Path("src/palimpsest/job.py"), STORED], ids=str)
-def test_a_file_of_the_future_is_refused_before_a_job_fails_by_it(path: Path) -> None:
+@pytest.mark.parametrize("path", [Path("styles/painting.jpg"), STORED], ids=str)
+def test_a_file_of_the_future_is_refused_before_a_job_fails(path: Path) -> None:
     write(path)
-    check(LAYOUT)
+    check_dates(LAYOUT)
     os.utime(path, (TOMORROW, TOMORROW))
     mend = "run `palimpsest adopt`" if path == STORED else "`touch` the file"
     with pytest.raises(
         StorageError, match=rf"^{path}: is dated in the future \(.*\); correct the clock, or {mend}$"
     ):
-        check(LAYOUT)
+        check_dates(LAYOUT)
 
 
 def done(status: int, printed: str) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess([], status, printed, "")
 
 
-def test_the_reason_for_which_snakemake_fails_is_told() -> None:
+def test_the_reason_for_a_failure_of_snakemake_is_reported() -> None:
     refuse_failure(done(0, "error: none"))
-    with pytest.raises(PalimpsestError, match=r"^preset: there is no 'mine'$"):
-        refuse_failure(done(1, "Using a profile\nerror: preset: there is no 'mine'\n"))
-    told = r"^Snakefile: Snakemake did not record all outputs \(Output a has older .*\); nothing was removed$"
-    with pytest.raises(StorageError, match=told):
+    with pytest.raises(PalimpsestError, match=r"^preset: unknown value 'mine'$"):
+        refuse_failure(done(1, "Using a profile\nerror: preset: unknown value 'mine'\n"))
+    message = (
+        r"^Snakefile: Snakemake did not record all outputs \(Output a has older .*\); nothing was removed; correct"
+    )
+    with pytest.raises(StorageError, match=message):
         refuse_failure(done(1, "all well\nWorkflowError in rule a in file b:\n  Output a has older dates\nmore\n"))
 
 
-def test_a_summary_holds_outputs_and_their_dates() -> None:
+def test_a_summary_contains_outputs_and_their_dates() -> None:
     printed = (
         "Building\noutput_file\tdate\trule\tlog\tstatus\tplan\na b\tSat\tr\tl\tok\tno update\nc\t-\tr\tl\tm\tp\n"
     )
-    assert list(rows_of(done(0, printed))) == [("a b", "Sat"), ("c", "-")]
+    assert list(dated_outputs(done(0, printed))) == [("a b", "Sat"), ("c", "-")]
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
-        (["adopt"], "error: params.yaml: not here; run palimpsest in the folder of the study, beside Snakefile"),
+        (["adopt"], "error: params.yaml: is missing; run palimpsest in the folder of the study, beside Snakefile"),
         (
             ["adopt", "--config", "preset"],
-            "error: --config: 'preset' is no setting; write KEY=VALUE, as preset=real",
+            "error: --config: 'preset' is not a setting; write KEY=VALUE, as preset=real",
         ),
-        (["adopt", "--config", "a={"], "error: --config: 'a={' is no setting; write KEY=VALUE, as preset=real"),
+        (["adopt", "--config", "a={"], "error: --config: 'a={' is not a setting; write KEY=VALUE, as preset=real"),
     ],
 )
-def test_wrong_use_is_one_line(command: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_gives_one_line(command: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     if len(command) > 1:
         write(Path("params.yaml"))
     assert main(command) == (1 if len(command) == 1 else 2)
-    assert capsys.readouterr().err.strip() == told
+    assert capsys.readouterr().err.strip() == message

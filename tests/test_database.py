@@ -1,4 +1,4 @@
-"""Databases that MLflow cannot work with are told before any training, each with the command that mends it."""
+"""Databases that MLflow cannot use are reported before any training with the command that repairs them."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def of_version(version: str | None) -> None:
-    """A database with the table that names its version."""
+    """Write a database with the table of its version."""
     with closing(sqlite3.connect(DATABASE)) as made, made:
         made.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
         made.executemany("INSERT INTO alembic_version VALUES (?)", [(version,)] if version else [])
@@ -38,7 +38,7 @@ def of_something_else() -> None:
 
 
 def cut_short() -> None:
-    """A database of several pages of which only the first is there."""
+    """Write the first of several pages of a database."""
     with closing(sqlite3.connect(DATABASE)) as made, made:
         made.execute("CREATE TABLE numbers (number)")
         made.executemany("INSERT INTO numbers VALUES (?)", ((n,) for n in range(5000)))
@@ -71,64 +71,64 @@ BROKEN: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "half made": (
         lambda: of_version(None),
-        f"mlflow.db: is no database of MLflow; run `mv mlflow.db mlflow.db.moved{MOVED}",
+        f"mlflow.db: is not a database of MLflow; run `mv mlflow.db mlflow.db.moved{MOVED}",
     ),
     "of something else": (
         of_something_else,
-        f"mlflow.db: is no database of MLflow; run `mv mlflow.db mlflow.db.moved{MOVED}",
+        f"mlflow.db: is not a database of MLflow; run `mv mlflow.db mlflow.db.moved{MOVED}",
     ),
     "a folder": (
         DATABASE.mkdir,
-        f"mlflow.db: is no file; run `mv mlflow.db mlflow.db.moved{MOVED}",
+        f"mlflow.db: is not a file; run `mv mlflow.db mlflow.db.moved{MOVED}",
     ),
 }
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_a_database_that_cannot_be_used_is_told_with_the_command_that_mends_it(kind: str, tmp_path: Path) -> None:
-    make, told = BROKEN[kind]
+def test_an_unusable_database_is_refused_with_the_command_that_repairs_it(kind: str, tmp_path: Path) -> None:
+    make, message = BROKEN[kind]
     make()
     with pytest.raises(StorageError) as refused:
-        database.check()
-    assert str(refused.value) == told.replace("{folder}", str(tmp_path))
+        database.check_database()
+    assert str(refused.value) == message.replace("{folder}", str(tmp_path))
 
 
 @pytest.mark.parametrize("make", [lambda: None, DATABASE.touch, lambda: of_version(LATEST)])
 def test_a_missing_an_empty_and_a_current_database_are_accepted(make: Callable[[], object]) -> None:
     make()
-    database.check()
+    database.check_database()
 
 
-def test_a_write_protected_database_is_told_to_who_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_protected_database_is_refused_for_writing(monkeypatch: pytest.MonkeyPatch) -> None:
     of_version(LATEST)
-    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write everything
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write to all files
     with pytest.raises(StorageError, match=r"^mlflow\.db: is write-protected; run `chmod u\+w mlflow\.db`$"):
-        database.check()
-    database.check(to_write=False)
+        database.check_database()
+    database.check_database(to_write=False)
 
 
-def test_a_database_at_work_is_left_alone() -> None:
+def test_a_database_in_use_is_left_alone() -> None:
     of_version(OLDER)
     with closing(sqlite3.connect(DATABASE, isolation_level=None)) as writer:
         writer.execute("BEGIN EXCLUSIVE")
         begun = time.monotonic()
-        database.check()
+        database.check_database()
         assert time.monotonic() - begun < 5
 
 
-def test_a_folder_that_mlflow_cannot_work_in_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, told in (("a'b\"c", "holds both ' and \""), ("caf\udce9", "is not UTF-8")):
+def test_a_folder_that_mlflow_cannot_use_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, message in (("a'b\"c", "contains both ' and \""), ("caf\udce9", "is not UTF-8")):
         folder = tmp_path / name
         try:
             folder.mkdir()
-        except OSError:  # a file system that takes no such name
+        except OSError:  # some file systems refuse this name
             continue
         monkeypatch.chdir(folder)
-        with pytest.raises(StorageError, match=rf"{told}; rename the folder$"):
-            database.check()
+        with pytest.raises(StorageError, match=rf"{message}; rename the folder$"):
+            database.check_database()
 
 
-def test_an_address_is_absolute_unless_the_path_has_characters_with_a_meaning(
+def test_an_address_is_absolute_unless_the_path_has_special_characters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert database.address(DATABASE) == f"sqlite:///{tmp_path}/mlflow.db"
@@ -148,13 +148,13 @@ with tracking.training_run(tags, "key", {"seed": 0}) as run:
     run.tags({"sha256": "ab"})
     run.file(Path("picture.png"), "samples")
 client = tracking.connect()
-assert tracking.run_of("mini", "ab") == run.run_id
+assert tracking.run_of_tensors("mini", "ab") == run.run_id
 assert [file.path for file in client.list_artifacts(run.run_id, "samples")] == ["samples/picture.png"]
 """
 
 
 @pytest.mark.slow
-def test_nothing_is_left_beside_a_folder_of_any_name(tmp_path: Path) -> None:
+def test_no_file_is_written_outside_a_folder_of_any_name(tmp_path: Path) -> None:
     name = 'what? #1 100% 100%20 é & "x"; {y}'
     folder = tmp_path / "around" / name
     folder.mkdir(parents=True)
@@ -165,10 +165,10 @@ def test_nothing_is_left_beside_a_folder_of_any_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_that_is_told_upgrades_a_database_of_an_older_mlflow(
+def test_the_command_in_the_message_upgrades_a_database_of_an_older_mlflow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "my study"  # a shell takes two words for two arguments
+    folder = tmp_path / "my study"  # unquoted, a shell reads two arguments
     folder.mkdir()
     monkeypatch.chdir(folder)
     made = f"""
@@ -182,24 +182,24 @@ command.upgrade(_get_alembic_config(url), "{older()}")
 """
     subprocess.run([sys.executable, "-c", made], check=True, capture_output=True)
     with pytest.raises(StorageError, match="is of an older MLflow") as refused:
-        database.check()
-    told = str(refused.value).split("`")[1]
+        database.check_database()
+    command = str(refused.value).split("`")[1]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    subprocess.run(told, shell=True, check=True, capture_output=True, env={**os.environ, "PATH": path})
-    database.check()
+    subprocess.run(command, shell=True, check=True, capture_output=True, env={**os.environ, "PATH": path})
+    database.check_database()
     assert Path("mlflow.db.before").exists()
 
 
 def older() -> str:
-    """The version before the latest."""
+    """Return the version before the latest."""
     import mlflow.store.db_migrations.versions as migrations  # noqa: PLC0415
 
-    (place,) = migrations.__path__
-    (latest,) = Path(place).glob(f"{LATEST}*.py")
-    found = dict(database.VERSION.findall(latest.read_text()))
-    return str(found["down_"])
+    (folder,) = migrations.__path__
+    (latest,) = Path(folder).glob(f"{LATEST}*.py")
+    revisions = dict(database.VERSION.findall(latest.read_text()))
+    return str(revisions["down_"])
 
 
-def test_versions_are_those_of_the_installed_mlflow() -> None:
+def test_known_versions_are_those_of_the_installed_mlflow() -> None:
     assert LATEST in KNOWN and len(KNOWN) > 50
     assert shutil.which("mlflow", path=str(Path(sys.executable).parent))

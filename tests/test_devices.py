@@ -1,10 +1,10 @@
-"""Where a training computes, and in which precision."""
+"""Device and precision of a training."""
 
 import pytest
 import torch
 
 from palimpsest.devices import device_for, precision_for
-from palimpsest.settings import TrainingSettings
+from palimpsest.groups import TrainingSettings
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from palimpsest.settings import TrainingSettings
         ({"neon": True, "bf16": True}, "32-true"),
     ],
 )
-def test_auto_is_bfloat16_where_the_processor_has_instructions_for_it(
+def test_auto_is_bfloat16_if_the_processor_has_instructions_for_it(
     monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, object], expected: str
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
@@ -25,7 +25,7 @@ def test_auto_is_bfloat16_where_the_processor_has_instructions_for_it(
 
 
 @pytest.mark.parametrize("supported", [True, False])
-def test_auto_is_what_a_card_can_do(monkeypatch: pytest.MonkeyPatch, supported: bool) -> None:
+def test_auto_depends_on_the_card(monkeypatch: pytest.MonkeyPatch, supported: bool) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
     assert precision_for(TrainingSettings()) == ("bf16-mixed" if supported else "32-true")
@@ -33,6 +33,6 @@ def test_auto_is_what_a_card_can_do(monkeypatch: pytest.MonkeyPatch, supported: 
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_a_precision_that_is_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
+def test_an_explicit_precision_is_kept(monkeypatch: pytest.MonkeyPatch, precision: str) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: pytest.fail("asked"))
     assert precision_for(TrainingSettings(accelerator="cpu", precision=precision)) == precision

@@ -1,8 +1,10 @@
-"""What README.md and docs/ claim."""
+"""Claims of README.md and docs/."""
 
+import ast
 import json
 import re
 import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ MARKED = re.compile(r"<!-- table:([\w-]+) -->\n(.*?)<!-- /table:\1 -->", re.DOTA
 
 
 def git(*arguments: str) -> str:
-    """What git says: of results, as they are committed, since a run of one's own changes those on the disk."""
+    """Return the output of git, which has the committed results; a local run changes those on the disk."""
     return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
@@ -32,25 +34,24 @@ def test_the_tables_are_those_of_the_results(tmp_path: Path, monkeypatch: pytest
     params = yaml.safe_load((ROOT / "params.yaml").read_text("utf-8"))
     expected = dict(tables(Path("results"), Path("docs/results"), params))
     shown = {name: text for page in PAGES for name, text in MARKED.findall(page.read_text("utf-8"))}
-    assert shown == dict.fromkeys(shown, "") | expected and "mini" in expected  # empty where there is no result
+    assert shown == {name: expected.get(name, "") for name in shown}  # empty where there is no result
+    assert {"mini", "real", "mini-methods", "real-methods"} <= shown.keys() & expected.keys()
 
 
-def test_a_table_has_the_methods_that_its_preset_names_and_not_all_that_were_measured(
-    tmp_path: Path, params_yaml: dict[str, Any]
-) -> None:
+def test_a_table_has_only_the_methods_of_its_preset(tmp_path: Path, params_yaml: dict[str, Any]) -> None:
     measured = ("floor", "scratch", "ewc", "lwf")
     summary = {name: {"task 1 a": {"miou": 1.0}} for name in measured}
     for preset in ("mini", "real", "paper", "own"):
         (tmp_path / preset).mkdir()
         (tmp_path / preset / "summary.json").write_text(json.dumps(summary), "utf-8")
-    params_yaml["data_root"] = "/pictures"  # which mini has no use for
+    params_yaml["data_root"] = "/pictures"  # mini does not use it
     params_yaml["defaults"]["methods"] = ["scratch"]
     params_yaml["presets"]["real"]["methods"] = ["lwf", "scratch"]
     params_yaml["presets"]["paper"]["methods"] = "all"
 
     def headers() -> dict[str, list[str]]:
-        found = tables(tmp_path, tmp_path / "longer", params_yaml)
-        return {name: text.splitlines()[0].strip("| ").split(" | ")[2:] for name, text in found}
+        tables_of_presets = tables(tmp_path, tmp_path / "longer", params_yaml)
+        return {name: text.splitlines()[0].strip("| ").split(" | ")[2:] for name, text in tables_of_presets}
 
     assert headers() == {
         "mini": ["floor", "scratch"],
@@ -69,13 +70,52 @@ def test_links_lead_to_files(page: str) -> None:
         assert target.startswith("http") or (path.parent / target).exists(), target
 
 
-def test_places_named_in_the_readme_exist() -> None:
+def test_paths_named_in_the_readme_exist() -> None:
     for name in re.findall(r"`((?:src|pipeline|docs|tests)/[\w./-]+)`", README):
         assert (ROOT / name).exists(), name
 
 
-def test_no_method_is_treated_by_name_outside_the_methods() -> None:
+def test_code_outside_the_methods_names_no_method() -> None:
     sources = [*(ROOT / "src").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py"), *ROOT.rglob("pipeline/**/*.smk")]
     for path in sources:
         if "methods" not in path.parts:
             assert not re.search(r"\bif\s+(\w+\.)*method\s*==\s*[\"']", path.read_text("utf-8")), path
+
+
+SETTINGS = sorted(
+    path
+    for path in (ROOT / "src").rglob("*.py")
+    if path.stem in ("settings", "groups") or path.stem.endswith("_settings")
+)
+
+
+def undocumented(classes: Mapping[str, ast.ClassDef]) -> Iterator[str]:
+    """Yield the fields of settings without a docstring of their own or of a base class."""
+    documented: dict[str, set[str]] = {}
+    fields: dict[str, list[str]] = {}
+    for name, node in classes.items():
+        fields[name], documented[name] = [], set()
+        for item, after in zip(node.body, [*node.body[1:], None], strict=True):
+            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                fields[name].append(item.target.id)
+                if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                    documented[name].add(item.target.id)
+
+    def has_docstring(name: str, field: str) -> bool:
+        bases = [base.id for base in classes[name].bases if isinstance(base, ast.Name) and base.id in classes]
+        return field in documented[name] or any(has_docstring(base, field) for base in bases)
+
+    return (f"{name}.{field}" for name in classes for field in fields[name] if not has_docstring(name, field))
+
+
+def test_every_field_of_the_settings_has_a_docstring() -> None:
+    nodes = [node for path in SETTINGS for node in ast.parse(path.read_text("utf-8")).body]
+    classes = {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
+    assert {"Settings", "TrainingSettings", "MaskSettings", "StyleSettings", "Columns"} <= classes.keys()
+    assert not [*undocumented(classes)]
+
+
+def test_a_field_without_a_docstring_is_noticed() -> None:
+    source = 'class Base:\n    a: int\n    """A."""\n    b: int = 1\n\nclass Sub(Base):\n    a: bool\n    c: int\n'
+    classes = {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+    assert [*undocumented(classes)] == ["Base.b", "Sub.c"]

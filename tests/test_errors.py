@@ -12,39 +12,39 @@ from sqlalchemy import create_engine, text
 from palimpsest.errors import (
     DataError,
     SettingsError,
-    explained,
-    known,
+    check_name,
+    failure_message,
     nearest,
     no_space,
     printable,
-    unwritten,
+    user_message,
 )
 from tests.conftest import room_for
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("widht", "; did you mean 'width'?"),
         ("WIDTH", "; did you mean 'width'?"),
         ("padding", "; did you mean 'Padding'?"),
-        ("zzz", "; there are width, Padding"),
+        ("zzz", "; choose from width, Padding"),
     ],
 )
-def test_the_nearest_name_or_all_of_them(name: str, told: str) -> None:
-    assert nearest(name, ["width", "Padding"]) == told
+def test_the_nearest_name_or_all_of_them(name: str, message: str) -> None:
+    assert nearest(name, ["width", "Padding"]) == message
 
 
-def test_what_is_not_unicode_is_told_with_escapes() -> None:
+def test_text_that_is_not_unicode_is_printed_with_escapes() -> None:
     latin = b"caf\xe9.jpg".decode("utf-8", "surrogateescape")
     assert printable(f"ä {latin}") == r"ä caf\udce9.jpg"
     assert str(DataError(f"{latin}: no such file")) == r"caf\udce9.jpg: no such file"
 
 
-def test_a_known_name_is_given_back_and_another_refused() -> None:
-    assert known("width", ["width"], "setting") == "width"
-    with pytest.raises(SettingsError, match=r"^there is no setting 'widht'; did you mean 'width'"):
-        known("widht", ["width"], "setting")
+def test_a_known_name_is_returned_and_an_unknown_one_refused() -> None:
+    assert check_name("width", ["width"], "setting") == "width"
+    with pytest.raises(SettingsError, match=r"^unknown setting 'widht'; did you mean 'width'"):
+        check_name("widht", ["width"], "setting")
 
 
 def fill_database(path: Path) -> None:
@@ -61,46 +61,46 @@ WRITERS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
-def test_a_full_disk_is_known_in_the_errors_of_every_library(
+def test_a_full_disk_is_recognised_in_the_errors_of_every_library(
     tmp_path: Path, write: Callable[[Path], object]
 ) -> None:
     with pytest.raises(Exception) as caught, room_for(100):
         write(tmp_path / "a.npy")
     assert no_space(caught.value)
-    assert unwritten("a.npy", caught.value).endswith("; make room and run the same command again")
+    assert failure_message("a.npy", caught.value).endswith("; make room and run the same command again")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_quota_and_a_limit_are_a_full_disk_too(number: int) -> None:
     error = OSError(number, os.strerror(number), "from.png", None, "to.png")
     line = f"to.png: cannot be written ({os.strerror(number)}); make room and run the same command again"
-    assert explained(error) == line
+    assert user_message(error) == line
 
 
-def test_a_full_disk_is_known_behind_what_was_made_of_it() -> None:
+def test_a_full_disk_is_recognised_as_the_cause_of_an_error() -> None:
     try:
         try:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise DataError("a.zip: cannot be unpacked") from error
     except DataError as error:
-        assert no_space(error) and explained(error) == "a.zip: cannot be unpacked"
+        assert no_space(error) and user_message(error) == "a.zip: cannot be unpacked"
 
 
 @pytest.mark.parametrize(
     "error",
     [PermissionError(errno.EACCES, "Permission denied"), ValueError("full"), sqlite3.OperationalError("locked")],
 )
-def test_what_is_no_full_disk_is_not_taken_for_one(error: Exception) -> None:
-    assert not no_space(error) and explained(error) is None
-    assert "make room" not in unwritten("a.png", error)
+def test_other_errors_are_no_full_disk(error: Exception) -> None:
+    assert not no_space(error) and user_message(error) is None
+    assert "make room" not in failure_message("a.png", error)
 
 
-def test_a_file_name_that_the_locale_cannot_write_is_named_with_the_cure() -> None:
+def test_a_file_name_that_the_locale_cannot_write_is_named_with_the_remedy() -> None:
     with pytest.raises(UnicodeEncodeError) as failed:
         "café.jpg".encode("ascii")
-    told = "caf\\xe9.jpg: cannot be written in this locale (ascii); set PYTHONUTF8=1 and run it again"
-    assert explained(failed.value) == told
+    message = "caf\\xe9.jpg: cannot be written in this locale (ascii); set PYTHONUTF8=1 and run it again"
+    assert user_message(failed.value) == message
     with pytest.raises(UnicodeEncodeError) as failed:
         "caf\udce9".encode()
-    assert explained(failed.value) is None
+    assert user_message(failed.value) is None

@@ -6,7 +6,7 @@ AMD = "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 1
 ARM = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n"
 
 
-def test_the_kind_of_processor_is_vendor_family_and_model_and_not_the_marketing_name(tmp_path: Path) -> None:
+def test_the_kind_of_processor_is_vendor_family_and_model(tmp_path: Path) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(AMD + "\n" + AMD.replace("17", "99"), "utf-8")
     assert machine.processor(cpuinfo).endswith(" AuthenticAMD 25 17")
@@ -14,5 +14,5 @@ def test_the_kind_of_processor_is_vendor_family_and_model_and_not_the_marketing_
     assert machine.processor(cpuinfo).endswith(" 0x41 0xd0c")
 
 
-def test_without_cpuinfo_the_system_is_asked(tmp_path: Path) -> None:
+def test_without_cpuinfo_the_system_gives_the_processor(tmp_path: Path) -> None:
     assert machine.processor(tmp_path / "missing")

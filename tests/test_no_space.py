@@ -1,4 +1,4 @@
-"""Every write of a file, where it does not fit: one line that names it, nothing half-done, the same call goes on.
+"""Every write on a full disk: one line names the file, no partial file stays, and the same call works later.
 
 MLflow's database is in `test_tracking`, a job's log in `test_job`, downloads in `data/test_download`; a real file
 system that runs full is in `pipeline/finished/test_full_disk`.
@@ -17,15 +17,16 @@ import torch
 
 from palimpsest.data.arrays import write_prepared
 from palimpsest.data.download import split_val2017, unpack
+from palimpsest.data.encoding import write_picture
 from palimpsest.data.manifest import write_manifest
-from palimpsest.data.pictures import write_picture
+from palimpsest.data.public_settings import PublicDatasetSettings
 from palimpsest.data.sources import provide, provide_weights
+from palimpsest.data.targets import LABELS
 from palimpsest.errors import StorageError
 from palimpsest.methods.base import Component
 from palimpsest.report.grid import write_grid
-from palimpsest.report.readme import table, write_tables
+from palimpsest.report.readme import tasks_table, write_tables
 from palimpsest.report.summary import write_summary
-from palimpsest.settings import DatasetSettings
 from palimpsest.storage.atomic import write_text
 from palimpsest.storage.task_file import Provenance, save_task
 from palimpsest.training.checkpoint import Progress, save_progress
@@ -38,33 +39,33 @@ SUMMARY = {"scratch": {f"task {number} a": {"miou": 1.0} for number in range(1, 
 
 
 def generate(format: str, folder: Path, **images: int) -> None:
-    dataset = DatasetSettings(format=format, source="generated", side=32, generate=images)
+    dataset = PublicDatasetSettings(format=format, source="generated", side=32, generate=images)
     provide(dataset, folder, folder / "manifest.json")
 
 
 def prepare(folder: Path, source: str, info: str) -> None:
-    with write_prepared(folder / "task", 4, "labels") as rows:
+    with write_prepared(folder / "task", 4, LABELS) as rows:
         rows.add("train", source, NOISE[:4, :4], NOISE[:4, :4, 0])
         rows.info["info"] = info
 
 
-def given(folder: Path) -> None:
-    """What is written from: an archive, photographs, weights, samples, a README."""
+def write_inputs(folder: Path) -> None:
+    """Write the inputs: an archive, photographs, weights, samples, a README."""
     folder.mkdir()
     with zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(zipfile.ZipInfo("val2017/0.jpg"), LONG)  # made at no time: folders are compared
+        archive.writestr(zipfile.ZipInfo("val2017/0.jpg"), LONG)  # without a date, since folders are compared
     content = {"images": [{"id": 0, "file_name": "0.jpg"}], "annotations": [], "categories": [LONG]}
     write_text(folder / "all" / "annotations" / "instances_val2017.json", json.dumps(content))
     write_text(folder / "all" / "val2017" / "0.jpg", "jpg")
     write_text(folder / "root" / "weights" / "squeezenet1_1.pth", LONG)
-    for place in ("floor/samples/a/input-0.png", "mask/samples/a/after-a-0.png"):
-        write_picture(folder / place, NOISE)
+    for name in ("floor/samples/a/input-0.png", "mask/samples/a/after-a-0.png"):
+        write_picture(folder / name, NOISE)
     write_text(folder / "README.md", "<!-- table:mini --><!-- /table:mini -->")
 
 
 @dataclass(frozen=True)
 class Write:
-    """A call that writes into a folder; ``named`` is the first file of more than ``room`` bytes."""
+    """Call that writes into a folder; ``named`` is the first file of more than ``room`` bytes."""
 
     named: str
     call: Callable[[Path], object]
@@ -100,26 +101,26 @@ WRITES = [
     Write("samples/a.png", lambda at: write_picture(at / "samples" / "a.png", NOISE)),
     Write("metrics.csv", lambda at: write_text(at / "metrics.csv", LONG)),
     Write("summary.json", lambda at: write_summary(at / "summary.json", SUMMARY)),
-    Write("README.md", lambda at: write_tables(at / "README.md", {"mini": table(SUMMARY)})),
+    Write("README.md", lambda at: write_tables(at / "README.md", {"mini": tasks_table(SUMMARY)})),
     Write("grid.png", lambda at: write_grid(at / "grid.png", at, "mask", ["a"], rows=1, side=40)),
 ]
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    found = [path for path in folder.rglob("*") if path.is_file()]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+    """Return the content of every file below a folder."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 @pytest.mark.parametrize("write", WRITES, ids=lambda write: write.named)
-def test_what_does_not_fit_is_named_and_what_was_finished_stays(tmp_path: Path, write: Write) -> None:
+def test_a_file_that_does_not_fit_is_named_and_finished_files_stay(tmp_path: Path, write: Write) -> None:
     disturbed, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"
-    given(disturbed)
-    given(undisturbed)
+    write_inputs(disturbed)
+    write_inputs(undisturbed)
     before = content(disturbed)
     line = f"{disturbed / write.named}: cannot be written "
-    told = f"^{re.escape(line)}.*; make room and run the same command again$"
-    with pytest.raises(StorageError, match=told), room_for(write.room):
+    message = f"^{re.escape(line)}.*; make room and run the same command again$"
+    with pytest.raises(StorageError, match=message), room_for(write.room):
         write.call(disturbed)
     assert content(disturbed) == before
     write.call(disturbed)
@@ -128,8 +129,8 @@ def test_what_does_not_fit_is_named_and_what_was_finished_stays(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("write", WRITES, ids=lambda write: write.named)
-def test_what_stood_there_before_stays_where_the_new_does_not_fit(tmp_path: Path, write: Write) -> None:
-    given(tmp_path / "a")
+def test_old_files_stay_if_new_ones_do_not_fit(tmp_path: Path, write: Write) -> None:
+    write_inputs(tmp_path / "a")
     write.call(tmp_path / "a")
     before = content(tmp_path / "a")
     with pytest.raises(StorageError), room_for(write.room):

@@ -1,4 +1,4 @@
-"""What a command says arrives in any locale, and its work goes on when nobody reads it."""
+"""Output of commands in any locale, and after its reader has ended."""
 
 import io
 import os
@@ -35,17 +35,17 @@ def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("locale", LOCALES)
 def test_any_text_is_printed_in_any_locale(locale: str) -> None:
-    variables, encoding, told = LOCALES[locale]
+    variables, encoding, printed = LOCALES[locale]
     done = subprocess.run(
         [sys.executable, "-c", SAY], capture_output=True, check=False, env={**os.environ, **variables}
     )
-    assert (done.returncode, done.stdout.decode(encoding)) == (0, told * 3)
+    assert (done.returncode, done.stdout.decode(encoding)) == (0, printed * 3)
     assert done.stderr == b"caf\\udce9\n" * 3
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-", "| true", "2>&1 >&- | true"])
-def test_work_goes_on_when_nobody_reads(closed: str) -> None:
-    # The reader of a pipe, `true`, is gone long before anything is printed.
+def test_commands_finish_without_a_reader(closed: str) -> None:
+    # `true`, the reader of the pipe, ends before the first output.
     command = f'{{ sleep 0.3; exec {sys.executable} -c "$SAY"; }} {closed}'
     done = subprocess.run(
         ["sh", "-c", command], env={**os.environ, "SAY": SAY}, capture_output=True, text=True, check=False
@@ -54,8 +54,8 @@ def test_work_goes_on_when_nobody_reads(closed: str) -> None:
     assert done.returncode == 0 and "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr
 
 
-def test_streams_of_others_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    other = io.StringIO()
-    monkeypatch.setattr(sys, "stdout", other)
+def test_replaced_streams_are_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
     survive_any_output()
-    assert sys.stdout is other
+    assert sys.stdout is stream

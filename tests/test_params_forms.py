@@ -1,4 +1,4 @@
-"""Values of another form than their setting has, paths, and the settings of pairs."""
+"""Values of a wrong type, paths, and settings of pairs."""
 
 import os
 import pwd
@@ -11,14 +11,15 @@ from pydantic import BaseModel
 
 from palimpsest.errors import SettingsError
 from palimpsest.params import models_in, resolve
-from palimpsest.settings import Settings, StyleSettings
+from palimpsest.settings import Settings
+from palimpsest.tasks.style_settings import StyleSettings
 from tests.conftest import nested
 
 Content = dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "told"),
+    ("path", "value", "message"),
     [
         ("seeds", 3, "seeds: has to be a list, found 3; write [3] in params.yaml, or --config 'seeds=[3]'"),
         (
@@ -43,7 +44,11 @@ Content = dict[str, Any]
             "cat",
             "tasks.voc-seg.classes.cat: has to be a list, found 'cat'; write [cat]",
         ),
-        ("datasets/coco/target_range", 5, "datasets.coco.target_range: has to be a list, found 5; write [5]"),
+        (
+            "datasets/mine",
+            {"format": "paired", "source": "directory", "root": "x", "target_range": 5},
+            "datasets.mine.target_range: has to be a list, found 5; write [5]",
+        ),
         ("training", 3, "training: has to be a group of settings, found 3; write {accelerator: …, batch_size: …, "),
         ("tasks", "voc-seg", "tasks: has to be a group of settings, found 'voc-seg'; write {name: …}"),
         (
@@ -62,23 +67,23 @@ Content = dict[str, Any]
             "tasks.voc-seg.splits.val: has to be text, found 2017; put it into quote",
         ),
         ("data_root", ["a"], "data_root: has to be a path, found ['a']; write one name"),
-        ("data_root", True, "data_root: was read as True and has to be a path; write it as ./NAME"),
+        ("data_root", True, "data_root: has to be a path, found True; write it as ./NAME"),
         (
             "tasks/style-gogh/picture",
             1.5,
-            "tasks.style-gogh.picture: was read as 1.5 and has to be a path; write it",
+            "tasks.style-gogh.picture: has to be a path, found 1.5; write it",
         ),
     ],
 )
-def test_a_value_of_another_form_is_told_the_form_and_how_it_is_written(
-    params_yaml: Content, path: str, value: object, told: str
+def test_a_value_of_a_wrong_type_is_refused_with_type_and_notation(
+    params_yaml: Content, path: str, value: object, message: str
 ) -> None:
     with pytest.raises(SettingsError) as error:
         resolve(params_yaml, {"preset": "real", **nested(path, value)})
-    assert str(error.value).startswith(told), str(error.value)
+    assert str(error.value).startswith(message), str(error.value)
 
 
-def test_a_folder_named_by_digits_is_a_folder(params_yaml: Content) -> None:
+def test_a_folder_name_of_digits_is_a_path(params_yaml: Content) -> None:
     settings = resolve(params_yaml, {"preset": "real", "data_root": 2017})
     assert settings.data_root == Path("2017") and settings.datasets["voc"].root == Path("2017/voc")
     mine = {"format": "paired", "source": "directory", "root": 2017}
@@ -86,17 +91,17 @@ def test_a_folder_named_by_digits_is_a_folder(params_yaml: Content) -> None:
 
 
 def paths_in(model: type[BaseModel], above: str = "") -> set[str]:
-    """Every setting that holds a path."""
-    found = set()
+    """Return every setting whose value is a path."""
+    paths = set()
     for name, field in model.model_fields.items():
         if "Path" in str(field.annotation):
-            found.add(f"{above}{name}")
+            paths.add(f"{above}{name}")
         for inner in models_in(field.annotation):
-            found |= paths_in(inner, f"{above}{name}/")
-    return found
+            paths |= paths_in(inner, f"{above}{name}/")
+    return paths
 
 
-def test_a_home_folder_stands_for_a_tilde_in_every_path_and_there_alone(
+def test_a_tilde_means_the_home_folder_in_paths_alone(
     params_yaml: Content, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -108,14 +113,14 @@ def test_a_home_folder_stands_for_a_tilde_in_every_path_and_there_alone(
         "tasks/weights",
     }
     mine = {"format": "paired", "source": "directory", "root": "~/pairs"}
-    given = {
+    overrides = {
         "preset": "real",
         "data_root": "~/data",
         "base": {"encoder_weights": "~/vgg.pth"},
         "datasets": {"mine": mine, "coco": {"archives": ["~.zip"]}},
         "tasks": {"style-gogh": {"picture": "~/gogh.png", "weights": "~/w.pth"}},
     }
-    settings = resolve(params_yaml, given)
+    settings = resolve(params_yaml, overrides)
     style = settings.tasks["style-gogh"]
     assert isinstance(style, StyleSettings)
     paths = [settings.data_root, settings.base.encoder_weights, settings.datasets["mine"].root, style.picture]
@@ -133,17 +138,20 @@ def test_the_home_folder_of_another_user(params_yaml: Content) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
-        ({"target_range": [5, 5]}, "target_range: the first value has to be below the second, found [5.0, 5.0]"),
+        (
+            {"target_range": [5, 5]},
+            "target_range: the first value has to be below the second, found [5.0, 5.0]; correct them",
+        ),
         ({"target_range": [0]}, "target_range.1: "),
         ({"layout": "folders"}, "layout: Input should be 'auto' or 'side-by-side'"),
     ],
 )
-def test_settings_of_pairs(params_yaml: Content, changes: Content, told: str) -> None:
+def test_settings_of_pairs(params_yaml: Content, changes: Content, message: str) -> None:
     mine = {"format": "paired", "source": "directory", "root": "mine", "input_range": [0, 10000]}
     assert resolve(params_yaml, {"datasets": {"mine": mine}}).datasets["mine"].input_range == (0, 10000)
-    with pytest.raises(SettingsError, match=re.escape(f"datasets.mine.{told}")):
+    with pytest.raises(SettingsError, match=re.escape(f"datasets.mine.{message}")):
         resolve(params_yaml, {"datasets": {"mine": {**mine, **changes}}})
 
 

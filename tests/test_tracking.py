@@ -15,10 +15,10 @@ from palimpsest.analysis.forgetting import Cell
 from palimpsest.analysis.measurement import Measurement
 from palimpsest.errors import DataError, StorageError
 from palimpsest.layout import Layout
-from palimpsest.tracking import complete_runs, find_run, flattened, training_run, training_tags
+from palimpsest.tracking import complete_runs, find_run, training_run, training_tags
 from tests.conftest import room_for
 
-pytestmark = pytest.mark.slow  # MLflow takes seconds to import and to make its database
+pytestmark = pytest.mark.slow  # importing MLflow and making its database takes seconds
 
 TAGS = training_tags("mini", 0, "piggyback", "voc-seg")
 EPOCHS = [{"step": step, "loss": 1 / step, "images_per_second": 9.0} for step in (2.0, 4.0, 6.0)]
@@ -26,7 +26,7 @@ EPOCHS = [{"step": step, "loss": 1 / step, "images_per_second": 9.0} for step in
 
 @pytest.fixture(scope="module")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database; making its tables takes longer than all the tests."""
+    """Return an empty database; making its tables takes longer than all the tests."""
     folder = tmp_path_factory.mktemp("database")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -36,20 +36,20 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def client(made_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A client of a database of the test's own, in the working directory."""
+    """Return a client of a new database in the working directory."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(made_once, tmp_path / "mlflow.db")
-    monkeypatch.setattr(tracking, "experiment_of", own_experiment(tracking.experiment_of, tmp_path))
+    monkeypatch.setattr(tracking, "experiment_of", experiment_per_test(tracking.experiment_of, tmp_path))
     return tracking.connect()
 
 
-def own_experiment(experiment_of: Callable[..., str], folder: Path) -> Callable[..., str]:
-    """A preset per test, whose artefacts lie in the test's folder: MLflow keeps databases open by their name."""
+def experiment_per_test(experiment_of: Callable[..., str], folder: Path) -> Callable[..., str]:
+    """Return a function that appends the test's folder to the preset: MLflow keeps databases open by name."""
     return lambda client, preset: experiment_of(client, f"{preset}-{folder.name}")
 
 
 def runs(client: Any) -> list[Any]:
-    """All runs, the oldest first."""
+    """Return all runs, oldest first."""
     experiment = tracking.experiment_of(client, "mini")
     return sorted(client.search_runs([experiment]), key=lambda run: (run.info.start_time, run.info.end_time or 0))
 
@@ -58,7 +58,7 @@ def points(client: Any, run: Any, metric: str = "loss") -> list[tuple[int, float
     return sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, metric))
 
 
-def test_every_folder_has_a_database_of_its_own(
+def test_every_folder_has_a_separate_database(
     client: Any, made_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "other").mkdir()
@@ -76,13 +76,13 @@ def test_a_training_is_one_run_with_its_settings_curves_and_tags(client: Any) ->
             assert client.get_run(run.run_id).info.status == "RUNNING"
             run.epochs(EPOCHS[:done])
         run.tags({"sha256": "ab"})
-    (found,) = runs(client)
-    assert found.info.status == "FINISHED" and found.info.end_time is not None
-    assert found.data.params == {"network.width": "16", "seed": "0"}
-    assert points(client, found) == [(2, 1 / 2), (4, 1 / 4), (6, 1 / 6)]
-    assert points(client, found, "images_per_second") == [(2, 9), (4, 9), (6, 9)]
-    assert {**TAGS, "key": "key", "sha256": "ab"}.items() <= found.data.tags.items()
-    assert found.info.run_name == "piggyback · voc-seg · seed 0"
+    (recorded,) = runs(client)
+    assert recorded.info.status == "FINISHED" and recorded.info.end_time is not None
+    assert recorded.data.params == {"network.width": "16", "seed": "0"}
+    assert points(client, recorded) == [(2, 1 / 2), (4, 1 / 4), (6, 1 / 6)]
+    assert points(client, recorded, "images_per_second") == [(2, 9), (4, 9), (6, 9)]
+    assert {**TAGS, "key": "key", "sha256": "ab"}.items() <= recorded.data.tags.items()
+    assert recorded.info.run_name == "piggyback · voc-seg · seed 0"
 
 
 @pytest.mark.parametrize(
@@ -92,27 +92,27 @@ def test_a_training_is_one_run_with_its_settings_curves_and_tags(client: Any) ->
 def test_a_run_ends_as_its_training_does(client: Any, error: BaseException, status: str) -> None:
     with pytest.raises(type(error)), training_run(TAGS, "key", {}):
         raise error
-    (found,) = runs(client)
-    assert found.info.status == status
+    (recorded,) = runs(client)
+    assert recorded.info.status == status
 
 
-@pytest.mark.usefixtures("told_to_end")
-def test_a_run_is_killed_by_ctrl_c_whatever_error_a_library_makes_of_it(client: Any) -> None:
+@pytest.mark.usefixtures("interrupted")
+def test_a_run_is_killed_by_ctrl_c_whatever_error_a_library_raises(client: Any) -> None:
     with pytest.raises(ValueError, match="the shape"), training_run(TAGS, "key", {}):
         raise ValueError("could not determine the shape")
-    (found,) = runs(client)
-    assert found.info.status == "KILLED"
+    (recorded,) = runs(client)
+    assert recorded.info.status == "KILLED"
 
 
 @pytest.mark.parametrize("call", ["create_run", "log_batch", "set_terminated"])
-def test_ctrl_c_leaves_no_run_running_whatever_is_being_written(
+def test_ctrl_c_during_any_write_leaves_no_run_running(
     call: str, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interrupted = []
     write = getattr(type(client), call)
 
-    def written(*given: Any, **named: Any) -> Any:
-        made = write(*given, **named)
+    def written(*arguments: Any, **options: Any) -> Any:
+        made = write(*arguments, **options)
         if not interrupted:
             interrupted.append(call)
             raise KeyboardInterrupt
@@ -121,37 +121,37 @@ def test_ctrl_c_leaves_no_run_running_whatever_is_being_written(
     monkeypatch.setattr(type(client), call, written)
     with pytest.raises(KeyboardInterrupt), training_run(TAGS, "key", {"seed": 0}) as run:
         run.epochs(EPOCHS)
-    (found,) = runs(client)
-    assert found.info.status == ("FINISHED" if call == "set_terminated" else "KILLED")
+    (recorded,) = runs(client)
+    assert recorded.info.status == ("FINISHED" if call == "set_terminated" else "KILLED")
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
-def test_a_retry_continues_the_run_without_a_point_twice(client: Any, error: BaseException) -> None:
+def test_a_retry_continues_the_run_without_duplicate_points(client: Any, error: BaseException) -> None:
     with pytest.raises(type(error)), training_run(TAGS, "key", {"seed": 0}) as run:
         run.epochs(EPOCHS[:1])
         run.epochs(EPOCHS[:2])
         raise error
     with training_run(TAGS, "key", {"seed": 0}) as run:
-        run.epochs(EPOCHS[:2])  # a resumed training tells at once what was before
+        run.epochs(EPOCHS[:2])  # a resumed training reports earlier epochs at once
         run.epochs(EPOCHS)
         run.epochs(EPOCHS)
-    (found,) = runs(client)
-    assert found.info.status == "FINISHED"
-    assert points(client, found) == [(2, 1 / 2), (4, 1 / 4), (6, 1 / 6)]
+    (recorded,) = runs(client)
+    assert recorded.info.status == "FINISHED"
+    assert points(client, recorded) == [(2, 1 / 2), (4, 1 / 4), (6, 1 / 6)]
 
 
-def test_a_run_that_kill_9_left_running_is_continued(client: Any) -> None:
+def test_a_run_still_running_after_kill_9_is_continued(client: Any) -> None:
     with pytest.raises(ValueError, match="gone"), training_run(TAGS, "key", {}) as run:
         run.epochs(EPOCHS[:1])
         raise ValueError("gone")
     client.update_run(run.run_id, status="RUNNING")
     with training_run(TAGS, "key", {}) as run:
         run.epochs(EPOCHS)
-    (found,) = runs(client)
-    assert found.info.status == "FINISHED" and len(points(client, found)) == 3
+    (recorded,) = runs(client)
+    assert recorded.info.status == "FINISHED" and len(points(client, recorded)) == 3
 
 
-def test_a_training_with_another_key_is_a_run_of_its_own_and_none_is_left_running(client: Any) -> None:
+def test_a_training_with_another_key_is_a_new_run_and_the_old_one_is_ended(client: Any) -> None:
     with pytest.raises(ValueError, match="gone"), training_run(TAGS, "old", {}) as left:
         raise ValueError("gone")
     client.update_run(left.run_id, status="RUNNING")
@@ -164,7 +164,7 @@ def test_a_training_with_another_key_is_a_run_of_its_own_and_none_is_left_runnin
     }
 
 
-def test_a_finished_training_that_is_run_again_is_a_run_of_its_own(client: Any) -> None:
+def test_a_repeated_training_is_a_new_run(client: Any) -> None:
     for _ in range(2):
         with training_run(TAGS, "key", {}) as run:
             run.epochs(EPOCHS)
@@ -172,17 +172,17 @@ def test_a_finished_training_that_is_run_again_is_a_run_of_its_own(client: Any) 
     assert points(client, first) == points(client, second)
 
 
-def test_other_tasks_methods_and_seeds_are_runs_of_their_own(client: Any) -> None:
-    others = [
+def test_each_task_method_and_seed_is_a_separate_run(client: Any) -> None:
+    different = [
         training_tags("mini", 1, "piggyback", "voc-seg"),
         training_tags("mini", 0, "scratch", "voc-seg"),
         training_tags("mini", 0, "piggyback", "colorize"),
     ]
-    for tags in (TAGS, *others):
+    for tags in (TAGS, *different):
         with pytest.raises(ValueError, match="gone"), training_run(tags, "key", {}):
             raise ValueError("gone")
     assert len(runs(client)) == 4
-    assert len({find_run(client, tags) for tags in (TAGS, *others)}) == 4
+    assert len({find_run(client, tags) for tags in (TAGS, *different)}) == 4
     assert find_run(client, TAGS, "FAILED") == find_run(client, TAGS)
     assert find_run(client, TAGS, "FINISHED") is None
 
@@ -198,22 +198,28 @@ ROOM = "make room and run the same command again"
 
 def test_a_file_that_cannot_be_read_is_named_and_not_kept(client: Any, tmp_path: Path) -> None:
     with (
-        pytest.raises(DataError, match=r"^lost\.png: cannot be read \(No such file or directory\)$"),
+        pytest.raises(
+            DataError,
+            match=r"^lost\.png: cannot be read \(No such file or directory\); correct this",
+        ),
         training_run(TAGS, "key", {}) as run,
     ):
         run.file(Path("lost.png"), "samples")
     assert not list((tmp_path / "mlruns").rglob("*.png*"))
 
 
-def test_runs_are_looked_up_where_nothing_can_be_written(client: Any) -> None:
+def test_runs_are_readable_in_a_read_only_folder(client: Any) -> None:
     tracking.LOCK.unlink(missing_ok=True)
-    tracking.LOCK.mkdir()  # stands for a folder in which it cannot be opened
-    assert tracking.run_of("mini", "ab") is None
-    with pytest.raises(StorageError, match=r"^mlflow\.db\.lock: cannot be written \(Is a directory\)$"):
+    tracking.LOCK.mkdir()  # as in a folder in which it cannot be opened
+    assert tracking.run_of_tensors("mini", "ab") is None
+    with pytest.raises(
+        StorageError,
+        match=r"^mlflow\.db\.lock: cannot be written \(Is a directory\); correct this",
+    ):
         tracking.experiment_of(client, "another")
 
 
-def test_a_database_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_cannot_be_made_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StorageError, match=rf"^mlflow\.db: cannot be written .*{ROOM}$"), room_for(50_000):
         tracking.connect()  # half of the tables
@@ -221,37 +227,37 @@ def test_a_database_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypat
 
 
 def test_a_full_disk_ends_the_run_and_a_retry_continues_it(client: Any) -> None:
-    told = rf"^mlflow\.db: cannot be written .*{ROOM}$"
-    with pytest.raises(StorageError, match=told), training_run(TAGS, "key", {}) as run:
+    message = rf"^mlflow\.db: cannot be written .*{ROOM}$"
+    with pytest.raises(StorageError, match=message), training_run(TAGS, "key", {}) as run:
         run.epochs(EPOCHS[:1])
         with room_for(0):
             run.epochs(EPOCHS[:2])
     assert [run.info.status for run in runs(client)] == ["FAILED"]
     with training_run(TAGS, "key", {}) as run:
         run.epochs(EPOCHS)
-    (found,) = runs(client)
-    assert found.info.status == "FINISHED" and points(client, found) == [(2, 1 / 2), (4, 1 / 4), (6, 1 / 6)]
+    (recorded,) = runs(client)
+    assert recorded.info.status == "FINISHED" and points(client, recorded) == [(2, 1 / 2), (4, 1 / 4), (6, 1 / 6)]
 
 
-def test_a_database_on_a_full_disk_does_not_hide_what_went_wrong(client: Any) -> None:
+def test_a_database_on_a_full_disk_does_not_hide_the_error(client: Any) -> None:
     with ExitStack() as disk, pytest.raises(StorageError, match=r"^a\.resume"), training_run(TAGS, "key", {}):
         disk.enter_context(room_for(0))
         raise StorageError("a.resume: cannot be written")
-    assert [run.info.status for run in runs(client)] == ["RUNNING"]  # nothing could be written any more
+    assert [run.info.status for run in runs(client)] == ["RUNNING"]  # the status could not be written
     with training_run(TAGS, "key", {}):
         pass
     assert [run.info.status for run in runs(client)] == ["FINISHED"]
 
 
-def test_a_database_that_breaks_during_a_training_is_one_line(client: Any) -> None:
-    told = r"^mlflow\.db: is damaged or no database \(.*\); run `mv mlflow\.db mlflow\.db\.damaged`"
-    with pytest.raises(StorageError, match=told), training_run(TAGS, "key", {}) as run:
+def test_a_database_that_fails_during_a_training_gives_one_line(client: Any) -> None:
+    message = r"^mlflow\.db: is damaged or no database \(.*\); run `mv mlflow\.db mlflow\.db\.damaged`"
+    with pytest.raises(StorageError, match=message), training_run(TAGS, "key", {}) as run:
         run.epochs(EPOCHS[:1])
         Path("mlflow.db").write_bytes(b"garbage" * 10_000)
         run.epochs(EPOCHS[:2])
 
 
-def test_an_empty_file_is_no_database_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_file_becomes_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mlflow.db").touch()
 
@@ -263,30 +269,28 @@ def test_an_empty_file_is_no_database_yet(tmp_path: Path, monkeypatch: pytest.Mo
     assert Path("mlflow.db").read_text() == "made"
 
 
-def test_a_run_leads_back_to_the_code(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_has_the_commit_of_the_code(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for version in ("c0ffee-dirty", "c0ffee", ""):
         monkeypatch.setattr(tracking, "code_version", lambda version=version: version)
         with training_run(TAGS, "key", {}):
             pass
-    told = [run.data.tags for run in runs(client)]
-    assert [tags.get("mlflow.source.git.commit") for tags in told] == ["c0ffee", "c0ffee", None]
-    assert [tags.get("code_changed") for tags in told] == ["true", "false", None]
+    tags_of_runs = [run.data.tags for run in runs(client)]
+    assert [tags.get("mlflow.source.git.commit") for tags in tags_of_runs] == ["c0ffee", "c0ffee", None]
+    assert [tags.get("code_changed") for tags in tags_of_runs] == ["true", "false", None]
 
 
-def test_a_run_that_is_continued_names_the_commit_that_ended_it(
-    client: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_continued_run_has_the_commit_of_its_end(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "code_version", lambda: "c0ffee")
     with pytest.raises(ValueError, match="gone"), training_run(TAGS, "key", {}):
         raise ValueError("gone")
-    monkeypatch.setattr(tracking, "code_version", lambda: "decaf")  # a commit that changed documents alone
+    monkeypatch.setattr(tracking, "code_version", lambda: "decaf")  # a commit that changed only documents
     with training_run(TAGS, "key", {}):
         pass
-    (found,) = runs(client)
-    assert found.data.tags["mlflow.source.git.commit"] == "decaf"
+    (recorded,) = runs(client)
+    assert recorded.data.tags["mlflow.source.git.commit"] == "decaf"
 
 
-def test_jobs_that_come_first_at_the_same_time_make_one_database(tmp_path: Path) -> None:
+def test_jobs_that_start_together_make_one_database(tmp_path: Path) -> None:
     jobs = (
         "import os\n"
         "from palimpsest import tracking\n"
@@ -307,7 +311,7 @@ def cell(task: str, after: str, miou: float) -> Cell:
     return Cell(task, after, Measurement({"miou": miou}, 8, "", []))
 
 
-def test_what_was_measured_is_added_to_the_runs_of_the_trainings_once(client: Any, tmp_path: Path) -> None:
+def test_measurements_are_added_once_to_the_runs_of_the_trainings(client: Any, tmp_path: Path) -> None:
     base = training_tags("mini", 0, "base", "coco-seg")
     for tags in (base, TAGS):
         with training_run(tags, "key", {}) as run:
@@ -330,7 +334,7 @@ def test_what_was_measured_is_added_to_the_runs_of_the_trainings_once(client: An
     with pytest.raises(StorageError, match=rf"{picture} .*{ROOM}$"), room_for(2):
         complete_runs(Layout("mini"), 0, "piggyback", cells[-1:], tables, tmp_path / "samples")
     assert not list((tmp_path / "mlruns").rglob("*.png*"))
-    for _ in range(2):  # as when the measuring is repeated
+    for _ in range(2):  # as in a repeated evaluation
         complete_runs(Layout("mini"), 0, "piggyback", cells, tables, tmp_path / "samples")
     first, second = (client.get_run(find_run(client, tags)) for tags in (base, TAGS))
     del second.data.metrics["loss"], second.data.metrics["images_per_second"]
@@ -350,45 +354,37 @@ def test_what_was_measured_is_added_to_the_runs_of_the_trainings_once(client: An
         "samples/after-voc-seg-0.png"
     ]
     assert [run.info.status for run in runs(client)] == ["FINISHED", "FINISHED"]
-    cells[1] = cell("coco-seg", "voc-seg", 18)  # as when the base was trained anew
+    cells[1] = cell("coco-seg", "voc-seg", 18)  # as after a new training of the base
     complete_runs(Layout("mini"), 0, "piggyback", cells, tables, tmp_path / "samples")
     assert client.get_run(second.info.run_id).data.metrics["coco-seg/miou"] == 18
     assert len(points(client, second, "bytes")) == 1
 
 
-def test_the_latest_run_that_left_these_tensors_is_found(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_latest_run_with_these_tensors_is_returned(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for key, sha256 in (("first", "ab"), ("second", "ab"), ("third", "cd")):
         with training_run(TAGS, key, {}) as run:
             run.tags({"sha256": sha256})
     name = client.get_experiment(tracking.experiment_of(client, "mini")).name
     second = runs(client)[1].info.run_id
     monkeypatch.setattr(tracking, "experiment_name", lambda preset: name if preset == "mini" else "none")
-    assert tracking.run_of("mini", "ab") == second
-    assert tracking.run_of("mini", "ef") is None
-    assert tracking.run_of("real", "ab") is None
+    assert tracking.run_of_tensors("mini", "ab") == second
+    assert tracking.run_of_tensors("mini", "ef") is None
+    assert tracking.run_of_tensors("real", "ab") is None
 
 
-def test_nested_settings_stand_under_dotted_names() -> None:
-    assert dict(flattened({"a": 1, "b": {"c": {"d": None}, "e": [1, 2]}, "f": {}})) == {
-        "a": 1,
-        "b.c.d": None,
-        "b.e": [1, 2],
-    }
-
-
-def test_runs_are_completed_by_one_measuring_at_a_time(
+def test_one_evaluation_at_a_time_completes_runs(
     client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with training_run(training_tags("mini", 0, "base", "coco-seg"), "key", {}):
         pass
-    seen = []
+    recorded_values = []
 
     def metrics(run: Any, values: Any) -> None:
         with tracking.COMPLETING.open("a") as stream, pytest.raises(BlockingIOError):
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        seen.append(values)
+        recorded_values.append(values)
 
     monkeypatch.setattr(tracking.Run, "metrics", metrics)
     tables: Any = {"sizes": [], "zeros": []}
     complete_runs(Layout("mini"), 0, "piggyback", [cell("coco-seg", "coco-seg", 20)], tables, tmp_path)
-    assert seen == [{"coco-seg/miou": 20, "bytes": 0}]
+    assert recorded_values == [{"coco-seg/miou": 20, "bytes": 0}]

@@ -9,23 +9,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from palimpsest import translation
-from palimpsest.analysis.measurement import Predictor
 from palimpsest.data.voc import palette
 from palimpsest.errors import DataError
+from palimpsest.inference import Predictor
 from palimpsest.networks.resblock import ResblockNetwork
-from palimpsest.networks.trunk import batchnorm_layers
+from palimpsest.networks.trunk import normalisation_layers
 from palimpsest.networks.unet import UNet
-from palimpsest.settings import ColorizationSettings, PairedSettings, SegmentationSettings
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Task
 from palimpsest.tasks.colorization import chroma, luminance, with_chroma, within_gamut
+from palimpsest.tasks.colorization_settings import ColorizationSettings
+from palimpsest.tasks.paired_settings import PairedSettings
+from palimpsest.tasks.segmentation_settings import SegmentationSettings
 from palimpsest.translation import (
     Translator,
-    expect_room,
+    check_memory,
     free_memory,
     output_paths,
+    padded_to_stride,
     resampled,
-    to_stride,
     window_side,
     windows_of,
     working_size,
@@ -37,12 +39,12 @@ LUMA = np.array([0.299, 0.587, 0.114])
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
+def single_thread() -> None:
     torch.set_num_threads(1)
 
 
 def network(head_channels: int, width: int = 2) -> UNet:
-    """Untrained, but with statistics and gains that differ from the neutral ones of a new BatchNorm layer."""
+    """Return an untrained network whose BatchNorm statistics and gains differ from the initial ones."""
     torch.manual_seed(0)
     built = UNet(width, head_channels)
     for module in built.modules():
@@ -55,10 +57,10 @@ def network(head_channels: int, width: int = 2) -> UNet:
 
 
 def residual(head_channels: int, width: int = 2) -> ResblockNetwork:
-    """Untrained, but with blocks that do something."""
+    """Return an untrained network with random blocks."""
     torch.manual_seed(0)
     built = ResblockNetwork(width, head_channels, blocks=2)
-    for _, module in batchnorm_layers(built.blocks):
+    for _, module in normalisation_layers(built.blocks):
         if isinstance(module.weight, Tensor):
             nn.init.uniform_(module.weight, 0.5, 1.5)
     return built.eval()
@@ -87,7 +89,7 @@ def noise(height: int, width: int) -> NDArray[np.uint8]:
 
 
 class Ramp(UNet):
-    """Scores of four classes that depend on the place alone, so that the right answer can be written down."""
+    """Network whose scores of four classes depend on the position alone, so that the result is known."""
 
     def __init__(self) -> None:
         super().__init__(1, 4)
@@ -104,24 +106,24 @@ class Ramp(UNet):
     "make", [filter_task, class_task, lambda: colour_task("rgb"), lambda: colour_task("chroma")]
 )
 @pytest.mark.parametrize("shape", [(480, 640), (500, 333), (1, 1), (3, 17), (17, 3), (32, 32), (1, 700)])
-def test_the_result_is_of_the_pictures_size(make: type[Task], shape: tuple[int, int]) -> None:
-    found = translator(make(), built=network(make().head_channels, width=1))(noise(*shape))
-    assert found.shape == (*shape, 3)
-    assert found.dtype == np.uint8
+def test_the_output_has_the_size_of_the_picture(make: type[Task], shape: tuple[int, int]) -> None:
+    output = translator(make(), built=network(make().head_channels, width=1))(noise(*shape))
+    assert output.shape == (*shape, 3)
+    assert output.dtype == np.uint8
 
 
 @torch.inference_mode()
-def test_tiles_give_what_the_whole_picture_gives() -> None:
+def test_tiles_give_the_prediction_of_the_full_picture() -> None:
     photograph = noise(330, 490)
     task = filter_task()
-    whole = translator(task).predict(photograph)
+    untiled = translator(task).predict(photograph)
     tiled = translator(task, window=256).predict(photograph)
-    assert whole.shape == (1, 3, 330, 490)
-    assert whole.std() > 0.02  # a picture that says something about place
-    torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-5)
+    assert untiled.shape == (1, 3, 330, 490)
+    assert untiled.std() > 0.02  # the prediction varies with the position
+    torch.testing.assert_close(tiled, untiled, rtol=0, atol=1e-5)
 
 
-def test_the_margin_is_all_that_the_network_sees_and_not_much_more() -> None:
+def test_the_margin_covers_the_receptive_field_and_little_more() -> None:
     built = network(1, width=2).double()
     start = 16 * 10
     picture = torch.rand(1, 3, 32, 480, dtype=torch.double)
@@ -130,107 +132,109 @@ def test_the_margin_is_all_that_the_network_sees_and_not_much_more() -> None:
         changed = picture.clone()
         changed[..., start - distance] += 10
         changed[..., start + STRIDE - 1 + distance] += 10
-        seen = slice(start, start + STRIDE)
+        stride_window = slice(start, start + STRIDE)
         with torch.no_grad():
-            return float((built(changed) - built(picture))[..., seen].abs().max())
+            return float((built(changed) - built(picture))[..., stride_window].abs().max())
 
     assert change_at(REACH + 1) == 0
     assert max(change_at(distance) for distance in range(REACH - STRIDE + 1, REACH + 1)) > 0
 
 
-def test_windows_grow_as_networks_shrink() -> None:
+def test_smaller_networks_have_larger_windows() -> None:
     with torch.device("meta"):
         sides = [window_side(UNet(width, 1)) for width in (16, 64)]
     assert sides == [1168, 576]
 
 
-def test_windows_are_larger_than_what_lies_around_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_are_larger_than_their_margins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(translation, "WINDOW_BYTES", 1)
     assert window_side(network(1)) == 256
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("shape", [(328, 488), (331, 490)])
-def test_a_residual_network_sees_a_picture_whole_however_large(
+def test_a_residual_network_gets_the_full_picture_of_any_size(
     shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(translation, "WINDOW_BYTES", 1)  # a U-Net would see 256 pixels at once
+    monkeypatch.setattr(translation, "WINDOW_BYTES", 1)  # a U-Net would get 256 pixels at once
     photograph, task = noise(*shape), filter_task()
-    photograph[:, :200] //= 8  # so that windows would be normalised differently
+    photograph[:, :200] //= 8  # otherwise windows would be normalised alike
     built = residual(task.head_channels)
-    found = translator(task, window_side(built), built).predict(photograph)
+    translated = translator(task, window_side(built), built).predict(photograph)
     down, right = (-side % 8 for side in shape)
     padded = np.pad(photograph, ((0, down), (0, right), (0, 0)), mode="reflect")
-    picture = torch.from_numpy(np.ascontiguousarray(padded.transpose(2, 0, 1)))  # convolutions add up in its order
-    whole = Predictor(built, task)({"picture": picture[None]})[..., : shape[0], : shape[1]]
-    assert torch.equal(found, whole)
-    assert (translator(task, 256, built).predict(photograph) - whole).abs().max() > 0.01
+    picture = torch.from_numpy(
+        np.ascontiguousarray(padded.transpose(2, 0, 1))
+    )  # the memory format determines the order of summation
+    untiled = Predictor(built, task)(picture[None])[..., : shape[0], : shape[1]]
+    assert torch.equal(translated, untiled)
+    assert (translator(task, 256, built).predict(photograph) - untiled).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 17), (1, 700), (480, 640)])
 @pytest.mark.parametrize("make", [filter_task, class_task])
-def test_a_residual_network_gives_results_of_the_pictures_size(
+def test_the_output_of_a_residual_network_has_the_size_of_the_picture(
     make: Callable[[], Task], shape: tuple[int, int]
 ) -> None:
     task = make()
     assert translator(task, None, residual(task.head_channels))(noise(*shape)).shape == (*shape, 3)
 
 
-def test_a_photograph_that_memory_does_not_do_for_is_refused_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_photograph_too_large_for_memory_is_refused_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     task = filter_task()
     run = translator(task, None, residual(task.head_channels, width=4))
     needed = 4 * ResblockNetwork.bytes_per_pixel * 40 * 30
     monkeypatch.setattr(translation, "free_memory", lambda: needed)
     assert run(noise(30, 40)).shape == (30, 40, 3)
     monkeypatch.setattr(translation, "free_memory", lambda: needed - 1)
-    with pytest.raises(DataError, match=r"^cat\.jpg: 40×30 pixels would take .* smaller .* or choose a method"):
+    with pytest.raises(DataError, match=r"^cat\.jpg: 40×30 pixels need .* megapixels, or a method"):
         run(noise(30, 40), "cat.jpg")
-    assert translator(task)(noise(30, 40)).shape == (30, 40, 3)  # windows do with little
+    assert translator(task)(noise(30, 40)).shape == (30, 40, 3)  # windows need little memory
 
 
-def test_what_could_be_done_is_told_in_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_remedy_has_the_possible_size(monkeypatch: pytest.MonkeyPatch) -> None:
     task = filter_task()
     monkeypatch.setattr(translation, "free_memory", lambda: 2**30)
     with pytest.raises(DataError) as error:
-        expect_room(residual(task.head_channels, width=4), np.zeros((3000, 4000, 3), np.uint8), "a.png")
+        check_memory(residual(task.head_channels, width=4), np.zeros((3000, 4000, 3), np.uint8), "a.png")
     per_pixel = 4 * ResblockNetwork.bytes_per_pixel
-    assert f"about {12e6 * per_pixel / 2**30:.1f} GiB of memory, of which 1.0 GiB are free" in str(error.value)
+    assert f"about {12e6 * per_pixel / 2**30:.1f} GiB of memory, but 1.0 GiB are free" in str(error.value)
     assert f"of up to {2**30 / per_pixel / 1e6:.1f} megapixels" in str(error.value)
 
 
-def test_the_systems_memory_is_asked_for() -> None:
+def test_the_memory_of_the_system_is_read() -> None:
     assert 2**20 < free_memory() < 2**50
 
 
 @pytest.mark.parametrize("length", range(32, 1200, 16))
-def test_windows_keep_everything_once_and_see_what_it_depends_on(length: int) -> None:
+def test_windows_cover_every_pixel_once_with_its_receptive_field(length: int) -> None:
     spans = windows_of(length, 256, REACH)
-    kept = [place for span in spans for place in range(length)[span.kept]]
+    kept = [index for span in spans for index in range(length)[span.core]]
     assert kept == list(range(length))
     for span in spans:
-        assert span.seen.stop - span.seen.start == min(length, 256)
-        assert span.seen.start == 0 or span.kept.start - span.seen.start >= REACH
-        assert span.seen.stop == length or span.seen.stop - span.kept.stop >= REACH
-        assert span.seen.start % STRIDE == span.kept.start % STRIDE == 0
+        assert span.window.stop - span.window.start == min(length, 256)
+        assert span.window.start == 0 or span.core.start - span.window.start >= REACH
+        assert span.window.stop == length or span.window.stop - span.core.stop >= REACH
+        assert span.window.start % STRIDE == span.core.start % STRIDE == 0
 
 
 def test_classes_are_chosen_at_full_size_from_interpolated_scores() -> None:
     task = class_task()
-    found = translator(task, built=Ramp())(noise(300, 300))
+    translated = translator(task, built=Ramp())(noise(300, 300))
     scores = F.interpolate(Ramp()(torch.zeros(1, 3, SIZE, SIZE)), (300, 300), mode="bilinear")
     true = palette()[scores.argmax(1)[0].numpy()]
-    assert (found != true).any(axis=2).mean() < 1e-4  # a rounding, where two classes draw
+    assert (translated != true).any(axis=2).mean() < 1e-4  # rounding at ties of two classes
     blocks = palette()[Ramp()(torch.zeros(1, 3, SIZE, SIZE)).argmax(1)[0].numpy()].repeat(10, 0).repeat(10, 1)
-    assert (found[:300, :300] != blocks[:300, :300]).any(axis=2).mean() > 0.01  # not enlarged after the choice
+    assert (translated[:300, :300] != blocks[:300, :300]).any(axis=2).mean() > 0.01  # the argmax was not enlarged
 
 
-def test_bands_give_what_one_band_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_bands_give_the_output_of_one_band(monkeypatch: pytest.MonkeyPatch) -> None:
     photograph = noise(200, 300)
     for task in (class_task(), colour_task("rgb")):
         run = translator(task)
-        whole = run(photograph)
+        untiled = run(photograph)
         monkeypatch.setattr(translation, "BAND_VALUES", 4 * 300 * 7)
-        assert np.array_equal(run(photograph), whole)
+        assert np.array_equal(run(photograph), untiled)
         monkeypatch.undo()
 
 
@@ -240,13 +244,13 @@ def test_colorization_keeps_the_luminance_of_every_pixel(output: str) -> None:
     photograph[:10] = 0
     photograph[10:20] = 255
     photograph[20:30] = (255, 0, 0)
-    found = translator(colour_task(output))(photograph)
-    assert np.abs(found @ LUMA - photograph @ LUMA).max() <= 0.51  # of 255; half a level is the rounding
-    assert (found.max(2).astype(int) - found.min(2)).mean() > 3  # and it is not grey
+    translated = translator(colour_task(output))(photograph)
+    assert np.abs(translated @ LUMA - photograph @ LUMA).max() <= 0.51  # of 255; half a level is the rounding
+    assert (translated.max(2).astype(int) - translated.min(2)).mean() > 3  # not grey
 
 
 @torch.inference_mode()
-def test_colorization_takes_the_colour_of_the_prediction() -> None:
+def test_colorization_uses_the_colour_of_the_prediction() -> None:
     grey = torch.full((1, 3, 4, 4), 128, dtype=torch.uint8)
     orange = torch.tensor([0.7, 0.5, 0.3])[None, :, None, None].expand(1, 3, 4, 4)
     refined = colour_task("rgb").refine(orange, grey)
@@ -254,29 +258,29 @@ def test_colorization_takes_the_colour_of_the_prediction() -> None:
     torch.testing.assert_close(luminance(refined), torch.full((1, 1, 4, 4), 128 / 255))
 
 
-def test_colour_out_of_reach_is_weakened_and_not_clipped() -> None:
+def test_colour_out_of_gamut_is_desaturated_and_not_clipped() -> None:
     luma = torch.tensor([0.9, 0.0, 1.0, 0.5]).reshape(4, 1, 1, 1)
     blue = torch.tensor([0.4, 0.0]).reshape(1, 2, 1, 1).expand(4, 2, 1, 1)
-    found = within_gamut(luma, blue).reshape(4, 2)
+    translated = within_gamut(luma, blue).reshape(4, 2)
     # blue = luma + 1.772 Cb ≤ 1: at 0.9 Cb ≤ 0.1 / 1.772; at black green would be negative, at white blue above 1.
     expected = torch.tensor([[0.1 / 1.772, 0], [0, 0], [0, 0], [0.5 / 1.772, 0]])
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(translated, expected)
     rgb = with_chroma(luma, within_gamut(luma, blue))
     assert rgb.min() >= -1e-6 and rgb.max() <= 1 + 1e-6
 
 
-def test_a_picture_is_continued_by_reflection_however_small() -> None:
+def test_pictures_of_any_size_are_padded_by_reflection() -> None:
     row = np.array([[[1] * 3, [2] * 3, [3] * 3]], np.uint8)
-    padded = to_stride(row, STRIDE)
+    padded = padded_to_stride(row, STRIDE)
     assert padded.shape == (32, 32, 3)
     assert padded[0, :9, 0].tolist() == [1, 2, 3, 2, 1, 2, 3, 2, 1]
     assert (padded == padded[:1]).all()
-    assert to_stride(noise(33, 48), STRIDE).shape == (48, 48, 3)
-    assert to_stride(noise(33, 48), ResblockNetwork.stride).shape == (40, 48, 3)
-    assert to_stride(noise(1, 9), ResblockNetwork.stride).shape == (16, 16, 3)
+    assert padded_to_stride(noise(33, 48), STRIDE).shape == (48, 48, 3)
+    assert padded_to_stride(noise(33, 48), ResblockNetwork.stride).shape == (40, 48, 3)
+    assert padded_to_stride(noise(1, 9), ResblockNetwork.stride).shape == (16, 16, 3)
 
 
-def test_the_shorter_side_is_brought_to_the_size_of_training() -> None:
+def test_the_shorter_side_is_resized_to_the_size_of_training() -> None:
     assert working_size(3000, 4000, 96) == (96, 128)
     assert working_size(500, 333, 96) == (144, 96)
     assert working_size(1, 1, 96) == (96, 96)
@@ -284,13 +288,13 @@ def test_the_shorter_side_is_brought_to_the_size_of_training() -> None:
     assert working_size(10, 400, 96) == (38, 1536)
 
 
-def test_a_prediction_made_larger_than_the_picture_is_averaged() -> None:
+def test_a_prediction_larger_than_the_picture_is_averaged() -> None:
     stripes = torch.tensor([1.0, *[0.0] * 7]).repeat(8).expand(1, 1, 8, 64)
-    found = resampled(stripes, 1, 8)[0, 0, 0, 1:-1]
-    torch.testing.assert_close(found, torch.full((6,), 1 / 8), rtol=0, atol=0.01)  # no stripe is missed
+    translated = resampled(stripes, 1, 8)[0, 0, 0, 1:-1]
+    torch.testing.assert_close(translated, torch.full((6,), 1 / 8), rtol=0, atol=0.01)  # all stripes count
 
 
-def test_results_get_names_that_nothing_else_has() -> None:
+def test_outputs_get_unused_names() -> None:
     folder = Path("out")
     photographs = [Path("a/cat.jpg"), Path("b/cat.png"), Path("c/Cat.tif"), Path("dog.jpg")]
     names = [path.name for path in output_paths(photographs, "colorize", folder)]

@@ -1,29 +1,29 @@
-"""Which process runs which tests under `make test`, so that none makes anew what another has made in minutes."""
+"""Distribution of tests over processes under `make test`: tests that share slow fixtures run in one process."""
 
 from pathlib import PurePosixPath
 
 from xdist.scheduler import LoadScopeScheduling
 
 PIPELINE = PurePosixPath("tests/pipeline")
-"""These tests run the whole pipeline. They come first: the others fill the gaps that they leave in the end."""
+"""Tests of the whole pipeline; they start first, and shorter tests fill the remaining time."""
 TOGETHER = PIPELINE / "finished"
-"""All tests of this folder start from one study."""
+"""Folder of tests that share one finished study."""
 
 
 def file_of(nodeid: str) -> PurePosixPath:
-    """The file of a test, by the name that pytest gives the test."""
+    """Return the file of a test from its pytest node id."""
     return PurePosixPath(nodeid.split("::", maxsplit=1)[0])
 
 
 def longest_first(nodeid: str) -> bool:
-    """A key to sort tests by."""
+    """Return a sort key that puts tests of the pipeline first."""
     return not file_of(nodeid).is_relative_to(PIPELINE)
 
 
 class ByFile(LoadScopeScheduling):
-    """Gives a worker the tests of a file together, and those of the folder `TOGETHER` as if they were one file.
+    """Scheduler that assigns the tests of a file, or of the folder `TOGETHER`, to one worker.
 
-    Marks (`--dist loadgroup`) would say the same, but pytest 9.2 keeps the groups of pytest-xdist 3.8 from its
+    Marks (`--dist loadgroup`) would be simpler, but with pytest 9.2 the groups of pytest-xdist 3.8 do not reach its
     scheduler (pytest-xdist's issue 1386).
     """
 

@@ -1,21 +1,32 @@
-"""Settings, paths and the few functions that the rules share."""
+"""Settings, paths and functions that the rules share."""
 
 import logging
+import os
 import re
 import sys
 from functools import cache
 from pathlib import Path
 
-from palimpsest import adoption, database, job, liveness, machine, provenance
-from palimpsest.course import Course
-from palimpsest.errors import PalimpsestError
-from palimpsest.layout import SNAKEMAKE, Layout
-from palimpsest.methods import BASE, BASES, METHODS, entry_of
-from palimpsest.output import survive_any_output
-from palimpsest.params import find_files, read, resolve
-from palimpsest.provenance import digest, stage_sources
-from palimpsest.settings import FLOOR
-from palimpsest.sweeps import measured_below, sweeps_of, vary
+import pipeline  # sets a higher threshold of garbage collection, which saves a tenth of the time
+
+try:
+    from palimpsest import adoption, database, machine, preflight, provenance, stage
+    from palimpsest.code_digest import stage_digest
+    from palimpsest.data.formats import FORMATS
+    from palimpsest.errors import PalimpsestError
+    from palimpsest.jobs import composition_job, evaluation_job, preparation_job, training_job
+    from palimpsest.layout import SNAKEMAKE, Layout
+    from palimpsest.methods import BASE, BASES, METHODS, entry_of
+    from palimpsest.output import survive_any_output
+    from palimpsest.params import read, resolve
+    from palimpsest.processes.run_lock import hold_run_lock
+    from palimpsest.provenance import digest
+    from palimpsest.settings import FLOOR
+    from palimpsest.sweeps import sweep_tables, sweeps_of, vary
+    from palimpsest.task_files import TaskFiles
+    from palimpsest.tasks import KINDS
+except SyntaxError as error:
+    sys.exit(f"error: {os.path.relpath(error.filename)}, line {error.lineno or 1}: {error.msg}; correct the file")
 
 survive_any_output()
 try:
@@ -23,28 +34,28 @@ try:
     SETTINGS = resolve(CONTENT, config)
     SWEEPS = sweeps_of(CONTENT, config)
     if workflow.is_main_process:
-        find_files(SETTINGS)
-        adoption.check(SETTINGS.layout)
-        database.check()
-    liveness.take_over(SNAKEMAKE)
+        preflight.check_settings(SETTINGS)
+        adoption.check_dates(SETTINGS.layout)
+        database.check_database()
+    hold_run_lock(SNAKEMAKE)
 except PalimpsestError as error:
     sys.exit(f"error: {error}")
 
 LAYOUT = SETTINGS.layout
 RESULTS = LAYOUT.results
 LOGS = LAYOUT.logs
-job.hand_over(CONTENT, config)
-logging.raiseExceptions = False  # Snakemake's own log on a full disk: no traceback for every line
+stage.pass_settings(CONTENT, config)
+logging.raiseExceptions = False  # on a full disk: no traceback for every line of Snakemake's log
 
 
 def any_of(names):
-    """A pattern that only these names match; no name at all where there are none."""
+    """Return a pattern that matches exactly these names; without names it matches nothing."""
     return "|".join(names) or "(?!)"
 
 
-IN_TURN = [name for name, entry in METHODS.items() if entry.starts_from == "previous"]
-TOGETHER = [name for name, entry in METHODS.items() if entry.together]
-SIDE_BY_SIDE = [name for name in METHODS if name not in (*IN_TURN, *TOGETHER)]
+SEQUENTIAL = [name for name, entry in METHODS.items() if entry.starts_from == "previous"]
+JOINT = [name for name, entry in METHODS.items() if entry.together]
+INDEPENDENT = [name for name in METHODS if name not in (*SEQUENTIAL, *JOINT)]
 
 
 wildcard_constraints:
@@ -57,61 +68,92 @@ wildcard_constraints:
 
 
 def gpus():
-    """What a job takes of the `gpu` resource: nothing on a machine that has none, or where the CPU is asked for."""
+    """Return the `gpu` resource of a job: 0 without a GPU or with `accelerator: cpu`."""
     return 0 if SETTINGS.training.accelerator == "cpu" else min(machine.gpus(), SETTINGS.training.devices)
 
 
-def claim(threads):
-    """What a job of so many threads takes of the promised cores.
+def check_devices():
+    """Stop before any work if a training needs more devices than this machine has."""
+    if workflow.local_exec and any(job.rule.name.startswith("train") for job in workflow.dag.needrun_jobs()):
+        try:
+            preflight.check_devices(SETTINGS)
+        except PalimpsestError as error:
+            sys.exit(f"error: {error}")
 
-    More cores promised than exist (`--cores 8` on a machine of two) must not start more jobs than it can bear.
+
+def claim(threads):
+    """Return the number of cores that a job with this number of threads reserves.
+
+    `--cores 8` on a machine with two cores must not start more jobs than two cores can run.
     """
     existing = machine.cores()
     return max(1, min(threads, existing) * max(1, workflow.cores // existing))
 
 
 def training_threads():
-    """The CPU threads of a training: of all its processes, where it has one for each of several CPU devices."""
+    """Return the number of CPU threads of a training in all its processes; each CPU device is one process."""
     training = SETTINGS.training
     return training.threads * (training.devices if training.accelerator == "cpu" else 1)
 
 
-def code(stage, methods=(), tasks=()):
-    """The source files that a stage runs for these methods and tasks."""
-    return stage_sources(stage, methods, [SETTINGS.tasks[name].kind for name in tasks])
+def code(stage, methods=(), tasks=(), kinds=(), datasets=(), settings=SETTINGS):
+    """Return the digest of the code that a stage runs for these methods, tasks, kinds of task and data sets."""
+    try:
+        kinds = [*kinds, *(settings.tasks[name].kind for name in tasks)]
+        networks = [settings.network_of(method).name for method in methods]
+        formats = [settings.datasets[name].format for name in datasets]
+        return stage_digest(stage, methods, kinds, networks, formats)
+    except PalimpsestError as error:
+        sys.exit(f"error: {error}")
 
 
 def code_of_training(wildcards):
-    """The source files that a training runs; what the auto-encoder learns is no task of the sequence."""
-    lesson = SETTINGS.lesson(int(wildcards.seed), wildcards.method, wildcards.task)
-    return stage_sources("train", [wildcards.method], [lesson.task.kind])
+    """Return the digest of the code that a training runs.
+
+    The kinds of task come from the job, since the auto-encoder has a task of its own.
+    """
+    kinds = sorted({task.settings.kind for task in training(wildcards).tasks})
+    return code("train", methods=[wildcards.method], kinds=kinds, settings=settings_of(wildcards))
+
+
+def training(wildcards):
+    """Return the settings that a training depends on."""
+    return training_job(settings_of(wildcards), int(wildcards.seed), wildcards.method, wildcards.task)
 
 
 def entry(wildcards):
-    """What the table of methods says of a method."""
+    """Return the entry of a method in `METHODS` as text."""
     return str(entry_of(wildcards.method))
 
 
-def course(seed, method, settings=SETTINGS):
-    """The way of a method through the sequence."""
-    return Course(settings.layout, seed, method, settings.sequence)
+def task_files(seed, method, settings=SETTINGS):
+    """Return the files of a method and seed along the sequence."""
+    return TaskFiles(settings.layout, seed, method, settings.sequence)
 
 
-def perceptual_weights(tasks):
-    """The weights files that style tasks need."""
-    chosen = [SETTINGS.tasks[name] for name in tasks]
-    return [task.weights for task in chosen if task.kind == "style" and task.weights]
+def kind_of(task):
+    """Return the row of a task's kind in the table of kinds."""
+    return KINDS[SETTINGS.tasks[task].kind]
 
 
-def paintings(tasks):
-    """The paintings of style tasks."""
-    chosen = [SETTINGS.tasks[name] for name in tasks]
-    return [task.picture for task in chosen if task.kind == "style"]
+def format_of(dataset):
+    """Return the row of a data set's format in the table of formats, as text."""
+    return str(FORMATS[SETTINGS.datasets[dataset].format])
+
+
+def task_inputs(tasks):
+    """Return the files that the settings of these tasks name, each once."""
+    return list(dict.fromkeys(path for name in tasks for path in SETTINGS.tasks[name].files()))
+
+
+def fetched_weights(tasks):
+    """Return the files among `task_inputs` that the rule `weights` makes."""
+    return [path for path in task_inputs(tasks) if path.parent == LAYOUT.perceptual_weights("").parent]
 
 
 @cache
 def varied(name):
-    """The settings of a variant of a sweep; asked for late, so that one that is impossible stops its sweep alone."""
+    """Return the settings of a variant. The call is late, so that an invalid variant stops only its own sweep."""
     try:
         return vary(CONTENT, config, name)
     except PalimpsestError as error:
@@ -119,32 +161,32 @@ def varied(name):
 
 
 def settings_of(wildcards):
-    """The settings of a job: those of a variant of a sweep, where it is one."""
+    """Return the settings of a job: of a variant of a sweep, or of the preset."""
     return varied(wildcards.variant) if "variant" in wildcards.keys() else SETTINGS
 
 
 def of_variant(wildcards):
-    """What tells a job which variant it is."""
+    """Return the option `--variant` of a job, empty for jobs outside sweeps."""
     return f" --variant {wildcards.variant}" if "variant" in wildcards.keys() else ""
 
 
 def composition(wildcards):
-    """The cut of the settings that decides a composition."""
-    return SETTINGS.composition(wildcards.composition)
+    """Return the settings that a composition depends on."""
+    return composition_job(SETTINGS, wildcards.composition)
 
 
 def composed_files(wildcards):
-    """The stored tasks that a composition is made of."""
-    cut = composition(wildcards)
-    return course(cut.seed, cut.method).files(cut.sequence)
+    """Return the stored tasks that a composition combines."""
+    job = composition(wildcards)
+    return task_files(job.seed, job.method).files(job.sequence)
 
 
 def starting_points(wildcards):
-    """The stored tasks that a lesson starts from."""
-    return course(wildcards.seed, wildcards.method, settings_of(wildcards)).needed(wildcards.task)
+    """Return the stored tasks that a training starts from."""
+    return task_files(wildcards.seed, wildcards.method, settings_of(wildcards)).starting_files(wildcards.task)
 
 
 def encoder_weights(wildcards):
-    """The file that the base network's encoder starts from, where the settings name one."""
-    path = SETTINGS.base.encoder_weights  # which no variant may change
+    """Return the file of the base network's encoder weights, if the settings name one."""
+    path = SETTINGS.base.encoder_weights  # no variant may change it
     return [path] if path and wildcards.method == BASE else []

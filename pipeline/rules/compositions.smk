@@ -1,16 +1,12 @@
-"""Two tasks of a method on one picture: `snakemake compositions`, which `all` leaves out."""
+"""Compositions of two tasks of a method: `snakemake compositions`; not part of `all`."""
 
 
 rule compose:
-    """Compose two tasks in every way that is asked for, and measure and paint what comes out."""
+    """Compose two tasks in every way that the settings name; measure and paint the results."""
     input:
         tasks=composed_files,
         prepared=lambda wildcards: expand(rules.prepare.output.info, task=composition(wildcards).sequence),
-        weights=lambda wildcards: perceptual_weights(composition(wildcards).sequence),
-        paintings=lambda wildcards: paintings(composition(wildcards).sequence),
-        code=lambda wildcards: code(
-            "compose", methods=[composition(wildcards).method], tasks=composition(wildcards).sequence
-        ),
+        files=lambda wildcards: task_inputs(composition(wildcards).sequence),
     output:
         grid=LAYOUT.composition("{composition}") / "grid.png",
         metrics=LAYOUT.composition("{composition}") / "metrics.csv",
@@ -22,12 +18,15 @@ rule compose:
         mem_mb=2000,
         gpu=gpus(),
     params:
+        code=lambda wildcards: code(
+            "compose", methods=[composition(wildcards).method], tasks=composition(wildcards).sequence
+        ),
         settings=lambda wildcards: composition(wildcards).model_dump_json(),
     shell:
         "python -m pipeline.compose --composition {wildcards.composition} --log {log}"
 
 
 rule compositions:
-    """Every composition that the settings name."""
+    """Make every composition that the settings name."""
     input:
         expand(rules.compose.output, composition=SETTINGS.composed),

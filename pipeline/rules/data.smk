@@ -1,10 +1,8 @@
-"""Data sets as they come, and the arrays that each task is trained on."""
+"""Raw data sets, weights of perceptual networks, and prepared arrays of each task."""
 
 
 rule raw:
-    """Generate, download or list one data set; the manifest holds the checksum of every file."""
-    input:
-        code=code("raw"),
+    """Generate, download or list one data set; the manifest has the checksum of every file."""
     output:
         LAYOUT.manifest("{dataset}"),
     log:
@@ -13,15 +11,15 @@ rule raw:
     resources:
         mem_mb=1000,
     params:
+        code=lambda wildcards: code("raw", datasets=[wildcards.dataset]),
         settings=lambda wildcards: SETTINGS.datasets[wildcards.dataset].model_dump_json(),
+        format=lambda wildcards: format_of(wildcards.dataset),
     shell:
         "python -m pipeline.raw --dataset {wildcards.dataset} --log {log}"
 
 
 rule weights:
-    """Fetch the weights of a perceptual network, or copy them from the folder of data sets."""
-    input:
-        code=code("weights"),
+    """Download the weights of a perceptual network, or copy them from the folder of data sets."""
     output:
         LAYOUT.perceptual_weights("{network}"),
     log:
@@ -32,6 +30,7 @@ rule weights:
     resources:
         mem_mb=1000,
     params:
+        code=code("weights"),
         data_root=str(SETTINGS.data_root),
     shell:
         "python -m pipeline.weights --network {wildcards.network} --log {log}"
@@ -41,7 +40,6 @@ rule prepare:
     """Turn a data set into the memory-mapped arrays of one task."""
     input:
         manifest=lambda wildcards: LAYOUT.manifest(SETTINGS.tasks[wildcards.task].data),
-        code=lambda wildcards: code("prepare", tasks=[wildcards.task]),
     output:
         picture=LAYOUT.prepared("{task}") / "picture.npy",
         index=LAYOUT.prepared("{task}") / "index.csv",
@@ -52,6 +50,11 @@ rule prepare:
     resources:
         mem_mb=2000,
     params:
-        settings=lambda wildcards: SETTINGS.preparation(wildcards.task).model_dump_json(),
+        code=lambda wildcards: code(
+            "prepare", tasks=[wildcards.task], datasets=[SETTINGS.tasks[wildcards.task].data]
+        ),
+        settings=lambda wildcards: preparation_job(SETTINGS, wildcards.task).model_dump_json(),
+        target=lambda wildcards: str(kind_of(wildcards.task).target),
+        format=lambda wildcards: format_of(SETTINGS.tasks[wildcards.task].data),
     shell:
         "python -m pipeline.prepare --task {wildcards.task} --log {log}"

@@ -1,23 +1,21 @@
-"""What is measured of the trained networks, and the report."""
+"""Measurements of the trained networks, and the report."""
 
 
 rule evaluate:
     """Measure one method on every task after every later task."""
     input:
-        tasks=lambda wildcards: course(wildcards.seed, wildcards.method, settings_of(wildcards)).files(),
-        predictions=lambda wildcards: course(
+        tasks=lambda wildcards: task_files(wildcards.seed, wildcards.method, settings_of(wildcards)).files(),
+        predictions=lambda wildcards: task_files(
             wildcards.seed, wildcards.method, settings_of(wildcards)
         ).prediction_records(),
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
-        weights=perceptual_weights(SETTINGS.sequence),
-        paintings=paintings(SETTINGS.sequence),
-        code=lambda wildcards: code("evaluate", methods=[wildcards.method], tasks=SETTINGS.sequence),
+        files=task_inputs(SETTINGS.sequence),
     output:
         metrics=LAYOUT.evaluation("{seed}", "{method}") / "metrics.csv",
         sizes=LAYOUT.evaluation("{seed}", "{method}") / "sizes.csv",
         growth=LAYOUT.evaluation("{seed}", "{method}") / "growth.csv",
         diagnostics=LAYOUT.evaluation("{seed}", "{method}") / "diagnostics.csv",
-        costs=LAYOUT.evaluation("{seed}", "{method}") / "costs.csv",  # of records that are no input
+        costs=LAYOUT.evaluation("{seed}", "{method}") / "costs.csv",  # from records that are not inputs
         zeros=LAYOUT.evaluation("{seed}", "{method}") / "zeros.csv",
         similarity=LAYOUT.evaluation("{seed}", "{method}") / "similarity.csv",
         verification=LAYOUT.evaluation("{seed}", "{method}") / "verification.csv",
@@ -30,9 +28,10 @@ rule evaluate:
         mem_mb=2000,
         gpu=gpus(),
     params:
-        settings=lambda wildcards: settings_of(wildcards)
-        .examination(int(wildcards.seed), wildcards.method)
-        .model_dump_json(),
+        code=lambda wildcards: code("evaluate", methods=[wildcards.method], tasks=SETTINGS.sequence),
+        settings=lambda wildcards: evaluation_job(
+            settings_of(wildcards), int(wildcards.seed), wildcards.method
+        ).model_dump_json(),
         entry=entry,
         variant=of_variant,
     shell:
@@ -41,12 +40,10 @@ rule evaluate:
 
 
 rule floor:
-    """Measure the answers that need no learning."""
+    """Measure the trivial baseline of each task."""
     input:
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
-        weights=perceptual_weights(SETTINGS.sequence),
-        paintings=paintings(SETTINGS.sequence),
-        code=code("floor", tasks=SETTINGS.sequence),
+        files=task_inputs(SETTINGS.sequence),
     output:
         metrics=LAYOUT.evaluation("{seed}", FLOOR) / "metrics.csv",
         origin=LAYOUT.origin("{seed}", FLOOR),
@@ -58,17 +55,17 @@ rule floor:
         mem_mb=2000,
         gpu=gpus(),
     params:
-        settings=lambda wildcards: SETTINGS.examination(int(wildcards.seed), FLOOR).model_dump_json(),
+        code=code("floor", tasks=SETTINGS.sequence),
+        settings=lambda wildcards: evaluation_job(SETTINGS, int(wildcards.seed), FLOOR).model_dump_json(),
     shell:
         "python -m pipeline.floor --seed {wildcards.seed} --log {log}"
 
 
 rule collect:
-    """Gather all measurements into the tables of the preset."""
+    """Collect all measurements into the tables of the preset."""
     input:
         measured=expand(rules.evaluate.output, seed=SETTINGS.seeds, method=SETTINGS.methods),
         floor=expand(rules.floor.output, seed=SETTINGS.seeds),
-        code=code("collect"),
     output:
         metrics=RESULTS / "metrics.csv",
         sizes=RESULTS / "sizes.csv",
@@ -86,7 +83,9 @@ rule collect:
     resources:
         mem_mb=1000,
     params:
+        code=code("collect"),
         sequence=SETTINGS.sequence,
+        kinds=[str(kind_of(task)) for task in SETTINGS.sequence],
         methods=SETTINGS.methods,
         seeds=SETTINGS.seeds,
     shell:
@@ -94,13 +93,12 @@ rule collect:
 
 
 rule report:
-    """Write the page that shows everything."""
+    """Write the report page."""
     input:
         tables=rules.collect.output,
         samples=rules.collect.input.measured + rules.collect.input.floor,
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
-        template="src/palimpsest/report/page.html.j2",
-        code=code("report"),
+        templates=sorted(map(str, Path("src/palimpsest/report/templates").iterdir())),
     output:
         RESULTS / "report.html",
     log:
@@ -109,7 +107,9 @@ rule report:
     resources:
         mem_mb=1000,
     params:
+        code=code("report"),
         settings=SETTINGS.model_dump_json(),
-        sweeps=digest("", measured_below(RESULTS)),  # shown where they are, and no reason to make them
+        kinds=[str(kind_of(task)) for task in SETTINGS.sequence],
+        sweeps=digest("", sweep_tables(RESULTS)),  # the report shows existing sweeps and does not make them
     shell:
         "python -m pipeline.report --log {log}"

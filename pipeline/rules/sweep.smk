@@ -1,36 +1,36 @@
-"""Settings of a method compared with one another: `snakemake sweep`, which `all` leaves out."""
+"""Sweeps over settings of a method: `snakemake sweep`; not part of `all`."""
 
-EACH = Layout(SETTINGS.preset, "{variant}", own_base=True)
+VARIANT = Layout(SETTINGS.preset, "{variant}", trains_base=True)
 
 
 use rule train as train_variant with:
     output:
-        task=EACH.stored("{seed}", "{method}", "{task}"),
-        predictions=EACH.prediction_record("{seed}", "{method}", "{task}"),
+        task=VARIANT.stored("{seed}", "{method}", "{task}"),
+        predictions=VARIANT.prediction_record("{seed}", "{method}", "{task}"),
     log:
-        EACH.logs / "train-{seed}-{method}-{task}.log",
+        VARIANT.logs / "train-{seed}-{method}-{task}.log",
     wildcard_constraints:
         method=any_of([*BASES, *METHODS]),
 
 
 use rule evaluate as evaluate_variant with:
     output:
-        metrics=EACH.evaluation("{seed}", "{method}") / "metrics.csv",
-        sizes=EACH.evaluation("{seed}", "{method}") / "sizes.csv",
-        growth=EACH.evaluation("{seed}", "{method}") / "growth.csv",
-        diagnostics=EACH.evaluation("{seed}", "{method}") / "diagnostics.csv",
-        costs=EACH.evaluation("{seed}", "{method}") / "costs.csv",  # of records that are no input
-        zeros=EACH.evaluation("{seed}", "{method}") / "zeros.csv",
-        similarity=EACH.evaluation("{seed}", "{method}") / "similarity.csv",
-        verification=EACH.evaluation("{seed}", "{method}") / "verification.csv",
-        origin=EACH.origin("{seed}", "{method}"),
-        samples=directory(EACH.evaluation("{seed}", "{method}") / "samples"),
+        metrics=VARIANT.evaluation("{seed}", "{method}") / "metrics.csv",
+        sizes=VARIANT.evaluation("{seed}", "{method}") / "sizes.csv",
+        growth=VARIANT.evaluation("{seed}", "{method}") / "growth.csv",
+        diagnostics=VARIANT.evaluation("{seed}", "{method}") / "diagnostics.csv",
+        costs=VARIANT.evaluation("{seed}", "{method}") / "costs.csv",  # from records that are not inputs
+        zeros=VARIANT.evaluation("{seed}", "{method}") / "zeros.csv",
+        similarity=VARIANT.evaluation("{seed}", "{method}") / "similarity.csv",
+        verification=VARIANT.evaluation("{seed}", "{method}") / "verification.csv",
+        origin=VARIANT.origin("{seed}", "{method}"),
+        samples=directory(VARIANT.evaluation("{seed}", "{method}") / "samples"),
     log:
-        EACH.logs / "evaluate-{seed}-{method}.log",
+        VARIANT.logs / "evaluate-{seed}-{method}.log",
 
 
 rule compare:
-    """Every variant of one method beside the method as it is set."""
+    """Collect every variant of one method and the method with its current settings."""
     input:
         measured=lambda wildcards: expand(rules.evaluate.output, seed=SETTINGS.seeds, method=wildcards.method),
         variants=lambda wildcards: [
@@ -38,7 +38,6 @@ rule compare:
             for name in SWEEPS[wildcards.method]
             for seed in SETTINGS.seeds
         ],
-        code=code("sweep"),
     output:
         measured=LAYOUT.sweep("{method}"),
         settings=LAYOUT.varied("{method}"),
@@ -50,6 +49,7 @@ rule compare:
     resources:
         mem_mb=1000,
     params:
+        code=code("sweep"),
         seeds=SETTINGS.seeds,
         variants=lambda wildcards: list(SWEEPS[wildcards.method]),
     shell:
@@ -57,6 +57,6 @@ rule compare:
 
 
 rule sweep:
-    """Every sweep of the preset; `snakemake results/mini/sweep/ewc.csv` makes a single one."""
+    """Make every sweep of the preset; `snakemake results/mini/sweep/ewc.csv` makes one."""
     input:
         expand(rules.compare.output, method=SWEEPS),

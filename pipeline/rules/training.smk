@@ -1,30 +1,27 @@
-"""Trainings. The graph's one decision: a method starts from nothing, from the base or from the task before."""
+"""Trainings. A method starts from scratch, from the base network or from the previous task."""
 
 
 rule train:
-    """One method learns one task; here the methods whose tasks do not wait for one another."""
+    """Train one method on one task; this rule covers methods whose tasks are independent."""
     input:
         start=starting_points,
         prepared=rules.prepare.output,
-        weights=lambda wildcards: perceptual_weights([wildcards.task]),
-        painting=lambda wildcards: paintings([wildcards.task]),
+        files=lambda wildcards: task_inputs([wildcards.task]),
         encoder=encoder_weights,
-        code=code_of_training,
     output:
         task=LAYOUT.stored("{seed}", "{method}", "{task}"),
         predictions=LAYOUT.prediction_record("{seed}", "{method}", "{task}"),
     log:
         LOGS / "train-{seed}-{method}-{task}.log",
     wildcard_constraints:
-        method=any_of(SIDE_BY_SIDE),
+        method=any_of(INDEPENDENT),
     threads: claim(training_threads())
     resources:
         mem_mb=2000,
         gpu=gpus(),
     params:
-        settings=lambda wildcards: settings_of(wildcards)
-        .lesson(int(wildcards.seed), wildcards.method, wildcards.task)
-        .model_dump_json(),
+        code=code_of_training,
+        settings=lambda wildcards: training(wildcards).model_dump_json(),
         entry=entry,
         task=lambda wildcards: wildcards.task,
         variant=of_variant,
@@ -34,39 +31,37 @@ rule train:
 
 
 use rule train as train_in_turn with:
-    # What waits for the task before goes first, or it is still running when all else is done.
+    # These trainings run one after the other. An early start avoids that they run alone at the end.
     wildcard_constraints:
-        method=any_of(IN_TURN),
+        method=any_of(SEQUENTIAL),
     priority: 1
 
 
 use rule train as train_base with:
-    # The networks that methods share; nearly everything waits for them.
+    # Most other jobs depend on these networks.
     wildcard_constraints:
         method=any_of(BASES),
     priority: 2
 
 
 use rule train as train_together with:
-    # One lesson for all tasks: as long as all of another method's, and begun last it would be alone in the end.
+    # One training takes as long as all trainings of another method. An early start avoids that it runs alone at the end.
     input:
         prepared=expand(rules.prepare.output, task=SETTINGS.sequence),
-        weights=perceptual_weights(SETTINGS.sequence),
-        painting=paintings(SETTINGS.sequence),
-        code=lambda wildcards: code("train", methods=[wildcards.method], tasks=SETTINGS.sequence),
+        files=task_inputs(SETTINGS.sequence),
     output:
         task=[LAYOUT.stored("{seed}", "{method}", task) for task in SETTINGS.sequence],
         predictions=[LAYOUT.prediction_record("{seed}", "{method}", task) for task in SETTINGS.sequence],
     log:
         LOGS / "train-{seed}-{method}.log",
     wildcard_constraints:
-        method=any_of(TOGETHER),
+        method=any_of(JOINT),
     priority: 1
     params:
-        settings=lambda wildcards: "".join(
-            SETTINGS.lesson(int(wildcards.seed), wildcards.method, task).model_dump_json()
-            for task in SETTINGS.sequence
-        ),
+        code=lambda wildcards: code("train", methods=[wildcards.method], tasks=SETTINGS.sequence),
+        settings=lambda wildcards: training_job(
+            SETTINGS, int(wildcards.seed), wildcards.method, SETTINGS.base_task
+        ).model_dump_json(),
         entry=entry,
         task=SETTINGS.base_task,
         variant="",

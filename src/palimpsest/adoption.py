@@ -1,9 +1,9 @@
-"""Outputs that came from elsewhere, as with `dvc pull`, recorded as made: `palimpsest adopt`.
+"""Adoption of existing outputs, as after `dvc pull`: Snakemake records them as finished (`palimpsest adopt`).
 
-Snakemake compares dates and recorded settings, which neither git nor DVC carries. Its `--touch` records them, with
-two traps. It removes the outputs of a job that remain older than an input. And DVC may link files to its cache:
-then Snakemake dates a folder by a file in the cache, hard links of equal content share one date, and they are
-write-protected.
+Snakemake decides by dates and recorded settings, which neither git nor DVC stores. Its option `--touch` records
+them, with two traps. Snakemake removes the outputs of a job if they remain older than an input. DVC may link files
+to its cache: then Snakemake reads the date of a folder from a file in the cache, hard links of equal content share
+one date, and the files are write-protected.
 """
 
 import os
@@ -20,17 +20,17 @@ from pathlib import Path
 
 from palimpsest.errors import PalimpsestError, StorageError
 from palimpsest.layout import SNAKEMAKE, Layout
-from palimpsest.liveness import without_a_run
-from palimpsest.provenance import CODE
+from palimpsest.processes.run_lock import exclude_runs
 from palimpsest.storage.atomic import replacing, write_text
 
 MARK = SNAKEMAKE / "adopting"
-"""Exists while outputs are adopted; stays when that is killed. Snakemake would then take some for half-written."""
+"""File that exists during an adoption and after a killed one. Snakemake then regards outputs as incomplete."""
 ADOPTING = "PALIMPSEST_ADOPTING"
-"""Environment variable of the Snakemake that adopts."""
+"""Environment variable of the Snakemake process that records the outputs."""
 FOLDER_DATE = ".snakemake_timestamp"
-"""File by whose date Snakemake dates the folder around it."""
-
+"""Name of the file in an output folder whose date Snakemake takes as the date of the folder."""
+INPUTS = ("styles", "src/palimpsest/report/templates")
+"""Files of the repository that are inputs of rules. Python sources enter a rule as a digest instead."""
 
 SKEW = 10.0
 """Seconds by which the clock of a file server may be ahead."""
@@ -41,44 +41,46 @@ class Adopted:
     """Result of an adoption."""
 
     outputs: int
+    """Number of outputs that are recorded as finished."""
     missing: tuple[str, ...]
+    """Paths of the outputs that do not exist."""
     copied: int
-    """Links and write-protected files that became files of their own."""
+    """Number of links and write-protected files that were replaced by copies."""
 
 
 def adopt(layout: Layout, config: Sequence[str] = ()) -> Adopted:
     """Record every existing output of `all` as made now, with the settings of `params.yaml`.
 
-    ``config`` holds settings that win over these, as `KEY=VALUE`, as Snakemake takes them. Nothing is removed.
-    Killed at any moment it can be repeated.
+    ``config`` lists overrides of the settings as `KEY=VALUE`, in Snakemake's notation. Links and write-protected
+    outputs are replaced by copies. No file is removed. After a kill, the call can be repeated.
 
     Raises:
-        StorageError: there is no output, a run is at work, a file cannot be written, or Snakemake fails.
+        StorageError: there is no output, a run is alive, a file cannot be written, or Snakemake fails.
     """
-    if not any(files_below(layout.outputs())):
+    if not any(files_and_links(layout.outputs())):
         raise StorageError(
-            f"{layout.results}: no output to adopt, nor below data/ and models/; run `dvc pull` or `dvc checkout`"
+            f"{layout.results}: no outputs to adopt here, in data/ or in models/; run `dvc pull` or `dvc checkout`"
         )
-    refuse_future(files_below(map(Path, CODE)))
-    with without_a_run(SNAKEMAKE):
+    refuse_future(files_and_links(map(Path, INPUTS)))
+    with exclude_runs(SNAKEMAKE):
         write_text(MARK, "")
-        copied = own_files(files_below(layout.outputs()))
+        copied = replace_by_copies(files_and_links(layout.outputs()))
     record = snakemake("--touch", "--forceall", "--keep-incomplete", "--cores", "1", "all", config=config)
     if record.returncode >= 0:  # it was not killed
         MARK.unlink(missing_ok=True)
     refuse_failure(record)
     summary = snakemake("--summary", "all", config=config)
     refuse_failure(summary)
-    outputs = list(rows_of(summary))
+    outputs = list(dated_outputs(summary))
     missing = tuple(path for path, date in outputs if date == "-")
     return Adopted(len(outputs) - len(missing), missing, copied)
 
 
-def check(layout: Layout) -> None:
-    """Refuse to start a run that would remove finished outputs for reasons of their dates.
+def check_dates(layout: Layout) -> None:
+    """Refuse a run that would remove finished outputs because of their dates.
 
-    After an adoption that was killed Snakemake makes anew what it takes for half-written. A file that is dated in
-    the future makes each job fail that reads it, once its work is done.
+    After a killed adoption Snakemake regards outputs as incomplete and makes them again. An input dated in the
+    future makes every job fail at its end.
 
     Raises:
         StorageError: an adoption was killed, or a file is dated in the future.
@@ -87,56 +89,65 @@ def check(layout: Layout) -> None:
         return
     if MARK.exists():
         raise StorageError(f"{MARK}: `palimpsest adopt` was interrupted; run it again")
-    refuse_future(files_below(map(Path, CODE)))
-    refuse_future(files_below(layout.outputs()), "run `palimpsest adopt`")
+    refuse_future(files_and_links(map(Path, INPUTS)))
+    refuse_future(files_and_links(layout.outputs()), "run `palimpsest adopt`")
 
 
-def refuse_future(paths: Iterable[Path], mend: str = "`touch` the file") -> None:
-    """Refuse files that are dated in the future, as after the clock was set back.
+def refuse_future(paths: Iterable[Path], advice: str = "`touch` the file") -> None:
+    """Refuse files that are dated in the future, as after the clock was set back; skip missing files.
+
+    ``advice`` is the correction that the message proposes for the file.
 
     Raises:
-        StorageError: a file is; names it.
+        StorageError: a file is dated in the future; the message names it.
     """
     latest = time.time() + SKEW
     for path in paths:
-        with suppress(FileNotFoundError):  # a link to nothing, or a file that another run removes
+        with suppress(FileNotFoundError):  # a broken link, or a file that another run removes
             dated = max(path.stat().st_mtime, path.lstat().st_mtime)
             if dated > latest:
                 when = datetime.fromtimestamp(dated).isoformat(" ", "minutes")
-                raise StorageError(f"{path}: is dated in the future ({when}); correct the clock, or {mend}")
+                raise StorageError(f"{path}: is dated in the future ({when}); correct the clock, or {advice}")
 
 
-def files_below(places: Iterable[Path]) -> Iterator[Path]:
-    """The files and links among these places and below them; links to folders are not followed."""
-    for place in places:
-        if place.is_dir():
-            yield from (path for path in sorted(place.rglob("*")) if path.is_symlink() or path.is_file())
-        elif place.is_symlink() or place.exists():
-            yield place
+def files_and_links(roots: Iterable[Path]) -> Iterator[Path]:
+    """Yield each path that is a file or link, and the files and links below each path that is a folder.
+
+    Links to folders are yielded but not followed. Missing paths are skipped.
+    """
+    for root in roots:
+        if root.is_dir():
+            yield from (path for path in sorted(root.rglob("*")) if path.is_symlink() or path.is_file())
+        elif root.is_symlink() or root.exists():
+            yield root
 
 
-def own_files(paths: Iterable[Path]) -> int:
-    """Replace the links that are in Snakemake's way by files of their own, and return their number.
+def replace_by_copies(paths: Iterable[Path]) -> int:
+    """Replace links and write-protected files by copies that Snakemake can date; return their number.
 
-    Each file is replaced as a whole or not at all. Other symbolic links stay: they take no room.
+    Each file is replaced atomically. Other symbolic links stay, since copies would take space.
 
     Raises:
         StorageError: a file cannot be written, as with no space left.
     """
     count = 0
     for path in paths:
-        if is_bound(path):
+        if needs_copy(path):
             with replacing(path) as temporary:
                 if path.name == FOLDER_DATE:
-                    temporary.touch()  # which is always empty
+                    temporary.touch()  # such a file is always empty
                 else:
                     shutil.copyfile(path, temporary)
             count += 1
     return count
 
 
-def is_bound(path: Path) -> bool:
-    """Return whether Snakemake could not date a file, or not replace it."""
+def needs_copy(path: Path) -> bool:
+    """Return True if Snakemake cannot set the date of a file or replace the file.
+
+    This holds for write-protected files and hard links; for symbolic links, only if the link is the date of a
+    folder (`FOLDER_DATE`) or its target is dated in the future.
+    """
     if path.is_symlink():
         return path.name == FOLDER_DATE or (path.exists() and path.stat().st_mtime > time.time() + SKEW)
     status = path.stat()
@@ -144,7 +155,10 @@ def is_bound(path: Path) -> bool:
 
 
 def snakemake(*arguments: str, config: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run Snakemake in the working directory and keep what it prints."""
+    """Run Snakemake in the working directory; return its exit status and output, whatever the outcome.
+
+    ``config`` lists overrides of the settings as `KEY=VALUE`.
+    """
     options = ["--config", *config] if config else []
     return subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments, *options],
@@ -157,32 +171,39 @@ def snakemake(*arguments: str, config: Sequence[str]) -> subprocess.CompletedPro
     )
 
 
-def refuse_failure(done: subprocess.CompletedProcess[str]) -> None:
-    """Raise an error for a Snakemake that failed.
+def refuse_failure(process: subprocess.CompletedProcess[str]) -> None:
+    """Raise an error if Snakemake failed.
 
     Raises:
-        PalimpsestError: an error of the project's own, as of a setting.
-        StorageError: Snakemake's own error.
+        PalimpsestError: the output contains an error of palimpsest, such as an invalid setting.
+        StorageError: Snakemake failed for another reason.
     """
-    if not done.returncode:
+    if not process.returncode:
         return
-    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    own = next((line for line in lines if line.startswith("error: ")), None)
-    if own:
-        raise PalimpsestError(own.removeprefix("error: "))
-    raise StorageError(f"Snakefile: Snakemake did not record all outputs ({reason_in(lines)}); nothing was removed")
+    lines = [line.strip() for line in (process.stdout + process.stderr).splitlines() if line.strip()]
+    message = next((line for line in lines if line.startswith("error: ")), None)
+    if message:
+        raise PalimpsestError(message.removeprefix("error: "))
+    raise StorageError(
+        f"Snakefile: Snakemake did not record all outputs ({snakemake_reason(lines)}); nothing was removed; "
+        "correct this and run `palimpsest adopt` again"
+    )
 
 
-def reason_in(lines: Sequence[str]) -> str:
-    """Return the first line that tells an error of Snakemake: after the heading of the error, where it has one."""
-    found = [index for index, line in enumerate(lines) if "Error" in line or "Exception" in line]
-    if not found:
+def snakemake_reason(lines: Sequence[str]) -> str:
+    """Return the reason of a failure from the lines of Snakemake's output.
+
+    This is the first line with an error or exception; the line after it if that line is a heading; the last line of
+    an output without errors.
+    """
+    indices = [index for index, line in enumerate(lines) if "Error" in line or "Exception" in line]
+    if not indices:
         return " ".join(lines[-1:])
-    line, *below = lines[found[0] :]
-    return below[0] if below and line.endswith(":") else line
+    line, *details = lines[indices[0] :]
+    return details[0] if details and line.endswith(":") else line
 
 
-def rows_of(summary: subprocess.CompletedProcess[str]) -> Iterator[tuple[str, str]]:
-    """Path and date of each output in a summary of Snakemake; the date of a missing one is `-`."""
+def dated_outputs(summary: subprocess.CompletedProcess[str]) -> Iterator[tuple[str, str]]:
+    """Yield path and date of each output from `snakemake --summary`; the date of a missing output is `-`."""
     rows = (line.split("\t") for line in summary.stdout.splitlines())
-    yield from ((path, date) for path, date, *rest in (row for row in rows if len(row) > 4) if date != "date")
+    yield from ((path, date) for path, date, *_ in (row for row in rows if len(row) > 4) if date != "date")

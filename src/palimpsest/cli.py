@@ -1,10 +1,10 @@
-"""The command `palimpsest`: trained tasks at work, one subcommand for each thing one may want of them.
+"""Command `palimpsest`, with subcommands that use trained tasks.
 
     palimpsest translate --task colorize holiday.jpg -o coloured
 
-Exit status 0 when all is done, 1 when something failed, 2 for wrong use; each problem is one line on stderr. A
-subcommand is one entry of `COMMANDS`: its arguments and a function that runs them. PyTorch is imported by that
-function and not before, so that help and wrong use are answered at once.
+The exit status is 0 on success, 1 after a failure, 2 after a usage error; each problem is one line on stderr. A
+subcommand is one entry of `COMMANDS`: its arguments and the function that runs it. Only that function imports
+PyTorch, so that help and usage errors appear at once.
 """
 
 import argparse
@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from palimpsest import __version__
-from palimpsest.errors import PalimpsestError, SettingsError, explained, nearest, no_space, printable, unwritten
+from palimpsest.errors import (
+    PalimpsestError,
+    SettingsError,
+    failure_message,
+    nearest,
+    no_space,
+    printable,
+    user_message,
+)
 from palimpsest.machine import MAX_MEGAPIXELS
 from palimpsest.methods import METHODS
 from palimpsest.output import survive_any_output
@@ -29,33 +37,39 @@ PARAMS = Path("params.yaml")
 
 
 class UsageError(PalimpsestError):
-    """The command was called in a way that cannot work, whatever the files say."""
+    """Error in the arguments of the command."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand."""
+    """One subcommand of `palimpsest`, an entry of `COMMANDS`."""
 
     name: str
     summary: str
+    """Line in the list of subcommands."""
     description: str
+    """Text of the subcommand's help."""
     example: str
+    """Command line that the help shows."""
     arguments: Callable[[argparse.ArgumentParser], None]
-    """Adds the arguments."""
+    """Function that adds the arguments to a parser."""
     run: Callable[[argparse.Namespace], int]
-    """Does the work and returns the exit status; a `PalimpsestError` ends it with one line."""
+    """Function that runs the subcommand and returns the exit status; a `PalimpsestError` becomes one line."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Wrong use becomes a `UsageError` of one line, in place of the whole usage."""
+    """Parser that raises a `UsageError` of one line and does not print the whole usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is."""
+        """Raise a `UsageError` of the message and a reference to the help."""
         raise UsageError(f"{message}; see: {self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status; ``argv`` is without the program's name."""
+    """Run the command line and return its exit status.
+
+    ``argv`` lists the arguments without the program's name; None means those of this process.
+    """
     survive_any_output()
     arguments = sys.argv[1:] if argv is None else list(argv)
     options = argparse.Namespace(debug=False)
@@ -67,28 +81,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         report("interrupted", options.debug)
         return INTERRUPTED
     except Exception as error:
-        report(explain(error), options.debug)
+        report(message_of(error), options.debug)
         return WRONG_USE if isinstance(error, UsageError) else FAILED
 
 
-def explain(error: Exception) -> str:
-    """What an error says to the user; of one that nobody foresaw, its kind too."""
-    return explained(error) or f"unexpected {type(error).__name__}: {error}; --debug shows where"
+def message_of(error: Exception) -> str:
+    """Return the message of an error for the user; for an unexpected error, with the error's type."""
+    return user_message(error) or f"unexpected {type(error).__name__}: {error}; --debug shows where"
 
 
 def report(problem: str, debug: bool) -> None:
-    """One line on stderr, after the traceback of the error at hand where that is asked for."""
+    """Print a problem as one line on stderr; with ``debug``, print the traceback of the current error before it."""
     if debug:
         traceback.print_exc()
     print("error:", " ".join(problem.split()), file=sys.stderr)
 
 
 def parser() -> Parser:
-    """The parser of the whole command line."""
+    """Return the parser of the whole command line."""
     common = Parser(add_help=False)
-    # Suppressed, since a subcommand's default would undo the flag that stands before its name.
+    # No default, because a subcommand's default would reset the flag given before its name.
     common.add_argument(
-        "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of whatever goes wrong"
+        "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of errors"
     )
     whole = Parser(
         prog="palimpsest",
@@ -116,78 +130,90 @@ def parser() -> Parser:
 
 
 def choose_model(arguments: argparse.ArgumentParser) -> None:
-    """The arguments that name a stored task of the study in this folder."""
-    arguments.add_argument("--preset", help="where the task was trained (default: the preset of params.yaml)")
+    """Add the options that select a stored task: `--preset`, `--method`, `--seed` and `--task`."""
+    arguments.add_argument("--preset", help="preset of the training (default: the preset of params.yaml)")
     arguments.add_argument(
         "--method",
         default="piggyback",
-        help=f"how it was learned: {', '.join(METHODS)} (default: %(default)s)",
+        help=f"method of the training: {', '.join(METHODS)} (default: %(default)s)",
     )
-    arguments.add_argument("--seed", type=int, help="of which training (default: the first seed of params.yaml)")
-    arguments.add_argument("--task", required=True, help="what to do, by the name in params.yaml, as colorize")
+    arguments.add_argument("--seed", type=int, help="seed of the training (default: the first seed of params.yaml)")
+    arguments.add_argument("--task", required=True, help="name of the task in params.yaml, as colorize")
 
 
 def settings_of(preset: str | None) -> "Settings":
-    """The settings in this folder, of the preset that was asked for."""
+    """Return the settings of a preset from `params.yaml` in this folder.
+
+    None means the preset that the file selects. `data_root` is ignored, because translation needs no data.
+
+    Raises:
+        SettingsError: the file is missing or invalid.
+        UsageError: the file has no such preset.
+    """
     from palimpsest.params import read, resolve  # noqa: PLC0415 (pydantic takes a while)
 
     if not PARAMS.exists():
-        raise SettingsError(f"{PARAMS}: not here; run palimpsest in the folder of the study, beside models/")
+        raise SettingsError(f"{PARAMS}: is missing; run palimpsest in the folder of the study, beside models/")
     content = read(PARAMS)
     if preset is not None:
-        check("--preset", preset, content.get("presets") or {})
-    content.pop("data_root", None)  # of the preset that params.yaml chooses; who runs a task needs no data
+        check_choice("--preset", preset, content.get("presets") or {})
+    content.pop("data_root", None)  # may belong to another preset
     return resolve(content, {} if preset is None else {"preset": preset})
 
 
-def check(option: str, name: str, known: Iterable[str]) -> None:
-    """Refuse a name that does not exist, and say which is meant.
+def check_choice(option: str, name: str, names: Iterable[str]) -> None:
+    """Check that the value of an option is one of the names that it accepts.
 
     Raises:
-        UsageError: ``name`` is not among ``known``.
+        UsageError: ``name`` is not among ``names``; the message proposes the nearest one.
     """
-    names = list(known)
-    if name not in names:
-        raise UsageError(f"{option}: there is no {name!r}{nearest(name, names)}")
+    choices = list(names)
+    if name not in choices:
+        raise UsageError(f"{option}: unknown value {name!r}{nearest(name, choices)}")
 
 
 def translate_arguments(arguments: argparse.ArgumentParser) -> None:
-    """The arguments of `translate`."""
+    """Add the arguments of `translate`."""
     choose_model(arguments)
     arguments.add_argument(
-        "pictures", metavar="PICTURE", nargs="+", type=Path, help="of any size and common format"
+        "pictures", metavar="PICTURE", nargs="+", type=Path, help="picture of any size and common format"
     )
     arguments.add_argument(
-        "-o", "--output", metavar="DIR", required=True, type=Path, help="folder for the results; made if need be"
+        "-o", "--output", metavar="DIR", required=True, type=Path, help="folder for the results, created if missing"
     )
     arguments.add_argument(
         "--max-megapixels",
         metavar="N",
         type=positive,
         default=MAX_MEGAPIXELS,
-        help="refuse larger pictures; one takes about 25 bytes of memory a pixel (default: %(default)g)",
+        help="refuse larger pictures; translation takes about 25 bytes of memory per pixel (default: %(default)g)",
     )
 
 
 def positive(text: str) -> float:
-    """Return the number above 0 that a text is; the parser refuses what makes this a `ValueError`."""
+    """Return the number in a text; argparse turns a `ValueError` into its own message.
+
+    Raises:
+        ValueError: the text is no number, or the number is not above 0.
+    """
     number = float(text)
     if not number > 0:
         raise ValueError(f"{text} is not above 0")
     return number
 
 
-def translate(options: argparse.Namespace) -> int:
-    """Translate each picture with one loaded network; those that cannot be read are reported and passed over."""
-    check("--method", options.method, METHODS)
+def run_translate(options: argparse.Namespace) -> int:
+    """Write the translation of each picture and return the exit status; report and skip pictures that fail."""
+    check_choice("--method", options.method, METHODS)
     settings = settings_of(options.preset)
-    check("--task", options.task, settings.sequence)
+    check_choice("--task", options.task, settings.sequence)
     seed = settings.seeds[0] if options.seed is None else options.seed
 
     from palimpsest import translation  # noqa: PLC0415 (PyTorch takes seconds)
-    from palimpsest.data.pictures import Limits, read_picture, write_picture  # noqa: PLC0415
+    from palimpsest.data.encoding import write_picture  # noqa: PLC0415
+    from palimpsest.data.pictures import Limits, read_picture  # noqa: PLC0415
 
-    translator = translation.load(settings, seed, options.method, options.task)
+    translator = translation.load_translator(settings, seed, options.method, options.task)
     make_folder(options.output)
     limits = Limits(options.max_megapixels, "--max-megapixels", pipes=True)
     failed = 0
@@ -196,25 +222,25 @@ def translate(options: argparse.Namespace) -> int:
         try:
             write_picture(path, translator(read_picture(photograph, limits), photograph))
         except PalimpsestError as error:
-            if no_space(error):  # the others would not fit either
+            if no_space(error):  # the next ones would not fit either
                 raise
             failed += 1
-            report(explain(error), options.debug)
-        except Exception as error:  # as when a GPU's memory does not do; the other pictures may still fit
+            report(message_of(error), options.debug)
+        except Exception as error:  # as for lack of GPU memory; other pictures may still fit
             failed += 1
-            report(f"{photograph}: {explain(error)}", options.debug)
+            report(f"{photograph}: {message_of(error)}", options.debug)
         else:
             print(printable(f"{photograph} → {path}"), flush=True)
     return FAILED if failed else DONE
 
 
 def inspect_arguments(arguments: argparse.ArgumentParser) -> None:
-    """The arguments of `inspect`."""
-    arguments.add_argument("files", metavar="FILE", nargs="+", type=Path, help="below models/ or results/")
+    """Add the arguments of `inspect`."""
+    arguments.add_argument("files", metavar="FILE", nargs="+", type=Path, help="file below models/ or results/")
 
 
-def inspect(options: argparse.Namespace) -> int:
-    """Print where each file comes from, as one YAML document."""
+def run_inspect(options: argparse.Namespace) -> int:
+    """Print the origin of each file as a YAML document and return the exit status; report files that fail."""
     import yaml  # noqa: PLC0415
 
     from palimpsest import inspection  # noqa: PLC0415 (PyTorch and MLflow take seconds)
@@ -222,12 +248,12 @@ def inspect(options: argparse.Namespace) -> int:
     failed = 0
     for file in options.files:
         try:
-            found = inspection.inspect(file)
+            origin = inspection.inspect(file)
         except PalimpsestError as error:
             failed += 1
-            report(explain(error), options.debug)
+            report(message_of(error), options.debug)
         else:
-            print(yaml.safe_dump(found, sort_keys=False, allow_unicode=True, explicit_start=True), end="")
+            print(yaml.safe_dump(origin, sort_keys=False, allow_unicode=True, explicit_start=True), end="")
     return FAILED if failed else DONE
 
 
@@ -238,29 +264,29 @@ def adopt_arguments(arguments: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         nargs="+",
         default=[],
-        help="settings that win over params.yaml, as given to snakemake, as preset=real",
+        help="overrides of params.yaml in the notation of snakemake --config, as preset=real",
     )
 
 
-def adopt(options: argparse.Namespace) -> int:
-    """Record the outputs in this folder as made with its settings, and print what was done."""
+def run_adopt(options: argparse.Namespace) -> int:
+    """Record the outputs in this folder as made with its settings, print the result, and return the exit status."""
     from palimpsest.adoption import adopt  # noqa: PLC0415
     from palimpsest.params import read, resolve  # noqa: PLC0415 (pydantic takes a while)
 
     if not PARAMS.exists():
-        raise SettingsError(f"{PARAMS}: not here; run palimpsest in the folder of the study, beside Snakefile")
-    overrides = dict(setting(text) for text in options.config)
+        raise SettingsError(f"{PARAMS}: is missing; run palimpsest in the folder of the study, beside Snakefile")
+    overrides = dict(parse_override(text) for text in options.config)
     adopted = adopt(resolve(read(PARAMS), overrides).layout, options.config)
     print(f"{adopted.outputs} outputs are recorded as made with the settings of {PARAMS}")
     if adopted.copied:
-        print(f"{adopted.copied} links and write-protected files are files of their own now")
+        print(f"{adopted.copied} links and write-protected files were replaced by copies")
     for path in adopted.missing:
         print(printable(f"{path} is missing; `snakemake --cores all {path}` makes it"))
     return DONE
 
 
-def setting(text: str) -> tuple[str, Any]:
-    """Return key and value of `KEY=VALUE`, whose value is YAML as for Snakemake.
+def parse_override(text: str) -> tuple[str, Any]:
+    """Return key and value of an override `KEY=VALUE`; the value is parsed as YAML, as by Snakemake.
 
     Raises:
         UsageError: the text has another form.
@@ -269,70 +295,70 @@ def setting(text: str) -> tuple[str, Any]:
 
     key, equals, value = text.partition("=")
     try:
-        return key, yaml.safe_load(value) if key.isidentifier() and equals else wrong_setting(text)
+        return key, yaml.safe_load(value) if key.isidentifier() and equals else refuse_override(text)
     except yaml.YAMLError:
-        wrong_setting(text)
+        refuse_override(text)
 
 
-def wrong_setting(text: str) -> NoReturn:
-    """Refuse what is no setting."""
-    raise UsageError(f"--config: {text!r} is no setting; write KEY=VALUE, as preset=real")
+def refuse_override(text: str) -> NoReturn:
+    """Raise a `UsageError` for a text that is not of the form `KEY=VALUE`."""
+    raise UsageError(f"--config: {text!r} is not a setting; write KEY=VALUE, as preset=real")
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder for results.
+    """Make a folder for results, and its parent folders; an existing folder stays.
 
     Raises:
-        UsageError: there is a file of that name.
-        PalimpsestError: it cannot be made, or nothing can be written there.
+        UsageError: the path is a file, or below a file.
+        PalimpsestError: the folder cannot be made.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise UsageError(f"{path}: is a file or lies below one; name a folder for the results") from None
+        raise UsageError(f"{path}: is a file, or below a file; name a folder for the results") from None
     except OSError as error:
-        raise PalimpsestError(f"{unwritten(path, error, 'made a folder')}; name another one") from error
+        raise PalimpsestError(failure_message(path, error, "made a folder", "name another one")) from error
 
 
 COMMANDS = (
     Command(
         name="translate",
-        summary="pictures of any size in, pictures of the same size out",
+        summary="translate pictures of any size",
         description=(
-            "Run a trained task on pictures of any size and common format. Each result is of its picture's size\n"
-            "and is named PICTURE-TASK.png, with a number where that name is taken by another result or picture."
+            "Run a trained task on pictures of any size and common format. Each result has the size of its\n"
+            "picture and is named PICTURE-TASK.png, with a number if another result or picture has that name."
         ),
         example="palimpsest translate --preset mini --task colorize holiday.jpg portrait.png -o coloured",
         arguments=translate_arguments,
-        run=translate,
+        run=run_translate,
     ),
     Command(
         name="inspect",
-        summary="where a file comes from: settings, seed, commit, data, MLflow run",
+        summary="print the origin of a file: settings, seed, commit, data, MLflow run",
         description=(
-            "Of a stored task: what is in it and whether it is whole, what it needs, every setting it was trained\n"
-            "with, the commit, the data and the MLflow run. Of results: with which settings, commit and data they\n"
-            "were measured, and all of the above of every training behind them. To be called in the folder of the\n"
-            "study, beside models/."
+            "Print the origin of files. For a stored task: its components, the base network it needs, all\n"
+            "settings of the training, the commit, the data and the MLflow run; a damaged file is an error.\n"
+            "For results: the settings, commit and data of the measurement, and the above for every training\n"
+            "measured. Run this in the folder of the study, beside models/."
         ),
         example="palimpsest inspect models/mini/seed-0/piggyback/voc-seg.safetensors",
         arguments=inspect_arguments,
-        run=inspect,
+        run=run_inspect,
     ),
     Command(
         name="adopt",
-        summary="after dvc pull or dvc checkout: have Snakemake take what is here for made",
+        summary="record outputs of dvc pull or dvc checkout as made by Snakemake",
         description=(
             "Record every output in this folder as made now, with the settings of params.yaml, so that\n"
-            "`snakemake all` makes none of them again. For files of `dvc pull`, `dvc checkout` or a copy.\n"
-            "Hard links and write-protected files become files of their own. Nothing is removed."
+            "`snakemake all` does not make it again. Use this after `dvc pull`, `dvc checkout` or a copy.\n"
+            "Hard links and write-protected files are replaced by copies. Nothing is removed."
         ),
         example="palimpsest adopt --config preset=real data_root=/path/to/folder",
         arguments=adopt_arguments,
-        run=adopt,
+        run=run_adopt,
     ),
 )
-"""The subcommands, in the order of the help."""
+"""Subcommands, in the order of the help."""
 
 
 if __name__ == "__main__":

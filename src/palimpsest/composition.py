@@ -1,12 +1,12 @@
-"""Two tasks on one picture: a grey photograph in colour, and that in the style of van Gogh.
+"""Composition of two tasks on one picture: a grey photograph is coloured, then painted in the style of van Gogh.
 
-The study composes residual networks in three ways ("Resblock 連結"), of which it gives the names. They are read as:
+The study composes residual networks ("Resblock 連結") in three ways:
 
-``two-stage``   two whole passes, picture → first task → picture → second task; for any method
-``sequential``  one pass, at each place the blocks of the first task and then those of the second
-``alternate``   one pass, the blocks of both in turn: first₁ second₁ first₂ second₂ …
+``two-stage``   two passes, picture → first task → picture → second task; for any method
+``sequential``  one pass; in each group the blocks of the first task, then the blocks of the second task
+``alternate``   one pass; in each group the blocks of both tasks in turn: first₁ second₁ first₂ second₂ …
 
-In one pass the first task's input goes in, and the second task's head answers. Masks have a fourth way:
+One pass takes the first task's input and ends with the second task's head. Masks allow a fourth way:
 
 ``blend``       weights ∘ (α · mask₁ + (1 − α) · mask₂), between two tasks of one kind
 """
@@ -22,85 +22,95 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from palimpsest.analysis.measurement import BATCH_SIZE, Predictor, headline, measure
+from palimpsest.analysis.measurement import BATCH_SIZE, measure, metrics_line
+from palimpsest.composition_settings import CompositionSettings
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
 from palimpsest.errors import SettingsError
+from palimpsest.inference import Predictor
 from palimpsest.networks.resblock import ResblockNetwork
-from palimpsest.settings import CompositionSettings
 from palimpsest.tasks.base import Batch, Task
 
 log = logging.getLogger(__name__)
 
-Answer = Callable[[Batch], Tensor]
-"""From a batch, of which only the picture is looked at, to the prediction of a task."""
+Predict = Callable[[Batch], Tensor]
+"""Function from a batch to the prediction of a task; it uses only the pictures of the batch."""
 
 Blocks = Iterable[nn.Module]
+"""Residual blocks of one task at one depth of the network."""
 
 
-def two_stage(first: Predictor, second: Predictor) -> Answer:
-    """The second task on the first one's picture, rounded to 8 bits as a saved picture is."""
+def two_stage(first: Predictor, second: Predictor) -> Predict:
+    """Return the way `two-stage`: the second task's prediction for the first task's picture.
 
-    def answer(batch: Batch) -> Tensor:
-        painted = torch.from_numpy(first.task.paint(first(batch))).permute(0, 3, 1, 2)
-        return second({**batch, "picture": painted.to(batch["picture"].device)})
+    The picture is rounded to 8 bits, as in a file.
+    """
 
-    return answer
+    def predict(batch: Batch) -> Tensor:
+        painted = torch.from_numpy(first.task.paint(first.predict(batch))).permute(0, 3, 1, 2)
+        return second.predict({**batch, "picture": painted.to(batch["picture"].device)})
+
+    return predict
 
 
-def sequential(first: Predictor, second: Predictor) -> Answer:
-    """The first task's blocks, and then the second one's, between the halves of the auto-encoder of both."""
+def sequential(first: Predictor, second: Predictor) -> Predict:
+    """Return the way `sequential`: one pass with the first task's blocks, then the second task's blocks."""
     return in_one_pass(first, second, chain)
 
 
-def alternate(first: Predictor, second: Predictor) -> Answer:
-    """Blocks of both tasks in turn, between the halves of the auto-encoder of both."""
-    return in_one_pass(first, second, lambda one, other: chain.from_iterable(zip(one, other, strict=True)))
+def alternate(first: Predictor, second: Predictor) -> Predict:
+    """Return the way `alternate`: one pass with a block of the first task, a block of the second, and so on."""
+    return in_one_pass(first, second, lambda *blocks: chain.from_iterable(zip(*blocks, strict=True)))
 
 
-def in_one_pass(first: Predictor, second: Predictor, order: Callable[[Blocks, Blocks], Blocks]) -> Answer:
-    """The blocks of two residual networks at each place in an order made of those of both."""
-    one, other = first.network, second.network
-    assert isinstance(one, ResblockNetwork) and isinstance(other, ResblockNetwork)
-    deep = list(order(one.blocks.deep, other.blocks.deep))
-    rising = list(order(one.blocks.rising, other.blocks.rising))
+def in_one_pass(first: Predictor, second: Predictor, order: Callable[[Blocks, Blocks], Blocks]) -> Predict:
+    """Return a function that predicts in one pass with the blocks of both tasks.
 
-    def answer(batch: Batch) -> Tensor:
-        output = other.decode(one.encode(first.inputs(batch)), deep, rising)
+    The pass takes the first task's input and encoder, and the second task's decoder and head. ``order`` merges the
+    blocks of the two tasks, once for the deepest level and once after the first upsampling.
+    """
+    encoder, decoder = first.network, second.network
+    assert isinstance(encoder, ResblockNetwork) and isinstance(decoder, ResblockNetwork)
+    deep = list(order(encoder.blocks.deep, decoder.blocks.deep))
+    rising = list(order(encoder.blocks.rising, decoder.blocks.rising))
+
+    def predict(batch: Batch) -> Tensor:
+        output = decoder.decode(encoder.encode(first.inputs(batch)), deep, rising)
         return second.task.prediction(output, batch)
 
-    return answer
+    return predict
 
 
-IN_FULL: Mapping[str, Callable[[Predictor, Predictor], Answer]] = {
+UNBLENDED: Mapping[str, Callable[[Predictor, Predictor], Predict]] = {
     "two-stage": two_stage,
     "sequential": sequential,
     "alternate": alternate,
 }
-"""The ways in which both tasks take part in full."""
+"""Ways without interpolation of weights: from two tasks to the composed prediction. `blend` is the other way."""
 
 
 @torch.no_grad()
 def blend(first: Predictor, second: Predictor, alpha: float, pictures: Iterable[Batch]) -> Predictor:
-    """A network between two, at 1 the first task's and at 0 the second one's: masks, BatchNorm's affine part, head.
+    """Return a predictor between two tasks: the first at ``alpha`` 1, the second at 0; both stay unchanged.
 
-    BatchNorm's running statistics are those of neither network's mixture, and are measured anew on ``pictures``.
+    Weights, BatchNorm's scale and shift, and head are interpolated; since both tasks mask the same weights, this
+    interpolates their masks. BatchNorm's running statistics are measured again on ``pictures``.
     Source: Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, UAI 2018.
 
     Raises:
-        SettingsError: the heads of the two are not of one width.
+        SettingsError: the heads differ in width.
     """
     network = copy.deepcopy(second.network)
-    others = first.network.state_dict()
+    first_state = first.network.state_dict()
     for name, tensor in network.state_dict().items():
-        if tensor.shape != others[name].shape:
+        if tensor.shape != first_state[name].shape:
             raise SettingsError(
-                f"compositions: {first.task.name} and {second.task.name} cannot be blended: {name} has the shape "
-                f"{tuple(others[name].shape)} in the one and {tuple(tensor.shape)} in the other"
+                f"compositions: {first.task.name} and {second.task.name} cannot be blended: {name} has the shapes "
+                f"{tuple(first_state[name].shape)} and {tuple(tensor.shape)}; blend two tasks with equal outputs"
             )
         if tensor.is_floating_point():
-            # of a weight that one mask alone keeps its share is left, and of one that both keep all, bit for bit
-            tensor.lerp_(others[name], alpha)
+            # A weight that both masks keep stays bit-identical.
+            tensor.lerp_(first_state[name], alpha)
     blended = Predictor(network, second.task)
     update_bn((blended.inputs(batch) for batch in pictures), network)
     return blended
@@ -108,14 +118,17 @@ def blend(first: Predictor, second: Predictor, alpha: float, pictures: Iterable[
 
 @dataclass(frozen=True)
 class Composed:
-    """One answer that two tasks give together, or that one of them gives alone."""
+    """Prediction by one task alone or by both tasks, with its name in tables and figures."""
 
     way: str
-    answer: Answer
+    """Key of `UNBLENDED`, `blend`, or the name of a task alone: `first alone`, `second alone`."""
+    predict: Predict
     task: Task
-    """Whose prediction the answer is."""
+    """Task whose prediction `predict` returns."""
     title: str
+    """Heading of its pictures in the figure."""
     alpha: float | None = None
+    """Share of the first task in a blend; None for all other ways."""
 
 
 def compositions(
@@ -125,42 +138,45 @@ def compositions(
     prepared: Mapping[str, Prepared],
     device: torch.device,
 ) -> Iterator[Composed]:
-    """Each task alone, and then the two in every way of the settings; a blend's networks one after the other."""
-    yield Composed("first alone", first, first.task, first.task.name)
-    yield Composed("second alone", second, second.task, second.task.name)
+    """Yield each task alone, then each way of the settings; `blend` yields one entry per value of ``alpha``.
+
+    ``prepared`` has the arrays of both tasks by name; a blend measures BatchNorm's statistics on their pictures.
+    """
+    yield Composed("first alone", first.predict, first.task, first.task.name)
+    yield Composed("second alone", second.predict, second.task, second.task.name)
     for way in settings.ways:
-        if way in IN_FULL:
-            yield Composed(way, IN_FULL[way](first, second), second.task, way)
+        if way in UNBLENDED:
+            yield Composed(way, UNBLENDED[way](first, second), second.task, way)
             continue
         for alpha in np.linspace(1, 0, settings.steps).tolist():
             pictures = chain.from_iterable(
                 training_pictures(prepared[task.name], settings.pictures, device)
                 for task in (first.task, second.task)
             )
-            between = blend(first, second, alpha, pictures)
-            yield Composed(way, between, second.task, f"{way} {alpha:.2g}", alpha)
+            blended = blend(first, second, alpha, pictures)
+            yield Composed(way, blended.predict, second.task, f"{way} {alpha:.2g}", alpha)
 
 
 def training_pictures(prepared: Prepared, number: int, device: torch.device) -> Iterator[Batch]:
-    """The first training pictures, whole, in batches of one size as far as there are so many."""
+    """Yield batches of the first training pictures, uncropped; ``number`` is rounded up to whole batches."""
     batches = evaluation_batches(prepared, "train", min(number, BATCH_SIZE))
     for batch in islice(batches, -(-number // BATCH_SIZE)):
         yield {name: tensor.to(device) for name, tensor in batch.items()}
 
 
-def metric_rows(
+def composed_rows(
     composed: Composed, tasks: Sequence[Task], prepared: Mapping[str, Prepared], device: torch.device
 ) -> Iterator[dict[str, object]]:
-    """An answer measured as if it were that of each of these tasks, on the task's whole validation split."""
+    """Yield rows of `metrics.csv`: the metrics of a composition on each task's whole validation split."""
     for task in tasks:
-        found = measure(composed.answer, task, prepared[task.name], device, samples=0)
-        log.info("%s, as %s: %s", composed.title, task.name, headline(found.metrics))
-        for metric, value in found.metrics.items():
+        measured = measure(composed.predict, task, prepared[task.name], device, samples=0)
+        log.info("%s, as %s: %s", composed.title, task.name, metrics_line(measured.metrics))
+        for metric, value in measured.metrics.items():
             yield {
                 "way": composed.way,
                 "alpha": composed.alpha,
                 "task": task.name,
                 "metric": metric,
                 "value": value,
-                "images": found.images,
+                "images": measured.images,
             }

@@ -1,24 +1,24 @@
-"""The device that computes, and the precision in which it does so fast."""
+"""Device and precision of a computation."""
 
 from typing import Literal
 
 import torch
 
 from palimpsest import machine
-from palimpsest.settings import TrainingSettings
+from palimpsest.groups import TrainingSettings
 
 BFLOAT16 = ("amx_bf16", "avx512_bf16")
-"""Instruction sets of a CPU, by PyTorch's names. Without them its convolutions fall back on code that takes ten
-times as long as in float32. What ARM's ``bf16`` is worth has not been measured, so that it does not count."""
+"""CPU instruction sets for bfloat16, by PyTorch's names. Without them convolutions in bfloat16 take ten times as
+long as in float32. ARM's ``bf16`` is not listed, as its speed was not measured."""
 
 
 def device_for(accelerator: str) -> torch.device:
-    """The device of an accelerator setting: a CUDA card where there is one, unless ``cpu`` is asked for."""
+    """Return the device of an accelerator setting: a CUDA GPU if there is one, unless the setting is ``cpu``."""
     return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device has instructions for bfloat16, or only imitates it."""
+    """Return True if the device has instructions for bfloat16; emulation does not count."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
@@ -26,17 +26,16 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def precision_for(training: TrainingSettings) -> Literal["32-true", "bf16-mixed"]:
-    """The precision of a training on this machine."""
+    """Return the precision of a training: `training.precision`, or for `auto` the faster one on this machine."""
     if training.precision != "auto":
         return training.precision
     return "bf16-mixed" if has_bfloat16(device_for(training.accelerator)) else "32-true"
 
 
 def measuring_conditions(device: torch.device) -> dict[str, str]:
-    """Return what decides the last bits of a prediction beside network and picture, by name.
+    """Return the conditions, by name, under which equal networks and pictures give bit-identical predictions.
 
-    Two measurements whose conditions are equal give equal bits for equal networks. The instruction set is listed
-    beside the processor because a virtual machine may hide a part of it.
+    The instruction set is listed beside the processor because a virtual machine may hide a part of it.
     """
     conditions = {"torch": torch.__version__, "precision": f"float32, {torch.get_float32_matmul_precision()}"}
     if device.type == "cuda":
@@ -51,6 +50,6 @@ def measuring_conditions(device: torch.device) -> dict[str, str]:
 
 
 def cudnn_version() -> int | None:
-    """Return the version of cuDNN as one number; None without it."""
+    """Return the version of cuDNN as one number; None without cuDNN."""
     version: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     return version

@@ -1,4 +1,4 @@
-"""The errors that a user can mend: one line each that says what is wrong, where, and how to mend it."""
+"""Errors that a user can fix. Each is one line: what is wrong, where, and what to do."""
 
 import difflib
 import errno
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What the system says of a full disk, a quota that is used up, and a file larger than is allowed."""
+"""Error numbers of a full disk, an exhausted quota and a file over the size limit."""
 
 FULL_DATABASE = "database or disk is full"
-"""What SQLite makes of that, and hence SQLAlchemy and MLflow; of a quota it says SQLITE_IOERR_WRITE."""
+"""SQLite's message for a full disk, which SQLAlchemy and MLflow repeat; a quota gives SQLITE_IOERR_WRITE."""
 
 
 class PalimpsestError(Exception):
@@ -20,28 +20,36 @@ class PalimpsestError(Exception):
 
 
 class SettingsError(PalimpsestError):
-    """A setting is unknown, out of range or contradicts another; names the key's full path."""
+    """Error in the settings: an unknown key, a bad value or a contradiction. The message names the key's path."""
 
 
 class DataError(PalimpsestError):
-    """A picture, an annotation or a weights file is missing, unreadable or wrong; names the file."""
+    """Error in a picture, an annotation or a weights file. The message names the file."""
+
+
+class LabelError(DataError):
+    """Error in a prepared label map: a label is no class of the task. The caller adds the name of the task."""
 
 
 class StorageError(PalimpsestError):
-    """A file cannot be written; or a stored task is damaged or of another network: says what was expected."""
+    """Error of a file that cannot be written, or of a stored task that is damaged or belongs to another network."""
 
 
 class TrainingError(PalimpsestError):
-    """Training cannot go on, as with a loss that is not a number."""
+    """Error that stops a training, such as a loss that is not finite. The message names the setting to change."""
+
+
+class CodeError(PalimpsestError):
+    """Error in the code: invalid Python, or a network that breaks its contract. The message names file or class."""
 
 
 def printable(text: str) -> str:
-    """The text, with what is not Unicode in it escaped, as a Latin-1 file name: any file and terminal takes it."""
+    """Return a text that UTF-8 can encode: surrogates, as from a Latin-1 file name, become escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def no_space(error: BaseException | None) -> bool:
-    """Whether there was no room for what was to be written: says the error itself, or one that it came of."""
+    """Return True if an error or one of its causes is a lack of disk space; False for None."""
     while error is not None:
         if (
             (isinstance(error, OSError) and error.errno in FULL)
@@ -53,42 +61,56 @@ def no_space(error: BaseException | None) -> bool:
     return False
 
 
-def unwritten(path: Path | str, error: BaseException, what: str = "written") -> str:
-    """`<path>: cannot be written (<why>)`, and what to do where that is for want of room."""
-    why = getattr(error, "strerror", None) or getattr(error, "orig", None) or error  # the system's, SQLite's
-    line = str(why).partition("\n")[0]
-    mend = "; make room and run the same command again" if no_space(error) else ""
-    return f"{path}: cannot be {what} ({line}){mend}"
+def failure_message(
+    path: Path | str,
+    error: BaseException,
+    action: str = "written",
+    advice: str = "correct this and run the same command again",
+) -> str:
+    """Return the message `<path>: cannot be <action> (<reason>); <advice>`.
+
+    On a full disk the advice is to make room. ``action`` is a participle.
+    """
+    reason = getattr(error, "strerror", None) or getattr(error, "orig", None) or error  # of the system, of SQLite
+    line = str(reason).partition("\n")[0]
+    if no_space(error):
+        advice = "make room and run the same command again"
+    return f"{path}: cannot be {action} ({line}); {advice}"
 
 
-def explained(error: BaseException) -> str | None:
-    """The line that tells the user of an error; None of one that is no matter of the user's."""
+def user_message(error: BaseException) -> str | None:
+    """Return the message of an error that the user can fix; None for an error that is a bug."""
     if isinstance(error, PalimpsestError):
         return str(error)
-    if isinstance(error, UnicodeEncodeError) and "utf" not in error.encoding:  # of the name of a file
+    if isinstance(error, UnicodeEncodeError) and "utf" not in error.encoding:  # a file name
         escaped = error.object.encode("ascii", "backslashreplace").decode()
         return f"{escaped}: cannot be written in this locale ({error.encoding}); set PYTHONUTF8=1 and run it again"
     if no_space(error):
         name = getattr(error, "filename2", None) or getattr(error, "filename", None)
-        return unwritten(name or "a file", error)
+        return failure_message(name or "a file", error)
     return None
 
 
-def known(name: str, names: Iterable[str], what: str) -> str:
-    """The name, if it is one of these.
+def check_name(name: str, names: Iterable[str], noun: str) -> str:
+    """Return ``name`` if it is one of ``names``; ``noun`` is the kind of thing that they name, for the message.
 
     Raises:
-        SettingsError: it is not; says which is nearest.
+        SettingsError: ``name`` is unknown; the message proposes the nearest name.
     """
     choices = list(names)
     if name not in choices:
-        raise SettingsError(f"there is no {what} {name!r}{nearest(name, choices)}")
+        raise SettingsError(f"unknown {noun} {name!r}{nearest(name, choices)}")
     return name
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean …?` with the most similar of the names, or all of them where none is similar."""
+    """Return the advice for an unknown name: `; did you mean …?` with the most similar of ``names``.
+
+    If none is similar, the advice is to choose from all of them.
+    """
     choices = list(map(str, names))
+    if not choices:
+        return "; none is defined"
     by_lower = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.45)
-    return f"; did you mean {by_lower[close[0]]!r}?" if close else f"; there are {', '.join(choices)}"
+    return f"; did you mean {by_lower[close[0]]!r}?" if close else f"; choose from {', '.join(choices)}"

@@ -1,8 +1,8 @@
-"""From a file of `models/` or `results/` back to what it was made with.
+"""Origin of a file of `models/` or `results/`.
 
-Settings, seed, commit and data stand in the stored task itself, and of measurements in the `origin.json` beside
-them: they travel with the files. The MLflow run is the one that carries the SHA-256 of the stored tensors, in the
-database of the folder in which the task was trained. What is not recorded is said to be missing, not left out.
+The header of a stored task contains its settings, seed, commit and data; `origin.json` contains those of
+measurements. The MLflow run is found by its tag, the SHA-256 of the stored tensors, in the database of the folder
+in which the task was trained. Values without a record are printed as `not recorded`.
 """
 
 import json
@@ -15,142 +15,155 @@ import numpy as np
 import pandas as pd
 
 from palimpsest import tracking
-from palimpsest.course import Course
 from palimpsest.errors import StorageError
 from palimpsest.layout import PREDICTIONS, SWEEP, TRACKING_DATABASE, Layout
 from palimpsest.methods.base import Component
 from palimpsest.settings import FLOOR
 from palimpsest.storage.prediction_record import load_record
 from palimpsest.storage.task_file import TaskFile, load_task
-from palimpsest.sweeps import measured_below
+from palimpsest.sweeps import sweep_tables
+from palimpsest.task_files import TaskFiles
 
 MISSING = "not recorded"
-NO_DATABASE = f"unknown: there is no {TRACKING_DATABASE} here; it stays in the folder of the training"
+"""Printed value of a property without a record."""
+NO_DATABASE = f"unknown: {TRACKING_DATABASE} is missing here; look in the folder of the training"
 
 Measured = tuple[Layout, int, str, str]
-"""Layout (of a preset, or of a variant in a sweep), seed, method and task."""
+"""One measured training: layout (of a preset, or of a variant in a sweep), seed, method and task."""
 
 
 def inspect(path: Path) -> dict[str, Any]:
-    """Where a file comes from: of results what they were measured with, and the trainings that they measure.
+    """Return the origin of a file by property; for results, of the measurement and of every measured training.
 
-    Paths are relative to the folder of the study, in which this has to be called.
+    Relative paths are in the folder of the study, which has to be the working directory.
 
     Raises:
-        StorageError: there is no such file, it is damaged, or it is neither a stored task nor a result.
+        StorageError: the file is missing, damaged, or neither a stored task nor a result.
     """
     if not path.exists():
-        raise StorageError(f"{path}: there is no such file")
+        raise StorageError(f"{path}: is missing; name a file below models/ or results/")
     if path.suffix == ".safetensors":
-        return {"file": str(path), **of_task(load_task(path))}
+        return {"file": str(path), **describe_task(load_task(path))}
     if path.name.endswith(PREDICTIONS):
         stored = path.with_name(path.name.removesuffix(PREDICTIONS) + ".safetensors")
-        return {"file": str(path), **of_task(load_task(stored)), "predictions": asdict(load_record(path))}
+        return {"file": str(path), **describe_task(load_task(stored)), "predictions": asdict(load_record(path))}
     measured, origins = composed_in(path) or measured_in(path)
     return {
         "file": str(path),
         "measured_with": {str(origin.parent): origin_of(origin) for origin in origins},
-        "measures": {str(found): of_task(load_task(found)) for found in dict.fromkeys(trainings(measured))},
+        "measures": {str(file): describe_task(load_task(file)) for file in dict.fromkeys(stored_files(measured))},
     }
 
 
 def composed_in(path: Path) -> tuple[list[Measured], list[Path]] | None:
-    """The two tasks that a file of a composition is about, and the file that says so; None of any other file.
+    """Return the two trainings behind a file of a composition, and its `origin.json`; None for any other file.
 
     Raises:
-        StorageError: that file is missing or damaged.
+        StorageError: `origin.json` is missing or damaged.
     """
-    place, results = path.resolve(), Path("results").resolve()
-    parts = place.relative_to(results).parts if place.is_relative_to(results) else ()
+    absolute, results = path.resolve(), Path("results").resolve()
+    parts = absolute.relative_to(results).parts if absolute.is_relative_to(results) else ()
     if len(parts) < 3 or parts[1] != "compositions":
         return None
     layout = Layout(parts[0])
     origin = layout.composition(parts[2]) / "origin.json"
     try:
-        cut = origin_of(origin)["settings"]
-        return [(layout, cut["seed"], cut["method"], task) for task in cut["sequence"]], [origin]
+        job = origin_of(origin)["settings"]
+        return [(layout, job["seed"], job["method"], task) for task in job["sequence"]], [origin]
     except (KeyError, TypeError) as error:
         raise StorageError(
-            f"{origin}: does not say what was composed; `snakemake --cores all {origin}` makes it anew"
+            f"{origin}: the composed tasks are not recorded; delete the file, if it exists: "
+            f"`snakemake --cores all {origin}` makes it again"
         ) from error
 
 
 def measured_in(path: Path) -> tuple[list[Measured], list[Path]]:
-    """What a file of results is about, by the rows of the tables that hold it; and the files that say what it was
-    measured with.
+    """Return the trainings that a file of results measures, and the `origin.json` of each measurement.
+
+    The trainings are read from the rows of the preset's tables, see `tables_of`.
 
     Raises:
-        StorageError: the file is no result, or no such table is there, or none has rows of this file.
+        StorageError: the file is not below results/, its tables are missing, or they have no row for it.
     """
     try:
-        preset, *below = path.resolve().relative_to(Path("results").resolve()).parts
+        preset, *parts = path.resolve().relative_to(Path("results").resolve()).parts
     except ValueError as error:
-        raise StorageError(f"{path}: expected a file below models/ or results/ of this folder") from error
-    if not below:
-        raise StorageError(f"{path}: belongs to no preset, and there is no training behind it")
+        raise StorageError(
+            f"{path}: is not below models/ or results/ of this folder; run palimpsest in the folder of the study"
+        ) from error
+    if not parts:
+        raise StorageError(f"{path}: belongs to no preset; name a file below results/<preset>/")
     layout = Layout(preset.removesuffix(SWEEP))
-    tables = tables_of(path, layout, below, of_variant=preset.endswith(SWEEP))
-    measured = [row for table in tables for row in rows_of(table, layout)]
-    place = path.resolve()
-    if "evaluation" in below:
-        measured = [row for row in measured if place.is_relative_to(row[0].evaluation(*row[1:3]).resolve())]
+    tables = tables_of(path, layout, parts, of_variant=preset.endswith(SWEEP))
+    measured = [training for table in tables for training in listed_trainings(table, layout)]
+    absolute = path.resolve()
+    if "evaluation" in parts:
+        measured = [
+            training
+            for training in measured
+            if absolute.is_relative_to(training[0].evaluation(*training[1:3]).resolve())
+        ]
     measured = list(dict.fromkeys(measured))
     if not measured:
-        told = ", ".join(map(str, tables))
-        raise StorageError(f"{path}: {told} has no rows of it, so that it is left over from another study")
+        names = ", ".join(map(str, tables))
+        raise StorageError(f"{path}: belongs to an earlier study, since {names} has no row for it; delete it")
     origins = dict.fromkeys(layout.origin(seed, method) for layout, seed, method, _ in measured)
     return measured, list(origins)
 
 
-def tables_of(path: Path, layout: Layout, below: Sequence[str], *, of_variant: bool) -> list[Path]:
-    """The tables that say what a file of results is about: of the preset, of a sweep, of both for what both hold.
+def tables_of(path: Path, layout: Layout, parts: Sequence[str], *, of_variant: bool) -> list[Path]:
+    """Return the existing tables that list a result file's trainings: of the preset, of its sweeps, or both.
+
+    ``parts`` are the parts of the file's path below the preset's folder; ``of_variant`` is True for a file of a
+    variant in a sweep.
 
     Raises:
-        StorageError: none is there.
+        StorageError: none of these tables exists.
     """
-    swept, whole = measured_below(layout.results), layout.results / "metrics.csv"
+    tables_of_variants, table_of_preset = sweep_tables(layout.results), layout.results / "metrics.csv"
     if of_variant:
-        tables, target = swept, "sweep"
-    elif below[0] == "sweep":
+        tables, target = tables_of_variants, "sweep"
+    elif parts[0] == "sweep":
         tables, target = [layout.sweep(path.stem.removesuffix("-settings"))], str(path)
     else:
-        tables, target = [whole, *(swept if below[0] == "evaluation" else ())], "all"
-    found = [table for table in tables if table.exists()]
-    if not found:
+        tables, target = [table_of_preset, *(tables_of_variants if parts[0] == "evaluation" else ())], "all"
+    existing = [table for table in tables if table.exists()]
+    if not existing:
         missing = tables[0] if tables else layout.results / "sweep"
-        raise StorageError(
-            f"{path}: {missing} is missing, which says what was measured; `snakemake --cores all {target}` makes it"
-        )
-    return found
+        raise StorageError(f"{path}: its table {missing} is missing; `snakemake --cores all {target}` makes it")
+    return existing
 
 
-def rows_of(table: Path, layout: Layout) -> Iterator[Measured]:
-    """What the rows of a table are about."""
+def listed_trainings(table: Path, layout: Layout) -> Iterator[Measured]:
+    """Yield each training that the rows of a table name, once; ``layout`` is that of the preset."""
     rows = pd.read_csv(table, dtype={"variant": str, "task": str}).fillna({"variant": ""})
     columns = [name for name in ("variant", "seed", "method", "task") if name in rows]
     for *variant, seed, method, task in rows[columns].drop_duplicates().itertuples(index=False, name=None):
         yield Layout(layout.preset, *variant), seed, method, task
 
 
-def trainings(measured: Iterable[Measured]) -> Iterator[Path]:
-    """The stored tasks that were measured, of which the floor has none.
+def stored_files(measured: Iterable[Measured]) -> Iterator[Path]:
+    """Yield the file of the stored task of each training; the trivial baseline has none.
 
     Raises:
-        StorageError: one is gone.
+        StorageError: a file is missing.
     """
     for layout, seed, method, task in measured:
         if method == FLOOR:
             continue
-        own = layout.stored(seed, method, task)
-        base = [Course(replace(layout, own_base=has), seed, method, [task]).base for has in (True, False)]
-        found = next((file for file in (own, *base) if file.exists()), None)
-        if found is None:
-            raise StorageError(f"{own}: was measured, and is gone; `snakemake --cores all {own}` makes it")
-        yield found
+        stored = layout.stored(seed, method, task)
+        bases = [
+            TaskFiles(replace(layout, trains_base=trains_base), seed, method, [task]).base
+            for trains_base in (True, False)
+        ]
+        file = next((path for path in (stored, *bases) if path.exists()), None)
+        if file is None:
+            raise StorageError(f"{stored}: was measured and is missing; `snakemake --cores all {stored}` makes it")
+        yield file
 
 
 def origin_of(path: Path) -> Any:
-    """What measurements were made with.
+    """Return the content of an `origin.json`; `MISSING` if the file does not exist.
 
     Raises:
         StorageError: the file is damaged.
@@ -160,11 +173,13 @@ def origin_of(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise StorageError(f"{path}: is damaged ({error}); `snakemake --cores all {path}` makes it anew") from error
+        raise StorageError(
+            f"{path}: is damaged ({error}); delete it: `snakemake --cores all {path}` makes it again"
+        ) from error
 
 
-def of_task(stored: TaskFile) -> dict[str, Any]:
-    """One stored task: what it is, what is in it, what it needs, and what it was made with."""
+def describe_task(stored: TaskFile) -> dict[str, Any]:
+    """Return content, base network and origin of a stored task by property, as `palimpsest inspect` prints them."""
     origin = stored.provenance
     return {
         "preset": origin.preset,
@@ -172,33 +187,35 @@ def of_task(stored: TaskFile) -> dict[str, Any]:
         "method": origin.method,
         "task": origin.task,
         "sha256": stored.sha256,
-        "base_network_sha256": origin.network_sha256 or "none: it brings its own",
-        "components": {part.name: of_component(part) for part in stored.components},
+        "base_network_sha256": origin.network_sha256 or "none: the task has a network of its own",
+        "components": {part.name: describe_component(part) for part in stored.components},
         "commit": origin.commit or MISSING,
         "data_sha256": origin.data_sha256 or MISSING,
-        "mlflow_run": run_of(stored),
+        "mlflow_run": describe_run(stored),
         "settings": dict(origin.settings),
     }
 
 
-def of_component(part: Component) -> dict[str, Any]:
-    """Bytes and tensors of a component; where bits say which weights take part also how many do, layer by layer."""
-    about: dict[str, Any] = {
+def describe_component(part: Component) -> dict[str, Any]:
+    """Return bytes and number of tensors of a component; for a mask also the number of ones in each layer."""
+    content: dict[str, Any] = {
         "bytes": sum(tensor.nbytes for tensor in part.tensors.values()),
         "tensors": len(part.tensors),
         "needed_to": part.needed_to,
     }
-    if part.kept:
-        ones = {layer: int(np.bitwise_count(bits.numpy()).sum()) for layer, bits in part.kept.items()}
-        about["ones"] = {layer: f"{ones[layer]} in {8 * bits.numel()} bits" for layer, bits in part.kept.items()}
-    return about
+    if part.mask_bits:
+        ones = {layer: int(np.bitwise_count(bits.numpy()).sum()) for layer, bits in part.mask_bits.items()}
+        content["ones"] = {
+            layer: f"{ones[layer]} in {8 * bits.numel()} bits" for layer, bits in part.mask_bits.items()
+        }
+    return content
 
 
-def run_of(stored: TaskFile) -> str:
-    """Return the MLflow run that left these tensors, or why it is unknown."""
+def describe_run(stored: TaskFile) -> str:
+    """Return the id of the MLflow run that stored these tensors, or the reason why it is unknown."""
     if not TRACKING_DATABASE.exists():
         return NO_DATABASE
     try:
-        return tracking.run_of(stored.provenance.preset, stored.sha256) or MISSING
+        return tracking.run_of_tensors(stored.provenance.preset, stored.sha256) or MISSING
     except StorageError as error:
         return f"unknown: {error}"

@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM: both end a job as `KeyboardInterrupt`, and that they came is remembered.
+"""Ctrl-C and SIGTERM: both end a job by `KeyboardInterrupt`, and the handler records the signal.
 
-What a signal's handler raises does not always arrive. Code in C clears it and reports an error of its own, as
-safetensors does ("could not determine the shape"); a library's way out fails in its turn; and Python drops it
-while it collects garbage. So whoever asks why a job ends asks `is_interruption`, and what got lost comes again.
+An exception from a signal handler may get lost: C code replaces it by its own error, as safetensors does ("could
+not determine the shape"), the cleanup code of a library fails, or Python drops it during garbage collection.
+Therefore `is_interruption` also checks the record, and a timer raises a lost exception again.
 """
 
 import math
@@ -10,30 +10,30 @@ import signal
 import time
 
 CLOSING = 10.0
-"""Seconds that a job has for closing what is open, before another signal interrupts that too."""
+"""Seconds for a job to close its files and runs; a later signal interrupts the closing too."""
 
 
 class Interruption:
-    """What a signal does: it ends the job as Ctrl-C does, so that what is open is closed.
+    """Signal handler that ends the job as Ctrl-C does, so that files and runs are closed.
 
-    One Ctrl-C comes as several signals, of the terminal, of Snakemake, and of the watch over the parent. Those
-    that follow the first within `CLOSING` seconds must not interrupt the closing. Who is alive after that is
-    interrupted again.
+    One Ctrl-C causes several signals: from the terminal, from Snakemake, and from `processes.parent`. Signals
+    within `CLOSING` seconds of the first are ignored, so that the job can close its files. A job that is still
+    alive after that time is interrupted again.
     """
 
     def __init__(self) -> None:
-        self.last = -math.inf
+        self.last_time = -math.inf
 
     @property
-    def came(self) -> bool:
-        """Whether the job has been told to end."""
-        return self.last > -math.inf
+    def received(self) -> bool:
+        """True after the first signal."""
+        return self.last_time > -math.inf
 
     def __call__(self, signum: int, frame: object) -> None:
-        """Raise `KeyboardInterrupt`, unless that has just been done."""
+        """Raise `KeyboardInterrupt`, unless one was raised less than `CLOSING` seconds ago."""
         now = time.monotonic()
-        if now - self.last >= CLOSING:
-            self.last = now
+        if now - self.last_time >= CLOSING:
+            self.last_time = now
             signal.setitimer(signal.ITIMER_REAL, CLOSING)
             raise KeyboardInterrupt
 
@@ -42,7 +42,7 @@ _interruption = Interruption()
 
 
 def take_interruptions() -> None:
-    """Have Ctrl-C and SIGTERM end this process in the same way; who started it without Ctrl-C keeps it so."""
+    """Install the handler of SIGINT (Ctrl-C) and SIGTERM in this process; an ignored SIGINT stays ignored."""
     for number in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, _interruption)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -50,5 +50,5 @@ def take_interruptions() -> None:
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Whether a job ends by this error because it was told to end, whatever the error is."""
-    return isinstance(error, KeyboardInterrupt) or _interruption.came
+    """Return True if a signal ends the job, even if the exception that ends it, ``error``, is another one."""
+    return isinstance(error, KeyboardInterrupt) or _interruption.received

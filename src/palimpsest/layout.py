@@ -1,4 +1,4 @@
-"""Where every file of a preset lies, relative to the repository's root. Nothing else spells these paths."""
+"""Paths of all files of a preset, relative to the repository's root. No other module constructs these paths."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,94 +8,96 @@ from palimpsest.methods import BASES
 TRACKING_DATABASE = Path("mlflow.db")
 TRACKING_ARTIFACTS = Path("mlruns")
 PREDICTIONS = ".predictions.json"
-"""Ends the name of a stored task's prediction record."""
+"""Suffix of a stored task's prediction record."""
 SNAKEMAKE = Path(".snakemake")
-"""Snakemake's own records of the study: locks, and with which settings each output was made."""
+"""Folder of Snakemake's own records: locks, and the settings of each output."""
 SWEEP = ".sweep"
-"""Ends the folder of a preset's variants; no preset's name can hold a dot."""
+"""Suffix of the folder of a preset's variants; names of presets have no dot."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The files of one preset, or of one variant of it.
+    """Files of one preset, or of one variant of it in a sweep.
 
-    A variant, one setting of a sweep, has trainings and measurements of its own beside the preset's, and shares
-    its data; and its base network, unless what the variant changes makes another.
+    A variant has its own trainings and measurements and uses the preset's data. It also uses the preset's base
+    network, unless it changes the settings of that network and trains its own.
     """
 
     preset: str
     variant: str = ""
-    own_base: bool = False
+    """Name of the variant; empty for the preset itself."""
+    trains_base: bool = False
+    """True if the variant trains its own base network."""
 
     @property
     def scope(self) -> str:
-        """What the trained and the measured lie under, and MLflow's tag `preset` says."""
+        """Name of the folder below `models/`, `results/` and `logs/`, and value of MLflow's tag `preset`."""
         return f"{self.preset}{SWEEP}/{self.variant}" if self.variant else self.preset
 
     @property
     def raw(self) -> Path:
-        """Data sets as downloaded or generated, each with a manifest of checksums."""
+        """Folder of the data sets as downloaded or generated, each with a manifest of checksums."""
         return Path("data") / self.preset / "raw"
 
     @property
     def results(self) -> Path:
-        """Everything measured."""
+        """Folder of all measurements."""
         return Path("results") / self.scope
 
     @property
     def logs(self) -> Path:
-        """One log file per job."""
+        """Folder of the logs, one per job."""
         return Path("logs") / self.scope
 
     def manifest(self, dataset: str) -> Path:
-        """The checksums of a data set's files."""
+        """Return the path of a data set's manifest, the JSON file with the checksums of its files."""
         return self.raw / dataset / "manifest.json"
 
     def perceptual_weights(self, network: str) -> Path:
-        """The weights file of a perceptual network."""
+        """Return the path of a perceptual network's downloaded weights; its parent is the folder of all weights."""
         return self.raw / "weights" / f"{network}.pth"
 
     def prepared(self, task: str) -> Path:
-        """The folder of a task's arrays."""
+        """Return the folder of a task's prepared arrays."""
         return Path("data") / self.preset / "prepared" / task
 
     def scope_of(self, method: str) -> str:
-        """The scope in which a method's trainings lie: the preset's, for a base network that is no other."""
-        return self.preset if method in BASES and not self.own_base else self.scope
+        """Return the `scope` of a method's trainings; for a base network that a variant shares, the preset's."""
+        return self.preset if method in BASES and not self.trains_base else self.scope
 
     def stored(self, seed: int | str, method: str, task: str) -> Path:
-        """A stored task."""
+        """Return the path of the file that a training of this method on this task writes."""
         return Path("models") / self.scope_of(method) / f"seed-{seed}" / method / f"{task}.safetensors"
 
     def prediction_record(self, seed: int | str, method: str, task: str) -> Path:
-        """The predictions of a task when it had just been learned; lies beside the stored task."""
+        """Return the path of a task's `PredictionRecord`, beside the stored task."""
         return self.stored(seed, method, task).with_suffix(PREDICTIONS)
 
     def cost(self, seed: int | str, method: str, task: str) -> Path:
-        """What the training of a task has taken of time and memory; lies beside its log."""
+        """Return the path of the record of a training's time and memory, beside its log."""
         return Path("logs") / self.scope_of(method) / f"train-{seed}-{method}-{task}.json"
 
     def evaluation(self, seed: int | str, method: str) -> Path:
-        """The folder of one method's measurements."""
+        """Return the folder of one method's measurements."""
         return self.results / "evaluation" / f"seed-{seed}" / method
 
     def sweep(self, method: str) -> Path:
-        """What was measured of the variants of a method."""
+        """Return the path of the table of a method's variants and their metrics."""
         return self.results / "sweep" / f"{method}.csv"
 
     def varied(self, method: str) -> Path:
-        """What these variants change."""
+        """Return the path of the table of the settings that a method's variants change."""
         return self.results / "sweep" / f"{method}-settings.csv"
 
     def composition(self, name: str) -> Path:
-        """The folder of two tasks composed."""
+        """Return the folder of a composition of two tasks."""
         return self.results / "compositions" / name
 
     def outputs(self) -> list[Path]:
-        """The files and folders that hold the outputs of the preset's rules, without the pictures of data sets."""
+        """Return the files and folders with all outputs of the preset's rules; of raw data only the manifests."""
         folders = [self.prepared(""), self.perceptual_weights("").parent, Path("models") / self.scope, self.results]
         return [*sorted(self.raw.glob(self.manifest("*").relative_to(self.raw).as_posix())), *folders]
 
     def origin(self, seed: int | str, method: str) -> Path:
-        """What these measurements were made with."""
+        """Return the path of the record of commit, data and settings behind one method's measurements."""
         return self.evaluation(seed, method) / "origin.json"

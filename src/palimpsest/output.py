@@ -1,4 +1,4 @@
-"""Standard output and error that take any text, in any locale, whether or not anybody reads them."""
+"""Standard output and error that accept any text in any locale, also after the reading end of a pipe closed."""
 
 import io
 import os
@@ -9,48 +9,51 @@ from pathlib import Path
 
 
 class Output(io.TextIOWrapper):
-    """A stream whose reader may go, as `head` does: what is written from then on is lost, and the work goes on."""
+    """Stream that drops its output after its reader, such as `head`, has closed the pipe: work continues."""
 
     def write(self, text: str) -> int:
-        """Write a text."""
-        with losing_unread(self):
+        """Write a text and return its length; drop the text if the pipe is closed."""
+        with drop_unread_output(self):
             super().write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Hand on what was written."""
-        with losing_unread(self):
+        """Flush the stream, or drop the buffered text if the pipe is closed."""
+        with drop_unread_output(self):
             super().flush()
 
 
 @contextmanager
-def losing_unread(stream: Output) -> Iterator[None]:
-    """Send a stream to nowhere when its reader is gone; Python itself flushes it once more at the end."""
+def drop_unread_output(stream: Output) -> Iterator[None]:
+    """Run a block that writes to ``stream``; if the pipe is closed, redirect the stream to the null device.
+
+    The redirection is needed because Python flushes the stream again at exit.
+    """
     try:
         yield
     except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 def survive_any_output() -> None:
-    """Have this process write whatever it says: characters that the locale lacks as escapes, as `\\u2192`.
+    """Make stdout and stderr accept any text: characters that the locale lacks become escapes, as `\\u2192`.
 
-    To be called first by each entry point. Streams that are not the process's own, as a test's, stay as they are.
+    Each entry point calls this first. Streams of other types, such as those of pytest, stay unchanged.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed by who started this process
-            nowhere = Path(os.devnull).open("w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
-            setattr(sys, name, nowhere)
+        if stream is None:  # closed by the parent process
+            null = Path(os.devnull).open("w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+            setattr(sys, name, null)
         elif type(stream) is io.TextIOWrapper:
-            stream.reconfigure(errors="backslashreplace")  # for who holds this very stream, as Snakemake's log
+            stream.reconfigure(errors="backslashreplace")  # for code with a reference to it, as Snakemake's log
             setattr(sys, name, output_of(stream))
 
 
 def output_of(stream: io.TextIOWrapper) -> Output:
-    """Return an `Output` that writes as a stream does."""
+    """Return an `Output` that writes to the buffer of ``stream`` with the same settings."""
     return Output(
         stream.buffer,
         encoding=stream.encoding,

@@ -1,4 +1,4 @@
-"""`params.yaml` and the command line's values as checked settings, or one line that names the key and the cure."""
+"""Settings from `params.yaml` and the command line, merged and checked; errors name the key and the correction."""
 
 import copy
 import re
@@ -9,209 +9,244 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from palimpsest.errors import SettingsError, nearest
-from palimpsest.layout import Layout
 from palimpsest.schema import as_path
-from palimpsest.settings import Settings, StyleSettings
+from palimpsest.settings import Settings
 
 TOP = ("preset", "data_root", "seeds", "defaults", "presets", "sweeps")
-"""What may stand at the top of `params.yaml`. DVC's stages name these, since it sees nothing that they do not name;
-all but `sweeps`, on which nothing of the study depends (`palimpsest.sweeps`)."""
+"""Keys at the top of `params.yaml`. The stages of DVC list them as parameters, except `sweeps`: no output of a
+stage depends on it (`palimpsest.sweeps`)."""
+
+RENAMED = {
+    "task_pace": "head_lr_multiplier",
+    "pace": "lr_multiplier",
+    "score_share": "score_lr_end",
+    "network.resblock_width": "networks.resblock.width",
+}
+"""New names of settings by their old names: the key in any group, or the full path of one key."""
 
 
-class UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key that stands twice is a mistake, not a silent second value."""
+RELATIVE_KEY = re.compile(r"[a-z][\w.-]*: ")
+"""Beginning of a validator's message that names a key within its group."""
+
+
+class DuplicateKeyError(yaml.MarkedYAMLError):
+    """Error of a key that occurs twice in one mapping."""
+
+
+class UniqueKeyLoader(yaml.SafeLoader):
+    """YAML loader that refuses duplicate keys. PyYAML's own loaders keep the last value without a warning."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """As the safe loader, but say where a value stands that its form does not fit, as the date 2024-13-01."""
+        """Construct a value as the safe loader does; add the line to errors of values such as 2024-13-01."""
         try:
             return super().construct_object(node, deep)
         except (yaml.YAMLError, RecursionError):
             raise
-        except Exception as error:  # whatever Python's own types raise
+        except Exception as error:  # constructors of Python types raise various errors
             raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As the safe loader, but refuse a key that stands twice."""
-        seen = set()
+        """Construct a mapping as the safe loader does.
+
+        Raises:
+            DuplicateKeyError: a key occurs twice.
+        """
+        names = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             name = repr(key.value)
-            if name in seen:
-                raise yaml.MarkedYAMLError(problem=f"{name} stands twice", problem_mark=key.start_mark)
-            seen.add(name)
+            if name in names:
+                raise DuplicateKeyError(problem=f"duplicate key {name}; remove one", problem_mark=key.start_mark)
+            names.add(name)
         return super().construct_mapping(node, deep)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The plain content of a YAML file of settings.
+    """Return the content of a YAML file of settings; only `resolve` checks keys and values.
 
     Raises:
-        SettingsError: the file is missing or is not YAML.
+        SettingsError: the file is missing, is not YAML, or is no mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
+        content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeyLoader)
     except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror}); correct the path or its permissions"
+        ) from error
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: is not UTF-8 text ({error})") from error
+        raise SettingsError(f"{path}: is not UTF-8 text ({error}); save it as UTF-8") from error
     except (yaml.YAMLError, RecursionError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where else ""
-        raise SettingsError(f"{path}{line}: is not valid YAML ({getattr(error, 'problem', error)})") from error
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", error)
+        if isinstance(error, DuplicateKeyError):
+            raise SettingsError(f"{path}{line}: {problem}") from error
+        raise SettingsError(f"{path}{line}: is not valid YAML ({problem}); correct the file") from error
     if not isinstance(content, dict):
-        raise SettingsError(f"{path}: has to be a mapping of settings")
+        raise SettingsError(f"{path}: has to be a mapping of settings; write lines such as `preset: mini`")
     return content
 
 
 def resolve(content: Mapping[str, Any], overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Defaults, the chosen preset over them, and the command line's values over both, checked.
+    """Return checked settings: `defaults` of ``content``, overridden by the preset, overridden by ``overrides``.
+
+    ``content`` is that of `params.yaml`; ``overrides`` has the form of its top level and comes from the command
+    line.
 
     Raises:
-        SettingsError: a key is unknown or a value impossible; names the key's full path.
+        SettingsError: a key is unknown or a value is invalid; the message names the full path of the key.
     """
     for key in content:
         if key in Settings.model_fields and key not in TOP:
-            raise SettingsError(f"{key}: belongs below defaults or a preset, not at the top of params.yaml")
+            raise SettingsError(f"{key}: misplaced at the top of params.yaml; move it below defaults or a preset")
         if key not in TOP:
             raise SettingsError(f"{key}: unknown setting{nearest(str(key), TOP)}")
     layers = {key: content.get(key) or {} for key in ("defaults", "presets")}
-    top = laid_over({key: content[key] for key in content if key not in layers}, overrides or {})
+    top = merge_settings({key: content[key] for key in content if key not in layers}, overrides or {})
     top.pop("sweeps", None)
     if "variant" in top:
-        raise SettingsError("variant: unknown setting; a variant of a sweep is tried by `snakemake sweep`")
+        raise SettingsError("variant: unknown setting; run `snakemake sweep` for the variants of a sweep")
     preset = top.get("preset")
-    if not isinstance(preset, str) or preset not in mapping(layers["presets"], "presets"):
-        raise SettingsError(f"preset: there is no {preset!r}{nearest(str(preset), layers['presets'])}")
-    chosen = mapping(layers["presets"][preset] or {}, f"presets.{preset}")
-    values = laid_over(laid_over(mapping(layers["defaults"], "defaults"), chosen), top)
-    values = copy.deepcopy(values)  # what follows writes into it
-    read_from_data_root(values)
-    name_weights(values)
+    if not isinstance(preset, str) or preset not in check_mapping(layers["presets"], "presets"):
+        raise SettingsError(f"preset: unknown value {preset!r}{nearest(str(preset), layers['presets'])}")
+    preset_values = check_mapping(layers["presets"][preset] or {}, f"presets.{preset}")
+    values = merge_settings(merge_settings(check_mapping(layers["defaults"], "defaults"), preset_values), top)
+    values = copy.deepcopy(values)  # `use_data_root` changes it in place
+    use_data_root(values)
     try:
-        return Settings.model_validate(values)
+        return with_weights(Settings.model_validate(values))
     except ValidationError as error:
-        raise SettingsError("; ".join(explain(problem) for problem in error.errors())) from error
+        raise SettingsError("; ".join(line_of(problem) for problem in error.errors())) from error
 
 
-def find_files(settings: Settings) -> None:
-    """See that the user's own files that the tasks of the sequence are learned from are there.
+def check_mapping(value: Any, path: str) -> Mapping[str, Any]:
+    """Return ``value`` if it is a mapping; ``path`` is its key, for the message.
 
     Raises:
-        SettingsError: one is missing; names the key's full path.
+        SettingsError: the value is not a mapping.
     """
-    named = {"base.encoder_weights": settings.base.encoder_weights}
-    for name in settings.sequence:
-        task = settings.tasks[name]
-        if isinstance(task, StyleSettings):
-            named[f"tasks.{name}.picture"] = task.picture
-    for key, path in named.items():
-        if path is not None and not path.is_file():
-            raise SettingsError(f"{key}: there is no file {path}")
-
-
-def mapping(value: Any, path: str) -> Mapping[str, Any]:
-    """The value, which has to be a mapping of settings."""
     if not isinstance(value, Mapping):
-        raise SettingsError(f"{path}: has to be a mapping of settings, found {value!r}")
+        raise SettingsError(f"{path}: has to be a mapping of settings, found {value!r}; write {{name: …}}")
     return value
 
 
-def groups(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    """The groups of settings below a key, as far as they are groups; what is not is refused when it is checked."""
-    below = values.get(key)
-    return [group for group in below.values() if isinstance(group, dict)] if isinstance(below, dict) else []
+def groups_below(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """Return the mappings among the values of ``values[key]``; empty if that is missing or no mapping.
+
+    All other values are skipped; validation refuses them later.
+    """
+    children = values.get(key)
+    return [group for group in children.values() if isinstance(group, dict)] if isinstance(children, dict) else []
 
 
-def name_weights(values: dict[str, Any]) -> None:
-    """Name the fetched weights file for every style task that needs one and names none."""
-    for task in groups(values, "tasks"):
-        if task.get("kind") == "style" and not task.get("weights"):
-            network = task.get("perceptual", StyleSettings.model_fields["perceptual"].default)
-            if network != "random":
-                task["weights"] = str(Layout(str(values["preset"])).perceptual_weights(network))
+def with_weights(settings: Settings) -> Settings:
+    """Return the settings with the downloaded weights' path in every task that needs weights and names no file."""
+    path_of = settings.layout.perceptual_weights
+    tasks = {name: task.with_weights(path_of) for name, task in settings.tasks.items()}
+    return settings.model_copy(update={"tasks": tasks})
 
 
-def read_from_data_root(values: dict[str, Any]) -> None:
-    """Turn data sets that would be downloaded into folders below ``data_root``, where one is given."""
+def use_data_root(values: dict[str, Any]) -> None:
+    """Replace, in place, each download by a folder below ``data_root``; without ``data_root`` change nothing.
+
+    Raises:
+        SettingsError: ``data_root`` is set, and the preset downloads no data set.
+    """
     try:
         root = as_path(values.get("data_root"))
     except ValueError:
-        return  # refused when it is checked
+        return  # validation refuses it
     if not isinstance(root, str | Path):
-        return  # none, or refused too
-    replaced = [dataset for dataset in groups(values, "datasets") if dataset.get("source") == "download"]
+        return  # not set, or refused by validation
+    replaced = [dataset for dataset in groups_below(values, "datasets") if dataset.get("source") == "download"]
     if not replaced:
         raise SettingsError(
-            f"data_root: preset {values.get('preset')!r} makes its own pictures; use preset=real or preset=paper"
+            f"data_root: preset {values.get('preset')!r} generates its pictures; use preset=real or preset=paper"
         )
     for dataset in replaced:
         dataset.update(source="directory", root=str(Path(root) / str(dataset.get("format"))))
 
 
-def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Two nested mappings as one, in which the values of the second win."""
-    merged = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = laid_over(merged[key], value) if both else value
+def merge_settings(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two nested mappings merged into a new one; values of ``overrides`` take precedence."""
+    merged = dict(base)
+    for key, value in overrides.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge_settings(merged[key], value) if nested else value
     return {key: dict(value) if isinstance(value, Mapping) else value for key, value in merged.items()}
 
 
-def explain(problem: Any) -> str:
-    """One line for one problem that pydantic found: the key's full path and what is wrong with it."""
+def line_of(problem: Any) -> str:
+    """Return the line for an entry of pydantic's `ValidationError.errors()`: full key, fault and correction."""
     location = [str(part) for part in problem["loc"]]
-    if location[:1] == ["tasks"]:
-        del location[2:3]  # the kind, by which pydantic found the model
     path = ".".join(location)
+    if problem["type"] == "extra_forbidden" and (new := RENAMED.get(path) or RENAMED.get(location[-1])):
+        return f"{path}: was renamed; write {new} in its place"
     if problem["type"] == "extra_forbidden":
-        return f"{path}: unknown setting{nearest(location[-1], names_at(problem['loc'][:-1]))}"
-    message = form_of(problem, path) or problem["msg"].removeprefix("Value error, ")
-    return f"{path}: {message}" if path else message
+        names = set(names_at(problem["loc"][:-1])) - {location[-1]}  # the key may belong to another network or kind
+        return f"{path}: unknown setting{nearest(location[-1], sorted(names))}"
+    message = expected_form(problem, path) or problem["msg"].removeprefix("Value error, ")
+    if not path:
+        return message  # a validator of all settings, which names the full key
+    separator = "." if RELATIVE_KEY.match(message) else ": "
+    return f"{path}{separator}{message}"
 
 
-def form_of(problem: Any, path: str) -> str | None:
-    """Return which form a value needs and how it is written, where a value of another form was found."""
+def expected_form(problem: Any, path: str) -> str | None:
+    """Return the message for a value of the wrong type, with the notation to use; None for other errors.
+
+    ``problem`` is an entry of pydantic's `ValidationError.errors()`, ``path`` its key.
+    """
     kind, value = problem["type"], problem["input"]
-    found = "nothing" if value is None else repr(value)
+    actual = "nothing" if value is None else repr(value)
     if kind in ("list_type", "tuple_type"):
         parts = re.split(r"[,;\s]+", value.strip()) if isinstance(value, str) else [value]
         written = "[{}]".format(", ".join("…" if part is None else str(part) for part in parts))
-        there = "" if "." in path else f" in params.yaml, or --config '{path}={written.replace(' ', '')}'"
-        return f"has to be a list, found {found}; write {written}{there}"
+        advice = "" if "." in path else f" in params.yaml, or --config '{path}={written.replace(' ', '')}'"
+        return f"has to be a list, found {actual}; write {written}{advice}"
     if kind in ("dict_type", "model_type", "model_attributes_type"):
         names = names_at(problem["loc"])[:3] if kind != "dict_type" else ["name"]
         return (
-            f"has to be a group of settings, found {found}; write {{{', '.join(f'{name}: …' for name in names)}}}"
+            f"has to be a group of settings, found {actual}; write {{{', '.join(f'{name}: …' for name in names)}}}"
         )
     if kind == "string_type":
-        return f"has to be text, found {found}; put it into quotes, as '{str(value).lower()}'"
+        return f"has to be text, found {actual}; put it into quotes, as '{str(value).lower()}'"
     if kind == "path_type":
-        return f"has to be a path, found {found}; write one name"
+        return f"has to be a path, found {actual}; write one name"
     return None
 
 
 def names_at(location: tuple[Any, ...]) -> list[str]:
-    """The names of settings that may stand at a place."""
+    """Return the sorted names of the settings that a group allows; ``location`` lists the keys that lead to it."""
     models: list[type[BaseModel]] = [Settings]
     for part in location:
-        inside = [
+        children = [
             m
             for model in models
-            if part in model.model_fields
-            for m in models_in(model.model_fields[part].annotation)
+            if (field := field_at(model, part)) is not None
+            for m in models_in(field.annotation)
         ]
-        of_kind = [
-            m
-            for m in models
-            if "kind" in m.model_fields and part in typing.get_args(m.model_fields["kind"].annotation)
-        ]
-        models = inside or of_kind or models  # the key of a mapping, as a task's name, leads to no other model
-    return sorted({name for model in models for name in model.model_fields})
+        models = children or models  # the key of a mapping, as the name of a task, has no model of its own
+    return sorted({field.alias or name for model in models for name, field in model.model_fields.items()})
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings under dotted keys: `{"base": {"steps": 3}}` → `{"base.steps": 3}`."""
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        leaves |= dotted(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return leaves
+
+
+def field_at(model: type[BaseModel], name: object) -> FieldInfo | None:
+    """Return the field of a model with this name or alias; None if the model has no such field."""
+    return next((f for key, f in model.model_fields.items() if name in (key, f.alias)), None)
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The models among an annotation's alternatives and values."""
+    """Return the models, and their subclasses, in a type: a class, a part of a union, the values of a mapping."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [found for part in typing.get_args(annotation) for found in models_in(part)]
+        return [annotation, *annotation.__subclasses__()]  # as the settings of kinds of tasks
+    return [model for part in typing.get_args(annotation) for model in models_in(part)]

@@ -1,8 +1,4 @@
-"""What a result was made with: the commit, and the source files that a stage runs, the closure of its imports.
-
-Snakemake sees a stage's command but not the code behind it; with these files among a rule's inputs, editing a
-module reruns the rules that import it, and no others.
-"""
+"""Origin of a result: commit of the code, data and settings."""
 
 import hashlib
 import json
@@ -14,43 +10,42 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-import grimp
 from pydantic import BaseModel
 
-from palimpsest.methods import entry_of
-from palimpsest.tasks import KINDS
-
-PACKAGES = {"palimpsest": Path("src"), "pipeline": Path()}
 CODE = ("Snakefile", "pipeline", "requirements.lock", "src", "styles")
-"""What decides results beside the settings, which every result names itself."""
+"""Files and folders that decide results, beside the settings."""
 TRACKED = "Snakefile"
-"""File that the repository of the code tracks, and another around the study does not."""
-ELSEWHERE = {"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX"}
-"""Variables by which git works on another repository than that around the working directory."""
-TABLES = {"palimpsest.methods", "palimpsest.methods.settings", "palimpsest.tasks"}
-"""Where methods, their settings and the kinds of tasks are entered. What they say of a job stands among its
-parameters; the other jobs shall not run anew because something is entered that does not concern them."""
+"""File by which the repository of the code is recognised, since a repository around the study does not track it."""
+REPOSITORY_VARIABLES = {
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_COMMON_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+}
+"""Variables that point git to another repository than the one around the working directory."""
 DIRTY = "-dirty"
-"""Stands behind a commit from which the code differed."""
+"""Suffix of a commit if the code had uncommitted changes."""
 
 
 class GitError(Exception):
-    """A failure of git; says why in one line."""
+    """Failure of git, with its reason in one line."""
 
 
 def git(*arguments: str) -> str:
-    """Return what a git command prints in the repository around the working directory.
+    """Return the output of a git command in the repository around the working directory.
 
-    Variables that name another repository, as git sets them for its hooks, do not count.
+    Variables that name another repository, as git sets them for its hooks, are ignored.
 
     Raises:
-        GitError: there is no git, no repository, or no such thing in it.
+        GitError: git is not installed, or the command fails, as without a repository.
     """
-    around = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    environment = {name: value for name, value in os.environ.items() if name not in REPOSITORY_VARIABLES}
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "--no-optional-locks", *arguments],
-            env={**around, "LC_ALL": "C"},
+            env={**environment, "LC_ALL": "C"},
             capture_output=True,
             encoding="utf-8",
             errors="backslashreplace",
@@ -58,40 +53,43 @@ def git(*arguments: str) -> str:
         )
     except OSError as error:
         raise GitError(f"git cannot be run ({error.strerror})") from error
-    if done.returncode:
-        raise GitError(reason_in(done.stderr) or f"git {arguments[0]} exited with {done.returncode}")
-    return done.stdout.strip()
+    if process.returncode:
+        raise GitError(git_reason(process.stderr) or f"git {arguments[0]} exited with {process.returncode}")
+    return process.stdout.strip()
 
 
-def reason_in(told: str) -> str:
-    """Return the first line of what git says of a failure, with the command that it proposes, if any."""
-    first, _, below = told.strip().partition("\n")
-    commands = [line.strip() for line in below.splitlines() if line.strip().startswith("git ")]
-    return first.removeprefix("fatal: ") + "".join(f"; run `{command}`" for command in commands[:1])
+def git_reason(message: str) -> str:
+    """Return the first line of an error message of git, with the command that git proposes, if any."""
+    reason, _, details = message.strip().partition("\n")
+    commands = [line.strip() for line in details.splitlines() if line.strip().startswith("git ")]
+    return reason.removeprefix("fatal: ") + "".join(f"; run `{command}`" for command in commands[:1])
 
 
 def commit_of_code() -> str:
-    """Return the git commit of the code, ``-dirty`` behind it where the code differs.
+    """Return the git commit of the code, with the suffix ``-dirty`` if the code has uncommitted changes.
 
-    A repository around a study that it does not track, as one of a home directory, says nothing of the code.
+    A repository that does not track the study, such as one of a home directory, is refused.
 
     Raises:
-        GitError: there is no such commit.
+        GitError: the study is in no repository, or in one without commits.
     """
     if not git("ls-files", "--", TRACKED):
-        around = git("rev-parse", "--show-toplevel")
-        raise GitError(f"the repository {around} does not track {Path(TRACKED).absolute()}; commit it to one")
+        repository = git("rev-parse", "--show-toplevel")
+        raise GitError(
+            f"the repository {repository} does not track {Path(TRACKED).absolute()}; commit it to a repository"
+        )
     commit = git("rev-parse", "--verify", "HEAD")
-    # Whatever the user has git show by default.
+    # Explicit options, because the user's git configuration may hide changes.
     changed = git("status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none", "--", *CODE)
     return commit + (DIRTY if changed else "")
 
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """Return `commit_of_code`, or nothing where there is none; the log says why.
+    """Return `commit_of_code`; without a commit, log the reason and return an empty text.
 
-    Asked once, and first at the start of a job: what is committed later is not what it runs.
+    The value is cached. Each job calls this function at its start, because a later commit does not change the code
+    that the job runs.
     """
     try:
         return commit_of_code()
@@ -100,68 +98,27 @@ def code_version() -> str:
         return ""
 
 
-def say_unrecorded() -> None:
-    """Print one line on stderr where results will name no commit, and why."""
+def warn_without_commit() -> None:
+    """Print a note on stderr if no commit will be recorded with the results."""
     try:
         commit_of_code()
     except GitError as error:
         print(f"note: no commit is recorded: {error}", file=sys.stderr)
 
 
-@lru_cache(maxsize=1)
-def import_graph() -> grimp.ImportGraph:
-    """Who imports whom, without the imports that only a type checker follows."""
-    return grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
-
-
-def sources(modules: Iterable[str]) -> list[str]:
-    """The files of these modules and of all that they import, relative to the repository's root, sorted.
-
-    A module's packages are imported before it, and with them what they import. What is imported by name at run
-    time, as a method or a kind of task, has to be named here; the tables of these are left out.
-    """
-    graph = import_graph()
-    closure: set[str] = set()
-    added = set(modules)
-    while added:
-        closure |= added
-        found = {name for module in added for name in graph.find_upstream_modules(module)}
-        added = {package for module in closure | found for package in with_packages(module)} - closure
-    return sorted({str(file_of(name)) for name in closure - TABLES})
-
-
-def with_packages(module: str) -> list[str]:
-    """A module and the packages around it."""
-    parts = module.split(".")
-    return [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
-
-
-def stage_sources(stage: str, methods: Iterable[str] = (), kinds: Iterable[str] = ()) -> list[str]:
-    """The files that a stage of the pipeline runs, with the methods and kinds of task that it imports by name."""
-    by_name = [entry_of(method).path for method in methods]
-    by_name += [KINDS[kind] for kind in kinds]
-    return sources([f"pipeline.{stage}", *(path.split(":")[0] for path in by_name)])
-
-
 def origin(settings: BaseModel, data_sha256: Mapping[str, str]) -> str:
-    """What measurements were made with, as JSON: the commit, the data of each task, the settings."""
-    made_with = {
+    """Return the content of `origin.json`: JSON with the commit, the settings and the data digest of each task."""
+    content = {
         "commit": code_version(),
         "data_sha256": dict(data_sha256),
         "settings": settings.model_dump(mode="json"),
     }
-    return json.dumps(made_with, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def digest(text: str, files: Iterable[Path | str]) -> str:
-    """SHA-256 of a text and of the content of files, in their order."""
+    """Return one SHA-256 in hexadecimal over a text and the content of files, in their order."""
     sha256 = hashlib.sha256(text.encode())
     for path in files:
         sha256.update(hashlib.sha256(Path(path).read_bytes()).digest())
     return sha256.hexdigest()
-
-
-def file_of(module: str) -> Path:
-    """The file of a module or package, relative to the repository's root."""
-    path = PACKAGES[module.split(".", maxsplit=1)[0]].joinpath(*module.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")

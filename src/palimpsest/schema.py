@@ -1,4 +1,4 @@
-"""Base class and types of values of the groups of settings."""
+"""Base class of the groups of settings, and types of their values."""
 
 import hashlib
 import os
@@ -8,38 +8,44 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0)]
+"""Number above 0."""
 Share = Annotated[float, Field(ge=0, le=1)]
+"""Fraction from 0 to 1."""
 PositiveShare = Annotated[float, Field(gt=0, le=1)]
+"""Fraction above 0, at most 1."""
 ClassName = Annotated[str, Field(pattern=r"^[\w .:/-]+$")]
-"""Name that MLflow takes as part of a metric's name."""
+"""Name of a class that MLflow accepts as part of a metric's name."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")]
+"""Name that can be part of a path: letters, digits and hyphens."""
 
 
 def as_path(value: object) -> object:
-    """Return the text of a path in a user's settings, with a home folder in place of ``~`` or ``~user``.
+    """Return a path in a user's settings as text, with the home folder in place of ``~`` or ``~user``.
 
-    YAML and Snakemake read a folder's name of digits, as 2017, as a number. An integer does not show how it was
-    written: 007 arrives as 7, 0123 as 83, 1_000 as 1000. Such a name is written in quotes or as ./007.
+    A value of another type, such as None or a list, is returned unchanged, for pydantic to refuse.
+
+    YAML and Snakemake parse a folder name of digits, such as 2017, as an integer and lose its spelling: 007 becomes
+    7, 0123 becomes 83, 1_000 becomes 1000. Such a name has to be quoted or written as ./007.
 
     Raises:
-        ValueError: the name was read as another kind of number, whose text may be another one.
+        ValueError: the name was parsed as a bool or a float, whose text may differ from the name.
     """
     if isinstance(value, bool | float):
-        raise ValueError(f"was read as {value!r} and has to be a path; write it as ./NAME")
+        raise ValueError(f"has to be a path, found {value!r}; write it as ./NAME")
     if isinstance(value, int):
         return str(value)
     return os.path.expanduser(value) if isinstance(value, str | Path) else value  # noqa: PTH111 (keeps text)
 
 
 UserPath = Annotated[Path, BeforeValidator(as_path)]
-"""A path in a user's settings."""
+"""Path in a user's settings."""
 
 
 class SettingsGroup(BaseModel):
-    """A group of settings: unknown names are refused, values cannot be changed."""
+    """Immutable group of settings that refuses unknown names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def digest(self) -> str:
-        """SHA-256 of the values, in hexadecimal."""
+        """Return the SHA-256 of the group's values, in hexadecimal."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()

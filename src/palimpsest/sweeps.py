@@ -1,13 +1,13 @@
-"""Sweeps: settings of a method that are compared with those of its preset.
+"""Sweeps: variants of a preset's settings, each compared with the preset for one method.
 
     sweeps:
       mini:                # the preset
         piggyback:         # the method
           momentum-0.9: { method_settings: { piggyback: { score_beta1: 0.9 } } }
 
-A variant is what a preset's settings become with others laid over; `snakemake sweep` trains and measures it. Its
-name is its folder's, and unique across the methods of a preset. A shorter sequence saves time where its first tasks
-say enough.
+A variant overrides settings of its preset; `snakemake sweep` trains and measures it. Its name is the name of its
+folder and must be unique in the preset. A shorter sequence saves time if the first tasks suffice for the
+comparison.
 """
 
 import re
@@ -15,57 +15,68 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from palimpsest.errors import SettingsError, known
+from palimpsest.errors import SettingsError, check_name, nearest
+from palimpsest.jobs import training_job
 from palimpsest.methods import BASES, METHODS
-from palimpsest.params import laid_over, mapping, resolve
+from palimpsest.params import check_mapping, merge_settings, resolve
 from palimpsest.settings import Settings, Variant
 
 Variants = dict[str, Mapping[str, Any]]
-"""What is laid over, by the variant's name."""
+"""Variants of one method: the settings that each variant overrides, by its name."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
-COMPARED = ("network", "base", "autoencoder", "training", "method_settings")
-"""What a variant may change, beside the loss of its tasks and the length of the sequence: all else decides what is
-learned or measured, and figures could not be compared."""
-PLACES = {"base": ("encoder_weights",), "training": ("threads", "accelerator", "devices")}
-"""And what of these it may not: files, and the machine."""
+"""Pattern of the name of a variant."""
+CHANGEABLE = ("network", "networks", "base", "autoencoder", "training", "method_settings")
+"""Groups that a variant may change, beside losses of tasks and the length of the sequence. A change of other
+settings would change the task or its measurement, and the figures could not be compared."""
+FIXED = {"base": ("encoder_weights",), "training": ("threads", "accelerator", "devices")}
+"""Keys within `CHANGEABLE` that a variant may not change: files and hardware."""
 
 
 def sweeps_of(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Variants]:
-    """The variants of the chosen preset, by method.
+    """Return the variants of the chosen preset, by method.
+
+    ``content`` is that of `params.yaml`, ``overrides`` those of the command line.
 
     Raises:
-        SettingsError: a method or a name is impossible, a name stands twice, or a method cannot be swept.
+        SettingsError: a preset or method is unknown, a name is invalid or duplicate, or a method cannot be swept.
     """
     main = resolve(content, overrides)
-    chosen = mapping(laid_over(content, overrides).get("sweeps") or {}, "sweeps").get(main.preset) or {}
-    found: dict[str, Variants] = {}
+    sweeps = check_mapping(merge_settings(content, overrides).get("sweeps") or {}, "sweeps")
+    for preset in sweeps:
+        if preset not in content["presets"]:
+            raise SettingsError(f"sweeps.{preset}: unknown preset {preset!r}{nearest(preset, content['presets'])}")
+    sweeps_of_preset = sweeps.get(main.preset) or {}
+    variants: dict[str, Variants] = {}
     names: set[str] = set()
-    for method, sweep in mapping(chosen, f"sweeps.{main.preset}").items():
-        known(method, METHODS, f"method of sweeps.{main.preset}:")
+    for method, sweep in check_mapping(sweeps_of_preset, f"sweeps.{main.preset}").items():
+        if method not in METHODS:
+            raise SettingsError(f"sweeps.{main.preset}: unknown method {method!r}{nearest(method, METHODS)}")
         if METHODS[method].together:
             raise SettingsError(
                 f"sweeps.{main.preset}.{method}: {method} learns all tasks in one training, and a sweep trains "
                 "them one by one; sweep another method"
             )
-        for name, changes in mapping(sweep, f"sweeps.{main.preset}.{method}").items():
-            mapping(changes, f"sweeps.{main.preset}.{method}.{name}")
+        for name, changes in check_mapping(sweep, f"sweeps.{main.preset}.{method}").items():
+            check_mapping(changes, f"sweeps.{main.preset}.{method}.{name}")
             if not NAME.fullmatch(str(name)):
                 raise SettingsError(
-                    f"sweeps.{main.preset}.{method}: {name!r} is no name of letters, digits, - and ."
+                    f"sweeps.{main.preset}.{method}: invalid name {name!r}; use letters, digits, '-' and '.'"
                 )
             if name in names:
-                raise SettingsError(f"sweeps.{main.preset}: {name} stands twice")
+                raise SettingsError(f"sweeps.{main.preset}: duplicate name {name!r}; rename one variant")
             names.add(name)
-        found[method] = dict(sweep)
-    return found
+        variants[method] = dict(sweep)
+    return variants
 
 
 def vary(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str) -> Settings:
-    """The settings of one variant.
+    """Return the settings of the variant ``name``, with `Settings.variant` set.
+
+    ``content`` is that of `params.yaml`, ``overrides`` those of the command line.
 
     Raises:
-        SettingsError: there is no such variant, or it changes what cannot be compared.
+        SettingsError: the variant is unknown, invalid, or changes a key that a sweep cannot compare.
     """
     main = resolve(content, overrides)
     methods = {
@@ -73,57 +84,52 @@ def vary(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str) ->
         for method, sweep in sweeps_of(content, overrides).items()
         for name, changes in sweep.items()
     }
-    method, changes = methods[known(name, methods, "variant of a sweep")]
+    method, changes = methods[check_name(name, methods, "variant of a sweep")]
     try:
-        varied = resolve(content, laid_over(overrides, changes))
+        varied = resolve(content, merge_settings(overrides, changes))
     except SettingsError as error:
         raise SettingsError(f"sweeps: {name}: {error}") from error
-    for key in changed(main, varied):
-        if key not in COMPARED:
+    for key in changed_keys(main, varied):
+        if key not in CHANGEABLE:
             raise SettingsError(
-                f"sweeps: {name}: changes {key}; a sweep compares {', '.join(COMPARED)}, losses of tasks and"
-                " shorter sequences alone"
+                f"sweeps: {name}: a variant cannot change {key}; change {', '.join(CHANGEABLE)}, losses of tasks or"
+                " the length of the sequence only"
             )
-    base, first, seed = shared_base(method), main.base_task, main.seeds[0]
-    own_base = varied.lesson(seed, base, first) != main.lesson(seed, base, first)
-    return varied.model_copy(update={"variant": Variant(name=name, own_base=own_base)})
+    base_training = (main.seeds[0], shared_base(method), main.base_task)
+    trains_base = training_job(varied, *base_training) != training_job(main, *base_training)
+    return varied.model_copy(update={"variant": Variant(name=name, trains_base=trains_base)})
 
 
 def shared_base(method: str) -> str:
-    """The lesson of `BASES` that a method stands on, be it by way of another method."""
+    """Return the name in `BASES` of the training whose network a method builds on, directly or through a method."""
     while method not in BASES:
-        method = METHODS[method].base
+        method = METHODS[method].base_training
     return method
 
 
-def changed(one: Settings, other: Settings) -> list[str]:
-    """The settings in which two differ; of groups that can be compared what in them cannot."""
-    keys = [key for key in Settings.model_fields if getattr(one, key) != getattr(other, key)]
-    if other.sequence == one.sequence[: len(other.sequence)]:
+def changed_keys(main: Settings, varied: Settings) -> list[str]:
+    """Return the keys whose values differ between a preset and its variant.
+
+    The keys are those of the top level, `tasks.<name>`, and those in `FIXED`, as `base.encoder_weights`. Changes
+    that a sweep may always make are left out: losses of tasks and a shorter sequence.
+    """
+    keys = [key for key in Settings.model_fields if getattr(main, key) != getattr(varied, key)]
+    if varied.sequence == main.sequence[: len(varied.sequence)]:
         keys = [key for key in keys if key != "sequence"]
     if "tasks" in keys:
         keys.remove("tasks")
-        keys += [f"tasks.{name}" for name in one.tasks if but_for_loss(one, name) != but_for_loss(other, name)]
-    for group, names in PLACES.items():
-        before, after = getattr(one, group), getattr(other, group)
+        keys += [f"tasks.{name}" for name in main.tasks if without_loss(main, name) != without_loss(varied, name)]
+    for group, names in FIXED.items():
+        before, after = getattr(main, group), getattr(varied, group)
         keys += [f"{group}.{key}" for key in names if getattr(before, key) != getattr(after, key)]
     return keys
 
 
-def but_for_loss(settings: Settings, task: str) -> dict[str, Any]:
-    """What a task is, whatever loss it is learned by."""
+def without_loss(settings: Settings, task: str) -> dict[str, Any]:
+    """Return the settings of a task as a dictionary, without its loss."""
     return settings.tasks[task].model_dump(exclude={"loss"})
 
 
-def measured_below(results: Path) -> list[Path]:
-    """The tables of sweeps in a preset's folder of results, one for each method; see `Layout.sweep`."""
+def sweep_tables(results: Path) -> list[Path]:
+    """Return the tables of sweeps in a preset's folder of results, one per method; see `Layout.sweep`."""
     return sorted(path for path in (results / "sweep").glob("*.csv") if not path.stem.endswith("-settings"))
-
-
-def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings as one: `{"base": {"steps": 3}}` → `{"base.steps": 3}`."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        inner = flat(value) if isinstance(value, Mapping) else {"": value}
-        found |= {f"{key}.{rest}".rstrip("."): leaf for rest, leaf in inner.items()}
-    return found

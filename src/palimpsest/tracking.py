@@ -1,6 +1,6 @@
-"""MLflow runs: one per training, found again by its tags, continued by a retry, never left RUNNING.
+"""MLflow runs: one per training, identified by its tags; a retry continues the run, and none stays RUNNING.
 
-The database is `mlflow.db` in the repository's root, which `mlflow ui` opens there without flags.
+The database is `mlflow.db` in the repository's root, where `mlflow ui` opens it without flags.
 """
 
 import logging
@@ -15,16 +15,17 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from palimpsest import database
-from palimpsest.errors import StorageError, no_space, unwritten
+from palimpsest.errors import StorageError, failure_message, no_space
 from palimpsest.interruption import is_interruption
 from palimpsest.layout import TRACKING_ARTIFACTS, TRACKING_DATABASE, Layout
-from palimpsest.liveness import one_at_a_time
 from palimpsest.methods import entry_of
 from palimpsest.methods.base import MASK
+from palimpsest.params import dotted
+from palimpsest.processes.file_locks import exclusive
 from palimpsest.provenance import DIRTY, code_version
 from palimpsest.storage.atomic import replacing
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # mlflow reads it at import
 import mlflow
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
@@ -33,24 +34,25 @@ from sqlalchemy.exc import DatabaseError
 if TYPE_CHECKING:
     from palimpsest.analysis.forgetting import Cell
 
-logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback of what it raises too
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it also raises each error that it logs
 
 Tags = Mapping[str, str]
+"""Values of tags by name."""
 LOCK = TRACKING_DATABASE.with_suffix(".db.lock")
-"""MLflow's own making of tables fails in all but one of the processes that try it at the same time."""
+"""Lock for the creation of MLflow's tables, which fails in all but one of several simultaneous processes."""
 COMPLETING = TRACKING_DATABASE.with_suffix(".db.completing")
-"""Locked by who completes runs: the base network's is completed by methods that are measured at the same time."""
+"""Lock for the completion of runs, since methods measured at the same time complete the run of the base network."""
 IDENTITY = ("preset", "seed", "method", "task")
-"""The tags that say which training a run is."""
+"""Tags that identify the training of a run."""
 
 
 def training_tags(scope: str, seed: int, method: str, task: str) -> dict[str, str]:
-    """The tags that say which training a run is, and which rule made it. ``scope`` is `Layout.scope`."""
+    """Return the tags that identify a training (`IDENTITY`) and its rule; ``scope`` is `Layout.scope`."""
     return {"preset": scope, "seed": str(seed), "method": method, "task": task, "rule": "train"}
 
 
 def code_tags(version: str) -> dict[str, str]:
-    """The tags that lead back to the code, from what `provenance.code_version` says."""
+    """Return the tags of a commit from `provenance.code_version`; empty without a commit."""
     if not version:
         return {}
     changed = str(version.endswith(DIRTY)).lower()
@@ -58,7 +60,7 @@ def code_tags(version: str) -> dict[str, str]:
 
 
 class Run:
-    """One training's run."""
+    """MLflow run of one training, to which this process logs."""
 
     def __init__(self, client: Any, run_id: str) -> None:
         self.client = client
@@ -66,17 +68,17 @@ class Run:
         self.logged = self._last_step()
 
     def _last_step(self) -> int:
-        """The last step whose metrics the run already holds: a resumed training does not log them twice."""
+        """Return the last step whose metrics are in the run, or -1; a resumed training must not log steps twice."""
         history = self.client.get_metric_history(self.run_id, "loss")
         return max((int(metric.step) for metric in history), default=-1)
 
     def settings(self, values: Mapping[str, Any]) -> None:
-        """Log settings, nested ones under dotted names."""
-        parameters = [Param(key, str(value)) for key, value in flattened(values)]
+        """Log settings as parameters, nested ones under dotted names."""
+        parameters = [Param(key, str(value)) for key, value in dotted(values).items()]
         self.client.log_batch(self.run_id, params=parameters)
 
     def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Log the epochs that the run does not hold yet."""
+        """Log the metrics of each epoch that the run does not have yet; ``history`` has one entry per epoch."""
         now = int(time.time() * 1000)
         new = [entry for entry in history if entry["step"] > self.logged]
         metrics = [
@@ -90,169 +92,180 @@ class Run:
             self.logged = int(new[-1]["step"])
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log final figures."""
+        """Log metrics of the finished training."""
         now = int(time.time() * 1000)
         self.client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, step) for k, v in values.items()])
 
     def tags(self, values: Tags) -> None:
-        """Set tags."""
+        """Set tags of the run."""
         for key, value in values.items():
             self.client.set_tag(self.run_id, key, value)
 
     def file(self, path: Path, folder: str | None = None) -> None:
-        """Keep a copy of a file with the run, whole or not at all: MLflow's own copy would stay half-done."""
-        kept = Path(url2pathname(urlsplit(self.client.get_run(self.run_id).info.artifact_uri).path))
-        with replacing(kept / (folder or "") / path.name) as temporary:
+        """Copy a file to the run's artifacts atomically; a copy by MLflow may stay incomplete."""
+        artifacts = Path(url2pathname(urlsplit(self.client.get_run(self.run_id).info.artifact_uri).path))
+        with replacing(artifacts / (folder or "") / path.name) as temporary:
             shutil.copyfile(path, temporary)
 
 
 class NoRun:
-    """Takes what a run would log, and keeps nothing."""
+    """Replacement of a `Run` that logs nothing, for all devices of a training but the first."""
 
     def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Nothing."""
+        """Ignore the epochs."""
 
     def metrics(self, values: Mapping[str, float]) -> None:
-        """Nothing."""
+        """Ignore the metrics."""
 
     def tags(self, values: Tags) -> None:
-        """Nothing."""
+        """Ignore the tags."""
 
 
 @contextmanager
-def telling_of_the_database() -> Iterator[None]:
-    """Turn what SQLite cannot do into one line, in place of MLflow's statement and SQLAlchemy's background.
+def convert_database_errors() -> Iterator[None]:
+    """Run a block that uses the database; turn an error of SQLite into a message of one line.
+
+    MLflow's own message contains the SQL statement and a link.
 
     Raises:
-        StorageError: the database cannot be written, as with no space left, or has become damaged.
+        StorageError: the database cannot be written, as with no space left, or is damaged.
     """
     try:
         yield
     except (MlflowException, DatabaseError) as error:
-        failed = error if isinstance(error, DatabaseError) else error.__cause__
-        if not isinstance(failed, DatabaseError):
+        cause = error if isinstance(error, DatabaseError) else error.__cause__
+        if not isinstance(cause, DatabaseError):
             raise
-        if not no_space(failed):
-            database.check()  # tells more, where the database itself is at fault
-        raise StorageError(unwritten(TRACKING_DATABASE, failed)) from error
+        if not no_space(cause):
+            database.check_database()  # raises a more precise error for a fault of the database itself
+        raise StorageError(failure_message(TRACKING_DATABASE, cause)) from error
 
 
-@telling_of_the_database()
+@convert_database_errors()
 def connect(*, to_write: bool = True) -> Any:
-    """Return a client of the project's own database, made when missing: of jobs that come first together, by one.
+    """Return an MLflow client of the database; make the database if it is missing, in one job at a time.
 
-    MLflow makes its tables in many steps, and cannot go on with a database that has but some of them.
+    MLflow makes its tables in many steps and cannot use a database that lacks some of them.
 
     Raises:
-        StorageError: the database cannot be made, or MLflow cannot work with it; see `database.check`.
+        StorageError: the database cannot be made, or MLflow cannot work with it; see `database.check_database`.
     """
-    database.check(to_write=to_write)
+    database.check_database(to_write=to_write)
     mlflow.set_tracking_uri(database.address(TRACKING_DATABASE))
-    if database.is_missing(
-        TRACKING_DATABASE
-    ):  # what is there is whole, and to look something up nothing is written
-        with one_at_a_time(LOCK):
+    if database.is_missing(TRACKING_DATABASE):  # an existing one is complete, and reading it must not write
+        with exclusive(LOCK):
             make_database()
     return mlflow.MlflowClient()
 
 
 def make_database() -> None:
-    """Make the database whole or not at all, unless another job has made it in the meantime."""
+    """Make the database atomically, unless another job has made it in the meantime."""
     if database.is_missing(TRACKING_DATABASE):
         with replacing(TRACKING_DATABASE) as temporary:
             mlflow.MlflowClient(database.address(temporary))
 
 
 def experiment_name(scope: str) -> str:
-    """What a preset's experiment is called; all variants of a sweep have one together."""
+    """Return the name of the experiment of a `Layout.scope`; a preset and its variants share one."""
     return f"palimpsest-{scope.partition('/')[0]}"
 
 
 def experiment_of(client: Any, scope: str) -> str:
-    """The identifier of a preset's experiment, created when missing."""
+    """Return the identifier of the experiment of a `Layout.scope`; create the experiment if it is missing."""
     name = experiment_name(scope)
-    with one_at_a_time(LOCK):
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
+    with exclusive(LOCK):
+        experiment = client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
         return str(client.create_experiment(name, artifact_location=TRACKING_ARTIFACTS.resolve().as_uri()))
 
 
 def find_run(client: Any, tags: Tags, status: str | None = None) -> str | None:
-    """The latest run of a training, optionally only with one status (RUNNING, FINISHED, …)."""
-    wanted = [f"tags.{key} = '{tags[key]}'" for key in IDENTITY]
+    """Return the identifier of the latest run of a training; None without one.
+
+    ``tags`` identify the training; if ``status`` is given, only runs of this status count (RUNNING, FINISHED, …).
+    """
+    conditions = [f"tags.{key} = '{tags[key]}'" for key in IDENTITY]
     if status:
-        wanted.append(f"attributes.status = '{status}'")
-    found = latest(client, experiment_of(client, tags["preset"]), " and ".join(wanted))
-    return str(found.info.run_id) if found else None
+        conditions.append(f"attributes.status = '{status}'")
+    run = latest_run(client, experiment_of(client, tags["preset"]), " and ".join(conditions))
+    return str(run.info.run_id) if run else None
 
 
-def latest(client: Any, experiment: str, wanted: str) -> Any:
-    """The run of an experiment that was started last among those a filter lets through; None where none is."""
-    found = client.search_runs([experiment], wanted, order_by=["attributes.start_time DESC"], max_results=1)
-    return found[0] if found else None
+def latest_run(client: Any, experiment: str, query: str) -> Any:
+    """Return the last started run of an experiment that matches a query; None if none matches."""
+    runs = client.search_runs([experiment], query, order_by=["attributes.start_time DESC"], max_results=1)
+    return runs[0] if runs else None
 
 
-def run_of(preset: str, sha256: str) -> str | None:
-    """Return the latest run that left these tensors; None where there is none."""
+def run_of_tensors(scope: str, sha256: str) -> str | None:
+    """Return the identifier of the latest run that stored the tensors with this digest; None without one.
+
+    ``scope`` is `Layout.scope`. The database is only read.
+    """
     if database.is_missing(TRACKING_DATABASE):
         return None
     client = connect(to_write=False)
-    experiment = client.get_experiment_by_name(experiment_name(preset))
+    experiment = client.get_experiment_by_name(experiment_name(scope))
     if experiment is None:
         return None
-    found = latest(client, experiment.experiment_id, f"tags.sha256 = '{sha256}'")
-    return str(found.info.run_id) if found else None
+    run = latest_run(client, experiment.experiment_id, f"tags.sha256 = '{sha256}'")
+    return str(run.info.run_id) if run else None
 
 
 @contextmanager
-def training_run(tags: Tags, key: str, settings: Mapping[str, Any], first: bool = True) -> Iterator["Run | NoRun"]:
-    """The run of a training: the one that an interruption left behind, if it is this very training's.
+def training_run(
+    tags: Tags, key: str, settings: Mapping[str, Any], is_first: bool = True
+) -> Iterator["Run | NoRun"]:
+    """Yield the MLflow run of a training, and set its final status: FINISHED, FAILED, or KILLED by a signal.
 
-    ``key`` is the digest of settings, inputs and code. The run ends as FINISHED, FAILED, or KILLED by Ctrl-C.
-    Of several devices that train together only the ``first`` has a run.
+    An interrupted run of the same ``key``, the digest of settings, inputs and code, is continued. If several
+    devices train together, only the first one (``is_first``) has a run; the others get a `NoRun`.
     """
-    if not first:
+    if not is_first:
         yield NoRun()
         return
-    with telling_of_the_database():
-        yield from attempt(connect(), tags, key, settings)
+    with convert_database_errors():
+        yield from tracked_run(connect(), tags, key, settings)
 
 
-def attempt(client: Any, tags: Tags, key: str, settings: Mapping[str, Any]) -> Iterator[Run]:
-    """The run from its start to its end, whatever that is; see `training_run`."""
+def tracked_run(client: Any, tags: Tags, key: str, settings: Mapping[str, Any]) -> Iterator[Run]:
+    """Yield the run of a training and set its final status; see `training_run`."""
     try:
-        run_id = begin(client, tags, key)
+        run_id = start_run(client, tags, key)
         run = Run(client, run_id)
-        run.tags(code_tags(code_version()))  # of the same content, or the key would be another
-        run.settings(settings)  # the same values again where the run is continued
+        run.tags(code_tags(code_version()))  # a continued run has the same key, and so the same code
+        run.settings(settings)  # a continued run gets the same values again
         yield run
         client.set_terminated(run_id, "FINISHED")
     except BaseException as error:
         status = "KILLED" if is_interruption(error) else "FAILED"
-        with suppress(MlflowException, StorageError):  # a full disk; a retry goes on with a RUNNING run too
-            left_open = find_run(client, tags, "RUNNING")  # `run_id` is unknown where it was interrupted in `begin`
-            if left_open:
-                client.set_terminated(left_open, status)
+        with suppress(MlflowException, StorageError):  # a full disk; a retry continues a RUNNING run too
+            open_run = find_run(client, tags, "RUNNING")  # `run_id` is unset after an interruption in `start_run`
+            if open_run:
+                client.set_terminated(open_run, status)
         raise
 
 
-def begin(client: Any, tags: Tags, key: str) -> str:
-    """The run to log to, RUNNING from now on: the last one if it has this key and is not finished, or a new one."""
+def start_run(client: Any, tags: Tags, key: str) -> str:
+    """Return the identifier of the run to log to: the latest run of the training, or a new one.
+
+    The latest run is continued if it has this ``key`` and is unfinished. The status of the returned run is RUNNING.
+    """
     run_id = find_run(client, tags)
-    last = client.get_run(run_id) if run_id else None
-    if last and last.data.tags.get("key") == key and last.info.status != "FINISHED":
+    previous = client.get_run(run_id) if run_id else None
+    if previous and previous.data.tags.get("key") == key and previous.info.status != "FINISHED":
         client.update_run(run_id, status="RUNNING")
         return str(run_id)
-    if last and last.info.status == "RUNNING":
-        client.set_terminated(run_id, "KILLED")  # of other settings, and nobody will go on with it
+    if previous and previous.info.status == "RUNNING":
+        client.set_terminated(run_id, "KILLED")  # a retry continues only a run of its own key
     name = f"{tags['method']} · {tags['task']} · seed {tags['seed']}"
     created = client.create_run(experiment_of(client, tags["preset"]), tags={**tags, "key": key}, run_name=name)
     return str(created.info.run_id)
 
 
-@telling_of_the_database()
-@one_at_a_time(COMPLETING)
+@convert_database_errors()
+@exclusive(COMPLETING)
 def complete_runs(
     layout: Layout,
     seed: int,
@@ -261,18 +274,19 @@ def complete_runs(
     tables: Mapping[str, Sequence[Mapping[str, Any]]],
     samples: Path,
 ) -> None:
-    """Add to each training's run what was measured of it: metrics of all tasks learned so far, sizes, pictures.
+    """Add the measurements of a method to the runs of its trainings: metrics, sizes and sample pictures.
 
-    The base network's run is completed by whichever method is measured first; where all tasks were learned at once
-    there is one run. What a run holds already, as
-    after a second measuring, is not logged again.
+    ``cells`` are measurements of each task after each later training, ``tables`` the rows of the method's tables by
+    name, and ``samples`` is the folder of the pictures. The run of a training gets the metrics of all tasks learned
+    so far. The method that is measured first completes the run of the base network. A joint training has a single
+    run. Values that a run already has, as after a second evaluation, are not logged again.
     """
     client = connect()
-    last, entry = cells[-1].after, entry_of(method)
-    for task in [last] if entry.together else dict.fromkeys(cell.after for cell in cells):
-        learned = cells[0].after if entry.together else task  # one lesson, under the first task's name
+    last_task, entry = cells[-1].after, entry_of(method)
+    for task in [last_task] if entry.together else dict.fromkeys(cell.after for cell in cells):
+        learned = cells[0].after if entry.together else task  # a joint training has the first task's name
         run_id = find_run(client, training_tags(layout.scope, seed, method, learned)) or find_run(
-            client, training_tags(layout.scope_of(entry.base), seed, entry.base, learned)
+            client, training_tags(layout.scope_of(entry.base_training), seed, entry.base_training, learned)
         )
         if run_id is None:
             continue
@@ -293,22 +307,13 @@ def complete_runs(
                 values[f"zeros/{row['layer']}"] = row["zeros"]
                 if row["layer"] == "all":
                     values["bits_per_weight"] = 8 * values[f"bytes/{MASK}"] / row["weights"]
-        known = client.get_run(run_id).data.metrics
-        changed = {name: value for name, value in values.items() if known.get(name) != value}
+        logged = client.get_run(run_id).data.metrics
+        changed = {name: value for name, value in values.items() if logged.get(name) != value}
         if not changed:
             continue
         for picture in sorted((samples / task).glob(f"after-{task}-*.png")):
             run.file(picture, "samples")
-        if task != last:
-            for picture in sorted((samples / task).glob(f"after-{last}-*.png")):
-                run.file(picture, f"samples-after-{last}")
-        run.metrics(changed)  # last: they say that the run is complete, pictures too
-
-
-def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings as dotted names and values."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from flattened(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+        if task != last_task:
+            for picture in sorted((samples / task).glob(f"after-{last_task}-*.png")):
+                run.file(picture, f"samples-after-{last_task}")
+        run.metrics(changed)  # after the pictures: metrics mark the run as complete

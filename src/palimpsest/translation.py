@@ -1,11 +1,10 @@
-"""A trained task at work: photographs of any size in, pictures of the same size out.
+"""Translation of photographs of any size by a trained task; the result has the size of the photograph.
 
-What a task was trained on decides at which scale its network sees a photograph. Objects have to be as large as
-they were in training for segmentation and colorization: the photograph is scaled, and the answer enlarged. A
-style or a filter acts on the photograph's own pixels. Either way the U-Net runs in windows that overlap by
-more than it can see, of which only the middle is kept: no seams, and no more memory for a larger picture than
-its prediction takes. A residual network normalises by the whole picture and runs on all of it at once; what would
-not fit into memory is refused.
+Segmentation and colorization need objects as large as in training: the photograph is scaled for the network, and
+the prediction is scaled back. A style or a filter runs on the original pixels. The U-Net runs in overlapping
+windows, and only the core of each window is used. The overlap exceeds the receptive field, so the result has no
+seams, and memory grows only with the prediction. A residual network normalises over the whole picture and needs it
+in one pass; a picture that does not fit into memory is refused.
 """
 
 import math
@@ -19,87 +18,94 @@ import numpy as np
 import psutil
 import torch
 from PIL import Image
-from pydantic import BaseModel, ValidationError
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from palimpsest.analysis.measurement import Predictor
 from palimpsest.data.pictures import Pixels
 from palimpsest.devices import device_for
 from palimpsest.errors import DataError, StorageError
+from palimpsest.inference import Predictor
 from palimpsest.methods import METHODS
-from palimpsest.networks import Network
-from palimpsest.settings import AnyTask, NetworkSettings, Settings
-from palimpsest.storage.recall import StoredTasks
-from palimpsest.tasks import build_task
+from palimpsest.networks.base import Network
+from palimpsest.settings import Settings
+from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.tasks.base import Batch
 
 WINDOW_BYTES = 3 * 2**28
-"""What one window may take: with PyTorch itself, a photograph of 12 megapixels stays below 2 GB."""
+"""Memory of one window. A photograph of 12 megapixels then takes less than 2 GB in total, with PyTorch."""
 
-LONGEST = 16
-"""A photograph is enlarged for its task up to a longer side of so many times the size of training, no further:
-else a strip of 1×20000 pixels became one of 80×1600000."""
+MAX_ENLARGED = 16
+"""Limit of the longer side of an enlarged photograph, in multiples of the size in training. Without it a strip of
+1×20000 pixels would become one of 80×1600000."""
 
 BAND_VALUES = 2**22
-"""Values of a prediction that are brought to full size at once."""
+"""Number of values of a prediction that are resized to full size at a time."""
 
 
 @dataclass(frozen=True)
 class Translator:
-    """A network that runs one task, on the device of the network."""
+    """One trained task that translates photographs: network, postprocessing and sizes."""
 
     predictor: Predictor
     size: int
     """Shorter side in training, in pixels."""
     window: int | None
-    """Side of what the network sees at once, in pixels: a multiple of its stride, larger than twice its reach.
-    None: the whole picture."""
+    """Side of the windows in pixels: a multiple of the stride, larger than twice the network's reach. None for the
+    whole picture."""
     device: torch.device
 
     @property
     def network(self) -> Network:
-        """What runs the task."""
+        """Network of the task."""
         network = self.predictor.network
         assert isinstance(network, Network)
         return network
 
     @torch.inference_mode()
     def __call__(self, photograph: Pixels, name: Path | str = "the photograph") -> Pixels:
-        """Uint8 (H, W, 3) RGB → uint8 (H, W, 3) RGB. ``name`` is what an error calls the photograph.
+        """Return the translation of a photograph, uint8 (H, W, 3) RGB, as a picture of the same shape and type.
+
+        ``name`` names the photograph in errors.
 
         Raises:
-            DataError: the network has to see it whole, and memory does not do for that.
+            DataError: the network needs the whole photograph at once, and the free memory does not suffice.
         """
         height, width = photograph.shape[:2]
         working = photograph
         if self.predictor.task.working_scale != "own":
-            working = scaled(photograph, *working_size(height, width, self.size))
-        if self.window is None and self.device.type == "cpu":  # PyTorch tells of a GPU's memory by itself
-            expect_room(self.network, working, name)
+            working = resized(photograph, *working_size(height, width, self.size))
+        if self.window is None and self.device.type == "cpu":  # on a GPU, PyTorch raises its own error
+            check_memory(self.network, working, name)
         return self.finish(self.predict(working), photograph)
 
     def predict(self, photograph: Pixels) -> Tensor:
-        """The task's prediction (1, C, H, W) on the CPU, for uint8 (H, W, 3) at the working scale."""
+        """Return the task's prediction, float (1, C, H, W) on the CPU, for a photograph at the working scale.
+
+        The photograph, uint8 (H, W, 3), is padded to the stride and runs window by window; the padding is cut off
+        again.
+        """
         height, width = photograph.shape[:2]
-        padded = to_stride(photograph, self.network.stride)
+        padded = padded_to_stride(photograph, self.network.stride)
         side, margin = self.window or max(padded.shape[:2]), self.network.reach or 0
         spans = [windows_of(length, side, margin) for length in padded.shape[:2]]
-        places = list(product(*spans))
+        windows = list(product(*spans))
         whole: Tensor | None = None
-        for rows, columns in tqdm(places, unit=" windows", disable=None if len(places) > 1 else True, leave=False):
-            predicted = self.predictor(self.batch(padded[rows.seen, columns.seen]))
+        for rows, columns in tqdm(
+            windows, unit=" windows", disable=None if len(windows) > 1 else True, leave=False
+        ):
+            predicted = self.predictor.predict(self.batch(padded[rows.window, columns.window]))
             if whole is None:
                 whole = torch.empty(1, predicted.shape[1], *padded.shape[:2])
-            whole[:, :, rows.kept, columns.kept] = predicted[:, :, rows.kept_in_seen, columns.kept_in_seen]
+            whole[:, :, rows.core, columns.core] = predicted[:, :, rows.core_in_window, columns.core_in_window]
         assert whole is not None
         return whole[:, :, :height, :width]
 
     def finish(self, prediction: Tensor, photograph: Pixels) -> Pixels:
-        """A prediction (1, C, h, w) as a picture of the photograph's size: uint8 (H, W, 3).
+        """Return a prediction (1, C, h, w) as a picture of the photograph's size, uint8 (H, W, 3).
 
-        In bands of rows, since the scores of many classes at full size do not fit into memory.
+        ``photograph`` is the original, whose details `Task.refine` can use. The picture is made in bands of rows,
+        since the scores of many classes at full size do not fit into memory.
         """
         height, width = photograph.shape[:2]
         tall = resampled(prediction, height, prediction.shape[3])
@@ -113,76 +119,55 @@ class Translator:
         return picture
 
     def batch(self, photograph: Pixels) -> Batch:
-        """Uint8 (H, W, 3) as a batch of one."""
+        """Return a photograph, uint8 (H, W, 3), as a batch of one picture on the device."""
         channels_first = np.ascontiguousarray(photograph.transpose(2, 0, 1))
         return {"picture": torch.from_numpy(channels_first)[None].to(self.device)}
 
 
 @dataclass(frozen=True)
 class Span:
-    """One window along one side of a picture, in pixels."""
+    """One window along one axis of a picture, as ranges of pixels."""
 
-    seen: slice
-    """What the network is shown."""
-    kept: slice
-    """The part of it whose prediction is kept."""
+    window: slice
+    """Input of the network."""
+    core: slice
+    """Part of the window whose prediction is used."""
 
     @property
-    def kept_in_seen(self) -> slice:
-        """The same part, counted from the start of the window."""
-        return slice(self.kept.start - self.seen.start, self.kept.stop - self.seen.start)
+    def core_in_window(self) -> slice:
+        """Range of the core, counted from the start of the window."""
+        return slice(self.core.start - self.window.start, self.core.stop - self.window.start)
 
 
-class SizeTrained(BaseModel):
-    """Of the sizes of a training, the one that running its task needs."""
+def load_translator(settings: Settings, seed: int, method: str, name: str) -> Translator:
+    """Load the stored task ``name`` as it was at the end of its training.
 
-    size: int
-
-
-class Trained(BaseModel):
-    """Of the settings of a training, those that running its task needs; others may differ between versions."""
-
-    network: NetworkSettings
-    task: AnyTask
-    pictures: SizeTrained
-
-
-def load(settings: Settings, seed: int, method: str, name: str) -> Translator:
-    """The stored task as it was right after it was learned, with the settings it was trained with.
-
-    Those are read from its file and not from `params.yaml`, which may have been edited since.
+    The settings of task and network come from the file of the task, since `params.yaml` may have changed; those of
+    ``settings`` give paths and device.
 
     Raises:
-        StorageError: a file is missing (says what makes it), damaged, or of another base network.
-        DataError: what the task is built from, as its painting, is missing.
+        StorageError: a file is missing, damaged, or belongs to another base network.
+        DataError: an input of the task, such as its painting, is missing.
     """
     stored = StoredTasks.of(settings, seed, method)
-    for path in [stored.path(name), *([stored.course.base] if METHODS[method].adds_to_base else [])]:
+    for path in [stored.path(name), *([stored.task_files.base] if METHODS[method].adds_to_base else [])]:
         if not path.exists():
-            raise StorageError(f"{path}: not trained yet; make it with: {command(settings, seed, method, path)}")
-    try:
-        trained = Trained.model_validate(stored.file(name).provenance.settings)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        path = stored.path(name)
-        raise StorageError(
-            f"{path}: stored with settings of another version ({where}: {problem['msg']}); "
-            f"delete it and train again with: {command(settings, seed, method, path)}"
-        ) from error
-    task = build_task(name, trained.task)
-    network = stored.network(task)
+            raise StorageError(
+                f"{path}: not trained yet; make it with: {training_command(settings, seed, method, path)}"
+            )
+    opened = stored.open(name)
+    task, network = opened.task(), opened.load().build()
     device = device_for(settings.training.accelerator)
     return Translator(
         Predictor(network.to(device), task.to(device)),
-        size=trained.pictures.size,
+        size=opened.size,
         window=window_side(network),
         device=device,
     )
 
 
-def command(settings: Settings, seed: int, method: str, path: Path) -> str:
-    """What to type to have a stored task trained, whatever `params.yaml` says."""
+def training_command(settings: Settings, seed: int, method: str, path: Path) -> str:
+    """Return the Snakemake command that makes a stored task, with its preset, and its seed and method if needed."""
     config = [f"preset={settings.preset}"]
     if seed not in settings.seeds:
         config.append(f"seeds=[{seed}]")
@@ -192,86 +177,94 @@ def command(settings: Settings, seed: int, method: str, path: Path) -> str:
 
 
 def output_paths(photographs: Sequence[Path], task: str, folder: Path) -> list[Path]:
-    """``<stem>-<task>.png`` for each photograph; ``<stem>-2-<task>.png`` and so on where that is taken.
+    """Return a path in ``folder`` for the translation of each photograph, in their order.
 
-    Taken are the names of other results and of the photographs themselves: no result replaces either. Compared
-    without regard to case, as some file systems do.
+    The name is ``<stem>-<task>.png``, or ``<stem>-2-<task>.png`` and so on if an earlier name is used already.
+
+    No path is that of another result or of a photograph. Names are compared without case, as some file systems do.
     """
-    taken = {key(path) for path in photographs}
-    chosen = []
+    used = {comparison_key(path) for path in photographs}
+    paths = []
     for photograph in photographs:
         path = folder / f"{photograph.stem}-{task}.png"
         number = 1
-        while key(path) in taken:
+        while comparison_key(path) in used:
             number += 1
             path = folder / f"{photograph.stem}-{number}-{task}.png"
-        taken.add(key(path))
-        chosen.append(path)
-    return chosen
+        used.add(comparison_key(path))
+        paths.append(path)
+    return paths
 
 
-def key(path: Path) -> str:
-    """The same for two names of one file."""
+def comparison_key(path: Path) -> str:
+    """Return a text that is equal for all paths of one file, also where the file system ignores case."""
     return str(path.resolve()).casefold()
 
 
 def working_size(height: int, width: int, size: int) -> tuple[int, int]:
-    """Height and width of a photograph whose shorter side is brought to ``size``, within `LONGEST`."""
+    """Return the (height, width) to which a photograph is scaled, so that its shorter side is ``size`` pixels.
+
+    A long strip is enlarged less, see `MAX_ENLARGED`.
+    """
     factor = size / min(height, width)
     if factor > 1:
-        factor = min(factor, max(1, LONGEST * size / max(height, width)))
+        factor = min(factor, max(1, MAX_ENLARGED * size / max(height, width)))
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def scaled(photograph: Pixels, height: int, width: int) -> Pixels:
-    """A photograph at another size, by the antialiased bicubic filter with which training data are prepared."""
+def resized(photograph: Pixels, height: int, width: int) -> Pixels:
+    """Return a photograph, uint8 (H, W, 3), resized with the antialiased bicubic filter of the preparation."""
     if photograph.shape[:2] == (height, width):
         return photograph
     return np.array(Image.fromarray(photograph).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def resampled(prediction: Tensor, height: int, width: int) -> Tensor:
-    """Float (N, C, h, w) → (N, C, height, width), bilinear, antialiased where it gets smaller."""
+    """Return a prediction, float (N, C, h, w), resized to height and width: bilinear, antialiased if it shrinks."""
     if prediction.shape[2:] == (height, width):
         return prediction
     return F.interpolate(prediction, (height, width), mode="bilinear", align_corners=False, antialias=True)
 
 
-def to_stride(photograph: Pixels, stride: int) -> Pixels:
-    """A picture continued by reflection at its right and lower border to what a network of this stride can take.
+def padded_to_stride(photograph: Pixels, stride: int) -> Pixels:
+    """Return a picture padded at the right and bottom, by reflection, to sides that are multiples of the stride.
 
-    To no less than twice the stride: padding by reflection needs two pixels at the coarsest level. As often as
-    needed: NumPy's `reflect` goes back and forth in a picture smaller than what it has to fill, and repeats a
-    single pixel.
+    Each side is at least twice the stride, since padding by reflection inside the network needs two pixels at the
+    coarsest level. NumPy reflects repeatedly if the padding is larger than the picture.
     """
     down, right = (max(2, math.ceil(side / stride)) * stride - side for side in photograph.shape[:2])
     return np.pad(photograph, ((0, down), (0, right), (0, 0)), mode="reflect")
 
 
-def expect_room(network: Network, photograph: Pixels, name: Path | str) -> None:
-    """Refuse a photograph, uint8 (H, W, 3) at the working scale, that the network cannot see whole.
+def check_memory(network: Network, photograph: Pixels, name: Path | str) -> None:
+    """Check that the memory suffices for one pass over a photograph, uint8 (H, W, 3) at the working scale.
+
+    ``name`` names the photograph in the error.
 
     Raises:
-        DataError: its size, what it would take, what is free, and what can be done.
+        DataError: the network needs more memory than is free.
     """
     height, width = photograph.shape[:2]
     per_pixel, free = network.bytes_per_pixel * network.width, free_memory()
     needed = height * width * per_pixel
     if needed > free:
         raise DataError(
-            f"{name}: {width}×{height} pixels would take about {needed / 2**30:.1f} GiB of memory, of which "
-            f"{free / 2**30:.1f} GiB are free: residual networks see a photograph whole. Give a smaller one, of up "
-            f"to {free / per_pixel / 1e6:.1f} megapixels, or choose a method without residual blocks"
+            f"{name}: {width}×{height} pixels need about {needed / 2**30:.1f} GiB of memory, but "
+            f"{free / 2**30:.1f} GiB are free; use a picture of up to {free / per_pixel / 1e6:.1f} megapixels, or "
+            "a method on a network that runs in windows"
         )
 
 
 def free_memory() -> int:
-    """Bytes that the system can still give."""
+    """Return the number of bytes of memory that are available."""
     return int(psutil.virtual_memory().available)
 
 
 def window_side(network: Network) -> int | None:
-    """The side of windows that take about `WINDOW_BYTES`; None for a network that cannot be run in windows."""
+    """Return the side in pixels of windows that take about `WINDOW_BYTES`, a multiple of the stride.
+
+    None for a network that cannot run in windows.
+    """
     if network.reach is None:
         return None
     stride = network.stride
@@ -280,16 +273,17 @@ def window_side(network: Network) -> int | None:
 
 
 def windows_of(length: int, side: int, margin: int) -> list[Span]:
-    """Windows along a length, both multiples of the network's stride: what they keep covers it once.
+    """Return the windows along one axis of a picture; their cores cover the axis once.
 
-    Around what is kept lies the margin, or the border of the picture. All windows are equally long, since CPU
-    libraries keep buffers for every size that they have met.
+    ``length`` is that of the axis, ``side`` that of a window, both multiples of the stride in pixels. A core has at
+    least ``margin`` pixels of its window on either side, except at the border of the picture. All windows have one
+    length, since CPU libraries keep buffers for every size of input.
     """
     side = min(side, length)
     steps = math.ceil((length - side) / (side - 2 * margin)) if length > side else 0
     starts = [min(step * (side - 2 * margin), length - side) for step in range(steps + 1)]
-    cuts = [0, *(start + margin for start in starts[1:]), length]
+    borders = [0, *(start + margin for start in starts[1:]), length]
     return [
-        Span(slice(start, start + side), slice(first, end))
-        for start, first, end in zip(starts, cuts, cuts[1:], strict=False)
+        Span(slice(start, start + side), slice(core_start, core_end))
+        for start, core_start, core_end in zip(starts, borders, borders[1:], strict=False)
     ]

@@ -1,15 +1,19 @@
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from palimpsest.analysis.forgetting import Cell, choose_device, forgetting_matrix, metric_rows
-from palimpsest.analysis.measurement import Measurement, Predictor, headline, measure
+from palimpsest.analysis.forgetting import Cell, choose_device, measure_matrix, metric_rows
+from palimpsest.analysis.measurement import Measurement, measure, metrics_line
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
+from palimpsest.errors import DataError
+from palimpsest.inference import Predictor
+from palimpsest.jobs import evaluation_job
 from palimpsest.methods import BASE, METHODS
 
 Study = Any
@@ -18,17 +22,17 @@ FORGETS = {"fine-tune", "ewc", "lwf"}
 
 
 def matrix(study: Study, method: str, samples: int = 1) -> dict[tuple[str, str], Measurement]:
-    cells = list(forgetting_matrix(study.stored(method), study.tasks(), study.prepared, CPU, samples))
-    found = {(cell.task, cell.after): cell.measurement for cell in cells}
-    assert len(found) == len(cells)
-    return found
+    cells = list(measure_matrix(study.stored(method), study.tasks(), study.prepared, CPU, samples))
+    measurements = {(cell.task, cell.after): cell.measurement for cell in cells}
+    assert len(measurements) == len(cells)
+    return measurements
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_task_is_measured_after_itself_and_after_every_later_task(trained: Study, method: str) -> None:
-    found = matrix(trained, method)
-    assert list(found) == [
+    measurements = matrix(trained, method)
+    assert list(measurements) == [
         ("shapes", "shapes"),
         ("shapes", "halves"),
         ("halves", "halves"),
@@ -36,7 +40,7 @@ def test_every_task_is_measured_after_itself_and_after_every_later_task(trained:
         ("halves", "colour"),
         ("colour", "colour"),
     ]
-    assert {measured.images for measured in found.values()} == {2}
+    assert {measured.images for measured in measurements.values()} == {2}
 
 
 @pytest.mark.slow
@@ -44,20 +48,20 @@ def test_every_task_is_measured_after_itself_and_after_every_later_task(trained:
 def test_a_method_that_cannot_forget_gives_the_same_predictions_and_the_others_do_not(
     trained: Study, method: str
 ) -> None:
-    found = matrix(trained, method)
+    measurements = matrix(trained, method)
     for task, times in (("shapes", 3), ("halves", 2)):
-        cells = [measured for (name, _), measured in found.items() if name == task]
+        cells = [measured for (name, _), measured in measurements.items() if name == task]
         assert len({cell.checksum for cell in cells}) == (times if method in FORGETS else 1)
         if method not in FORGETS:
             assert all(cell.metrics == cells[0].metrics for cell in cells)
-    assert len({found[task, task].checksum for task in trained.settings.sequence}) == 3
+    assert len({measurements[task, task].checksum for task in trained.settings.sequence}) == 3
 
 
 @pytest.mark.slow
-def test_every_cell_runs_the_network_and_none_is_copied(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_cell_runs_the_network(trained: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures: list[int] = []
-    run = Predictor.__call__
-    monkeypatch.setattr(Predictor, "__call__", lambda self, b: pictures.append(len(b["picture"])) or run(self, b))
+    run = Predictor.forward
+    monkeypatch.setattr(Predictor, "forward", lambda self, b: pictures.append(len(b)) or run(self, b))
     matrix(trained, "piggyback")
     assert pictures == [2] * 6
 
@@ -73,7 +77,7 @@ def test_the_checksum_is_the_sha256_of_the_raw_predictions(new_study: Callable[.
     study = new_study()
     study.store_untrained(BASE, "shapes")
     network, task = study.networks[BASE, "shapes"].eval(), study.task("shapes")
-    measured = measure(Predictor(network, task), task, study.prepared["shapes"], CPU, 1)
+    measured = measure(Predictor(network, task).predict, task, study.prepared["shapes"], CPU, 1)
     (batch,) = evaluation_batches(study.prepared["shapes"], "val", 2)
     with torch.no_grad():
         scores = network((batch["picture"].float() / 255).contiguous(memory_format=torch.channels_last))
@@ -96,7 +100,7 @@ def test_one_bit_of_one_prediction_changes_the_checksum(new_study: Callable[...,
     assert measure(almost, task, prepared, CPU, 1).checksum != plain.checksum
 
 
-def test_the_whole_validation_split_is_measured_whatever_the_size_of_a_batch(
+def test_the_whole_validation_split_is_measured_at_any_batch_size(
     new_study: Callable[..., Study],
 ) -> None:
     random = np.random.default_rng(0)
@@ -113,17 +117,27 @@ def test_the_whole_validation_split_is_measured_whatever_the_size_of_a_batch(
     assert all(np.array_equal(a, b) for a, b in zip(measured.samples, pictures[3:], strict=False))
 
 
+def test_a_label_without_class_names_the_task_and_the_remedy(new_study: Callable[..., Study]) -> None:
+    study = new_study()
+    task, prepared = study.task("shapes"), study.prepared["shapes"]
+    damaged = replace(prepared, target=np.full_like(prepared.target, 200))
+    scores = torch.zeros(len(prepared.rows("val")), len(task.classes), 32, 32)
+    advice = "delete its folder of prepared arrays and run snakemake again"
+    with pytest.raises(DataError, match=f"^task shapes: truth has labels 200 to 200, expected 0 to 2; {advice}$"):
+        measure(lambda batch: scores[: len(batch["picture"])], task, damaged, CPU, 1)
+
+
 def test_predictions_are_made_without_a_gradient(new_study: Callable[..., Study]) -> None:
     study = new_study()
     task = study.task("colour")
-    seen: list[bool] = []
+    enabled: list[bool] = []
     measure(
-        lambda b: seen.append(torch.is_grad_enabled()) or task.inputs(b), task, study.prepared["colour"], CPU, 1
+        lambda b: enabled.append(torch.is_grad_enabled()) or task.inputs(b), task, study.prepared["colour"], CPU, 1
     )
-    assert seen == [False]
+    assert enabled == [False]
 
 
-def test_there_is_a_row_for_every_metric_of_every_cell() -> None:
+def test_every_metric_of_every_cell_has_a_row() -> None:
     cells = [
         Cell("a", "a", Measurement({"miou": 50.0, "iou/cat": 40.0}, 8, "x1", [])),
         Cell("a", "b", Measurement({"miou": 5.0}, 8, "x2", [])),
@@ -135,15 +149,15 @@ def test_there_is_a_row_for_every_metric_of_every_cell() -> None:
     ]
 
 
-def test_the_log_has_the_figures_without_those_of_single_classes() -> None:
-    assert headline({"miou": 50.0, "iou/cat": 40.0, "ssim": 0.91234}) == "miou 50  ssim 0.9123"
+def test_the_log_omits_figures_of_single_classes() -> None:
+    assert metrics_line({"miou": 50.0, "iou/cat": 40.0, "ssim": 0.91234}) == "miou 50  ssim 0.9123"
 
 
 def test_the_device_and_the_threads_are_those_of_the_settings(new_study: Callable[..., Study]) -> None:
     threads = torch.get_num_threads()
     settings = new_study(training={"threads": 2}).settings
     try:
-        assert choose_device(settings.examination(0, "scratch")) == CPU
+        assert choose_device(evaluation_job(settings, 0, "scratch")) == CPU
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(threads)

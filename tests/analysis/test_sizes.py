@@ -17,12 +17,12 @@ Study = Any
 TRUNK = 14_777_344 - 64 * 21
 """Weights of the study's convolutions without the head."""
 DECODER = 5_373_952
-"""Those of its decoder."""
+"""Weights of its decoder."""
 BATCHNORM = 2 * (14_785_301 - 14_777_344 - 21)
-"""Weight and bias, and as many means and variances, of all its channels."""
+"""Weights, biases, means and variances of all its BatchNorm layers."""
 
 CLASSES = {str(number): ["red"] for number in range(20)}
-WHOLE = {
+FULL_SIZE = {
     "network": {"width": 64},
     "sequence": ["coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch"],
     "tasks": {
@@ -33,16 +33,16 @@ WHOLE = {
 
 
 def table(study: Study, method: str) -> pd.DataFrame:
-    first, *others = study.settings.sequence
+    first, *later = study.settings.sequence
     study.store_untrained(BASE, first)
-    for task in others:
+    for task in later:
         study.store_untrained(method, task)
         study.networks.clear()
     return pd.DataFrame(size_rows(study.stored(method))).assign(seed=0, method=method)
 
 
 def printed_mib(sizes: pd.DataFrame) -> float:
-    """MiB as the study prints them: it adds up what it has rounded (56.4 + 4 × 1.8 = 63.6)."""
+    """Return MiB as the study prints them: the sum of rounded sizes (56.4 + 4 × 1.8 = 63.6)."""
     counted = sizes[(sizes["needed_to"] == "run") & ~sizes["component"].isin(UNCOUNTED)]
     return round(float((counted.groupby("task")["bytes"].sum() / MIB).round(1).sum()), 1)
 
@@ -57,10 +57,10 @@ def printed_mib(sizes: pd.DataFrame) -> float:
         ("piggyback", 63.6, TRUNK * 4 + 4 * TRUNK // 8),
     ],
 )
-def test_the_sizes_of_the_study_are_read_off_files(
+def test_sizes_of_the_study_are_those_of_files(
     new_study: Callable[..., Study], method: str, printed: float, weights: int
 ) -> None:
-    study = new_study(**WHOLE)
+    study = new_study(**FULL_SIZE)
     sizes = table(study, method)
     assert printed_mib(sizes) == printed
     assert bytes_needed(sizes, "run", method, weights_only=True) == weights
@@ -103,11 +103,11 @@ def test_a_base_network_that_is_no_task_of_the_method_counts_too(
 ) -> None:
     sizes = pd.DataFrame(size_rows(trained.stored(method)))
     assert sizes["task"].unique().tolist() == [*below, *trained.settings.sequence]
-    assert sizes["bytes"].sum() == sum(path.stat().st_size for path in trained.stored(method).course.files())
+    assert sizes["bytes"].sum() == sum(path.stat().st_size for path in trained.stored(method).task_files.files())
 
 
 @pytest.mark.slow
-def test_what_only_further_learning_needs_is_told_apart(trained: Study) -> None:
+def test_components_for_training_alone_are_marked(trained: Study) -> None:
     sizes = pd.DataFrame(size_rows(trained.stored("ewc")))
     (fisher,) = sizes[sizes["component"] == "fisher"].itertuples()
     (network,) = sizes[sizes["component"] == "network"].itertuples()
@@ -116,14 +116,14 @@ def test_what_only_further_learning_needs_is_told_apart(trained: Study) -> None:
 
 
 def growth(study: Study, method: str) -> dict[str, list[int]]:
-    """Bytes needed after each task, to run and to learn."""
+    """Return the bytes needed after each task, for inference and for training."""
     rows = growth_rows(study.stored(method))
     assert [row["task"] for row in rows[::2]] == study.settings.sequence
     return {to: [row["bytes"] for row in rows if row["needed_to"] == to] for to in ("run", "learn")}
 
 
 @pytest.mark.parametrize("method", ["scratch", "piggyback"])
-def test_what_is_needed_grows_by_the_file_of_each_task(new_study: Callable[..., Study], method: str) -> None:
+def test_size_grows_by_the_file_of_each_task(new_study: Callable[..., Study], method: str) -> None:
     study = new_study()
     sizes = table(study, method)
     base, *added = [study.stored(method).path(task).stat().st_size for task in study.settings.sequence]
@@ -131,15 +131,15 @@ def test_what_is_needed_grows_by_the_file_of_each_task(new_study: Callable[..., 
     assert growth(study, method)["run"][-1] == bytes_needed(sizes, "run", method)
 
 
-def test_what_all_tasks_share_is_added_by_none(new_study: Callable[..., Study]) -> None:
+def test_shared_components_are_added_once(new_study: Callable[..., Study]) -> None:
     study = new_study()
     table(study, "fine-tune")
     for task in study.settings.sequence[1:]:
-        file = study.stored("fine-tune").file(task)
+        file = study.stored("fine-tune").open(task)
         fisher = Component("fisher", {"fisher": torch.zeros(100)}, shared=True, needed_to="learn")
         save_task(file.path, [*file.components, fisher], file.provenance)
     files = [study.stored("fine-tune").path(task).stat().st_size for task in study.settings.sequence]
-    (network,) = (c for c in study.stored("fine-tune").file("shapes").components if c.name == "network")
+    (network,) = (c for c in study.stored("fine-tune").open("shapes").components if c.name == "network")
     once = sum(tensor.nbytes for tensor in network.tensors.values())
     assert growth(study, "fine-tune") == {
         "run": [files[0], sum(files[:2]) - once - 400, sum(files) - 2 * once - 800],
@@ -147,7 +147,7 @@ def test_what_all_tasks_share_is_added_by_none(new_study: Callable[..., Study]) 
     }
 
 
-def test_the_study_counts_weights_that_run_and_rounds_each_task_before_it_adds() -> None:
+def test_the_study_counts_inference_weights_and_rounds_each_task_first() -> None:
     mib = 2**20
     sizes = pd.DataFrame(
         [

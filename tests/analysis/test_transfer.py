@@ -85,7 +85,7 @@ def test_every_figure_of_two_tasks_and_three_methods_by_hand(metrics, growth, co
     }
     assert row(table, "fine-tune") == pytest.approx(
         {
-            "relative_quality": (20 / 80 + 10 / 8) / 2,  # a colour difference: 8 is 1.25 times as good as 10
+            "relative_quality": (20 / 80 + 10 / 8) / 2,  # colour difference: 8 is 1.25 times as good as 10
             "backward_transfer": 20 / 80 - 1,
             "forward_transfer": 10 / 8 - 1,
             "bytes_per_added_task": 100.0,
@@ -99,13 +99,13 @@ def test_every_figure_of_two_tasks_and_three_methods_by_hand(metrics, growth, co
     assert all(math.isnan(piggyback[name]) for name in table.columns[4:])  # neither stored nor timed
 
 
-def test_which_tasks_each_mean_is_over():
+def test_the_tasks_of_each_mean():
     sequence = [*SEQUENCE, ("style", "style")]
     metrics = metric_table(
         ("scratch", "seg", "seg", 80.0),
         ("scratch", "colour", "colour", 10.0),
         ("scratch", "style", "style", 2.0),
-        ("ewc", "seg", "seg", 60.0),  # of the first task, so no forward transfer
+        ("ewc", "seg", "seg", 60.0),  # first task, so no forward transfer
         ("ewc", "seg", "colour", 1.0),
         ("ewc", "seg", "style", 30.0),
         ("ewc", "colour", "colour", 8.0),
@@ -114,14 +114,14 @@ def test_which_tasks_each_mean_is_over():
     )
     growth = growth_table(("ewc", "seg", "run", 100), ("ewc", "colour", "run", 900), ("ewc", "style", "run", 160))
     costs = cost_table(("ewc", "seg", 99.0, 999.0), ("ewc", "colour", 20.0, 300.0), ("ewc", "style", 40.0, 200.0))
-    found = row(forgetting_table(metrics, growth, costs, sequence, ["ewc"]), "ewc")
-    assert found["relative_quality"] == pytest.approx((30 / 80 + 10 / 20 + 2 / 4) / 3)
-    assert found["backward_transfer"] == pytest.approx(((30 / 60 - 1) + (8 / 20 - 1)) / 2)
-    assert found["forward_transfer"] == pytest.approx(((10 / 8 - 1) + (2 / 4 - 1)) / 2)
-    assert (found["bytes_per_added_task"], found["seconds"], found["peak_memory"]) == (30.0, 30.0, 300.0)
+    figures = row(forgetting_table(metrics, growth, costs, sequence, ["ewc"]), "ewc")
+    assert figures["relative_quality"] == pytest.approx((30 / 80 + 10 / 20 + 2 / 4) / 3)
+    assert figures["backward_transfer"] == pytest.approx(((30 / 60 - 1) + (8 / 20 - 1)) / 2)
+    assert figures["forward_transfer"] == pytest.approx(((10 / 8 - 1) + (2 / 4 - 1)) / 2)
+    assert (figures["bytes_per_added_task"], figures["seconds"], figures["peak_memory"]) == (30.0, 30.0, 300.0)
 
 
-def test_the_task_that_all_stand_on_counts_for_final_quality_as_much_as_any_other(metrics):
+def test_the_base_task_counts_as_much_as_any_task_in_final_quality(metrics):
     kept = row(forgetting_table(metrics, growth_table(), cost_table(), SEQUENCE, ["fine-tune"]), "fine-tune")
     lost = metrics.assign(value=metrics["value"].mask(metrics["value"] == 20.0, 0.0))
     gone = row(forgetting_table(lost, growth_table(), cost_table(), SEQUENCE, ["fine-tune"]), "fine-tune")
@@ -130,38 +130,38 @@ def test_the_task_that_all_stand_on_counts_for_final_quality_as_much_as_any_othe
 
 
 @pytest.mark.parametrize("error", [10.0, 1e3, 1e6])
-def test_no_error_is_so_high_that_all_is_forgotten(error):
+def test_backward_transfer_of_an_error_is_above_minus_one(error):
     sequence = [("colour", "colorization"), ("seg", "segmentation")]
     cells = [("lwf", "colour", "colour", 5.0), ("lwf", "colour", "seg", error)]
-    found = row(forgetting_table(metric_table(*cells), growth_table(), cost_table(), sequence, ["lwf"]), "lwf")
-    assert -1 < found["backward_transfer"] == pytest.approx(5 / error - 1)
+    figures = row(forgetting_table(metric_table(*cells), growth_table(), cost_table(), sequence, ["lwf"]), "lwf")
+    assert -1 < figures["backward_transfer"] == pytest.approx(5 / error - 1)
 
 
-def test_what_is_shared_from_the_first_task_on_counts_to_learn_on_and_not_per_task(metrics):
+def test_shared_bytes_for_training_do_not_count_per_task(metrics):
     fisher = [("fine-tune", task, "learn", 800) for task in ("seg", "colour")]
     network = [("fine-tune", task, "run", 1000) for task in ("seg", "colour")]
     growth = growth_table(*fisher, *network)
-    found = row(forgetting_table(metrics, growth, cost_table(), SEQUENCE, METHODS), "fine-tune")
-    assert (found["bytes_per_added_task"], found["learn_bytes"]) == (0.0, 800.0)
+    figures = row(forgetting_table(metrics, growth, cost_table(), SEQUENCE, METHODS), "fine-tune")
+    assert (figures["bytes_per_added_task"], figures["learn_bytes"]) == (0.0, 800.0)
 
 
-def test_of_one_task_what_is_left_is_learned_times_kept():
+def test_final_quality_of_a_task_is_the_product_of_its_transfers():
     sequence = [("seg", "segmentation"), ("colour", "colorization"), ("style", "style")]
     cells = [
         ("ewc", "colour", "colour", 8.0),
         ("ewc", "colour", "style", 25.0),
         ("scratch", "colour", "colour", 10.0),
     ]
-    found = row(forgetting_table(metric_table(*cells), growth_table(), cost_table(), sequence, ["ewc"]), "ewc")
-    relative, backward, forward = (found[name] for name in list(found)[:3])
+    figures = row(forgetting_table(metric_table(*cells), growth_table(), cost_table(), sequence, ["ewc"]), "ewc")
+    relative, backward, forward = (figures[name] for name in list(figures)[:3])
     assert relative == pytest.approx(10 / 25) == pytest.approx((1 + forward) * (1 + backward))
 
 
-def test_without_scratch_what_is_relative_to_it_is_unknown_and_what_was_forgotten_is_not(metrics, growth, costs):
+def test_without_scratch_only_backward_transfer_is_known(metrics, growth, costs):
     table = forgetting_table(metrics[metrics["method"] != "scratch"], growth, costs, SEQUENCE, METHODS)
-    found = row(table, "fine-tune")
-    assert math.isnan(found["relative_quality"]) and math.isnan(found["forward_transfer"])
-    assert (found["backward_transfer"], found["bytes_per_added_task"]) == (-0.75, 100.0)
+    figures = row(table, "fine-tune")
+    assert math.isnan(figures["relative_quality"]) and math.isnan(figures["forward_transfer"])
+    assert (figures["backward_transfer"], figures["bytes_per_added_task"]) == (-0.75, 100.0)
 
 
 def test_without_records_time_and_memory_are_unknown(metrics, growth):
@@ -170,45 +170,45 @@ def test_without_records_time_and_memory_are_unknown(metrics, growth):
     assert table["relative_quality"].notna().all()
 
 
-def test_a_mean_over_fewer_tasks_is_no_mean(metrics):
+def test_a_mean_needs_values_of_all_tasks(metrics):
     sequence = [*SEQUENCE, ("style", "style")]
-    both = pd.concat(
+    extended = pd.concat(
         [metrics, metric_table(("scratch", "style", "style", 2.0), ("fine-tune", "style", "style", 2.0))]
     )
-    found = row(
+    figures = row(
         forgetting_table(
-            both, growth_table(), cost_table(("fine-tune", "style", 9.0, 9.0)), sequence, ["fine-tune"]
+            extended, growth_table(), cost_table(("fine-tune", "style", 9.0, 9.0)), sequence, ["fine-tune"]
         ),
         "fine-tune",
     )
-    assert math.isnan(found["relative_quality"])  # seg and colour were not measured after style
-    assert math.isnan(found["seconds"]) and math.isnan(found["peak_memory"])
-    assert found["forward_transfer"] == pytest.approx((10 / 8 - 1 + 0) / 2)
+    assert math.isnan(figures["relative_quality"])  # seg and colour were not measured after style
+    assert math.isnan(figures["seconds"]) and math.isnan(figures["peak_memory"])
+    assert figures["forward_transfer"] == pytest.approx((10 / 8 - 1 + 0) / 2)
 
 
-def test_seeds_are_each_relative_to_their_own_scratch_and_have_a_deviation(metrics, growth, costs):
+def test_each_seed_is_relative_to_its_scratch_and_seeds_have_a_deviation(metrics, growth, costs):
     second = metrics.assign(seed=1, value=metrics["value"].mask(metrics["value"] == 10.0, 4.0))
     table = forgetting_table(
         pd.concat([metrics, second]), pd.concat([growth, growth.assign(seed=1)]), costs, SEQUENCE, METHODS
     )
-    found = row(table, "fine-tune")
+    figures = row(table, "fine-tune")
     assert list(table)[1:5] == [
         "relative_quality",
         "relative_quality_std",
         "backward_transfer",
         "backward_transfer_std",
     ]
-    assert found["relative_quality"] == pytest.approx((20 / 80 + (10 / 8 + 4 / 8) / 2) / 2)
-    assert found["relative_quality_std"] == pytest.approx(0.75 / 2 / math.sqrt(2))
-    assert (found["backward_transfer"], found["backward_transfer_std"]) == (-0.75, 0.0)
-    assert found["seconds"] == 31.0 and math.isnan(found["seconds_std"])  # one seed was timed
+    assert figures["relative_quality"] == pytest.approx((20 / 80 + (10 / 8 + 4 / 8) / 2) / 2)
+    assert figures["relative_quality_std"] == pytest.approx(0.75 / 2 / math.sqrt(2))
+    assert (figures["backward_transfer"], figures["backward_transfer_std"]) == (-0.75, 0.0)
+    assert figures["seconds"] == 31.0 and math.isnan(figures["seconds_std"])  # one seed was timed
 
 
-def test_quality_alone_needs_neither_bytes_nor_costs(metrics):
+def test_quality_needs_neither_bytes_nor_costs(metrics):
     second = metrics.assign(seed=1, value=metrics["value"].mask(metrics["value"] == 10.0, 4.0))
-    found = quality_figures(pd.concat([second, metrics]), SEQUENCE)
-    assert set(found) == set(METHODS)
-    assert found["fine-tune"] == {
+    figures = quality_figures(pd.concat([second, metrics]), SEQUENCE)
+    assert set(figures) == set(METHODS)
+    assert figures["fine-tune"] == {
         0: pytest.approx({"relative_quality": 0.75, "backward_transfer": -0.75, "forward_transfer": 0.25}),
         1: pytest.approx({"relative_quality": 0.375, "backward_transfer": -0.75, "forward_transfer": -0.5}),
     }
@@ -216,14 +216,14 @@ def test_quality_alone_needs_neither_bytes_nor_costs(metrics):
         quality_figures(metrics.drop(columns="after"), SEQUENCE)
 
 
-def test_a_method_measured_after_the_last_task_alone_has_its_final_quality(metrics):
+def test_a_method_measured_after_the_last_task_alone_has_a_final_quality(metrics):
     joint = metric_table(("joint", "seg", "colour", 70.0), ("joint", "colour", "colour", 20.0))
     table = forgetting_table(pd.concat([metrics, joint]), growth_table(), cost_table(), SEQUENCE, ["joint"])
     assert row(table, "joint")["relative_quality"] == pytest.approx((70 / 80 + 10 / 20) / 2)
     assert math.isnan(row(table, "joint")["backward_transfer"])
 
 
-def test_one_task_alone_has_a_final_quality_and_neither_transfer(metrics):
+def test_a_single_task_has_a_final_quality_and_no_transfer(metrics):
     only = metrics[metrics["task"] == metrics["after"]].query("task == 'seg'")
     table = forgetting_table(only, growth_table(), cost_table(), SEQUENCE[:1], METHODS)
     assert table["method"].tolist() == METHODS
@@ -231,7 +231,7 @@ def test_one_task_alone_has_a_final_quality_and_neither_transfer(metrics):
     assert table.drop(columns=["method", "relative_quality"]).isna().all(axis=None)
 
 
-def test_the_metric_that_speaks_for_a_task():
+def test_the_metric_that_scores_a_task():
     every = ["ssim", "mse", "ciede2000", "miou", "iou/sky", "total_loss", "content_loss", "psnr"]
     table = pd.DataFrame([{"task": "t", "metric": name} for name in every])
     for kind, name in {
@@ -256,14 +256,14 @@ def test_the_metric_that_speaks_for_a_task():
         ("total_loss", 0.0, 0.0, 1.0),
     ],
 )
-def test_times_as_good(metric, value, reference, expected):
+def test_ratio_of_qualities(metric, value, reference, expected):
     assert times_as_good(describe(metric), value, reference) == expected
 
 
 @pytest.mark.parametrize(
     ("metric", "value", "reference"), [("miou", 1.0, 0.0), ("mse", 0.0, 1.0), ("mse", math.nan, 1)]
 )
-def test_what_cannot_be_divided_is_unknown(metric, value, reference):
+def test_ratios_without_a_divisor_are_unknown(metric, value, reference):
     assert math.isnan(times_as_good(describe(metric), value, reference))
 
 

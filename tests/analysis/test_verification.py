@@ -1,4 +1,4 @@
-"""The proof of forgetting can fail: what damages a task, in memory or in its file, is reported as changed."""
+"""Damage to a task, in memory or in its file, is reported as changed."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from palimpsest.analysis.forgetting import forgetting_matrix
+from palimpsest.analysis.forgetting import measure_matrix
 from palimpsest.analysis.tables import worst
 from palimpsest.analysis.verification import compare, verification_rows
 from palimpsest.devices import measuring_conditions
@@ -27,21 +27,21 @@ Outcomes = dict[tuple[str, str], str]
 CPU = torch.device("cpu")
 PICTURES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 WITHOUT_STATISTICS = {"resblock6", "resblock9", "piggyback-resblock"}
-"""Their instance normalisation has no running statistics."""
+"""Methods whose instance normalisation has no running statistics."""
 
 
 @pytest.fixture
 def study(trained: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
-    """A study of the test's own in which every method has learned every task."""
+    """Yield a writable copy of a study in which every method has learned every task."""
     shutil.copytree("models", tmp_path / "models")
     monkeypatch.chdir(tmp_path)
     yield trained
 
 
 def verify(study: Study, method: str) -> dict[tuple[str, str], tuple[str, str]]:
-    """Outcome and reason of every cell of the matrix."""
+    """Return outcome and reason of every cell of the matrix."""
     stored = study.stored(method)
-    cells = list(forgetting_matrix(stored, study.tasks(), study.prepared, CPU, 0))
+    cells = list(measure_matrix(stored, study.tasks(), study.prepared, CPU, 0))
     data = {name: arrays.sha256 for name, arrays in study.prepared.items()}
     rows = verification_rows(stored, cells, data, measuring_conditions(CPU))
     return {(row["task"], row["after"]): (row["outcome"], row["reason"]) for row in rows}
@@ -52,7 +52,7 @@ def outcomes(study: Study, method: str) -> Outcomes:
 
 
 def rewritten(path: Path, change: Callable[[Component], Component | None]) -> None:
-    """Overwrite a stored task by a valid file whose components are changed, or left out where it returns None."""
+    """Overwrite a stored task by a valid file with changed components, without those for which it returns None."""
     file = load_task(path)
     components = [change(component) for component in file.components]
     save_task(path, [component for component in components if component is not None], file.provenance)
@@ -64,9 +64,7 @@ def altered(tensor: Tensor) -> Tensor:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_predictions_are_those_recorded_when_the_task_was_learned_unless_the_method_forgets(
-    trained: Study, method: str
-) -> None:
+def test_predictions_equal_those_recorded_unless_the_method_forgets(trained: Study, method: str) -> None:
     expected = {
         (task, after): "changed" if method in FORGETS and task != after else "verified"
         for task, after in outcomes(trained, method)
@@ -76,7 +74,7 @@ def test_predictions_are_those_recorded_when_the_task_was_learned_unless_the_met
 
 @torch.no_grad()
 def base_updated_by_a_step(network: nn.Module, base: State, tensors: State) -> None:
-    """AdamW's weight decay of one step, on the weights in memory: the base's, or the task's own without a base."""
+    """Apply one step of AdamW's weight decay to the weights in memory: the base's, or the task's without a base."""
     for tensor in [tensor for tensor in (base or tensors).values() if tensor.ndim == 4]:
         tensor.copy_(altered(tensor))
 
@@ -100,25 +98,25 @@ def test_a_method_that_damages_the_network_in_memory_is_reported_as_changed(
 ) -> None:
     def forgetful(name: str, settings: Any) -> Method:
         built = build_method(name, settings)
-        recall = built.recall
+        load_weights = built.load_weights
 
-        def recall_and_damage(network: nn.Module, base: State, tensors: State) -> None:
-            recall(network, base, tensors)
+        def load_and_damage(network: nn.Module, base: State, tensors: State) -> None:
+            load_weights(network, base, tensors)
             damage(network, base, tensors)
 
-        monkeypatch.setattr(built, "recall", recall_and_damage)
+        monkeypatch.setattr(built, "load_weights", load_and_damage)
         return built
 
-    monkeypatch.setattr("palimpsest.storage.recall.build_method", forgetful)
-    found = outcomes(study, method)
+    monkeypatch.setattr("palimpsest.storage.stored_task.build_method", forgetful)
+    results = outcomes(study, method)
     harmless = damage is statistics_moved and method in WITHOUT_STATISTICS
-    assert set(found.values()) == ({"verified"} if harmless else {"changed"})
+    assert set(results.values()) == ({"verified"} if harmless else {"changed"})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["weights", "batchnorm", "head"])
 @pytest.mark.parametrize("method", METHODS)
-def test_an_earlier_file_that_a_later_training_overwrites_is_found(study: Study, method: str, part: str) -> None:
+def test_an_earlier_file_that_a_later_training_overwrites_is_changed(study: Study, method: str, part: str) -> None:
     path = study.stored(method).path("halves")
 
     def damaged(component: Component) -> Component:
@@ -130,14 +128,14 @@ def test_an_earlier_file_that_a_later_training_overwrites_is_found(study: Study,
     if part == "weights" and method == "batchnorm":
         pytest.skip("batchnorm stores no weights")
     rewritten(path, damaged)
-    found = verify(study, method)
-    outcome, reason = found["halves", "halves"]
+    results = verify(study, method)
+    outcome, reason = results["halves", "halves"]
     assert outcome == "changed" and reason.startswith("the stored task was altered: ")
-    assert found["colour", "colour"][0] == "verified"
+    assert results["colour", "colour"][0] == "verified"
 
 
 @pytest.mark.slow
-def test_a_file_overwritten_with_noise_is_found_in_every_cell(study: Study) -> None:
+def test_a_file_overwritten_with_noise_is_changed_in_every_cell(study: Study) -> None:
     generator = torch.Generator().manual_seed(0)
 
     def noise(component: Component) -> Component:
@@ -145,8 +143,8 @@ def test_a_file_overwritten_with_noise_is_found_in_every_cell(study: Study) -> N
         return replace(component, tensors=tensors)
 
     rewritten(study.stored("scratch").path("halves"), noise)
-    found = outcomes(study, "scratch")
-    assert {cell for cell, outcome in found.items() if outcome == "changed"} == {
+    results = outcomes(study, "scratch")
+    assert {cell for cell, outcome in results.items() if outcome == "changed"} == {
         ("halves", "halves"),
         ("halves", "colour"),
     }
@@ -154,7 +152,7 @@ def test_a_file_overwritten_with_noise_is_found_in_every_cell(study: Study) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["packnet", "piggyback-gan", "joint"])
-def test_a_shared_component_that_moved_is_found_though_the_earlier_files_are_as_they_were(
+def test_a_changed_shared_component_is_reported_though_earlier_files_are_unchanged(
     study: Study, method: str
 ) -> None:
     def moved(component: Component) -> Component:
@@ -163,51 +161,51 @@ def test_a_shared_component_that_moved_is_found_though_the_earlier_files_are_as_
         return replace(component, tensors={name: altered(tensor) for name, tensor in component.tensors.items()})
 
     rewritten(study.stored(method).path("colour"), moved)
-    found = verify(study, method)
-    outcome, reason = found["halves", "colour"]
-    assert outcome == "changed" and "what it shares with other tasks" in reason
-    assert found["halves", "halves"][0] == "verified"
+    results = verify(study, method)
+    outcome, reason = results["halves", "colour"]
+    assert outcome == "changed" and "the weights that it shares" in reason
+    assert results["halves", "halves"][0] == "verified"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fine-tune", "ewc", "lwf", "packnet", "piggyback-gan", "joint"])
-def test_a_shared_component_that_was_lost_is_refused(study: Study, method: str) -> None:
+def test_a_missing_shared_component_is_refused(study: Study, method: str) -> None:
     path = study.stored(method).path("colour")
     rewritten(path, lambda component: None if component.shared and component.needed_to == "run" else component)
-    with pytest.raises(StorageError, match=r"colour\.safetensors.* lacks"):
+    with pytest.raises(StorageError, match=r"colour\.safetensors: the component .* is missing"):
         verify(study, method)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_an_exchanged_base_network_is_found(study: Study, method: str) -> None:
+def test_an_exchanged_base_network_is_reported(study: Study, method: str) -> None:
     stored = study.stored(method)
 
     def exchanged(component: Component) -> Component:
         tensors = {name: altered(tensor) for name, tensor in component.tensors.items()}
         return component if component.name in ("batchnorm", "head") else replace(component, tensors=tensors)
 
-    rewritten(stored.course.base, exchanged)
+    rewritten(stored.task_files.base, exchanged)
     if METHODS[method].adds_to_base:
-        with pytest.raises(StorageError, match="belongs to the base network"):
+        with pytest.raises(StorageError, match="expected the base network"):
             verify(study, method)
     else:
-        own = METHODS[method].learns_base_task  # and the base's file is none of its
-        assert outcomes(study, method)["shapes", "shapes"] == ("verified" if own else "changed")
+        learns_base = METHODS[method].learns_base_task  # such a method does not use the base's file
+        assert outcomes(study, method)["shapes", "shapes"] == ("verified" if learns_base else "changed")
 
 
 @pytest.mark.slow
-def test_a_record_that_is_lost_or_of_another_task_is_refused(study: Study) -> None:
-    course = study.stored("piggyback").course
-    other, path = course.prediction_record("colour"), course.prediction_record("halves")
-    path.write_bytes(other.read_bytes())
+def test_a_record_that_is_missing_or_of_another_task_is_refused(study: Study) -> None:
+    task_files = study.stored("piggyback").task_files
+    record_path, path = task_files.prediction_record("colour"), task_files.prediction_record("halves")
+    path.write_bytes(record_path.read_bytes())
     with pytest.raises(StorageError, match="expected piggyback/halves of seed 0, found piggyback/colour of seed 0"):
         verify(study, "piggyback")
     path.write_text("{")
     with pytest.raises(StorageError, match=r"halves\.predictions\.json: is damaged"):
         verify(study, "piggyback")
     path.unlink()
-    with pytest.raises(StorageError, match=r"halves\.predictions\.json: is missing; .*trains the task anew"):
+    with pytest.raises(StorageError, match=r"halves\.predictions\.json: is missing; .*run `snakemake --cores all "):
         verify(study, "piggyback")
 
 
@@ -226,16 +224,16 @@ RECORD = PredictionRecord(
 SAME = {"file_sha256": "f0", "data_sha256": "d0", "conditions": RECORD.conditions}
 
 
-def test_another_machine_or_other_pictures_are_not_comparable_and_an_altered_file_is_changed_anywhere() -> None:
-    other = {**RECORD.conditions, "instructions": "AVX512", "cudnn": "9"}
-    assert compare(RECORD, "c0", **{**SAME, "conditions": other}).outcome == "verified"
+def test_other_machines_and_pictures_are_not_comparable_and_an_altered_file_is_changed() -> None:
+    conditions = {**RECORD.conditions, "instructions": "AVX512", "cudnn": "9"}
+    assert compare(RECORD, "c0", **{**SAME, "conditions": conditions}).outcome == "verified"
     assert compare(RECORD, "c1", **SAME).outcome == "changed"
-    elsewhere = compare(RECORD, "c1", **{**SAME, "conditions": other})
+    elsewhere = compare(RECORD, "c1", **{**SAME, "conditions": conditions})
     assert elsewhere.outcome == "not comparable"
     assert elsewhere.reason == "cudnn unknown → 9; instructions AVX2 → AVX512"
     pictures = compare(RECORD, "c1", **{**SAME, "data_sha256": "d1"})
     assert (pictures.outcome, pictures.reason) == ("not comparable", "other validation pictures")
-    altered_elsewhere = compare(RECORD, "c1", **{**SAME, "file_sha256": "f1", "conditions": other})
+    altered_elsewhere = compare(RECORD, "c1", **{**SAME, "file_sha256": "f1", "conditions": conditions})
     assert altered_elsewhere.outcome == "changed"
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from palimpsest.data.arrays import Prepared, RowFile, Target, write_prepared
+from palimpsest.data.arrays import Prepared, RowFile, write_prepared
+from palimpsest.data.targets import LABELS, TARGETS
 from palimpsest.errors import DataError, StorageError
 
 
@@ -14,15 +15,15 @@ def picture(level: int, size: int = 2) -> np.ndarray:
     return np.full((size, size, 3), level, np.uint8)
 
 
-def write(folder: Path, target: Target = "labels") -> None:
-    with write_prepared(folder, 2, target) as rows:
+def write(folder: Path, target: str | None = "labels") -> None:
+    with write_prepared(folder, 2, TARGETS[target] if target else None) as rows:
         for number, split in enumerate(("train", "train", "val")):
-            wanted = {"labels": picture(number)[..., 0], "picture": picture(9 + number), None: None}[target]
-            rows.add(split, f"a, {number} ü.jpg", picture(number), wanted)
+            target_row = {"labels": picture(number)[..., 0], "picture": picture(9 + number), None: None}[target]
+            rows.add(split, f"a, {number} ü.jpg", picture(number), target_row)
         rows.info["classes"] = ["background"]
 
 
-def test_what_was_written_is_mapped(tmp_path: Path) -> None:
+def test_written_arrays_are_memory_mapped(tmp_path: Path) -> None:
     write(tmp_path / "task")
     prepared = Prepared.open(tmp_path / "task")
     assert isinstance(prepared.picture, np.memmap) and not prepared.picture.flags.writeable
@@ -39,19 +40,19 @@ def test_what_was_written_is_mapped(tmp_path: Path) -> None:
             "target": hashlib.sha256(prepared.target.tobytes()).hexdigest(),
         },
     }
-    with pytest.raises(DataError, match=r"'test'.*train"):
+    with pytest.raises(DataError, match=r"^split 'test' of the prepared arrays has no picture; use train, val$"):
         prepared.rows("test")
 
 
-def test_the_digest_of_all_is_that_of_the_file_that_holds_the_others(tmp_path: Path) -> None:
+def test_the_digest_of_arrays_is_that_of_info_json(tmp_path: Path) -> None:
     write(tmp_path / "task")
     file = tmp_path / "task" / "info.json"
     assert Prepared.open(tmp_path / "task").sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
-    file.write_text(json.dumps(json.loads(file.read_text())))  # the same by other bytes, as another version's
+    file.write_text(json.dumps(json.loads(file.read_text())))  # equal content in other bytes
     assert Prepared.open(tmp_path / "task").sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def test_the_files_are_those_of_the_contract(tmp_path: Path) -> None:
+def test_files_are_as_documented(tmp_path: Path) -> None:
     write(tmp_path / "task")
     assert {path.name for path in tmp_path.rglob("*")} == {
         "task",
@@ -67,10 +68,10 @@ def test_the_files_are_those_of_the_contract(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["picture", None])
-def test_targets_are_pictures_or_absent(tmp_path: Path, target: Target) -> None:
+def test_targets_are_pictures_or_absent(tmp_path: Path, target: str | None) -> None:
     write(tmp_path / "task", target)
-    found = Prepared.open(tmp_path / "task").target
-    assert (found is None) if target is None else (found is not None and found.shape == (3, 2, 2, 3))
+    array = Prepared.open(tmp_path / "task").target
+    assert (array is None) if target is None else (array is not None and array.shape == (3, 2, 2, 3))
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
@@ -80,14 +81,14 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
-def test_a_file_grows_row_by_row_over_the_digits_of_its_length(tmp_path: Path) -> None:
+def test_a_file_grows_row_by_row(tmp_path: Path) -> None:
     with RowFile(tmp_path / "rows.npy", (1,)) as rows:
         for number in range(1234):
             rows.append(np.array([number % 256], np.uint8))
     assert np.array_equal(np.load(tmp_path / "rows.npy")[:, 0], np.arange(1234) % 256)
 
 
-def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+def test_an_error_leaves_the_old_files_alone(tmp_path: Path) -> None:
     write(tmp_path / "task")
     before = (tmp_path / "task" / "picture.npy").read_bytes()
     with pytest.raises(RuntimeError), write_prepared(tmp_path / "task", 2, None) as rows:
@@ -97,7 +98,7 @@ def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None
     assert (tmp_path / "task" / "picture.npy").read_bytes() == before
 
 
-def test_the_remains_of_a_killed_run_do_not_matter(tmp_path: Path) -> None:
+def test_files_of_a_killed_run_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "task.partial").mkdir()
     (tmp_path / "task.partial" / "picture.npy").write_bytes(b"half")
     (tmp_path / "task").mkdir()
@@ -106,7 +107,7 @@ def test_the_remains_of_a_killed_run_do_not_matter(tmp_path: Path) -> None:
     assert len(Prepared.open(tmp_path / "task").picture) == 3
 
 
-def test_a_full_disk_is_an_error_that_names_the_place(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     with (
         pytest.raises(StorageError, match=r"task: cannot be written \(No space left on device\)"),
         write_prepared(tmp_path / "task", 2, None) as rows,
@@ -119,7 +120,7 @@ def test_a_full_disk_is_an_error_that_names_the_place(tmp_path: Path) -> None:
 def test_rows_of_another_shape_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="row of"), write_prepared(tmp_path / "task", 2, None) as rows:
         rows.add("train", "x", picture(1, size=3))
-    with pytest.raises(ValueError, match="target"), write_prepared(tmp_path / "task", 2, "labels") as rows:
+    with pytest.raises(ValueError, match="target"), write_prepared(tmp_path / "task", 2, LABELS) as rows:
         rows.add("train", "x", picture(1))
 
 
@@ -136,8 +137,10 @@ def test_damage_is_named(tmp_path: Path, name: str, damage: str) -> None:
         Prepared.open(tmp_path / "task")
 
 
-def test_a_target_that_went_missing_is_noticed(tmp_path: Path) -> None:
+def test_a_missing_target_is_named(tmp_path: Path) -> None:
     write(tmp_path / "task")
     (tmp_path / "task" / "target.npy").unlink()
-    with pytest.raises(DataError, match="do not belong together"):
+    with pytest.raises(
+        DataError, match=rf"do not belong together .*; delete the folder {tmp_path / 'task'} and run"
+    ):
         Prepared.open(tmp_path / "task")

@@ -2,7 +2,14 @@ from collections import Counter
 
 import pytest
 
-from palimpsest.data.categories import Category, check_twins, look_alike, members_of, merged, notes_on
+from palimpsest.data.categories import (
+    Category,
+    check_similar_names,
+    is_similar,
+    members_of,
+    merge_categories,
+    notes_for,
+)
 from palimpsest.errors import SettingsError
 
 CAR, BUS, CARS = Category("1", "car", "cars"), Category("2", "bus", "cars"), Category("0", "cars", "none")
@@ -10,34 +17,34 @@ GROUPS = {"cars": "none", "car": "cars", "bus": "cars"}
 
 
 def test_categories_keep_their_order_and_supercategory() -> None:
-    assert merged([CARS, CAR, BUS], {}) == (GROUPS, None)
-    assert list(merged([CARS, CAR, BUS, CAR], {})[0]) == ["cars", "car", "bus"]
+    assert merge_categories([CARS, CAR, BUS], {}) == (GROUPS, None)
+    assert list(merge_categories([CARS, CAR, BUS, CAR], {})[0]) == ["cars", "car", "bus"]
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_of_two_categories_of_one_name_the_annotated_one_is_taken(order: int) -> None:
+def test_of_two_categories_of_one_name_the_annotated_one_is_used(order: int) -> None:
     twins = [CAR, Category("7", "car", "vehicle")][::order]
-    assert merged(twins, Counter({"7": 3})) == ({"car": "vehicle"}, None)
-    assert merged(twins, Counter({"1": 3})) == ({"car": "cars"}, None)
-    groups, reason = merged(twins, Counter({"1": 1, "7": 1}))
+    assert merge_categories(twins, Counter({"7": 3})) == ({"car": "vehicle"}, None)
+    assert merge_categories(twins, Counter({"1": 3})) == ({"car": "cars"}, None)
+    groups, reason = merge_categories(twins, Counter({"1": 1, "7": 1}))
     assert groups == {} and reason is not None and "two categories are named 'car' (ids" in reason
 
 
-def test_one_id_of_two_categories_is_a_fault() -> None:
-    assert merged([CAR, Category("1", "bus", "cars")], {})[1] is not None
+def test_an_id_of_two_categories_is_a_fault() -> None:
+    assert merge_categories([CAR, Category("1", "bus", "cars")], {})[1] is not None
 
 
-def test_a_placeholder_and_a_name_of_two_meanings() -> None:
+def test_a_placeholder_and_an_ambiguous_name() -> None:
     assert members_of("cars", GROUPS, {"car": 3}) == (
         ["cars", "car", "bus"],
-        "the category 'cars' has no annotations; its name stands for 'car', 'bus'",
+        "the category 'cars' has no annotations; its name means 'car', 'bus'",
     )
     assert members_of("cars", GROUPS, {"cars": 1, "car": 3})[0] == ["cars"]
     assert members_of("cars", GROUPS, None) == (["cars"], None)
     assert members_of("car", GROUPS, {}) == (["car"], None)
     assert members_of("person", {"person": "person"}, {}) == (["person"], None)
-    assert notes_on({"a": ["cars"], "b": ["bus"]}, GROUPS, {"car": 1}) == [
-        "classes.a: the category 'cars' has no annotations; its name stands for 'car', 'bus'"
+    assert notes_for({"a": ["cars"], "b": ["bus"]}, GROUPS, {"car": 1}) == [
+        "classes.a: the category 'cars' has no annotations; its name means 'car', 'bus'"
     ]
 
 
@@ -47,13 +54,13 @@ def test_an_annotated_category_of_almost_the_same_name_belongs_to_a_class_or_is_
     with pytest.raises(
         SettingsError, match=rf"classes\.sign: 'stop sign' is listed, but 5 annotations are of '{twin}'"
     ):
-        check_twins(classes, class_of, [{"stop sign": 2, twin: 0}, {"stop sign": 0, twin: 5}])
-    assert check_twins(classes, class_of, [{"stop sign": 2, twin: 0}]) == []
-    assert check_twins(classes, class_of | {twin: 1}, [{"stop sign": 2}, {twin: 5}]) == []
+        check_similar_names(classes, class_of, [{"stop sign": 2, twin: 0}, {"stop sign": 0, twin: 5}])
+    assert check_similar_names(classes, class_of, [{"stop sign": 2, twin: 0}]) == []
+    assert check_similar_names(classes, class_of | {twin: 1}, [{"stop sign": 2}, {twin: 5}]) == []
 
 
 def test_two_names_annotated_in_one_split_are_two_categories() -> None:
-    (note,) = check_twins({"upper": ["A"]}, {"A": 1}, [{"A": 2, "a": 3}])
+    (note,) = check_similar_names({"upper": ["A"]}, {"A": 1}, [{"A": 2, "a": 3}])
     assert note.startswith("classes.upper: 'A' is listed, but 3 annotations are of 'a', which is in no class;")
 
 
@@ -61,10 +68,10 @@ def test_a_category_named_almost_like_a_listed_supercategory_is_refused() -> Non
     with pytest.raises(
         SettingsError, match=r"classes\.animal: 'animal' is listed, but 8 annotations are of 'Animal'"
     ):
-        check_twins({"animal": ["animal"]}, {"cat": 1}, [{"cat": 8, "Animal": 8}])
+        check_similar_names({"animal": ["animal"]}, {"cat": 1}, [{"cat": 8, "Animal": 8}])
 
 
-def test_numbers_with_a_separator_are_other_names() -> None:
-    assert check_twins({"x": ["11"]}, {"11": 1}, [{"11": 2}, {"1-1": 2}]) == []
-    assert not look_alike("1-1", ["11"]) and not look_alike("class 1", ["class 2"])
-    assert look_alike("things", ["a", "Thing"]) and not look_alike("widget", ["thing"])
+def test_numbers_with_a_separator_are_different_names() -> None:
+    assert check_similar_names({"x": ["11"]}, {"11": 1}, [{"11": 2}, {"1-1": 2}]) == []
+    assert not is_similar("1-1", ["11"]) and not is_similar("class 1", ["class 2"])
+    assert is_similar("things", ["a", "Thing"]) and not is_similar("widget", ["thing"])

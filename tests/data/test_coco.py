@@ -68,8 +68,8 @@ def only(folder: CocoFolder) -> Record:
     return record
 
 
-def labels(folder: CocoFolder, other: int = 0) -> list[list[int]]:
-    result: list[list[int]] = folder.label_map(only(folder), CLASS_OF, other).tolist()
+def labels(folder: CocoFolder, other_label: int = 0) -> list[list[int]]:
+    result: list[list[int]] = folder.label_map(only(folder), CLASS_OF, other_label).tolist()
     return result
 
 
@@ -93,28 +93,30 @@ def test_of_equal_instances_the_later_wins(build: Build) -> None:
     assert np.unique(labels(folder)).tolist() == [2]
 
 
-@pytest.mark.parametrize("other", [0, 255])
-def test_categories_outside_the_classes_get_other(build: Build, other: int) -> None:
+@pytest.mark.parametrize("other_label", [0, 255])
+def test_categories_outside_the_classes_get_other_label(build: Build, other_label: int) -> None:
     folder = build([annotation([rectangle(0, 0, 4, 6)], 1), annotation([rectangle(4, 0, 8, 3)], 7)])
-    found = folder.label_map(only(folder), {"table": 3}, other)
-    assert found[0].tolist() == [3] * 4 + [other] * 4
-    assert found[5].tolist() == [3] * 4 + [0] * 4
+    labelled = folder.label_map(only(folder), {"table": 3}, other_label)
+    assert labelled[0].tolist() == [3] * 4 + [other_label] * 4
+    assert labelled[5].tolist() == [3] * 4 + [0] * 4
 
 
-def test_several_polygons_of_one_instance_and_what_encloses_nothing(build: Build) -> None:
+def test_several_polygons_of_one_instance_and_empty_polygons(build: Build) -> None:
     parts = [rectangle(0, 0, 1, 1), rectangle(7, 5, 8, 6), [1.0, 1.0, 5.0, 5.0], []]
-    found = np.array(labels(build([annotation(parts), annotation([]), annotation([[]])])))
-    assert np.argwhere(found).tolist() == [[0, 0], [5, 7]]
+    labelled = np.array(labels(build([annotation(parts), annotation([]), annotation([[]])])))
+    assert np.argwhere(labelled).tolist() == [[0, 0], [5, 7]]
 
 
 def test_polygons_beyond_the_picture_are_clipped(build: Build) -> None:
-    found = np.array(labels(build([annotation([rectangle(-5, -5, 3, 2)]), annotation([rectangle(6, 4, 20, 20)])])))
+    labelled = np.array(
+        labels(build([annotation([rectangle(-5, -5, 3, 2)]), annotation([rectangle(6, 4, 20, 20)])]))
+    )
     expected = np.zeros((6, 8), int)
     expected[:2, :3] = expected[4:, 6:] = 1
-    assert np.array_equal(found, expected)
+    assert np.array_equal(labelled, expected)
 
 
-def test_run_lengths_as_list_and_as_string_mean_the_same(build: Build) -> None:
+def test_run_lengths_as_list_and_as_string_are_equal(build: Build) -> None:
     mask = np.zeros((6, 8), np.uint8, order="F")
     mask[1:5, 2] = mask[0, 4:7] = mask[5, 7] = 1
     code = rle_masks.encode(mask)
@@ -133,12 +135,15 @@ def test_run_lengths_as_list_and_as_string_mean_the_same(build: Build) -> None:
     ("segmentation", "message"),
     [
         ({"size": [6, 8], "counts": "0"}, "covers 0 pixels, not 48"),
+        ({"size": [6, 8], "counts": "X1"}, "covers 40 pixels, not 48"),
+        ({"size": [6, 8], "counts": "X"}, "ends in the middle of a number"),
+        ({"size": [6, 8], "counts": [40]}, "covers 40 pixels, not 48"),
         ({"size": [6, 8], "counts": [40, 800]}, "covers 840 pixels"),
         ({"size": [8, 6], "counts": [48]}, "is for"),
         ({"size": [6, 8]}, "lacks counts"),
         ([[0, 0, 1, 1, 2]], "not a list of x, y"),
-        ([[0, 0, 1, 1, float("nan"), 2]], "not a number"),
-        ([[0, 0, 1e9, 0, 1e9, 1e9]], "far out"),
+        ([[0, 0, 1, 1, float("nan"), 2]], "not finite"),
+        ([[0, 0, 1e9, 0, 1e9, 1e9]], "exceeds the picture"),
         ([["a", "b", "c", "d", "e", "f"]], "a"),
         ([[0, 0, 10**400, 0, 1, 1]], "too large"),
         ({"size": [float("inf"), 8], "counts": [48]}, "infinity"),
@@ -164,21 +169,25 @@ def test_records_are_sorted_by_id_as_a_number(build: Build) -> None:
 
 
 def test_an_unlisted_category_is_named(build: Build) -> None:
-    with pytest.raises(DataError, match=r"a\.jpg: annotation 5 is of a category"):
+    with pytest.raises(DataError, match=r"a\.jpg: annotation 5 has an unknown category"):
         labels(build([annotation([rectangle(0, 0, 8, 6)], 99)]))
 
 
-def test_one_id_for_two_pictures_is_a_fault_of_both(build: Build) -> None:
-    one = {"id": 1, "file_name": "a.jpg"}
-    folder = build([], [one, one, {"id": 2, "file_name": "b.jpg"}, {"id": 2, "file_name": "c.jpg"}])
+def test_an_id_of_two_pictures_is_a_fault_of_both(build: Build) -> None:
+    image = {"id": 1, "file_name": "a.jpg"}
+    folder = build([], [image, image, {"id": 2, "file_name": "b.jpg"}, {"id": 2, "file_name": "c.jpg"}])
     faults = {record.source: record.fault for record in folder.records("train")}
     assert faults["train2017/a.jpg"] is None
-    assert faults["train2017/b.jpg"] == faults["train2017/c.jpg"] == "the id 2 has several pictures: b.jpg, c.jpg"
+    assert (
+        faults["train2017/b.jpg"]
+        == faults["train2017/c.jpg"]
+        == "the id 2 belongs to several pictures: b.jpg, c.jpg"
+    )
 
 
 def test_annotations_without_a_picture_are_a_fault(build: Build) -> None:
     folder = build([annotation([rectangle(0, 0, 8, 6)], image=33)])
-    assert folder.records("train")[1].fault == "1 × annotated, but no picture has the id 33"
+    assert folder.records("train")[1].fault == "1 annotations, but no picture has the id 33"
 
 
 def test_annotations_for_another_size_are_refused(build: Build) -> None:
@@ -187,13 +196,13 @@ def test_annotations_for_another_size_are_refused(build: Build) -> None:
         labels(build([], images))
 
 
-def test_without_a_size_the_annotations_are_for_the_picture(build: Build) -> None:
+def test_without_a_size_annotations_are_for_the_picture(build: Build) -> None:
     assert np.shape(labels(build([], [{"id": 1, "file_name": "a.jpg"}]))) == (6, 8)
 
 
 @pytest.mark.parametrize("shown", [True, False])
 def test_labels_follow_the_exif_orientation(build: Build, shown: bool) -> None:
-    """Stored 8×6, shown 6×8 after a turn to the right: the stored left edge is the shown top."""
+    """Test a picture stored as 8×6 and shown as 6×8: the stored left edge is the top as shown."""
     if shown:
         images = [{"id": 1, "file_name": "a.jpg", "width": 6, "height": 8}]
         folder = build([annotation([rectangle(0, 0, 6, 1)])], images, orientation=6)
@@ -208,19 +217,22 @@ def test_labels_follow_the_exif_orientation(build: Build, shown: bool) -> None:
     ("content", "message"),
     [
         ("", "Expecting value"),
-        ("[]", "lists no images"),
-        ("{}", "lists no images"),
+        ("[]", "images is missing"),
+        ("{}", "images is missing"),
         ("[" * 100_000, "recursion"),
         ('{"images": null}', "images is not a list"),
-        ('{"images": [{"id": 1}]}', r"images\[0\]: no 'file_name'"),
-        ('{"images": [{"id": 1, "file_name": 3}]}', r"images\[0\]: 3 is no file name"),
-        ('{"images": [{"id": true, "file_name": "a.jpg"}]}', r"images\[0\]: True is no id"),
+        ('{"images": [{"id": 1}]}', r"images\[0\]: 'file_name' is missing"),
+        ('{"images": [{"id": 1, "file_name": 3}]}', r"images\[0\]: 3 is not a file name"),
+        ('{"images": [{"id": true, "file_name": "a.jpg"}]}', r"images\[0\]: True is not an id"),
         ('{"images": [{"id": 1e999, "file_name": "a.jpg"}]}', r"images\[0\]: .*infinity"),
-        ('{"images": [], "annotations": [{"category_id": 1, "image_id": ""}]}', r"annotations\[0\]: '' is no id"),
-        ('{"images": [], "annotations": [{"image_id": 1}]}', r"annotations\[0\]: no 'category_id'"),
+        (
+            '{"images": [], "annotations": [{"category_id": 1, "image_id": ""}]}',
+            r"annotations\[0\]: '' is not an id",
+        ),
+        ('{"images": [], "annotations": [{"image_id": 1}]}', r"annotations\[0\]: 'category_id' is missing"),
     ],
 )
-def test_a_damaged_index_is_named_with_the_place(build: Build, content: str, message: str) -> None:
+def test_a_damaged_index_is_named_with_the_line(build: Build, content: str, message: str) -> None:
     folder = build([])
     (folder.root / "annotations" / "instances_train2017.json").write_text(content)
     with pytest.raises(DataError, match=rf"instances_train2017\.json: .*{message}"):
@@ -233,27 +245,27 @@ def test_an_index_that_cannot_be_opened_is_named(build: Build, monkeypatch: pyte
 
     folder = build([])
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(DataError, match=r"instances_train2017\.json: cannot be read: Permission denied"):
+    with pytest.raises(DataError, match=r"instances_train2017\.json: cannot be read \(Permission denied\)"):
         folder.records("train")
 
 
 def annotated(size: tuple[int, int], annotations: list[dict[str, Any]]) -> dict[str, Any]:
-    """Draw the content of the JSON of one photograph of (width, height)."""
+    """Return the JSON of one photograph of (width, height)."""
     image = {"id": 1, "file_name": "a.jpg", "width": size[0], "height": size[1]}
     return copy.deepcopy({"images": [image], "annotations": annotations, "categories": CATEGORIES})
 
 
 def written(root: Path, content: Any) -> CocoFolder:
-    """A folder whose training split has this JSON, and no photograph."""
+    """Return a folder with this JSON for its training split, and without photographs."""
     (root / "annotations").mkdir(exist_ok=True)
     (root / "annotations" / "instances_train2017.json").write_text(json.dumps(content))
     return CocoFolder(root)
 
 
-def places(content: Any) -> list[tuple[Any, Any]]:
-    """Every value inside nested lists and mappings, as container and index or key."""
+def positions(content: Any) -> list[tuple[Any, Any]]:
+    """Return container and index or key of every value inside nested lists and mappings."""
     entries = list(content.items() if isinstance(content, dict) else enumerate(content))
-    below = [place for _, value in entries if isinstance(value, dict | list) for place in places(value)]
+    below = [position for _, value in entries if isinstance(value, dict | list) for position in positions(value)]
     return [(content, key) for key, _ in entries] + below
 
 
@@ -269,11 +281,11 @@ JSON = st.recursive(
 
 @given(data=st.data())
 @hypothesis_settings(max_examples=400)
-def test_an_index_damaged_anywhere_is_read_or_named(tmp_path: Path, data: st.DataObject) -> None:
+def test_an_index_with_any_damage_is_read_or_named(tmp_path: Path, data: st.DataObject) -> None:
     triangle, crowd = [[0, 0, 4, 0, 4, 4]], {"size": [6, 8], "counts": [5, 3, 40]}
     content = annotated((8, 6), [annotation(triangle), annotation(crowd, 7, iscrowd=1)])
     for _ in range(data.draw(st.integers(1, 3))):
-        container, key = data.draw(st.sampled_from(places(content)))
+        container, key = data.draw(st.sampled_from(positions(content)))
         if data.draw(st.integers(0, 3)):
             container[key] = data.draw(AWKWARD | JSON)
         else:
@@ -282,8 +294,8 @@ def test_an_index_damaged_anywhere_is_read_or_named(tmp_path: Path, data: st.Dat
     try:
         for record in folder.records("train"):
             record.source.encode()
-            found = folder.label_map(record, CLASS_OF, 0, Frame(8, 6))
-            assert found.shape == (6, 8) and {*np.unique(found)} <= {0, 1, 2, 255}
+            labelled = folder.label_map(record, CLASS_OF, 0, Frame(8, 6))
+            assert labelled.shape == (6, 8) and {*np.unique(labelled)} <= {0, 1, 2, 255}
     except DataError as error:
         assert str(tmp_path) in str(error)
 
@@ -297,7 +309,7 @@ def test_json_of_any_other_shape_is_named(tmp_path: Path, content: Any) -> None:
 
 @st.composite
 def instances(draw: st.DrawFn, width: int, height: int) -> tuple[dict[str, Any], NDArray[np.bool_]]:
-    """One annotation, and its pixels: known by hand, or as pycocotools fills polygons in the whole frame."""
+    """Draw an annotation and its pixels; pycocotools fills polygons in the full frame."""
     kind = draw(st.sampled_from(["rectangle", "polygons", "runs", "code"]))
     more = {"category": draw(st.sampled_from([1, 7])), "iscrowd": draw(st.sampled_from([0, 1]))}
     if kind == "rectangle":
@@ -310,8 +322,8 @@ def instances(draw: st.DrawFn, width: int, height: int) -> tuple[dict[str, Any],
         corner = st.tuples(st.integers(-20, 10 * width + 20), st.integers(-20, 10 * height + 20))
         polygons = draw(st.lists(st.lists(corner, min_size=3, max_size=6), min_size=1, max_size=2))
         flat = [[tenths / 10 for point in polygon for tenths in point] for polygon in polygons]
-        whole = rle_masks.merge(rle_masks.frPyObjects(flat, height, width))
-        return annotation(flat, **more), rle_masks.decode(whole).astype(np.bool_)
+        merged = rle_masks.merge(rle_masks.frPyObjects(flat, height, width))
+        return annotation(flat, **more), rle_masks.decode(merged).astype(np.bool_)
     bits = draw(st.lists(st.booleans(), min_size=width * height, max_size=width * height))
     pixels = np.array(bits).reshape((height, width), order="F")
     if kind == "code":
@@ -323,26 +335,26 @@ def instances(draw: st.DrawFn, width: int, height: int) -> tuple[dict[str, Any],
 
 @given(data=st.data())
 @hypothesis_settings(max_examples=300)
-def test_instances_of_every_kind_are_painted_as_a_plain_painter_does(tmp_path: Path, data: st.DataObject) -> None:
+def test_instances_of_every_kind_equal_a_simple_reference(tmp_path: Path, data: st.DataObject) -> None:
     width, height = data.draw(st.tuples(st.integers(1, 16), st.integers(1, 16)))
     drawn = data.draw(st.lists(instances(width, height), max_size=4))
     folder = written(tmp_path, annotated((width, height), [entry for entry, _ in drawn]))
     expected = np.zeros((height, width), np.uint8)
-    for entry, pixels in sorted(drawn, key=lambda one: -one[1].sum()):
+    for entry, pixels in sorted(drawn, key=lambda instance: -instance[1].sum()):
         expected[pixels] = 255 if entry["iscrowd"] else {1: 1, 7: 2}[entry["category_id"]]
     (record,) = folder.records("train")
     assert np.array_equal(folder.label_map(record, CLASS_OF, 0, Frame(width, height)), expected)
 
 
 @pytest.mark.parametrize("left", [0, 1, 15, 16, 31, 32, 33, 511, 512, 697])
-def test_an_instance_far_to_the_right_is_painted_where_it_is(left: int, build: Build) -> None:
+def test_an_instance_far_to_the_right_is_painted_correctly(left: int, build: Build) -> None:
     expected = np.zeros((2, 700), np.uint8)
     expected[:, left : left + 3] = 1
     folder = build([annotation([rectangle(left, 0, left + 3, 2)])], size=(700, 2))
     assert np.array_equal(labels(folder), expected)
 
 
-def test_without_json_there_are_photographs_but_no_labels(build: Build) -> None:
+def test_without_json_photographs_have_no_labels(build: Build) -> None:
     folder = build([])
     (folder.root / "annotations" / "instances_train2017.json").unlink()
     (folder.root / "train2017" / "._a.jpg").touch()
@@ -352,7 +364,7 @@ def test_without_json_there_are_photographs_but_no_labels(build: Build) -> None:
             ask()
 
 
-def test_what_is_not_there_is_named(build: Build, tmp_path: Path) -> None:
+def test_missing_files_are_named(build: Build, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="test"):
         build([]).records("test")
     with pytest.raises(DataError, match="nowhere"):
@@ -360,7 +372,7 @@ def test_what_is_not_there_is_named(build: Build, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real photographs are not there")
-def test_real_labels_are_those_of_pycocotools(capsys: pytest.CaptureFixture[str]) -> None:
+def test_real_labels_equal_those_of_pycocotools(capsys: pytest.CaptureFixture[str]) -> None:
     folder = CocoFolder(REAL)
     class_of = {name: number for number, name in enumerate(folder.categories, start=1)}
     reference = COCO(REAL / "annotations" / "instances_val2017.json")
@@ -370,10 +382,10 @@ def test_real_labels_are_those_of_pycocotools(capsys: pytest.CaptureFixture[str]
         image = int(record.key.partition("/")[2])
         masks = [
             (
-                reference.annToMask(one),
-                255 if one["iscrowd"] else class_of[reference.cats[one["category_id"]]["name"]],
+                reference.annToMask(entry),
+                255 if entry["iscrowd"] else class_of[reference.cats[entry["category_id"]]["name"]],
             )
-            for one in reference.imgToAnns[image]
+            for entry in reference.imgToAnns[image]
         ]
         expected = np.zeros((reference.imgs[image]["height"], reference.imgs[image]["width"]), np.uint8)
         for mask, label in sorted(masks, key=lambda pair: -int(pair[0].sum())):

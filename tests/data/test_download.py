@@ -18,13 +18,13 @@ from palimpsest.data.download import DOWNLOADS, Download, fetch, split_val2017, 
 from palimpsest.errors import DataError, StorageError
 from tests.conftest import room_for
 
-CONTENT = bytes(range(256)) * 4096  # halves and quarters are whole chunks of the transfer
+CONTENT = bytes(range(256)) * 4096  # halves and quarters are multiples of the transfer's chunk
 
 NAME = "thing.bin"
 
 
 class Server(ThreadingHTTPServer):
-    """Answers with the next of its ``script``, then well; notes the ranges that were asked for."""
+    """Server that answers as in ``script``, then correctly, and records the requested ranges."""
 
     daemon_threads = True
 
@@ -85,81 +85,81 @@ def get(server: Server, folder: Path) -> Path:
     return fetch(NAME, folder, server.url, pause=0.001)
 
 
-def test_a_good_file_is_there_and_is_not_fetched_again(server: Server, tmp_path: Path) -> None:
+def test_a_valid_file_is_fetched_once(server: Server, tmp_path: Path) -> None:
     path = get(server, tmp_path / "new" / "folder")
     assert path.read_bytes() == CONTENT and [*path.parent.iterdir()] == [path]
     get(server, path.parent)
     assert server.ranges == [None]
 
 
-def test_the_first_digits_of_a_sha256_will_do(
+def test_the_first_digits_of_a_sha256_suffice(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(DOWNLOADS, NAME, Download("", f"sha256:{hashlib.sha256(CONTENT).hexdigest()[:8]}"))
     assert get(server, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_wrong_checksum_leaves_nothing_and_says_both(server: Server, tmp_path: Path) -> None:
+def test_a_wrong_checksum_leaves_no_file_and_names_both(server: Server, tmp_path: Path) -> None:
     server.content = b"something else"
-    expected, found = (hashlib.md5(content).hexdigest() for content in (CONTENT, server.content))
-    with pytest.raises(DataError, match=f"thing.bin: wrong checksum: md5 {expected} expected, {found} found"):
+    expected, actual = (hashlib.md5(content).hexdigest() for content in (CONTENT, server.content))
+    with pytest.raises(DataError, match=f"thing.bin: wrong checksum: expected md5 {expected}, found {actual};"):
         get(server, tmp_path)
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_truncated_body_is_gone_on_with(server: Server, tmp_path: Path) -> None:
+def test_a_truncated_download_is_resumed(server: Server, tmp_path: Path) -> None:
     server.script = ["truncated", "truncated"]
     assert get(server, tmp_path).read_bytes() == CONTENT
     half = len(CONTENT) // 2
     assert server.ranges == [None, f"bytes={half}-", f"bytes={half + half // 2}-"]
 
 
-def test_a_server_without_ranges_starts_anew(server: Server, tmp_path: Path) -> None:
+def test_without_ranges_a_download_starts_again(server: Server, tmp_path: Path) -> None:
     server.script, server.honours_ranges = ["truncated"], False
     assert get(server, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_killed_run_is_gone_on_with(server: Server, tmp_path: Path) -> None:
+def test_the_download_of_a_killed_run_is_resumed(server: Server, tmp_path: Path) -> None:
     (tmp_path / f".{NAME}.part").write_bytes(CONTENT[:1000])
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert server.ranges == ["bytes=1000-"]
 
 
-def test_a_part_that_is_complete_only_needs_its_name(server: Server, tmp_path: Path) -> None:
+def test_a_complete_part_is_only_renamed(server: Server, tmp_path: Path) -> None:
     (tmp_path / f".{NAME}.part").write_bytes(CONTENT)
     assert get(server, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_part_of_another_file_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+def test_a_part_of_another_file_is_fetched_again(server: Server, tmp_path: Path) -> None:
     (tmp_path / f".{NAME}.part").write_bytes(b"x" * 1000)
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert server.ranges == ["bytes=1000-", None]
 
 
-def test_a_full_disk_is_named_and_what_fitted_is_gone_on_with(server: Server, tmp_path: Path) -> None:
+def test_a_full_disk_is_named_and_the_download_is_resumed(server: Server, tmp_path: Path) -> None:
     half = len(CONTENT) // 2
-    told = r"thing\.bin: cannot be written \(.*\); make room and run the same command again$"
-    with pytest.raises(StorageError, match=told), room_for(half):
+    message = r"thing\.bin: cannot be written \(.*\); make room and run the same command again$"
+    with pytest.raises(StorageError, match=message), room_for(half):
         get(server, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [f".{NAME}.part"]
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={half}-"]
 
 
-def test_what_is_not_there_is_said_at_once(server: Server, tmp_path: Path) -> None:
+def test_a_404_fails_at_once(server: Server, tmp_path: Path) -> None:
     server.script = [404]
-    with pytest.raises(DataError, match=r"thing\.bin: cannot be fetched: 404"):
+    with pytest.raises(DataError, match=r"thing\.bin: download failed: 404"):
         get(server, tmp_path)
     assert len(server.ranges) == 1 and not [*tmp_path.iterdir()]
 
 
-def test_what_passes_is_tried_again(server: Server, tmp_path: Path) -> None:
+def test_temporary_errors_are_retried(server: Server, tmp_path: Path) -> None:
     server.script = [503, 429]
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert len(server.ranges) == 3
 
 
-def test_what_does_not_pass_ends(server: Server, tmp_path: Path) -> None:
+def test_persistent_errors_end_the_download(server: Server, tmp_path: Path) -> None:
     server.script = [503] * 100
     with pytest.raises(DataError, match="503"):
         get(server, tmp_path)
@@ -171,19 +171,19 @@ def test_a_redirect_is_followed(server: Server, tmp_path: Path) -> None:
     assert get(server, tmp_path).read_bytes() == CONTENT
 
 
-def test_no_server_at_all(tmp_path: Path, server: Server) -> None:
-    with pytest.raises(DataError, match="cannot be fetched"):
+def test_an_unreachable_server_is_an_error(tmp_path: Path, server: Server) -> None:
+    with pytest.raises(DataError, match="download failed"):
         fetch(NAME, tmp_path, "http://127.0.0.1:1/files", pause=0.001)
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_wrong_file_under_the_name_is_not_taken(server: Server, tmp_path: Path) -> None:
+def test_a_wrong_file_of_the_name_is_refused(server: Server, tmp_path: Path) -> None:
     (tmp_path / NAME).write_bytes(b"half")
-    with pytest.raises(DataError, match=r"thing\.bin: remove it .*wrong checksum"):
+    with pytest.raises(DataError, match=r"thing\.bin: wrong checksum: .*; delete the file"):
         get(server, tmp_path)
 
 
-def test_what_cannot_be_read_under_the_name_is_said(server: Server, tmp_path: Path) -> None:
+def test_an_unreadable_file_of_the_name_is_refused(server: Server, tmp_path: Path) -> None:
     (tmp_path / NAME).mkdir()
     with pytest.raises(DataError, match=r"thing\.bin: cannot be read \(Is a directory\)"):
         get(server, tmp_path)
@@ -194,11 +194,11 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
         fetch("train2018.zip", tmp_path)
 
 
-def test_the_names_of_weights_carry_their_checksums() -> None:
+def test_names_of_weights_contain_their_checksums() -> None:
     for name in ("squeezenet1_1-b8a52dc0.pth", "vgg16-397923af.pth", "vgg16_features-amdegroot-88682ab5.pth"):
         assert DOWNLOADS[name].checksum == f"sha256:{name.removesuffix('.pth')[-8:]}"
         assert DOWNLOADS[name].url.startswith("https://")
-    assert len(DOWNLOADS) == 9 and all(one.url.endswith(name) for name, one in DOWNLOADS.items())
+    assert len(DOWNLOADS) == 9 and all(entry.url.endswith(name) for name, entry in DOWNLOADS.items())
 
 
 def tar(path: Path, names: list[str]) -> None:
@@ -209,25 +209,25 @@ def tar(path: Path, names: list[str]) -> None:
             archive.addfile(entry, io.BytesIO(b"ok"))
 
 
-def test_archives_are_unpacked_beside_what_is_there(tmp_path: Path) -> None:
+def test_archives_are_unpacked_beside_existing_files(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("annotations/a.json", "ok")
     tar(tmp_path / "b.tgz", ["annotations/b.json", "VOCdevkit/x.txt"])
     for name in ("a.zip", "b.tgz", "a.zip"):
         unpack(tmp_path / name, tmp_path / "raw")
-    found = sorted(path.relative_to(tmp_path / "raw").as_posix() for path in (tmp_path / "raw").rglob("*.*"))
-    assert found == ["VOCdevkit/x.txt", "annotations/a.json", "annotations/b.json"]
+    unpacked = sorted(path.relative_to(tmp_path / "raw").as_posix() for path in (tmp_path / "raw").rglob("*.*"))
+    assert unpacked == ["VOCdevkit/x.txt", "annotations/a.json", "annotations/b.json"]
     assert (tmp_path / "raw" / "annotations" / "b.json").read_text() == "ok"
 
 
-def test_damaged_and_hostile_archives_are_named_and_leave_nothing(tmp_path: Path) -> None:
+def test_damaged_and_malicious_archives_are_named_and_leave_no_file(tmp_path: Path) -> None:
     tar(tmp_path / "out.tgz", ["../../escaped"])
     tar(tmp_path / "cut.tgz", [f"{number}.txt" for number in range(2000)])
     (tmp_path / "cut.tgz").write_bytes((tmp_path / "cut.tgz").read_bytes()[:2000])
     (tmp_path / "no.zip").write_bytes(b"not an archive")
-    told = {"out.tgz": "unpacked", "cut.tgz": "unpacked", "no.zip": "unpacked", "missing.zip": "read"}
-    for name, what in told.items():
-        with pytest.raises(DataError, match=f"{name}: cannot be {what}"):
+    actions = {"out.tgz": "unpacked", "cut.tgz": "unpacked", "no.zip": "unpacked", "missing.zip": "read"}
+    for name, action in actions.items():
+        with pytest.raises(DataError, match=f"{name}: cannot be {action}"):
             unpack(tmp_path / name, tmp_path / "raw")
         assert not [*(tmp_path / "raw").iterdir()]
 
@@ -247,7 +247,7 @@ def val2017(root: Path, count: int) -> None:
     (root / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
 
 
-def test_val2017_parts_by_id_into_a_data_set_of_its_own(tmp_path: Path) -> None:
+def test_val2017_is_split_by_id_into_another_data_set(tmp_path: Path) -> None:
     val2017(tmp_path / "raw", 10)
     split_val2017(tmp_path / "raw", tmp_path / "coco")
     data = CocoFolder(tmp_path / "coco")
@@ -262,7 +262,7 @@ def test_val2017_parts_by_id_into_a_data_set_of_its_own(tmp_path: Path) -> None:
     assert data.categories == {"cup": "kitchen"}
 
 
-def test_val2017_is_copied_where_there_are_no_links_and_a_full_disk_is_named(
+def test_val2017_is_copied_without_links_and_a_full_disk_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_links(self: Path, target: Path) -> None:
@@ -270,25 +270,28 @@ def test_val2017_is_copied_where_there_are_no_links_and_a_full_disk_is_named(
 
     monkeypatch.setattr(Path, "hardlink_to", no_links)
     val2017(tmp_path / "raw", 10)
-    told = r"coco\.partial/train2017/2\.jpg: cannot be written \(.*\); make room and run the same command again$"
-    with pytest.raises(StorageError, match=told), room_for(0):
+    message = r"coco\.partial/train2017/2\.jpg: cannot be written \(.*\); make room and run the same command again$"
+    with pytest.raises(StorageError, match=message), room_for(0):
         split_val2017(tmp_path / "raw", tmp_path / "coco")
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
     split_val2017(tmp_path / "raw", tmp_path / "coco")
     assert (tmp_path / "coco" / "train2017" / "7.jpg").read_text() == "7"
 
 
-def test_a_picture_of_val2017_that_can_neither_be_linked_nor_read_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_picture_of_val2017_is_named(tmp_path: Path) -> None:
     val2017(tmp_path / "raw", 10)
     picture = tmp_path / "raw" / "val2017" / "8.jpg"
     picture.unlink()
     picture.mkdir()
-    with pytest.raises(DataError, match=rf"^{picture}: cannot be read \(Is a directory\)$"):
+    with pytest.raises(
+        DataError,
+        match=rf"^{picture}: cannot be read \(Is a directory\); correct this",
+    ):
         split_val2017(tmp_path / "raw", tmp_path / "coco")
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
-def test_a_val2017_without_a_picture_leaves_nothing(tmp_path: Path) -> None:
+def test_an_empty_val2017_leaves_no_file(tmp_path: Path) -> None:
     val2017(tmp_path / "raw", 10)
     (tmp_path / "raw" / "val2017" / "8.jpg").unlink()
     with pytest.raises(DataError, match=r"8\.jpg"):

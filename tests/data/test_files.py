@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from palimpsest.data.files import digest_of, files_below, real_paths
+from palimpsest.data.files import files_below, real_paths, size_and_sha256
 from palimpsest.errors import DataError
 
 
@@ -14,8 +14,8 @@ def touch(path: Path) -> Path:
     return path
 
 
-def names(root: Path, once: bool = True) -> list[str]:
-    return [path.relative_to(root).as_posix() for path in files_below(root, once)]
+def names(root: Path, unique: bool = True) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in files_below(root, unique)]
 
 
 @pytest.mark.parametrize("target", ["..", ".", "../..", "../photos"])
@@ -27,7 +27,7 @@ def test_a_link_to_a_folder_above_adds_nothing(tmp_path: Path, target: str) -> N
     assert names(tmp_path / "set") == [f"photos/{number:02}.jpg" for number in range(12)]
 
 
-def test_a_link_back_through_a_folder_elsewhere_is_cut(tmp_path: Path) -> None:
+def test_a_link_back_through_another_folder_is_not_followed(tmp_path: Path) -> None:
     touch(tmp_path / "set" / "train" / "a.jpg")
     touch(tmp_path / "set" / "val" / "b.jpg")
     touch(tmp_path / "elsewhere" / "c.jpg")
@@ -36,12 +36,12 @@ def test_a_link_back_through_a_folder_elsewhere_is_cut(tmp_path: Path) -> None:
     assert names(tmp_path / "set" / "train") == ["a.jpg", "more/c.jpg"]
 
 
-def test_a_file_stays_before_its_links_and_of_links_the_nearest(tmp_path: Path) -> None:
+def test_a_file_is_preferred_to_its_links_and_a_near_link_to_a_far_one(tmp_path: Path) -> None:
     touch(tmp_path / "set" / "z" / "deep" / "a.jpg")
     (tmp_path / "set" / "a.jpg").symlink_to("z/deep/a.jpg")
     (tmp_path / "set" / "latest").symlink_to("z/deep")
     assert names(tmp_path / "set") == ["z/deep/a.jpg"]
-    assert names(tmp_path / "set", once=False) == ["a.jpg", "z/deep/a.jpg"]
+    assert names(tmp_path / "set", unique=False) == ["a.jpg", "z/deep/a.jpg"]
     outside = touch(tmp_path / "outside.jpg")
     (tmp_path / "set" / "z" / "link.jpg").symlink_to(outside)
     (tmp_path / "set" / "y.jpg").symlink_to(outside)
@@ -57,21 +57,21 @@ def test_two_folders_that_link_to_each_other_are_entered_once(tmp_path: Path) ->
     assert names(tmp_path / "one") == ["a.jpg", "two/b.jpg"]
 
 
-def test_what_is_no_regular_file_is_passed_over_and_a_link_to_nothing_is_not(tmp_path: Path) -> None:
+def test_irregular_files_are_skipped_and_broken_links_are_not(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "device.jpg").symlink_to("/dev/null")
     (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
     (tmp_path / "itself.jpg").symlink_to("itself.jpg")
     with socket.socket(socket.AF_UNIX) as server, pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path)  # the name of a socket is short
+        patch.chdir(tmp_path)  # names of sockets have to be short
         server.bind("socket.jpg")
     assert names(tmp_path) == ["gone.jpg", "itself.jpg"]
     for name in ("pipe.jpg", "device.jpg", "gone.jpg", "itself.jpg"):
-        assert digest_of(tmp_path / name) is None
+        assert size_and_sha256(tmp_path / name) is None
 
 
 @pytest.mark.parametrize("folder", ["@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX", "System Volume Information"])
-def test_what_drives_and_archives_add_is_passed_over(tmp_path: Path, folder: str) -> None:
+def test_folders_that_drives_and_archives_add_are_skipped(tmp_path: Path, folder: str) -> None:
     touch(tmp_path / "a.jpg")
     touch(tmp_path / folder / "a.jpg" / "SYNOPHOTO_THUMB_M.jpg")
     assert names(tmp_path) == ["a.jpg"]
@@ -95,5 +95,5 @@ def test_real_paths_follow_links_of_files_and_folders(tmp_path: Path) -> None:
     real = touch(tmp_path / "a" / "x.jpg")
     (tmp_path / "b").symlink_to("a")
     (tmp_path / "y.jpg").symlink_to("a/x.jpg")
-    given = [real, tmp_path / "b" / "x.jpg", tmp_path / "y.jpg", tmp_path / "b" / ".." / "a" / "x.jpg"]
-    assert real_paths(given) == [os.path.realpath(real)] * 4
+    aliases = [real, tmp_path / "b" / "x.jpg", tmp_path / "y.jpg", tmp_path / "b" / ".." / "a" / "x.jpg"]
+    assert real_paths(aliases) == [os.path.realpath(real)] * 4

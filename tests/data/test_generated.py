@@ -16,7 +16,7 @@ from palimpsest.data.generated import (
     pictures,
 )
 from palimpsest.data.scenes import coco, voc
-from palimpsest.data.scenes.drawing import Drawn, Instance
+from palimpsest.data.scenes.drawing import Instance, Scene
 from palimpsest.errors import DataError
 
 SIZE = 48
@@ -38,11 +38,11 @@ def fingerprints(folder: Path) -> dict[str, str]:
 
 
 def settled(annotations: COCO, image_id: int) -> NDArray[np.uint8]:
-    """Category per pixel where, of overlapping polygons, the one of the smaller area wins."""
+    """Return the category of each pixel; of overlapping polygons the smaller wins."""
     entry = annotations.imgs[image_id]
     labels = np.zeros((entry["height"], entry["width"]), np.uint8)
-    for one in sorted(annotations.imgToAnns[image_id], key=lambda one: -one["area"]):
-        labels[annotations.annToMask(one) > 0] = one["category_id"]
+    for annotation in sorted(annotations.imgToAnns[image_id], key=lambda annotation: -annotation["area"]):
+        labels[annotations.annToMask(annotation) > 0] = annotation["category_id"]
     return labels
 
 
@@ -85,37 +85,37 @@ def test_pycocotools_opens_the_annotations(root: Path) -> None:
         60: "donut",
     }
     assert len(annotations.anns) == len(annotations.dataset["annotations"]) > 0
-    for one in annotations.anns.values():
-        mask = annotations.annToMask(one)
-        x, y, width, height = one["bbox"]
+    for annotation in annotations.anns.values():
+        mask = annotations.annToMask(annotation)
+        x, y, width, height = annotation["bbox"]
         rows, columns = np.nonzero(mask)
-        assert one["area"] == pytest.approx(mask.sum(), rel=0.1, abs=12)
+        assert annotation["area"] == pytest.approx(mask.sum(), rel=0.1, abs=12)
         assert columns.min() >= x - 1
         assert rows.min() >= y - 1
         assert columns.max() <= x + width
         assert rows.max() <= y + height
 
 
-def test_polygons_cover_what_is_painted(root: Path) -> None:
+def test_polygons_cover_the_painted_objects(root: Path) -> None:
     annotations = COCO(str(root / "annotations" / "instances_train2017.json"))
     agreeing = total = 0
-    for image_id, drawn in enumerate(pictures(coco.FAMILY, "train2017", 12, SIZE, seed=0), start=1):
-        categories = np.array([*(instance.category for instance in drawn.instances), 0])
-        painted = categories[drawn.owner]
+    for image_id, scene in enumerate(pictures(coco.FAMILY, "train2017", 12, SIZE, seed=0), start=1):
+        categories = np.array([*(instance.category for instance in scene.instances), 0])
+        painted = categories[scene.owner]
         inside = maximum_filter(painted, 3) == minimum_filter(painted, 3)  # outlines fall between pixels
         agreeing += int((settled(annotations, image_id) == painted)[inside].sum())
         total += int(inside.sum())
     assert agreeing / total > 0.995
 
 
-def test_objects_are_redder_where_the_annotations_say_stop_sign() -> None:
+def test_objects_annotated_as_stop_signs_are_redder() -> None:
     inside, outside = [], []
-    for drawn in pictures(coco.FAMILY, "train2017", 40, SIZE, seed=0):
-        signs = [rank for rank, instance in enumerate(drawn.instances) if instance.category == 13]
-        redness = drawn.pixels[..., 0].astype(float) - drawn.pixels[..., 1]
-        seen = np.isin(drawn.owner, signs)
-        inside.append(redness[seen])
-        outside.append(redness[~seen])
+    for scene in pictures(coco.FAMILY, "train2017", 40, SIZE, seed=0):
+        signs = [rank for rank, instance in enumerate(scene.instances) if instance.category == 13]
+        redness = scene.pixels[..., 0].astype(float) - scene.pixels[..., 1]
+        sign = np.isin(scene.owner, signs)
+        inside.append(redness[sign])
+        outside.append(redness[~sign])
     assert np.concatenate(inside).mean() > np.concatenate(outside).mean() + 30
 
 
@@ -132,7 +132,7 @@ def test_voc_has_the_native_layout(root: Path) -> None:
 
 def test_voc_label_maps_are_palette_png_of_class_indices_with_a_border(root: Path) -> None:
     devkit = root / "VOCdevkit" / "VOC2012"
-    found: set[int] = set()
+    values: set[int] = set()
     for path in (devkit / "SegmentationClass").iterdir():
         with Image.open(path) as labels, Image.open(devkit / "JPEGImages" / f"{path.stem}.jpg") as picture:
             assert labels.mode == "P"
@@ -144,17 +144,17 @@ def test_voc_label_maps_are_palette_png_of_class_indices_with_a_border(root: Pat
                 [128, 64, 0],
                 [224, 224, 192],
             ]
-            found |= set(np.unique(np.asarray(labels)).tolist())
-    assert found <= {0, *voc.FAMILY.things, 255}
-    assert {0, 255} < found
+            values |= set(np.unique(np.asarray(labels)).tolist())
+    assert values <= {0, *voc.FAMILY.objects, 255}
+    assert {0, 255} < values
 
 
 @pytest.mark.parametrize("border", [1, 2, 3])
-def test_border_of_a_label_map_has_the_width_asked_for(border: int) -> None:
+def test_the_border_of_a_label_map_has_the_requested_width(border: int) -> None:
     owner = np.full((1, 12), -1, np.int16)
     owner[:, 6:] = 0
-    drawn = Drawn(np.zeros((1, 12, 3), np.uint8), (Instance(17, ()),), owner)
-    labels = label_map(drawn, border)[0]
+    scene = Scene(np.zeros((1, 12, 3), np.uint8), (Instance(17, ()),), owner)
+    labels = label_map(scene, border)[0]
     assert (labels == 255).sum() == border
     assert labels[0] == 0
     assert labels[-1] == 17
@@ -162,12 +162,12 @@ def test_border_of_a_label_map_has_the_width_asked_for(border: int) -> None:
 
 def test_every_class_occurs_in_both_families() -> None:
     for family, split in ((coco.FAMILY, "train2017"), (voc.FAMILY, "train")):
-        drawn = pictures(family, split, 40, 32, seed=0)
-        assert {instance.category for one in drawn for instance in one.instances} == set(family.things)
+        scenes = pictures(family, split, 40, 32, seed=0)
+        assert {instance.category for scene in scenes for instance in scene.instances} == set(family.objects)
 
 
-def test_some_pictures_hold_no_object() -> None:
-    empty = [not drawn.instances for drawn in pictures(coco.FAMILY, "train2017", 120, 16, seed=0)]
+def test_some_pictures_have_no_object() -> None:
+    empty = [not scene.instances for scene in pictures(coco.FAMILY, "train2017", 120, 16, seed=0)]
     assert 0 < sum(empty) < 20
 
 
@@ -175,13 +175,13 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_other_pictures(root: Pa
     for seed in (0, 1):
         generate_coco(tmp_path / str(seed), COCO_IMAGES, SIZE, seed)
         generate_voc(tmp_path / str(seed), VOC_IMAGES, SIZE, seed)
-    first, again, other = fingerprints(root), fingerprints(tmp_path / "0"), fingerprints(tmp_path / "1")
+    first, again, reseeded = fingerprints(root), fingerprints(tmp_path / "0"), fingerprints(tmp_path / "1")
     assert again == first
-    assert other.keys() == first.keys()
-    assert not any(other[name] == first[name] for name in first if name.endswith(".jpg"))
+    assert reseeded.keys() == first.keys()
+    assert not any(reseeded[name] == first[name] for name in first if name.endswith(".jpg"))
 
 
-def test_raising_a_count_keeps_the_pictures_that_are_there(root: Path, tmp_path: Path) -> None:
+def test_a_higher_count_keeps_the_existing_pictures(root: Path, tmp_path: Path) -> None:
     generate_coco(tmp_path, {"train2017": 14}, SIZE, seed=0)
     generate_voc(tmp_path, {"train": 12}, SIZE, seed=0)
     before, after = fingerprints(root), fingerprints(tmp_path)
@@ -190,7 +190,7 @@ def test_raising_a_count_keeps_the_pictures_that_are_there(root: Path, tmp_path:
     assert all(after[name] == before[name] for name in pixels)
 
 
-def test_splits_show_different_pictures() -> None:
+def test_splits_have_different_pictures() -> None:
     train, val = (next(pictures(coco.FAMILY, split, 1, SIZE, seed=0)).pixels for split in ("train2017", "val2017"))
     assert train.shape != val.shape or (train != val).any()
 

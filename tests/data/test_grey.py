@@ -5,14 +5,14 @@ import pytest
 from PIL import Image
 
 from palimpsest.data.grey import GreyScale
-from palimpsest.data.pictures import read_picture
+from palimpsest.data.pictures import read_picture, read_shown
 from palimpsest.errors import DataError
 
 
-def test_a_range_becomes_0_to_255_and_what_is_outside_is_clipped_and_counted() -> None:
+def test_a_range_becomes_0_to_255_and_other_values_are_clipped_and_counted() -> None:
     scale = GreyScale((0, 10000), "target_range")
     values = np.array([[0, 5100, 10000, 12000]], np.uint16)
-    assert scale.eight_bits(values).tolist() == [[0, 130, 255, 255]]
+    assert scale.to_eight_bits(values).tolist() == [[0, 130, 255, 255]]
     assert scale.summary() == {
         "pictures": 1,
         "black": 0,
@@ -28,21 +28,21 @@ def test_a_range_becomes_0_to_255_and_what_is_outside_is_clipped_and_counted() -
     assert scale.summary() is None
 
 
-def test_without_a_range_the_full_one_is_used_and_the_values_are_noted() -> None:
+def test_without_a_range_the_full_range_is_used_and_values_are_recorded() -> None:
     scale = GreyScale(key="target_range")
-    scale.eight_bits(np.array([[412, 9830]], np.uint16))
+    scale.to_eight_bits(np.array([[412, 9830]], np.uint16))
     assert scale.describe() == (
         "1 of 16 bits and more, values 412 to 9830; 0 to 65535 become 0 to 255 (the full range; "
-        "set target_range where the values use a part of it)"
+        "set target_range if the values use a part of it)"
     )
 
 
-def test_every_value_of_16_bits_is_rounded_as_ever_in_any_band(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_value_of_16_bits_is_rounded_alike_in_any_band(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     expected = np.rint(values.astype(np.float64) * (255 / 65535)).astype(np.uint8)
-    assert np.array_equal(GreyScale().eight_bits(values), expected)
+    assert np.array_equal(GreyScale().to_eight_bits(values), expected)
     monkeypatch.setattr("palimpsest.data.grey.BAND_VALUES", 700)
-    assert np.array_equal(GreyScale().eight_bits(values), expected)
+    assert np.array_equal(GreyScale().to_eight_bits(values), expected)
 
 
 @pytest.mark.parametrize(
@@ -53,23 +53,25 @@ def test_every_value_of_16_bits_is_rounded_as_ever_in_any_band(monkeypatch: pyte
         (np.array([[0, 50000, 100000]], np.int32), (0, 100000), [0, 128, 255]),
     ],
 )
-def test_a_range_holds_for_signed_values_and_floats(
+def test_a_range_applies_to_signed_values_and_floats(
     values: np.ndarray, limits: tuple[float, float], expected: list[int]
 ) -> None:
-    assert GreyScale(limits).eight_bits(values).tolist() == [expected]
+    assert GreyScale(limits).to_eight_bits(values).tolist() == [expected]
 
 
-def test_what_is_no_number_and_what_has_8_bits_is_refused(tmp_path: Path) -> None:
-    told = "1 grey values are NaN or infinite; write a finite number in place of each, .*; target_range does not "
-    with pytest.raises(ValueError, match=told):
-        GreyScale((0, 1), "target_range").eight_bits(np.array([[0, np.nan]], np.float32))
+def test_nan_and_8_bits_are_refused(tmp_path: Path) -> None:
+    message = "1 grey values are NaN or infinite; replace them by finite numbers, .*; target_range does not "
+    with pytest.raises(ValueError, match=message):
+        GreyScale((0, 1), "target_range").to_eight_bits(np.array([[0, np.nan]], np.float32))
     Image.new("RGB", (2, 2)).save(tmp_path / "colour.png")
-    told = r"colour\.png: .*8 bits a channel \(RGB\), but target_range is for .*; convert it, or leave target_ra"
-    with pytest.raises(DataError, match=told):
-        read_picture(tmp_path / "colour.png", scale=GreyScale((0, 10000), "target_range"))
+    message = (
+        r"colour\.png: .*8 bits per channel \(RGB\), but target_range is for .*; convert it, or remove target_ra"
+    )
+    with pytest.raises(DataError, match=message):
+        read_shown(tmp_path / "colour.png", scale=GreyScale((0, 10000), "target_range"))
 
 
-def test_values_that_no_range_covers_are_refused_with_the_setting(tmp_path: Path) -> None:
+def test_values_without_a_range_are_refused_with_the_setting(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 70000]], np.int32)).save(tmp_path / "deep.tif")
-    with pytest.raises(DataError, match="only 0 to 65535 can be read; scale them, or set input_range"):
+    with pytest.raises(DataError, match="exceed the range 0 to 65535; scale them, or set input_range"):
         read_picture(tmp_path / "deep.tif")

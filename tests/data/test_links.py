@@ -1,4 +1,4 @@
-"""Links, copies and files that are none, through the preparation of every format."""
+"""Links, copies and irregular files in the preparation of every format."""
 
 import json
 import os
@@ -13,11 +13,14 @@ import pytest
 from PIL import Image
 
 from palimpsest.data.arrays import Prepared
+from palimpsest.data.classes import Classes
 from palimpsest.data.coco import CocoFolder
 from palimpsest.data.manifest import Digests, write_manifest
 from palimpsest.data.paired import PairedFolder
 from palimpsest.data.pictures import Limits, Pixels
-from palimpsest.data.prepare import Classes, prepare
+from palimpsest.data.prepare import prepare
+from palimpsest.data.reader import SampleSpec
+from palimpsest.data.targets import TARGETS
 from palimpsest.data.voc import VocFolder
 from palimpsest.errors import DataError
 
@@ -36,7 +39,7 @@ BOX = [[1.0, 1.0, 5.0, 1.0, 5.0, 5.0, 1.0, 5.0]]
 
 
 def coco(root: Path, listed: Mapping[str, list[str]]) -> CocoFolder:
-    """A data set whose JSON lists these files by split."""
+    """Return a data set whose JSON lists these files by split."""
     for split, files in listed.items():
         images = [{"id": number, "file_name": name} for number, name in enumerate(files, 1)]
         marks = [
@@ -50,7 +53,7 @@ def coco(root: Path, listed: Mapping[str, list[str]]) -> CocoFolder:
 
 
 def voc(root: Path, listed: Mapping[str, list[str]]) -> VocFolder:
-    """A data set whose lists have these names by split, with a label map each."""
+    """Return a data set whose lists contain these names by split, each with a label map."""
     home = root / "VOCdevkit" / "VOC2012"
     for split, names in listed.items():
         path = home / "ImageSets" / "Segmentation" / f"{split}.txt"
@@ -68,12 +71,10 @@ def prepared_from(dataset: Any, out: Path, target: Any, share: float = 0.0, **op
     prepare(
         dataset,
         out,
-        8,
         splits,
-        target=target,
+        SampleSpec(8, TARGETS.get(target), classes, options.pop("limits", Limits())),
         refuse=accept,
         log=lambda line: None,
-        classes=classes,
         max_broken_share=share,
         **options,
     )
@@ -81,14 +82,14 @@ def prepared_from(dataset: Any, out: Path, target: Any, share: float = 0.0, **op
 
 
 def linked(root: Path, folder: str, train: str, val: str) -> None:
-    """Twelve photographs, a link back to a folder above, a link to a file, and a copy of one in val."""
+    """Write photographs, a link to a parent folder, and in val a link to a photograph of train and a copy."""
     for number in range(12):
         draw(root / folder / train / f"t{number:02}.png", number)
     for number in range(3):
         draw(root / folder / val / f"v{number}.png", 100 + number)
-    for place in {root / folder / train, root / folder / val}:
-        if not (place / "again").exists():
-            (place / "again").symlink_to("..")
+    for parent in {root / folder / train, root / folder / val}:
+        if not (parent / "again").exists():
+            (parent / "again").symlink_to("..")
     (root / folder / val / "w.png").symlink_to(root / folder / train / "t00.png")
     shutil.copy(root / folder / train / "t01.png", root / folder / val / "x.png")
 
@@ -104,7 +105,7 @@ def test_links_and_copies_of_coco_without_annotations_count_once(tmp_path: Path)
     )
     assert after.info["splits"]["train"] == {"from": "train", "pictures": 12, "refused": 0, "broken": 0}
     assert after.info["splits"]["val"]["copies"] == 2
-    assert [(one["source"], one["kind"], one["reason"]) for one in after.info["left_out"]] == [
+    assert [(entry["source"], entry["kind"], entry["reason"]) for entry in after.info["left_out"]] == [
         ("val2017/w.png", "copy", "the same picture as train2017/t00.png in train"),
         ("val2017/x.png", "copy", "the same picture as train2017/t01.png in train"),
     ]
@@ -129,7 +130,7 @@ def test_links_and_copies_of_voc_count_once(tmp_path: Path) -> None:
         voc(tmp_path / "raw", {"train": [*T, "w"], "val": ["v0", "v1", "v2", "x"]}), tmp_path / "task", "labels"
     )
     assert [after.splits.count(split) for split in ("train", "val")] == [12, 3]
-    assert [one["source"] for one in after.info["left_out"]] == ["JPEGImages/w.png", "JPEGImages/x.png"]
+    assert [entry["source"] for entry in after.info["left_out"]] == ["JPEGImages/w.png", "JPEGImages/x.png"]
 
 
 @pytest.mark.parametrize("role", ["", "input"])
@@ -145,7 +146,7 @@ def test_links_and_copies_of_pairs_count_once(tmp_path: Path, role: str) -> None
     assert after.info["splits"]["val"]["copies"] == 2
 
 
-def test_one_pair_under_two_linked_names_counts_once(tmp_path: Path) -> None:
+def test_a_pair_with_two_linked_names_counts_once(tmp_path: Path) -> None:
     for side in ("input", "target"):
         for name in ("a", "b"):
             draw(tmp_path / "raw/train" / side / f"{name}.png", ord(name))
@@ -158,7 +159,7 @@ def test_one_pair_under_two_linked_names_counts_once(tmp_path: Path) -> None:
     assert after.sources == ("train/input/a.png", "train/input/b.png", "train/input/d.png")
 
 
-def test_copies_within_a_split_are_taken_and_broken_files_of_one_content_are_no_copies(tmp_path: Path) -> None:
+def test_copies_in_a_split_are_kept_and_equal_broken_files_are_no_copies(tmp_path: Path) -> None:
     for name in ("train2017/a", "train2017/b", "val2017/c"):
         draw(tmp_path / "raw" / f"{name}.png", 1 if "train" in name else 2)
         (tmp_path / "raw" / Path(name).parent / "empty.png").touch()
@@ -167,7 +168,7 @@ def test_copies_within_a_split_are_taken_and_broken_files_of_one_content_are_no_
     assert [after.info["splits"][split]["broken"] for split in ("train", "val")] == [1, 1]
 
 
-def test_the_manifest_tells_copies_apart_without_reading_files_again(tmp_path: Path) -> None:
+def test_the_manifest_identifies_copies_without_reading_files_again(tmp_path: Path) -> None:
     for number, name in enumerate(("train2017/a", "val2017/b")):
         draw(tmp_path / "raw" / f"{name}.png", number)
     files = {
@@ -175,8 +176,8 @@ def test_the_manifest_tells_copies_apart_without_reading_files_again(tmp_path: P
         for path in (tmp_path / "raw").rglob("*.png")
     }
     (tmp_path / "manifest.json").write_text(json.dumps({"files": files}))
-    told = r"val from 'val': there are no pictures that no other split has \(all 1 are in an earlier split too\); "
-    with pytest.raises(DataError, match=told):
+    message = r"val from 'val': no pictures \(all 1 are also in an earlier split\); "
+    with pytest.raises(DataError, match=message):
         prepared_from(
             CocoFolder(tmp_path / "raw"),
             tmp_path / "task",
@@ -186,7 +187,7 @@ def test_the_manifest_tells_copies_apart_without_reading_files_again(tmp_path: P
 
 
 @pytest.mark.parametrize("form", ["coco", "coco with JSON", "voc", "pairs"])
-def test_a_link_to_nothing_is_one_missing_picture(tmp_path: Path, form: str) -> None:
+def test_a_broken_link_is_a_missing_picture(tmp_path: Path, form: str) -> None:
     root = tmp_path / "raw"
     folder = {"voc": "VOCdevkit/VOC2012/JPEGImages", "pairs": "train/input"}.get(form, "train2017")
     for number in range(3):
@@ -214,12 +215,12 @@ def test_a_link_to_nothing_is_one_missing_picture(tmp_path: Path, form: str) -> 
     write_manifest(root, tmp_path / "manifest.json")
 
 
-def test_a_named_pipe_that_annotations_list_is_broken_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_named_pipe_in_the_annotations_is_broken_and_does_not_block(tmp_path: Path) -> None:
     draw(tmp_path / "raw/train2017/a.png", 1)
     os.mkfifo(tmp_path / "raw/train2017/pipe.png")
     dataset = coco(tmp_path / "raw", {"train": ["a.png", "pipe.png"]})
     after = prepared_from(dataset, tmp_path / "task", None, share=0.5, splits={"train": ("train", None)})
-    assert "pipe.png: no regular file" in after.info["left_out"][0]["reason"]
+    assert "pipe.png: not a regular file" in after.info["left_out"][0]["reason"]
 
 
 def test_a_picture_above_the_limit_is_broken(tmp_path: Path) -> None:
@@ -234,8 +235,8 @@ def test_a_picture_above_the_limit_is_broken(tmp_path: Path) -> None:
         limits=Limits(0.001),
     )
     assert after.info["left_out"][0]["reason"] == (
-        "train2017/1.png: 40×30 pixels are 0.0012 megapixels, and 0.001 may be; scale the picture down or raise "
-        "pictures.max_megapixels"
+        "train2017/1.png: 40×30 pixels are 0.0012 megapixels, and the limit is 0.001; scale the picture down or "
+        "raise pictures.max_megapixels"
     )
 
 
@@ -250,12 +251,12 @@ def test_an_input_with_another_target_is_no_copy(tmp_path: Path) -> None:
     draw(tmp_path / "raw/val/target/6.png", 1)  # the pair 1 by content
     after = prepared_from(PairedFolder(tmp_path / "raw"), tmp_path / "task", "picture")
     assert [after.splits.count(split) for split in ("train", "val")] == [2, 3]
-    assert [(one["source"], one["reason"]) for one in after.info["left_out"]] == [
+    assert [(entry["source"], entry["reason"]) for entry in after.info["left_out"]] == [
         ("val/input/6.png", "the same pair as train/input/1.png in train")
     ]
 
 
-def test_the_last_split_is_not_hashed_for_a_later_one(tmp_path: Path) -> None:
+def test_the_last_split_is_not_hashed(tmp_path: Path) -> None:
     draw(tmp_path / "raw/train2017/a.png", 0)
     asked: list[Path] = []
 

@@ -9,7 +9,7 @@ from palimpsest.data.outlines import (
     PERCENT,
     SHARES,
     SMALL,
-    TOO_FEW,
+    TOO_FEW_POINTS,
     Box,
     Extent,
     Fault,
@@ -45,14 +45,14 @@ def rectangle(left: float, top: float, right: float, bottom: float) -> list[floa
         ([rectangle(7.1, 7.1, 7.2, 40)], 0, SMALL),
         ([rectangle(7, 7, 7, 40)], 0, LINE),
         ([rectangle(7, 7, 7, 7.5)], 0, SMALL),
-        ([[1, 2], [3, 4]], 0, TOO_FEW),
+        ([[1, 2], [3, 4]], 0, TOO_FEW_POINTS),
         ([[1, 2, 3, 4]], 0, FOUR_NUMBERS),
         ([1, 2, 3, 4], 0, FOUR_NUMBERS),
         ([], 0, NO_OUTLINE),
         ([[], [5.0, 5.0, 9.0, 9.0], rectangle(0, 0, 9, 9)], 81, None),
     ],
 )
-def test_each_fault_has_its_reason_and_sound_outlines_have_none(
+def test_each_fault_has_its_reason_and_valid_outlines_have_none(
     segmentation: Any, covered: int, reason: str | None
 ) -> None:
     def confirmed(check: SplitCheck) -> bool:
@@ -70,20 +70,20 @@ def test_few_outlines_between_0_and_1_or_beyond_the_edge_are_harmless() -> None:
     assert Fault("a", "b", reason).kind == "clipped"
     percent = fault_of(shape_of([rectangle(25, 25, 75, 75)]), 9, (64, 64), lambda check: False)
     assert percent is not None and Fault("a", "b", percent).kind == "faulty"
-    far, near = Extent(-200, 0, 300, 90), Extent(0, 0, 1, 1)
-    assert mostly_reaching([Outline(far, SIZE, None), Outline(near, SIZE, None)])
-    assert not mostly_reaching([Outline(far, SIZE, None), *[Outline(near, SIZE, None)] * 2])
-    assert mostly_shares([Outline(far, SIZE, None), Outline(near, SIZE, None)])
-    assert not mostly_shares([*[Outline(far, SIZE, None)] * 2, Outline(near, SIZE, None)])
+    large, small = Extent(-200, 0, 300, 90), Extent(0, 0, 1, 1)
+    assert mostly_reaching([Outline(large, SIZE, None), Outline(small, SIZE, None)])
+    assert not mostly_reaching([Outline(large, SIZE, None), *[Outline(small, SIZE, None)] * 2])
+    assert mostly_shares([Outline(large, SIZE, None), Outline(small, SIZE, None)])
+    assert not mostly_shares([*[Outline(large, SIZE, None)] * 2, Outline(small, SIZE, None)])
 
 
-def test_only_what_is_smaller_than_a_pixel_is_harmless() -> None:
+def test_only_outlines_smaller_than_a_pixel_are_harmless() -> None:
     assert Fault("a", "b", SMALL).kind == "small"
     assert {Fault("a", "b", reason).kind for reason in (LINE, NO_OUTLINE, PERCENT, SHARES)} == {"faulty"}
 
 
 def outlines(corners: list[tuple[float, float]], side: int = 400, box: Box | None = None) -> list[Outline]:
-    """Return an outline per corner, each from the point before the corner by a quarter."""
+    """Return an outline per corner; each starts at three quarters of the corner's coordinates."""
     extents = [Extent(x * 0.75, y * 0.75, x, y) for x, y in corners]
     return [Outline(extent, (side, side), box) for extent in extents]
 
@@ -92,7 +92,7 @@ EIGHT = [(80.0, 20.0), (10.0, 90.0), *[(30.0, 30.0)] * 6]
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("recognised", "expected"),
     [
         (outlines(EIGHT), True),
         (outlines([*EIGHT, (300, 20)]), False),  # one coordinate in pixels
@@ -101,18 +101,21 @@ EIGHT = [(80.0, 20.0), (10.0, 90.0), *[(30.0, 30.0)] * 6]
         (outlines([(40, 20)] * 20), False),  # a corner in which all objects lie
         (outlines([(90, 30)] * 20), False),  # a caption along the upper edge
         (outlines([(40, 20)], box=(120, 60, 40, 20)), True),  # the box is in pixels and fits the outline in percent
-        (outlines([(40, 20)], box=(30, 15, 10, 5)), False),  # the box fits as it is
+        (outlines([(40, 20)], box=(30, 15, 10, 5)), False),  # the box fits unscaled
         (outlines([(40, 20)], box=(200, 60, 40, 20)), False),  # the box fits neither
         ([*outlines([(40, 20)], box=(120, 60, 40, 20)), *outlines([(40, 20)] * 3, box=(30, 15, 10, 5))], False),
-        ([*outlines(EIGHT), *outlines([(90, 60)], box=(67.5, 45, 22.5, 15))], False),  # fits as it is, and alone
+        (
+            [*outlines(EIGHT), *outlines([(90, 60)], box=(67.5, 45, 22.5, 15))],
+            False,
+        ),  # fits unscaled, and is the only one
         ([], False),
     ],
 )
-def test_percent_is_recognised_by_boxes_or_by_many_outlines(found: list[Outline], expected: bool) -> None:
-    assert in_percent(found) is expected
+def test_percent_is_recognised_by_boxes_or_many_outlines(recognised: list[Outline], expected: bool) -> None:
+    assert in_percent(recognised) is expected
 
 
-def test_a_box_is_kept_only_where_it_may_be_evidence_of_percent() -> None:
+def test_a_box_is_kept_only_as_evidence_of_percent() -> None:
     entry = {"bbox": [1, 2, 3, 4]}
     assert box_of(entry, compact([rectangle(0, 0, 100, 9)])) == (1, 2, 3, 4)
     assert box_of(entry, compact([rectangle(0, 0, 102, 9)])) is None
@@ -121,7 +124,7 @@ def test_a_box_is_kept_only_where_it_may_be_evidence_of_percent() -> None:
     assert box_of(entry, {"counts": []}) is None and box_of({}, compact([rectangle(0, 0, 9, 9)])) is None
 
 
-def test_a_frame_fits_within_two_pixels_or_a_share_and_damage_fits_any() -> None:
+def test_a_frame_fits_within_two_pixels_or_a_fraction_and_damage_fits_any() -> None:
     assert fits_frame([rectangle(0, 0, 642, 480)], SIZE, 0) and not fits_frame([rectangle(0, 0, 643, 480)], SIZE, 0)
     assert fits_frame([rectangle(0, 0, 652, 480)], SIZE, 0.02)
     assert fits_frame({"size": [480, 640], "counts": []}, SIZE, 0)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from palimpsest.data.pair_folders import Place, find_pair_folders, parsed
+from palimpsest.data.pair_folders import SplitFolders, find_pair_folders, split_and_role
 from palimpsest.errors import DataError
 
 
@@ -33,87 +33,92 @@ def make(root: Path, *folders: str) -> Path:
     ],
 )
 def test_layouts_with_splits(tmp_path: Path, train: tuple[str, str], val: tuple[str, str]) -> None:
-    found = find_pair_folders(make(tmp_path, *train, *val, "notes"))
-    assert found.whole is None
-    assert found.splits == {
-        "train": Place(tmp_path / train[0], tmp_path / train[1]),
-        "val": Place(tmp_path / val[0], tmp_path / val[1]),
+    folders_of_pairs = find_pair_folders(make(tmp_path, *train, *val, "notes"))
+    assert folders_of_pairs.undivided is None
+    assert folders_of_pairs.splits == {
+        "train": SplitFolders(tmp_path / train[0], tmp_path / train[1]),
+        "val": SplitFolders(tmp_path / val[0], tmp_path / val[1]),
     }
 
 
 @pytest.mark.parametrize("names", ["input target", "inputs targets", "Input Target", "A B", "x Y", "lq gt"])
 def test_layouts_without_splits(tmp_path: Path, names: str) -> None:
     inputs, targets = names.split()
-    found = find_pair_folders(make(tmp_path, inputs, targets, "docs"))
-    assert found.splits == {} and found.whole == Place(tmp_path / inputs, tmp_path / targets)
+    folders_of_pairs = find_pair_folders(make(tmp_path, inputs, targets, "docs"))
+    assert folders_of_pairs.splits == {} and folders_of_pairs.undivided == SplitFolders(
+        tmp_path / inputs, tmp_path / targets
+    )
 
 
-def test_files_with_both_halves_lie_in_the_folder_or_in_those_of_splits(tmp_path: Path) -> None:
-    assert find_pair_folders(tmp_path).whole == Place(joint=tmp_path)
-    make(tmp_path, "Train/shoes", "val/images", "test")  # `images` alone is a name as any other
-    found = find_pair_folders(tmp_path)
-    assert found.splits == {
-        "train": Place(joint=tmp_path / "Train"),
-        "val": Place(joint=tmp_path / "val"),
-        "test": Place(joint=tmp_path / "test"),
+def test_side_by_side_files_are_in_the_folder_or_in_folders_of_splits(tmp_path: Path) -> None:
+    assert find_pair_folders(tmp_path).undivided == SplitFolders(joint=tmp_path)
+    make(tmp_path, "Train/shoes", "val/images", "test")  # `images` alone has no special meaning
+    folders_of_pairs = find_pair_folders(tmp_path)
+    assert folders_of_pairs.splits == {
+        "train": SplitFolders(joint=tmp_path / "Train"),
+        "val": SplitFolders(joint=tmp_path / "val"),
+        "test": SplitFolders(joint=tmp_path / "test"),
     }
 
 
 def test_a_folder_of_a_class_named_train_is_no_split(tmp_path: Path) -> None:
     make(tmp_path, "input/train", "input/dog", "target/train", "target/dog")
-    assert find_pair_folders(tmp_path).whole == Place(tmp_path / "input", tmp_path / "target")
+    assert find_pair_folders(tmp_path).undivided == SplitFolders(tmp_path / "input", tmp_path / "target")
 
 
-def test_every_file_holds_both_halves_where_the_setting_says_so(tmp_path: Path) -> None:
+def test_every_file_has_both_halves_with_the_setting(tmp_path: Path) -> None:
     make(tmp_path, "train/A", "train/B", "val", "input", "target")
-    found = find_pair_folders(tmp_path, joint_only=True)
-    assert found.splits == {"train": Place(joint=tmp_path / "train"), "val": Place(joint=tmp_path / "val")}
+    folders_of_pairs = find_pair_folders(tmp_path, joint_only=True)
+    assert folders_of_pairs.splits == {
+        "train": SplitFolders(joint=tmp_path / "train"),
+        "val": SplitFolders(joint=tmp_path / "val"),
+    }
 
 
 @pytest.mark.parametrize(
-    ("folders", "told"),
+    ("folders", "message"),
     [
         (
             ("train/input", "train/target", "input", "target"),
-            "several layouts of pairs at once (input, target, ",
+            "several layouts of pairs (input, target, ",
         ),
         (
             ("trainA", "trainB", "input", "target"),
-            "several layouts of pairs at once (input, target, trainA, ",
+            "several layouts of pairs (input, target, trainA, ",
         ),
-        (("input", "inputs", "target"), "several layouts of pairs at once (input, inputs, target)"),
-        (("input",), "input: no folder of targets belongs to it; add one of the same form, as B for A or target"),
-        (("Targets",), "Targets: no folder of inputs belongs to it; add one of the same form, as A for B or input"),
+        (("input", "inputs", "target"), "several layouts of pairs (input, inputs, target)"),
+        (("input",), "input: has no folder of targets beside it; add one of the same form, as B for A or target"),
+        (("Targets",), "Targets: has no folder of inputs beside it; add one of the same form, as A for B or input"),
     ],
 )
-def test_mixed_and_half_layouts_are_refused_with_the_layouts_known(
-    tmp_path: Path, folders: tuple[str, ...], told: str
+def test_mixed_and_incomplete_layouts_are_refused_with_the_known_ones(
+    tmp_path: Path, folders: tuple[str, ...], message: str
 ) -> None:
-    with pytest.raises(DataError, match=re.escape(told)) as error:
+    with pytest.raises(DataError, match=re.escape(message)) as error:
         find_pair_folders(make(tmp_path, *folders))
     assert "known layouts are train/input and train/target, input/train" in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("folders", "told"),
+    ("folders", "message"),
     [
         (("trainA", "trainB", "train/A", "train/B"), "(train/A, train/B, trainA, trainB)"),
         (("val", "valid"), "(val, valid)"),
-        (("trainA", "valB", "valA"), "trainA: no folder of targets belongs to it"),
-        (("A/train", "B/val"), "A/train: no folder of targets belongs to it"),
+        (("trainA", "valB", "valA"), "trainA: has no folder of targets beside it"),
+        (("A/train", "B/val"), "A/train: has no folder of targets beside it"),
     ],
 )
-def test_what_is_wrong_with_one_split_is_told_where_it_is_asked_for(
-    tmp_path: Path, folders: tuple[str, ...], told: str
+def test_a_fault_of_a_split_is_reported_when_the_split_is_used(
+    tmp_path: Path, folders: tuple[str, ...], message: str
 ) -> None:
-    errors = [str(place) for place in find_pair_folders(make(tmp_path, *folders)).splits.values()]
-    assert any(told in error for error in errors), errors
+    errors = [str(split_folders) for split_folders in find_pair_folders(make(tmp_path, *folders)).splits.values()]
+    assert any(message in error for error in errors), errors
 
 
 def test_targets_that_are_a_link_to_the_inputs_are_refused(tmp_path: Path) -> None:
     make(tmp_path, "input")
     (tmp_path / "target").symlink_to("input")
-    with pytest.raises(DataError, match="target: the same folder as input, by a link; put the target pictures "):
+    with pytest.raises(DataError, match="target: is a link to the folder input; replace it by a folder of target "):
         find_pair_folders(tmp_path)
 
 
@@ -131,7 +136,7 @@ def test_targets_that_are_a_link_to_the_inputs_are_refused(tmp_path: Path) -> No
     ],
 )
 def test_names_of_folders(name: str, split: str | None, role: str | None) -> None:
-    assert parsed(name) == (split, role)
+    assert split_and_role(name) == (split, role)
 
 
 @pytest.mark.parametrize(
@@ -143,22 +148,22 @@ def test_names_of_folders(name: str, split: str | None, role: str | None) -> Non
         (("input", "target", "mask"), None),
     ],
 )
-def test_of_several_folders_of_a_role_the_clear_one_counts(
+def test_of_several_folders_of_a_role_the_clear_one_is_used(
     tmp_path: Path, folders: tuple[str, ...], split: str | None
 ) -> None:
-    found = find_pair_folders(make(tmp_path, *folders))
-    place = found.splits[split] if split else found.whole
-    assert place == Place(tmp_path / folders[0], tmp_path / folders[1])
-    assert found.notes == (f"{folders[2]}: passed over beside {folders[0]} and {folders[1]}",)
+    folders_of_pairs = find_pair_folders(make(tmp_path, *folders))
+    split_folders = folders_of_pairs.splits[split] if split else folders_of_pairs.undivided
+    assert split_folders == SplitFolders(tmp_path / folders[0], tmp_path / folders[1])
+    assert folders_of_pairs.notes == (f"{folders[2]}: ignored, since {folders[0]} and {folders[1]} is used",)
 
 
-def test_one_split_beside_other_folders_is_noted(tmp_path: Path) -> None:
-    found = find_pair_folders(make(tmp_path, "A/test", "A/extra", "B/test", "B/extra"))
-    assert found.whole == Place(tmp_path / "A", tmp_path / "B")
-    assert found.notes[0] == "A: test is no split here, since there is no other one"
+def test_a_split_beside_other_folders_is_logged(tmp_path: Path) -> None:
+    folders_of_pairs = find_pair_folders(make(tmp_path, "A/test", "A/extra", "B/test", "B/extra"))
+    assert folders_of_pairs.undivided == SplitFolders(tmp_path / "A", tmp_path / "B")
+    assert folders_of_pairs.notes[0] == "A: test is not used as a split, since it is the only one"
 
 
-def test_a_numbered_split_of_one_role_alone_is_refused(tmp_path: Path) -> None:
+def test_a_numbered_split_of_a_single_role_is_refused(tmp_path: Path) -> None:
     make(tmp_path, *(f"images/{split}2017" for split in ("train", "val", "test")))
-    found = find_pair_folders(make(tmp_path, "labels/train2017", "labels/val2017"))
-    assert "images/test2017: no folder of targets belongs to it" in str(found.splits["test"])
+    folders_of_pairs = find_pair_folders(make(tmp_path, "labels/train2017", "labels/val2017"))
+    assert "images/test2017: has no folder of targets beside it" in str(folders_of_pairs.splits["test"])

@@ -33,14 +33,14 @@ def with_orientation(value: int) -> Image.Exif:
 
 
 def halves(width: int, height: int) -> Image.Image:
-    """Left half red, right half blue."""
+    """Return a picture whose left half is red and right half is blue."""
     picture = Image.new("RGB", (width, height), "red")
     picture.paste("blue", (width // 2, 0, width, height))
     return picture
 
 
 def png_of_rgb16(samples: bytes) -> bytes:
-    """Two pixels of 3 × 16 bits, which Pillow reads and cannot write (PNG specification, 11.2)."""
+    """Return two pixels of 3 × 16 bits, which Pillow reads and cannot write (PNG specification, 11.2)."""
     chunks = {
         b"IHDR": struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0),
         b"IDAT": zlib.compress(b"\0" + samples),
@@ -53,7 +53,7 @@ def png_of_rgb16(samples: bytes) -> bytes:
 
 
 def tiff_of_rgb16(samples: bytes) -> bytes:
-    """The same as TIFF 6.0: one strip behind one directory."""
+    """Return these pixels as TIFF 6.0: one strip behind one directory."""
     end = 8 + 2 + 8 * 12 + 4
     short, long = 3, 4
     entries = [(256, short, 1, 2 << 16), (257, short, 1, 1 << 16), (258, short, 3, end), (262, short, 1, 2 << 16)]
@@ -62,7 +62,7 @@ def tiff_of_rgb16(samples: bytes) -> bytes:
     return b"MM\0*" + struct.pack(">I", 8) + directory + bytes(4) + struct.pack(">3H", 16, 16, 16) + samples
 
 
-def test_rgb_is_read_as_it_is(tmp_path: Path) -> None:
+def test_rgb_is_read_unchanged(tmp_path: Path) -> None:
     pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     Image.fromarray(pixels).save(tmp_path / "ein Bild – ü.png")
     assert np.array_equal(read_picture(tmp_path / "ein Bild – ü.png"), pixels)
@@ -79,7 +79,7 @@ def test_sixteen_bit_values_are_not_stretched(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_sixteen_bits_of_each_colour_are_scaled_too(tmp_path: Path, suffix: str) -> None:
+def test_sixteen_bits_per_channel_are_scaled_too(tmp_path: Path, suffix: str) -> None:
     samples = struct.pack(">6H", 0, 257, 32768, 65535, 40000, 100)
     path = tmp_path / f"colours16.{suffix}"
     path.write_bytes(png_of_rgb16(samples) if suffix == "png" else tiff_of_rgb16(samples))
@@ -106,7 +106,7 @@ def test_palette_and_cmyk_and_grey(tmp_path: Path) -> None:
     assert read_picture(tmp_path / "bit.png").tolist() == [[[255] * 3]]
 
 
-def test_transparency_lies_over_white(tmp_path: Path) -> None:
+def test_transparency_is_composed_over_white(tmp_path: Path) -> None:
     Image.fromarray(np.array([[[10, 20, 30, 0], [10, 20, 30, 255], [0, 0, 0, 51]]], np.uint8)).save(
         tmp_path / "alpha.png"
     )
@@ -115,9 +115,9 @@ def test_transparency_lies_over_white(tmp_path: Path) -> None:
     assert read_picture(tmp_path / "grey-alpha.png").tolist() == [[[255] * 3, [9] * 3]]
 
 
-@pytest.mark.parametrize("suffix", ["png", "tif"])  # Pillow turns a TIFF itself
+@pytest.mark.parametrize("suffix", ["png", "tif"])  # Pillow rotates a TIFF itself
 @pytest.mark.parametrize("orientation", sorted(TRANSPOSED))
-def test_exif_orientation_is_applied_and_labels_turn_along(tmp_path: Path, orientation: int, suffix: str) -> None:
+def test_exif_orientation_is_applied_to_pictures_and_labels(tmp_path: Path, orientation: int, suffix: str) -> None:
     stored = np.array([[0, 50, 100], [150, 200, 250]], np.uint8)
     path = tmp_path / f"turned.{suffix}"
     Image.fromarray(stored).save(path, exif=with_orientation(orientation))
@@ -139,7 +139,7 @@ def test_labels_of_another_size_are_refused() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture at all", None])
-def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+def test_unreadable_pictures_are_named(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "broken.jpg"
     if content is not None:
         path.write_bytes(content)
@@ -149,15 +149,15 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> 
 
 
 def test_a_truncated_jpeg_is_broken(tmp_path: Path) -> None:
-    whole = io.BytesIO()
-    Image.effect_noise((64, 64), 90).save(whole, "JPEG")
+    jpeg = io.BytesIO()
+    Image.effect_noise((64, 64), 90).save(jpeg, "JPEG")
     path = tmp_path / "half.jpg"
-    path.write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+    path.write_bytes(jpeg.getvalue()[: len(jpeg.getvalue()) // 2])
     with pytest.raises(DataError, match=r"half\.jpg.*truncated"):
         read_picture(path)
 
 
-def test_damaged_exif_says_nothing_about_the_pixels(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+def test_damaged_exif_is_ignored(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     Image.new("RGB", (4, 4), "red").save(tmp_path / "exif.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01")
     assert read_picture(tmp_path / "exif.jpg").shape == (4, 4, 3)
     assert not recwarn
@@ -171,7 +171,7 @@ def test_resizing_takes_the_centred_square() -> None:
     assert resize_and_crop(picture, 2, labels=False).tolist() == [[[9] * 3] * 2] * 2
 
 
-def test_labels_are_never_mixed_and_pictures_are_averaged() -> None:
+def test_labels_are_sampled_and_pictures_are_averaged() -> None:
     board = (np.indices((64, 64)).sum(axis=0) % 2 * 200).astype(np.uint8)
     assert set(np.unique(resize_and_crop(board, 24, labels=True))) <= {0, 200}
     grey = resize_and_crop(np.repeat(board[..., None], 3, axis=2), 8, labels=False)
@@ -184,14 +184,14 @@ def test_nearest_labels_by_hand() -> None:
     assert resize_and_crop(labels, 4, labels=True).tolist() == labels.tolist()
 
 
-def test_reading_at_a_size_is_reading_and_resizing(tmp_path: Path) -> None:
+def test_reading_at_a_size_equals_reading_and_resizing(tmp_path: Path) -> None:
     halves(21, 12).save(tmp_path / "small.png", exif=with_orientation(6))
     scaled, frame = read_scaled(tmp_path / "small.png", 8)
     assert np.array_equal(scaled, resize_and_crop(read_picture(tmp_path / "small.png"), 8, labels=False))
     assert frame == Frame(21, 12, 6)
 
 
-def test_a_large_jpeg_is_decoded_small_with_the_same_geometry(tmp_path: Path) -> None:
+def test_a_large_jpeg_is_decoded_reduced_with_the_same_geometry(tmp_path: Path) -> None:
     halves(1283, 961).save(tmp_path / "large.jpg", quality=95, exif=with_orientation(6))
     quick, frame = read_scaled(tmp_path / "large.jpg", 60)
     exact = resize_and_crop(read_picture(tmp_path / "large.jpg"), 60, labels=False)
@@ -200,7 +200,7 @@ def test_a_large_jpeg_is_decoded_small_with_the_same_geometry(tmp_path: Path) ->
     assert quick[0, 30, 0] > 200 and quick[-1, 30, 2] > 200
 
 
-def test_grey_is_what_differs_by_noise_alone() -> None:
+def test_pictures_whose_channels_differ_by_noise_are_grey() -> None:
     grey = np.full((4, 4, 3), 120, np.uint8)
     grey[1, 1] = 118, 120, 122
     assert is_grey(grey)
@@ -208,7 +208,7 @@ def test_grey_is_what_differs_by_noise_alone() -> None:
     assert not is_grey(grey)
 
 
-def test_hidden_files_and_what_is_no_picture_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_and_other_files_are_skipped(tmp_path: Path) -> None:
     for name in ("b 1.JPG", "ä.png", "._b 1.JPG", "Thumbs.db", ".DS_Store", "notes.txt"):
         (tmp_path / name).touch()
     (tmp_path / "more").mkdir()
@@ -218,7 +218,7 @@ def test_hidden_files_and_what_is_no_picture_are_passed_over(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real photographs are not there")
-def test_the_known_grey_photographs_are_found() -> None:
+def test_the_known_grey_photographs_are_recognised() -> None:
     for folder, grey in (("voc/VOCdevkit/VOC2012/JPEGImages", 44), ("coco", 34)):
         assert sum(is_grey(read_picture(path)) for path in list_pictures(REAL / folder)) == grey
 
@@ -231,12 +231,12 @@ def test_other_suffixes_and_files_without_one_are_recognised(tmp_path: Path, nam
 
 
 @pytest.mark.parametrize("name", ["a.jpg_original", "a.jpg.1", "a.jpg~", "a.jpg.bak", "a.nef", "a.txt"])
-def test_copies_that_programs_set_aside_are_no_pictures(tmp_path: Path, name: str) -> None:
+def test_backup_copies_are_no_pictures(tmp_path: Path, name: str) -> None:
     halves(8, 8).save(tmp_path / name, "JPEG")
     assert list_pictures(tmp_path) == []
 
 
-def test_a_file_without_suffix_that_is_no_picture_is_passed_over(tmp_path: Path) -> None:
+def test_a_file_without_suffix_that_is_no_picture_is_skipped(tmp_path: Path) -> None:
     for name, content in (("README", b"P6 is a format"), ("LICENSE", b"BMW"), ("empty", b"")):
         (tmp_path / name).write_bytes(content)
     assert list_pictures(tmp_path) == []
@@ -248,37 +248,39 @@ def png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
 
 
-def test_a_large_picture_is_bound_by_the_setting_and_not_by_pillow(tmp_path: Path) -> None:
+def test_a_large_picture_is_limited_by_the_setting_and_not_by_pillow(tmp_path: Path) -> None:
     (tmp_path / "large.png").write_bytes(png_header(20000, 20000))
     assert read_frame(tmp_path / "large.png") == Frame(20000, 20000)
     (tmp_path / "larger.png").write_bytes(png_header(30000, 20000))
-    told = (
-        r"larger\.png: 30000×20000 pixels are 600 megapixels, and 500 may be; scale the picture down or raise "
-        r"pictures\.max_megapixels$"
+    message = (
+        r"larger\.png: 30000×20000 pixels are 600 megapixels, and the limit is 500; scale the picture down or "
+        r"raise pictures\.max_megapixels$"
     )
     for read in (read_picture, lambda path: read_scaled(path, 8)):
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(DataError, match=message):
             read(tmp_path / "larger.png")
-        with pytest.raises(DataError, match=r"large\.png: (?!.*bomb)"):  # of which only the header is there
+        with pytest.raises(DataError, match=r"large\.png: (?!.*bomb)"):  # only its header exists
             read(tmp_path / "large.png")
 
 
-def test_a_png_with_a_long_history_is_read(tmp_path: Path) -> None:
+def test_a_png_with_long_metadata_is_read(tmp_path: Path) -> None:
     text = PngImagePlugin.PngInfo()
     text.add_text("XML:com.adobe.xmp", "history " * 300_000, zip=True)
     Image.new("RGB", (2, 2), "red").save(tmp_path / "edited.png", pnginfo=text)
     assert read_picture(tmp_path / "edited.png").tolist() == [[[255, 0, 0]] * 2] * 2
 
 
-def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_irregular_files_are_refused_and_do_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     for path in (tmp_path / "pipe.jpg", Path("/dev/null"), tmp_path):
-        with pytest.raises(DataError, match=f"{path}: no regular file; put a picture file in its place"):
+        with pytest.raises(DataError, match=f"{path}: not a regular file; replace it by a picture"):
             read_picture(path)
 
 
-def test_a_link_to_nothing_says_to_what(tmp_path: Path) -> None:
+def test_a_broken_link_is_named_with_its_target(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").symlink_to("/mnt/gone/a.jpg")
     assert list_pictures(tmp_path) == [tmp_path / "a.jpg"]
-    with pytest.raises(DataError, match=r"a\.jpg: no such file; it is a link to /mnt/gone/a\.jpg$"):
+    with pytest.raises(
+        DataError, match=r"a\.jpg: no such file \(a link to /mnt/gone/a\.jpg\); add it or correct the path$"
+    ):
         read_picture(tmp_path / "a.jpg")

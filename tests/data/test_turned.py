@@ -13,14 +13,14 @@ LARGE = [[0, 0, 90, 0, 90, 90]]
 
 
 @pytest.mark.parametrize("declared", [STORED, SHOWN, None])
-def test_only_what_fits_one_frame_alone_votes(declared: tuple[int, int] | None) -> None:
+def test_only_outlines_that_fit_a_single_frame_vote(declared: tuple[int, int] | None) -> None:
     as_stored, as_shown = (Votes(1, 0), Votes(0, 1)) if declared == STORED else (Votes(0, 1), Votes(1, 0))
     assert vote(TURNED, declared, [WIDE]) == vote(TURNED, declared, [SMALL, WIDE]) == as_stored
     assert vote(TURNED, declared, [TALL]) == as_shown
     assert (
         vote(TURNED, declared, [SMALL]) == vote(TURNED, declared, [LARGE]) == vote(TURNED, declared, []) == Votes()
     )
-    assert vote(Frame(64, 48, 3), declared, [TALL]) == Votes()  # upside down: both frames are alike
+    assert vote(Frame(64, 48, 3), declared, [TALL]) == Votes()  # upside down: the frames are equal
     assert vote(TURNED, (480, 640), [TALL]) == Votes()
 
 
@@ -30,13 +30,13 @@ def test_an_outline_clipped_at_the_edge_is_no_vote_for_the_other_frame() -> None
     assert drawn_size("a.jpg", TURNED, STORED, slightly_out, vote(TURNED, STORED, slightly_out)) == STORED
 
 
-def test_the_declared_frame_is_left_only_where_no_picture_fits_it_alone() -> None:
+def test_the_declared_frame_is_used_unless_no_picture_fits_it_alone() -> None:
     for votes, expected in ((Votes(), STORED), (Votes(1, 0), STORED), (Votes(0, 1), SHOWN), (Votes(1, 9), STORED)):
         assert drawn_size("a.jpg", TURNED, STORED, [SMALL], votes) == expected
     assert drawn_size("a.jpg", TURNED, SHOWN, [WIDE], Votes(0, 1)) == STORED
 
 
-def test_what_fits_neither_or_another_frame_than_the_rest_is_refused() -> None:
+def test_outlines_that_fit_no_frame_or_a_different_frame_are_refused() -> None:
     with pytest.raises(
         DataError, match=r"^a\.jpg: its annotations fit the picture neither as stored, 64×48, nor as"
     ):

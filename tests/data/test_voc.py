@@ -23,8 +23,8 @@ def indexed(labels: NDArray[np.uint8]) -> Image.Image:
 
 def folder(root: Path, labels: Image.Image, orientation: int = 1, stored: tuple[int, int] = (4, 2)) -> VocFolder:
     home = root / "VOCdevkit" / "VOC2012"
-    for place in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
-        (home / place).mkdir(parents=True)
+    for subfolder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (home / subfolder).mkdir(parents=True)
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.new("RGB", stored).save(home / "JPEGImages" / "2007_1.jpg", exif=exif)
@@ -34,13 +34,13 @@ def folder(root: Path, labels: Image.Image, orientation: int = 1, stored: tuple[
     return VocFolder(root)
 
 
-def read(data: VocFolder, class_of: dict[str, int] = EVERY, other: int = 0) -> list[list[int]]:
+def read(data: VocFolder, class_of: dict[str, int] = EVERY, other_label: int = 0) -> list[list[int]]:
     (record,) = data.records("train")
-    result: list[list[int]] = data.label_map(record, class_of, other).tolist()
+    result: list[list[int]] = data.label_map(record, class_of, other_label).tolist()
     return result
 
 
-def test_the_palette_is_voc_s() -> None:
+def test_the_palette_is_that_of_voc() -> None:
     assert palette()[[0, 1, 2, 15, 20, 255]].tolist() == [
         [0, 0, 0],
         [128, 0, 0],
@@ -55,11 +55,11 @@ def test_labels_keep_background_and_border(tmp_path: Path) -> None:
     data = folder(tmp_path, indexed(MAP))
     assert read(data) == MAP.tolist()
     assert read(data, {"person": 1, "cat": 2}) == [[0, 0, 1, 255], [0, 2, 0, 0]]
-    assert read(data, {"person": 1, "cat": 2}, other=255) == [[0, 255, 1, 255], [0, 2, 255, 255]]
+    assert read(data, {"person": 1, "cat": 2}, other_label=255) == [[0, 255, 1, 255], [0, 2, 255, 255]]
 
 
 @pytest.mark.parametrize("kind", ["colours", "grey levels", "sorted palette", "sixteen bits"])
-def test_maps_saved_otherwise_mean_the_same(tmp_path: Path, kind: str) -> None:
+def test_maps_of_other_modes_have_equal_labels(tmp_path: Path, kind: str) -> None:
     picture = {
         "colours": lambda: indexed(MAP).convert("RGB"),
         "grey levels": lambda: Image.fromarray(MAP),
@@ -69,13 +69,13 @@ def test_maps_saved_otherwise_mean_the_same(tmp_path: Path, kind: str) -> None:
     assert read(folder(tmp_path, picture)) == MAP.tolist()
 
 
-def test_a_palette_that_shows_other_colours_changes_no_label(tmp_path: Path) -> None:
+def test_a_palette_of_other_colours_changes_no_label(tmp_path: Path) -> None:
     picture = Image.fromarray(MAP, "P")
     picture.putpalette([level for level in range(256) for _ in range(3)])
     assert read(folder(tmp_path, picture)) == MAP.tolist()
 
 
-def test_label_200_and_foreign_colours_are_named(tmp_path: Path) -> None:
+def test_label_200_and_unknown_colours_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"2007_1\.png: label 200"):
         read(folder(tmp_path / "a", indexed(np.array([[0, 200]], np.uint8))))
     with pytest.raises(DataError, match=r"2007_1\.png: colour \(1, 2, 3\)"):
@@ -94,7 +94,7 @@ def test_labels_follow_the_exif_orientation(tmp_path: Path) -> None:
     assert read(folder(tmp_path / "b", indexed(shown), orientation=6)) == turned
 
 
-def test_what_is_missing_is_named(tmp_path: Path) -> None:
+def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"VOCdevkit.VOC2012.ImageSets.Segmentation: no such folder"):
         VocFolder(tmp_path)
     data = folder(tmp_path, indexed(MAP))
@@ -107,7 +107,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         data.label_map(record, EVERY, 0)
 
 
-def test_the_groups_are_the_challenge_s(tmp_path: Path) -> None:
+def test_groups_are_those_of_the_challenge(tmp_path: Path) -> None:
     groups = folder(tmp_path, indexed(MAP)).categories
     members = {group: [name for name in groups if groups[name] == group] for group in groups.values()}
     assert {group: len(names) for group, names in members.items()} == {
@@ -120,18 +120,18 @@ def test_the_groups_are_the_challenge_s(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real photographs are not there")
-def test_real_maps_hold_voc_s_labels() -> None:
+def test_real_maps_contain_labels_of_voc() -> None:
     data = VocFolder(REAL)
     assert len(data.records("train")) == 1211
     records = data.records("val")
     assert len(records) == 383
     for record in records:
-        found = np.unique(data.label_map(record, EVERY, 0))
-        assert found[-1] == 255 and found[-2] <= 20
+        values = np.unique(data.label_map(record, EVERY, 0))
+        assert values[-1] == 255 and values[-2] <= 20
 
 
 @pytest.mark.parametrize("ending", [".jfif", ""])
-def test_photographs_of_other_suffixes_and_of_none_are_found(tmp_path: Path, ending: str) -> None:
+def test_photographs_with_other_suffixes_or_none_are_read(tmp_path: Path, ending: str) -> None:
     data = folder(tmp_path, indexed(MAP))
     photograph = tmp_path / "VOCdevkit/VOC2012/JPEGImages/2007_1.jpg"
     photograph.rename(photograph.with_name(f"2007_1{ending}"))

@@ -6,18 +6,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from palimpsest.groups import TrainingSettings
 from palimpsest.methods.base import Component, EarlierTask, Start
 from palimpsest.methods.ewc import Ewc, fisher_information, normalised
-from palimpsest.methods.settings import EwcSettings
-from palimpsest.settings import SegmentationSettings, TrainingSettings
+from palimpsest.methods.ewc_settings import EwcSettings
 from palimpsest.tasks.pictures import sampled_loss
 from palimpsest.tasks.segmentation import SegmentationTask
+from palimpsest.tasks.segmentation_settings import SegmentationSettings
 
 TRAINING = TrainingSettings()
 
 
 class TwoWeights(nn.Module):
-    """y = head · (w₁ x₁ + w₂ x₂), as a 1×1 convolution of two channels."""
+    """Network y = head · (w₁ x₁ + w₂ x₂), as a 1×1 convolution of two channels."""
 
     def __init__(self, weights: tuple[float, float]) -> None:
         super().__init__()
@@ -32,7 +33,7 @@ class TwoWeights(nn.Module):
 
 
 class Squares:
-    """The loss ½ y², whose gradient is y · x; inputs are the pictures as they are."""
+    """Task with the loss ½ y², whose gradient is y · x; inputs are unscaled pictures."""
 
     name = "squares"
 
@@ -59,10 +60,10 @@ def start(network: nn.Module, fisher: tuple[float, float] | None = None, **more:
     return Start(network, Squares(), TRAINING, earlier, **more)  # type: ignore[arg-type]
 
 
-def test_the_penalty_is_half_lambda_times_fisher_times_the_squared_way() -> None:
+def test_the_penalty_is_half_lambda_times_fisher_times_squared_distance() -> None:
     network = TwoWeights((1.0, -2.0))
     method = Ewc(EwcSettings(weight=10.0))
-    method.begin(start(network, fisher=(3.0, 0.5)))
+    method.begin_task(start(network, fisher=(3.0, 0.5)))
     assert method.penalty(network, {}, torch.ones(())) == 0
     with torch.no_grad():
         network.trunk.weight += torch.tensor([0.2, -0.4]).view(1, 2, 1, 1)
@@ -77,34 +78,34 @@ def test_the_penalty_is_half_lambda_times_fisher_times_the_squared_way() -> None
 def test_the_fisher_information_is_the_mean_of_squared_gradients() -> None:
     network = TwoWeights((1.0, -2.0))
     batches = [pictures((1.0, 0.0), (2.0, 1.0)), pictures((0.0, 3.0), (9.0, 9.0))]
-    given = start(network, batches=lambda: iter(batches))
+    task_start = start(network, batches=lambda: iter(batches))
     # y = 1, 0, −6 for the first three pictures; the gradient is y · x
-    found = fisher_information(network, {"w": network.trunk.weight}, given, pictures=3)
-    assert found["w"].flatten().tolist() == pytest.approx([(1 + 0 + 0) / 3, (0 + 0 + 18**2) / 3])
+    fisher = fisher_information(network, {"w": network.trunk.weight}, task_start, pictures=3)
+    assert fisher["w"].flatten().tolist() == pytest.approx([(1 + 0 + 0) / 3, (0 + 0 + 18**2) / 3])
     assert all(p.grad is None for p in network.parameters())
 
 
-def test_the_fisher_information_of_later_tasks_is_added_to_what_is_left_of_the_earlier() -> None:
+def test_fisher_information_of_later_tasks_is_added_to_the_decayed_sum() -> None:
     network = TwoWeights((1.0, 0.0))
     method = Ewc(EwcSettings(decay=0.5, pictures=1))
-    method.begin(start(network, fisher=(4.0, 2.0), batches=lambda: iter([pictures((1.0, 2.0))])))
+    method.begin_task(start(network, fisher=(4.0, 2.0), batches=lambda: iter([pictures((1.0, 2.0))])))
     method.after_training(network)
     (fisher,) = [c for c in method.store(network) if c.name == "fisher"]
     assert (fisher.shared, fisher.needed_to) == (True, "learn")
     assert fisher.tensors["trunk.weight.fisher"].flatten().tolist() == pytest.approx([2 + 1 / 2.5, 1 + 4 / 2.5])
 
 
-def test_each_task_counts_alike_whatever_the_unit_of_its_likelihood() -> None:
+def test_tasks_have_equal_weight_whatever_the_unit_of_their_likelihood() -> None:
     small, large = {"w": torch.tensor([1e-6, 3e-6])}, {"w": torch.tensor([1e3, 3e3])}
     assert torch.allclose(normalised(small)["w"], torch.tensor([0.5, 1.5]))
     assert torch.allclose(normalised(large)["w"], normalised(small)["w"])
     assert torch.equal(normalised({"w": torch.zeros(2)})["w"], torch.zeros(2))
 
 
-def test_on_the_base_task_nothing_trains_and_its_information_is_stored() -> None:
+def test_on_the_base_task_nothing_trains_and_fisher_information_is_stored() -> None:
     network = TwoWeights((1.0, 0.0)).requires_grad_(False)
     method = Ewc(EwcSettings(pictures=1))
-    assert method.begin(start(network, batches=lambda: iter([pictures((1.0, 2.0))]))) == []
+    assert method.begin_task(start(network, batches=lambda: iter([pictures((1.0, 2.0))]))) == []
     method.after_training(network)
     stored = {c.name: c.tensors for c in method.store(network)}
     assert stored["fisher"]["trunk.weight.fisher"].flatten().tolist() == pytest.approx([1 / 2.5, 4 / 2.5])
@@ -115,16 +116,16 @@ def test_on_the_base_task_nothing_trains_and_its_information_is_stored() -> None
 @pytest.mark.parametrize(
     ("batchnorm", "names"), [("task", {"0.weight"}), ("shared", {"0.weight", "1.weight", "1.bias"})]
 )
-def test_a_shared_batchnorm_is_held_too(batchnorm: str, names: set[str]) -> None:
+def test_a_shared_batchnorm_is_penalised_too(batchnorm: str, names: set[str]) -> None:
     network = nn.Sequential(nn.Conv2d(2, 2, 1, bias=False), nn.BatchNorm2d(2))
-    assert set(Ewc(EwcSettings(batchnorm=batchnorm)).held(network)) == names  # type: ignore[arg-type]
+    assert set(Ewc(EwcSettings(batchnorm=batchnorm)).shared_parameters(network)) == names  # type: ignore[arg-type]
 
 
-def test_labels_are_drawn_by_their_shares() -> None:
+def test_labels_are_drawn_by_their_probabilities() -> None:
     settings = SegmentationSettings(kind="segmentation", data="any", classes={"one": ["one"]})
     task = SegmentationTask("any", settings)
     scores = torch.zeros(1, 2, 100, 100)
-    scores[:, 1] = torch.tensor(3.0).log()  # shares of 1 : 3
+    scores[:, 1] = torch.tensor(3.0).log()  # probabilities ¼ and ¾
     batch = {"target": torch.zeros(1, 100, 100, dtype=torch.uint8)}
     batch["target"][:, 50:] = 255
     torch.manual_seed(0)
@@ -133,7 +134,7 @@ def test_labels_are_drawn_by_their_shares() -> None:
     assert loss / 5000 == pytest.approx(expected.item(), rel=0.05)
 
 
-def test_pictures_are_drawn_around_the_prediction_with_the_errors_variance() -> None:
+def test_pictures_are_drawn_around_the_prediction_with_its_error_variance() -> None:
     truth = torch.full((1, 3, 64, 64), 0.6)
     prediction = torch.full((1, 3, 64, 64), 0.5, requires_grad=True)
     torch.manual_seed(0)

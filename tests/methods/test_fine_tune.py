@@ -1,4 +1,4 @@
-"""One network that moves on: what is shared, and what belongs to the task."""
+"""Shared and task-specific tensors of fine-tuning."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,17 +15,16 @@ STATISTIC = "encoder.stages.0.1.running_mean"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fine-tune", "ewc", "lwf"])
-def test_a_shared_batchnorm_moves_on_with_the_network_and_counts_once(
+def test_a_shared_batchnorm_changes_with_the_network_and_counts_once(
     new_study: Callable[..., Study], method: str
 ) -> None:
     study = new_study(methods=[method], method_settings={method: {"batchnorm": "shared"}})
     study.learn_all(method)
     stored = study.stored(method)
-    shapes = study.task("shapes")
-    found = [stored.network(shapes, after).state_dict()[STATISTIC] for after in study.settings.sequence]
-    files = [stored.file(task).tensors()[STATISTIC] for task in study.settings.sequence]
-    assert all(torch.equal(*pair) for pair in zip(found, files, strict=True))
-    assert not any(torch.equal(found[0], other) for other in found[1:])
+    statistics = [stored.network("shapes", after).state_dict()[STATISTIC] for after in study.settings.sequence]
+    files = [stored.open(task).tensors()[STATISTIC] for task in study.settings.sequence]
+    assert all(torch.equal(*pair) for pair in zip(statistics, files, strict=True))
+    assert not any(torch.equal(statistics[0], later) for later in statistics[1:])
     sizes = pd.DataFrame(size_rows(stored))
     assert sizes.loc[sizes["component"] == "batchnorm", "task"].tolist() == ["colour"]
     assert sorted(sizes.loc[sizes["component"] == "head", "task"]) == ["colour", "halves", "shapes"]

@@ -1,4 +1,4 @@
-"""All tasks at once: whose layers compute."""
+"""Layers of each task in joint training."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from palimpsest.groups import TrainingSettings
 from palimpsest.methods.base import Start
 from palimpsest.methods.joint import Joint
-from palimpsest.settings import TrainingSettings
 
 
 class Plain(nn.Module):
-    """A trunk of one weight, BatchNorm and a head."""
+    """Network with a trunk of one weight, BatchNorm and a head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,21 +29,21 @@ class Plain(nn.Module):
 def begun() -> tuple[Joint, Any]:
     torch.manual_seed(0)
     network, method = Plain(), Joint(None)
-    # a task may have the name of something that a module has
+    # a task may have the name of an attribute of modules
     tasks = [SimpleNamespace(name=name, head_channels=count) for name, count in (("labels", 5), ("train", 3))]
-    method.begin(Start(network, tasks[0], TrainingSettings(), together=tasks))  # type: ignore[arg-type]
+    method.begin_task(Start(network, tasks[0], TrainingSettings(), together=tasks))  # type: ignore[arg-type]
     return method, network.train()
 
 
-def test_a_task_computes_with_its_own_layers_and_moves_no_statistics_of_another(begun: tuple[Joint, Any]) -> None:
+def test_a_task_uses_its_layers_and_changes_no_statistics_of_another(begun: tuple[Joint, Any]) -> None:
     method, network = begun
-    method.enter(network, "labels")
+    method.set_active_task(network, "labels")
     assert network(torch.rand(2, 1, 4, 4)).shape[1] == 5
     before = {name: tensor.clone() for c in method.store(network) for name, tensor in c.tensors.items()}
-    method.enter(network, "train")
+    method.set_active_task(network, "train")
     assert network(torch.rand(2, 1, 4, 4)).shape[1] == 3
     colour = {name: tensor.clone() for c in method.store(network) for name, tensor in c.tensors.items()}
-    method.enter(network, "labels")
+    method.set_active_task(network, "labels")
     after = {name: tensor for c in method.store(network) for name, tensor in c.tensors.items()}
     assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
     assert not torch.equal(colour["norm.running_mean"], after["norm.running_mean"])

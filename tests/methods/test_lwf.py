@@ -1,4 +1,4 @@
-"""Learning without forgetting: what is distilled, by hand."""
+"""Distillation of learning without forgetting, checked by hand."""
 
 import math
 from types import SimpleNamespace
@@ -8,12 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from palimpsest.groups import TrainingSettings
 from palimpsest.methods.base import Component, EarlierTask, Start
 from palimpsest.methods.lwf import Lwf
-from palimpsest.methods.settings import LwfSettings
-from palimpsest.settings import ColorizationSettings, SegmentationSettings, TrainingSettings
+from palimpsest.methods.lwf_settings import LwfSettings
 from palimpsest.tasks.colorization import ColorizationTask
+from palimpsest.tasks.colorization_settings import ColorizationSettings
 from palimpsest.tasks.segmentation import SegmentationTask
+from palimpsest.tasks.segmentation_settings import SegmentationSettings
 
 
 def segmentation() -> SegmentationTask:
@@ -22,24 +24,24 @@ def segmentation() -> SegmentationTask:
 
 def test_labels_are_distilled_by_the_divergence_at_a_temperature() -> None:
     now = torch.tensor([0.0, 0.0]).view(1, 2, 1, 1)
-    before = torch.tensor([2 * math.log(3.0), 0.0]).view(1, 2, 1, 1)  # at temperature 2: shares of ¾ and ¼
+    before = torch.tensor([2 * math.log(3.0), 0.0]).view(1, 2, 1, 1)  # at temperature 2: probabilities ¾ and ¼
     expected = 4 * (0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5))
     assert segmentation().distillation(now, before, 2.0).item() == pytest.approx(expected, rel=1e-6)
     assert segmentation().distillation(before, before, 2.0).item() == pytest.approx(0, abs=1e-7)
 
 
-def test_pictures_are_distilled_by_their_squared_difference_as_a_share_of_their_variance() -> None:
+def test_pictures_are_distilled_by_squared_difference_relative_to_variance() -> None:
     task = ColorizationTask("any", ColorizationSettings(kind="colorization", data="any"))
-    wanted = torch.tensor([0.2, 0.4, 0.6, 0.8]).view(1, 1, 2, 2)
+    target = torch.tensor([0.2, 0.4, 0.6, 0.8]).view(1, 1, 2, 2)
     variance = (0.3**2 + 0.1**2 + 0.1**2 + 0.3**2) / 3
-    assert task.distillation(wanted + 0.1, wanted, 2.0).item() == pytest.approx(0.01 / variance)
-    assert task.distillation(wanted / 10 + 0.01, wanted / 10, 2.0).item() == pytest.approx(0.01 / variance)
+    assert task.distillation(target + 0.1, target, 2.0).item() == pytest.approx(0.01 / variance)
+    assert task.distillation(target / 10 + 0.01, target / 10, 2.0).item() == pytest.approx(0.01 / variance)
     flat = torch.full((1, 1, 2, 2), 0.5)
     assert math.isfinite(task.distillation(flat + 0.1, flat, 2.0).item())
 
 
 class Plain(nn.Module):
-    """A trunk of one weight and a head."""
+    """Network with a trunk of one weight and a head."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,12 +57,14 @@ class Plain(nn.Module):
 
 
 def earlier(head: float) -> EarlierTask:
-    """A task that answers with the raw output of its own head; its BatchNorm leaves all as it is."""
+    """Return a task that predicts the raw output of its head; its BatchNorm is the identity."""
     task = SimpleNamespace(
         name="earlier",
         inputs=lambda batch: batch["picture"],
         prediction=lambda output, batch: output,
-        distillation=lambda found, wanted, temperature: (found - wanted).square().mean() * temperature / 2,
+        distillation=lambda prediction, target, temperature: (
+            (prediction - target).square().mean() * temperature / 2
+        ),
     )
     norm = {"weight": [1.0], "bias": [0.0], "running_mean": [0.0], "running_var": [1.0 - 1e-5]}
     components = (
@@ -71,25 +75,25 @@ def earlier(head: float) -> EarlierTask:
 
 
 def penalty(method: Lwf, network: nn.Module, batch: dict[str, Any]) -> float:
-    found = method.penalty(network, batch, torch.ones(()))
-    assert found is not None
-    return found.item()
+    loss = method.penalty(network, batch, torch.ones(()))
+    assert loss is not None
+    return loss.item()
 
 
-def test_all_earlier_heads_are_asked_on_the_new_pictures() -> None:
+def test_all_earlier_heads_predict_on_the_new_pictures() -> None:
     network = Plain()
     method = Lwf(LwfSettings(weight=10.0))
-    method.begin(Start(network, None, TrainingSettings(), (earlier(1.0), earlier(3.0))))  # type: ignore[arg-type]
+    method.begin_task(Start(network, None, TrainingSettings(), (earlier(1.0), earlier(3.0))))  # type: ignore[arg-type]
     network.train()
     batch = {"picture": torch.full((1, 1, 2, 2), 1.0)}
     statistics = {name: buffer.clone() for name, buffer in network.named_buffers() if name.startswith("norm")}
     assert penalty(method, network, batch) == pytest.approx(0, abs=1e-9)
     with torch.no_grad():
-        network.trunk.weight.fill_(2.5)  # the trunk moves by ½: answers move by ½ · head
+        network.trunk.weight.fill_(2.5)  # a change of ½ in the trunk changes outputs by ½ · head
     expected = 10 * (0.5**2 * 1 + 0.5**2 * 3**2) / 2
     assert penalty(method, network, batch) == pytest.approx(expected, rel=1e-5)
     warmer = Lwf(LwfSettings(weight=10.0, temperature=4.0))
-    warmer.begin(Start(Plain(), None, TrainingSettings(), (earlier(1.0), earlier(3.0))))  # type: ignore[arg-type]
+    warmer.begin_task(Start(Plain(), None, TrainingSettings(), (earlier(1.0), earlier(3.0))))  # type: ignore[arg-type]
     assert penalty(warmer, network, batch) == pytest.approx(2 * expected, rel=1e-5)
     assert network.norm.training
     assert all(torch.equal(network.get_buffer(name), before) for name, before in statistics.items())
@@ -98,26 +102,26 @@ def test_all_earlier_heads_are_asked_on_the_new_pictures() -> None:
 def test_the_gradient_reaches_the_trunk_and_not_the_teacher() -> None:
     network = Plain()
     method = Lwf(LwfSettings(weight=2.0))
-    method.begin(Start(network, None, TrainingSettings(), (earlier(1.0),)))  # type: ignore[arg-type]
+    method.begin_task(Start(network, None, TrainingSettings(), (earlier(1.0),)))  # type: ignore[arg-type]
     with torch.no_grad():
         network.trunk.weight.fill_(2.5)
-    found = method.penalty(network, {"picture": torch.full((1, 1, 2, 2), 1.0)}, torch.tensor(0.5))
-    assert found is not None
-    found.backward()
+    loss = method.penalty(network, {"picture": torch.full((1, 1, 2, 2), 1.0)}, torch.tensor(0.5))
+    assert loss is not None
+    loss.backward()
     assert network.trunk.weight.grad is not None and network.trunk.weight.grad.item() == pytest.approx(
         1.0, rel=1e-4
     )
     assert all(p.grad is None for p in method.teacher.parameters())
 
 
-def test_a_shared_batchnorm_answers_by_the_batch_and_moves_no_statistics() -> None:
+def test_a_shared_batchnorm_normalises_by_the_batch_and_changes_no_statistics() -> None:
     network = Plain()
     method = Lwf(LwfSettings(weight=10.0, batchnorm="shared"))
-    method.begin(Start(network, None, TrainingSettings(), (earlier(1.0),)))  # type: ignore[arg-type]
+    method.begin_task(Start(network, None, TrainingSettings(), (earlier(1.0),)))  # type: ignore[arg-type]
     network.train()
     batch = {"picture": torch.tensor([1.0, 3.0, 3.0, 5.0]).view(1, 1, 2, 2)}
     statistics = {name: buffer.clone() for name, buffer in network.named_buffers() if "running" in name}
-    assert penalty(method, network, batch) == pytest.approx(0, abs=1e-9)  # nothing has moved, so nothing is to pay
+    assert penalty(method, network, batch) == pytest.approx(0, abs=1e-9)  # nothing has changed, so no penalty
     with torch.no_grad():
         network.norm.bias.fill_(0.5)
     assert penalty(method, network, batch) == pytest.approx(10 * 0.5**2, rel=1e-5)

@@ -18,8 +18,8 @@ from palimpsest.methods.masks import (
     unpack,
     write_masked,
 )
-from palimpsest.methods.reparametrised import learned
-from palimpsest.methods.settings import MaskSettings
+from palimpsest.methods.masks_settings import MaskSettings
+from palimpsest.methods.reparametrised import parametrization_of
 
 SCORES = torch.tensor([[0.004, 0.006], [0.005, 1.0]])
 WEIGHTS = torch.tensor([[2.0, -3.0], [5.0, 0.5]])
@@ -47,7 +47,7 @@ def test_a_mask_starts_as_all_ones_in_the_shape_of_the_weight(start: str, weight
     assert mask.bits.dtype == torch.bool and mask.bits.all()
 
 
-def test_scores_start_at_one_value_or_in_proportion_to_the_weights_above_the_threshold() -> None:
+def test_scores_start_at_one_value_or_in_proportion_to_the_weights() -> None:
     weight = torch.tensor([[1.0, -3.0], [8.0, 0.0]])  # of a mean magnitude of 3
     constant = MaskSettings(initial_score=0.5, threshold=0.2, start="constant")
     proportional = MaskSettings(initial_score=0.5, threshold=0.2, start="proportional")
@@ -57,7 +57,7 @@ def test_scores_start_at_one_value_or_in_proportion_to_the_weights_above_the_thr
     )
 
 
-def test_a_weight_takes_part_where_its_score_lies_above_the_threshold() -> None:
+def test_a_weight_is_used_if_its_score_is_above_the_threshold() -> None:
     layer, mask = masked_linear()
     assert mask.bits.tolist() == [[False, True], [False, True]]  # a score at the threshold is not above it
     assert layer.weight.tolist() == [[0, -3], [0, 0.5]]
@@ -67,44 +67,44 @@ def test_a_weight_takes_part_where_its_score_lies_above_the_threshold() -> None:
 def test_the_score_receives_the_gradient_of_the_masked_weight_times_the_weight() -> None:
     layer, mask = masked_linear()
     (layer(torch.tensor([[1.0, 2.0]])) * torch.tensor([[10.0, 100.0]])).sum().backward()
-    # of output i: 10 and 100; of the masked weight (i, j): times input j; of the score: times the weight
+    # gradients: 10 and 100 for output i; times input j for the masked weight (i, j); times the weight for the score
     assert mask.score.grad is not None
     assert mask.score.grad.tolist() == [[10 * 1 * 2, 10 * 2 * -3], [100 * 1 * 5, 100 * 2 * 0.5]]
 
 
 def gradient_of(**settings: Any) -> list[list[float]]:
-    """What the scores receive when every masked weight has a gradient of 1."""
+    """Return the gradient of the scores when every masked weight has a gradient of 1."""
     layer, mask = masked_linear(**settings)
     layer(torch.ones(1, 2)).sum().backward()
     assert mask.score.grad is not None
-    found: list[list[float]] = mask.score.grad.tolist()
-    return found
+    gradient: list[list[float]] = mask.score.grad.tolist()
+    return gradient
 
 
-def test_without_the_weight_factor_the_score_receives_the_weight_s_sign() -> None:
+def test_without_the_weight_factor_the_score_gets_the_sign_of_the_weight() -> None:
     assert gradient_of(weight_factor=False) == [[1, -1], [1, 1]]
 
 
-def test_a_clipped_surrogate_lets_no_gradient_pass_far_from_the_threshold() -> None:
-    # at distances of 0.5, 0.5, 0 and 497.5 times the room between threshold and initial score
+def test_a_clipped_surrogate_has_no_gradient_far_from_the_threshold() -> None:
+    # distances in units of (initial score - threshold): 0.5, 0.5, 0 and 497.5
     assert gradient_of(surrogate="clipped") == [[2, -3], [5, 0]]
 
 
-def test_a_sigmoid_surrogate_is_one_at_the_threshold_and_falls_off_to_both_sides() -> None:
+def test_a_sigmoid_surrogate_is_one_at_the_threshold_and_decreases_with_distance() -> None:
     bump = 4 * (1 / (1 + math.exp(-0.5))) * (1 / (1 + math.exp(0.5)))
-    found = gradient_of(surrogate="sigmoid")
-    assert found[0] == pytest.approx([2 * bump, -3 * bump], rel=1e-3)
-    assert found[1] == pytest.approx([5, 0])
+    gradient = gradient_of(surrogate="sigmoid")
+    assert gradient[0] == pytest.approx([2 * bump, -3 * bump], rel=1e-3)
+    assert gradient[1] == pytest.approx([5, 0])
 
 
-def test_averaged_scores_are_the_mean_of_those_taken() -> None:
-    _, mask = masked_linear(averaged=0.5, score_share=0.75)
+def test_averaged_scores_are_the_mean_of_the_added_scores() -> None:
+    _, mask = masked_linear(averaged=0.5, score_lr_end=0.75)
     for value in (1.0, 2.0, 6.0):
         mask.score.data.fill_(value)
-        mask.take()
-    mask.settle()
+        mask.update_average()
+    mask.apply_average()
     assert mask.score.tolist() == [[pytest.approx(3.0)] * 2] * 2
-    assert {"mean", "taken"} < mask.state_dict().keys()  # an interrupted training goes on with them
+    assert {"mean", "averaged_steps"} < mask.state_dict().keys()  # a resumed training needs them
 
 
 def test_the_frozen_weight_gets_no_gradient_and_never_changes() -> None:
@@ -119,7 +119,7 @@ def test_the_frozen_weight_gets_no_gradient_and_never_changes() -> None:
 
 
 @pytest.mark.parametrize("shape", [(64, 3, 3, 3), (2, 5), (1,), (3, BLOCK + 1), (BLOCK,)])
-def test_a_packed_mask_writes_what_the_learned_one_computes_bit_for_bit(shape: tuple[int, ...]) -> None:
+def test_a_packed_mask_equals_the_learned_one_bit_for_bit(shape: tuple[int, ...]) -> None:
     weights = torch.randn(shape)
     learned = BinaryMask(torch.rand(shape) / 100, MaskSettings())
     written, before = torch.full(shape, 9.0), weights.clone()
@@ -129,11 +129,11 @@ def test_a_packed_mask_writes_what_the_learned_one_computes_bit_for_bit(shape: t
     assert torch.equal(written != 0, learned.bits) and torch.equal(weights, before)
 
 
-def test_a_layer_knows_its_learned_mask() -> None:
+def test_a_layer_returns_its_learned_mask() -> None:
     layer, mask = masked_linear()
-    assert learned(layer) is mask
+    assert parametrization_of(layer) is mask
     with pytest.raises(ValueError, match="unpack"):
-        learned(linear(WEIGHTS))
+        parametrization_of(linear(WEIGHTS))
 
 
 def test_ten_bits_are_two_bytes_with_the_first_weight_in_the_highest_bit() -> None:
@@ -144,7 +144,7 @@ def test_ten_bits_are_two_bytes_with_the_first_weight_in_the_highest_bit() -> No
     assert torch.equal(unpack(packed, mask.shape), mask)
 
 
-def test_a_mask_is_packed_in_the_order_of_its_indices_whatever_its_memory_format() -> None:
+def test_a_mask_is_packed_in_index_order_in_any_memory_format() -> None:
     mask = torch.rand(4, 3, 3, 3) > 0.5
     assert torch.equal(pack(mask.contiguous(memory_format=torch.channels_last)), pack(mask))
 
@@ -157,12 +157,12 @@ def test_unpacking_is_the_inverse_of_packing(shape: list[int], seed: int) -> Non
     mask = torch.rand(shape, generator=torch.Generator().manual_seed(seed)) > 0.5
     packed = pack(mask)
     assert packed.numel() == -(-mask.numel() // 8)
-    found = unpack(packed, mask.shape)
-    assert found.dtype == torch.bool and torch.equal(found, mask)
+    unpacked = unpack(packed, mask.shape)
+    assert unpacked.dtype == torch.bool and torch.equal(unpacked, mask)
 
 
 @pytest.mark.parametrize("length", [0, 1, 3])
-def test_a_mask_of_another_length_is_refused_with_what_was_expected_and_found(length: int) -> None:
+def test_a_mask_of_another_length_is_refused_with_both_lengths(length: int) -> None:
     with pytest.raises(StorageError, match=f"expected a mask of 2 bytes, found {length}"):
         unpack(torch.zeros(length, dtype=torch.uint8), torch.Size([2, 5]))
     with pytest.raises(StorageError, match=f"expected a mask of 2 bytes, found {length}"):

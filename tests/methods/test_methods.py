@@ -6,46 +6,48 @@ import pytest
 import torch
 from torch import nn
 
-from palimpsest.analysis.masks import masks_of, zeros
+from palimpsest.analysis.masks import masks_of, zero_rows
 from palimpsest.errors import StorageError
-from palimpsest.methods import BASE, METHODS, build_method, entry_of
+from palimpsest.groups import TrainingSettings
+from palimpsest.methods import BASE, METHODS, build_method
+from palimpsest.methods.adapter_settings import AdapterSettings
 from palimpsest.methods.base import Component, EarlierTask, Method, Start
+from palimpsest.methods.batchnorm_settings import BatchnormSettings
 from palimpsest.methods.masks import BinaryMask
-from palimpsest.methods.settings import AdapterSettings, BatchnormSettings, MaskSettings, MethodSettings
+from palimpsest.methods.masks_settings import MaskSettings
+from palimpsest.methods.settings import default_method_settings
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
-from palimpsest.settings import NetworkSettings, TrainingSettings
+from tests.conftest import network_for
 
 Study = Any
-TRAINING = TrainingSettings(learning_rate=0.01, weight_decay=0.02, task_pace=3.0)
+TRAINING = TrainingSettings(learning_rate=0.01, weight_decay=0.02, head_lr_multiplier=3.0)
 
 CONVOLUTIONS = 22  # 10 in the encoder; 4 × (1 up, 2 others) in the decoder
 BATCHNORMS = 18
 
 
 def network_of(name: str) -> nn.Module:
-    """A network of width 2 as a method works on."""
-    blocks = entry_of(name).blocks
-    kind = {} if blocks is None else {"name": "resblock", "blocks": blocks}
-    return build_network(NetworkSettings(width=2, **kind), 3)  # type: ignore[arg-type]
+    """Return the network of a method in width 2."""
+    return build_network(network_for(name, width=2), 3)
 
 
 @pytest.fixture
 def network(request: pytest.FixtureRequest) -> nn.Module:
-    """Of the method that the test is for, or the U-Net."""
+    """Return the network of the tested method, or the U-Net."""
     return network_of(request.node.callspec.params.get("name", BASE) if hasattr(request.node, "callspec") else BASE)
 
 
 def begun(name: str, network: nn.Module) -> tuple[Method, list[Any]]:
-    method = build_method(name, MethodSettings().of(name))
+    method = build_method(name, default_method_settings().of(name))
     base = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     earlier = () if METHODS.get(name) == METHODS["packnet"] else (EarlierTask(None, (Component("network", base),)),)  # type: ignore[arg-type]
     together = [SimpleNamespace(name="only", head_channels=3)]
-    return method, method.begin(Start(network, None, TRAINING, earlier, together=together))  # type: ignore[arg-type]
+    return method, method.begin_task(Start(network, None, TRAINING, earlier, together=together))  # type: ignore[arg-type]
 
 
 def part_of(name: str) -> str:
-    """To which part of the network a parameter belongs."""
+    """Return the part of the network that a parameter belongs to."""
     if name.startswith("head."):
         return "head"
     if "parametrizations.weight.0." in name:
@@ -74,7 +76,7 @@ def part_of(name: str) -> str:
         ("packnet", {"encoder weights", "decoder weights", "batchnorm", "head"}),
         ("batchnorm", {"batchnorm", "head"}),
         ("adapter", {"point", "batchnorm", "head"}),
-        ("modulation", {"size", "mean", "batchnorm", "head"}),
+        ("modulation", {"std", "mean", "batchnorm", "head"}),
         ("bitdelta", {"delta", "scale", "batchnorm", "head"}),
         ("joint", {"encoder weights", "decoder weights", "batchnorm", "head"}),
         ("resblock6", {"blocks weights", "batchnorm", "head"}),
@@ -82,45 +84,45 @@ def part_of(name: str) -> str:
         ("piggyback-resblock", {"score", "batchnorm", "head"}),
     ],
 )
-def test_what_trains_and_what_does_not(network: nn.Module, name: str, trained: set[str]) -> None:
-    _, groups = begun(name, network)
+def test_trained_and_frozen_parts(network: nn.Module, name: str, trained: set[str]) -> None:
+    begun(name, network)
     parts: dict[str, set[bool]] = {}
     for parameter_name, parameter in network.named_parameters():
         parts.setdefault(part_of(parameter_name), set()).add(parameter.requires_grad)
-    assert all(len(found) == 1 for found in parts.values())
-    assert {part for part, found in parts.items() if found == {True}} == trained
-    named = [id(p) for group in groups for p in group.parameters]
-    assert len(named) == len(set(named))
-    assert set(named) == {id(p) for p in network.parameters() if p.requires_grad}
+    assert all(len(states) == 1 for states in parts.values())
+    assert {part for part, states in parts.items() if states == {True}} == trained
 
 
-def test_every_method_is_tested_for_what_it_trains() -> None:
-    (mark,) = test_what_trains_and_what_does_not.pytestmark
-    assert {case[0] for case in mark.args[1]} == {BASE, *METHODS}
+@pytest.mark.parametrize("name", [BASE, *METHODS])
+def test_every_trained_parameter_is_in_one_group_and_no_frozen_one(name: str) -> None:
+    network = network_of(name)
+    _, groups = begun(name, network)
+    named = [id(parameter) for group in groups for parameter in group.parameters]
+    assert sorted(named) == sorted(id(parameter) for parameter in network.parameters() if parameter.requires_grad)
 
 
-def test_each_group_has_the_settings_that_are_its_own(network: nn.Module) -> None:
+def test_each_group_has_its_settings(network: nn.Module) -> None:
     _, (weights, task) = begun("scratch", network)
     assert (weights.learning_rate, weights.weight_decay) == (0.01, 0.02)
     assert (task.learning_rate, task.weight_decay) == (pytest.approx(0.03), 0.0)
     assert (len(weights.parameters), len(task.parameters)) == (CONVOLUTIONS, 2 * BATCHNORMS + 2)
-    _, (scores, task) = begun("piggyback", build_network(NetworkSettings(width=2), 3))
+    _, (scores, task) = begun("piggyback", network_of(BASE))
     assert (scores.learning_rate, scores.weight_decay) == (3e-3, 0.0)
     assert task.learning_rate == pytest.approx(0.03)
     assert (len(scores.parameters), len(task.parameters)) == (CONVOLUTIONS, 2 * BATCHNORMS + 2)
-    learner = build_method("adapter", AdapterSettings(pace=5.0))
-    adapters, task = learner.begin(Start(build_network(NetworkSettings(width=2), 3), None, TRAINING))  # type: ignore[arg-type]
+    learner = build_method("adapter", AdapterSettings(lr_multiplier=5.0))
+    adapters, task = learner.begin_task(Start(network_of(BASE), None, TRAINING))  # type: ignore[arg-type]
     assert (adapters.learning_rate, task.learning_rate) == (pytest.approx(0.05), pytest.approx(0.03))
-    learner = build_method("batchnorm", BatchnormSettings(pace=2.0))
-    (task,) = learner.begin(Start(build_network(NetworkSettings(width=2), 3), None, TRAINING))  # type: ignore[arg-type]
+    learner = build_method("batchnorm", BatchnormSettings(lr_multiplier=2.0))
+    (task,) = learner.begin_task(Start(network_of(BASE), None, TRAINING))  # type: ignore[arg-type]
     assert task.learning_rate == pytest.approx(0.06)
 
 
-def test_the_mask_starts_with_all_weights_and_the_score_and_threshold_of_the_settings(network: nn.Module) -> None:
+def test_a_mask_starts_with_all_weights_and_the_score_and_threshold_of_the_settings(network: nn.Module) -> None:
     settings = MaskSettings(score_learning_rate=0.5, initial_score=0.3, threshold=0.2, start="constant")
     method = build_method("piggyback", settings)
     before = network.eval()(torch.ones(1, 3, 32, 32))
-    (scores, _) = method.begin(Start(network, None, TRAINING))  # type: ignore[arg-type]
+    (scores, _) = method.begin_task(Start(network, None, TRAINING))  # type: ignore[arg-type]
     assert scores.learning_rate == 0.5
     assert torch.equal(network(torch.ones(1, 3, 32, 32)), before)
     masks = [module for module in network.modules() if isinstance(module, BinaryMask)]
@@ -142,7 +144,7 @@ def test_the_mask_starts_with_all_weights_and_the_score_and_threshold_of_the_set
         ("lwf", "network", True, CONVOLUTIONS),
     ],
 )
-def test_what_is_stored(network: nn.Module, name: str, component: str, shared: bool, tensors: int) -> None:
+def test_stored_components(network: nn.Module, name: str, component: str, shared: bool, tensors: int) -> None:
     method, _ = begun(name, network)
     stored = {c.name: c for c in method.store(network)}
     assert list(stored) == [component, "batchnorm", "head"]
@@ -153,7 +155,7 @@ def test_what_is_stored(network: nn.Module, name: str, component: str, shared: b
     assert all(c.needed_to == "run" for c in stored.values())
 
 
-def test_scalars_are_a_component_beside_the_masks(network: nn.Module) -> None:
+def test_scalars_are_a_separate_component(network: nn.Module) -> None:
     method, _ = begun("piggyback-affine", network)
     stored = {c.name: c for c in method.store(network)}
     assert list(stored) == ["mask", "scalars", "batchnorm", "head"]
@@ -163,7 +165,7 @@ def test_scalars_are_a_component_beside_the_masks(network: nn.Module) -> None:
     assert not stored["mask"].shared and not stored["scalars"].shared
 
 
-def test_a_mask_is_stored_packed_under_the_name_of_its_layer(network: nn.Module) -> None:
+def test_a_mask_is_stored_packed_with_the_name_of_its_layer(network: nn.Module) -> None:
     method, _ = begun("piggyback", network)
     first = next(module for module in network.modules() if isinstance(module, BinaryMask))
     with torch.no_grad():
@@ -180,14 +182,14 @@ def tensors_of(components: list[Component]) -> dict[str, torch.Tensor]:
 
 
 def stored_by(name: str) -> tuple[dict[str, torch.Tensor], Method]:
-    """What a method stores of a network of width 2 that it has just begun to train, and the method."""
-    other = network_of(name)
-    method, _ = begun(name, other)
-    return tensors_of(method.store(other)), method
+    """Return the tensors that a method stores at the start of a training, and the method."""
+    network = network_of(name)
+    method, _ = begun(name, network)
+    return tensors_of(method.store(network)), method
 
 
 def base_of(network: nn.Module) -> dict[str, torch.Tensor]:
-    """A network's tensors without its head's."""
+    """Return the tensors of a network without its head."""
     return {name: tensor.clone() for name, tensor in network.state_dict().items() if not name.startswith("head.")}
 
 
@@ -195,9 +197,9 @@ def base_of(network: nn.Module) -> dict[str, torch.Tensor]:
 def test_a_tensor_of_another_network_is_refused(network: nn.Module, name: str) -> None:
     stored, method = stored_by(name)
     with pytest.raises(StorageError, match=r"no tensor 'encoder\.extra'"):
-        method.recall(network, base_of(network), {**stored, "encoder.extra": torch.zeros(1)})
+        method.load_weights(network, base_of(network), {**stored, "encoder.extra": torch.zeros(1)})
     with pytest.raises(StorageError, match=r"head\.bias: expected shape \(3,\), found \(4,\)"):
-        method.recall(network, base_of(network), {**stored, "head.bias": torch.zeros(4)})
+        method.load_weights(network, base_of(network), {**stored, "head.bias": torch.zeros(4)})
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -208,61 +210,60 @@ def test_a_stored_task_that_lacks_a_part_is_refused(network: nn.Module, name: st
         pytest.skip("this network has no BatchNorm")
     del stored[missing]
     with pytest.raises(StorageError, match=re.escape(missing)):
-        method.recall(network, base_of(network), stored)
+        method.load_weights(network, base_of(network), stored)
 
 
 def test_a_layer_without_a_mask_is_refused(network: nn.Module) -> None:
     stored, method = stored_by("piggyback")
-    del stored["decoder.rises.0.up.mask"]
-    with pytest.raises(StorageError, match=r"decoder\.rises\.0\.up"):
-        method.recall(network, base_of(network), stored)
+    del stored["decoder.up_blocks.0.up.mask"]
+    with pytest.raises(StorageError, match=r"decoder\.up_blocks\.0\.up"):
+        method.load_weights(network, base_of(network), stored)
 
 
-def test_the_table_says_what_each_method_starts_from() -> None:
-    starts = {name: entry.starts_from for name, entry in METHODS.items()}
-    assert starts.items() >= {"scratch": "nothing", "decoder": "base", "piggyback": "base"}.items()
-    assert starts["fine-tune"] == "previous"
-    assert all(isinstance(build_method(name, None), Method) for name in METHODS)
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_can_be_built_without_settings(name: str) -> None:
+    assert isinstance(build_method(name, None), Method)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_learning_a_later_task_moves_no_batchnorm_and_no_head_of_an_earlier_one(
-    trained: Study, method: str
-) -> None:
+def test_a_later_task_changes_no_batchnorm_and_no_head_of_an_earlier_one(trained: Study, method: str) -> None:
     stored = trained.stored(method)
     tasks = trained.settings.sequence
     for number, name in enumerate(tasks):
-        own = stored.file(name).tensors(shared=False)
-        scales = [key for key in own if key.endswith(".weight") and own[key].ndim == 1]
-        kept = scales + [key for key in own if "running" in key or key.startswith("head.") or key.endswith(".bias")]
-        blocks = METHODS[method].blocks
-        assert len(kept) == 4 * (BATCHNORMS if blocks is None else blocks) + 2
+        parts = [part for part in stored.open(name).components if part.needed_to == "run" and not part.shared]
+        stored_tensors = {key: tensor for part in parts for key, tensor in part.tensors.items()}
+        scales = [key for key in stored_tensors if key.endswith(".weight") and stored_tensors[key].ndim == 1]
+        kept = scales + [
+            key for key in stored_tensors if "running" in key or key.startswith("head.") or key.endswith(".bias")
+        ]
+        network = METHODS[method].network
+        assert len(kept) == 4 * (BATCHNORMS if network is None else network["blocks"]) + 2
         for after in tasks[number:]:
-            state = stored.network(trained.task(name), after).state_dict()
-            assert all(torch.equal(state[key], own[key]) for key in kept)
-    first, second = (stored.file(name).tensors() for name in tasks[:2])
+            state = stored.network(name, after).state_dict()
+            assert all(torch.equal(state[key], stored_tensors[key]) for key in kept)
+    first, second = (stored.open(name).tensors() for name in tasks[:2])
     assert not any(torch.equal(first[key], second[key]) for key in first if "running" in key or key == "head.bias")
 
 
 @pytest.mark.slow
-def test_training_moves_what_the_method_stores_and_nothing_else(trained: Study) -> None:
-    base = trained.stored("scratch").file("shapes").tensors()
+def test_training_changes_only_stored_tensors(trained: Study) -> None:
+    base = trained.stored("scratch").open("shapes").tensors()
     for name in ("decoder", "piggyback"):
-        state = trained.stored(name).network(trained.task("colour")).state_dict()
+        state = trained.stored(name).network("colour").state_dict()
         frozen = [key for key in base if key.startswith("encoder") and base[key].ndim == 4]
         assert len(frozen) == 10
         for key in frozen:
-            chosen = state[key] != 0  # what a mask leaves out is zero, and all else the base's
+            chosen = state[key] != 0  # masked weights are zero, all others the base's
             assert (name == "decoder") <= bool(chosen.all())
             assert torch.equal(state[key], base[key] * chosen)
-    moved = trained.stored("fine-tune").network(trained.task("colour")).state_dict()
+    moved = trained.stored("fine-tune").network("colour").state_dict()
     assert not any(torch.equal(moved[key], base[key]) for key in base if base[key].ndim == 4 and "head" not in key)
 
 
 @pytest.mark.slow
-def test_training_moves_bits_of_the_masks(trained: Study) -> None:
-    rows = zeros(masks_of(trained.stored("piggyback")))
+def test_training_changes_bits_of_masks(trained: Study) -> None:
+    rows = zero_rows(masks_of(trained.stored("piggyback")))
     shares = {row["task"]: row["zeros"] for row in rows if row["layer"] == "all"}
     assert shares.keys() == {"halves", "colour"}
     assert all(0.01 < share < 0.9 for share in shares.values())

@@ -1,4 +1,4 @@
-"""PackNet: masks that are disjoint, a union that grows, and room that runs out."""
+"""PackNet: disjoint masks, their growing union, and a lack of free weights."""
 
 import pytest
 import torch
@@ -7,31 +7,32 @@ from hypothesis import strategies as st
 from torch import nn
 
 from palimpsest.errors import TrainingError
+from palimpsest.groups import TrainingSettings
 from palimpsest.methods.base import Component, EarlierTask, Start
 from palimpsest.methods.packnet import PackNet, pack_numbers, packed_layers, unpack_numbers
-from palimpsest.methods.reparametrised import original
-from palimpsest.methods.settings import PackNetSettings
+from palimpsest.methods.packnet_settings import PackNetSettings
+from palimpsest.methods.reparametrised import original_weight
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
-from palimpsest.settings import NetworkSettings, TrainingSettings
+from palimpsest.networks.unet_settings import UNetSettings
 
 
 def plain(components: list[Component]) -> nn.Module:
-    """The network that runs what was stored last."""
-    network = build_network(NetworkSettings(width=2), 3)
+    """Return a network with the last stored task."""
+    network = build_network(UNetSettings(width=2), 3)
     tensors = {name: tensor for component in components for name, tensor in component.tensors.items()}
-    PackNet(PackNetSettings()).recall(network, {}, tensors)
+    PackNet(PackNetSettings()).load_weights(network, {}, tensors)
     return network
 
 
 def learn(network: nn.Module, earlier: list[Component], keep: float) -> tuple[PackNet, list[Component]]:
-    """One task, whose training moves every free weight."""
+    """Train a task that changes every free weight, and return the method and its components."""
     method = PackNet(PackNetSettings(keep=keep))
     before = (EarlierTask(None, tuple(earlier)),) if earlier else ()  # type: ignore[arg-type]
-    method.begin(Start(network, None, TrainingSettings(), before))  # type: ignore[arg-type]
+    method.begin_task(Start(network, None, TrainingSettings(), before))  # type: ignore[arg-type]
     with torch.no_grad():
         for _, layer in trunk_layers(network):
-            original(layer).add_(torch.randn_like(layer.weight))
+            original_weight(layer).add_(torch.randn_like(layer.weight))
     method.after_step(network, 0.5)  # too early
     assert all(packed.active.all() for _, _, packed in packed_layers(network))
     method.after_step(network, 0.6)
@@ -40,9 +41,9 @@ def learn(network: nn.Module, earlier: list[Component], keep: float) -> tuple[Pa
     ]
 
 
-def test_each_task_owns_weights_of_its_own_which_no_later_one_moves() -> None:
+def test_each_task_owns_weights_that_no_later_task_changes() -> None:
     torch.manual_seed(0)
-    first, stored_first = learn(build_network(NetworkSettings(width=2), 3), [], keep=0.5)
+    first, stored_first = learn(build_network(UNetSettings(width=2), 3), [], keep=0.5)
     second, stored_second = learn(plain(stored_first), stored_first, keep=0.5)
     assert (first.number, second.number) == (1, 2)
     owners = {}
@@ -51,12 +52,12 @@ def test_each_task_owns_weights_of_its_own_which_no_later_one_moves() -> None:
         weights = tensors["network"]
         owners[len(owners)] = {
             name: unpack_numbers(tensors["owners"][f"{name}.owner"], weights[f"{name}.weight"].shape)
-            for name, _ in trunk_layers(build_network(NetworkSettings(width=2), 3))
+            for name, _ in trunk_layers(build_network(UNetSettings(width=2), 3))
         }
     before, after = ({c.name: c.tensors for c in stored}["network"] for stored in (stored_first, stored_second))
     for name, owner in owners[1].items():
         mine = owners[0][name] == 1
-        assert torch.equal(owner == 1, mine)  # what the first owns stays its own
+        assert torch.equal(owner == 1, mine)  # the first task keeps its weights
         assert not (mine & (owner == 2)).any() and (owner == 2).any()
         free = int((~mine).sum())
         assert int((owner == 2).sum()) == -(-free // 2)
@@ -65,38 +66,40 @@ def test_each_task_owns_weights_of_its_own_which_no_later_one_moves() -> None:
         assert not weight[owner == 0].any()
 
 
-def test_an_earlier_task_runs_without_the_weights_of_later_ones() -> None:
+def test_an_earlier_task_runs_without_weights_of_later_tasks() -> None:
     torch.manual_seed(0)
-    _, stored_first = learn(build_network(NetworkSettings(width=2), 3), [], keep=0.5)
+    _, stored_first = learn(build_network(UNetSettings(width=2), 3), [], keep=0.5)
     alone = plain(stored_first)
     _, stored_second = learn(plain(stored_first), stored_first, keep=0.5)
-    own = [c for c in stored_first if not c.shared]
+    unshared = [c for c in stored_first if not c.shared]
     shared = [c for c in stored_second if c.shared]
-    again = plain([*own, *shared])
-    for (name, one), (_, other) in zip(trunk_layers(alone), trunk_layers(again), strict=True):
-        assert torch.equal(one.weight, other.weight), name
+    again = plain([*unshared, *shared])
+    for (name, layer), (_, reloaded) in zip(trunk_layers(alone), trunk_layers(again), strict=True):
+        assert torch.equal(layer.weight, reloaded.weight), name
 
 
-def test_the_room_that_is_left_is_told_and_where_there_is_none_the_setting_is_named() -> None:
+def test_free_weights_are_reported_and_a_lack_of_them_names_the_setting() -> None:
     torch.manual_seed(0)
-    half, stored = learn(build_network(NetworkSettings(width=2), 3), [], keep=0.5)
-    network = build_network(NetworkSettings(width=2), 3)
-    half.begin(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
-    assert half.diagnostics(network) == {"free": 0.0}  # nothing is given back before it prunes
+    half, stored = learn(build_network(UNetSettings(width=2), 3), [], keep=0.5)
+    network = build_network(UNetSettings(width=2), 3)
+    half.begin_task(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
+    assert half.diagnostics(network) == {"free": 0.0}  # no weight is free before pruning
     half.after_step(network, 1.0)
     assert half.diagnostics(network)["free"] == pytest.approx(0.5, abs=0.01)
-    _, stored = learn(build_network(NetworkSettings(width=2), 3), [], keep=1.0)
-    with pytest.raises(TrainingError, match=r"no weight is free for task 2: lower method_settings\.packnet\.keep"):
-        learn(plain(stored), stored, keep=1.0)
+    _, stored = learn(build_network(UNetSettings(width=2), 3), [], keep=1 - 1e-9)
+    with pytest.raises(
+        TrainingError, match=r"no weight is free for task 2: method_settings\.packnet\.keep is .*; lower it"
+    ):
+        learn(plain(stored), stored, keep=1 - 1e-9)
 
 
-def test_the_smallest_weights_are_given_back() -> None:
-    network = build_network(NetworkSettings(width=2), 3)
+def test_the_smallest_weights_are_released() -> None:
+    network = build_network(UNetSettings(width=2), 3)
     method = PackNet(PackNetSettings(keep=0.25))
-    method.begin(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
+    method.begin_task(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
     method.after_step(network, 1.0)
     for _, layer, packed in packed_layers(network):
-        weight = original(layer).detach().abs()
+        weight = original_weight(layer).detach().abs()
         assert weight[packed.active].min() >= weight[~packed.active].max()
         assert torch.equal(layer.weight != 0, packed.active)
 

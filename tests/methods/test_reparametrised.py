@@ -1,4 +1,4 @@
-"""What all methods have in common that compute a task's weights from the base's."""
+"""Methods that compute a task's weights from the base's."""
 
 from typing import Any
 
@@ -6,15 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from palimpsest.groups import TrainingSettings
 from palimpsest.methods import METHODS, build_method
 from palimpsest.methods.base import Component, EarlierTask, Start
-from palimpsest.methods.reparametrised import Reparametrised, learned
-from palimpsest.methods.settings import MethodSettings
+from palimpsest.methods.reparametrised import Reparametrised, parametrization_of
+from palimpsest.methods.settings import default_method_settings
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
-from palimpsest.settings import NetworkSettings, TrainingSettings
+from tests.conftest import network_for
 
-NAMES = [name for name in METHODS if isinstance(build_method(name, MethodSettings().of(name)), Reparametrised)]
+SETTINGS = default_method_settings()
+NAMES = [name for name in METHODS if isinstance(build_method(name, SETTINGS.of(name)), Reparametrised)]
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in NAMES),
     ("adapter", {"rank": 2}),
@@ -23,22 +25,20 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 
 
 def network_of(name: str) -> nn.Module:
-    """A network of width 4 as the method works on."""
-    blocks = METHODS[name].blocks
-    kind = {} if blocks is None else {"name": "resblock", "blocks": blocks}
-    return build_network(NetworkSettings(width=4, **kind), 3)  # type: ignore[arg-type]
+    """Return the network of a method in width 4."""
+    return build_network(network_for(name, width=4), 3)
 
 
 def begun(name: str, changes: dict[str, Any]) -> tuple[Reparametrised, nn.Module, dict[str, Tensor]]:
-    """A method that has begun to learn, its network, and the base's tensors."""
+    """Return a method that has begun a task, its network, and the base's tensors."""
     torch.manual_seed(0)
     network = network_of(name)
     base = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    settings = MethodSettings().of(name)
+    settings = SETTINGS.of(name)
     method = build_method(name, settings.model_copy(update=changes) if settings else None)
     assert isinstance(method, Reparametrised)
     earlier = (EarlierTask(None, (Component("network", base),)),)  # type: ignore[arg-type]
-    method.begin(Start(network, None, TrainingSettings(), earlier))  # type: ignore[arg-type]
+    method.begin_task(Start(network, None, TrainingSettings(), earlier))  # type: ignore[arg-type]
     return method, network, base
 
 
@@ -53,9 +53,9 @@ def test_a_method_starts_at_the_base(name: str, changes: dict[str, Any]) -> None
         assert torch.allclose(layer.weight, base[f"{layer_name}.weight"], atol=1e-6), layer_name
 
 
-def test_changes_are_plain_until_their_share_of_the_steps_is_done() -> None:
+def test_changes_are_unquantised_until_their_part_of_the_steps_is_over() -> None:
     method, network, base = begun("bitdelta", {"quantised_after": 0.6})
-    deltas = {name: learned(layer) for name, layer in trunk_layers(network)}
+    deltas = {name: parametrization_of(layer) for name, layer in trunk_layers(network)}
     torch.manual_seed(1)
     with torch.no_grad():
         for delta in deltas.values():
@@ -68,23 +68,23 @@ def test_changes_are_plain_until_their_share_of_the_steps_is_done() -> None:
 
 
 @pytest.mark.parametrize(("name", "changes"), VARIANTS)
-def test_what_is_recalled_is_what_was_learned_bit_for_bit(name: str, changes: dict[str, Any]) -> None:
+def test_loaded_weights_equal_the_learned_ones_bit_for_bit(name: str, changes: dict[str, Any]) -> None:
     method, network, base = begun(name, changes)
     torch.manual_seed(1)
     with torch.no_grad():
         for _, layer in method.layers(network):
-            for parameter in learned(layer).parameters():
+            for parameter in parametrization_of(layer).parameters():
                 parameter.add_(0.02 * torch.randn_like(parameter))
     method.after_step(network, 1.0)
     with torch.autocast("cpu", torch.bfloat16):  # as a training computes
         expected = {layer_name: layer.weight.detach().clone() for layer_name, layer in trunk_layers(network)}
     moved = [n for n, _ in method.layers(network) if not torch.equal(expected[n], base[f"{n}.weight"])]
     assert len(moved) == len(list(method.layers(network)))
-    other = network_of(name)
+    reloaded = network_of(name)
     untouched = {key: tensor.clone() for key, tensor in base.items()}
     bodies = {key: tensor for key, tensor in base.items() if not key.startswith("head.")}
-    method.recall(other, bodies, stored(method, network))
-    for layer_name, layer in trunk_layers(other):
+    method.load_weights(reloaded, bodies, stored(method, network))
+    for layer_name, layer in trunk_layers(reloaded):
         assert torch.equal(layer.weight.view(torch.int32), expected[layer_name].contiguous().view(torch.int32)), (
             layer_name
         )
@@ -92,11 +92,11 @@ def test_what_is_recalled_is_what_was_learned_bit_for_bit(name: str, changes: di
 
 
 @pytest.mark.parametrize(("name", "changes"), VARIANTS)
-def test_all_that_trains_has_a_gradient_from_the_first_step_on(name: str, changes: dict[str, Any]) -> None:
+def test_all_trained_parameters_have_a_gradient_from_the_first_step(name: str, changes: dict[str, Any]) -> None:
     method, network, _ = begun(name, changes)
     network(torch.rand(2, 3, 32, 32)).square().mean().backward()
     for _, layer in method.layers(network):
-        for key, parameter in learned(layer).named_parameters():
+        for key, parameter in parametrization_of(layer).named_parameters():
             assert parameter.grad is not None, key
     weights = [p for n, p in network.named_parameters() if n.endswith("weight.original")]
     assert weights and all(weight.grad is None for weight in weights)

@@ -1,4 +1,4 @@
-"""The style losses against values worked out by hand."""
+"""Style losses, checked by hand."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_gram_matrix_stays_in_float32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         gram = gram_matrix(large + torch.tensor([0.0, 2.0])[None, :, None, None].bfloat16())
     assert gram.dtype == torch.float32
-    # bfloat16 has 8 bits of mantissa: it would make 90600 of it, or worse, sum up to another number.
+    # bfloat16 has 8 bits of mantissa: it would round to 90600, or sum to another value.
     assert gram.tolist() == [[[300.0**2, 300.0 * 302], [300.0 * 302, 302.0**2]]]
 
 
@@ -62,7 +62,7 @@ def test_losses_are_zero_for_identical_pictures():
     assert style_loss(grams, grams).tolist() == [0, 0]
 
 
-def test_each_picture_has_its_own_loss_whatever_else_is_in_the_batch():
+def test_the_loss_of_a_picture_does_not_depend_on_its_batch():
     grams, target = gram_matrix(torch.rand(3, 4, 8, 8)), gram_matrix(torch.rand(1, 4, 8, 8))
     together = style_loss([grams], [target])
     torch.testing.assert_close(together, torch.cat([style_loss([gram[None]], [target]) for gram in grams]))
@@ -79,7 +79,7 @@ def test_losses_are_finite_for_an_empty_target():
 
 
 def test_total_variation_by_hand():
-    # Across: |2 − 1|, |5 − 3| → mean 1.5; down: |3 − 1|, |5 − 2| → mean 2.5.
+    # Horizontal: |2 − 1|, |5 − 3| → mean 1.5; vertical: |3 − 1|, |5 − 2| → mean 2.5.
     assert total_variation(torch.tensor([[[[1.0, 2.0], [3.0, 5.0]]]])).tolist() == [4.0]
 
 
@@ -88,28 +88,28 @@ def test_total_variation_of_a_uniform_picture_is_zero():
 
 
 def test_grid_loss_by_hand():
-    # Columns 0.2, 0.6, 0.2, …: every neighbour across differs by 0.4, none down.
+    # Columns 0.2, 0.6, 0.2, …: horizontal neighbours differ by 0.4, vertical ones are equal.
     stripes = torch.tensor([0.2, 0.6]).repeat(4).expand(2, 3, 8, 8)
     assert grid_loss(tiles(stripes, 2)).item() == pytest.approx(0.16, rel=1e-5)
 
 
-def test_a_period_of_16_sees_the_grids_of_2_4_and_8_too():
+def test_a_period_of_16_detects_grids_of_2_4_and_8_too():
     for period in (2, 4, 8, 16):
         dots = torch.full((1, 3, 32, 32), 0.5)
         dots[..., ::period, ::period] += 0.2
-        # Each dot has two neighbours across and two down: 4 · 0.2² for each block of period².
+        # Each dot has two horizontal and two vertical neighbours: 4 · 0.2² for each block of period².
         assert grid_loss(tiles(dots, 16)).item() == pytest.approx(4 * 0.04 / period**2, rel=1e-5)
 
 
 def test_light_paint_on_dark_and_dark_paint_on_light_do_not_cancel():
-    both = torch.full((1, 3, 16, 32), 0.1)
-    both[..., 16:] = 0.9
-    both[..., ::2, :16:2] += 0.1
-    both[..., ::2, 16::2] -= 0.1
-    assert grid_loss(tiles(both, 16)).item() == pytest.approx(0.01, rel=1e-4)
+    painted = torch.full((1, 3, 16, 32), 0.1)
+    painted[..., 16:] = 0.9
+    painted[..., ::2, :16:2] += 0.1
+    painted[..., ::2, 16::2] -= 0.1
+    assert grid_loss(tiles(painted, 16)).item() == pytest.approx(0.01, rel=1e-4)
 
 
-def test_what_lies_anywhere_is_no_grid():
+def test_dots_at_random_positions_are_no_grid():
     anywhere = torch.rand(64, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     assert grid_loss(tiles(anywhere, 16)).item() < 0.002
     dotted = anywhere * 0.8
@@ -119,12 +119,12 @@ def test_what_lies_anywhere_is_no_grid():
 
 def test_tiles_of_batches_add_up():
     pictures = torch.rand(5, 3, 40, 32)
-    whole, first, rest = tiles(pictures, 16), tiles(pictures[:2], 16), tiles(pictures[2:], 16)
-    torch.testing.assert_close(first.sums + rest.sums, whole.sums)
-    assert torch.equal(first.counts + rest.counts, whole.counts) and whole.counts.sum() == 5 * 4
+    all_pictures, first, second = tiles(pictures, 16), tiles(pictures[:2], 16), tiles(pictures[2:], 16)
+    torch.testing.assert_close(first.sums + second.sums, all_pictures.sums)
+    assert torch.equal(first.counts + second.counts, all_pictures.counts) and all_pictures.counts.sum() == 5 * 4
 
 
-def test_the_gradient_of_the_grid_loss_takes_the_grid_away():
+def test_the_gradient_of_the_grid_loss_removes_the_grid():
     generator = torch.Generator().manual_seed(0)
     pictures = torch.rand(8, 3, 32, 32, generator=generator) * 0.2 + 0.4
     pictures[..., ::4, :] += 0.2

@@ -25,7 +25,7 @@ def test_ssim_is_the_mean_over_channels():
 
 
 def test_ssim_follows_the_formula_with_an_11_by_11_gaussian_window():
-    # the only pixel of an 11×11 picture whose window lies inside is the middle: the formula written out
+    # only the central pixel of an 11×11 picture has a full window: the formula in full
     a, b = noise(1, 11).astype(np.float64), noise(2, 11).astype(np.float64)
     bell = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
     window = np.outer(bell, bell) / bell.sum() ** 2
@@ -39,7 +39,7 @@ def test_ssim_follows_the_formula_with_an_11_by_11_gaussian_window():
     assert ssim(a, b) == pytest.approx(np.mean(values), abs=1e-9)
 
 
-def test_equal_pictures_are_equal():
+def test_equal_pictures_have_perfect_metrics():
     a = noise(3)
     assert ssim(a, a) == pytest.approx(1, abs=1e-6)
     assert mse(a, a) == 0

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from palimpsest.errors import LabelError
 from palimpsest.metrics.segmentation import confusion_matrix, intersection_over_union, mean_iou
 
 
@@ -23,11 +24,11 @@ def test_iou_of_four_pixels_by_hand():
     assert mean_iou(matrix) == pytest.approx(100 * (1 / 2 + 1 / 3) / 3)
 
 
-def test_ignored_pixels_count_for_nothing_even_if_the_prediction_is_255():
+def test_ignored_pixels_do_not_count_even_if_the_prediction_is_255():
     assert confusion_matrix(labels(255, 255, 1), labels(0, 255, 1), 2).tolist() == [[0, 0], [0, 1]]
 
 
-def test_a_class_absent_from_the_truth_is_no_part_of_the_mean_but_its_false_alarms_are():
+def test_the_mean_omits_classes_absent_from_the_truth_but_counts_their_false_positives():
     matrix = confusion_matrix(labels(0, 0, 0, 0), labels(0, 0, 0, 1), 2)
     iou = intersection_over_union(matrix)
     assert iou[0] == 0.75
@@ -47,18 +48,18 @@ def test_81_classes_do_not_overflow_the_bytes_of_the_labels():
     assert (matrix[80, 80], matrix[80, 79], matrix.sum()) == (1, 1, 2)
 
 
-def test_nothing_but_ignored_pixels_gives_nan_and_no_warning():
+def test_only_ignored_pixels_give_nan_and_no_warning():
     assert np.isnan(mean_iou(confusion_matrix(labels(255), labels(0), 2)))
 
 
 @pytest.mark.parametrize(
-    ("truth", "prediction", "message"),
+    ("truth", "prediction", "error", "message"),
     [
-        (labels(2), labels(0), "truth has labels 2 to 2, expected 0 to 1"),
-        (labels(0), labels(7), "prediction has labels 7 to 7"),
-        (labels(0, 1), labels(0), "differ in shape"),
+        (labels(2), labels(0), LabelError, "truth has labels 2 to 2, expected 0 to 1"),
+        (labels(0), labels(7), ValueError, "prediction has labels 7 to 7"),
+        (labels(0, 1), labels(0), ValueError, "differ in shape"),
     ],
 )
-def test_impossible_labels_are_refused(truth, prediction, message):
-    with pytest.raises(ValueError, match=message):
+def test_impossible_labels_are_refused(truth, prediction, error, message):
+    with pytest.raises(error, match=message):
         confusion_matrix(truth, prediction, 2)

@@ -1,4 +1,4 @@
-"""The perceptual networks: what they look at, that they never change, and which weights files they refuse."""
+"""Perceptual networks: their features, frozen weights, and refused weights files."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ needs_real_weights = pytest.mark.skipif(
 
 @pytest.fixture
 def squeezenet_file(tmp_path: Path) -> Path:
-    """Weights from a seed under torchvision's names, as a file of its features alone."""
+    """Return a file of SqueezeNet's features with random weights under torchvision's names."""
     torch.manual_seed(0)
     path = tmp_path / "squeezenet.pth"
     torch.save({f"features.{key}": value for key, value in squeezenet_layers().state_dict().items()}, path)
@@ -52,7 +52,7 @@ def test_random_filters_leave_the_global_random_state_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_strokes_do_not_answer_to_a_uniform_colour_and_colours_do():
+def test_strokes_ignore_a_uniform_colour_and_colours_do_not():
     features = RandomFilters()(torch.tensor([0.8, 0.4, 0.1])[None, :, None, None].expand(1, 3, 64, 64))
     colours, *strokes = features.style
     assert colours.max() > 0.5
@@ -60,9 +60,9 @@ def test_strokes_do_not_answer_to_a_uniform_colour_and_colours_do():
         assert layer.abs().max() < 1e-4
 
 
-def test_random_content_sees_brightness_and_not_hue():
+def test_random_content_depends_on_brightness_and_not_on_hue():
     grey = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.3
-    # Adds up to zero over R, G and B: the brightness stays.
+    # The sum over R, G and B is zero: the brightness is constant.
     tinted = grey + torch.tensor([0.2, -0.15, -0.05])[None, :, None, None]
     network = RandomFilters()
     (a,), (b,) = network.content(grey.expand(1, 3, 64, 64)), network.content(tinted)
@@ -76,7 +76,7 @@ def test_layers_of_squeezenet(squeezenet_file: Path):
     assert [tuple(f.shape) for f in features.content] == [(2, 256, 11, 7)]
 
 
-def test_squeezenet_gives_what_torchvisions_own_layers_give(squeezenet_file: Path):
+def test_squeezenet_equals_the_layers_of_torchvision(squeezenet_file: Path):
     layers = squeezenet_layers().eval()
     layers.load_state_dict(
         {key.removeprefix("features."): value for key, value in torch.load(squeezenet_file).items()}
@@ -89,7 +89,7 @@ def test_squeezenet_gives_what_torchvisions_own_layers_give(squeezenet_file: Pat
 
 
 @pytest.mark.parametrize("name", ["random", "squeezenet"])
-def test_content_alone_equals_the_content_of_both(name: str, squeezenet_file: Path):
+def test_content_alone_equals_content_with_style(name: str, squeezenet_file: Path):
     network = PERCEPTUAL_NETWORKS[name](squeezenet_file)
     for a, b in zip(network.content(a_picture()), network(a_picture()).content, strict=True):
         assert torch.equal(a, b)
@@ -106,11 +106,11 @@ def test_is_frozen_and_passes_gradients_to_the_picture(name: str, squeezenet_fil
     assert picture.grad is not None and picture.grad.abs().sum() > 0
 
 
-def test_half_precision_and_further_entries_of_a_whole_checkpoint_are_taken(tmp_path: Path):
+def test_half_precision_and_full_checkpoints_are_read(tmp_path: Path):
     torch.manual_seed(0)
-    whole = {f"features.{key}": value.half() for key, value in vgg16_layers().state_dict().items()}
-    whole |= {"features.24.weight": torch.zeros(512, 512, 3, 3), "classifier.0.bias": torch.zeros(4096)}
-    torch.save(whole, tmp_path / "vgg16.pth")
+    checkpoint = {f"features.{key}": value.half() for key, value in vgg16_layers().state_dict().items()}
+    checkpoint |= {"features.24.weight": torch.zeros(512, 512, 3, 3), "classifier.0.bias": torch.zeros(4096)}
+    torch.save(checkpoint, tmp_path / "vgg16.pth")
     features = PERCEPTUAL_NETWORKS["vgg16"](tmp_path / "vgg16.pth")(a_picture())
     assert [tuple(f.shape[1:]) for f in features.style] == [(64, 64, 64), (128, 32, 32), (256, 16, 16), (512, 8, 8)]
     assert all(f.dtype == torch.float32 for f in features.style)
@@ -136,12 +136,12 @@ def test_another_shape_is_refused_with_both_shapes(squeezenet_file: Path):
 
 
 def test_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(DataError, match=r"nothing\.pth: no such weights file"):
+    with pytest.raises(DataError, match=r"nothing\.pth: the weights file does not exist; correct"):
         PERCEPTUAL_NETWORKS["vgg16"](tmp_path / "nothing.pth")
 
 
-def test_no_file_at_all_is_refused():
-    with pytest.raises(DataError, match=r"SqueezeNet 1\.1 needs a weights file"):
+def test_a_missing_setting_is_refused():
+    with pytest.raises(DataError, match=r"no weights file .* SqueezeNet 1\.1; set the path of one"):
         PERCEPTUAL_NETWORKS["squeezenet"](None)
 
 
@@ -166,9 +166,9 @@ def test_unreadable_file_is_refused(spoil: str, squeezenet_file: Path, tmp_path:
 def test_a_file_with_altered_bytes_is_read_or_refused(tmp_path: Path, zipped: bool):
     path = tmp_path / "altered.pth"
     torch.save({"a.weight": torch.ones(3, 2)}, path, _use_new_zipfile_serialization=zipped)
-    whole = path.read_bytes()
-    for place in range(0, len(whole), 5):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+    content = path.read_bytes()
+    for position in range(0, len(content), 5):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 0x55]) + content[position + 1 :])
         try:
             read_weights(path)
         except DataError as error:
@@ -177,7 +177,7 @@ def test_a_file_with_altered_bytes_is_read_or_refused(tmp_path: Path, zipped: bo
 
 @needs_real_weights
 @pytest.mark.parametrize("name", ["squeezenet", "vgg16"])
-def test_real_weights_load_and_answer(name: str):
+def test_real_weights_are_loaded(name: str):
     features = PERCEPTUAL_NETWORKS[name](REAL_FILES[name])(a_picture())
     for layer in [*features.content, *features.style]:
         assert torch.isfinite(layer).all() and layer.max() > 0

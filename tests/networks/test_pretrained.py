@@ -6,6 +6,7 @@ from torch import Tensor
 
 from palimpsest.errors import DataError
 from palimpsest.networks.pretrained import load_encoder
+from palimpsest.networks.resblock import ResblockNetwork
 from palimpsest.networks.trunk import trunk_state
 from palimpsest.networks.unet import UNet
 
@@ -14,7 +15,7 @@ VGG16 = (2, 2, 3, 3, 3)
 
 
 def vgg(convolutions: tuple[int, ...], width: int = 2) -> dict[str, Tensor]:
-    """Weights under torchvision's names, with channels of so many times less; each filled with its own number."""
+    """Return weights under torchvision's names with reduced channels, each filled with its index."""
     state, index, before, number = {}, 0, 3, 0
     for factor, count in zip((1, 2, 4, 8, 8), convolutions, strict=True):
         for _ in range(count):
@@ -27,7 +28,7 @@ def vgg(convolutions: tuple[int, ...], width: int = 2) -> dict[str, Tensor]:
 
 
 def numbers(network: UNet) -> list[float]:
-    """Which convolution of the file each layer of the encoder has."""
+    """Return the index of the file's convolution in each layer of the encoder."""
     return [weight.unique().item() for weight in trunk_state(network, "encoder").values()]
 
 
@@ -38,7 +39,7 @@ def numbers(network: UNet) -> list[float]:
         (VGG16, [0, 1, 2, 3, 4, 5, 7, 8, 10, 11]),  # the first two of each stage
     ],
 )
-def test_each_stage_takes_the_first_convolutions_of_the_stage_of_the_file(
+def test_each_stage_gets_the_first_convolutions_of_its_stage_in_the_file(
     tmp_path: Path, convolutions: tuple[int, ...], taken: list[float]
 ) -> None:
     torch.save(vgg(convolutions), tmp_path / "vgg.pth")
@@ -47,7 +48,7 @@ def test_each_stage_takes_the_first_convolutions_of_the_stage_of_the_file(
     assert numbers(network) == taken
 
 
-def test_decoder_head_and_batchnorm_stay_as_they_were(tmp_path: Path) -> None:
+def test_decoder_head_and_batchnorm_are_unchanged(tmp_path: Path) -> None:
     torch.save(vgg(VGG16), tmp_path / "vgg.pth")
     network = UNet(2, 3)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -56,7 +57,7 @@ def test_decoder_head_and_batchnorm_stay_as_they_were(tmp_path: Path) -> None:
     assert changed == set(trunk_state(network, "encoder"))
 
 
-def test_half_precision_is_taken(tmp_path: Path) -> None:
+def test_half_precision_is_read(tmp_path: Path) -> None:
     torch.save({name: tensor.half() for name, tensor in vgg(VGG13).items()}, tmp_path / "vgg.pth")
     network = UNet(2, 3)
     load_encoder(network, tmp_path / "vgg.pth")
@@ -64,14 +65,20 @@ def test_half_precision_is_taken(tmp_path: Path) -> None:
     assert all(weight.dtype == torch.float32 for weight in trunk_state(network).values())
 
 
-def test_a_network_of_another_width_is_told_what_it_needs(tmp_path: Path) -> None:
+def test_a_network_of_another_width_is_refused(tmp_path: Path) -> None:
     torch.save(vgg(VGG16, width=4), tmp_path / "vgg.pth")
-    with pytest.raises(DataError, match=r"vgg\.pth: expected \(2, 3, 3, 3\) for encoder.*width: 64"):
+    with pytest.raises(DataError, match=r"vgg\.pth: expected shape \(2, 3, 3, 3\) for encoder.*width to 64"):
         load_encoder(UNet(2, 3), tmp_path / "vgg.pth")
 
 
+def test_weights_for_a_network_without_an_encoder_are_refused(tmp_path: Path) -> None:
+    torch.save(vgg(VGG13), tmp_path / "vgg.pth")
+    with pytest.raises(DataError, match=r"vgg\.pth: the network has no encoder .*; remove base\.encoder_weights$"):
+        load_encoder(ResblockNetwork(2, 3), tmp_path / "vgg.pth")
+
+
 @pytest.mark.parametrize("content", [[1, 2], {"features.0.weight": 3}, torch.zeros(3)])
-def test_a_file_that_holds_no_named_tensors_is_refused(tmp_path: Path, content: object) -> None:
+def test_a_file_without_named_tensors_is_refused(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "vgg.pth")
     with pytest.raises(DataError, match=r"vgg\.pth"):
         load_encoder(UNet(2, 3), tmp_path / "vgg.pth")
@@ -81,7 +88,7 @@ def test_a_missing_and_a_damaged_file_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.pth"):
         load_encoder(UNet(2, 3), tmp_path / "nowhere.pth")
     torch.save(vgg(VGG13), tmp_path / "vgg.pth")
-    whole = (tmp_path / "vgg.pth").read_bytes()
-    (tmp_path / "vgg.pth").write_bytes(whole[: len(whole) // 2])
+    content = (tmp_path / "vgg.pth").read_bytes()
+    (tmp_path / "vgg.pth").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"vgg\.pth"):
         load_encoder(UNet(2, 3), tmp_path / "vgg.pth")

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from palimpsest.networks import build_network
-from palimpsest.networks.unet import Rise, Stage, UNet, start_as_nearest_neighbour
-from palimpsest.settings import NetworkSettings
+from palimpsest.networks.unet import Stage, UNet, UpBlock, init_nearest_neighbour
+from palimpsest.networks.unet_settings import UNetSettings
 
 MIB = 2**20
 
@@ -15,8 +15,8 @@ def parameters(module: nn.Module) -> int:
 
 @pytest.fixture(scope="module")
 def study() -> UNet:
-    """The study's network."""
-    return build_network(NetworkSettings(), head_channels=21)
+    """Return the study's network."""
+    return build_network(UNetSettings(), head_channels=21)
 
 
 def test_the_network_of_the_study_has_its_parameters_and_its_size(study: UNet) -> None:
@@ -34,7 +34,7 @@ def test_a_mask_over_the_network_of_the_study_has_its_size(study: UNet) -> None:
     assert round(14_777_344 / 8 / MIB, 2) == 1.76
 
 
-def test_no_convolution_has_a_bias_but_the_head(study: UNet) -> None:
+def test_no_convolution_except_the_head_has_a_bias(study: UNet) -> None:
     convolutions = {n: m for n, m in study.named_modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)}
     assert len(convolutions) == 23
     assert [name for name, module in convolutions.items() if module.bias is not None] == ["head"]
@@ -43,21 +43,21 @@ def test_no_convolution_has_a_bias_but_the_head(study: UNet) -> None:
 def test_the_channels_are_those_of_the_study(study: UNet) -> None:
     stages = [[m.out_channels for m in stage if isinstance(m, nn.Conv2d)] for stage in study.encoder.stages]
     assert stages == [[64, 64], [128, 128], [256, 256], [512, 512], [512, 512]]
-    rises = [(r.up.in_channels, r.up.out_channels, r.stage[0].in_channels) for r in study.decoder.rises]
-    assert rises == [(512, 512, 1024), (256, 256, 512), (128, 128, 256), (64, 64, 128)]
-    assert [rise.stage[3].out_channels for rise in study.decoder.rises] == [256, 128, 64, 64]
+    up_blocks = [(r.up.in_channels, r.up.out_channels, r.stage[0].in_channels) for r in study.decoder.up_blocks]
+    assert up_blocks == [(512, 512, 1024), (256, 256, 512), (128, 128, 256), (64, 64, 128)]
+    assert [up_block.stage[3].out_channels for up_block in study.decoder.up_blocks] == [256, 128, 64, 64]
     assert (study.head.in_channels, study.head.out_channels, study.head.kernel_size) == (64, 21, (1, 1))
     assert study.head_width == 64
 
 
 @pytest.mark.parametrize("padding", ["zeros", "reflect", "replicate"])
 @pytest.mark.parametrize("shape", [(32, 32), (32, 48), (64, 16 * 5)])
-def test_what_comes_out_has_the_size_of_what_goes_in(padding: str, shape: tuple[int, int]) -> None:
-    network = build_network(NetworkSettings(width=2, padding=padding), head_channels=5).eval()  # type: ignore[arg-type]
+def test_the_output_has_the_size_of_the_input(padding: str, shape: tuple[int, int]) -> None:
+    network = build_network(UNetSettings(width=2, padding=padding), head_channels=5).eval()  # type: ignore[arg-type]
     assert network(torch.rand(2, 3, *shape)).shape == (2, 5, *shape)
 
 
-def test_the_encoder_gives_one_feature_map_per_stage_each_half_of_the_one_before() -> None:
+def test_the_encoder_returns_one_feature_map_per_stage_in_halving_sizes() -> None:
     features = UNet(2, 1).eval().encoder(torch.rand(1, 3, 64, 32))
     assert [tuple(f.shape[1:]) for f in features] == [
         (2, 64, 32),
@@ -68,40 +68,40 @@ def test_the_encoder_gives_one_feature_map_per_stage_each_half_of_the_one_before
     ]
 
 
-def test_the_skip_is_concatenated_behind_what_comes_from_below() -> None:
-    rise = Rise(2, 3, 4, "zeros").eval()
-    seen: list[torch.Tensor] = []
-    rise.stage.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+def test_the_skip_is_concatenated_after_the_upsampled_features() -> None:
+    up_block = UpBlock(2, 3, 4, "zeros").eval()
+    inputs: list[torch.Tensor] = []
+    up_block.stage.register_forward_pre_hook(lambda module, arguments: inputs.append(arguments[0]))
     below, skip = torch.rand(1, 2, 4, 4), torch.rand(1, 3, 8, 8)
-    assert rise(below, skip).shape == (1, 4, 8, 8)
-    assert torch.equal(seen[0][:, 2:], skip)
-    assert torch.equal(seen[0][:, :2], rise.up(below))
+    assert up_block(below, skip).shape == (1, 4, 8, 8)
+    assert torch.equal(inputs[0][:, 2:], skip)
+    assert torch.equal(inputs[0][:, :2], up_block.up(below))
 
 
 def test_pictures_are_centred_before_the_first_convolution() -> None:
     network = UNet(1, 1).eval()
-    seen: list[torch.Tensor] = []
-    network.encoder.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    inputs: list[torch.Tensor] = []
+    network.encoder.register_forward_pre_hook(lambda module, arguments: inputs.append(arguments[0]))
     network(torch.tensor([0.0, 0.5, 1.0])[None, :, None, None].expand(1, 3, 32, 32))
-    assert seen[0][0, :, 0, 0].tolist() == [-1, 0, 1]
+    assert inputs[0][0, :, 0, 0].tolist() == [-1, 0, 1]
 
 
-def test_the_padding_is_the_one_of_the_settings() -> None:
+def test_the_padding_is_that_of_the_settings() -> None:
     for padding in ("zeros", "reflect", "replicate"):
-        network = build_network(NetworkSettings(width=1, padding=padding), 1)
+        network = build_network(UNetSettings(width=1, padding=padding), 1)
         modes = {m.padding_mode for m in network.modules() if isinstance(m, nn.Conv2d) and m is not network.head}
         assert modes == {padding}
 
 
 def test_transposed_convolutions_start_as_nearest_neighbour_with_a_little_noise() -> None:
     up = nn.ConvTranspose2d(64, 64, 2, stride=2, bias=False)
-    start_as_nearest_neighbour(up)
+    init_nearest_neighbour(up)
     x = torch.rand(1, 64, 4, 4)
     difference = up(x) - x.repeat_interleave(2, 2).repeat_interleave(2, 3)
     assert 0 < difference.std() < 0.15
 
 
-def test_convolutions_start_with_the_variance_that_keeps_that_of_the_signal() -> None:
+def test_convolutions_start_with_a_variance_that_preserves_that_of_the_signal() -> None:
     torch.manual_seed(0)
     stage = UNet(16, 1).encoder.stages[3]
     assert isinstance(stage, Stage)

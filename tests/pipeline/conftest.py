@@ -1,4 +1,4 @@
-"""A small study run by the real Snakefile in a folder of its own."""
+"""Fixtures: a small study run by the real Snakefile in a copy of the project."""
 
 import hashlib
 import json
@@ -19,8 +19,8 @@ import yaml
 from palimpsest.data.arrays import Prepared, write_prepared
 from tests.conftest import Study as SmallStudy
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+TESTS = Path(__file__).parent
+ROOT = TESTS.parents[1]
 CARRIED = (
     "Snakefile",
     "dvc.yaml",
@@ -34,7 +34,8 @@ CARRIED = (
 )
 
 SMALL: dict[str, Any] = {
-    "network": {"width": 2, "resblock_width": 2},
+    "network": {"width": 2},
+    "networks": {"resblock": {"width": 2}},
     "pictures": {"size": 32, "crop": 32},
     "training": {"steps": 4, "batch_size": 4, "steps_per_epoch": 2, "learning_rate": 0.01},
     "base": {"steps": 4},
@@ -50,41 +51,41 @@ SMALL: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Job:
-    """A job of the graph, as `graph.py` tells it."""
+    """Job of the graph, as printed by `graph.py`."""
 
     rule: str
     wildcards: Mapping[str, str]
     input: tuple[str, ...]
     code: tuple[str, ...]
-    """Those of the inputs that are source files."""
+    """Source files whose statements determine the digest among the parameters."""
     output: tuple[str, ...]
     params: Mapping[str, str]
     log: str
-    """No two jobs write the same log."""
+    """Log file, unique per job."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """A copy of the project in which commands run as a user's would."""
+    """Copy of the project in which commands run like those of a user."""
 
     folder: Path
 
     @property
     def imports(self) -> Path:
-        """Where each job leaves the list of the modules that it imported, under the name of its log."""
+        """Folder with the modules that each job imported, in files with the names of the logs."""
         return self.folder.with_name("imports")
 
     def environment(self) -> dict[str, str]:
-        """Variables under which commands are those of the tests' environment, on the folder's own code."""
+        """Return the environment in which commands of the tests' environment run the code of the folder."""
         return {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(self.folder / "src"), str(HERE / "recorder")]),
+            "PYTHONPATH": os.pathsep.join([str(self.folder / "src"), str(TESTS / "recorder")]),
             "PALIMPSEST_RECORD": str(self.imports),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         }
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a command of the environment, as `snakemake`, in the folder."""
+        """Run a command of the environment, for example `snakemake`, in the folder."""
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -99,35 +100,35 @@ class Study:
         return done
 
     def snakemake(self, *arguments: str, check: bool = True) -> str:
-        """What Snakemake prints."""
+        """Run Snakemake and return its output."""
         done = self.run("snakemake", "--cores", "2", *arguments, check=check)
         return done.stdout + done.stderr
 
     def planned(self, *arguments: str) -> set[str]:
-        """The outputs that Snakemake would make anew: stored tasks, tables and pages."""
-        told = self.snakemake("-n", "all", *arguments)
-        lines = [line.strip() for line in told.splitlines() if line.strip().startswith("output:")]
+        """Return the outputs that Snakemake would make: stored tasks, tables and pages."""
+        output = self.snakemake("-n", "all", *arguments)
+        lines = [line.strip() for line in output.splitlines() if line.strip().startswith("output:")]
         return {path for line in lines for path in line.removeprefix("output: ").split(", ")}
 
-    def graphs(self, *wanted: tuple[str, Mapping[str, Any]]) -> list[list[Job]]:
-        """Every job that a target needs under settings laid over the file's, made or not, of each pair of these.
+    def graphs(self, *targets: tuple[str, Mapping[str, Any]]) -> list[list[Job]]:
+        """Return all jobs of each target, finished or not, under settings that override the file's.
 
-        The rules that only name targets are no jobs.
+        Rules that only name targets are not jobs.
         """
         with tempfile.TemporaryDirectory() as folder:
-            told = Path(folder) / "graphs.json"
-            self.run("python", str(HERE / "graph.py"), json.dumps(wanted), str(told))
-            graphs = json.loads(told.read_text())
+            file = Path(folder) / "graphs.json"
+            self.run("python", str(TESTS / "graph.py"), json.dumps(targets), str(file))
+            graphs = json.loads(file.read_text())
         return [
             [Job(**{k: tuple(v) if isinstance(v, list) else v for k, v in job.items()}) for job in jobs]
             for jobs in graphs
         ]
 
     def tracked(self) -> tuple[Any, list[Any]]:
-        """A client of the folder's MLflow database, and all runs of the preset."""
+        """Return a client of the folder's MLflow database, and all runs of the preset."""
         import mlflow  # noqa: PLC0415 - takes seconds
 
-        # MLflow keeps a database open by its name, be it deleted and made anew.
+        # MLflow keeps a database open by its name, even after it was deleted and recreated.
         copy = self.folder.with_name(f"mlflow-{time.monotonic_ns()}.db")
         shutil.copy(self.folder / "mlflow.db", copy)
         client = mlflow.MlflowClient(f"sqlite:///{copy}")
@@ -135,28 +136,28 @@ class Study:
         return client, list(client.search_runs([experiment.experiment_id]))
 
     def commit(self, message: str) -> None:
-        """Commit all that git does not ignore."""
+        """Commit all files that git does not ignore."""
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--message", message)
 
     def params(self) -> Any:
-        """The settings of the folder."""
+        """Return the settings of the folder."""
         return yaml.safe_load((self.folder / "params.yaml").read_text())
 
     def write_params(self, params: Any) -> None:
-        """Change the settings of the folder."""
+        """Write the settings of the folder."""
         (self.folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
 def merged(below: Any, above: Any) -> Any:
-    """Two nested mappings, the second over the first."""
+    """Merge two nested mappings; the second overrides the first."""
     if not (isinstance(below, dict) and isinstance(above, dict)):
         return above
     return {**below, **{key: merged(below.get(key), value) for key, value in above.items()}}
 
 
 def copied(folder: Path) -> Study:
-    """The project's files with the settings of the small study, committed to a repository of their own."""
+    """Copy the project's files, with the settings of the small study, to a new git repository."""
     folder.mkdir(parents=True)
     for name in CARRIED:
         source = ROOT / name
@@ -176,7 +177,7 @@ def copied(folder: Path) -> Study:
 
 
 def fewer(study: Study, steps: int = 12) -> None:
-    """Two methods × two tasks, for tests that run them again and again."""
+    """Reduce the study to two methods and two tasks, for tests with many runs."""
     params = study.params()
     params["defaults"]["methods"] = ["fine-tune", "piggyback"]
     params["defaults"]["sequence"] = ["coco-seg", "colorize"]
@@ -185,11 +186,11 @@ def fewer(study: Study, steps: int = 12) -> None:
 
 
 CLOCKED = ("costs.csv", "forgetting.csv")
-"""Tables of which a part is time and memory that trainings took: no two runs take the same."""
+"""Tables with time and memory of trainings, which differ between runs."""
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of everything that has to be the same, by path."""
+    """Return the SHA-256 of every reproducible file by path."""
     kinds = (
         "data/mini/prepared/**/*.npy",
         "models/**/*.safetensors",
@@ -197,21 +198,22 @@ def digests(folder: Path) -> dict[str, str]:
         "results/**/*.csv",
         "results/**/*.json",
     )
-    found = sorted(path for kind in kinds for path in folder.glob(kind) if path.name not in CLOCKED)
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+    paths = sorted(path for kind in kinds for path in folder.glob(kind) if path.name not in CLOCKED)
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def write_arrays(folder: Path, arrays: Prepared) -> None:
-    """Write arrays, their targets labels where they have any, as the pipeline prepares them."""
-    target = None if arrays.target is None else "labels"
-    with write_prepared(folder, arrays.picture.shape[1], target) as rows:
+    """Write arrays as the pipeline prepares them."""
+    with write_prepared(folder, arrays.picture.shape[1], arrays.target_type) as rows:
         for row, (source, split) in enumerate(zip(arrays.sources, arrays.splits, strict=True)):
             rows.add(split, source, arrays.picture[row], None if arrays.target is None else arrays.target[row])
+        used = {split: {"used": arrays.splits.count(split)} for split in dict.fromkeys(arrays.splits)}
+        rows.info["splits"] = used
 
 
 @pytest.fixture
-def on_its_own(new_study: Callable[..., SmallStudy], monkeypatch: pytest.MonkeyPatch) -> SmallStudy:
-    """A study whose prepared arrays lie where a stage of the pipeline looks for them."""
+def prepared_study(new_study: Callable[..., SmallStudy], monkeypatch: pytest.MonkeyPatch) -> SmallStudy:
+    """Return a study whose prepared arrays are at the pipeline's paths."""
     study = new_study()
     for task, arrays in study.prepared.items():
         write_arrays(study.layout.prepared(task), arrays)
@@ -221,5 +223,5 @@ def on_its_own(new_study: Callable[..., SmallStudy], monkeypatch: pytest.MonkeyP
 
 @pytest.fixture(scope="session")
 def unmade(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The study before anything is made; only to be read."""
+    """Return the study without any results; read-only."""
     return copied(tmp_path_factory.mktemp("unmade") / "project")

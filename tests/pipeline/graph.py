@@ -1,6 +1,6 @@
 """Write the graphs of the Snakefile in the working directory to a file, as JSON.
 
-python graph.py '[["all", {"preset": "real"}], …]' FILE: of each target under these settings every job, made or not.
+python graph.py '[["all", {"preset": "real"}], …]' FILE writes all jobs of each target with its settings.
 """
 
 import json
@@ -11,6 +11,21 @@ from typing import Any
 
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
+
+from palimpsest import code_digest
+
+files_of: dict[str, list[str]] = {}
+"""Files of each digest."""
+make_digest = code_digest.files_digest
+
+
+def files_digest(files: list[str]) -> str:
+    digest = make_digest(files)
+    files_of[digest] = files
+    return digest
+
+
+code_digest.files_digest = files_digest
 
 
 def graph(target: str, config: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -26,15 +41,15 @@ def graph(target: str, config: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "rule": job.rule.name,
                 "wildcards": dict(job.wildcards_dict),
                 "input": list(job.input),
-                "code": list(job.input.get("code", [])),
+                "code": files_of[job.params.code],
                 "output": list(job.output),
                 "params": {name: str(value) for name, value in job.params.items()},
                 "log": job.log[0],
             }
-            for job in workflow._workflow.dag.jobs  # the public interface prints jobs, and tells none
+            for job in workflow._workflow.dag.jobs  # the public interface only prints jobs
             if job.log
         ]
 
 
-wanted, destination = sys.argv[1:]
-Path(destination).write_text(json.dumps([graph(*of) for of in json.loads(wanted)]), encoding="utf-8")
+requests, destination = sys.argv[1:]
+Path(destination).write_text(json.dumps([graph(*request) for request in json.loads(requests)]), encoding="utf-8")

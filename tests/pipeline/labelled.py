@@ -18,7 +18,7 @@ from tests.conftest import job_in_this_process
 Content = dict[str, Any]
 SIDE = 64
 SQ = [16, 16, 48, 16, 48, 48, 16, 48]
-THING = {"id": 1, "name": "thing", "supercategory": "object"}
+CATEGORY = {"id": 1, "name": "thing", "supercategory": "object"}
 FOLDER = Layout("mine").prepared("shapes")
 
 
@@ -63,14 +63,14 @@ def write_coco(
         content = {
             "images": images,
             "annotations": [annotation(number) for number in range(1, 9)],
-            "categories": categories or [THING],
+            "categories": categories or [CATEGORY],
         }
         Path("mine/annotations").mkdir(exist_ok=True)
         Path(f"mine/annotations/instances_{name}2017.json").write_text(json.dumps(content))
 
 
 def prepared() -> Prepared:
-    """Run the stage, and return what it wrote."""
+    """Run the stage and return its arrays."""
     with pytest.MonkeyPatch.context() as patch, job_in_this_process():
         patch.setattr(sys, "argv", ["prepare", "--log", "logs/prepare.log", "--task", "shapes"])
         patch.delitem(sys.modules, "pipeline.prepare", raising=False)
@@ -79,7 +79,7 @@ def prepared() -> Prepared:
 
 
 def refusal(capsys: pytest.CaptureFixture[str]) -> str:
-    """Run the stage, and return the one line with which it ends; nothing is written."""
+    """Run the stage and return its single line of error; check that it wrote nothing."""
     with pytest.raises(SystemExit) as ended:
         prepared()
     assert ended.value.code == 1 and not FOLDER.exists()

@@ -1,4 +1,4 @@
-"""Ambiguous names of categories and frames of turned pictures, at the stage `prepare`."""
+"""Ambiguous names of categories and frames of rotated pictures in the stage `prepare`."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.pipeline.labelled import (
-    THING,
+    CATEGORY,
     Content,
     annotated,
     log,
@@ -21,7 +21,7 @@ from tests.pipeline.labelled import (
 
 @pytest.fixture(autouse=True)
 def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test runs in a folder of its own."""
+    """Run every test in a new folder."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -31,15 +31,15 @@ ROBOFLOW = [
 ]
 
 
-def test_a_placeholder_stands_for_the_members_of_the_supercategory() -> None:
+def test_a_placeholder_means_the_members_of_the_supercategory() -> None:
     write_params({"car": ["cars"]})
     write_coco(categories=ROBOFLOW)
     assert prepared().info["labels"]["train"]["classes"]["car"] == 0.25
-    note = "tasks.shapes.classes.car: the category 'cars' has no annotations; its name stands for 'car'"
+    note = "tasks.shapes.classes.car: the category 'cars' has no annotations; its name means 'car'"
     assert note in log()
 
 
-def test_a_category_of_its_own_is_taken_before_the_supercategory() -> None:
+def test_a_category_has_priority_over_its_supercategory() -> None:
     write_params({"car": ["cars"]})
     write_coco(lambda number: annotated(number, category_id=number % 2), ROBOFLOW)
     assert prepared().info["labels"]["train"]["classes"]["car"] == 0.125
@@ -51,19 +51,19 @@ def test_a_category_of_its_own_is_taken_before_the_supercategory() -> None:
 def test_a_split_of_other_categories_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     write_params()
     write_coco(split="train")
-    write_coco(categories=[{**THING, "name": name}], split="val")
+    write_coco(categories=[{**CATEGORY, "name": name}], split="val")
     assert refusal(capsys) == (
         f"mine/annotations/instances_val2017.json: 8 annotations are of the category {name!r}, which "
         "instances_train2017.json does not list; did you mean 'thing'?; name the categories alike in both files"
     )
 
 
-def test_a_category_of_val_alone_and_in_no_class_is_background_and_named() -> None:
+def test_a_category_of_val_alone_without_a_class_is_background_and_named() -> None:
     write_params()
     write_coco(split="train")
     write_coco(
         lambda number: annotated(number, category_id=1 + number % 2),
-        [THING, {"id": 2, "name": "widget"}],
+        [CATEGORY, {"id": 2, "name": "widget"}],
         split="val",
     )
     assert prepared().info["labels"]["val"]["classes"]["thing"] == 0.125
@@ -73,20 +73,20 @@ def test_a_category_of_val_alone_and_in_no_class_is_background_and_named() -> No
 def test_a_category_of_val_alone_that_a_class_lists_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     write_params({"thing": ["thing", "widget"]})
     write_coco(split="train")
-    write_coco(categories=[{**THING, "name": "widget"}], split="val")
+    write_coco(categories=[{**CATEGORY, "name": "widget"}], split="val")
     assert "8 annotations are of the category 'widget', which instances_train2017.json does not" in refusal(capsys)
 
 
-def test_spaces_around_a_name_have_no_meaning() -> None:
+def test_spaces_around_a_name_are_ignored() -> None:
     write_params({"thing": [" thing"]})
     write_coco(split="train")
-    write_coco(categories=[{**THING, "name": "thing "}], split="val")
+    write_coco(categories=[{**CATEGORY, "name": "thing "}], split="val")
     assert prepared().info["labels"]["val"]["classes"]["thing"] == 0.25
 
 
 def test_two_annotated_categories_of_one_name_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     write_params()
-    write_coco(lambda number: annotated(number, category_id=1 + number % 2), [THING, {**THING, "id": 2}])
+    write_coco(lambda number: annotated(number, category_id=1 + number % 2), [CATEGORY, {**CATEGORY, "id": 2}])
     assert refusal(capsys) == (
         "mine/annotations/instances_train2017.json: two categories are named 'thing' (ids 1 and 2), and both are "
         "annotated; rename one or give all their annotations one id"
@@ -95,44 +95,46 @@ def test_two_annotated_categories_of_one_name_are_refused(capsys: pytest.Capture
 
 def test_one_id_of_two_categories_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     write_params()
-    write_coco(categories=[THING, {**THING, "name": "other"}])
+    write_coco(categories=[CATEGORY, {**CATEGORY, "name": "other"}])
     assert refusal(capsys) == (
         "mine/annotations/instances_train2017.json: the id 1 has several categories: 'thing' and 'other'; give "
         "each category an id of its own"
     )
 
 
-@pytest.mark.parametrize("categories", [[THING, THING], [THING, {**THING, "id": 9}]], ids=["entry", "name"])
-def test_a_category_listed_twice_does_no_harm(categories: list[Content]) -> None:
+@pytest.mark.parametrize(
+    "categories", [[CATEGORY, CATEGORY], [CATEGORY, {**CATEGORY, "id": 9}]], ids=["entry", "name"]
+)
+def test_a_category_may_be_listed_twice(categories: list[Content]) -> None:
     write_params()
     write_coco(categories=categories)
     assert prepared().info["labels"]["val"]["classes"]["thing"] == 0.25
 
 
-def test_a_category_that_differs_by_capitals_alone_and_is_in_no_class_is_refused(
+def test_a_category_without_a_class_that_differs_in_capitals_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     write_params()
-    categories = [THING, {**THING, "id": 2, "name": "Thing"}]
+    categories = [CATEGORY, {**CATEGORY, "id": 2, "name": "Thing"}]
     write_coco(categories=categories, split="train")
     write_coco(lambda number: annotated(number, category_id=2), categories, split="val")
     assert refusal(capsys) == (
-        "tasks.shapes.classes.thing: 'thing' is listed, but 8 annotations are of 'Thing', which differs by "
-        "capitals, spaces, _ or - alone; list both, or rename one in the data set"
+        "tasks.shapes.classes.thing: 'thing' is listed, but 8 annotations are of 'Thing', which differs only in "
+        "capitals, spaces, _ or -; list both, or rename one in the data set"
     )
     write_params({"thing": ["thing", "Thing"]})
     assert prepared().info["labels"]["val"]["classes"]["thing"] == 0.25
 
 
-def test_names_with_decomposed_accents_are_the_same() -> None:
+def test_names_with_decomposed_accents_are_equal() -> None:
     write_params({"café": ["caf\u00e9"]})
-    write_coco(categories=[{**THING, "name": "cafe\u0301"}], split="train")
-    write_coco(categories=[{**THING, "name": "caf\u00e9"}], split="val")
+    write_coco(categories=[{**CATEGORY, "name": "cafe\u0301"}], split="train")
+    write_coco(categories=[{**CATEGORY, "name": "caf\u00e9"}], split="val")
     assert prepared().info["labels"]["val"]["classes"]["café"] == 0.25
 
 
 TALL = [8, 4, 40, 4, 40, 60, 8, 60]
-"""In 48×64 pixels, as a picture stored as 64×48 is shown."""
+"""Outlines in 48×64 pixels, the size at which a picture stored as 64×48 is shown."""
 
 
 def test_outlines_as_shown_under_sizes_as_stored_are_read_as_shown() -> None:
@@ -188,7 +190,7 @@ def test_outlines_in_both_frames_are_refused(capsys: pytest.CaptureFixture[str])
     )
 
 
-def test_a_split_without_evidence_takes_the_frame_of_the_other() -> None:
+def test_a_split_without_evidence_uses_the_frame_of_the_other() -> None:
     small = [8, 8, 24, 8, 24, 24, 8, 24]
     write_params()
     write_coco(lambda number: annotated(number, [TALL]), size=(64, 48), orientation=6, split="train")
@@ -210,7 +212,7 @@ def test_without_sizes_outlines_may_be_as_shown_or_as_stored() -> None:
         assert target is not None and np.argwhere(target[0]).min(axis=0).tolist() == [0, 5]
 
 
-def test_run_lengths_bring_their_frame() -> None:
+def test_run_lengths_define_their_frame() -> None:
     mask = np.zeros((64, 48), np.uint8)
     mask[10:20, 10:20] = 1
     edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.ravel(order="F"), [0]))))

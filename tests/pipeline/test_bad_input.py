@@ -1,4 +1,4 @@
-"""What a user may hand in, at the entry of a stage: read right, or one line that says where and how to mend it."""
+"""Data and settings of users: each stage reads them correctly, or ends with one line of error and its remedy."""
 
 import copy
 import json
@@ -18,6 +18,7 @@ import torch
 import yaml
 from PIL import Image
 
+from palimpsest import machine
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.generated import generate_coco, generate_voc
 from palimpsest.data.pictures import read_picture
@@ -58,7 +59,7 @@ MAPS = DEVKIT / "SegmentationClass"
 
 
 def run(stage: str, *options: str) -> None:
-    """`python -m pipeline.<stage>`, in this process."""
+    """Run `python -m pipeline.<stage>` in this process."""
     with pytest.MonkeyPatch.context() as patch, job_in_this_process():
         patch.setattr(sys, "argv", [stage, "--log", f"logs/{stage}.log", *options])
         patch.delitem(sys.modules, f"pipeline.{stage}", raising=False)
@@ -67,7 +68,7 @@ def run(stage: str, *options: str) -> None:
 
 @pytest.fixture(scope="module")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two data sets of a user's own, a painting, settings, and the arrays of every task."""
+    """Return a folder of two data sets, a painting, settings, and the arrays of every task."""
     folder = tmp_path_factory.mktemp("mine")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -83,36 +84,36 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def inside(made_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test runs in a copy of its own."""
+    """Run every test in a new copy."""
     shutil.copytree(made_once, tmp_path / "mine")
     monkeypatch.chdir(tmp_path / "mine")
 
 
 def finished() -> dict[Path, bytes]:
-    """What the pipeline has made; results of a stage that fails are removed by Snakemake."""
+    """Return the outputs of the pipeline; Snakemake removes those of a failed stage."""
     folders = [Path(name) for name in ("data", "models")]
     return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
 
 
 def refused(capsys: pytest.CaptureFixture[str], stage: str, *options: str) -> str:
-    """The one line with which a stage ends, after which everything finished is as it was."""
+    """Return the single line of error of a stage; check that finished files are unchanged."""
     before = finished()
     with pytest.raises(SystemExit) as ended:
         run(stage, *options)
     assert ended.value.code == 1 and finished() == before
-    told = capsys.readouterr().err
-    assert told.startswith("error: ") and told.endswith("\n") and told.count("\n") == 1, told
-    assert "Traceback" in Path(f"logs/{stage}.log").read_text("utf-8")  # where who needs it finds it
-    return told.rstrip("\n")
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ") and printed.endswith("\n") and printed.count("\n") == 1, printed
+    assert "Traceback" in Path(f"logs/{stage}.log").read_text("utf-8")
+    return printed.rstrip("\n")
 
 
 def index() -> Any:
-    """The JSON of the training pictures."""
+    """Return the JSON of the training pictures."""
     return json.loads(INDEX.read_text())
 
 
 def edit_index(change: Callable[[Any], object]) -> None:
-    """Change that JSON."""
+    """Change this JSON."""
     content = index()
     change(content)
     INDEX.write_text(json.dumps(content))
@@ -126,54 +127,54 @@ def edit_params(change: Callable[[Content], object]) -> None:
 
 
 def cut(path: Path) -> None:
-    """Leave half a file."""
+    """Truncate a file to half its size."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-ONE_BROKEN = r"coco: train from 'train': 1 of 4 pictures are broken, .* or raise pictures\.broken_share: "
+BROKEN_PICTURE = r"coco: train from 'train': 1 of 4 pictures are broken, .* or raise pictures\.broken_share: "
 FIRST = PHOTOGRAPHS / "000000000001.jpg"
 DAMAGES: dict[str, tuple[str, Callable[[], object], str]] = {
-    "picture missing": ("shapes", FIRST.unlink, ONE_BROKEN + f"{FIRST}: no such file"),
-    "truncated JPEG": ("shapes", lambda: cut(FIRST), ONE_BROKEN + f"{FIRST}: .* truncated"),
+    "picture missing": ("shapes", FIRST.unlink, BROKEN_PICTURE + f"{FIRST}: no such file"),
+    "truncated JPEG": ("shapes", lambda: cut(FIRST), BROKEN_PICTURE + f"{FIRST}: .* truncated"),
     "another size in the JSON": (
         "shapes",
         lambda: edit_index(lambda content: content["images"][0].update(width=640)),
-        ONE_BROKEN + f"{FIRST}: its annotations are for 640×40 pixels, the picture is 53×40",
+        BROKEN_PICTURE + f"{FIRST}: its annotations are for 640×40 pixels, the picture has 53×40",
     ),
     "category not in the table": (
         "shapes",
         lambda: edit_index(lambda content: content["annotations"][0].update(category_id=99)),
-        ONE_BROKEN + f"{FIRST}: annotation 100 is of a category that is not listed",
+        BROKEN_PICTURE + f"{FIRST}: annotation 100 has an unknown category",
     ),
     "annotation without picture": (
         "shapes",
         lambda: edit_index(lambda content: content["annotations"][0].update(image_id=77)),
-        r"1 of 5 pictures are broken.*\(id 77\)|77: 1 × annotated, but no picture has the id 77",
+        r"1 of 5 pictures are broken.*\(id 77\)|77: 1 annotations, but no picture has the id 77",
     ),
     "duplicated picture id": (
         "shapes",
         lambda: edit_index(lambda content: content["images"][1].update(id=1)),
-        f"pictures are broken.*{FIRST}: the id 1 has several pictures: {FIRST.name}, 000000000002.jpg",
+        f"pictures are broken.*{FIRST}: the id 1 belongs to several pictures: {FIRST.name}, 000000000002.jpg",
     ),
     "JSON cut off": (
         "shapes",
         lambda: cut(INDEX),
-        f"{INDEX}: not an annotation file of COCO; mend it or fetch it again: ",
+        rf"{INDEX}: not an annotation file of COCO \(.*\); correct it or fetch it again",
     ),
     "entry without id": (
         "shapes",
         lambda: edit_index(lambda content: content["images"][2].pop("id")),
-        rf"{INDEX}: not an annotation file of COCO; mend it or fetch it again: images\[2\]: no 'id'",
+        rf"{INDEX}: not an annotation file of COCO \(images\[2\]: 'id' is missing\); correct it",
     ),
     "empty split": (
         "shapes",
         lambda: edit_index(lambda content: (content["images"].clear(), content["annotations"].clear())),
-        "coco: train from 'train': there are no pictures .*; change the task's splits or images",
+        "coco: train from 'train': no pictures .*; change the task's splits or images",
     ),
     "empty list of names": (
         "maps",
         lambda: (DEVKIT / "ImageSets/Segmentation/val.txt").write_text("\n"),
-        "voc: val from 'val': there are no pictures .*; change the task's splits or images",
+        "voc: val from 'val': no pictures .*; change the task's splits or images",
     ),
     "label 200": (
         "maps",
@@ -183,7 +184,7 @@ DAMAGES: dict[str, tuple[str, Callable[[], object], str]] = {
     "map of another size": (
         "maps",
         lambda: repaint(lambda labels: labels[:-3]),
-        rf"1 of 4 .*{MAPS}/\S+: the labels are 40×49 pixels, the picture is 40×52",
+        rf"1 of 4 .*{MAPS}/\S+: the label map has 40×49 pixels, the picture has 40×52",
     ),
     "category that the data set lacks": (
         "shapes",
@@ -200,13 +201,11 @@ def repaint(change: Callable[[Any], Any]) -> None:
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_damaged_data_are_one_line_and_leave_the_arrays_of_before(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    task, damage, told = DAMAGES[name]
+def test_damaged_data_give_one_line_and_leave_earlier_arrays(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    task, damage, message = DAMAGES[name]
     damage()
     line = refused(capsys, "prepare", "--task", task)
-    assert re.search(told, line), line
+    assert re.search(message, line), line
 
 
 def test_a_broken_picture_among_many_is_left_out_counted_and_listed() -> None:
@@ -214,7 +213,7 @@ def test_a_broken_picture_among_many_is_left_out_counted_and_listed() -> None:
     run("prepare", "--task", "shapes", "--config", '{"pictures": {"broken_share": 0.25}}')
     info = Prepared.open(PREPARED("shapes")).info
     assert info["splits"]["train"] == {"from": "train", "pictures": 3, "refused": 0, "broken": 1}
-    assert info["left_out"][0]["reason"] == f"train2017/{FIRST.name}: no such file"
+    assert info["left_out"][0]["reason"] == f"train2017/{FIRST.name}: no such file; add it or correct the path"
     assert f"{FIRST.name} left out, broken: " in Path("logs/prepare.log").read_text("utf-8")
 
 
@@ -229,7 +228,7 @@ SETTINGS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "task named twice": (
         lambda: edit_params(lambda content: content["sequence"].append("maps")),
-        "sequence: one stands twice in ['shapes', 'maps', 'gogh', 'maps']",
+        "sequence: duplicate entry 'maps'; remove one",
     ),
     "width of 0": (
         lambda: edit_params(lambda content: content["network"].update(width=0)),
@@ -237,29 +236,30 @@ SETTINGS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "crop larger than the picture": (
         lambda: edit_params(lambda content: content["pictures"].update(crop=64)),
-        "pictures: crop (64) is larger than the prepared picture, size (32)",
+        "pictures: crop (64) is larger than size (32); lower crop or raise size",
     ),
     "no YAML": (
         lambda: Path("params.yaml").write_text("preset: mine\ndefaults: [\n"),
-        "params.yaml, line 3: is not valid YAML (expected the node content, but found '<stream end>')",
+        "params.yaml, line 3: is not valid YAML (expected the node content, but found '<stream end>'); "
+        "correct the file",
     ),
 }
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_wrong_settings_are_one_line_and_nothing_is_done(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    change, told = SETTINGS[name]
+def test_wrong_settings_give_one_line_and_no_output(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    change, message = SETTINGS[name]
     change()
-    assert refused(capsys, "prepare", "--task", "maps") == f"error: {told}"
+    assert refused(capsys, "prepare", "--task", "maps") == f"error: {message}"
 
 
-def test_a_missing_painting_is_told_with_its_key(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_painting_is_refused_with_its_key(capsys: pytest.CaptureFixture[str]) -> None:
     Path("gogh.png").unlink()
     line = refused(capsys, "floor", "--seed", "0")
-    assert line == "error: gogh.png: no such file; see tasks.gogh.picture"
+    assert line == "error: gogh.png: no such file; add it or correct the path; see tasks.gogh.picture"
 
 
-def test_the_weights_of_another_network_are_told_with_their_key(capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_of_another_network_are_refused_with_their_key(capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, "squeezenet.pth")
     style = {"perceptual": "vgg16", "weights": "squeezenet.pth"}
     edit_params(lambda content: content["tasks"]["gogh"].update(style))
@@ -270,15 +270,18 @@ def test_the_weights_of_another_network_are_told_with_their_key(capsys: pytest.C
     assert line.endswith("; see tasks.gogh.weights")
 
 
-def test_the_same_pictures_handed_in_otherwise_give_the_same_arrays() -> None:
-    """Turned by EXIF, with alpha, renamed, other ids, nested points; maps in colours; other files beside."""
+def test_equal_pictures_in_another_form_give_equal_arrays() -> None:
+    """Test EXIF orientation, alpha, new names and ids, nested points, maps in colours, and unrelated files."""
     before = {task: Prepared.open(PREPARED(task)) for task in ("shapes", "maps")}
-    arrays = {task: (np.array(one.picture), np.array(one.target)) for task, one in before.items()}
+    arrays = {
+        task: (np.array(arrays_of_task.picture), np.array(arrays_of_task.target))
+        for task, arrays_of_task in before.items()
+    }
     turned, tiff, opaque, renamed = sorted(PHOTOGRAPHS.iterdir())
     exif = Image.Exif()
     exif[0x0112] = 6
     for path, kind in ((turned, "PNG"), (tiff, "TIFF")):
-        stored = Image.fromarray(np.rot90(read_picture(path)))  # a turn to the right shows it upright
+        stored = Image.fromarray(np.rot90(read_picture(path)))  # a rotation to the right shows it upright
         stored.save(path, format=kind, exif=exif)
     Image.fromarray(read_picture(opaque)).convert("RGBA").save(opaque, format="PNG")
     renamed.rename(renamed.with_name("ein Bild – ü 日本.jpg"))
@@ -287,9 +290,9 @@ def test_the_same_pictures_handed_in_otherwise_give_the_same_arrays() -> None:
 
     def rewrite(content: Any) -> None:
         content["images"][3]["file_name"] = "ein Bild – ü 日本.jpg"
-        for kind, wanted in (("images", str), ("categories", float)):
+        for kind, id_type in (("images", str), ("categories", float)):
             for entry in content[kind]:
-                entry["id"] = wanted(entry["id"])
+                entry["id"] = id_type(entry["id"])
         for entry in content["annotations"]:
             entry["segmentation"] = [
                 [part[n : n + 2] for n in range(0, len(part), 2)] for part in entry["segmentation"]
@@ -308,7 +311,7 @@ def test_the_same_pictures_handed_in_otherwise_give_the_same_arrays() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "I;16"])
 def test_pictures_of_every_mode_are_read(mode: str) -> None:
-    """What each shows is tested where pictures are read; here that none is broken to the pipeline."""
+    """Test that no mode is broken; `data/test_pictures` tests the pixels."""
     for path in PHOTOGRAPHS.iterdir():
         grey = Image.fromarray(read_picture(path)).convert("L")
         deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
@@ -320,26 +323,54 @@ def test_pictures_of_every_mode_are_read(mode: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_loss_that_becomes_no_number_ends_one_training_alone() -> None:
-    for name in ("src", "pipeline"):  # the code is among what identifies a training
+def test_a_loss_of_nan_ends_its_training_alone() -> None:
+    for name in ("src", "pipeline"):  # the code is part of a training's identity
         Path(name).symlink_to(ROOT / name)
-    study = Study(Path.cwd())  # in processes of their own: MLflow keeps a database open
-    lesson = ("python", "-m", "pipeline.train", "--seed", "0", "--log", "logs/train.log")
-    study.run(*lesson, "--method", "base", "--task", "shapes")
+    study = Study(Path.cwd())  # separate processes: MLflow keeps a database open
+    job = ("python", "-m", "pipeline.train", "--seed", "0", "--log", "logs/train.log")
+    study.run(*job, "--method", "base", "--task", "shapes")
     before = finished()
     diverging = ("--config", '{"training": {"learning_rate": 1e30, "warmup": 0}}')
-    ended = study.run(*lesson, "--method", "scratch", "--task", "maps", *diverging, check=False)
+    ended = study.run(*job, "--method", "scratch", "--task", "maps", *diverging, check=False)
     assert ended.returncode == 1 and finished() == before
-    told = r"error: step [123]: the loss is (nan|inf); lower training\.learning_rate"
-    assert re.fullmatch(told, ended.stderr.splitlines()[-1]) and "Traceback" not in ended.stderr, ended.stderr
+    message = r"error: step [123]: the loss is (nan|inf); lower training\.learning_rate"
+    assert re.fullmatch(message, ended.stderr.splitlines()[-1]) and "Traceback" not in ended.stderr, ended.stderr
     with closing(sqlite3.connect("mlflow.db")) as database:
         runs = dict(database.execute("SELECT name, status FROM runs"))
     assert runs == {"base · shapes · seed 0": "FINISHED", "scratch · maps · seed 0": "FAILED"}
 
 
+FAULTS = {
+    "tasks={style-gogh: {picture: lost.jpg}}": (
+        "tasks.style-gogh.picture: file lost.jpg does not exist; correct the path"
+    ),
+    "tasks={coco-seg: {splits: {train: tran}}}": (
+        "tasks.coco-seg.splits.train: data set 'coco' has no annotated split 'tran'; did you mean 'train'?"
+    ),
+    "training={devices: 3}": (
+        "training.devices: 3 devices cannot share a batch of 16 pictures equally (training.batch_size); set "
+        "training.batch_size to a multiple of 3, or training.devices to a divisor of 16"
+    ),
+    "training={accelerator: cuda}": (
+        "training.accelerator: this machine has no GPU for 'cuda'; set it to auto or cpu"
+    ),
+}
+"""Settings on the command line and their errors."""
+
+
+@pytest.fixture(scope="module")
+def of_mini(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Return the study of the preset `mini` without outputs."""
+    study = copied(tmp_path_factory.mktemp("mini") / "project")
+    study.write_params(yaml.safe_load((ROOT / "params.yaml").read_text("utf-8")))
+    return study
+
+
 @pytest.mark.slow
-def test_a_painting_that_is_not_there_is_told_before_any_work(tmp_path: Path) -> None:
-    study = copied(tmp_path / "project")
-    ended = study.run("snakemake", "all", "--config", "tasks={style-gogh: {picture: lost.jpg}}", check=False)
-    assert ended.returncode == 1 and not (study.folder / "logs").exists()
-    assert ended.stderr.splitlines()[-1] == "error: tasks.style-gogh.picture: there is no file lost.jpg"
+@pytest.mark.parametrize("config", FAULTS)
+def test_a_fault_is_reported_before_any_work(of_mini: Study, config: str) -> None:
+    if "cuda" in config and machine.gpus():
+        pytest.skip("this machine has a card")
+    ended = of_mini.run("snakemake", "--cores", "2", "all", "--config", config, check=False)
+    assert ended.returncode == 1 and not (of_mini.folder / "data").exists()
+    assert ended.stderr.splitlines()[-1] == f"error: {FAULTS[config]}"

@@ -1,4 +1,4 @@
-"""Annotations and label maps with another meaning than they seem to have, at the entry of the stage `prepare`."""
+"""Annotations and label maps with an unexpected meaning in the stage `prepare`."""
 
 import json
 from pathlib import Path
@@ -10,9 +10,9 @@ from PIL import Image
 
 from palimpsest.data.voc import palette
 from tests.pipeline.labelled import (
+    CATEGORY,
     SIDE,
     SQ,
-    THING,
     Content,
     annotated,
     log,
@@ -27,7 +27,7 @@ NESTED = [[16, 16], [48, 16], [48, 48], [16, 48]]
 
 @pytest.fixture(autouse=True)
 def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test runs in a folder of its own."""
+    """Run every test in a new folder."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -36,7 +36,7 @@ def counts(faulty: int = 0, small: int = 0) -> Content:
     return {"read": 8, "faulty": faulty, "small": small, "clipped": 0, "crowd": 0}
 
 
-def test_a_sound_data_set_has_its_labels_counted() -> None:
+def test_labels_of_a_valid_data_set_are_counted() -> None:
     write_params()
     write_coco()
     arrays = prepared()
@@ -53,21 +53,21 @@ def test_a_sound_data_set_has_its_labels_counted() -> None:
 
 
 def test_annotations_without_an_outline_are_faulty_and_their_pictures_used() -> None:
-    def one_without(number: int) -> Content:
+    def annotated_except_third(number: int) -> Content:
         entry = annotated(number)
         if number == 3:
             del entry["segmentation"]
         return entry
 
     write_params(broken_share=0.125)
-    write_coco(one_without)
+    write_coco(annotated_except_third)
     arrays = prepared()
     assert arrays.info["labels"]["train"]["annotations"]["faulty"] == 1
     assert arrays.info["splits"]["train"]["broken"] == 0
 
 
 @pytest.mark.parametrize("kind", ["clipped", "small"])
-def test_single_outlines_beyond_the_edge_or_in_the_corner_refuse_nothing(kind: str) -> None:
+def test_single_outlines_beyond_the_edge_or_in_the_corner_are_accepted(kind: str) -> None:
     outline = [[-20, 10, 40, 10, 40, 50, -20, 50]] if kind == "clipped" else [[0.2, 0.2, 0.9, 0.2, 0.9, 0.4]]
     write_params()
     write_coco(lambda number: annotated(number, outline if number == 1 else [SQ]))
@@ -91,9 +91,9 @@ EMPTY = {"size": [SIDE, SIDE], "counts": [SIDE * SIDE]}
 @pytest.mark.parametrize(
     "segmentation",
     [NESTED, [NESTED], SQ, [{"x": x, "y": y} for x, y in NESTED], VIA, MASK, [MASK]],
-    ids=lambda one: str(one)[:20],
+    ids=lambda outline: str(outline)[:20],
 )
-def test_outlines_of_one_meaning_are_read(segmentation: Any) -> None:
+def test_outlines_of_every_valid_form_are_read(segmentation: Any) -> None:
     write_params()
     write_coco()
     before = prepared()
@@ -110,7 +110,7 @@ NOTHING: dict[str, tuple[Any, str]] = {
     "points on a line": ([[16, 16, 32, 32, 48, 48]], "all points lie on one line, which encloses no pixel"),
     "shares": (
         [[0.25, 0.25, 0.75, 0.25, 0.75, 0.75, 0.25, 0.75]],
-        "all coordinates lie between 0 and 1: shares of the picture instead of pixels?",
+        "all coordinates lie between 0 and 1: fractions of the picture instead of pixels?",
     ),
     "percent": (
         [[25, 25, 75, 25, 75, 75, 25, 75]],
@@ -127,19 +127,17 @@ NOTHING: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("name", NOTHING)
-def test_annotations_that_paint_nothing_are_refused(
-    name: str, every: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_annotations_without_pixels_are_refused(name: str, every: int, capsys: pytest.CaptureFixture[str]) -> None:
     segmentation, reason = NOTHING[name]
     write_params()
     write_coco(lambda number: annotated(number, segmentation if number % every == 0 else [SQ]))
     line = refusal(capsys)
     first = "; ".join(f"train2017/{n}.jpg: annotation {n}: {reason}" for n in (every, 2 * every, 3 * every))
-    start = f"mine: train from 'train': {8 // every} of 8 annotations cannot be painted, and 1.0% may be; "
-    assert line == f"{start}mend or remove them, or raise pictures.broken_share: {first}"
+    start = f"mine: train from 'train': {8 // every} of 8 annotations cannot be painted, and the limit is 1.0%; "
+    assert line == f"{start}correct or remove them, or raise pictures.broken_share: {first}"
 
 
-def test_up_to_the_share_they_are_counted_listed_and_logged() -> None:
+def test_faulty_annotations_within_the_limit_are_counted_and_logged() -> None:
     write_params(broken_share=0.125)
     write_coco(lambda number: annotated(number, [] if number == 3 else [SQ]))
     arrays = prepared()
@@ -160,7 +158,7 @@ def test_up_to_the_share_they_are_counted_listed_and_logged() -> None:
     assert arrays.counts()["annotations/train/faulty"] == 1
 
 
-def test_outlines_smaller_than_a_pixel_are_named_and_refuse_nothing() -> None:
+def test_outlines_smaller_than_a_pixel_are_named_and_accepted() -> None:
     write_params()
     write_coco(lambda number: annotated(number, [[20.1, 20.1, 20.2, 20.1, 20.2, 20.2]] if number > 1 else [SQ]))
     arrays = prepared()
@@ -174,11 +172,11 @@ def test_outlines_smaller_than_a_pixel_are_named_and_refuse_nothing() -> None:
     assert arrays.info["faulty_annotations"][0]["reason"] == "smaller than a pixel: covers no pixel centre"
 
 
-def test_annotations_of_the_background_are_not_checked() -> None:
-    """Boxes of categories that no class lists change nothing."""
+def test_annotations_without_a_class_are_not_checked() -> None:
+    """Test that boxes of categories without a class have no effect."""
     write_params()
-    other = {"id": 2, "name": "other"}
-    write_coco(categories=[THING, other])
+    background_category = {"id": 2, "name": "other"}
+    write_coco(categories=[CATEGORY, background_category])
     for path in Path("mine/annotations").iterdir():
         content = json.loads(path.read_text())
         content["annotations"] += [annotated(number, [], category_id=2) for number in range(1, 9)]
@@ -187,7 +185,9 @@ def test_annotations_of_the_background_are_not_checked() -> None:
 
 
 @pytest.mark.parametrize("box", [None, [160, 120, 320, 240]])
-def test_percent_in_large_pictures_are_refused(box: list[int] | None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_outlines_in_percent_of_large_pictures_are_refused(
+    box: list[int] | None, capsys: pytest.CaptureFixture[str]
+) -> None:
     more = {"bbox": box} if box else {}
     write_params()
     write_coco(lambda number: annotated(number, [[25, 25, 75, 25, 75, 75, 25, 75]], **more), size=(640, 480))
@@ -198,13 +198,13 @@ def test_percent_in_large_pictures_are_refused(box: list[int] | None, capsys: py
 
 
 def test_a_class_of_crowd_regions_alone_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """CVAT exports masks so."""
+    """Test crowd regions alone, as in exports of masks by CVAT."""
     mask = {"size": [SIDE, SIDE], "counts": [0, SIDE * SIDE]}
     write_params()
     write_coco(lambda number: annotated(number, mask, iscrowd=1))
     assert refusal(capsys) == (
         "mine: train from 'train': no pixel is of the class 'thing'; found instead: background 0.00%, thing 0.00%, "
-        "ignored (255) 100.00%; annotations of these pictures: 8 × 'thing', 8 of them crowd (iscrowd: 1); crowd "
+        "ignored (255) 100.00%; annotations of these pictures: 8 × 'thing', including 8 crowd (iscrowd: 1); crowd "
         "regions are ignored; correct the annotations or the task's classes, or use more pictures"
     )
 
@@ -212,8 +212,8 @@ def test_a_class_of_crowd_regions_alone_is_refused(capsys: pytest.CaptureFixture
 def test_a_class_that_val_lacks_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     cat = {"id": 2, "name": "cat"}
     write_params({"thing": ["thing"], "pet": ["cat"]})
-    write_coco(lambda number: annotated(number, category_id=1 + number % 2), [THING, cat], split="train")
-    write_coco(categories=[THING, cat], split="val")
+    write_coco(lambda number: annotated(number, category_id=1 + number % 2), [CATEGORY, cat], split="train")
+    write_coco(categories=[CATEGORY, cat], split="val")
     line = refusal(capsys)
     assert line.startswith(
         "mine: val from 'val': no pixel is of the class 'pet'; found instead: background 75.00%,"
@@ -222,12 +222,12 @@ def test_a_class_that_val_lacks_is_refused(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_objects_that_the_crop_cuts_off_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """The prepared label maps are checked: the centred square lacks both ends of a wide picture."""
+    """Test the check of prepared label maps: the centred square lacks both ends of a wide picture."""
     write_params()
     write_coco(lambda number: annotated(number, [[0, 0, 30, 0, 30, 60, 0, 60]]), size=(192, 64))
     line = refusal(capsys)
     assert "no pixel is of the class 'thing'; found instead: background 100.00%" in line
-    assert "centred square lacks what is annotated, or is too small for it: 'thing' in 8; crop them" in line
+    assert "centred square lacks the annotated objects, or is too small for them: 'thing' in 8; crop them" in line
 
 
 def write_voc(labels: np.ndarray[Any, Any]) -> None:
@@ -251,7 +251,7 @@ def test_voc_maps_of_0_and_255_are_refused(capsys: pytest.CaptureFixture[str]) -
     write_voc(labels)
     assert refusal(capsys) == (
         "mine: train from 'train': no pixel is of the class 'boat'; found instead: background 75.00%, boat 0.00%, "
-        "ignored (255) 25.00%; the maps in VOCdevkit/VOC2012/SegmentationClass hold the values 0 (75.00%), "
+        "ignored (255) 25.00%; the maps in VOCdevkit/VOC2012/SegmentationClass contain the values 0 (75.00%), "
         "255 (25.00%); VOC has 4 for 'boat' and 255 for ignored pixels; correct the annotations or the task's "
         "classes, or use more pictures"
     )

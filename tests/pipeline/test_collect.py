@@ -1,4 +1,4 @@
-"""Tables of the preset from those of single methods."""
+"""Tables of a preset, collected from tables of methods."""
 
 import argparse
 from pathlib import Path
@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from palimpsest.analysis.tables import COLUMNS
 from palimpsest.layout import Layout
 from palimpsest.params import resolve
 from palimpsest.report.page import Origin, render
 from pipeline import collect
-from pipeline.collect import gather
 
 
-def test_a_run_without_masks_has_tables_of_masks_without_rows_and_a_report(
+def test_a_run_without_masks_has_empty_tables_of_masks_and_a_report(
     content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -24,19 +24,22 @@ def test_a_run_without_masks_has_tables_of_masks_without_rows_and_a_report(
     folder.mkdir(parents=True)
     row = {"task": "shapes", "after": "shapes", "metric": "miou", "value": 50.0, "images": 2, "checksum": "ab"}
     pd.DataFrame([row]).to_csv(folder / "metrics.csv", index=False)
-    for name in ("zeros", "similarity"):
+    verified = {"task": "shapes", "after": "shapes", "outcome": "verified", "reason": ""}
+    pd.DataFrame([verified]).to_csv(folder / "verification.csv", index=False)
+    for name in COLUMNS.keys() - {"metrics", "verification"}:
         (folder / f"{name}.csv").write_text("\n")  # as evaluate writes a table without rows
-    (layout.results / "analysis").mkdir()
-    gather(settings, layout, "metrics").to_csv(layout.results / "metrics.csv", index=False)
+    collect.main(settings, layout, argparse.Namespace())
     for name in ("zeros", "similarity"):
-        table = gather(settings, layout, name)
+        table = pd.read_csv(layout.results / "analysis" / f"{name}.csv")
         assert table.empty and {"seed", "method", "task"} < set(table.columns)
-        table.to_csv(layout.results / "analysis" / f"{name}.csv", index=False)
+    info = Path("data/prepared/shapes/info.json")
+    info.parent.mkdir(parents=True)
+    info.write_text('{"splits": {}, "left_out": []}')
     page = render(layout.results, Path("data"), [("shapes", "segmentation")], ["scratch"], Origin("tiny"))
     assert "No method of this run stores masks" in page
 
 
-def test_the_forgetting_summary_is_made_of_all_that_was_measured_and_lacks_what_was_not(
+def test_the_forgetting_summary_has_measured_values_and_lacks_others(
     content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -58,7 +61,7 @@ def test_the_forgetting_summary_is_made_of_all_that_was_measured_and_lacks_what_
             (folder / f"{name}.csv").write_text("\n")
     costs = pd.DataFrame([("halves", 12.5, 700.0)], columns=["task", "seconds", "peak_memory"])
     costs.to_csv(layout.evaluation(0, "scratch") / "costs.csv", index=False)
-    (layout.evaluation(0, "piggyback") / "costs.csv").write_text("\n")  # as where no record was found
+    (layout.evaluation(0, "piggyback") / "costs.csv").write_text("\n")  # as without a record
     collect.main(settings, layout, argparse.Namespace())
     table = pd.read_csv(layout.results / "forgetting.csv", index_col="method")
     assert table.loc["scratch"].tolist()[:5] == [1, 0, 0, 2000, 700] and table.loc["scratch", "seconds"] == 12.5

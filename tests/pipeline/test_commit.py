@@ -1,4 +1,4 @@
-"""What is committed while a job is at work is not what it runs, and it does not name it."""
+"""Jobs record the commit at their start, not one made while they run."""
 
 import argparse
 import json
@@ -32,30 +32,30 @@ def commit(file: str) -> None:
 
 
 @pytest.fixture
-def committed(on_its_own: Study, monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
-    """A study in a repository; MLflow, of which a process can have one database alone, takes no part."""
-    monkeypatch.setattr(tracking, "training_run", lambda *given: nullcontext(tracking.NoRun()))
-    monkeypatch.setattr(tracking, "complete_runs", lambda *given: None)
+def committed(prepared_study: Study, monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
+    """Yield a study in a repository, without MLflow, of which a process can have only one database."""
+    monkeypatch.setattr(tracking, "training_run", lambda *arguments: nullcontext(tracking.NoRun()))
+    monkeypatch.setattr(tracking, "complete_runs", lambda *arguments: None)
     commit("first.py")
     code_version.cache_clear()
-    yield on_its_own
+    yield prepared_study
     code_version.cache_clear()
 
 
 def run(stage: ModuleType, study: Study, work: str, **options: Any) -> None:
-    """Run a stage, and commit something when it comes to its work."""
+    """Run a stage, and commit a file when its work begins."""
     at_work = getattr(stage, work)
 
-    def late(*given: Any, **named: Any) -> Any:
+    def late(*arguments: Any, **keywords: Any) -> Any:
         commit("second.py")
-        return at_work(*given, **named)
+        return at_work(*arguments, **keywords)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, work, late)
         stage.main(study.settings, study.layout, argparse.Namespace(seed=0, **options))
 
 
-def test_a_stored_task_names_the_commit_that_its_training_started_from(committed: Study) -> None:
+def test_a_stored_task_has_the_commit_at_the_start_of_its_training(committed: Study) -> None:
     started = git("rev-parse", "HEAD")
     run(train, committed, "start_fabric", method=BASE, task="shapes")
     stored = load_task(committed.layout.stored(0, BASE, "shapes"))
@@ -63,7 +63,7 @@ def test_a_stored_task_names_the_commit_that_its_training_started_from(committed
 
 
 @pytest.mark.parametrize("method", ["floor", "scratch"])
-def test_measurements_name_the_commit_that_the_measuring_started_from(committed: Study, method: str) -> None:
+def test_measurements_have_the_commit_at_the_start_of_the_evaluation(committed: Study, method: str) -> None:
     started = git("rev-parse", "HEAD")
     if method == "floor":
         run(floor, committed, "choose_device")

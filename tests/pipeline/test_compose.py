@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from palimpsest.analysis.measurement import Predictor, measure
+from palimpsest.analysis.measurement import measure
+from palimpsest.inference import Predictor
 from palimpsest.methods import AUTOENCODER, BASE
 from palimpsest.report.grid import GAP, LINE
 from pipeline import compose
@@ -31,7 +32,7 @@ COMPOSITIONS: list[dict[str, Any]] = [
 
 @pytest.fixture
 def study(new_study: Callable[..., Study]) -> Study:
-    """The tasks of the compositions, stored without training, over a painting of noise."""
+    """Return a study whose tasks are stored without training, with a painting of noise."""
     made = new_study(
         sequence=["shapes", "colour", "gogh", "munch"],
         tasks={"gogh": STYLE, "munch": {**STYLE, "style_weight": 4.0}},
@@ -49,7 +50,7 @@ def study(new_study: Callable[..., Study]) -> Study:
 
 
 def composed(study: Study, name: str) -> tuple[pd.DataFrame, Path]:
-    """The table of a composition, and its folder."""
+    """Return the table of a composition and its folder."""
     compose.main(study.settings, study.layout, argparse.Namespace(composition=name))
     folder = study.layout.composition(name)
     assert {path.name for path in folder.iterdir()} == {"grid.png", "metrics.csv", "origin.json"}
@@ -57,13 +58,13 @@ def composed(study: Study, name: str) -> tuple[pd.DataFrame, Path]:
 
 
 def columns(folder: Path) -> int:
-    """How many columns of pictures a grid has; its rows are the two of the validation split."""
+    """Return the number of columns of a grid, which has a row per validation picture."""
     width, height = Image.open(folder / "grid.png").size
     assert height == LINE + 2 * (GAP + compose.SIDE)
     return (width + GAP) // (compose.SIDE + GAP)
 
 
-def test_every_way_is_measured_as_either_task_and_painted(study: Study) -> None:
+def test_every_way_is_measured_for_both_tasks_and_painted(study: Study) -> None:
     table, folder = composed(study, "resblock6-colour+gogh")
     assert list(table) == ["way", "alpha", "task", "metric", "value", "images"]
     ways = ["first alone", "second alone", "two-stage", "sequential", "alternate"]
@@ -72,8 +73,8 @@ def test_every_way_is_measured_as_either_task_and_painted(study: Study) -> None:
     assert (table.images == 2).all() and table.value.notna().all() and table.alpha.isna().all()
     assert columns(folder) == 1 + len(ways)
     task = study.task("colour")
-    network = study.stored("resblock6").network(task)
-    alone = measure(Predictor(network, task), task, study.prepared["colour"], torch.device("cpu"), 0)
+    network = study.stored("resblock6").network(task.name)
+    alone = measure(Predictor(network, task).predict, task, study.prepared["colour"], torch.device("cpu"), 0)
     rows = table[(table.way == "first alone") & (table.task == "colour")]
     assert dict(zip(rows.metric, rows.value, strict=True)) == pytest.approx(alone.metrics)
     made_with = json.loads((folder / "origin.json").read_text())
@@ -83,7 +84,7 @@ def test_every_way_is_measured_as_either_task_and_painted(study: Study) -> None:
     }
 
 
-def test_classes_are_measured_as_those_of_the_second_task_alone(study: Study) -> None:
+def test_classes_are_measured_for_the_second_task_alone(study: Study) -> None:
     table, folder = composed(study, "resblock6-colour+shapes")
     assert {way: set(rows.task) for way, rows in table.groupby("way")} == {
         "first alone": {"colour"},

@@ -1,4 +1,4 @@
-"""What a training took is recorded beside its log, over all its attempts."""
+"""Record of a training's time and memory over all its attempts."""
 
 import argparse
 from contextlib import nullcontext
@@ -16,14 +16,14 @@ from tests.conftest import Study
 
 pytestmark = pytest.mark.slow
 
-LESSON = argparse.Namespace(seed=0, method=BASE, task="shapes")
+OPTIONS = argparse.Namespace(seed=0, method=BASE, task="shapes")
 
 
-def test_an_interrupted_training_goes_on_counting(on_its_own: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = on_its_own
-    told: list[dict[str, float]] = []
-    monkeypatch.setattr(tracking, "training_run", lambda *given: nullcontext(tracking.NoRun()))
-    monkeypatch.setattr(tracking.NoRun, "metrics", lambda self, values: told.append(values))
+def test_a_resumed_training_adds_to_its_cost(prepared_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = prepared_study
+    metrics: list[dict[str, float]] = []
+    monkeypatch.setattr(tracking, "training_run", lambda *arguments: nullcontext(tracking.NoRun()))
+    monkeypatch.setattr(tracking.NoRun, "metrics", lambda self, values: metrics.append(values))
 
     def interrupt(self: Any, history: Any) -> None:
         if len(history) == 2:
@@ -31,16 +31,16 @@ def test_an_interrupted_training_goes_on_counting(on_its_own: Study, monkeypatch
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(tracking.NoRun, "epochs", interrupt)
-        train.main(study.settings, study.layout, LESSON)
-    place = study.layout.cost(0, BASE, "shapes")
-    begun = load_cost(place)
+        train.main(study.settings, study.layout, OPTIONS)
+    path = study.layout.cost(0, BASE, "shapes")
+    begun = load_cost(path)
     assert begun is not None and begun.seconds > 0 and begun.sha256 == ""
-    save_cost(place, replace(begun, seconds=1000.0))
-    train.main(study.settings, study.layout, LESSON)
-    done = load_cost(place)
+    save_cost(path, replace(begun, seconds=1000.0))
+    train.main(study.settings, study.layout, OPTIONS)
+    done = load_cost(path)
     assert done is not None and 1000 < done.seconds < 1100
     assert done.sha256 == load_task(study.layout.stored(0, BASE, "shapes")).sha256
-    assert told[-1]["seconds"] == done.seconds and told[-1]["peak_memory"] == done.peak_memory
-    train.main(study.settings, study.layout, LESSON)  # anew: nothing was interrupted
-    again = load_cost(place)
+    assert metrics[-1]["seconds"] == done.seconds and metrics[-1]["peak_memory"] == done.peak_memory
+    train.main(study.settings, study.layout, OPTIONS)  # a new training, since none was interrupted
+    again = load_cost(path)
     assert again is not None and again.seconds < 100

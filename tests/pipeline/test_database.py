@@ -1,4 +1,4 @@
-"""A database that MLflow cannot use stops a run before any work; a training keeps what it has learned."""
+"""Unusable databases stop a run before any work; trainings keep their checkpoints."""
 
 import argparse
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import pytest
 from palimpsest import tracking
 from palimpsest.errors import StorageError
 from palimpsest.methods import BASE
-from palimpsest.training.lesson import checkpoint_of
+from palimpsest.training.task_training import checkpoint_of
 from pipeline import train
 from tests.conftest import Study as SmallStudy
 from tests.pipeline.conftest import copied
@@ -19,7 +19,7 @@ from tests.pipeline.conftest import copied
 pytestmark = pytest.mark.slow
 
 
-def test_a_damaged_database_is_told_before_any_work(tmp_path: Path) -> None:
+def test_a_damaged_database_is_reported_before_any_work(tmp_path: Path) -> None:
     study = copied(tmp_path / "project")
     (study.folder / "mlflow.db").write_bytes(b"garbage" * 1000)
     ended = study.run("snakemake", "all", check=False)
@@ -29,17 +29,17 @@ def test_a_damaged_database_is_told_before_any_work(tmp_path: Path) -> None:
         " run `mv mlflow.db mlflow.db.damaged`, and the next run makes a new one"
     )
     assert not (study.folder / "logs").exists() and not (study.folder / "data").exists()
-    told = study.run("sh", "-c", "mv mlflow.db mlflow.db.damaged && snakemake -n all").stdout
-    assert "prepare" in told
+    printed = study.run("sh", "-c", "mv mlflow.db mlflow.db.damaged && snakemake -n all").stdout
+    assert "prepare" in printed
 
 
-def test_a_training_goes_on_from_its_checkpoint_after_its_database_broke(
-    on_its_own: SmallStudy, monkeypatch: pytest.MonkeyPatch
+def test_a_training_resumes_from_its_checkpoint_after_its_database_failed(
+    prepared_study: SmallStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logged: list[float] = []
 
     class Broken(tracking.NoRun):
-        """A run whose database breaks with the second epoch."""
+        """Run whose database fails in the second epoch."""
 
         def epochs(self, history: Any) -> None:
             logged.append(history[-1]["step"])
@@ -47,16 +47,16 @@ def test_a_training_goes_on_from_its_checkpoint_after_its_database_broke(
                 raise StorageError("mlflow.db: is damaged")
 
     @contextmanager
-    def training_run(*given: Any) -> Iterator[Broken]:
+    def training_run(*arguments: Any) -> Iterator[Broken]:
         yield Broken()
 
     monkeypatch.setattr(tracking, "training_run", training_run)
     options = argparse.Namespace(seed=0, method=BASE, task="shapes")
-    stored = on_its_own.layout.stored(0, BASE, "shapes")
+    stored = prepared_study.layout.stored(0, BASE, "shapes")
     with pytest.raises(StorageError, match="is damaged"):
-        train.main(on_its_own.settings, on_its_own.layout, options)
+        train.main(prepared_study.settings, prepared_study.layout, options)
     assert checkpoint_of(stored).exists() and not stored.exists()
-    train.main(on_its_own.settings, on_its_own.layout, options)
+    train.main(prepared_study.settings, prepared_study.layout, options)
     assert stored.exists() and not checkpoint_of(stored).exists()
     first, second, *resumed = logged
     assert first < second and first not in resumed

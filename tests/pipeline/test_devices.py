@@ -1,4 +1,4 @@
-"""One training on two devices, each a process of its own, as `python -m pipeline.train` starts them."""
+"""Training on two devices in two processes, started by `python -m pipeline.train`."""
 
 import sqlite3
 import subprocess
@@ -25,7 +25,7 @@ RECORD = Layout("tiny").prediction_record(0, BASE, "shapes")
 RESUME = STORED.with_suffix(".resume")
 COMMAND = ("-m", "pipeline.train", "--seed", "0", "--method", "base", "--task", "shapes", "--log", "logs/train.log")
 SECONDS = 120
-"""After which a training counts as one that does not end."""
+"""Timeout of a training."""
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -34,9 +34,9 @@ Start = Callable[..., "subprocess.Popen[str]"]
 def start(
     content: dict[str, Any], prepared: dict[str, Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Start:
-    """Starts a training on two devices in a small study's folder."""
+    """Return a function that starts a training on two devices in the folder of a small study."""
     monkeypatch.chdir(tmp_path)
-    for name in ("src", "pipeline"):  # the code is among what identifies a training
+    for name in ("src", "pipeline"):  # the code is part of a training's identity
         Path(name).symlink_to(ROOT / name)
     content["defaults"]["training"] |= {"devices": 2, "batchnorm_frozen": 0.5}
     Path("params.yaml").write_text(yaml.safe_dump(content))
@@ -56,26 +56,26 @@ def start(
 
 
 def ended(training: "subprocess.Popen[str]") -> tuple[int, str]:
-    """Exit status, and what was said on stderr by all processes, which have ended too."""
+    """Return exit status and stderr of all processes of a training after their end."""
     try:
-        _, told = training.communicate(timeout=SECONDS)
+        _, printed = training.communicate(timeout=SECONDS)
     finally:
         for process in [*psutil.Process(training.pid).children(), training] if training.poll() is None else []:
             process.kill()
-    return training.returncode, told
+    return training.returncode, printed
 
 
 def runs() -> list[str]:
-    """The status of every MLflow run."""
+    """Return the status of every MLflow run."""
     with closing(sqlite3.connect("mlflow.db")) as database:
         return [status for (status,) in database.execute("SELECT status FROM runs")]
 
 
-def test_a_training_on_two_devices_ends_is_recorded_once_and_gives_the_same_bytes_again(start: Start) -> None:
+def test_a_training_on_two_devices_is_recorded_once_and_reproducible(start: Start) -> None:
     stored = []
     for number in (1, 2):
-        status, told = ended(start())
-        assert status == 0, told
+        status, printed = ended(start())
+        assert status == 0, printed
         assert {str(path) for path in Path("models").rglob("*.*")} == {str(STORED), str(RECORD)}
         assert runs() == ["FINISHED"] * number
         assert Path("logs/train.log").read_text().count("step 6/6") == number
@@ -84,11 +84,11 @@ def test_a_training_on_two_devices_ends_is_recorded_once_and_gives_the_same_byte
     assert stored[0] == stored[1]
 
 
-def test_tasks_that_are_learned_at_once_may_use_other_parameters_at_each_step(start: Start) -> None:
+def test_joint_training_may_use_different_parameters_at_each_step(start: Start) -> None:
     stored = []
     for _ in (1, 2):
-        status, told = ended(start("--method", "joint"))
-        assert status == 0, told
+        status, printed = ended(start("--method", "joint"))
+        assert status == 0, printed
         files = sorted(Path("models").rglob("*.safetensors"))
         assert len(files) == len(list(Path("data/tiny/prepared").iterdir()))
         stored.append([path.read_bytes() for path in files])
@@ -97,22 +97,22 @@ def test_tasks_that_are_learned_at_once_may_use_other_parameters_at_each_step(st
     assert stored[0] == stored[1]
 
 
-def test_a_killed_training_on_two_devices_leaves_no_process_and_goes_on_to_the_same_bytes(start: Start) -> None:
+def test_a_killed_training_on_two_devices_leaves_no_process_and_resumes_reproducibly(start: Start) -> None:
     longer = ("--config", '{"training": {"steps": 40}}')
-    status, told = ended(start(*longer))
-    assert status == 0, told
+    status, printed = ended(start(*longer))
+    assert status == 0, printed
     undisturbed = STORED.read_bytes()
     STORED.unlink()
     training = start(*longer)
     while not RESUME.exists():
         time.sleep(0.01)
         assert training.poll() is None
-    (other,) = psutil.Process(training.pid).children()
+    (second_process,) = psutil.Process(training.pid).children()
     training.kill()
     training.wait()
-    other.wait(timeout=20)
+    second_process.wait(timeout=20)
     assert RESUME.exists() and not STORED.exists()
-    status, told = ended(start(*longer))
-    assert status == 0, told
+    status, printed = ended(start(*longer))
+    assert status == 0, printed
     assert "resumed at step" in Path("logs/train.log").read_text()
     assert STORED.read_bytes() == undisturbed and runs() == ["FINISHED", "FINISHED"]

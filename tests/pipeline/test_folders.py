@@ -1,4 +1,4 @@
-"""A user's folder of pairs at the entry of the stages `raw` and `prepare`."""
+"""A user's folder of pairs in the stages `raw` and `prepare`."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ def settings(**dataset: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test runs in a folder of its own."""
+    """Run every test in a new folder."""
     monkeypatch.chdir(tmp_path)
     settings()
 
@@ -113,7 +113,7 @@ def several() -> None:
 REFUSED: dict[str, tuple[Callable[[], None], str]] = {
     "unknown folders": (
         lambda: pairs("photos", "sketches"),
-        "pairs: photos/0.png and sketches/0.png have one name, as input and target in folders of an unknown layout",
+        "pairs: photos/0.png and sketches/0.png have one name, like input and target of an unknown layout",
     ),
     "plain pictures": (
         plain,
@@ -121,7 +121,7 @@ REFUSED: dict[str, tuple[Callable[[], None], str]] = {
     ),
     "several layouts": (
         several,
-        "pairs: several layouts of pairs at once (train/A, train/B, trainA, trainB); leave one and move the others",
+        "pairs: several layouts of pairs (train/A, train/B, trainA, trainB); keep one and move the others",
     ),
     "tests and no val": (
         without_val,
@@ -129,26 +129,26 @@ REFUSED: dict[str, tuple[Callable[[], None], str]] = {
     ),
     "one pair": (
         lambda: pairs("input", "target", 1),
-        "pairs: one usable pair, input/0.png, but train and val need one each; add pairs, or folders train and val",
+        "pairs: only one usable pair, input/0.png, but train and val need one each; add pairs, or folders train",
     ),
     "all broken": (
         lambda: (pairs("trainA", "trainB", 8), [path.write_bytes(b"") for path in Path("pairs/trainA").iterdir()])[
             0
         ],
-        "pairs: train from 'train': 8 of 8 pictures are broken, and 1.0% may be; mend or remove them, or raise",
+        "pairs: train from 'train': 8 of 8 pictures are broken, and the limit is 1.0%; correct them, or raise",
     ),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_pairs_that_make_no_sense_are_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    make, told = REFUSED[name]
+def test_invalid_pairs_give_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    make, message = REFUSED[name]
     make()
     run("raw", "--dataset", "pairs")
-    assert refused(capsys, "prepare", "--task", "edges").startswith(f"error: {told}")
+    assert refused(capsys, "prepare", "--task", "edges").startswith(f"error: {message}")
 
 
-def test_the_setting_takes_files_for_halves_all_the_same() -> None:
+def test_the_setting_layout_overrides_the_check_of_halves() -> None:
     for number in range(12):
         draw(f"pairs/{number}.png", number, (64, 32))
     settings(layout="side-by-side")
@@ -156,7 +156,7 @@ def test_the_setting_takes_files_for_halves_all_the_same() -> None:
     assert len(after.picture) == 12 and after.info["pairs"]["val"]["layout"] == "both halves in each file of pairs"
 
 
-def test_a_link_to_a_folder_above_and_links_to_nothing_leave_the_run_going() -> None:
+def test_links_to_parent_folders_and_broken_links_do_not_stop_a_run() -> None:
     pairs("train/input", "train/target", 12)
     pairs("val/input", "val/target", 3, first=20)
     for folder in ("train/input", "train/target", "val"):
@@ -176,8 +176,8 @@ def test_the_range_of_targets_of_16_bits_is_set_and_logged() -> None:
         Path(f"pairs/{split}/target").mkdir(exist_ok=True)
         depth = np.full((32, 48), 2000 + 1000 * number, np.uint16)
         Image.fromarray(depth).save(f"pairs/{split}/target/{number}.png")
-    whole = prepare()
-    assert whole.target is not None and whole.target.max() == 16  # 4000 of 65535
+    full_range = prepare()
+    assert full_range.target is not None and full_range.target.max() == 16  # 4000 of 65535
     assert "train: targets: 2 of 16 bits and more, values 2000 to 3000; 0 to 65535 become 0 to 255 (the " in log()
     settings(target_range=[0, 4000])
     ranged = prepare()

@@ -1,4 +1,4 @@
-"""Who depends on what, read off the real Snakefile and the real dvc.yaml, with nothing made."""
+"""Dependencies between jobs of the real Snakefile and stages of the real dvc.yaml, without outputs."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from palimpsest.methods import AUTOENCODER
+from palimpsest.adoption import INPUTS
 from tests.methods.test_documented import BLOCKS
 from tests.pipeline.conftest import ROOT, Job, Study, copied
 
@@ -20,157 +20,64 @@ EVERYTHING: dict[str, Any] = {
     "tasks": {"edges": {"kind": "paired", "data": "edges"}},
     "sequence": ["coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch", "edges"],
 }
-"""All kinds of tasks, and a perceptual network with weights: every rule has a job."""
+"""Settings with all kinds of tasks and a perceptual network with weights, so that every rule has a job."""
 
 CHANGES: dict[str, dict[str, Any]] = {
-    "data_root": {"data_root": "/elsewhere"},
+    "data_root": {"data_root": "elsewhere"},
     "seeds": {"seeds": [1]},
     "defaults": {"pictures": {"size": 144}},
     "presets.${preset}": {"pictures": {"size": 144}},
 }
-"""What DVC may name as a parameter, and a value for it or for a setting below it."""
-
-KINDS = {"coco-seg": "segmentation", "voc-seg": "segmentation", "colorize": "colorization", "edges": "paired"}
-"""The other tasks are styles."""
-
-RESIDUAL = ("resblock6", "resblock9")
-MASKS = ("piggyback", "piggyback-ternary", "piggyback-affine", "piggyback-resblock")
-
-
-def of(*methods: str) -> str:
-    """Trainings and evaluations of these methods."""
-    return " ".join(f"{rule}[{method}]" for method in methods for rule in ("train", "evaluate"))
-
-
-DEPENDENTS = {
-    # Rules, with a method or a kind of task in brackets where only those: modules of src/palimpsest.
-    "raw weights prepare train evaluate floor collect report": (
-        ". errors interruption job layout liveness machine output params schema settings storage storage.atomic"
-        " sweeps"
-    ),
-    "raw weights prepare train evaluate floor": "data data.arrays data.files data.grey data.pictures",
-    "raw weights prepare": (
-        "data.categories data.census data.coco data.coco_index data.download data.generated data.halves"
-        " data.manifest data.outlines data.pair_folders data.paired data.prepare data.regions data.scenes"
-        " data.scenes.coco data.scenes.drawing data.scenes.voc data.selection data.sources data.turned"
-    ),
-    "raw weights prepare train[segmentation] train[joint] evaluate floor": "data.voc",
-    "prepare train evaluate floor": "metrics.pictures tasks.base",
-    "prepare train evaluate floor collect report": "metrics",
-    "prepare[segmentation] train[segmentation] train[joint] evaluate floor": (
-        "metrics.segmentation tasks.discriminator tasks.painted tasks.segmentation"
-    ),
-    "prepare[colorization] train[colorization] train[joint] evaluate floor": "tasks.colorization",
-    "prepare[paired] train[paired] train[reconstruction] train[joint] evaluate floor": "tasks.paired",
-    "prepare[segmentation] prepare[colorization] prepare[paired] train[segmentation] train[colorization]"
-    " train[paired] train[reconstruction] train[joint] evaluate floor": "tasks.pictures",
-    "train[reconstruction]": "tasks.reconstruction",
-    "prepare[style] train[style] train[joint] evaluate floor": "metrics.perceptual tasks.style",
-    "prepare[style] train evaluate floor": (
-        "networks networks.convolution networks.perceptual networks.resblock networks.unet networks.wavelets"
-    ),
-    "train evaluate floor report": "provenance",
-    "train evaluate floor": (
-        "analysis.measurement course data.batches devices methods.base networks.trunk storage.prediction_record"
-        " storage.recall storage.task_file"
-    ),
-    "train evaluate": "database tracking training training.cost",
-    "train": (
-        "networks.pretrained networks.standardised training.checkpoint training.lesson training.loop"
-        " training.adversary"
-    ),
-    "train[base] train[autoencoder] train[scratch] evaluate[scratch]": "methods.scratch",
-    **{of("ewc"): "methods.ewc", of("lwf"): "methods.lwf", of("fine-tune", "ewc", "lwf"): "methods.fine_tune"},
-    **{of("packnet"): "methods.packnet", of("joint"): "methods.joint"},
-    **{of("decoder", *RESIDUAL): "methods.decoder", of(*RESIDUAL): "methods.resblock"},
-    **{of("batchnorm"): "methods.batchnorm", of("adapter"): "methods.adapter"},
-    **{of("modulation"): "methods.modulation", of("bitdelta"): "methods.bitdelta"},
-    of(*MASKS): "methods.piggyback",
-    of("piggyback-ternary"): "methods.piggyback_ternary",
-    of("piggyback-affine"): "methods.piggyback_affine",
-    of("piggyback-resblock"): "methods.piggyback_resblock",
-    of("piggyback-gan"): "methods.piggyback_gan",
-    of(*MASKS, "bitdelta", "packnet"): "methods.masks",
-    of(*MASKS, "bitdelta", "packnet", "piggyback-gan", "adapter", "modulation"): "methods.reparametrised",
-    "train evaluate floor collect report": "analysis",
-    "evaluate collect report": "analysis.tables",
-    "evaluate floor": "analysis.forgetting storage.resident",
-    "evaluate": "analysis.lessons analysis.masks analysis.sizes analysis.verification",
-    "collect report": ("analysis.accounting analysis.transfer metrics.described report report.summary"),
-    "report": (
-        "report.chart report.page report.pictures report.readme report.stored report.study report.sweep"
-        " report.tradeoff"
-    ),
-    # no results of the study come from these, or what they say of a job stands among its parameters
-    "": "adoption cli composition inspection methods methods.settings report.bench report.grid tasks translation",
-}
-
-
-def labels(job: Job) -> set[str]:
-    """What may stand for a job in the table: its rule, and its rule for its method and for its kind of task."""
-    rule = job.rule.split("_")[0]  # train_base and train_in_turn are trainings
-    task = job.wildcards.get("task")
-    kind = KINDS.get(task, "style") if task else None
-    if job.wildcards.get("method") == AUTOENCODER:
-        kind = "reconstruction"
-    return {rule, f"{rule}[{job.wildcards.get('method')}]", f"{rule}[{kind}]"}
-
-
-def file_of(module: str) -> str:
-    """The file of a module in the table."""
-    path = Path("src/palimpsest", *module.strip(".").split("."))
-    return str(path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py"))
+"""Parameters that DVC may name, each with a changed value of it or of a setting below it."""
 
 
 @pytest.fixture(scope="module")
 def graphs(unmade: Study) -> list[Stages]:
-    """The jobs that each stage of DVC runs, as the settings are and after each of the changes.
+    """Return the jobs of each DVC stage with the settings as they are and after each change.
 
-    A stage runs those jobs of its target that no stage before it has run.
+    A stage runs the jobs of its target that no earlier stage runs.
     """
+    for name in ("edges", *(f"elsewhere/coco/{split}2017" for split in ("train", "val", "unlabeled"))):
+        (unmade.folder / name).mkdir(parents=True)
+    annotations = unmade.folder / "elsewhere/coco/annotations"
+    annotations.mkdir()
+    for split in ("train", "val"):
+        (annotations / f"instances_{split}2017.json").touch()
+    (unmade.folder / "elsewhere/voc").mkdir()
     targets = [stage["cmd"].removeprefix("snakemake ") for stage in STAGES.values()]
     configs = [EVERYTHING, *({**EVERYTHING, **change} for change in CHANGES.values())]
-    told = iter(unmade.graphs(*((target, config) for config in configs for target in targets)))
-    found = []
+    planned = iter(unmade.graphs(*((target, config) for config in configs for target in targets)))
+    stages_of_configs = []
     for _ in configs:
         done: set[str] = set()
         stages = {}
         for name in STAGES:
-            jobs = next(told)
+            jobs = next(planned)
             stages[name] = [job for job in jobs if job.log not in done]
             done |= {job.log for job in jobs}
-        found.append(stages)
-    return found
+        stages_of_configs.append(stages)
+    return stages_of_configs
 
 
 @pytest.fixture
 def stages(graphs: list[Stages]) -> Stages:
-    """The jobs of each stage as the settings are."""
+    """Return the jobs of each stage with the settings as they are."""
     return graphs[0]
 
 
 @pytest.fixture
 def jobs(stages: Stages) -> list[Job]:
-    """All jobs."""
+    """Return all jobs."""
     return [job for jobs in stages.values() for job in jobs]
 
 
-def test_every_module_concerns_the_jobs_that_the_table_says_and_no_others(jobs: list[Job]) -> None:
-    told = {file_of(module): rules.split() for rules, modules in DEPENDENTS.items() for module in modules.split()}
-    assert sorted(told) == sorted(str(path.relative_to(ROOT)) for path in (ROOT / "src").rglob("*.py"))
-    for file, rules in told.items():
-        expected = {job.log for job in jobs if labels(job) & set(rules)}
-        assert {job.log for job in jobs if file in job.code} == expected, file
-    assert {rule for rules in told.values() for rule in rules} <= {label for job in jobs for label in labels(job)}
-
-
-def test_every_entry_of_the_pipeline_concerns_its_own_rule_alone(jobs: list[Job]) -> None:
+def test_every_script_of_the_pipeline_affects_its_rule_alone(jobs: list[Job]) -> None:
     for job in jobs:
         entries = {file for file in job.code if file.startswith("pipeline/")}
         assert entries == {"pipeline/__init__.py", f"pipeline/{job.rule.split('_')[0]}.py"}
 
 
-def test_a_method_that_is_entered_concerns_its_own_jobs_and_the_tables_alone(tmp_path: Path) -> None:
+def test_a_new_method_affects_its_jobs_and_the_tables_alone(tmp_path: Path) -> None:
     study = copied(tmp_path / "study")
     methods = study.folder / "src/palimpsest/methods"
     code, entry = BLOCKS
@@ -193,13 +100,13 @@ COMPOSITIONS = [
 ]
 
 
-def test_a_composition_depends_on_its_two_tasks_and_all_else_on_no_composition(unmade: Study) -> None:
+def test_a_composition_depends_on_its_tasks_and_no_other_job_on_it(unmade: Study) -> None:
     config = {"preset": "real", "compositions": COMPOSITIONS}
-    other = {"preset": "real", "compositions": [COMPOSITIONS[0], {**COMPOSITIONS[1], "steps": 9}]}
-    before, after, without, whole = unmade.graphs(
-        ("compositions", config), ("compositions", other), ("all", config), ("all", {"preset": "real"})
+    changed = {"preset": "real", "compositions": [COMPOSITIONS[0], {**COMPOSITIONS[1], "steps": 9}]}
+    before, after, without, default = unmade.graphs(
+        ("compositions", config), ("compositions", changed), ("all", config), ("all", {"preset": "real"})
     )
-    assert without == whole
+    assert without == default
     assert {job.log for job in before if job not in after} == {
         "logs/real/compose-piggyback-style-gogh+style-munch.log"
     }
@@ -209,12 +116,12 @@ def test_a_composition_depends_on_its_two_tasks_and_all_else_on_no_composition(u
         assert job.output == tuple(f"{folder}/{name}/{file}" for file in ("grid.png", "metrics.csv", "origin.json"))
         assert {"pipeline/compose.py", "src/palimpsest/composition.py"} <= {*job.code}
     models, arrays = "models/real/seed-0", "data/real/prepared"
-    assert {*blocks.input} - {*blocks.code} == {
+    assert {*blocks.input} == {
         f"{models}/autoencoder/coco-seg.safetensors",
         *(f"{models}/resblock6/{task}.safetensors" for task in ("colorize", "voc-seg")),
         *(f"{arrays}/{task}/info.json" for task in ("colorize", "voc-seg")),
     }
-    assert {*masks.input} - {*masks.code} == {
+    assert {*masks.input} == {
         f"{models}/base/coco-seg.safetensors",
         *(f"{models}/piggyback/{task}.safetensors" for task in ("style-gogh", "style-munch")),
         *(f"{arrays}/{task}/info.json" for task in ("style-gogh", "style-munch")),
@@ -227,20 +134,26 @@ def test_a_composition_depends_on_its_two_tasks_and_all_else_on_no_composition(u
 
 
 def names(entries: list[Any]) -> set[str]:
-    """The paths of a list of DVC's, with or without options."""
+    """Return the paths of entries of dvc.yaml, with or without options."""
     return {name for entry in entries for name in ([entry] if isinstance(entry, str) else entry)}
 
 
 def summed_up(paths: set[str], by: set[str]) -> set[str]:
-    """Paths under DVC's names for them or for a folder around them; under their own where it has none."""
+    """Replace paths by DVC's names of them or of a parent folder; other paths stay."""
     general = {path.replace(f"/{EVERYTHING['preset']}/", "/${preset}/") for path in paths}
     return {next((name for name in by if f"{path}/".startswith(f"{name}/")), path) for path in general}
+
+
+def test_checked_dates_are_those_of_inputs_and_not_of_source_files(jobs: list[Job]) -> None:
+    outputs = {path for job in jobs for path in job.output}
+    inputs = {path for job in jobs for path in job.input} - outputs
+    assert summed_up(inputs, {*INPUTS}) == {*INPUTS}
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_of_dvc_has_the_inputs_and_outputs_of_the_rules_it_runs(stages: Stages, stage: str) -> None:
     outputs = {path for job in stages[stage] for path in job.output}
-    inputs = {path for job in stages[stage] for path in job.input} - outputs
+    inputs = {path for job in stages[stage] for path in (*job.input, *job.code)} - outputs
     deps = names(STAGES[stage]["deps"])
     outs = names(STAGES[stage]["outs"]) | names(STAGES[stage].get("metrics", []))
     assert summed_up(inputs, deps) | {"Snakefile"} == deps

@@ -1,4 +1,4 @@
-"""`kill -9` at any moment, then the same command: all files are those of an undisturbed run, bit for bit."""
+"""After `kill -9` at any moment, the same command makes the files of an undisturbed run, bit for bit."""
 
 import random
 import signal
@@ -16,12 +16,12 @@ pytestmark = pytest.mark.slow
 
 VICTIMS = ("a job", "snakemake", "everything")
 SHORTEST, LONGEST = 1.0, 12.0
-"""Seconds from the start of a run to its end by a kill: while Snakemake starts, and while anything is made."""
+"""Seconds from the start of a run to the kill: from Snakemake's start to the last jobs."""
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """Two methods × two tasks, run to the end; what it made is kept in the folder `made`."""
+    """Return a finished study of two methods × two tasks; the folder `made` keeps its outputs."""
     study = copied(tmp_path_factory.mktemp("kills") / "project")
     fewer(study, steps=40)
     study.snakemake("all")
@@ -41,19 +41,19 @@ def start(study: Study) -> "subprocess.Popen[str]":
 
 
 def stages(study: Study) -> list[psutil.Process]:
-    """Processes of the pipeline's stages in the study's folder, whoever their parent is now."""
-    found = []
+    """Return the processes of stages in the study's folder, also those whose parent has ended."""
+    processes = []
     for process in psutil.process_iter():
         try:
             if process.cwd() == str(study.folder) and "pipeline." in " ".join(process.cmdline()):
-                found.append(process)
+                processes.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-    return found
+    return processes
 
 
 def kill(study: Study, run: "subprocess.Popen[str]", victim: str, choice: random.Random) -> None:
-    """End by signal 9 what is to be ended; a run whose job was killed ends by itself."""
+    """Kill the victim with signal 9; a run whose job was killed ends by itself."""
     parent = psutil.Process(run.pid)
     tree = parent.children(recursive=True)
     if victim == "a job":
@@ -71,18 +71,18 @@ def kill(study: Study, run: "subprocess.Popen[str]", victim: str, choice: random
 
 
 def forget(study: Study) -> None:
-    """Delete all that was made, as before the first run."""
+    """Delete all outputs."""
     study.run("rm", "-rf", "data", "models", "results", "logs", ".snakemake", "mlruns", "mlflow.db")
 
 
 def disturbed(study: Study, kills: int, seed: int) -> list[str]:
-    """Kill runs until so many kills are done, begin again whenever one came to its end, and finish the last."""
+    """Kill runs until this number of kills, delete the outputs after each complete run, and finish the last."""
     choice = random.Random(seed)
     expected, undisturbed = digests(study.folder), dict(curves(study))
     assert expected and undisturbed
-    told = []
+    log = []
     forget(study)
-    while len(told) < kills:
+    while len(log) < kills:
         run = start(study)
         wait = choice.uniform(SHORTEST, LONGEST)
         victim = choice.choice(VICTIMS)
@@ -91,36 +91,36 @@ def disturbed(study: Study, kills: int, seed: int) -> list[str]:
         except subprocess.TimeoutExpired:
             kill(study, run, victim, choice)
             run.communicate()
-            told.append(f"{victim} after {wait:.1f} s")
+            log.append(f"{victim} after {wait:.1f} s")
             continue
         assert run.returncode == 0, output
-        assert digests(study.folder) == expected, told
+        assert digests(study.folder) == expected, log
         forget(study)
     study.snakemake("all")
-    assert digests(study.folder) == expected, told
+    assert digests(study.folder) == expected, log
     disturbed = curves(study)
     assert {name for name, _ in disturbed} == set(undisturbed)
     for name, curve in disturbed:
-        assert curve == undisturbed[name], told
-    return told
+        assert curve == undisturbed[name], log
+    return log
 
 
 def curves(study: Study) -> list[tuple[str, dict[str, list[tuple[int, float]]]]]:
-    """Of each run, none of which may be left unfinished: the training's name, and the points of its losses."""
+    """Return name and loss curves of each run; check that all runs are finished."""
     client, runs = study.tracked()
     assert {run.info.status for run in runs} == {"FINISHED"}
-    found = []
+    named_curves = []
     for run in runs:
         history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
         points = {name: sorted((point.step, point.value) for point in history[name]) for name in history}
         losses = {name: points[name] for name in points if name == "loss" or name.endswith("_loss")}
         assert losses
-        found.append((run.info.run_name, losses))
-    return found
+        named_curves.append((run.info.run_name, losses))
+    return named_curves
 
 
 def wait_for_the_end_of(study: Study) -> None:
-    """Orphans look for their parent once a second."""
+    """Wait until no process of a stage is left; orphans look for their parent once a second."""
     for _ in range(100):
         if not stages(study):
             return
@@ -135,8 +135,8 @@ def test_a_few_kills_change_nothing(undisturbed: Study) -> None:
 
 @pytest.mark.proof
 def test_thirty_kills_change_nothing(undisturbed: Study) -> None:
-    told = disturbed(undisturbed, kills=30, seed=2)
-    assert {one.split(" after")[0] for one in told} == set(VICTIMS)
+    log = disturbed(undisturbed, kills=30, seed=2)
+    assert {line.split(" after")[0] for line in log} == set(VICTIMS)
 
 
 def test_jobs_end_when_their_snakemake_is_killed(undisturbed: Study) -> None:
@@ -157,12 +157,12 @@ def test_ctrl_c_ends_everything_within_seconds(undisturbed: Study) -> None:
         time.sleep(0.05)
         assert run.poll() is None
     psutil.Process(run.pid).send_signal(signal.SIGINT)
-    for job in psutil.Process(run.pid).children(recursive=True):  # a terminal sends it to all
+    for job in psutil.Process(run.pid).children(recursive=True):  # as a terminal does
         job.send_signal(signal.SIGINT)
     run.communicate(timeout=20)
     assert stages(undisturbed) == []
     _, runs = undisturbed.tracked()
-    assert runs and {found.info.status for found in runs} <= {"KILLED", "FINISHED"}
+    assert runs and {recorded.info.status for recorded in runs} <= {"KILLED", "FINISHED"}
 
 
 def test_a_second_run_in_the_same_folder_stops_at_the_lock_with_a_hint(undisturbed: Study) -> None:

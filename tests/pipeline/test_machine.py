@@ -1,4 +1,4 @@
-"""A study on machines that are set up otherwise: folders of any name, no home directory, two runs side by side."""
+"""Studies on unusual machines: folders of any name, no home directory, two runs at the same time."""
 
 import os
 import sqlite3
@@ -14,29 +14,29 @@ from tests.pipeline.conftest import Study, copied
 pytestmark = pytest.mark.slow
 
 BASE = "models/{}/seed-0/base/coco-seg.safetensors"
-NOWHERE = "/dev/null/nowhere"
-"""Folder that can neither be made nor written to, by nobody."""
+UNWRITABLE = "/dev/null/nowhere"
+"""Folder that no user can make."""
 
 
 class Homeless(Study):
-    """A study whose user has no folder beside it to write to."""
+    """Study whose user can write to no other folder."""
 
     def environment(self) -> dict[str, str]:
         places = ("HOME", "TMPDIR", "MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
-        return {**super().environment(), **dict.fromkeys(places, NOWHERE), "GIT_CONFIG_GLOBAL": os.devnull}
+        return {**super().environment(), **dict.fromkeys(places, UNWRITABLE), "GIT_CONFIG_GLOBAL": os.devnull}
 
 
 def runs(study: Study) -> list[tuple[str, str]]:
-    """Experiment and status of every MLflow run of the folder."""
+    """Return experiment and status of every MLflow run of the folder."""
     with closing(sqlite3.connect(study.folder / "mlflow.db")) as database:
         asked = "SELECT name, status FROM (SELECT name, experiment_id FROM experiments) NATURAL JOIN"
         return sorted(database.execute(f"{asked} (SELECT experiment_id, status FROM runs)"))
 
 
-def test_a_study_needs_no_home_and_leaves_nothing_beside_a_folder_of_any_name(tmp_path: Path) -> None:
+def test_a_study_needs_no_home_and_writes_only_to_its_folder_of_any_name(tmp_path: Path) -> None:
     study = Homeless(copied(tmp_path / "around" / "what? #1 100% é").folder)
-    told = study.snakemake(BASE.format("mini"))
-    assert "Traceback" not in told and "no commit" not in told
+    printed = study.snakemake(BASE.format("mini"))
+    assert "Traceback" not in printed and "no commit" not in printed
     assert runs(study) == [("palimpsest-mini", "FINISHED")]
     assert study.run("palimpsest", "inspect", BASE.format("mini")).stdout.startswith("---\nfile: models/")
     assert {path.name for path in study.folder.parent.iterdir()} == {study.folder.name, "imports"}
@@ -59,8 +59,8 @@ def test_two_presets_run_side_by_side_in_one_folder(tmp_path: Path) -> None:
         )
         for preset in ("mini", "twin")
     }
-    told = {preset: process.communicate()[0] for preset, process in started.items()}
-    assert {preset: process.returncode for preset, process in started.items()} == {"mini": 0, "twin": 0}, told
+    printed = {preset: process.communicate()[0] for preset, process in started.items()}
+    assert {preset: process.returncode for preset, process in started.items()} == {"mini": 0, "twin": 0}, printed
     assert runs(study) == [("palimpsest-mini", "FINISHED"), ("palimpsest-twin", "FINISHED")]
     assert not list((study.folder / ".snakemake" / "locks").glob("*"))
     tasks = [load_task(study.folder / BASE.format(preset)) for preset in ("mini", "twin")]

@@ -1,4 +1,4 @@
-"""`snakemake sweep`: variants of the settings, measured beside the methods as they are set."""
+"""`snakemake sweep`: evaluation of variants of the settings and of the methods without a variant."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def swept_paths(study: Study) -> set[str]:
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """Two methods × two tasks after a sweep of two variants, of which the first makes another base network."""
+    """Return two methods × two tasks after a sweep of two variants; the first has a different base network."""
     study = copied(tmp_path_factory.mktemp("sweep") / "project")
     fewer(study, steps=4)
     params = study.params()
@@ -38,18 +38,18 @@ def test_a_sweep_measures_every_task_of_its_variants_and_of_the_method(swept: St
     rows = pd.read_csv(swept.folder / "results/mini/sweep/piggyback.csv").fillna({"variant": ""})
     assert set(rows.variant) == {"", *VARIANTS}
     assert set(rows.method) == {"piggyback"}
-    for _, found in rows.groupby("variant"):
-        assert set(found.task) == {"coco-seg", "colorize"}
+    for _, variant_rows in rows.groupby("variant"):
+        assert set(variant_rows.task) == {"coco-seg", "colorize"}
     for name in ("zeros", "bytes"):
         added = rows[rows.metric == name]
         assert set(added.task) == {"colorize"} and (added.value > 0).all()
     folder = swept.folder / "results/mini/evaluation/seed-0/piggyback"
     then = pd.read_csv(folder / "metrics.csv").query("metric == 'ssim'")
-    own = rows[(rows.variant == "") & (rows.metric == "ssim")]
-    assert list(then.value) == list(own.value)
+    unvaried = rows[(rows.variant == "") & (rows.metric == "ssim")]
+    assert list(then.value) == list(unvaried.value)
 
 
-def test_a_sweep_tells_what_its_variants_set(swept: Study) -> None:
+def test_a_sweep_lists_the_settings_of_its_variants(swept: Study) -> None:
     rows = pd.read_csv(swept.folder / "results/mini/sweep/piggyback-settings.csv", keep_default_na=False)
     usual = {"base.standardised": "False", "method_settings.piggyback.score_beta1": "0.5"}
     assert set(rows.itertuples(index=False, name=None)) == {
@@ -59,20 +59,20 @@ def test_a_sweep_tells_what_its_variants_set(swept: Study) -> None:
     }
 
 
-def test_the_report_shows_a_sweep_once_it_is_there(swept: Study) -> None:
+def test_the_report_shows_an_existing_sweep(swept: Study) -> None:
     swept.snakemake("all")
     page = swept.folder / "results/mini/report.html"
     assert "method_settings.piggyback.score_beta1 = 0.9" in page.read_text("utf-8")
     assert "Nothing to be done" in swept.snakemake("all")
     tables = swept.folder / "results/mini/sweep"
     tables.rename(tables.with_name("away"))
-    told = swept.snakemake("-n", "all")
+    printed = swept.snakemake("-n", "all")
     tables.with_name("away").rename(tables)
-    assert "rule report" in told
-    assert "rule compare" not in told
+    assert "rule report" in printed
+    assert "rule compare" not in printed
 
 
-def test_a_variant_has_a_base_network_of_its_own_only_where_what_it_changes_makes_another(swept: Study) -> None:
+def test_a_variant_has_a_separate_base_network_only_if_its_settings_affect_it(swept: Study) -> None:
     assert swept_paths(swept) == {
         "momentum/seed-0/piggyback/colorize.safetensors",
         "standardised/seed-0/base/coco-seg.safetensors",
@@ -95,21 +95,21 @@ def test_a_second_sweep_has_nothing_to_do(swept: Study) -> None:
 def test_no_variant_trains_the_base_network_of_the_study(swept: Study) -> None:
     base = swept.folder / "models/mini/seed-0/base/coco-seg.safetensors"
     before = base.read_bytes()
-    told = swept.snakemake(f"{SWEEP}/momentum/seed-0/base/coco-seg.safetensors", check=False)
-    assert "the variant momentum stands on the base network of the study" in told
+    printed = swept.snakemake(f"{SWEEP}/momentum/seed-0/base/coco-seg.safetensors", check=False)
+    assert "--variant momentum: the variant uses the preset's base network" in printed
     assert base.read_bytes() == before
 
 
-def test_an_impossible_variant_stops_its_sweep_and_nothing_else(swept: Study) -> None:
+def test_an_impossible_variant_stops_its_sweep_alone(swept: Study) -> None:
     threshold = "method_settings={piggyback: {threshold: 0.009}}"
     wrong = "sweeps={mini: {piggyback: {low: {method_settings: {piggyback: {initial_score: 0.001}}}}}}"
-    told = swept.snakemake("-n", "sweep", "--config", threshold, wrong, check=False)
-    assert "error: sweeps: low: method_settings.piggyback: initial_score must lie above threshold" in told
-    assert "Traceback" not in told
+    printed = swept.snakemake("-n", "sweep", "--config", threshold, wrong, check=False)
+    assert "error: sweeps: low: method_settings.piggyback: initial_score is not above threshold" in printed
+    assert "Traceback" not in printed
     assert "train" in swept.snakemake("-n", "all", "--config", threshold, wrong)
 
 
-def test_files_of_a_sweep_lead_back_to_the_trainings(swept: Study) -> None:
+def test_files_of_a_sweep_name_their_trainings(swept: Study) -> None:
     table = swept.run("palimpsest", "inspect", "results/mini/sweep/piggyback.csv").stdout
     stored = {
         *(f"{SWEEP}/{path}" for path in swept_paths(swept)),
@@ -118,7 +118,7 @@ def test_files_of_a_sweep_lead_back_to_the_trainings(swept: Study) -> None:
     assert all(f"{path}:" in table for path in stored)
     for name in VARIANTS:
         results = Path(f"results/mini.sweep/{name}/evaluation/seed-0/piggyback/metrics.csv")
-        own = swept.run("palimpsest", "inspect", str(results)).stdout
-        assert f"{SWEEP}/{name}/seed-0/piggyback/colorize.safetensors:" in own
-        assert ("models/mini/seed-0/base/coco-seg.safetensors:" in own) == (name == "momentum")
-        assert "mlflow_run: not recorded" not in own
+        report = swept.run("palimpsest", "inspect", str(results)).stdout
+        assert f"{SWEEP}/{name}/seed-0/piggyback/colorize.safetensors:" in report
+        assert ("models/mini/seed-0/base/coco-seg.safetensors:" in report) == (name == "momentum")
+        assert "mlflow_run: not recorded" not in report

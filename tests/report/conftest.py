@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from palimpsest.report.page import Origin, render
-from palimpsest.report.tradeoff import SHOWN
+from palimpsest.report.tradeoff import COLUMN_FORMATS
 
 SEQUENCE = [("coco-seg", "segmentation"), ("colorize", "colorization"), ("style-gogh", "style")]
 METHODS = ["fine-tune", "piggyback"]
@@ -31,7 +31,7 @@ def methods():
 
 @pytest.fixture
 def metrics():
-    """One seed: fine-tune forgets the first two tasks, piggyback none."""
+    """Return metrics of one seed: fine-tune forgets the first two tasks, piggyback none."""
     colour = {"ssim": 0.9, "mse": 200.0, "ciede2000": 10.0, "colourfulness": 0.6}
     grey = {"ssim": 0.95, "mse": 600.0, "ciede2000": 13.0, "colourfulness": 0.0}
     style = {"total_loss": 2.0, "content_loss": 0.5, "style_loss": 1.5, "ssim": 0.4}
@@ -57,7 +57,7 @@ def metrics():
 
 @pytest.fixture
 def verification(metrics):
-    """Piggyback's predictions are those of the time of learning, and fine-tune's only until the next task."""
+    """Return outcomes: piggyback is verified everywhere, fine-tune is changed after every later task."""
     cells = metrics[metrics["method"] != "floor"][["seed", "method", "task", "after"]].drop_duplicates()
     changed = (cells["method"] == "fine-tune") & (cells["task"] != cells["after"])
     return cells.assign(outcome=changed.map({True: "changed", False: "verified"}), reason="")
@@ -80,7 +80,7 @@ def sizes():
 
 
 class Reader(HTMLParser):
-    """The rows of cells, the attributes that fetch something, and the tags that were never closed."""
+    """Parser that collects rows of cells, URLs to fetch, and open tags."""
 
     VOID = ("meta", "img", "br", "circle", "rect", "path", "line")
 
@@ -121,8 +121,8 @@ def read(html):
     return reader
 
 
-def save(results, method, what, *, seed=0, side=16):
-    path = results / "evaluation" / f"seed-{seed}" / method / "samples" / "coco-seg" / f"{what}.png"
+def save(results, method, name, *, seed=0, side=16):
+    path = results / "evaluation" / f"seed-{seed}" / method / "samples" / "coco-seg" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)).save(path)
 
@@ -151,7 +151,7 @@ def results(tmp_path, metrics, sizes, verification):
             ["fine-tune", 0.5, -0.7, 0.05, 2048.0, 1536.0, 21.5, 640.2],
             ["piggyback", 0.9, 0.0, -0.1, 4096.0, 0.0, 30, 700],
         ],
-        columns=["method", *SHOWN],
+        columns=["method", *COLUMN_FORMATS],
     ).to_csv(folder / "forgetting.csv", index=False)
     pd.DataFrame(
         [[0, "piggyback", "colorize", "free", 0.36], [0, "piggyback", "style-gogh", "spare", 1234.5]],
@@ -163,10 +163,14 @@ def results(tmp_path, metrics, sizes, verification):
 @pytest.fixture
 def data(tmp_path):
     folder = tmp_path / "data" / "mini"
+    for task_name in ("colorize", "style-gogh", "edges"):
+        (folder / "prepared" / task_name).mkdir(parents=True)
+        counted = {"val": {"from": "val2017", "pictures": 4, "refused": 0, "broken": 0}}
+        (folder / "prepared" / task_name / "info.json").write_text(json.dumps({"splits": counted, "left_out": []}))
     task = folder / "prepared" / "coco-seg"
     task.mkdir(parents=True)
     counts = {
-        "val": {"pictures": 8},
+        "val": {"from": "val2017", "pictures": 8, "refused": 0, "broken": 0},
         "train": {"from": "train2017", "pictures": 1400, "refused": 2, "broken": 1},
     }
     left_out = [{"split": "train", "source": "a<b>.jpg", "kind": "broken", "reason": "truncated"}]

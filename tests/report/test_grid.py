@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from palimpsest.errors import DataError
-from palimpsest.report.grid import GAP, LINE, titled, write_grid
+from palimpsest.report.grid import GAP, LINE, titled_columns, write_grid
 
 
 def sample(path: Path, value: int) -> None:
@@ -13,7 +13,7 @@ def sample(path: Path, value: int) -> None:
     Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(path)
 
 
-def test_inputs_stand_left_of_what_each_task_gives(tmp_path: Path) -> None:
+def test_inputs_are_left_of_the_outputs(tmp_path: Path) -> None:
     for row in range(2):
         sample(tmp_path / f"floor/samples/a/input-{row}.png", 10 + row)
         sample(tmp_path / f"mask/samples/a/after-a-{row}.png", 20 + row)
@@ -27,13 +27,15 @@ def test_inputs_stand_left_of_what_each_task_gives(tmp_path: Path) -> None:
 
 
 def test_a_missing_sample_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"input-0\.png: no such sample"):
+    with pytest.raises(
+        DataError, match=rf"input-0\.png: sample is missing or damaged .*all {tmp_path}/floor/samples`$"
+    ):
         write_grid(tmp_path / "grid.png", tmp_path, "mask", ["a"], rows=1, side=8)
 
 
-def test_columns_stand_under_their_titles() -> None:
+def test_columns_have_titles_above() -> None:
     pictures = [np.full((2, 8, 8, 3), value, np.uint8) for value in (10, 20)]
-    grid = titled(list(zip(["photograph", "blend 0.5"], pictures, strict=True)), side=16)
+    grid = titled_columns(list(zip(["photograph", "blend 0.5"], pictures, strict=True)), side=16)
     assert grid.shape == (LINE + 2 * (GAP + 16), 2 * 16 + GAP, 3)
     assert (grid[LINE + GAP :, :16][:16] == 10).all() and (grid[-16:, 16 + GAP :] == 20).all()
     lines = grid[:LINE, :16], grid[:LINE, 16 + GAP :]

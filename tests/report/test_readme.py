@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from palimpsest.errors import DataError
-from palimpsest.report.readme import SUMMED_UP, has_table, methods_table, table, write_tables
+from palimpsest.report.readme import FIGURE_TITLES, has_table, methods_table, tasks_table, write_tables
 from palimpsest.report.summary import summarise
 
 TEXT = "# Title\n\n<!-- table:mini -->\nold\n<!-- /table:mini -->\n\nprose | of | its | own\n"
@@ -16,7 +16,7 @@ def summary(metrics, sizes, sequence, methods, verification):
 
 
 def test_the_table_row_by_row(summary):
-    assert table(summary).splitlines() == [
+    assert tasks_table(summary).splitlines() == [
         "| task | metric | floor | fine-tune | piggyback |",
         "| --- | --- | ---: | ---: | ---: |",
         "| 1 `coco-seg` | mIoU (%) ↑ | 10.00 | 90.00 | 90.00 |",
@@ -36,21 +36,21 @@ def test_the_table_row_by_row(summary):
     ]
 
 
-def test_deviations_stand_beside_the_means():
+def test_means_have_deviations():
     summary = {
         "floor": {"task 1 a": {"miou": 1.0, "miou_std": 0.0}},
         "m": {"task 1 a": {"miou": 2, "miou_std": 0.5}},
     }
-    assert table(summary).splitlines()[2] == "| 1 `a` | mIoU (%) ↑ | 1.00 ± 0.00 | 2.00 ± 0.50 |"
+    assert tasks_table(summary).splitlines()[2] == "| 1 `a` | mIoU (%) ↑ | 1.00 ± 0.00 | 2.00 ± 0.50 |"
 
 
-def test_many_methods_stand_below_one_another(summary):
+def test_many_methods_become_rows(summary):
     forgetting = pd.DataFrame(
         [
             ["fine-tune", 0.05, -0.9, 0.01, 0.0, 1024.0, 30.0, 900.0],
             ["piggyback", 0.95, 0.0, -0.05, 2048.0, 0.0, math.nan, math.nan],
         ],
-        columns=["method", *SUMMED_UP],
+        columns=["method", *FIGURE_TITLES],
     )
     assert methods_table(summary, forgetting).splitlines() == [
         "|  | `coco-seg` mIoU (%) ↑ | `colorize` SSIM ↑ | `colorize` CIEDE2000 (ΔE) ↓ | `style-gogh` total loss ↓ "
@@ -66,15 +66,15 @@ def test_many_methods_stand_below_one_another(summary):
     ]
 
 
-def test_only_what_stands_between_the_markers_is_replaced(tmp_path, summary):
+def test_only_text_between_the_markers_is_replaced(tmp_path, summary):
     readme = tmp_path / "README.md"
     readme.write_text(TEXT, "utf-8")
     for _ in range(2):
-        write_tables(readme, {"mini": table(summary)})
-        assert readme.read_text("utf-8") == TEXT.replace("old\n", table(summary))
+        write_tables(readme, {"mini": tasks_table(summary)})
+        assert readme.read_text("utf-8") == TEXT.replace("old\n", tasks_table(summary))
 
 
-def test_whether_there_is_a_place_for_a_preset(tmp_path):
+def test_a_page_with_markers_has_a_table(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("<!-- table:mini -->\n<!-- /table:mini -->\n")
     assert has_table(readme, "mini") and not has_table(readme, "paper")
@@ -85,16 +85,16 @@ def test_whether_there_is_a_place_for_a_preset(tmp_path):
     [
         (
             TEXT.replace("<!-- table:mini -->", ""),
-            "expected the marker <!-- table:mini --> once, found it 0 times",
+            "expected one marker <!-- table:mini -->, found 0",
         ),
-        (TEXT.replace("<!-- /table:mini -->", ""), "<!-- /table:mini --> once, found it 0 times"),
-        (TEXT + TEXT, "once, found it 2 times"),
-        ("<!-- /table:mini --><!-- table:mini -->", "stands before"),
+        (TEXT.replace("<!-- /table:mini -->", ""), "one marker <!-- /table:mini -->, found 0"),
+        (TEXT + TEXT, "found 2; correct the page"),
+        ("<!-- /table:mini --><!-- table:mini -->", "precedes"),
     ],
 )
-def test_missing_and_muddled_markers_are_errors_and_change_nothing(tmp_path, summary, text, message):
+def test_missing_and_duplicate_markers_are_errors_and_change_nothing(tmp_path, summary, text, message):
     readme = tmp_path / "README.md"
     readme.write_text(text, "utf-8")
     with pytest.raises(DataError, match=message):
-        write_tables(readme, {"mini": table(summary)})
+        write_tables(readme, {"mini": tasks_table(summary)})
     assert readme.read_text("utf-8") == text

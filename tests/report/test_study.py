@@ -1,7 +1,7 @@
 from palimpsest.report import study
 
 
-def test_the_totals_are_the_sums_that_the_study_prints_beside_them():
+def test_totals_are_the_sums_of_the_printed_values():
     assert study.SIZE_MIB["scratch"] == 56.4 * 5
     assert round(56.4 + 20.5 * 4, 1) == study.SIZE_MIB["decoder"]
     assert round(56.4 + 1.8 * 4, 1) == study.SIZE_MIB["piggyback"]

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from palimpsest.errors import DataError
-from palimpsest.report.summary import forgetting_matrix, summarise, write_summary
+from palimpsest.report.summary import matrix_of_tables, summarise, write_summary
 
 
 def test_the_table_has_the_shape_of_the_study(metrics, sizes, sequence, methods, verification):
@@ -26,29 +26,28 @@ def test_the_table_has_the_shape_of_the_study(metrics, sizes, sequence, methods,
     }
 
 
-def test_floor_has_its_figures_and_neither_size_nor_forgetting(metrics, sizes, sequence, methods):
-    floor = summarise(metrics, sizes, sequence, methods)["floor"]
+def test_the_floor_has_figures_and_neither_size_nor_forgetting(metrics, sizes, sequence, methods, verification):
+    floor = summarise(metrics, sizes, sequence, methods, verification)["floor"]
     assert list(floor) == ["task 1 coco-seg", "task 2 colorize", "task 3 style-gogh"]
     assert floor["task 2 colorize"]["colourfulness"] == 0
 
 
-def test_the_studys_accounting_counts_weights_only_and_bytes_count_everything(metrics, sizes, sequence, methods):
-    piggyback = summarise(metrics, sizes, sequence, methods)["piggyback"]
+def test_the_study_counts_weights_alone_and_bytes_count_everything(metrics, sizes, sequence, methods, verification):
+    piggyback = summarise(metrics, sizes, sequence, methods, verification)["piggyback"]
     assert piggyback["size_mib"] == 4.25
     assert piggyback["bytes"] == 4 * 2**20 + 2**18 + 1024
     assert piggyback["learn_bytes"] == 0
 
 
 def test_the_outcomes_of_all_cells_and_seeds_are_counted(metrics, sizes, sequence, methods, verification):
-    both = pd.concat([verification, verification.assign(seed=1, outcome="not comparable")])
-    summary = summarise(metrics, sizes, sequence, methods, both)
+    seeds = pd.concat([verification, verification.assign(seed=1, outcome="not comparable")])
+    summary = summarise(metrics, sizes, sequence, methods, seeds)
     assert summary["piggyback"]["since_learned"] == {"changed": 0, "not comparable": 6, "verified": 6}
     assert summary["fine-tune"]["since_learned"] == {"changed": 3, "not comparable": 6, "verified": 3}
     assert "since_learned" not in summary["floor"]
-    assert "since_learned" not in summarise(metrics, sizes, sequence, methods)["piggyback"]
 
 
-def test_equal_checksums_of_the_matrix_itself_prove_nothing(metrics, sizes, sequence, methods, verification):
+def test_equal_checksums_within_the_matrix_are_no_proof(metrics, sizes, sequence, methods, verification):
     altered = verification.assign(
         outcome=verification["outcome"].mask(verification["method"] == "piggyback", "changed")
     )
@@ -57,21 +56,27 @@ def test_equal_checksums_of_the_matrix_itself_prove_nothing(metrics, sizes, sequ
 
 
 def test_an_unknown_outcome_is_refused(metrics, sequence, verification):
-    with pytest.raises(DataError, match=r"verification\.csv: unknown outcome 'fine'; there are changed"):
-        forgetting_matrix(metrics, sequence, verification.assign(outcome="fine"))
+    with pytest.raises(DataError, match=r"verification\.csv: unknown outcome 'fine', expected changed"):
+        matrix_of_tables(metrics, sequence, verification.assign(outcome="fine"))
 
 
-def test_several_seeds_give_mean_and_sample_standard_deviation(metrics, sizes, sequence, methods):
+def test_several_seeds_give_mean_and_sample_standard_deviation(metrics, sizes, sequence, methods, verification):
     second = metrics.assign(seed=1, value=metrics["value"].where(metrics["metric"] != "miou", metrics["value"] - 2))
-    both = summarise(pd.concat([metrics, second]), pd.concat([sizes, sizes.assign(seed=1)]), sequence, methods)
-    assert both["piggyback"]["task 1 coco-seg"] == {"miou": 89.0, "miou_std": 1.41}
-    assert both["piggyback"]["task 2 colorize"]["ssim_std"] == 0
-    assert both["piggyback"]["size_mib"] == 4.25
+    summary = summarise(
+        pd.concat([metrics, second]), pd.concat([sizes, sizes.assign(seed=1)]), sequence, methods, verification
+    )
+    assert summary["piggyback"]["task 1 coco-seg"] == {"miou": 89.0, "miou_std": 1.41}
+    assert summary["piggyback"]["task 2 colorize"]["ssim_std"] == 0
+    assert summary["piggyback"]["size_mib"] == 4.25
 
 
-def test_what_is_not_finite_or_not_there_is_left_out_of_valid_json(tmp_path, metrics, sizes, sequence, methods):
+def test_valid_json_omits_values_that_are_missing_or_not_finite(
+    tmp_path, metrics, sizes, sequence, methods, verification
+):
     broken = metrics.assign(value=metrics["value"].mask(metrics["metric"] == "mse", float("nan")))
-    summary = summarise(broken, sizes[sizes["method"] != "fine-tune"], sequence, [*methods, "never-run"])
+    summary = summarise(
+        broken, sizes[sizes["method"] != "fine-tune"], sequence, [*methods, "never-run"], verification
+    )
     assert "mse" not in summary["piggyback"]["task 2 colorize"]
     assert "size_mib" not in summary["fine-tune"]
     assert "never-run" not in summary
@@ -79,34 +84,36 @@ def test_what_is_not_finite_or_not_there_is_left_out_of_valid_json(tmp_path, met
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
 
 
-def test_the_order_of_the_rows_does_not_matter(tmp_path, metrics, sizes, sequence, methods):
+def test_the_order_of_the_rows_does_not_matter(tmp_path, metrics, sizes, sequence, methods, verification):
     shuffled = metrics.sample(frac=1, random_state=0)
-    write_summary(tmp_path / "a", summarise(metrics, sizes, sequence, methods))
-    write_summary(tmp_path / "b", summarise(shuffled, sizes, sequence, methods))
+    write_summary(tmp_path / "a", summarise(metrics, sizes, sequence, methods, verification))
+    write_summary(tmp_path / "b", summarise(shuffled, sizes, sequence, methods, verification))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_a_method_measured_only_after_the_last_task_has_its_row(metrics, sizes, sequence):
+def test_a_method_measured_only_after_the_last_task_has_its_row(metrics, sizes, sequence, verification):
     joint = metrics[(metrics["method"] == "piggyback") & (metrics["after"] == "style-gogh")].assign(method="joint")
-    summary = summarise(joint, sizes, sequence, ["joint"])
+    summary = summarise(joint, sizes, sequence, ["joint"], verification)
     assert summary["joint"]["task 1 coco-seg"] == {"miou": 90.0}
     assert summary["joint"]["forgetting"] == {}
 
 
-def test_a_task_of_the_users_own_kind_shows_what_it_was_measured_by(metrics, sizes, sequence, methods):
-    own = metrics[metrics["metric"] == "miou"].assign(task="mine", after="mine", metric="psnr")
-    own = own.drop_duplicates(["method"])
-    summary = summarise(pd.concat([metrics, own]), sizes, [*sequence, ("mine", "own-kind")], methods)
+def test_a_task_of_a_users_kind_has_the_metric_of_its_table(metrics, sizes, sequence, methods, verification):
+    user_metrics = metrics[metrics["metric"] == "miou"].assign(task="mine", after="mine", metric="psnr")
+    user_metrics = user_metrics.drop_duplicates(["method"])
+    summary = summarise(
+        pd.concat([metrics, user_metrics]), sizes, [*sequence, ("mine", "own-kind")], methods, verification
+    )
     assert summary["piggyback"]["task 4 mine"] == {"psnr": 90.0}
 
 
-def test_contradictions_in_the_file_are_refused(metrics, sequence):
+def test_contradictions_in_the_file_are_refused(metrics, sequence, verification):
     with pytest.raises(DataError, match="column 'checksum' is missing"):
-        forgetting_matrix(metrics.drop(columns="checksum"), sequence)
-    with pytest.raises(DataError, match="measured twice: 0, floor, coco-seg, coco-seg, miou"):
-        forgetting_matrix(pd.concat([metrics, metrics.head(1)]), sequence)
+        matrix_of_tables(metrics.drop(columns="checksum"), sequence, verification)
+    with pytest.raises(DataError, match="duplicate row for 0, floor, coco-seg, coco-seg, miou"):
+        matrix_of_tables(pd.concat([metrics, metrics.head(1)]), sequence, verification)
     with pytest.raises(DataError, match="'style-gogh' is not in the sequence"):
-        forgetting_matrix(metrics, sequence[:2])
+        matrix_of_tables(metrics, sequence[:2], verification)
     odd = metrics.assign(checksum=metrics["checksum"].mask(metrics["metric"] == "mse", "other"))
     with pytest.raises(DataError, match="two checksums for one cell: 0, floor, colorize, colorize"):
-        forgetting_matrix(odd, sequence)
+        matrix_of_tables(odd, sequence, verification)

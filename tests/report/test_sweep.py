@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from palimpsest.report.sweep import Sweep, kept_and_learned, losses, sweep_sections, sweep_table
+from palimpsest.report.sweep import Sweep, losses_table, sweep_sections, sweep_table, transfers_of
 
 SEQUENCE = [("first", "segmentation"), ("second", "segmentation")]
 
@@ -23,7 +23,7 @@ def sweep(method: str, rows: list[tuple[object, ...]], settings: list[tuple[str,
     return Sweep(method, measured, pd.DataFrame(settings, columns=["variant", "setting", "set_to"]))
 
 
-def test_a_line_per_variant_with_means_and_deviations_over_the_seeds() -> None:
+def test_each_variant_has_a_line_with_means_and_deviations_over_seeds() -> None:
     assert sweep_table(sweep("piggyback", ROWS, [])).splitlines() == [
         "|  | `first` mIoU (%) ↑ | `second` mIoU (%) ↑ | `style` total loss ↓ | zeros (%) |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -37,7 +37,7 @@ def test_one_seed_has_no_deviation() -> None:
     assert last == "| `slow` | 90.00 | 70.00 | 0.2500 | 30 |"
 
 
-def test_bytes_stand_there_where_variants_differ() -> None:
+def test_bytes_are_listed_if_variants_differ() -> None:
     bytes_of = [("", 0, task, task, "bytes", size) for task, size in (("second", 2048.0), ("style", 4096.0))]
     same = [("slow", *row[1:]) for row in bytes_of]
     assert sweep_table(sweep("bitdelta", [*ROWS, *bytes_of, *same], [])) == sweep_table(sweep("bitdelta", ROWS, []))
@@ -46,7 +46,7 @@ def test_bytes_stand_there_where_variants_differ() -> None:
     assert [line.split(" | ")[-1] for line in (header, usual, slow)] == ["KiB a task |", "3.0 |", "1.0 |"]
 
 
-def test_without_masks_there_is_no_column_of_zeros() -> None:
+def test_without_masks_the_table_has_no_column_of_zeros() -> None:
     header, *_ = sweep_table(sweep("ewc", ROWS[:4], [])).splitlines()
     assert header == "|  | `first` mIoU (%) ↑ | `second` mIoU (%) ↑ |"
 
@@ -71,16 +71,16 @@ PENALTY = sweep(
     [
         ("", "method_settings.ewc.weight", "10.0"),
         ("", "method_settings.ewc.batchnorm", "task"),
-        ("", "training.task_pace", "4.0"),
+        ("", "training.head_lr_multiplier", "4.0"),
         ("stiff", "method_settings.ewc.weight", "100.0"),
         ("loose", "method_settings.ewc.weight", "1.0"),
         ("bn", "method_settings.ewc.batchnorm", "shared"),
-        ("pace", "training.task_pace", "1.0"),  # the same number as a weight, of which there is a line
+        ("pace", "training.head_lr_multiplier", "1.0"),  # the value of a weight that has a line
     ],
 )
 
 
-def test_what_is_forgotten_stands_in_the_table_too() -> None:
+def test_the_table_has_forgetting_too() -> None:
     assert sweep_table(PENALTY).splitlines() == [
         "|  | `first` mIoU (%) ↑ | `second` mIoU (%) ↑ | `first` mIoU (%) ↑ in the end |",
         "| --- | ---: | ---: | ---: |",
@@ -94,20 +94,20 @@ def test_what_is_forgotten_stands_in_the_table_too() -> None:
 
 @pytest.fixture
 def metrics() -> pd.DataFrame:
-    """`scratch` reaches 50 in the second task and forgets nothing; `fine-tune` forgets."""
+    """Return metrics in which `scratch` reaches 50 in the second task and `fine-tune` forgets."""
     rows = [
         *(("scratch", *row[1:]) for row in learned("", 80.0, 50.0)),
         *(("fine-tune", *row[1:]) for row in learned("", 4.0, 55.0)),
-        ("ewc", 0, "first", "first", "miou", 1.0),  # of another seed's run, say: the sweep has its own
+        ("ewc", 0, "first", "first", "miou", 1.0),  # the sweep has different values
     ]
     return pd.DataFrame(rows, columns=["method", "seed", "task", "after", "metric", "value"])
 
 
-def test_what_forgets_stands_where_its_transfers_say_and_values_of_one_setting_are_joined(
+def test_forgetting_variants_are_placed_by_their_transfers_and_connected_by_setting(
     metrics: pd.DataFrame,
 ) -> None:
-    places, joined = kept_and_learned([PENALTY], metrics, SEQUENCE)
-    assert {name: (round(x, 9), round(y, 9)) for name, (x, y) in places.items()} == {
+    transfers, connected = transfers_of([PENALTY], metrics, SEQUENCE)
+    assert {name: (round(x, 9), round(y, 9)) for name, (x, y) in transfers.items()} == {
         "fine-tune": (0.1, -0.95),
         "ewc": (-0.1, -0.5),
         "stiff": (-0.5, -0.25),
@@ -115,28 +115,25 @@ def test_what_forgets_stands_where_its_transfers_say_and_values_of_one_setting_a
         "bn": (-0.04, -0.9),
         "pace": (-0.2, -0.8),
     }
-    assert joined == [["loose", "ewc", "stiff"]]
+    assert connected == [["loose", "ewc", "stiff"]]
 
 
-def test_the_section_has_a_figure_only_of_what_forgets(metrics: pd.DataFrame) -> None:
-    found = sweep_sections([PENALTY], metrics, SEQUENCE)
-    assert found is not None
-    assert [point["name"] for point in found["kept"]["points"] if point["strong"]] == [
-        "ewc",
-        "stiff",
-        "loose",
-    ]
-    assert found["tables"][0]["rows"][1]["changes"] == "method_settings.ewc.weight = 100.0"
-    assert found["losses"] == []
+def test_the_section_has_only_forgetting_variants(metrics: pd.DataFrame) -> None:
+    section = sweep_sections([PENALTY], metrics, SEQUENCE)
+    assert section is not None
+    assert section["transfers"].keys() == {"fine-tune", "ewc", "stiff", "loose", "bn", "pace"}
+    assert section["connected"] == [["loose", "ewc", "stiff"]]
+    assert section["tables"][0]["rows"][1]["changes"] == "method_settings.ewc.weight = 100.0"
+    assert section["losses"] == []
     alone = metrics[metrics["method"] == "scratch"]
     masks = sweep("piggyback", learned("", 80.0, 50.0), [])
     nothing = sweep_sections([masks], alone, SEQUENCE)
     assert nothing is not None
-    assert nothing["kept"] is None
+    assert nothing["transfers"] == {}
     assert sweep_sections([], metrics, SEQUENCE) is None
 
 
-def test_losses_stand_beside_those_of_the_study() -> None:
+def test_losses_are_listed_with_those_of_the_study() -> None:
     blocks = sweep(
         "resblock6",
         [*learned("", 80.0, 50.0), *learned("l1", 80.0, 7.5)],
@@ -149,7 +146,9 @@ def test_losses_stand_beside_those_of_the_study() -> None:
             ("l1", "sequence", "['first', 'second']"),
         ],
     )
-    found = {row["loss"]: (row["study"], row["own"]) for row in losses([blocks, PENALTY], ["first", "second"])}
-    assert found["L1"] == ("7.11", ["80.00", "7.50"])
-    assert found["cross-entropy"] == ("52.55", ["80.00", "50.00"])
-    assert found["adversarial, 9 blocks"] == ("9.54", ["–", "–"])
+    rows = {
+        row["loss"]: (row["study"], row["cells"]) for row in losses_table([blocks, PENALTY], ["first", "second"])
+    }
+    assert rows["L1"] == ("7.11", ["80.00", "7.50"])
+    assert rows["cross-entropy"] == ("52.55", ["80.00", "50.00"])
+    assert rows["adversarial, 9 blocks"] == ("9.54", ["–", "–"])

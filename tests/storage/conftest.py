@@ -10,7 +10,7 @@ NewStudy = Callable[..., Study]
 
 
 def moved(seed: int) -> Callable[[nn.Module], None]:
-    """Moves everything that trains, statistics too, as a training would."""
+    """Return a function that perturbs trainable parameters and running statistics, as a training does."""
 
     def move(network: nn.Module) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -19,7 +19,7 @@ def moved(seed: int) -> Callable[[nn.Module], None]:
                 if parameter.requires_grad:
                     parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
                 if name.endswith(".bias") and parameter.requires_grad:
-                    parameter.add_(0.5)  # or the few units of so narrow a network may all be dead
+                    parameter.add_(0.5)  # otherwise all units of this narrow network may be dead
             for name, buffer in network.named_buffers():
                 if name.endswith(("running_mean", "running_var")):
                     buffer.add_(torch.rand(buffer.shape, generator=generator), alpha=0.3)
@@ -29,12 +29,12 @@ def moved(seed: int) -> Callable[[nn.Module], None]:
 
 @pytest.fixture
 def stored_study(new_study: NewStudy) -> NewStudy:
-    """A study with all tasks of one method and what they stand on, all moved and none trained."""
+    """Return a function that stores all tasks of a method and their base, perturbed instead of trained."""
 
     def make(method: str) -> Study:
         study = new_study()
-        for number, path in enumerate(study.stored(method).course.files()):
-            if not path.exists():  # one lesson may store all
+        for number, path in enumerate(study.stored(method).task_files.files()):
+            if not path.exists():  # one training may store all tasks
                 study.store_untrained(path.parent.name, path.stem, moved(number))
         return study
 

@@ -13,7 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from palimpsest.errors import StorageError
+from palimpsest.errors import CodeError, StorageError
 from palimpsest.methods.base import Component
 from palimpsest.methods.masks import pack, unpack
 from palimpsest.storage.task_file import (
@@ -43,7 +43,7 @@ COMPONENTS = (
 
 
 def same(a: TaskFile, b: TaskFile) -> bool:
-    """Whether two files hold the same, wherever they lie."""
+    """Return whether two files have equal content; their paths may differ."""
     facts_a, facts_b = ((replace(f.provenance, settings={}), f.provenance.settings, f.sha256) for f in (a, b))
     parts_a, parts_b = ([(c.name, c.shared, c.needed_to, sorted(c.tensors)) for c in f.components] for f in (a, b))
     return (facts_a, parts_a) == (facts_b, parts_b) and all(
@@ -61,24 +61,24 @@ def stored(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[TaskFile, bytes, Path]:
-    """A file, its bytes, and a place for damaged copies of it."""
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[TaskFile, bytes, Path]:
+    """Return a task file, its bytes, and a path for damaged copies."""
     folder = tmp_path_factory.mktemp("whole")
     save_task(folder / "task.safetensors", COMPONENTS, PROVENANCE)
     content = (folder / "task.safetensors").read_bytes()
     return load_task(folder / "task.safetensors"), content, folder / "damaged.safetensors"
 
 
-def test_what_was_saved_is_loaded(stored: Path) -> None:
-    found = load_task(stored)
-    assert found.provenance == PROVENANCE and found.path == stored
-    assert [(c.name, c.shared, c.needed_to) for c in found.components] == [
+def test_saved_tasks_are_loaded(stored: Path) -> None:
+    loaded = load_task(stored)
+    assert loaded.provenance == PROVENANCE and loaded.path == stored
+    assert [(c.name, c.shared, c.needed_to) for c in loaded.components] == [
         ("mask", False, "run"),
         ("batchnorm", False, "run"),
         ("weights", True, "run"),
         ("fisher", False, "learn"),
     ]
-    for before, after in zip(COMPONENTS, found.components, strict=True):
+    for before, after in zip(COMPONENTS, loaded.components, strict=True):
         assert before.tensors.keys() == after.tensors.keys()
         assert all(torch.equal(before.tensors[name], after.tensors[name]) for name in before.tensors)
 
@@ -89,25 +89,23 @@ def test_the_same_task_gives_the_same_bytes(tmp_path: Path) -> None:
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
 
 
-def test_tensors_are_chosen_by_who_shares_them_and_what_only_learning_needs_is_left_out(stored: Path) -> None:
-    found = load_task(stored)
-    assert set(found.tensors()) == {"encoder.0", "bn.weight", "bn.bias", "up.weight"}
-    assert set(found.tensors(shared=True)) == {"up.weight"}
-    assert set(found.tensors(shared=False)) == {"encoder.0", "bn.weight", "bn.bias"}
+def test_tensors_for_training_alone_are_left_out(stored: Path) -> None:
+    loaded = load_task(stored)
+    assert set(loaded.tensors()) == {"encoder.0", "bn.weight", "bn.bias", "up.weight"}
 
 
-def test_a_network_of_its_own_needs_no_base(tmp_path: Path) -> None:
+def test_a_separate_network_needs_no_base(tmp_path: Path) -> None:
     save_task(tmp_path / "a", COMPONENTS, replace(PROVENANCE, network_sha256=None))
     assert load_task(tmp_path / "a").provenance.network_sha256 is None
 
 
-def test_the_metadata_is_that_of_the_contract(stored: Path) -> None:
+def test_metadata_are_as_documented(stored: Path) -> None:
     content = stored.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     metadata = header.pop("__metadata__")
     assert header["encoder.0"]["dtype"] == "U8" and header["encoder.0"]["shape"] == [2]
-    assert metadata["format"] == FORMAT == "palimpsest task 2"
+    assert metadata["format"] == FORMAT == "palimpsest task 3"
     assert (metadata["preset"], metadata["seed"], metadata["method"], metadata["task"]) == (
         "mini",
         "3",
@@ -125,29 +123,29 @@ def test_the_sha256_is_over_names_types_shapes_and_bytes() -> None:
     assert content_sha256(tensors) != content_sha256({**tensors, "a": torch.tensor([[1], [2]], dtype=torch.uint8)})
 
 
-def test_the_sha256_is_that_of_the_tensors_whatever_the_metadata_and_the_memory_format(tmp_path: Path) -> None:
-    one = save_task(tmp_path / "a", COMPONENTS, PROVENANCE)
-    two = save_task(tmp_path / "b", COMPONENTS[::-1], replace(PROVENANCE, task="other"))
+def test_the_sha256_does_not_depend_on_metadata_and_memory_format(tmp_path: Path) -> None:
+    first = save_task(tmp_path / "a", COMPONENTS, PROVENANCE)
+    second = save_task(tmp_path / "b", COMPONENTS[::-1], replace(PROVENANCE, task="other"))
     turned = torch.arange(8.0).reshape(2, 1, 2, 2).contiguous(memory_format=torch.channels_last)
     parts = [*COMPONENTS[:2], Component("weights", {"up.weight": turned}), COMPONENTS[3]]
-    assert one == two == save_task(tmp_path / "c", parts, PROVENANCE) == load_task(tmp_path / "a").sha256
+    assert first == second == save_task(tmp_path / "c", parts, PROVENANCE) == load_task(tmp_path / "a").sha256
 
 
-def test_two_components_with_a_tensor_of_one_name_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="same name"):
+def test_two_components_with_equal_names_of_tensors_are_refused_and_no_file_is_written(tmp_path: Path) -> None:
+    with pytest.raises(CodeError, match=r"components of the method .*; rename the tensor"):
         save_task(tmp_path / "a", [COMPONENTS[0], COMPONENTS[0]], PROVENANCE)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"nowhere\.safetensors: is missing"):
+    with pytest.raises(StorageError, match=r"nowhere\.safetensors: is missing; `snakemake"):
         load_task(tmp_path / "nowhere.safetensors")
-    with pytest.raises(StorageError, match="not a whole safetensors file"):
+    with pytest.raises(StorageError, match="not a complete safetensors file"):
         load_task(tmp_path)
 
 
-def test_a_file_cut_anywhere_is_an_error(whole: tuple[TaskFile, bytes, Path]) -> None:
-    _, content, damaged = whole
+def test_a_file_cut_anywhere_is_an_error(saved: tuple[TaskFile, bytes, Path]) -> None:
+    _, content, damaged = saved
     for length in {*range(0, len(content), 13), *range(12), *range(len(content) - 12, len(content))}:
         damaged.write_bytes(content[:length])
         with pytest.raises(StorageError, match=r"damaged\.safetensors"):
@@ -155,8 +153,8 @@ def test_a_file_cut_anywhere_is_an_error(whole: tuple[TaskFile, bytes, Path]) ->
 
 
 @given(behind=st.binary(min_size=1, max_size=40))
-def test_a_file_with_something_behind_it_is_an_error(whole: tuple[TaskFile, bytes, Path], behind: bytes) -> None:
-    _, content, damaged = whole
+def test_a_file_with_trailing_bytes_is_an_error(saved: tuple[TaskFile, bytes, Path], behind: bytes) -> None:
+    _, content, damaged = saved
     damaged.write_bytes(content + behind)
     with pytest.raises(StorageError, match=r"damaged\.safetensors"):
         load_task(damaged)
@@ -165,38 +163,38 @@ def test_a_file_with_something_behind_it_is_an_error(whole: tuple[TaskFile, byte
 @given(
     shapes=st.lists(st.lists(st.integers(0, 7), max_size=4), max_size=4), seed=st.integers(0, 2**31), data=st.data()
 )
-def test_masks_of_any_shape_come_back_bit_for_bit_and_never_altered(
+def test_masks_of_any_shape_load_bit_for_bit_and_never_altered(
     tmp_path: Path, shapes: list[list[int]], seed: int, data: st.DataObject
 ) -> None:
     random = torch.Generator().manual_seed(seed)
-    masks = {f"layer.{place}": torch.rand(shape, generator=random) > 0.5 for place, shape in enumerate(shapes)}
+    masks = {f"layer.{index}": torch.rand(shape, generator=random) > 0.5 for index, shape in enumerate(shapes)}
     path = tmp_path / "task.safetensors"
     save_task(path, [Component("mask", {name: pack(mask) for name, mask in masks.items()})], PROVENANCE)
-    found = load_task(path).tensors()
-    assert found.keys() == masks.keys()
-    assert all(torch.equal(unpack(found[name], mask.shape), mask) for name, mask in masks.items())
+    loaded = load_task(path).tensors()
+    assert loaded.keys() == masks.keys()
+    assert all(torch.equal(unpack(loaded[name], mask.shape), mask) for name, mask in masks.items())
     content = path.read_bytes()
-    if bits := sum(bits.numel() for bits in found.values()):
-        place = data.draw(st.integers(1, bits))
-        path.write_bytes(content[:-place] + bytes([content[-place] ^ 1]) + content[len(content) - place + 1 :])
-        with pytest.raises(StorageError, match=r"task\.safetensors: was altered"):
+    if bits := sum(bits.numel() for bits in loaded.values()):
+        index = data.draw(st.integers(1, bits))
+        path.write_bytes(content[:-index] + bytes([content[-index] ^ 1]) + content[len(content) - index + 1 :])
+        with pytest.raises(StorageError, match=r"task\.safetensors: the tensors were altered"):
             load_task(path)
 
 
 @given(data=st.data())
 @hypothesis_settings(max_examples=400)
-def test_one_altered_byte_anywhere_is_an_error(whole: tuple[TaskFile, bytes, Path], data: st.DataObject) -> None:
-    intact, content, damaged = whole
-    place = data.draw(st.integers(0, len(content) - 1))
+def test_one_altered_byte_anywhere_is_an_error(saved: tuple[TaskFile, bytes, Path], data: st.DataObject) -> None:
+    intact, content, damaged = saved
+    position = data.draw(st.integers(0, len(content) - 1))
     altered = bytearray(content)
-    altered[place] ^= data.draw(st.integers(1, 255))
+    altered[position] ^= data.draw(st.integers(1, 255))
     damaged.write_bytes(altered)
     try:
-        found = load_task(damaged)
+        loaded = load_task(damaged)
     except StorageError as error:
         assert "damaged.safetensors" in str(error)
     else:
-        assert same(found, intact)  # as when a blank of the header has become a tab
+        assert same(loaded, intact)  # for example, a space in the header became a tab
 
 
 @pytest.mark.parametrize(
@@ -210,30 +208,28 @@ def test_one_altered_byte_anywhere_is_an_error(whole: tuple[TaskFile, bytes, Pat
         (rb"\"needed_to\": \"learn\"", rb"\"needed_to\": \"later\""),
     ],
 )
-def test_altered_metadata_is_an_error(whole: tuple[TaskFile, bytes, Path], old: bytes, new: bytes) -> None:
-    _, content, damaged = whole
+def test_altered_metadata_is_an_error(saved: tuple[TaskFile, bytes, Path], old: bytes, new: bytes) -> None:
+    _, content, damaged = saved
     assert content.count(old) == 1
     damaged.write_bytes(content.replace(old, new))
     with pytest.raises(StorageError, match=r"altered|damaged"):
         load_task(damaged)
 
 
-def test_an_altered_weight_is_told_with_what_was_expected_and_found(
-    whole: tuple[TaskFile, bytes, Path],
+def test_an_altered_weight_is_refused_with_both_checksums(
+    saved: tuple[TaskFile, bytes, Path],
 ) -> None:
-    intact, content, damaged = whole
+    intact, content, damaged = saved
     damaged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(StorageError, match=rf"expected SHA-256 {intact.sha256}, found [0-9a-f]{{64}}"):
         load_task(damaged)
 
 
 @pytest.mark.parametrize("length", [3, 2**26, 2**60, 2**64 - 1])
-def test_a_header_that_claims_more_than_the_file_holds_is_an_error_and_takes_no_memory(
-    tmp_path: Path, length: int
-) -> None:
+def test_a_header_larger_than_the_file_is_an_error_and_allocates_no_memory(tmp_path: Path, length: int) -> None:
     (tmp_path / "a").write_bytes(struct.pack("<Q", length) + b"{}")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(StorageError, match="not a whole safetensors file"):
+    with pytest.raises(StorageError, match="not a complete safetensors file"):
         load_task(tmp_path / "a")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**14  # KiB
 
@@ -259,17 +255,17 @@ def test_a_foreign_header_is_an_error(tmp_path: Path, header: dict[str, Any], me
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"format": "palimpsest task 9"}])
-def test_a_file_of_another_format_is_told_with_what_was_expected_and_found(
+def test_a_file_of_another_format_is_refused_with_both_formats(
     tmp_path: Path, metadata: dict[str, str] | None
 ) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "a", metadata=metadata)
-    found = metadata["format"] if metadata else None
-    with pytest.raises(StorageError, match=f"expected format 'palimpsest task 2', found {found!r}"):
+    actual = metadata["format"] if metadata else None
+    with pytest.raises(StorageError, match=f"expected format 'palimpsest task 3', found {actual!r}"):
         load_task(tmp_path / "a")
 
 
 @pytest.mark.parametrize("components", ["", "{", "3", '["a"]', '[{"name": "a"}]', "null"])
-def test_a_list_of_components_that_is_none_is_an_error(tmp_path: Path, components: str) -> None:
+def test_an_invalid_list_of_components_is_an_error(tmp_path: Path, components: str) -> None:
     metadata = {"format": FORMAT, "sha256": content_sha256({"x": torch.zeros(1)}), "components": components}
     metadata |= {"preset": "a", "seed": "0", "method": "a", "task": "a", "settings": "{}", "network_sha256": ""}
     metadata["metadata_sha256"] = metadata_sha256(metadata)

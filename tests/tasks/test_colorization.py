@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from palimpsest.settings import ColorizationSettings
 from palimpsest.tasks import build_task
 from palimpsest.tasks.colorization import ColorizationTask, chroma, luminance, with_chroma
+from palimpsest.tasks.colorization_settings import ColorizationSettings
 
 
 def colorization(**options: str) -> ColorizationTask:
@@ -16,7 +16,7 @@ def colorization(**options: str) -> ColorizationTask:
 
 @pytest.fixture
 def batch() -> dict[str, Tensor]:
-    """Two photographs of 16×16 pixels."""
+    """Return two photographs of 16×16 pixels."""
     return {"picture": torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)}
 
 
@@ -35,21 +35,21 @@ def test_luminance_and_chroma_make_up_the_picture() -> None:
     assert torch.allclose(with_chroma(luminance(pictures), chroma(pictures)), pictures, atol=1e-6)
 
 
-def test_the_network_sees_no_colour(batch: dict[str, Tensor]) -> None:
-    seen = colorization().inputs(batch)
-    assert seen.shape == (2, 3, 16, 16)
-    assert torch.equal(seen[:, 0], seen[:, 1]) and torch.equal(seen[:, 0], seen[:, 2])
-    assert torch.equal(seen[:, :1], luminance(batch["picture"].float() / 255))
+def test_the_input_of_the_network_has_no_colour(batch: dict[str, Tensor]) -> None:
+    inputs = colorization().inputs(batch)
+    assert inputs.shape == (2, 3, 16, 16)
+    assert torch.equal(inputs[:, 0], inputs[:, 1]) and torch.equal(inputs[:, 0], inputs[:, 2])
+    assert torch.equal(inputs[:, :1], luminance(batch["picture"].float() / 255))
 
 
-def test_with_rgb_the_network_gives_the_picture(batch: dict[str, Tensor]) -> None:
+def test_with_rgb_the_network_predicts_the_picture(batch: dict[str, Tensor]) -> None:
     task = colorization(output="rgb")
     output = torch.randn(2, 3, 16, 16)
     assert task.head_channels == 3
     assert torch.equal(task.prediction(output, batch), output.sigmoid())
 
 
-def test_with_chroma_the_luminance_of_the_input_is_kept_whatever_the_network_gives(
+def test_with_chroma_the_prediction_has_the_luminance_of_the_input(
     batch: dict[str, Tensor],
 ) -> None:
     task = colorization(output="chroma")
@@ -74,14 +74,14 @@ def test_grey_photographs_are_refused() -> None:
     assert colorization().refuse(coloured) is None
 
 
-def test_the_true_picture_measures_as_perfect(batch: dict[str, Tensor]) -> None:
+def test_the_true_picture_has_perfect_metrics(batch: dict[str, Tensor]) -> None:
     task = colorization()
     meter = task.meter()
     meter.update(task.truth(batch), batch)
     assert meter.compute() == pytest.approx({"ssim": 1, "mse": 0, "ciede2000": 0, "colourfulness": 1}, abs=1e-6)
 
 
-def test_the_floor_is_the_grey_picture_without_any_colour(batch: dict[str, Tensor]) -> None:
+def test_the_floor_is_the_grey_picture(batch: dict[str, Tensor]) -> None:
     task = colorization()
     answer = task.floor(None)(batch)
     meter = task.meter()
@@ -91,7 +91,7 @@ def test_the_floor_is_the_grey_picture_without_any_colour(batch: dict[str, Tenso
     assert measured["colourfulness"] == pytest.approx(0, abs=1e-6) and measured["ciede2000"] > 5
 
 
-def test_mse_is_on_the_scale_of_a_byte_and_a_mean_over_pictures_not_batches() -> None:
+def test_mse_is_on_the_scale_of_bytes_and_a_mean_over_pictures_not_batches() -> None:
     task = colorization()
     meter = task.meter()
     for pictures, offset in ((3, 10), (1, 50)):
@@ -108,9 +108,9 @@ def test_colourfulness_is_a_ratio_of_sums() -> None:
     pale = torch.full_like(vivid, 100)
     pale[:, 0, :, :8] = 110
     for picture in (vivid, pale):
-        found = picture.float() / 255 if picture is vivid else luminance(picture / 255).expand(-1, 3, -1, -1)
-        meter.update(found, {"picture": picture})
-    assert 0.9 < meter.compute()["colourfulness"] < 1  # a mean of ratios would be one half
+        prediction = picture.float() / 255 if picture is vivid else luminance(picture / 255).expand(-1, 3, -1, -1)
+        meter.update(prediction, {"picture": picture})
+    assert 0.9 < meter.compute()["colourfulness"] < 1  # a mean of ratios would be ½
 
 
 def test_predictions_are_painted_with_values_outside_clipped(batch: dict[str, Tensor]) -> None:

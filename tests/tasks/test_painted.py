@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from palimpsest.settings import SegmentationSettings
 from palimpsest.tasks.discriminator import PatchDiscriminator
 from palimpsest.tasks.painted import Colours
 from palimpsest.tasks.segmentation import SegmentationTask
+from palimpsest.tasks.segmentation_settings import SegmentationSettings
 
 
 def task(loss: str) -> SegmentationTask:
@@ -15,7 +15,7 @@ def task(loss: str) -> SegmentationTask:
     return SegmentationTask("any", settings)
 
 
-def test_a_painted_label_map_is_read_back_without_loss() -> None:
+def test_a_painted_label_map_is_decoded_without_loss() -> None:
     colours = Colours(21)
     labels = torch.arange(21, dtype=torch.uint8).view(1, 3, 7)
     painted = colours.paint(labels.long())
@@ -25,14 +25,14 @@ def test_a_painted_label_map_is_read_back_without_loss() -> None:
     assert (colours.scores(noisy).argmax(1) == labels).float().mean() > 0.7
 
 
-def test_no_two_of_as_many_classes_as_a_label_can_name_have_one_colour() -> None:
+def test_all_classes_of_8_bits_have_different_colours() -> None:
     labels = torch.arange(255).view(1, 15, 17)
     colours = Colours(255)
     assert torch.equal(colours.scores(colours.paint(labels)).argmax(1), labels)
 
 
 @pytest.mark.parametrize("loss", ["l1", "l2", "adversarial"])
-def test_the_truth_painted_scores_full_marks_and_has_no_loss(loss: str) -> None:
+def test_the_painted_truth_has_perfect_metrics_and_no_loss(loss: str) -> None:
     segmentation = task(loss)
     assert segmentation.head_channels == 3
     target = torch.randint(0, 6, (2, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
@@ -47,7 +47,7 @@ def test_the_truth_painted_scores_full_marks_and_has_no_loss(loss: str) -> None:
     assert (segmentation.paint(truth)[target != 255] == segmentation.paint_target(batch)[target != 255]).all()
 
 
-def test_the_distance_is_the_mean_over_pixels_that_count() -> None:
+def test_the_distance_is_the_mean_over_valid_pixels() -> None:
     target = torch.zeros(1, 2, 2, dtype=torch.uint8)
     target[0, 0, 0] = 255
     batch = {"picture": torch.zeros(1, 3, 2, 2, dtype=torch.uint8), "target": target}
@@ -59,33 +59,33 @@ def test_the_distance_is_the_mean_over_pixels_that_count() -> None:
     assert task("l1").losses(prediction, batch)["loss"].item() == 0
 
 
-def test_the_discriminator_learns_to_tell_and_knows_nothing_of_pixels_that_do_not_count() -> None:
+def test_the_discriminator_learns_and_does_not_depend_on_ignored_pixels() -> None:
     segmentation = task("adversarial")
     generator = torch.Generator().manual_seed(0)
     target = torch.randint(0, 6, (4, 32, 32), generator=generator).to(torch.uint8)
     pictures = torch.randint(0, 256, (4, 3, 32, 32), generator=generator, dtype=torch.uint8)
     batch = {"picture": pictures, "target": target}
-    found = torch.rand(4, 3, 32, 32, generator=generator)
+    painted = torch.rand(4, 3, 32, 32, generator=generator)
     assert segmentation.discriminator is not None
     optimizer = torch.optim.Adam(segmentation.discriminator.parameters(), lr=1e-3)
     losses = []
     for _ in range(30):
-        loss = segmentation.discriminator_loss(found, batch)
+        loss = segmentation.discriminator_loss(painted, batch)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.item())
     assert losses[0] == pytest.approx(0.69, abs=0.3) and losses[-1] < 0.3
     batch["target"] = torch.full_like(target, 255)
-    blind = segmentation.discriminator_loss(found, batch).item()
-    other = segmentation.discriminator_loss(1 - found, batch).item()
-    assert blind == other
+    blind = segmentation.discriminator_loss(painted, batch).item()
+    inverted = segmentation.discriminator_loss(1 - painted, batch).item()
+    assert blind == inverted
 
 
-def test_every_discriminator_starts_the_same_and_draws_nothing_from_others() -> None:
+def test_discriminators_start_equal_and_leave_the_global_random_state_alone() -> None:
     torch.manual_seed(1)
-    one, drawn = PatchDiscriminator(), torch.rand(1)
+    first, drawn = PatchDiscriminator(), torch.rand(1)
     torch.manual_seed(1)
     assert torch.equal(torch.rand(1), drawn)
-    for a, b in zip(one.parameters(), PatchDiscriminator().parameters(), strict=True):
+    for a, b in zip(first.parameters(), PatchDiscriminator().parameters(), strict=True):
         assert torch.equal(a, b)

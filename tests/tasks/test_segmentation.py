@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from palimpsest.settings import SegmentationSettings
 from palimpsest.tasks import build_task
 from palimpsest.tasks.segmentation import SegmentationTask
+from palimpsest.tasks.segmentation_settings import SegmentationSettings
 
 Batch = dict[str, Tensor]
 
@@ -22,7 +22,7 @@ def task() -> SegmentationTask:
 
 @pytest.fixture
 def batch() -> Batch:
-    """One picture of four pixels: background, cat, dog, and one that does not count."""
+    """Return one picture of four pixels: background, cat, dog, ignored."""
     return {
         "picture": torch.zeros(1, 3, 2, 2, dtype=torch.uint8),
         "target": torch.tensor([[[0, 1], [2, 255]]], dtype=torch.uint8),
@@ -30,32 +30,28 @@ def batch() -> Batch:
 
 
 def scores(*labels: int) -> Tensor:
-    """Scores (1, 3, 2, 2) that are 1 for these labels and 0 for all others."""
+    """Return scores (1, 3, 2, 2) that are 1 for these labels and 0 otherwise."""
     return torch.nn.functional.one_hot(torch.tensor(labels), 3).float().T.reshape(1, 3, 2, 2)
 
 
 def test_the_background_comes_first_and_the_head_has_a_channel_per_class(task: SegmentationTask) -> None:
     assert task.classes == ["background", "cat", "dog"]
-    assert task.head_channels == 3 and task.target == "labels" and task.name == "pets"
+    assert task.head_channels == 3 and task.name == "pets"
 
 
-def test_the_network_sees_the_photograph_in_the_unit_range(task: SegmentationTask, batch: Batch) -> None:
+def test_the_input_is_the_photograph_in_the_unit_range(task: SegmentationTask, batch: Batch) -> None:
     batch["picture"][0, 0, 0, 0] = 255
-    seen = task.inputs(batch)
-    assert seen.dtype == torch.float32 and seen.sum() == 1 and seen[0, 0, 0, 0] == 1
+    inputs = task.inputs(batch)
+    assert inputs.dtype == torch.float32 and inputs.sum() == 1 and inputs[0, 0, 0, 0] == 1
 
 
-def test_the_loss_is_the_mean_cross_entropy_over_the_pixels_that_count(
-    task: SegmentationTask, batch: Batch
-) -> None:
+def test_the_loss_is_the_mean_cross_entropy_over_valid_pixels(task: SegmentationTask, batch: Batch) -> None:
     right, wrong = math.log(math.e + 2) - 1, math.log(math.e + 2)
-    loss = task.losses(scores(0, 1, 0, 2), batch)["loss"]  # the dog is taken for background
+    loss = task.losses(scores(0, 1, 0, 2), batch)["loss"]  # the dog is predicted as background
     assert loss.item() == pytest.approx((right + right + wrong) / 3, rel=1e-6)
 
 
-def test_where_no_pixel_counts_the_loss_is_zero_and_so_is_its_gradient(
-    task: SegmentationTask, batch: Batch
-) -> None:
+def test_without_valid_pixels_loss_and_gradient_are_zero(task: SegmentationTask, batch: Batch) -> None:
     batch["target"][:] = 255
     prediction = torch.rand(1, 3, 2, 2, requires_grad=True)
     loss = task.losses(prediction, batch)["loss"]
@@ -63,22 +59,22 @@ def test_where_no_pixel_counts_the_loss_is_zero_and_so_is_its_gradient(
     assert loss.item() == 0 and prediction.grad is not None and not prediction.grad.any()
 
 
-def test_the_prediction_is_in_float32_under_16_bits_too(task: SegmentationTask, batch: Batch) -> None:
+def test_the_prediction_is_float32_under_16_bits_too(task: SegmentationTask, batch: Batch) -> None:
     assert task.prediction(scores(0, 1, 2, 0).bfloat16(), batch).dtype == torch.float32
 
 
-def test_iou_is_over_the_whole_split_and_not_a_mean_over_batches(task: SegmentationTask, batch: Batch) -> None:
+def test_iou_is_over_the_full_split_and_not_a_mean_over_batches(task: SegmentationTask, batch: Batch) -> None:
     meter = task.meter()
     meter.update(scores(0, 1, 0, 1), batch)
-    other = {**batch, "target": torch.zeros_like(batch["target"])}
-    meter.update(scores(0, 0, 0, 1), other)
-    # background: 4 hits of 5 true and 5 found; cat: 1 hit of 1 true and 2 found; dog: none of 1 true
+    next_batch = {**batch, "target": torch.zeros_like(batch["target"])}
+    meter.update(scores(0, 0, 0, 1), next_batch)
+    # background: 4 hits of 5 true and 5 predicted; cat: 1 hit of 1 true and 2 predicted; dog: none of 1 true
     assert meter.compute() == pytest.approx(
         {"miou": 100 * (4 / 6 + 1 / 2 + 0) / 3, "iou/background": 400 / 6, "iou/cat": 50, "iou/dog": 0}
     )
 
 
-def test_a_class_that_is_not_in_the_truth_has_no_iou(task: SegmentationTask, batch: Batch) -> None:
+def test_a_class_absent_from_the_truth_has_no_iou(task: SegmentationTask, batch: Batch) -> None:
     batch["target"][:] = 1
     meter = task.meter()
     meter.update(scores(1, 1, 1, 2), batch)

@@ -1,4 +1,4 @@
-"""The task kind `style`: its losses add up, its painting is its own optimum, and bad files are named."""
+"""Task kind `style`: sums of losses, the painting as optimum, and invalid files."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from PIL import Image
 
 from palimpsest.errors import DataError
 from palimpsest.metrics.perceptual import grid_loss, style_loss, tiles, total_variation
-from palimpsest.settings import StyleSettings
 from palimpsest.tasks.style import StyleTask, read_painting
+from palimpsest.tasks.style_settings import StyleSettings
 
 
 @pytest.fixture
 def painting(tmp_path: Path) -> Path:
-    """A blue ground with yellow blots, 96×64, losslessly stored."""
+    """Return a lossless file of a blue picture with yellow spots, 96×64."""
     rng = np.random.default_rng(0)
     pixels = np.full((64, 96, 3), (30, 60, 150), np.uint8)
     for y, x in rng.integers(0, 60, (12, 2)):
@@ -59,7 +59,7 @@ def test_parts_sum_to_the_loss(painting: Path):
     assert losses["loss"].item() == pytest.approx(sum(losses[name].item() for name in PARTS))
 
 
-def test_what_estimates_fisher_information_is_the_loss_itself_since_it_is_no_likelihood(painting: Path):
+def test_fisher_information_uses_the_loss_since_it_is_no_likelihood(painting: Path):
     task = StyleTask("style-gogh", settings(painting))
     batch, prediction = a_batch(), a_prediction().requires_grad_()
     sampled = task.sampled_loss(prediction, batch)
@@ -69,18 +69,20 @@ def test_what_estimates_fisher_information_is_the_loss_itself_since_it_is_no_lik
     assert torch.equal(gradient, torch.autograd.grad(loss, prediction)[0]) and gradient.abs().sum() > 0
 
 
-def test_each_part_grows_with_its_own_weight_and_no_other(painting: Path):
+def test_each_part_is_proportional_to_its_weight_alone(painting: Path):
     once = StyleTask("style-gogh", settings(painting)).losses(a_prediction(), a_batch())
     for part in KINDS:
         name = f"{part}_weight"
         twice = StyleTask("style-gogh", settings(painting, **{name: 2 * getattr(settings(painting), name)}))
         changed = twice.losses(a_prediction(), a_batch())
-        for other in KINDS:
-            factor = 2 if other == part else 1
-            assert changed[f"{other}_loss"].item() == pytest.approx(factor * once[f"{other}_loss"].item())
+        for changed_part in KINDS:
+            factor = 2 if changed_part == part else 1
+            assert changed[f"{changed_part}_loss"].item() == pytest.approx(
+                factor * once[f"{changed_part}_loss"].item()
+            )
 
 
-def test_the_photograph_itself_loses_no_content_and_the_painting_no_style(painting: Path):
+def test_the_photograph_has_no_content_loss_and_the_painting_no_style_loss(painting: Path):
     task = StyleTask("style-gogh", settings(painting))
     batch = a_batch()
     assert task.losses(task.floor(None)(batch), batch)["content_loss"].item() == 0
@@ -92,7 +94,7 @@ def test_the_photograph_itself_loses_no_content_and_the_painting_no_style(painti
     assert losses["loss"].item() == pytest.approx(0.5 * variation + 7 * grid)
 
 
-def test_pixels_led_by_the_loss_take_the_paintings_colours(painting: Path):
+def test_the_loss_gives_pixels_the_colours_of_the_painting(painting: Path):
     task = StyleTask("style-gogh", settings(painting, content_weight=1.0, tv_weight=0.0))
     batch = {"picture": torch.full((1, 3, 32, 32), 128, dtype=torch.uint8)}
     output = torch.zeros(1, 3, 32, 32, requires_grad=True)
@@ -105,19 +107,19 @@ def test_pixels_led_by_the_loss_take_the_paintings_colours(painting: Path):
     assert blue > green > red
 
 
-def test_two_halves_of_the_painting_pass_together_but_each_alone_is_off(tmp_path: Path):
+def test_two_halves_of_the_painting_match_together_but_not_alone(tmp_path: Path):
     halves = torch.randint(0, 50, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     halves[0, 2] += 170
     halves[1, :2] += 170
-    whole = torch.cat([halves[0], halves[1]], dim=2)
-    Image.fromarray(whole.permute(1, 2, 0).numpy()).save(tmp_path / "halves.png")
+    joined = torch.cat([halves[0], halves[1]], dim=2)
+    Image.fromarray(joined.permute(1, 2, 0).numpy()).save(tmp_path / "halves.png")
     task = StyleTask("style-gogh", settings(tmp_path / "halves.png", style_weight=1.0))
-    look = task.look(halves / 255, halves / 255)
-    # The layer of colours; those of strokes also see the border between the halves.
-    torch.testing.assert_close(look.grams[0], task.judge(torch.device("cpu")).grams[0])
+    statistics = task.statistics(halves / 255, halves / 255)
+    # The layer of colours; layers of strokes include the border between the halves.
+    torch.testing.assert_close(statistics.grams[0], task.perceptual_loss(torch.device("cpu")).grams[0])
     pooled = task.losses(halves / 255, {"picture": halves})["style_loss"].item()
     alone = [task.losses(half[None] / 255, {"picture": half[None]})["style_loss"].item() for half in halves]
-    together = style_loss(look.grams, task.judge(torch.device("cpu")).grams).item()
+    together = style_loss(statistics.grams, task.perceptual_loss(torch.device("cpu")).grams).item()
     assert together < 0.75 * min(alone)
     assert pooled == pytest.approx(0.1 * sum(alone) / 2 + 0.9 * together)
 
@@ -145,11 +147,11 @@ def test_prediction_is_float32_between_0_and_1(painting: Path):
 
 def test_metrics_do_not_depend_on_the_batches(painting: Path):
     task = StyleTask("style-gogh", settings(painting))
-    whole, split = task.meter(), task.meter()
-    whole.update(a_prediction(), a_batch())
+    single, split = task.meter(), task.meter()
+    single.update(a_prediction(), a_batch())
     for rows in (slice(0, 1), slice(1, 3)):
         split.update(a_prediction()[rows], {"picture": a_batch()["picture"][rows]})
-    metrics = whole.compute()
+    metrics = single.compute()
     assert set(metrics) == {"total_loss", "ssim", *PARTS}
     assert split.compute() == pytest.approx(metrics)
     assert metrics["total_loss"] == pytest.approx(task.losses(a_prediction(), a_batch())["loss"].item(), rel=1e-5)
@@ -169,12 +171,12 @@ def test_paints_the_prediction_and_the_photograph(painting: Path):
     assert task.paint(torch.full((1, 3, 2, 2), 0.5)).tolist() == [[[[128] * 3] * 2] * 2]
 
 
-def test_what_the_loss_needs_is_neither_trained_nor_stored(painting: Path):
+def test_the_perceptual_loss_is_neither_trained_nor_stored(painting: Path):
     task = StyleTask("style-gogh", settings(painting))
-    judge = task.judge(torch.device("cpu"))
+    perceptual_loss = task.perceptual_loss(torch.device("cpu"))
     assert not any(parameter.requires_grad for parameter in task.parameters())
     assert not task.state_dict()
-    assert [tuple(gram.shape) for gram in judge.grams] == [
+    assert [tuple(gram.shape) for gram in perceptual_loss.grams] == [
         (1, 32, 32),
         *[(1, 16, 16)] * 3,
     ]
@@ -184,7 +186,7 @@ def test_the_painting_is_scaled_to_its_shorter_side(painting: Path):
     assert read_painting(painting, 32).shape == (1, 3, 32, 48)
 
 
-def test_a_painting_that_is_too_large_is_refused_and_no_setting_is_named(tmp_path: Path):
+def test_a_painting_that_is_too_large_is_refused_without_naming_a_setting(tmp_path: Path):
     path = tmp_path / "huge.png"
     Image.new("1", (30000, 20000)).save(path)
     with pytest.raises(
@@ -194,11 +196,13 @@ def test_a_painting_that_is_too_large_is_refused_and_no_setting_is_named(tmp_pat
 
 
 def test_a_missing_painting_is_named(tmp_path: Path):
-    with pytest.raises(DataError, match=r"lost\.jpg: no such file; see tasks\.style-gogh\.picture"):
-        StyleTask("style-gogh", settings(tmp_path / "lost.jpg")).judge(torch.device("cpu"))
+    with pytest.raises(
+        DataError, match=r"lost\.jpg: no such file; add it or correct the path; see tasks\.style-gogh\.picture"
+    ):
+        StyleTask("style-gogh", settings(tmp_path / "lost.jpg")).perceptual_loss(torch.device("cpu"))
 
 
-def test_a_painting_is_seen_as_a_viewer_shows_it(tmp_path: Path):
+def test_a_painting_is_read_in_its_orientation(tmp_path: Path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was held upright
     Image.fromarray(np.full((40, 60), 25700, np.uint16)).save(tmp_path / "upright.png", exif=exif)
@@ -206,15 +210,15 @@ def test_a_painting_is_seen_as_a_viewer_shows_it(tmp_path: Path):
     assert painting.shape == (1, 3, 48, 32) and painting.unique().tolist() == [100]
 
 
-def test_the_weights_of_another_network_are_told_with_the_setting(painting: Path, tmp_path: Path):
+def test_weights_of_another_network_are_refused_with_the_setting(painting: Path, tmp_path: Path):
     torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "vgg16.pth")
     task = StyleTask("style-gogh", settings(painting, perceptual="squeezenet", weights=tmp_path / "vgg16.pth"))
     with pytest.raises(DataError, match=r"vgg16\.pth: not the weights of .*; see tasks\.style-gogh\.weights"):
-        task.judge(torch.device("cpu"))
+        task.perceptual_loss(torch.device("cpu"))
 
 
 @pytest.mark.parametrize("length", [0, 60])
 def test_a_broken_painting_is_named(painting: Path, length: int):
     painting.write_bytes(painting.read_bytes()[:length])
     with pytest.raises(DataError, match=r"painting\.png: .*; see tasks\.style-gogh\.picture"):
-        StyleTask("style-gogh", settings(painting)).judge(torch.device("cpu"))
+        StyleTask("style-gogh", settings(painting)).perceptual_loss(torch.device("cpu"))

@@ -17,24 +17,24 @@ def test_time_and_memory_are_counted_from_the_start() -> None:
     assert cost.figures() == {"seconds": cost.seconds, "peak_memory": cost.peak_memory}
 
 
-def test_a_training_that_goes_on_adds_to_what_it_took_before() -> None:
+def test_a_resumed_training_adds_to_its_earlier_cost() -> None:
     before = Cost("key", seconds=100.0, peak_memory=1e9)
     cost = CostMeter("key", before).cost()
     assert 100 < cost.seconds < 105 and cost.peak_memory == 1e9
 
 
-def test_what_another_training_took_does_not_count() -> None:
+def test_the_cost_of_another_training_is_ignored() -> None:
     assert CostMeter("key", Cost("another", 100.0, 1e9)).cost().seconds < 5
 
 
-def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_a_record_is_read_as_written(tmp_path: Path) -> None:
     cost = Cost("key", 12.5, 640.0, "ab")
     save_cost(tmp_path / "logs" / "record.json", cost)
     assert load_cost(tmp_path / "logs" / "record.json") == cost
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "3", json.dumps({"key": "a", "years": 3}), "{}"])
-def test_what_is_no_record_is_none(tmp_path: Path, text: str) -> None:
+def test_an_invalid_record_is_none(tmp_path: Path, text: str) -> None:
     assert load_cost(tmp_path / "absent.json") is None
     (tmp_path / "record.json").write_text(text)
     assert load_cost(tmp_path / "record.json") is None

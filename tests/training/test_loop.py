@@ -11,17 +11,18 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from palimpsest.errors import SettingsError, TrainingError
+from palimpsest.errors import TrainingError
+from palimpsest.groups import PictureSettings, TrainingSettings
 from palimpsest.methods import METHODS, build_method
 from palimpsest.methods.base import Method, ParameterGroup, Start
+from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.methods.piggyback import Piggyback
-from palimpsest.methods.reparametrised import learned
-from palimpsest.methods.settings import MaskSettings
+from palimpsest.methods.reparametrised import parametrization_of
 from palimpsest.networks import build_network
-from palimpsest.networks.trunk import batchnorm_layers, trunk_layers
-from palimpsest.settings import NetworkSettings, PictureSettings, TrainingSettings
+from palimpsest.networks.trunk import normalisation_layers, trunk_layers
+from palimpsest.networks.unet_settings import UNetSettings
 from palimpsest.tasks.base import Batch, Task
-from palimpsest.training.loop import Plan, Subject, clip, describe, schedule, start_fabric, train, turns_of
+from palimpsest.training.loop import Plan, TaskData, clip, log_line, schedule, start_fabric, train, turns_of
 
 Study = Any
 SMALL = {"steps": 6, "batch_size": 4, "steps_per_epoch": 2, "learning_rate": 0.01, "accelerator": "cpu"}
@@ -44,13 +45,13 @@ def test_the_rate_is_above_zero_and_at_most_one_at_every_step(steps: int, warmup
     assert all(0 < rate <= 1 for rate in rates) and max(rates) == 1
 
 
-def test_a_group_may_come_to_rest_before_the_others() -> None:
-    rates = [schedule(step, 100, 0.1, share=0.6) for step in range(100)]
+def test_the_rate_of_a_group_may_reach_zero_early() -> None:
+    rates = [schedule(step, 100, 0.1, lr_end=0.6) for step in range(100)]
     assert rates[35] == pytest.approx(0.5) and rates[59] > 0  # half-way between the ends of warm-up and training
     assert rates[60:] == [0] * 40
 
 
-def test_a_gradient_is_scaled_down_to_the_largest_norm_group_by_group() -> None:
+def test_gradients_are_clipped_to_the_largest_norm_by_group() -> None:
     large, small = (nn.Parameter(torch.zeros(2)) for _ in range(2))
     large.grad, small.grad = torch.tensor([30.0, 40.0]), torch.tensor([0.3, 0.4])
     for name, parameter in (("large", large), ("small", small)):
@@ -59,7 +60,7 @@ def test_a_gradient_is_scaled_down_to_the_largest_norm_group_by_group() -> None:
     assert small.grad.tolist() == pytest.approx([0.3, 0.4])
 
 
-def test_a_gradient_that_is_no_number_stops_the_training() -> None:
+def test_a_gradient_of_nan_stops_the_training() -> None:
     parameter = nn.Parameter(torch.zeros(1))
     parameter.grad = torch.tensor([float("inf")])
     with pytest.raises(TrainingError, match=r"step 7: the gradient of scores is not finite"):
@@ -68,17 +69,10 @@ def test_a_gradient_that_is_no_number_stops_the_training() -> None:
 
 def test_an_epoch_is_one_line_of_the_log() -> None:
     entry = {"step": 4.0, "loss": 0.5, "style_loss": 0.25, "images_per_second": 99.6}
-    assert describe(entry, 10) == "step 4/10  loss 0.5000  style_loss 0.2500  100 images/s"
+    assert log_line(entry, 10) == "step 4/10  loss 0.5000  style_loss 0.2500  100 images/s"
 
 
-def test_devices_that_cannot_share_a_batch_equally_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Fabric, "launch", lambda fabric: pytest.fail("launched"))  # it would start the tests again
-    told = r"^training\.devices: 3 devices cannot share a batch of 4 pictures equally; see training\.batch_size$"
-    with pytest.raises(SettingsError, match=told):
-        start_fabric(TrainingSettings(**SMALL, devices=3))
-
-
-def test_a_training_has_the_threads_of_the_settings_whatever_the_launch_makes_of_them(
+def test_a_training_uses_the_threads_of_the_settings_after_launch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     order: list[object] = []
@@ -89,43 +83,41 @@ def test_a_training_has_the_threads_of_the_settings_whatever_the_launch_makes_of
 
 
 class Toy:
-    """One training of a network of width 2, with everything it needs at hand."""
+    """Training of a network of width 2 with its data."""
 
     def __init__(self, study: Study, folder: Path, method: Method | None = None, **training: Any) -> None:
         settings = TrainingSettings(**{**SMALL, **training})
-        torch.manual_seed(3)  # so narrow a network misses a class from every third start
+        torch.manual_seed(3)  # every third random start of this narrow network misses a class
         self.task: Task = study.task("shapes")
-        self.network: nn.Module = build_network(NetworkSettings(width=2), 3)
+        self.network: nn.Module = build_network(UNetSettings(width=2), 3)
         self.method = method or build_method("scratch", None)
-        self.groups = self.method.begin(Start(self.network, self.task, settings))
+        self.groups = self.method.begin_task(Start(self.network, self.task, settings))
         self.plan = Plan(settings, folder / "a.resume", "key")
         pictures = PictureSettings(size=32, crop=32)
         arrays = study.prepared["shapes"]
-        self.subject = Subject(self.task, arrays, pictures, settings.batch_size, settings.steps, seed=5)
+        self.data = TaskData(self.task, arrays, pictures, settings.batch_size, settings.steps, seed=5)
 
     def train(
-        self, fabric: Fabric | None = None, beside: Sequence[Subject] = (), **options: Any
+        self, fabric: Fabric | None = None, beside: Sequence[TaskData] = (), **options: Any
     ) -> list[dict[str, float]]:
-        fabric, subjects = fabric or start_fabric(self.plan.training), [self.subject, *beside]
-        return train(fabric, self.network, self.method, self.groups, subjects, self.plan, **options)
+        fabric, task_data = fabric or start_fabric(self.plan.training), [self.data, *beside]
+        return train(fabric, self.network, self.method, self.groups, task_data, self.plan, **options)
 
 
-def test_several_subjects_take_even_turns_and_end_together() -> None:
+def test_several_tasks_alternate_evenly_and_end_together() -> None:
     assert turns_of([3]) == [0, 0, 0]
     assert turns_of([2, 2, 2]) == [0, 1, 2, 0, 1, 2]
     assert turns_of([4, 2]) == [0, 1, 0, 0, 1, 0]
-    assert [turns_of([500, 300, 200]).count(place) for place in range(3)] == [500, 300, 200]
+    assert [turns_of([500, 300, 200]).count(number) for number in range(3)] == [500, 300, 200]
 
 
 @pytest.mark.slow
-def test_subjects_that_take_turns_do_not_learn_less_for_the_unit_of_their_loss(
-    new_study: Any, tmp_path: Path
-) -> None:
+def test_alternating_tasks_do_not_depend_on_the_unit_of_their_loss(new_study: Any, tmp_path: Path) -> None:
     def learned_beside(unit: float) -> Tensor:
         toy = Toy(new_study(), tmp_path / str(unit), steps=1, precision="32-true", gradient_clip=1e6)
         task = copy.copy(toy.task)
-        task.losses = lambda *given: {"loss": unit * toy.task.losses(*given)["loss"]}  # type: ignore[method-assign]
-        toy.train(beside=[replace(toy.subject, task=task, seed=6)])
+        task.losses = lambda *arguments: {"loss": unit * toy.task.losses(*arguments)["loss"]}  # type: ignore[method-assign]
+        toy.train(beside=[replace(toy.data, task=task, seed=6)])
         return torch.cat([parameter.detach().flatten() for parameter in toy.network.parameters()])
 
     apart = (learned_beside(1 / 16) - learned_beside(1)).abs()
@@ -133,29 +125,29 @@ def test_subjects_that_take_turns_do_not_learn_less_for_the_unit_of_their_loss(
 
 
 @pytest.mark.slow
-def test_the_loss_falls_and_every_epoch_is_told(new_study: Any, tmp_path: Path) -> None:
-    told: list[int] = []
+def test_the_loss_decreases_and_every_epoch_is_reported(new_study: Any, tmp_path: Path) -> None:
+    epochs: list[int] = []
     toy = Toy(new_study(), tmp_path, steps=110, steps_per_epoch=50, learning_rate=0.03)
-    history = toy.train(on_epoch=lambda entries: told.append(len(entries)))
-    assert [entry["step"] for entry in history] == [50, 100, 110] and told == [1, 2, 3]
+    history = toy.train(on_epoch=lambda entries: epochs.append(len(entries)))
+    assert [entry["step"] for entry in history] == [50, 100, 110] and epochs == [1, 2, 3]
     assert history[2]["loss"] < 0.6 * history[0]["loss"]
     assert all(entry["images_per_second"] > 0 for entry in history)
 
 
 @pytest.mark.slow
-def test_the_checkpoint_of_the_last_epoch_is_left_to_the_caller(new_study: Any, tmp_path: Path) -> None:
+def test_training_keeps_the_checkpoint_of_the_last_epoch(new_study: Any, tmp_path: Path) -> None:
     toy = Toy(new_study(), tmp_path)
     toy.train()
     assert [path.name for path in tmp_path.iterdir()] == ["a.resume"]
     again = Toy(new_study(), tmp_path)
-    history = again.train()  # killed before the task was stored: nothing is trained anew
+    history = again.train()  # killed before the task was stored: no step is repeated
     assert [entry["step"] for entry in history] == [2, 4, 6]
     state, resumed = toy.network.state_dict(), again.network.state_dict()
     assert all(torch.equal(state[name], resumed[name]) for name in state)
 
 
-class Listening(torch.optim.AdamW):
-    """Writes down each group's learning rate and the norm of its gradient at every step."""
+class RecordingOptimizer(torch.optim.AdamW):
+    """Optimizer that records learning rate and gradient norm of each group at every step."""
 
     rates: ClassVar[list[dict[str, float]]] = []
     norms: ClassVar[list[dict[str, float]]] = []
@@ -168,88 +160,88 @@ class Listening(torch.optim.AdamW):
 
 
 @pytest.fixture
-def listening(monkeypatch: pytest.MonkeyPatch) -> type[Listening]:
-    """In place of the optimiser."""
-    monkeypatch.setattr(torch.optim, "AdamW", Listening)
-    Listening.rates.clear()
-    Listening.norms.clear()
-    return Listening
+def recorder(monkeypatch: pytest.MonkeyPatch) -> type[RecordingOptimizer]:
+    """Replace the optimizer, and return its class."""
+    monkeypatch.setattr(torch.optim, "AdamW", RecordingOptimizer)
+    RecordingOptimizer.rates.clear()
+    RecordingOptimizer.norms.clear()
+    return RecordingOptimizer
 
 
 @pytest.mark.slow
-def test_every_group_follows_the_schedule_from_its_own_peak(
-    new_study: Any, tmp_path: Path, listening: type[Listening]
+def test_every_group_follows_the_schedule_from_its_peak(
+    new_study: Any, tmp_path: Path, recorder: type[RecordingOptimizer]
 ) -> None:
     method = build_method("piggyback", MaskSettings(score_learning_rate=0.5))
     Toy(new_study(), tmp_path, method, steps=8, warmup=0.25).train()
     shares = [0.5, 1] + [0.5 * (1 + math.cos(math.pi * step / 6)) for step in range(6)]
-    assert [rate["scores"] for rate in listening.rates] == pytest.approx([0.5 * share for share in shares])
-    assert [rate["task"] for rate in listening.rates] == pytest.approx([0.01 * share for share in shares])
+    assert [rate["scores"] for rate in recorder.rates] == pytest.approx([0.5 * share for share in shares])
+    assert [rate["task"] for rate in recorder.rates] == pytest.approx([0.01 * share for share in shares])
 
 
 @pytest.mark.slow
-def test_batchnorm_keeps_its_statistics_in_the_last_steps_and_trains_on(new_study: Any, tmp_path: Path) -> None:
+def test_batchnorm_keeps_its_statistics_in_the_last_steps_and_still_trains(new_study: Any, tmp_path: Path) -> None:
     statistics: list[Tensor] = []
     scales: list[Tensor] = []
 
-    class Looking(Watching):
-        def after_step(self, network: nn.Module, share: float) -> None:
-            (_, layer), *_ = batchnorm_layers(network)
+    class BatchNormRecorder(RecordingMethod):
+        def after_step(self, network: nn.Module, progress: float) -> None:
+            (_, layer), *_ = normalisation_layers(network)
             statistics.append(layer.running_mean.clone())  # type: ignore[operator]
             scales.append(layer.weight.detach().clone())  # type: ignore[operator]
 
-    Toy(new_study(), tmp_path, Looking(), steps=6, batchnorm_frozen=0.5).train()
+    Toy(new_study(), tmp_path, BatchNormRecorder(), steps=6, batchnorm_frozen=0.5).train()
     kept = [torch.equal(before, after) for before, after in pairwise(statistics)]
     assert kept == [False, False, True, True, True]
     assert not any(torch.equal(before, after) for before, after in pairwise(scales))
 
 
 @pytest.mark.slow
-def test_the_mask_is_made_of_the_scores_mean_before_they_come_to_rest(new_study: Any, tmp_path: Path) -> None:
-    seen: list[Tensor] = []
+def test_the_mask_uses_the_mean_of_the_last_trained_scores(new_study: Any, tmp_path: Path) -> None:
+    scores: list[Tensor] = []
 
-    class Looking(Piggyback):
-        def after_step(self, network: nn.Module, share: float) -> None:
+    class ScoreRecorder(Piggyback):
+        def after_step(self, network: nn.Module, progress: float) -> None:
             (_, layer), *_ = trunk_layers(network)
-            seen.append(learned(layer).get_parameter("score").detach().clone())
-            super().after_step(network, share)
-            if share == 1:
-                seen.append(learned(layer).get_parameter("score").detach().clone())
+            scores.append(parametrization_of(layer).get_parameter("score").detach().clone())
+            super().after_step(network, progress)
+            if progress == 1:
+                scores.append(parametrization_of(layer).get_parameter("score").detach().clone())
 
-    method = Looking(MaskSettings(score_share=0.75, averaged=0.25))
+    method = ScoreRecorder(MaskSettings(score_lr_end=0.75, averaged=0.25))
     Toy(new_study(), tmp_path, method, steps=8).train()
-    assert torch.allclose(seen[-1], (seen[4] + seen[5]) / 2)  # of steps 5 and 6 of 8
-    assert torch.equal(seen[6], seen[-1]) and torch.equal(seen[7], seen[-1])
-    assert not torch.equal(seen[-1], seen[5])
+    assert torch.allclose(scores[-1], (scores[4] + scores[5]) / 2)  # of steps 5 and 6 of 8
+    assert torch.equal(scores[6], scores[-1]) and torch.equal(scores[7], scores[-1])
+    assert not torch.equal(scores[-1], scores[5])
 
 
 @pytest.mark.slow
-def test_the_gradient_of_every_group_is_scaled_down_by_itself(
-    new_study: Any, tmp_path: Path, listening: type[Listening]
+def test_the_gradient_of_every_group_is_clipped_separately(
+    new_study: Any, tmp_path: Path, recorder: type[RecordingOptimizer]
 ) -> None:
     Toy(new_study(), tmp_path, steps=3, gradient_clip=1e-3).train()
-    for norms in listening.norms:
+    for norms in recorder.norms:
         assert norms == {"weights": pytest.approx(1e-3, rel=0.01), "task": pytest.approx(1e-3, rel=0.01)}
 
 
-class Watching(Method):
-    """Trains everything, and writes down what it is asked."""
+class RecordingMethod(Method):
+    """Method that trains all parameters and records its calls."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.shares: list[float] = []
+        self.progress: list[float] = []
         self.done = 0
         self.scratch = build_method("scratch", None)
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
-        return self.scratch.begin(start)
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
+        return self.scratch.begin_task(start)
 
     def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor:
         assert not loss.requires_grad and loss > 0 and batch["picture"].dtype == torch.uint8
         return torch.tensor(100.0)
 
-    def after_step(self, network: nn.Module, share: float) -> None:
-        self.shares.append(share)
+    def after_step(self, network: nn.Module, progress: float) -> None:
+        self.progress.append(progress)
 
     def after_training(self, network: nn.Module) -> None:
         self.done += 1
@@ -259,24 +251,24 @@ class Watching(Method):
 
 
 @pytest.mark.slow
-def test_a_method_is_asked_at_every_step_and_once_at_the_end(new_study: Any, tmp_path: Path) -> None:
-    toy = Toy(new_study(), tmp_path, Watching(), steps=4)
+def test_a_method_is_called_at_every_step_and_once_at_the_end(new_study: Any, tmp_path: Path) -> None:
+    toy = Toy(new_study(), tmp_path, RecordingMethod(), steps=4)
     history = toy.train()
-    assert isinstance(toy.method, Watching)
-    assert toy.method.shares == [0.25, 0.5, 0.75, 1.0] and toy.method.done == 1
+    assert isinstance(toy.method, RecordingMethod)
+    assert toy.method.progress == [0.25, 0.5, 0.75, 1.0] and toy.method.done == 1
     assert all(entry["penalty"] == 100 and 0 < entry["loss"] < 5 for entry in history)
 
 
-class Holding(Watching):
-    """Trains everything, on a spring to where it was."""
+class Anchored(RecordingMethod):
+    """Method that trains all parameters with a quadratic penalty on their change."""
 
     def __init__(self, weight: float) -> None:
         super().__init__()
         self.weight = weight
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
         self.anchor = [p.detach().clone() for p in start.network.parameters()]
-        return super().begin(start)
+        return super().begin_task(start)
 
     def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor:
         return self.weight * torch.stack([square.sum() for square in self.squares(network)]).sum()
@@ -286,10 +278,10 @@ class Holding(Watching):
 
 
 @pytest.mark.slow
-def test_a_penalty_leads_the_training_too(new_study: Any, tmp_path: Path) -> None:
+def test_a_penalty_affects_the_training(new_study: Any, tmp_path: Path) -> None:
     moved = {}
     for weight in (0.0, 1e4):
-        method = Holding(weight)
+        method = Anchored(weight)
         toy = Toy(new_study(), tmp_path / str(weight), method, steps=12)
         toy.train()
         moved[weight] = sum(square.sum().item() for square in method.squares(toy.network))
@@ -297,9 +289,7 @@ def test_a_penalty_leads_the_training_too(new_study: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_no_number_stops_the_training_and_leaves_the_last_checkpoint(
-    new_study: Any, tmp_path: Path
-) -> None:
+def test_a_loss_of_nan_stops_the_training_and_keeps_the_last_checkpoint(new_study: Any, tmp_path: Path) -> None:
     toy = Toy(new_study(), tmp_path)
     honest, steps = toy.task.losses, iter(range(100))
 
@@ -314,7 +304,7 @@ def test_a_loss_that_is_no_number_stops_the_training_and_leaves_the_last_checkpo
 
 
 @pytest.mark.slow
-def test_frozen_parameters_are_no_business_of_the_optimiser(new_study: Any, tmp_path: Path) -> None:
+def test_the_optimizer_gets_no_frozen_parameters(new_study: Any, tmp_path: Path) -> None:
     toy = Toy(new_study(), tmp_path, build_method("decoder", None), steps=3)
     before = {name: p.detach().clone() for name, p in toy.network.named_parameters()}
     toy.train()
@@ -325,9 +315,9 @@ def test_frozen_parameters_are_no_business_of_the_optimiser(new_study: Any, tmp_
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_runs_the_steps_of_the_settings(trained: Study, method: str) -> None:
-    first, *others = trained.settings.sequence
+    first, *later = trained.settings.sequence
     if METHODS[method].together:
         assert [entry["step"] for entry in trained.histories[method, first]] == list(range(2, 19, 2))
     else:
-        for task in others:
+        for task in later:
             assert [entry["step"] for entry in trained.histories[method, task]] == [2, 4, 6]

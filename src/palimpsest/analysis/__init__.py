@@ -1,1 +1,1 @@
-"""What is read off trained networks: forgetting, sizes, masks."""
+"""Analysis of trained networks: forgetting, sizes, masks."""

@@ -1,4 +1,4 @@
-"""Sizes added up, by file and as the study counts; from `sizes.csv` alone, so that it needs no PyTorch."""
+"""Sums of the stored bytes of a method from `sizes.csv`; this module imports no PyTorch."""
 
 import math
 from typing import Literal
@@ -9,26 +9,31 @@ from palimpsest.analysis.tables import columns_of, require_columns
 
 MIB = 2**20
 UNCOUNTED = ("batchnorm", "head", "metadata")
-"""What the study's accounting leaves out: every task of every method has these, and they weigh next to nothing."""
+"""Components that the study does not count; every task of every method has them, and they are small."""
 
 
 def bytes_needed(
     sizes: pd.DataFrame, to: Literal["run", "learn"], method: str, weights_only: bool = False
 ) -> float:
-    """Bytes that a method needs for all its tasks, mean over seeds; NaN where the table has no rows of it.
+    """Return the bytes that a method needs for all its tasks, mean over seeds; NaN if the table has no row of it.
 
-    weights_only: the study's accounting, without batch normalisation, heads and the files' metadata.
+    sizes: the table of `sizes.csv`. to: ``run`` counts the files for inference, ``learn`` those that only further
+    training needs. weights_only: leave out the components `UNCOUNTED`, as the study does.
     """
-    own = rows_of(sizes, method)
-    if own.empty:
+    rows = sizes_of_method(sizes, method)
+    if rows.empty:
         return math.nan
-    chosen = own[own["needed_to"] == to]
+    selected = rows[rows["needed_to"] == to]
     if weights_only:
-        chosen = chosen[~chosen["component"].isin(UNCOUNTED)]
-    return float(chosen["bytes"].sum()) / own["seed"].nunique()
+        selected = selected[~selected["component"].isin(UNCOUNTED)]
+    return float(selected["bytes"].sum()) / rows["seed"].nunique()
 
 
-def rows_of(sizes: pd.DataFrame, method: str) -> pd.DataFrame:
-    """The rows of one method in `sizes.csv`."""
+def sizes_of_method(sizes: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Return the rows of one method in the table of `sizes.csv`.
+
+    Raises:
+        DataError: the table lacks a column.
+    """
     require_columns(sizes, columns_of("sizes"), "sizes.csv")
     return sizes[sizes["method"] == method]

@@ -1,9 +1,8 @@
-"""The forgetting matrix: every task learned so far is measured again after every later task.
+"""Forgetting matrix: each task measured right after training and after every later task.
 
-Nothing is copied from one cell to another, not even for methods that cannot forget: each cell runs the network
-on the whole validation split. All tasks of a row run in one network in memory, as on a device: the base's weights
-are there once, and each task is switched in before any is measured. A task that damages the base or the state of
-another thus changes the predictions of the other.
+Each cell runs the network on the whole validation split, also for methods that cannot forget. All tasks learned so
+far share one network in memory, with one copy of the base's weights. Every task is loaded once before the first
+measurement, so that a task that damages the base or the tensors of another task changes that task's predictions.
 """
 
 import logging
@@ -12,12 +11,13 @@ from dataclasses import dataclass
 
 import torch
 
-from palimpsest.analysis.measurement import Measurement, Predictor, headline, measure
+from palimpsest.analysis.measurement import Measurement, measure, metrics_line
 from palimpsest.data.arrays import Prepared
 from palimpsest.devices import device_for
-from palimpsest.settings import Examination
-from palimpsest.storage.recall import StoredTasks
-from palimpsest.storage.resident import ResidentTasks
+from palimpsest.inference import Predictor
+from palimpsest.jobs import EvaluationJob
+from palimpsest.storage.stored_tasks import StoredTasks
+from palimpsest.storage.switcher import TaskSwitcher
 from palimpsest.tasks.base import Task
 
 log = logging.getLogger(__name__)
@@ -25,39 +25,42 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the matrix."""
+    """Cell of the forgetting matrix: a task, measured after the training on the task `after`."""
 
     task: str
     after: str
     measurement: Measurement
 
 
-def forgetting_matrix(
+def measure_matrix(
     stored: StoredTasks,
     tasks: Sequence[Task],
     prepared: dict[str, Prepared],
     device: torch.device,
     samples: int,
 ) -> Iterator[Cell]:
-    """Measure every task after itself and after every later task, in the order of learning.
+    """Measure each task after its own training and after each later training; yield the cells in this order.
+
+    tasks: in the order of learning. prepared: arrays by task. samples: number of predictions per cell to keep as
+    pictures. Each cell is logged.
 
     Raises:
-        StorageError: a file is missing, damaged or of another network.
+        StorageError: a file is missing, damaged or from another network.
     """
-    for last, after in enumerate(tasks):
-        learned = tasks[: last + 1]
-        resident = ResidentTasks(stored, learned, device)
+    for index, after in enumerate(tasks):
+        learned = tasks[: index + 1]
+        switcher = TaskSwitcher(stored, learned, device)
         for task in learned:
-            resident.switch(task.name)
+            switcher.switch(task.name)
         for task in learned:
-            predictor = Predictor(resident.switch(task.name), task)
-            measured = measure(predictor, task, prepared[task.name], device, samples)
-            log.info("%s after %s: %s", task.name, after.name, headline(measured.metrics))
+            predictor = Predictor(switcher.switch(task.name), task)
+            measured = measure(predictor.predict, task, prepared[task.name], device, samples)
+            log.info("%s after %s: %s", task.name, after.name, metrics_line(measured.metrics))
             yield Cell(task.name, after.name, measured)
 
 
 def metric_rows(cells: Sequence[Cell]) -> list[dict[str, object]]:
-    """The rows of `metrics.csv`, without seed and method."""
+    """Return the rows of `metrics.csv`, one per cell and metric, without the columns seed and method."""
     return [
         {
             "task": cell.task,
@@ -72,7 +75,7 @@ def metric_rows(cells: Sequence[Cell]) -> list[dict[str, object]]:
     ]
 
 
-def choose_device(examination: Examination) -> torch.device:
-    """Where to measure, as the settings say; also sets the number of CPU threads."""
-    torch.set_num_threads(examination.threads)
-    return device_for(examination.accelerator)
+def choose_device(job: EvaluationJob) -> torch.device:
+    """Return the device that the settings of a job select; set the number of CPU threads of this process."""
+    torch.set_num_threads(job.threads)
+    return device_for(job.accelerator)

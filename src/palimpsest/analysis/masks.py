@@ -1,4 +1,4 @@
-"""Masks, layer by layer: the share of zeros, and how much two tasks' masks agree beyond chance."""
+"""Statistics of masks: share of zeros per layer, and similarity of two masks compared with independent masks."""
 
 from itertools import combinations
 
@@ -8,35 +8,39 @@ from numpy.typing import NDArray
 from palimpsest.methods.base import MASK
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
-from palimpsest.storage.recall import StoredTasks
+from palimpsest.storage.stored_tasks import StoredTasks
 
-Mask = dict[str, NDArray[np.bool_]]
-"""Flat bits by layer; of ternary masks, too, whether a weight takes part."""
+MaskBits = dict[str, NDArray[np.bool_]]
+"""Bits of a mask by layer, flat; 1 for a weight that the task uses, also in ternary masks."""
 
 
-def masks_of(stored: StoredTasks) -> dict[str, Mask]:
-    """The masks of all tasks that have one, and a mask of ones for the base task; empty where none has."""
-    found: dict[str, Mask] = {}
+def masks_of(stored: StoredTasks) -> dict[str, MaskBits]:
+    """Return the mask of each task that has one, after a mask of ones for the first task; empty without masks.
+
+    The first task trained the base network and uses all its weights.
+    """
+    masks: dict[str, MaskBits] = {}
     for task in stored.sequence[1:]:
-        file = stored.file(task)
+        file = stored.open(task)
         for component in file.components:
             if component.name == MASK:
-                kept = component.kept
-                found[task] = {
-                    name: np.unpackbits(kept[name].numpy(), count=layer.weight.numel()).astype(np.bool_)
+                bits = component.mask_bits
+                masks[task] = {
+                    name: np.unpackbits(bits[name].numpy(), count=layer.weight.numel()).astype(np.bool_)
                     for name, layer in trunk_layers(build_network(file.network, head_channels=1))
-                    if name in kept
+                    if name in bits
                 }
-    if not found:
+    if not masks:
         return {}
-    ones = {name: np.ones_like(bits) for name, bits in next(iter(found.values())).items()}
-    return {stored.sequence[0]: ones, **found}
+    ones = {name: np.ones_like(bits) for name, bits in next(iter(masks.values())).items()}
+    return {stored.sequence[0]: ones, **masks}
 
 
-def zeros(masks: dict[str, Mask]) -> list[dict[str, object]]:
-    """The share of zeros of each learned mask (the base's ones are left out): task, layer, weights, zeros.
+def zero_rows(masks: dict[str, MaskBits]) -> list[dict[str, object]]:
+    """Return the rows of `zeros.csv`, the share of zeros of each learned mask: task, layer, weights, zeros.
 
-    One row per layer in the order of the network, and one for ``all`` of them.
+    ``weights`` is the number of bits. There is one row per layer, in the order of the network, and one for the
+    layer ``all``. The mask of ones of the first task is left out.
     """
     rows: list[dict[str, object]] = []
     for task, mask in list(masks.items())[1:]:
@@ -45,20 +49,20 @@ def zeros(masks: dict[str, Mask]) -> list[dict[str, object]]:
     return rows
 
 
-def similarity(masks: dict[str, Mask]) -> list[dict[str, object]]:
-    """One row per pair of tasks: task, other, similarity, independent.
+def similarity_rows(masks: dict[str, MaskBits]) -> list[dict[str, object]]:
+    """Return the rows of `similarity.csv`, one per pair of tasks: task, other, similarity, independent.
 
-    Similarity is the share of positions at which both masks hold the same bit. Two independent masks with
-    shares of ones p and q agree at p·q + (1 − p)(1 − q): only what lies above that is agreement.
+    ``other`` is the earlier task. ``similarity`` is the share of positions at which both masks have the same bit.
+    ``independent`` is its expected value p·q + (1 − p)(1 − q) for independent masks with shares of ones p and q.
     """
     rows: list[dict[str, object]] = []
-    for other, task in combinations(masks, 2):
-        a, b = flat(masks[task]), flat(masks[other])
+    for earlier, task in combinations(masks, 2):
+        a, b = flat(masks[task]), flat(masks[earlier])
         p, q = float(a.mean()), float(b.mean())
         rows.append(
             {
                 "task": task,
-                "other": other,
+                "other": earlier,
                 "similarity": float((a == b).mean()),
                 "independent": p * q + (1 - p) * (1 - q),
             }
@@ -66,6 +70,6 @@ def similarity(masks: dict[str, Mask]) -> list[dict[str, object]]:
     return rows
 
 
-def flat(mask: Mask) -> NDArray[np.bool_]:
-    """All bits of a mask in the order of the network."""
+def flat(mask: MaskBits) -> NDArray[np.bool_]:
+    """Return all bits of a mask in one array, in the order of the layers of the network."""
     return np.concatenate(list(mask.values()))

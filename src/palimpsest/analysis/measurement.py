@@ -1,6 +1,6 @@
-"""One task measured on its validation split: predictions, their checksum and the task's metrics.
+"""Measurement of a task on its validation split: predictions, their checksum and the task's metrics.
 
-The end of every training and every cell of the forgetting matrix run this code, so that their checksums compare.
+Trainings and the forgetting matrix both use this code, so that their checksums are comparable.
 """
 
 import hashlib
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
+from palimpsest.errors import DataError, LabelError
 from palimpsest.tasks.base import Batch, Pixels, Task
 
 BATCH_SIZE = 16
@@ -20,37 +21,30 @@ BATCH_SIZE = 16
 
 @dataclass(frozen=True)
 class Measurement:
-    """One task measured on its validation split."""
+    """Metrics and predictions of one task on its validation split, after one of the trainings of the sequence."""
 
     metrics: dict[str, float]
+    """Values by the names in `metrics.csv`."""
     images: int
+    """Number of pictures in the split."""
     checksum: str
-    """SHA-256 of the raw predictions, float32, in the order of the index."""
+    """SHA-256 of the raw predictions, float32, in the order of `index.csv`."""
     samples: list[Pixels]
-    """The first predictions, painted."""
-
-
-class Predictor:
-    """A network as a function from a batch to the task's prediction, in float32."""
-
-    def __init__(self, network: nn.Module, task: Task) -> None:
-        self.network = network
-        self.task = task
-
-    def __call__(self, batch: Batch) -> Tensor:
-        """Return the prediction of one batch."""
-        return self.task.prediction(self.network(self.inputs(batch)), batch)
-
-    def inputs(self, batch: Batch) -> Tensor:
-        """Return the network's input in the order of memory in which convolutions are fast."""
-        return self.task.inputs(batch).contiguous(memory_format=torch.channels_last)
+    """First predictions as pictures, uint8 (H, W, 3)."""
 
 
 @torch.inference_mode()
 def measure(
-    answer: Callable[[Batch], Tensor], task: Task, prepared: Prepared, device: torch.device, samples: int
+    predict: Callable[[Batch], Tensor], task: Task, prepared: Prepared, device: torch.device, samples: int
 ) -> Measurement:
-    """Run an answer, learned or not, over the validation split."""
+    """Measure the predictions for the whole validation split of a task; this moves `task` to `device`.
+
+    predict: function from a batch on `device` to its predictions. samples: number of predictions to keep as
+    pictures.
+
+    Raises:
+        DataError: a label is no class of the task; the message names the task.
+    """
     task.to(device)
     meter = task.meter()
     digest = hashlib.sha256()
@@ -58,15 +52,20 @@ def measure(
     images = 0
     for loaded in evaluation_batches(prepared, "val", BATCH_SIZE):
         batch = {key: value.to(device) for key, value in loaded.items()}
-        prediction = answer(batch)
+        prediction = predict(batch)
         digest.update(np.ascontiguousarray(prediction.cpu().numpy()).tobytes())
-        meter.update(prediction, batch)
+        try:
+            meter.update(prediction, batch)
+        except LabelError as error:
+            raise DataError(
+                f"task {task.name}: {error}; delete its folder of prepared arrays and run snakemake again"
+            ) from error
         images += len(batch["picture"])
         if len(painted) < samples:
             painted.extend(task.paint(prediction))
     return Measurement(meter.compute(), images, digest.hexdigest(), painted[:samples])
 
 
-def headline(metrics: dict[str, float]) -> str:
-    """Return the figures of a measurement on one line, without those of single classes."""
+def metrics_line(metrics: dict[str, float]) -> str:
+    """Return the metrics as one line for the log, without those of single classes."""
     return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items() if "/" not in name)

@@ -1,4 +1,4 @@
-"""The tables of results: which columns each has, and a check that a table has them."""
+"""Columns of the result tables, and the check that a table has them."""
 
 from collections.abc import Collection, Sequence
 from typing import Literal
@@ -8,9 +8,9 @@ import pandas as pd
 from palimpsest.errors import DataError
 
 Outcome = Literal["verified", "changed", "not comparable"]
-"""Outcome of comparing predictions with those of the time of learning; see `palimpsest.analysis.verification`."""
+"""Outcome of comparing predictions with those recorded after training; see `palimpsest.analysis.verification`."""
 OUTCOMES: tuple[Outcome, ...] = ("changed", "not comparable", "verified")
-"""The worst first: the outcome of several cells is the first of these that occurs."""
+"""All outcomes, the worst first; several cells together have their worst outcome."""
 
 COLUMNS = {
     "metrics": ["task", "after", "metric", "value", "images", "checksum"],
@@ -22,26 +22,30 @@ COLUMNS = {
     "zeros": ["task", "layer", "weights", "zeros"],
     "similarity": ["task", "other", "similarity", "independent"],
 }
-"""Of each table after seed and method; a table without rows, as of masks where no method has any, has them too."""
+"""Columns of each table after seed and method; a table without rows has them too."""
+
+
+TABLE_ADVICE = "delete this file in results/<preset> and in all folders below, and run snakemake again"
+"""Advice of messages about faulty tables, which the preset collects from files of the same name per method."""
 
 
 def worst(outcomes: Collection[str]) -> Outcome | None:
-    """Return the outcome of all these comparisons together; None without any."""
+    """Return the worst of several outcomes of comparing predictions (`OUTCOMES`); None if `outcomes` is empty."""
     return next((outcome for outcome in OUTCOMES if outcome in outcomes), None)
 
 
 def columns_of(name: str) -> list[str]:
-    """All columns of a table of a preset."""
+    """Return all columns of the table of a preset, a key of `COLUMNS`: seed, method and the columns there."""
     return ["seed", "method", *COLUMNS[name]]
 
 
 def require_columns(table: pd.DataFrame, columns: Sequence[str], file: str) -> None:
-    """Check that a table of results has its columns.
+    """Check that a table of results has the required columns; `file` is its name in messages.
 
     Raises:
-        DataError: names the first that is missing, and those that are there.
+        DataError: a column is missing.
     """
     for column in columns:
         if column not in table.columns:
-            found = ", ".join(map(str, table.columns))
-            raise DataError(f"{file}: column {column!r} is missing; found {found}")
+            present = ", ".join(map(str, table.columns))
+            raise DataError(f"{file}: column {column!r} is missing, found {present}; {TABLE_ADVICE}")

@@ -1,20 +1,19 @@
-"""The forgetting summary: for each method what is left of quality in the end, and what a further task costs.
+"""Summary of forgetting: final quality and forgetting of each method, and the cost of an added task.
 
-Final quality, backward and forward transfer as of Lopez-Paz and Ranzato, Gradient episodic memory for continual
-learning, NIPS 2017, adapted to metrics of different units. Let R(k, i) be the headline metric of task i after task
-k was learned, S(i) that of `scratch` for task i, and a ⊘ b how many times as good a is as b: a ÷ b of what should
-be high, b ÷ a of what should be low. With K tasks, the first of which makes the network that methods start from,
+Final quality, backward and forward transfer follow Lopez-Paz and Ranzato, Gradient episodic memory for continual
+learning, NIPS 2017, adapted to metrics of different units. Let R(k, i) be the key metric of task i after training
+on task k, S(i) that of `scratch` for task i, and a ⊘ b how many times as good a is as b: a ÷ b for metrics that
+should be high, b ÷ a for metrics that should be low. K is the number of tasks; the first trains the base network.
 
-- relative quality is the mean of R(K, i) ⊘ S(i) over i = 1 … K: 1 is as good as a network of its own for each task.
-  A method that keeps the network of the first task, which is that of `scratch`, has exactly 1 there;
-- backward transfer is the mean of R(K, i) ⊘ R(i, i) − 1 over i = 1 … K − 1: 0 is nothing forgotten; towards −1
-  the more is. Nothing gets there: of mIoU is left what needs no learning, and no error or loss is high enough;
-- forward transfer is the mean of R(i, i) ⊘ S(i) − 1 over i = 2 … K: what a task gains, when it has just been
-  learned, over starting from nothing. (The original measures a task before it is learned, for which a task's own
-  head would have to be there.)
+- Relative quality is the mean of R(K, i) ⊘ S(i) over i = 1 … K: 1 is as good as a separate network per task. For
+  the first task of a method that keeps the base network, which equals that of `scratch`, the ratio is exactly 1.
+- Backward transfer is the mean of R(K, i) ⊘ R(i, i) − 1 over i = 1 … K − 1: 0 means no forgetting, −1 the loss of
+  all quality, which a metric such as mIoU reaches at 0 and a finite error does not reach.
+- Forward transfer is the mean of R(i, i) ⊘ S(i) − 1 over i = 2 … K: the gain of a task right after training over a
+  training from random weights. (The original measures a task before training, which would need a trained head.)
 
-They divide where the original subtracts, since points of mIoU and of a loss cannot be averaged. Backward transfer
-divides by R(i, i) and not by S(i), so that it needs no other method. Of each single task relative quality =
+Ratios replace the differences of the original, because points of mIoU and of a loss cannot be averaged. Backward
+transfer divides by R(i, i) and not by S(i), so that it needs no other method. For a single task relative quality =
 (1 + forward transfer) · (1 + backward transfer).
 """
 
@@ -26,19 +25,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from palimpsest.analysis.tables import columns_of, require_columns
-from palimpsest.metrics.described import Metric, describe, forgetting_metrics
+from palimpsest.metrics.described import describe, forgetting_metrics
+from palimpsest.metrics.metric import Metric
 from palimpsest.settings import FLOOR
+from palimpsest.tasks import KINDS
 
 REFERENCE = "scratch"
-"""The method whose quality and size the others are relative to: a network of its own for each task."""
-
-KEY_METRICS = {
-    "segmentation": "miou",
-    "colorization": "ciede2000",  # a grey copy has a high SSIM already
-    "style": "total_loss",
-    "paired": "ssim",
-}
-"""The one metric that speaks for a task of each kind."""
+"""Method to which quality and size of all methods are relative: a separate network per task."""
 
 FIGURES = (
     "relative_quality",
@@ -49,19 +42,19 @@ FIGURES = (
     "seconds",
     "peak_memory",
 )
-"""The columns of `forgetting.csv` after `method`; with several seeds each is followed by `<figure>_std`."""
+"""Columns of `forgetting.csv` after `method`; with several seeds `<figure>_std` follows each."""
 
 Values = Mapping[tuple[int | str, ...], float]
-"""Numbers by what they are of: seed, method, task, and what a table knows more of."""
+"""Numbers of one column of a table, by the values of its key columns: seed, method, task, and further ones."""
 
 
 class Scored(NamedTuple):
-    """A task, and the metric that speaks for it."""
+    """Task with its key metric, by which its quality is compared."""
 
     task: str
     metric: Metric
     column: str
-    """The metric's name in `metrics.csv`."""
+    """Name of the metric in `metrics.csv`."""
 
 
 def forgetting_table(
@@ -71,14 +64,13 @@ def forgetting_table(
     sequence: Sequence[tuple[str, str]],
     methods: Iterable[str],
 ) -> pd.DataFrame:
-    """One row per measured method: each of `FIGURES`, as mean over the seeds and their sample standard deviation.
+    """Return the table of `forgetting.csv`: per measured method, mean and standard deviation of each of `FIGURES`.
 
-    metrics: the rows of `metrics.csv`. growth, costs: those of `analysis/growth.csv` and `analysis/costs.csv`,
-    which may be empty. sequence: (task, kind) in the order of learning. Bytes, seconds and memory (MiB) are those
-    of the tasks from the second on: bytes and seconds their mean, memory the most. `learn_bytes` are no mean, but
-    all that going on after the last task needs beside what is needed to run. A figure of a seed is NaN where
-    anything that it is made of was not measured, and stays out of the mean; figures of quality are those of
-    `quality_figures`.
+    metrics, growth, costs: the tables of these names; growth and costs may have no rows. sequence: (task, kind) in
+    the order of learning. Bytes and seconds are means over the tasks from the second on, memory (MiB) is their
+    maximum. `learn_bytes` is the whole training state after the last task, without the inference state. A figure of
+    a seed is NaN if one of its parts was not measured; the mean over seeds leaves it out. For figures of quality
+    see `quality_figures`.
 
     Raises:
         DataError: a table lacks a column.
@@ -93,17 +85,17 @@ def forgetting_table(
     for method in methods:
         if method not in quality:
             continue
-        found = [
+        figures = [
             {
-                **of_quality,
-                "bytes_per_added_task": added(needed, tasks, seed, method),
+                **quality_of_seed,
+                "bytes_per_added_task": bytes_per_added_task(needed, tasks, seed, method),
                 "learn_bytes": needed.get((seed, method, tasks[-1], "learn"), math.nan),
                 "seconds": mean([seconds.get((seed, method, task), math.nan) for task in tasks[1:]]),
-                "peak_memory": most([memory.get((seed, method, task), math.nan) for task in tasks[1:]]),
+                "peak_memory": largest([memory.get((seed, method, task), math.nan) for task in tasks[1:]]),
             }
-            for seed, of_quality in quality[method].items()
+            for seed, quality_of_seed in quality[method].items()
         ]
-        rows.append({"method": method, **over_seeds(found)})
+        rows.append({"method": method, **mean_over_seeds(figures)})
     spread = metrics["seed"].nunique() > 1
     columns = [name for figure in FIGURES for name in ([figure, f"{figure}_std"] if spread else [figure])]
     return pd.DataFrame(rows, columns=["method", *columns])
@@ -112,10 +104,10 @@ def forgetting_table(
 def quality_figures(
     metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
 ) -> dict[str, dict[int, dict[str, float]]]:
-    """The three figures of quality of every measured method and seed, as the module defines them.
+    """Return the three figures of quality by method and seed, as the docstring of this module defines them.
 
-    They are NaN where a task was not measured, relative ones without `scratch`; a task whose kind has no metric
-    that can be better or worse stays out of them.
+    metrics: the table of `metrics.csv`. A figure is NaN if a task was not measured, or if it needs `scratch` and
+    that was not measured. Tasks without a metric with direction are left out; so is the floor.
 
     Raises:
         DataError: the table lacks a column.
@@ -132,78 +124,79 @@ def quality_figures(
 
 
 def scored_tasks(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]) -> list[Scored]:
-    """The tasks with the metric of each; without those that have none with a better and a worse."""
-    found = []
+    """Return the tasks of the sequence with their key metrics, without tasks that have no metric with direction."""
+    scored = []
     for task, kind in sequence:
         names = list(dict.fromkeys(metrics.loc[metrics["task"] == task, "metric"]))
-        key = KEY_METRICS.get(kind, "")
-        chosen = [key] if key in names else forgetting_metrics(kind, names)
-        found += [Scored(task, describe(name, kind), name) for name in chosen[:1]]
-    return found
+        key = KINDS[kind].key_metric if kind in KINDS else ""
+        candidates = [key] if key in names else forgetting_metrics(kind, names)
+        scored += [Scored(task, describe(name, kind), name) for name in candidates[:1]]
+    return scored
 
 
 def qualities(
     values: Values, scored: Sequence[Scored], tasks: Sequence[str], seed: int, method: str
 ) -> dict[str, float]:
-    """Those of one method and seed."""
-    final, backward, forward = [], [], []
+    """Return relative quality, backward and forward transfer of a method and seed; NaN where a value is missing."""
+    relative, backward, forward = [], [], []
     for task, metric, name in scored:
-        alone = values.get((seed, REFERENCE, task, task, name), math.nan)
+        reference = values.get((seed, REFERENCE, task, task, name), math.nan)
         learned = values.get((seed, method, task, task, name), math.nan)
-        last = values.get((seed, method, task, tasks[-1], name), math.nan)
-        final.append(times_as_good(metric, last, alone))
+        final = values.get((seed, method, task, tasks[-1], name), math.nan)
+        relative.append(times_as_good(metric, final, reference))
         if task != tasks[0]:
-            forward.append(times_as_good(metric, learned, alone) - 1)
+            forward.append(times_as_good(metric, learned, reference) - 1)
         if task != tasks[-1]:
-            backward.append(times_as_good(metric, last, learned) - 1)
+            backward.append(times_as_good(metric, final, learned) - 1)
     return {
-        "relative_quality": mean(final),
+        "relative_quality": mean(relative),
         "backward_transfer": mean(backward),
         "forward_transfer": mean(forward),
     }
 
 
 def times_as_good(metric: Metric, value: float, reference: float) -> float:
-    """value ÷ reference of what should be high, reference ÷ value of what should be low; equal ones give 1.
+    """Return how many times as good as ``reference`` a value is: value ÷ reference, inverted if low is better.
 
-    NaN where one of them is, and where it would divide by zero.
+    Equal values give 1, also two zeros. NaN and a division by zero give NaN.
     """
-    above, below = (value, reference) if metric.better == "higher" else (reference, value)
-    if above == below:
+    numerator, denominator = (value, reference) if metric.better == "higher" else (reference, value)
+    if numerator == denominator:
         return 1.0
-    return above / below if below else math.nan
+    return numerator / denominator if denominator else math.nan
 
 
-def added(needed: Values, tasks: Sequence[str], seed: int, method: str) -> float:
-    """Bytes to run per task after the first: how much more the last one needs than the first; NaN for one task.
+def bytes_per_added_task(needed: Values, tasks: Sequence[str], seed: int, method: str) -> float:
+    """Return the bytes for inference that an added task needs, mean over the tasks from the second on.
 
-    What all tasks share, and later ones overwrite, thus counts for none of them.
+    needed: bytes by (seed, method, task, needed_to), for each task together with all earlier ones. Files that all
+    tasks share thus do not count. The result is NaN for a single task, or if a value is missing.
     """
     first, last = (needed.get((seed, method, task, "run"), math.nan) for task in (tasks[0], tasks[-1]))
     return (last - first) / (len(tasks) - 1) if len(tasks) > 1 else math.nan
 
 
 def by_key(table: pd.DataFrame, key: Sequence[str], column: str) -> Values:
-    """One column of a table by what its rows are of; values that are not finite are left out."""
+    """Return the finite values of one column of a table, by the values of the columns `key`."""
     rows = table[[*key, column]].itertuples(index=False, name=None)
-    return {tuple(of): float(value) for *of, value in rows if math.isfinite(value)}
+    return {tuple(key_of_row): float(value) for *key_of_row, value in rows if math.isfinite(value)}
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean; NaN of none, and where any is NaN: it would be the mean of something else."""
+    """Return the mean; NaN for no values, and if any value is NaN."""
     return statistics.fmean(values) if values else math.nan
 
 
-def most(values: Sequence[float]) -> float:
-    """The largest; NaN of none, and where any is NaN."""
+def largest(values: Sequence[float]) -> float:
+    """Return the largest value; NaN for no values, and if any value is NaN."""
     return math.nan if not values or any(map(math.isnan, values)) else max(values)
 
 
-def over_seeds(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Mean and, as `<figure>_std`, sample standard deviation of each figure over the seeds that have it."""
+def mean_over_seeds(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return mean and sample standard deviation (`<figure>_std`) of the finite values of each figure."""
     row = {}
-    for figure in found[0]:
-        values = [of_seed[figure] for of_seed in found if math.isfinite(of_seed[figure])]
+    for figure in figures[0]:
+        values = [of_seed[figure] for of_seed in figures if math.isfinite(of_seed[figure])]
         row[figure] = mean(values)
         row[f"{figure}_std"] = statistics.stdev(values) if len(values) > 1 else math.nan
     return row

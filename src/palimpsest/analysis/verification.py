@@ -1,8 +1,8 @@
-"""Predictions of today compared with those recorded when the task had just been learned.
+"""Comparison of current predictions with those recorded at the end of the task's training.
 
-Equal checksums verify a task: file, loading and shared weights give the very predictions of the trained network.
-Different ones mean a change, unless machine, libraries or validation pictures differ too: then the last bits of a
-prediction differ anyway, and nothing can be concluded.
+Equal checksums verify a task: its file, its loading and the shared weights reproduce the predictions of the trained
+network bit for bit. Different checksums mean a change, unless machine, libraries or validation pictures differ too;
+the predictions are then not comparable.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,30 +11,30 @@ from dataclasses import dataclass
 from palimpsest.analysis.forgetting import Cell
 from palimpsest.analysis.tables import Outcome
 from palimpsest.storage.prediction_record import PredictionRecord
-from palimpsest.storage.recall import StoredTasks
+from palimpsest.storage.stored_tasks import StoredTasks
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Outcome of one comparison."""
+    """Result of comparing current predictions of a task with those recorded at the end of its training."""
 
     outcome: Outcome
     reason: str = ""
-    """Differences in words; empty where there are none."""
+    """Differences in words; empty for the outcome ``verified``."""
 
 
 def compare(
     record: PredictionRecord, checksum: str, *, file_sha256: str, data_sha256: str, conditions: Mapping[str, str]
 ) -> Verdict:
-    """Compare a measurement of today with the record of the training.
+    """Return the result of comparing current predictions with the record of the training.
 
     Args:
-        record: what was recorded when the task had just been learned.
-        checksum: SHA-256 of the predictions of today.
-        file_sha256: of the tensors in the task's file today. Where these differ from the recorded ones, the
-            predictions have changed whatever the machine.
-        data_sha256: of the prepared arrays of today.
-        conditions: machine and libraries of today.
+        record: prediction record, written at the end of the training.
+        checksum: SHA-256 of the current predictions.
+        file_sha256: SHA-256 of the tensors in the task's current file. If both this and the predictions differ from
+            the record, the outcome is "changed" on any machine.
+        data_sha256: SHA-256 of the current prepared arrays.
+        conditions: current machine and libraries.
     """
     if record.checksum == checksum:
         return Verdict("verified")
@@ -50,23 +50,25 @@ def compare(
     if differences:
         return Verdict("not comparable", "; ".join(differences))
     return Verdict(
-        "changed", "the stored task is as it was; what it shares with other tasks, or its loading, is not"
+        "changed", "the stored task is unchanged, but the weights that it shares or the code that loads it differ"
     )
 
 
 def verification_rows(
     stored: StoredTasks, cells: Sequence[Cell], data_sha256: Mapping[str, str], conditions: Mapping[str, str]
 ) -> Iterator[dict[str, object]]:
-    """Yield one row per cell of the forgetting matrix: task, after, outcome, reason.
+    """Yield the rows of `verification.csv`, one per cell of the forgetting matrix: task, after, outcome, reason.
+
+    data_sha256: SHA-256 of the current prepared arrays, by task. conditions: current machine and libraries.
 
     Raises:
-        StorageError: a record is missing, damaged, or of another task.
+        StorageError: a record is missing, damaged, or from another task.
     """
     for cell in cells:
         verdict = compare(
             stored.prediction_record(cell.task),
             cell.measurement.checksum,
-            file_sha256=stored.file(cell.task).sha256,
+            file_sha256=stored.open(cell.task).sha256,
             data_sha256=data_sha256[cell.task],
             conditions=conditions,
         )

@@ -1,1 +1,1 @@
-"""From files to arrays: reading data sets, preparing them as memory-mapped uint8 arrays, fetching them."""
+"""Data sets: download, readers of all formats, and preparation of memory-mapped arrays for each task."""

@@ -1,4 +1,4 @@
-"""Names of categories: one that has two meanings, and two that differ by their writing alone."""
+"""Names of categories: checks for ambiguous names, and for names that differ only in spelling."""
 
 import difflib
 import re
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from palimpsest.errors import SettingsError
 
 ALIKE = 0.8
-"""Similarity (`difflib`) of two names that are probably one: thing and things, but not boat and goat."""
+"""Similarity (`difflib`) above which two names are probably one: thing and things, but not boat and goat."""
 
 _SEPARATOR = re.compile(r"(?<!\d)[\s_-]+|[\s_-]+(?!\d)")
 _NUMBER = re.compile(r"\d+")
@@ -18,19 +18,22 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class Category:
-    """Entry of the list of categories in a JSON of COCO."""
+    """Category in a JSON file of COCO."""
 
     identity: str
+    """Id, as text."""
     name: str
     group: str
-    """Supercategory, or the name itself where there is none."""
+    """Supercategory, or the name itself if there is none."""
 
 
-def merged(categories: Iterable[Category], annotated: Mapping[str, int]) -> tuple[dict[str, str], str | None]:
-    """Return the supercategory by name, and the reason why two categories are confused, where there is one.
+def merge_categories(
+    categories: Iterable[Category], annotated: Mapping[str, int]
+) -> tuple[dict[str, str], str | None]:
+    """Return the supercategory by name of each category in a JSON file, and the fault of the file's list or None.
 
-    ``annotated`` counts annotations by id. Of several categories of one name at most one may be annotated.
-    Equal entries do no harm.
+    It is a fault if two categories share an id, or share a name and both have annotations; the mapping is then
+    empty. Equal entries are merged. ``annotated`` is the number of annotations by id.
     """
     by_id: dict[str, Category] = {}
     by_name: dict[str, Category] = {}
@@ -51,34 +54,41 @@ def merged(categories: Iterable[Category], annotated: Mapping[str, int]) -> tupl
 
 
 def normalized(name: str) -> str:
-    """Return a name with composed accents and without spaces around it; some tools write it otherwise."""
+    """Return a name in Unicode form NFC, without spaces at its ends."""
     return unicodedata.normalize("NFC", name).strip()
 
 
 def members_of(
     name: str, categories: Mapping[str, str], annotated: Mapping[str, int] | None
 ) -> tuple[list[str], str | None]:
-    """Return the categories that a name in `classes` stands for, and a note where it has two meanings.
+    """Return the categories that a name in the `classes` of a task means, and a note for the log.
 
-    A category of this name is taken before the supercategory. A category without annotations that is named like
-    the supercategory of others is a placeholder, as Roboflow exports it: the supercategory is taken then.
+    The list is empty for an unknown name; the note is None unless the name is ambiguous. ``categories`` has the
+    supercategory of each category, ``annotated`` the number of annotations by category, None if it is unknown.
+
+    A category takes precedence over a supercategory of the same name. A category without annotations that has the
+    name of a supercategory is a placeholder, as Roboflow exports it; the name then means the supercategory.
     """
     name = normalized(name)
-    others = [category for category, group in categories.items() if group == name and category != name]
+    members = [category for category, group in categories.items() if group == name and category != name]
     if name not in categories:
-        return others, None
-    if not others or annotated is None:
+        return members, None
+    if not members or annotated is None:
         return [name], None
-    listed = ", ".join(map(repr, others))
+    listed = ", ".join(map(repr, members))
     if annotated.get(name, 0) == 0:
-        return [name, *others], f"the category {name!r} has no annotations; its name stands for {listed}"
+        return [name, *members], f"the category {name!r} has no annotations; its name means {listed}"
     return [name], f"{name!r} is read as the category of this name, not as the supercategory of {listed}"
 
 
-def notes_on(
+def notes_for(
     classes: Mapping[str, Sequence[str]], categories: Mapping[str, str], annotated: Mapping[str, int]
 ) -> list[str]:
-    """Return a line for each name in `classes` that has two meanings, and for each category that is not listed."""
+    """Return lines for the log: ambiguous names in the `classes` of a task, and annotated categories not in train.
+
+    ``categories`` has the supercategory of each category that the JSON of train lists. ``annotated`` is the number
+    of annotations by category in all splits.
+    """
     listed = [(name, member) for name in classes for member in classes[name]]
     notes = [(name, members_of(member, categories, annotated)[1]) for name, member in listed]
     unlisted = [name for name, count in annotated.items() if count and name not in categories]
@@ -89,57 +99,60 @@ def notes_on(
 
 
 def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Return the sum of counts by name; names with the count 0 are kept."""
+    """Return the sum over several mappings of the count of each name; sums of 0 are kept."""
     totals: Counter[str] = Counter()
-    for one in counts:
-        totals.update(one)
+    for split_counts in counts:
+        totals.update(split_counts)
     return dict(totals)
 
 
-def check_twins(
+def check_similar_names(
     classes: Mapping[str, Sequence[str]], class_of: Mapping[str, int], by_split: Sequence[Mapping[str, int]]
 ) -> list[str]:
-    """Check annotated categories in no class whose names almost equal a name that belongs to a class.
+    """Check for annotated categories that are in no class although their name almost equals a listed name.
 
-    ``by_split`` counts annotations by category, for each split. Where both names are annotated in one split, as
-    the letters A and a, they are two categories: a line for the log is returned.
+    ``classes`` are those of a task, ``class_of`` has the label of each category in a class, and ``by_split`` the
+    number of annotations by category, for each split. Two names that are both annotated in one split, such as the
+    letters A and a, are two categories. The result is a line for the log for each such category.
 
     Raises:
-        SettingsError: the two names are not annotated in the same split.
+        SettingsError: no split has annotations of both names; they probably mean one category.
     """
     names = {category: list(classes)[label - 1] for category, label in class_of.items()}
-    for name, members in classes.items():
+    for class_name, members in classes.items():
         for member in members:  # also supercategories
-            names.setdefault(normalized(member), name)
+            names.setdefault(normalized(member), class_name)
     by_fold: dict[str, list[str]] = {}
     for name in names:
         by_fold.setdefault(_folded(name), []).append(name)
     notes = []
     for category, count in total(by_split).items():
-        twins = by_fold.get(_folded(category), [])
-        if not count or category in class_of or not twins:
+        similar = by_fold.get(_folded(category), [])
+        if not count or category in class_of or not similar:
             continue
-        both = [twin for twin in twins if any(one.get(twin) and one.get(category) for one in by_split)]
-        twin = (both or twins)[0]
-        start = f"classes.{names[twin]}: {twin!r} is listed, but {count} annotations are of {category!r}, which "
-        if not both:
+        in_one_split = [
+            name for name in similar if any(counts.get(name) and counts.get(category) for counts in by_split)
+        ]
+        name = (in_one_split or similar)[0]
+        start = f"classes.{names[name]}: {name!r} is listed, but {count} annotations are of {category!r}, which "
+        if not in_one_split:
             raise SettingsError(
-                f"{start}differs by capitals, spaces, _ or - alone; list both, or rename one in the data set"
+                f"{start}differs only in capitals, spaces, _ or -; list both, or rename one in the data set"
             )
-        notes.append(f"{start}is in no class; both are annotated in one split and taken for two categories")
+        notes.append(f"{start}is in no class; both are annotated in one split and count as two categories")
     return notes
 
 
-def look_alike(name: str, names: Iterable[str]) -> bool:
-    """Return whether a name almost equals one of these: capitals, spaces, _ and - apart, or by few letters.
+def is_similar(name: str, names: Iterable[str]) -> bool:
+    """Return whether a name differs from one of ``names`` only by capitals, spaces, _, - or a few letters.
 
-    Names with different numbers are different.
+    Names with different numbers, such as car 1 and car 2, are not similar.
     """
-    folded = {_folded(other) for other in names}
-    same_numbers = [other for other in folded if _NUMBER.findall(other) == _NUMBER.findall(_folded(name))]
-    return bool(difflib.get_close_matches(_folded(name), same_numbers, n=1, cutoff=ALIKE))
+    folded = {_folded(text) for text in names}
+    candidates = [text for text in folded if _NUMBER.findall(text) == _NUMBER.findall(_folded(name))]
+    return bool(difflib.get_close_matches(_folded(name), candidates, n=1, cutoff=ALIKE))
 
 
 def _folded(name: str) -> str:
-    """Return a name without capitals, spaces and the signs that tools write for spaces, but not between digits."""
+    """Return a name in lower case without spaces, _ and -; between digits these are kept."""
     return _SEPARATOR.sub("", name.strip().casefold())

@@ -1,4 +1,4 @@
-"""MS COCO 2017 and data sets in its layout: photographs in folders, instances in JSON.
+"""MS COCO 2017 and data sets in its layout: pictures in folders, instances in JSON.
 
 Layout: ``<root>/{train2017,val2017,unlabeled2017}`` and ``<root>/annotations`` with
 ``instances_{train,val}2017.json`` and ``image_info_unlabeled2017.json``. Format: https://cocodataset.org/#format-data.
@@ -12,11 +12,12 @@ from pathlib import Path
 
 from pycocotools import mask as rle_masks
 
-from palimpsest.data.categories import look_alike, normalized
+from palimpsest.data.categories import is_similar, normalized
 from palimpsest.data.census import Labels
 from palimpsest.data.coco_index import Index, read_index
 from palimpsest.data.outlines import Fault, Outline, Size, SplitCheck, extent_of, fault_of
 from palimpsest.data.pictures import IGNORED, Frame, Pixels, Record, read_frame, turn_labels
+from palimpsest.data.reader import DatasetReader, Sample, SampleSpec, labelled_sample
 from palimpsest.data.regions import MALFORMED, Rle, paint, shape_of
 from palimpsest.data.turned import Turned, Votes, drawn_size, vote
 from palimpsest.errors import DataError, nearest
@@ -28,95 +29,105 @@ INDEX = {
 }
 
 
-class CocoFolder:
-    """Folder in COCO layout; splits ``train``, ``val`` and ``unlabeled``. JSON is read when it is needed.
+class CocoFolder(DatasetReader):
+    """Reader of a folder in COCO layout, with splits ``train``, ``val`` and ``unlabeled``.
 
-    Without its JSON a split still has photographs (for colorization and style), but no label maps.
+    A split without JSON has pictures (for colorization and style) but no label maps.
     """
 
     def __init__(self, root: Path) -> None:
-        """Check that ``root`` is a folder; its files are read when they are needed."""
+        """Check that ``root`` is a folder; its files are read when a method needs them.
+
+        Raises:
+            DataError: there is no such folder.
+        """
         self.root = Path(root)
         self._indices: dict[str, Index] = {}
         self._votes: dict[str, Votes] = {}
         self._checked: dict[tuple[str, SplitCheck], bool] = {}
         if not self.root.is_dir():
-            raise DataError(f"{self.root}: no such folder")
+            raise DataError(f"{self.root}: no such folder; correct the root of the data set")
 
     @property
     def categories(self) -> dict[str, str]:
-        """Supercategory by category name, in the order of the JSON of train, or of val where train has none.
+        """Supercategory by category name, in the order of the JSON of train, or of val if train has none.
 
         Raises:
-            DataError: there is no JSON with categories, or two of them have the same name or id.
+            DataError: there is no JSON file, or two categories have the same name or id.
         """
-        return dict(self._categorised(self._resolving_split()).categories)
+        return dict(self._index_with_categories(self._reference_split()).categories)
 
     def annotated(self, splits: Iterable[str], listed: Iterable[str]) -> list[dict[str, int]]:
-        """Return the number of annotations by category for each of these splits, 0 of categories without any.
+        """Return one dict for each split: the number of its annotations by category, including 0.
 
-        ``listed`` are the names in the task's classes.
+        A split that ``splits`` repeats counts once. ``listed`` are names of categories in the `classes` of a task.
 
         Raises:
-            DataError: categories of a split have the same name or id, or annotations are of a category that
-                `categories` lacks, and that is listed or has almost the name of a listed one or of a category;
-                gives the nearest name of it.
+            DataError: two categories of a split have the same name or id, or an annotated category is missing in
+                `categories` and its name equals or resembles a category or a listed name.
         """
-        resolving = self._resolving_split()
+        reference = self._reference_split()
         names = [*self.categories, *map(normalized, listed)]
         counts = []
         for split in dict.fromkeys(splits):
-            annotated = self._categorised(split).annotated
+            annotated = self._index_with_categories(split).annotated
             for name, count in annotated.items():
-                if count and name not in self.categories and look_alike(name, names):
+                if count and name not in self.categories and is_similar(name, names):
                     raise DataError(
                         f"{self._index_file(split)}: {count} annotations are of the category {name!r}, which "
-                        f"{INDEX[resolving]} does not list{nearest(name, self.categories)}; name the categories "
+                        f"{INDEX[reference]} does not list{nearest(name, self.categories)}; name the categories "
                         f"alike in both files"
                     )
             counts.append(dict.fromkeys(self.categories, 0) | annotated)
         return counts
 
     def records(self, split: str) -> list[Record]:
-        """Return the photographs of a split, sorted by id.
+        """Return the pictures of a split, sorted by id.
 
-        Two photographs under one id, and annotations of a photograph that is not listed, are records with a
-        `fault`.
+        Pictures with equal ids, and annotations of a missing picture, are records with a `fault`.
 
         Raises:
-            DataError: no such split, or its JSON is damaged.
+            DataError: the split does not exist, or its JSON is damaged.
         """
         return list(self._index(split).records)
 
-    def label_map(
-        self, record: Record, class_of: Mapping[str, int], other: int, frame: Frame | None = None
-    ) -> Pixels:
-        """Return the class of each pixel, uint8 (H, W), in the shown orientation of the photograph.
-
-        Where instances overlap, the smaller one wins (fewer pixels; of equals the later one), so that the cup
-        on the table is a cup. Crowd regions are 255 and take part under the same rule. Instances of a
-        category that ``class_of`` lacks get ``other`` (0 background, 255 ignored); the rest is 0.
-
-        ``frame`` is the photograph's, where the caller has read it already.
+    def read(self, record: Record, spec: SampleSpec) -> Sample:
+        """Return a picture and its label map, resized to ``spec.size``; without ``spec.target`` only the picture.
 
         Raises:
-            DataError: there are no annotations, or damaged ones, or ones made for another size.
+            DataError: as `read_labels`, or the picture is unreadable.
         """
-        return self.read_labels(record, class_of, other, frame).map
+        return labelled_sample(record, spec, self.read_labels)
+
+    def label_map(
+        self, record: Record, class_of: Mapping[str, int], other_label: int, frame: Frame | None = None
+    ) -> Pixels:
+        """Return the class of each pixel, uint8 (H, W), in the shown orientation of the picture.
+
+        A smaller instance (fewer pixels; of equal ones the later) covers a larger one, so that the cup on the table
+        is a cup. Crowd regions have label 255 and follow the same rule. Instances of categories outside
+        ``class_of`` get ``other_label`` (0 background, 255 ignored); pixels without an instance get 0.
+
+        ``frame`` is the frame of the picture, if the caller has read it.
+
+        Raises:
+            DataError: annotations are missing, damaged, or made for another size.
+        """
+        return self.read_labels(record, class_of, other_label, frame).map
 
     def read_labels(
-        self, record: Record, class_of: Mapping[str, int], other: int, frame: Frame | None = None
+        self, record: Record, class_of: Mapping[str, int], other_label: int, frame: Frame | None = None
     ) -> Labels:
-        """Return the `label_map` together with the annotations that could not be painted as they were meant.
+        """Return the label map of `label_map` with counts of the annotations and the faulty annotations.
 
-        Coordinates are in the frame of the declared size, stored or shown. Where the annotations of pictures
-        turned by EXIF exceed that frame and fit the other one, all such pictures are read in the other one.
+        Coordinates are in the frame of the declared size, stored or shown. If the annotations of pictures turned by
+        EXIF exceed that frame and fit the transposed frame, all turned pictures are read in the transposed frame.
 
         Raises:
-            DataError: as `label_map`; or annotations fit a turned picture neither as stored nor as shown.
+            DataError: as `label_map`; or the annotations of a turned picture fit neither frame.
         """
         split = record.key.partition("/")[0]
-        index = self._labelled(split)
+        index = self._index_with_labels(split)
         frame = frame or read_frame(record.picture)
         annotations = index.annotations.get(record.key, [])
         height, width = self._drawn_size(split, record, frame)
@@ -125,8 +136,10 @@ class CocoFolder:
         read = crowd = 0
         for annotation in annotations:
             if annotation.category is None:
-                raise DataError(f"{record.picture}: {annotation.name} is of a category that is not listed")
-            label = IGNORED if annotation.crowd else class_of.get(annotation.category, other)
+                raise DataError(
+                    f"{record.picture}: {annotation.name} has an unknown category; add the category to the JSON"
+                )
+            label = IGNORED if annotation.crowd else class_of.get(annotation.category, other_label)
             try:
                 shape = shape_of(annotation.segmentation)
                 region = shape.region(height, width)
@@ -134,7 +147,7 @@ class CocoFolder:
                     painted.append((region, label))
                 if label:
                     covered = 0 if region is None else int(rle_masks.area(region))
-                    reason = fault_of(shape, covered, (height, width), partial(self._confirmed, split))
+                    reason = fault_of(shape, covered, (height, width), partial(self._check_split, split))
                     faults += [Fault(record.source, annotation.name, reason)] if reason else []
                     read, crowd = read + 1, crowd + annotation.crowd
             except MALFORMED as error:
@@ -150,23 +163,23 @@ class CocoFolder:
         return sum(map(len, self._index(split).annotations.values()))
 
     def contents(self, records: Sequence[Record], categories: Sequence[str]) -> str:
-        """Describe what is annotated in these photographs; ``categories`` are those looked for in vain."""
+        """Return a text for a message: the numbers of annotations of ``records``, first those of ``categories``."""
         counts: Counter[str] = Counter()
         crowd: Counter[str] = Counter()
         for record in records:
             for annotation in self._index(record.key.partition("/")[0]).annotations.get(record.key, ()):
                 counts[str(annotation.category)] += 1
                 crowd[str(annotation.category)] += annotation.crowd
-        named = [*categories, *(name for name, _ in counts.most_common(5) if name not in categories)]
+        names = [*categories, *(name for name, _ in counts.most_common(5) if name not in categories)]
         described = [
-            f"{counts[name]} × {name!r}" + f", {crowd[name]} of them crowd (iscrowd: 1)" * (crowd[name] > 0)
-            for name in named
+            f"{counts[name]} × {name!r}" + f", including {crowd[name]} crowd (iscrowd: 1)" * (crowd[name] > 0)
+            for name in names
         ]
         note = "; crowd regions are ignored" if crowd.total() else ""
         return f"annotations of these pictures: {', '.join(described)}{note}"
 
-    def _confirmed(self, split: str, check: SplitCheck) -> bool:
-        """Run a check on the outlines of a split, once."""
+    def _check_split(self, split: str, check: SplitCheck) -> bool:
+        """Return the result of a check of all outlines of a split; later calls repeat the result."""
         if (split, check) not in self._checked:
             self._checked[split, check] = check(self._outlines(split))
         return self._checked[split, check]
@@ -176,19 +189,19 @@ class CocoFolder:
         for record in index.records:
             for annotation in index.annotations.get(record.key, ()):
                 extent = extent_of(annotation.segmentation)
-                with suppress(DataError):  # of an unreadable picture, which is counted when it is read
+                with suppress(DataError):  # an unreadable picture counts as broken when it is read
                     if extent is not None:
                         size = index.sizes.get(record.key) or read_frame(record.picture).shown
                         yield Outline(extent, size, annotation.box)
 
     def _drawn_size(self, split: str, record: Record, frame: Frame) -> Size:
-        """Return (height, width) of the frame that the annotations of a photograph are given in."""
+        """Return (height, width) of the frame, stored or shown, in which the annotations of a picture are drawn."""
         index = self._index(split)
         declared = index.sizes.get(record.key) or frame.shown
         if declared not in (frame.shown, frame.stored):
             raise DataError(
-                f"{record.picture}: its annotations are for {declared[1]}×{declared[0]} pixels, "
-                f"the picture is {frame.shown[1]}×{frame.shown[0]}"
+                f"{record.picture}: its annotations are for {declared[1]}×{declared[0]} pixels, the picture has "
+                f"{frame.shown[1]}×{frame.shown[0]}; correct the JSON or the picture"
             )
         if frame.shown == frame.stored:
             return declared
@@ -196,43 +209,46 @@ class CocoFolder:
         return drawn_size(str(record.picture), frame, declared, segmentations, self._votes_of(split))
 
     def _votes_of(self, split: str) -> Votes:
-        """Return the votes of a split's turned pictures, or of the other split's where none decides."""
-        votes = self._own_votes(split)
+        """Return the `Votes` of the turned pictures of a split; if none decides, the votes of train or val."""
+        votes = self._count_votes(split)
         if not votes.deciding:
-            for other in ("train", "val"):
-                with suppress(DataError):  # of a split that this task may not use
-                    if other != split and self._index_file(other).is_file() and self._own_votes(other).deciding:
-                        return self._own_votes(other)
+            for alternative in (name for name in ("train", "val") if name != split):
+                with suppress(DataError):  # the task may not use this split
+                    if self._index_file(alternative).is_file() and self._count_votes(alternative).deciding:
+                        return self._count_votes(alternative)
         return votes
 
-    def _own_votes(self, split: str) -> Votes:
+    def _count_votes(self, split: str) -> Votes:
         if split not in self._votes:
             index, votes = self._index(split), Votes()
             for record in index.records:
                 annotations = index.annotations.get(record.key)
-                with suppress(DataError):  # of an unreadable picture, which is counted when it is read
+                with suppress(DataError):  # an unreadable picture counts as broken when it is read
                     if annotations and not record.fault:
                         segmentations = [annotation.segmentation for annotation in annotations]
                         votes += vote(read_frame(record.picture), index.sizes.get(record.key), segmentations)
             self._votes[split] = votes
         return self._votes[split]
 
-    def _resolving_split(self) -> str:
+    def _reference_split(self) -> str:
         for split in ("train", "val"):
             if self._index_file(split).is_file():
                 return split
-        raise DataError(f"{self._index_file('train')}: no such file")
+        raise DataError(f"{self._index_file('train')}: no such file; add it")
 
-    def _categorised(self, split: str) -> Index:
+    def _index_with_categories(self, split: str) -> Index:
         index = self._index(split)
         if index.fault:
             raise DataError(f"{self._index_file(split)}: {index.fault}")
         return index
 
-    def _labelled(self, split: str) -> Index:
+    def _index_with_labels(self, split: str) -> Index:
         index = self._index(split)
         if not index.labelled:
-            raise DataError(f"{self._index_file(split)}: no such file, or no annotations in it")
+            raise DataError(
+                f"{self._index_file(split)}: missing or without annotations, which a task with classes needs; add "
+                "them, or change the task's splits"
+            )
         return index
 
     def _index_file(self, split: str) -> Path:
@@ -240,7 +256,7 @@ class CocoFolder:
 
     def _index(self, split: str) -> Index:
         if split not in INDEX:
-            raise DataError(f"{self.root}: a COCO data set has no split {split!r}, only {', '.join(INDEX)}")
+            raise DataError(f"{self.root}: a COCO data set has no split {split!r}; use one of {', '.join(INDEX)}")
         if split not in self._indices:
             self._indices[split] = read_index(self._index_file(split), split, self.root / f"{split}2017")
         return self._indices[split]

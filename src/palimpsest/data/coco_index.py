@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from palimpsest.data.categories import Category, merged, normalized
+from palimpsest.data.categories import Category, merge_categories, normalized
 from palimpsest.data.outlines import Box, Size, box_of
 from palimpsest.data.pictures import Record, list_pictures
 from palimpsest.data.regions import MALFORMED, compact
@@ -19,44 +19,50 @@ T = TypeVar("T")
 
 @dataclass
 class Annotation:
-    """Content of an annotation that painting takes; half of `instances_train2017.json` is never kept in memory."""
+    """Fields of an annotation that painting needs; the other fields, half of the JSON of COCO, are dropped."""
 
     name: str
+    """Name in messages, as ``annotation 17``."""
     category: str | None
+    """Name of the category; None if its id is unknown."""
     segmentation: Any
+    """Segmentation as `compact` returns it."""
     crowd: bool
     box: Box | None = None
-    """Only where all coordinates are small enough to be percent; see `box_of`."""
+    """Box as evidence of the unit of the coordinates; None if it is none (`box_of`)."""
 
 
 @dataclass
 class Index:
-    """Content of the JSON of one split; the keys of the mappings are those of the records."""
+    """Content of the JSON of one split, or the list of its pictures if it has no JSON."""
 
     records: list[Record]
-    sizes: dict[str, Size | None] = field(default_factory=dict)  # as the JSON gives them
+    sizes: dict[str, Size | None] = field(default_factory=dict)
+    """Size that the JSON declares, None if it declares none, by `Record.key`."""
     annotations: dict[str, list[Annotation]] = field(default_factory=dict)
+    """Annotations of each annotated picture, by `Record.key`."""
     categories: dict[str, str] = field(default_factory=dict)
     """Supercategory by name, in the order of the JSON."""
     annotated: Counter[str] = field(default_factory=Counter)
-    """Annotations by name of their category."""
+    """Number of annotations by category name."""
     fault: str | None = None
-    """Reason why two categories are confused, or None; photographs can be used all the same."""
+    """Fault of the list of categories (`merge_categories`), or None; pictures can be used in both cases."""
     labelled: bool = False
+    """True if the JSON has a list of annotations."""
 
 
 def read_index(path: Path, split: str, folder: Path) -> Index:
-    """Read the JSON of a split, or list its folder of pictures where there is no JSON.
+    """Return the content of the JSON file ``path`` of a split; if it is missing, the pictures in ``folder``.
 
     Raises:
-        DataError: the JSON is damaged, or there is neither JSON nor folder.
+        DataError: the JSON is damaged, or both JSON and folder are missing.
     """
     return _read(path, split, folder) if path.is_file() else _listed(path, split, folder)
 
 
 def _listed(path: Path, split: str, folder: Path) -> Index:
     if not folder.is_dir():
-        raise DataError(f"{path}: no such file, and no folder {folder.name}")
+        raise DataError(f"{path}: no such file, and no folder {folder.name}; add one of them")
     names = [(picture, picture.relative_to(folder).as_posix()) for picture in list_pictures(folder)]
     return Index(
         [Record(printable(f"{folder.name}/{name}"), picture, f"{split}/{name}") for picture, name in names]
@@ -68,19 +74,19 @@ def _read(path: Path, split: str, folder: Path) -> Index:
         content = json.loads(path.read_bytes(), object_hook=_slim)
         return _index(content, split, folder)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); make it readable") from error
     except (*MALFORMED, RecursionError) as error:
         raise DataError(
-            f"{path}: not an annotation file of COCO; mend it or fetch it again: {_message(error)}"
+            f"{path}: not an annotation file of COCO ({_message(error)}); correct it or fetch it again"
         ) from error
 
 
 def _message(error: Exception) -> str:
-    return f"no {error}" if isinstance(error, KeyError) else str(error)
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _slim(entry: dict[str, Any]) -> dict[str, Any]:
-    """Make segmentations compact while the JSON is read; damage is reported when the picture is painted."""
+    """Replace the segmentation in a JSON object by its compact form, and return the object; for `json.loads`."""
     if "segmentation" in entry:
         entry["segmentation"] = compact(entry["segmentation"])
     return entry
@@ -88,50 +94,56 @@ def _slim(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _index(content: Any, split: str, folder: Path) -> Index:
     if not isinstance(content, dict) or "images" not in content:
-        raise ValueError("it lists no images")
-    categories = list(_each(content, "categories", _category))
+        raise ValueError("images is missing")
+    categories = list(_entries(content, "categories", _category))
     names = {category.identity: category.name for category in categories}
     files: dict[str, list[str]] = {}
     sizes: dict[str, tuple[int, int] | None] = {}
-    for identity, name, size in _each(content, "images", _image):
-        known = files.setdefault(identity, [])
-        if name not in known:  # the same entry twice does no harm
-            known.append(name)
+    for identity, name, size in _entries(content, "images", _image):
+        names_of_id = files.setdefault(identity, [])
+        if name not in names_of_id:  # equal entries are merged
+            names_of_id.append(name)
         sizes[f"{split}/{identity}"] = size
     annotations: dict[str, list[Annotation]] = {}
     annotated: Counter[str] = Counter()
-    for identity, category, annotation in _each(content, "annotations", partial(_annotation, names)):
+    for identity, category, annotation in _entries(content, "annotations", partial(_annotation, names)):
         annotations.setdefault(identity, []).append(annotation)
         annotated[category] += 1
 
     records: list[Record] = []
     for identity in sorted(files.keys() | annotations.keys(), key=_by_number):
         pictures, key = files.get(identity, []), f"{split}/{identity}"
-        fault = f"the id {identity} has several pictures: {', '.join(pictures)}" if len(pictures) > 1 else None
+        fault = (
+            f"the id {identity} belongs to several pictures: {', '.join(pictures)}" if len(pictures) > 1 else None
+        )
         for name in pictures:
             records.append(Record(printable(f"{folder.name}/{name}"), folder / name, key, fault))
         if not pictures:
-            fault = f"{len(annotations[identity])} × annotated, but no picture has the id {identity}"
+            fault = f"{len(annotations[identity])} annotations, but no picture has the id {identity}"
             records.append(Record(printable(f"{folder.name}/(id {identity})"), folder / identity, key, fault))
     by_key = {f"{split}/{identity}": entries for identity, entries in annotations.items()}
-    groups, doubled = merged(categories, annotated)
+    groups, category_fault = merge_categories(categories, annotated)
     by_name = Counter(dict.fromkeys(groups, 0))
     for identity, count in annotated.items():
         if identity in names:
             by_name[names[identity]] += count
-    return Index(records, sizes, by_key, groups, by_name, doubled, "annotations" in content)
+    return Index(records, sizes, by_key, groups, by_name, category_fault, "annotations" in content)
 
 
-def _each(content: Mapping[str, Any], key: str, read: Callable[[Any], T]) -> Iterator[T]:
-    """Read each entry of a list, which may be missing; name a malformed entry by its index."""
+def _entries(content: Mapping[str, Any], key: str, read: Callable[[Any], T]) -> Iterator[T]:
+    """Yield the entries of the list ``content[key]``, converted by ``read``; none if the list is missing.
+
+    Raises:
+        ValueError: an entry is malformed; the message names its index.
+    """
     entries = content.get(key, [])
     if not isinstance(entries, list):
         raise ValueError(f"{key} is not a list")
-    for place, entry in enumerate(entries):
+    for position, entry in enumerate(entries):
         try:
             yield read(entry)
         except MALFORMED as error:
-            raise ValueError(f"{key}[{place}]: {_message(error)}") from error
+            raise ValueError(f"{key}[{position}]: {_message(error)}") from error
 
 
 def _category(entry: Mapping[str, Any]) -> Category:
@@ -140,16 +152,16 @@ def _category(entry: Mapping[str, Any]) -> Category:
 
 
 def _image(entry: Mapping[str, Any]) -> tuple[str, str, tuple[int, int] | None]:
-    """Return id, file name and (height, width), where both are given."""
+    """Return id, file name and (height, width) of an entry of ``images``; None if it has no size."""
     name = entry["file_name"]
     if not isinstance(name, str):
-        raise ValueError(f"{name!r} is no file name")
+        raise ValueError(f"{name!r} is not a file name")
     height, width = entry.get("height"), entry.get("width")
     return _identity(entry["id"]), name, (int(height), int(width)) if height and width else None
 
 
 def _annotation(names: Mapping[str, str], entry: Mapping[str, Any]) -> tuple[str, str, Annotation]:
-    """Return the ids of the picture and of the category, and what painting takes."""
+    """Return id of the picture, id of the category, and content of an entry of ``annotations``."""
     category, segmentation = _identity(entry["category_id"]), entry.get("segmentation")
     crowd = str(entry.get("iscrowd", 0)) in ("1", "1.0", "True", "true")
     name = f"annotation {entry.get('id', 'without id')}"
@@ -158,12 +170,12 @@ def _annotation(names: Mapping[str, str], entry: Mapping[str, Any]) -> tuple[str
 
 
 def _identity(value: object) -> str:
-    """Return an id, which tools write as 9, 9.0 or "9", as one string."""
+    """Return an id as text; tools write it as 9, 9.0 or "9"."""
     if isinstance(value, int | float) and not isinstance(value, bool) and value == int(value):
         return str(int(value))
     if isinstance(value, str) and value.strip():
         return str(int(value)) if value.strip().isdecimal() else value.strip()
-    raise ValueError(f"{value!r} is no id")
+    raise ValueError(f"{value!r} is not an id")
 
 
 def _by_number(identity: str) -> tuple[bool, int, str]:

@@ -1,7 +1,6 @@
-"""Fetching the public data sets and weights: verifies checksums, resumes broken transfers, unpacks archives.
+"""Download of the public data sets and weights, with checksums, resumed transfers and unpacking of archives.
 
-A file has its own name only when it is complete and its checksum is right; until then it is ``.<name>.part``,
-from which a later try goes on.
+An incomplete or unverified file is named ``.<name>.part``; a later attempt resumes from it.
 """
 
 import json
@@ -19,10 +18,10 @@ from typing import Any, BinaryIO
 import pooch
 import requests
 
-from palimpsest.errors import DataError, unwritten
+from palimpsest.errors import DataError, failure_message
 from palimpsest.storage.atomic import replacing_folder, write_text, writing
 
-COCO = "http://images.cocodataset.org"  # its https has a certificate for another name
+COCO = "http://images.cocodataset.org"  # the HTTPS certificate is for another host name
 VOC = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012"
 SBD = "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours"
 TORCHVISION = "https://download.pytorch.org/models"
@@ -30,10 +29,11 @@ TORCHVISION = "https://download.pytorch.org/models"
 
 @dataclass(frozen=True)
 class Download:
-    """Where a file is, and ``md5:`` or ``sha256:`` with the digits, or the first digits, of its checksum."""
+    """Downloadable file."""
 
     url: str
     checksum: str
+    """``md5:`` or ``sha256:`` with all hexadecimal digits or the first few."""
 
 
 DOWNLOADS = {
@@ -50,39 +50,44 @@ DOWNLOADS = {
         Download(f"{TORCHVISION}/vgg16_features-amdegroot-88682ab5.pth", "sha256:88682ab5"),
     )
 }
-"""What can be fetched, by file name."""
+"""Downloadable files by name."""
 
 TRIES = 5
+"""Maximum number of attempts per transfer."""
+
+UNPACK_ADVICE = "run the same command again, which unpacks the archives again"
+"""Advice of messages about unpacked files."""
 
 WORTH_ANOTHER_TRY = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP status codes of transient failures."""
 
 
 def fetch(name: str, folder: Path, base_url: str | None = None, pause: float = 1.0) -> Path:
-    """A file of `DOWNLOADS` in ``folder``, fetched where it is not there yet.
+    """Download a file of `DOWNLOADS` to ``folder``, unless it exists, and return its path; verify its checksum.
 
-    ``base_url`` is a mirror: the address up to the file's name. After a failure that may pass, the transfer
-    goes on from where it stopped, `TRIES` times in all, after ``pause`` seconds, then twice as many, …
+    ``base_url`` is the URL of a mirror without the name of the file; None for the URL in `DOWNLOADS`. After a
+    transient failure the transfer resumes, with `TRIES` attempts in total. The first wait is ``pause`` seconds, and
+    each wait is twice the last.
 
     Raises:
-        DataError: the name is unknown, the file cannot be had, or the checksum is wrong: says which was
-            expected and which was found.
+        DataError: the name is unknown, the transfer fails, or the checksum is wrong.
         StorageError: the disk is full or not writable.
     """
     if name not in DOWNLOADS:
-        raise DataError(f"{name}: not among what can be fetched: {', '.join(DOWNLOADS)}")
+        raise DataError(f"{name}: unknown download; choose from {', '.join(DOWNLOADS)}")
     download = DOWNLOADS[name]
     url = f"{base_url.rstrip('/')}/{name}" if base_url else download.url
     path, part = Path(folder) / name, Path(folder) / f".{name}.part"
     if path.exists():
-        _verify(path, download.checksum, f"{path}: remove it to have it fetched again")
+        _verify(path, download.checksum, path, "delete the file to download it again")
         return path
     with writing(path, part):
         path.parent.mkdir(parents=True, exist_ok=True)
         if _transfer(url, part, pause) and not _matches(part, download.checksum):
-            part.unlink()  # the file may have changed between its two halves: once more, in one go
+            part.unlink()  # the file may have changed on the server between two attempts
             _transfer(url, part, pause)
         try:
-            _verify(part, download.checksum, url)
+            _verify(part, download.checksum, url, "run the same command again, or use another mirror")
         except DataError:
             part.unlink()
             raise
@@ -93,15 +98,17 @@ def fetch(name: str, folder: Path, base_url: str | None = None, pause: float = 1
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpacks a zip or tar archive into ``folder``, beside what is there; no file is ever seen half-done.
+    """Unpack a zip or tar archive into ``folder``; files that the archive does not contain stay there.
+
+    The archive is unpacked into a hidden folder first, so each file appears only when it is complete.
 
     Raises:
-        DataError: the archive is missing, damaged, of another kind or leads out of the folder.
+        DataError: the archive is missing, damaged, of another format, or has paths outside the folder.
         StorageError: the disk is full or not writable.
     """
     archive, folder = Path(archive), Path(folder)
     partial = folder / f".{archive.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)  # from a run that was killed
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed run
     try:
         with writing(folder, partial):
             partial.mkdir(parents=True)
@@ -113,20 +120,22 @@ def unpack(archive: Path, folder: Path) -> None:
                     packed_tar.extractall(partial, filter="data")
             _move_into(partial, folder)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
-        raise DataError(f"{archive}: cannot be unpacked: {error}") from error
+        raise DataError(
+            f"{archive}: cannot be unpacked ({error}); delete it and run the same command again, which downloads it"
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def split_val2017(source: Path, folder: Path) -> None:
-    """COCO's val2017, which a laptop can bear, as a small data set in COCO's layout in ``folder``.
+    """Split COCO's val2017 (5000 photographs) in ``source`` into a small data set in COCO's layout, ``folder``.
 
-    By picture id modulo 5: 0 → val2017 (a fifth of 5000 photographs), 1 → unlabeled2017, 2 to 4 → train2017.
-    Pictures are hard links where the file system has them.
+    The split is the picture id modulo 5: 0 → val2017, 1 → unlabeled2017, 2 to 4 → train2017. Pictures are hard
+    links if the file system supports them, otherwise copies.
 
     Raises:
         DataError: ``source`` lacks val2017 or its annotations.
-        StorageError: the disk is full; names the file.
+        StorageError: the disk is full; the message names the file.
     """
     source, folder = Path(source), Path(folder)
     index = source / "annotations" / "instances_val2017.json"
@@ -142,75 +151,80 @@ def split_val2017(source: Path, folder: Path) -> None:
                 part = {**content, "images": images}
                 kind = "image_info" if split == "unlabeled2017" else "instances"
                 if kind == "instances":
-                    part["annotations"] = [one for one in content["annotations"] if one["image_id"] % 5 in rests]
+                    part["annotations"] = [note for note in content["annotations"] if note["image_id"] % 5 in rests]
                 else:
                     del part["annotations"]
                 write_text(partial / "annotations" / f"{kind}_{split}.json", json.dumps(part))
     except OSError as error:
-        raise DataError(f"{index}: {error.strerror or error}") from error
+        raise DataError(f"{index}: cannot be read ({error.strerror or error}); {UNPACK_ADVICE}") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{index}: not an annotation file of COCO: {error!r}") from error
+        raise DataError(f"{index}: not a COCO annotation file ({error!r}); {UNPACK_ADVICE}") from error
 
 
 def _transfer(url: str, part: Path, pause: float) -> bool:
-    """Fetches ``url`` to ``part``, going on from what is there; whether anything was."""
+    """Download ``url`` to ``part``; return True if any attempt continued existing content of ``part``.
+
+    Raises:
+        DataError: the transfer fails `TRIES` times, or with a permanent error.
+    """
     resumed = False
     for remaining in reversed(range(TRIES)):
         resumed |= part.exists() and part.stat().st_size > 0
         try:
             with part.open("ab") as file:
-                _go_on(url, file)
+                _resume(url, file)
         except requests.HTTPError as error:
             status = error.response.status_code if error.response is not None else 0
-            if status == 416 and resumed:  # asked for what lies behind the end: it is complete
+            if status == 416 and resumed:  # the range starts at the end of the file: it is complete
                 return True
             _drop_empty(part)
             if status not in WORTH_ANOTHER_TRY or not remaining:
-                raise DataError(f"{url}: cannot be fetched: {error}") from error
+                raise DataError(f"{url}: download failed: {error}; check the URL and the network") from error
         except requests.RequestException as error:
             _drop_empty(part)
             if not remaining:
-                raise DataError(f"{url}: cannot be fetched: {error}; the next try goes on from there") from error
+                raise DataError(f"{url}: download failed: {error}; run the same command again to resume") from error
         else:
             return resumed
         time.sleep(pause * 2 ** (TRIES - 1 - remaining))
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("the last attempt returns or raises")
 
 
-def _go_on(url: str, file: BinaryIO) -> None:
-    have = file.seek(0, os.SEEK_END)
+def _resume(url: str, file: BinaryIO) -> None:
+    start = file.seek(0, os.SEEK_END)
     headers = {"Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
+    if start:
+        headers["Range"] = f"bytes={start}-"
 
-    def start_anew(response: requests.Response, *_: object, **__: object) -> None:
-        if response.status_code == 200 and have:  # a server without ranges sends all of it again
+    def restart(response: requests.Response, *_: object, **__: object) -> None:
+        if response.status_code == 200 and start:  # a server without ranges sends the whole file
             file.truncate(0)
 
     download = pooch.HTTPDownloader(
         progressbar=sys.stderr.isatty(),
         chunk_size=1 << 16,
         headers=headers,
-        hooks={"response": start_anew},
+        hooks={"response": restart},
         timeout=60,
     )
     download(url, file, None)
 
 
-def _verify(path: Path, checksum: str, what: str) -> None:
+def _verify(path: Path, checksum: str, source: Path | str, advice: str) -> None:
     if not _matches(path, checksum):
         algorithm, _, expected = checksum.partition(":")
-        found = pooch.file_hash(str(path), alg=algorithm)
-        raise DataError(f"{what}: wrong checksum: {algorithm} {expected} expected, {found} found")
+        actual = pooch.file_hash(str(path), alg=algorithm)
+        raise DataError(f"{source}: wrong checksum: expected {algorithm} {expected}, found {actual}; {advice}")
 
 
 def _matches(path: Path, checksum: str) -> bool:
     algorithm, _, expected = checksum.partition(":")
     try:
-        found: str = pooch.file_hash(str(path), alg=algorithm)
+        actual: str = pooch.file_hash(str(path), alg=algorithm)
     except OSError as error:
-        raise DataError(unwritten(path, error, "read")) from error
-    return found.startswith(expected)
+        message = failure_message(path, error, "read")
+        raise DataError(f"{message}; delete it and run the same command again") from error
+    return actual.startswith(expected)
 
 
 def _drop_empty(part: Path) -> None:
@@ -219,20 +233,20 @@ def _drop_empty(part: Path) -> None:
 
 
 def _move_into(new: Path, folder: Path) -> None:
-    """Every file of ``new`` to the same place in ``folder``; whole folders at once where nothing is there."""
+    """Move every file of ``new`` to the same relative path in ``folder``; folders that are new move as a whole."""
     for entry in sorted(new.iterdir()):
-        place = folder / entry.name
-        if entry.is_dir() and place.is_dir():
-            _move_into(entry, place)
+        target = folder / entry.name
+        if entry.is_dir() and target.is_dir():
+            _move_into(entry, target)
         else:
-            entry.replace(place)
+            entry.replace(target)
 
 
-def _link(file: Path, place: Path) -> None:
+def _link(file: Path, target: Path) -> None:
     try:
-        place.hardlink_to(file)
+        target.hardlink_to(file)
     except FileNotFoundError as error:
-        raise DataError(f"{file}: no such file") from error
+        raise DataError(f"{file}: no such file; {UNPACK_ADVICE}") from error
     except OSError:  # another disk, or a file system without links
-        with writing(place):
-            shutil.copyfile(file, place)
+        with writing(target):
+            shutil.copyfile(file, target)

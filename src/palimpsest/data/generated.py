@@ -1,8 +1,8 @@
-"""Generated data sets in the native layouts of MS COCO and Pascal VOC: the `mini` preset's data.
+"""Generated data sets in the native layouts of MS COCO and Pascal VOC, the data of the `mini` preset.
 
-`palimpsest.data.scenes` draws; this module writes the files, so that whatever reads the real data sets reads
-these unchanged. The same seed gives the same bytes, and a picture depends only on seed, split and number:
-raising a count keeps the pictures that are there.
+`palimpsest.data.scenes` draws the pictures, and this module writes the files. The readers of the real data sets
+read them. A picture depends only on seed, split and number: equal seeds give equal bytes, and a larger count keeps
+the existing pictures.
 """
 
 import json
@@ -15,33 +15,32 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 
-from palimpsest.data.pictures import encoded
+from palimpsest.data.encoding import encoded
 from palimpsest.data.scenes import coco, voc
-from palimpsest.data.scenes.drawing import Drawn, Family, Instance, compose
+from palimpsest.data.scenes.drawing import Family, Instance, Scene, compose
 from palimpsest.data.voc import palette
 from palimpsest.errors import DataError
 from palimpsest.storage.atomic import writing
 
 COCO_FIRST_ID = {"train2017": 1, "val2017": 1_000_001, "unlabeled2017": 2_000_001}
-"""Ids of pictures are unique over the splits, as in COCO."""
+"""First picture id of each split; ids are unique across splits, as in COCO."""
 VOC_YEAR = {"train": 2011, "val": 2012}
-"""VOC keeps all splits in one folder; the year keeps the names apart."""
+"""Year in the picture names of each split; all splits of VOC share a folder, so names have to differ."""
 
 VOC_BORDER = 5 / 375
-"""Width of VOC's unlabelled border as a share of the usual shorter side."""
+"""Width of VOC's unlabelled border as a fraction of the usual shorter side."""
 
 
 def generate_coco(root: Path, images: Mapping[str, int], size: int, seed: int) -> None:
     """Write `images[split]` pictures per COCO split below `root`.
 
     `size` is the shorter side in pixels. Splits are train2017 and val2017 (instances with polygons) and
-    unlabeled2017 (pictures only). Polygons overlap, and where they do the instance of the smaller area is the
-    one seen.
+    unlabeled2017 (pictures only). Where polygons overlap, the picture shows the instance of the smaller area.
 
     Raises:
-        DataError: if a split is none of COCO's.
+        DataError: a split is not one of COCO's.
     """
-    refuse_unknown(images, COCO_FIRST_ID)
+    check_splits(images, COCO_FIRST_ID)
     annotation_folder = root / "annotations"
     annotation_folder.mkdir(parents=True, exist_ok=True)
     for split, count in images.items():
@@ -49,12 +48,12 @@ def generate_coco(root: Path, images: Mapping[str, int], size: int, seed: int) -
         folder.mkdir(parents=True, exist_ok=True)
         entries: list[dict[str, object]] = []
         annotations: list[dict[str, object]] = []
-        for image_id, drawn in enumerate(pictures(coco.FAMILY, split, count, size, seed), COCO_FIRST_ID[split]):
+        for image_id, scene in enumerate(pictures(coco.FAMILY, split, count, size, seed), COCO_FIRST_ID[split]):
             file_name = f"{image_id:012d}.jpg"
-            save_jpeg(drawn, folder / file_name)
-            height, width = drawn.owner.shape
+            save_jpeg(scene, folder / file_name)
+            height, width = scene.owner.shape
             entries.append({"id": image_id, "file_name": file_name, "width": width, "height": height})
-            annotations += [annotation(instance, image_id, rank) for rank, instance in enumerate(drawn.instances)]
+            annotations += [annotation(instance, image_id, rank) for rank, instance in enumerate(scene.instances)]
         described: dict[str, object] = {
             "info": {"description": "Generated scenes in the layout of COCO 2017"},
             "licenses": [],
@@ -68,7 +67,7 @@ def generate_coco(root: Path, images: Mapping[str, int], size: int, seed: int) -
         if labelled:
             described["annotations"] = annotations
         file = annotation_folder / f"{'instances' if labelled else 'image_info'}_{split}.json"
-        write(file, json.dumps(described).encode())
+        write_file(file, json.dumps(described).encode())
 
 
 def generate_voc(root: Path, images: Mapping[str, int], size: int, seed: int) -> None:
@@ -78,43 +77,47 @@ def generate_voc(root: Path, images: Mapping[str, int], size: int, seed: int) ->
     indices, with 255 on a thin border around every object.
 
     Raises:
-        DataError: if a split is none of VOC's.
+        DataError: a split is not one of VOC's.
     """
-    refuse_unknown(images, VOC_YEAR)
+    check_splits(images, VOC_YEAR)
     devkit = root / "VOCdevkit" / "VOC2012"
     for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
         (devkit / folder).mkdir(parents=True, exist_ok=True)
     colours = palette().ravel().tolist()
     for split, count in images.items():
         names = [f"{VOC_YEAR[split]}_{number:06d}" for number in range(1, count + 1)]
-        for name, drawn in zip(names, pictures(voc.FAMILY, split, count, size, seed), strict=True):
-            save_jpeg(drawn, devkit / "JPEGImages" / f"{name}.jpg")
-            labels = Image.fromarray(label_map(drawn, max(1, round(size * VOC_BORDER))))
+        for name, scene in zip(names, pictures(voc.FAMILY, split, count, size, seed), strict=True):
+            save_jpeg(scene, devkit / "JPEGImages" / f"{name}.jpg")
+            labels = Image.fromarray(label_map(scene, max(1, round(size * VOC_BORDER))))
             labels.putpalette(colours)
-            write(devkit / "SegmentationClass" / f"{name}.png", encoded(labels, ".png"))
+            write_file(devkit / "SegmentationClass" / f"{name}.png", encoded(labels, ".png"))
         listed = "".join(f"{name}\n" for name in names)
-        write(devkit / "ImageSets" / "Segmentation" / f"{split}.txt", listed.encode())
+        write_file(devkit / "ImageSets" / "Segmentation" / f"{split}.txt", listed.encode())
 
 
-def pictures(family: Family, split: str, count: int, size: int, seed: int) -> Iterator[Drawn]:
-    """The first `count` pictures of a split, each from a random generator of its own."""
+def pictures(family: Family, split: str, count: int, size: int, seed: int) -> Iterator[Scene]:
+    """Yield the first `count` scenes of a split, each from its own random generator."""
     for number in range(count):
         yield compose(family, size, np.random.default_rng([seed, zlib.crc32(split.encode()), number]))
 
 
-def save_jpeg(drawn: Drawn, path: Path) -> None:
-    """Write the picture with chroma at full resolution: halved, colours would bleed over the edges."""
-    write(path, encoded(Image.fromarray(drawn.pixels), path.suffix, quality=92, subsampling=0))
+def save_jpeg(scene: Scene, path: Path) -> None:
+    """Write the picture of a scene as JPEG, without chroma subsampling, which would blur colours across edges."""
+    write_file(path, encoded(Image.fromarray(scene.pixels), path.suffix, quality=92, subsampling=0))
 
 
-def write(path: Path, content: bytes | memoryview) -> None:
-    """Write a file of a folder that is flushed and put in place as a whole."""
+def write_file(path: Path, content: bytes | memoryview) -> None:
+    """Write a file, not atomically: the caller renames the whole folder into place at the end.
+
+    Raises:
+        StorageError: the file cannot be written, as on a full disk.
+    """
     with writing(path):
         path.write_bytes(content)
 
 
 def annotation(instance: Instance, image_id: int, rank: int) -> dict[str, object]:
-    """The `rank`-th instance of a picture as COCO writes it: pixels, and x before y."""
+    """Return an instance, number `rank` of its picture, as annotation in COCO's format, coordinates in pixels."""
     points = np.concatenate(instance.polygons)
     left, top = points.min(axis=0)
     width, height = np.ptp(points, axis=0)
@@ -129,19 +132,23 @@ def annotation(instance: Instance, image_id: int, rank: int) -> dict[str, object
     }
 
 
-def label_map(drawn: Drawn, border: int) -> NDArray[np.uint8]:
-    """The class at every pixel (H, W), 0 for background and 255 on a border of that many pixels."""
-    classes = np.array([*(instance.category for instance in drawn.instances), 0], np.uint8)
-    labels = classes[drawn.owner]  # NOBODY is -1 and picks the background at the end
+def label_map(scene: Scene, border: int) -> NDArray[np.uint8]:
+    """Return the class of each pixel (H, W): 0 for background, 255 on object borders of `border` pixels."""
+    classes = np.array([*(instance.category for instance in scene.instances), 0], np.uint8)
+    labels = classes[scene.owner]  # NOBODY is -1 and selects the last entry, background
     before, after = (border + 1) // 2, border // 2
-    padded = np.pad(drawn.owner, (before, after), mode="edge")
-    around = sliding_window_view(padded, (border + 1, border + 1))
-    labels[around.max(axis=(2, 3)) != around.min(axis=(2, 3))] = 255
+    padded = np.pad(scene.owner, (before, after), mode="edge")
+    windows = sliding_window_view(padded, (border + 1, border + 1))
+    labels[windows.max(axis=(2, 3)) != windows.min(axis=(2, 3))] = 255
     return labels
 
 
-def refuse_unknown(images: Mapping[str, int], known: Mapping[str, int]) -> None:
-    """Stop at a split that the data set does not have."""
+def check_splits(images: Mapping[str, int], splits: Mapping[str, int]) -> None:
+    """Check that all keys of `images`, names of splits, are keys of `splits`.
+
+    Raises:
+        DataError: a split is unknown.
+    """
     for split in images:
-        if split not in known:
-            raise DataError(f"no split named '{split}' can be generated: choose from {', '.join(known)}")
+        if split not in splits:
+            raise DataError(f"unknown split '{split}' of a generated data set; choose from {', '.join(splits)}")

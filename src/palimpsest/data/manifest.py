@@ -1,57 +1,56 @@
-"""The manifest of a data set: SHA-256 and size of each file, so that results lead back to the very bytes.
+"""Manifest of a data set: SHA-256 and size of each file, part of the provenance of all results.
 
-JSON, ``{"files": {"<path relative to the root>": {"bytes": …, "sha256": "…"}}}``, sorted by path; the same
-files give the same manifest wherever they lie. A file that cannot be read, as a dangling link, has ``null`` for
-both: it is missing, and preparing a task counts it as a broken picture.
+JSON, ``{"files": {"<path relative to the root>": {"bytes": …, "sha256": "…"}}}``, sorted by path; the location
+of the root does not matter. An unreadable file, such as a dangling link, has ``null`` for both; the preparation of
+a task counts it as a broken picture.
 """
 
 import json
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from palimpsest.data.files import digest_of, files_below, real_paths
+from palimpsest.data.files import files_below, real_paths, size_and_sha256
 from palimpsest.errors import DataError, printable
 from palimpsest.storage.atomic import write_text
 
 JUNK = frozenset({"thumbs.db", "desktop.ini"})
-"""Files that file browsers leave behind; nothing reads them, so that they must not change the manifest."""
+"""Names of files that file browsers create; they must not change the manifest."""
 
 
-def write_manifest(root: Path, path: Path, files: Iterable[Path] | None = None) -> None:
-    """Write the manifest of all files below ``root`` (`files_below`), or of ``files``, to ``path``.
+def write_manifest(root: Path, path: Path) -> None:
+    """Write the manifest of all files below ``root`` (`files_below`) to the file ``path``.
 
-    Hidden files, `JUNK` and the manifest itself are passed over.
+    Hidden files, `JUNK` and the manifest itself are skipped; files under several names are listed under each.
 
     Raises:
-        DataError: one of ``files`` is not below ``root``, or there are no files.
+        DataError: there are no files.
     """
     root, path = Path(root), Path(path)
-    chosen = _below(root, path) if files is None else list(files)
-    try:
-        names = {printable(file.relative_to(root).as_posix()): file for file in chosen}
-    except ValueError as error:
-        raise DataError(f"manifest of {root}: {error}") from None
+    names = {printable(file.relative_to(root).as_posix()): file for file in _listed_files(root, path)}
     if not names:
-        raise DataError(f"{root}: no files")
+        raise DataError(f"{root}: contains no files; check the path of the data set")
     ordered = sorted(names)
-    with ThreadPoolExecutor(2) as pool:  # hashlib lets go of the interpreter's lock
+    with ThreadPoolExecutor(2) as pool:  # hashlib releases the GIL
         entries = dict(zip(ordered, pool.map(lambda name: _entry(names[name]), ordered), strict=True))
     write_text(path, json.dumps({"files": entries}, indent=1, ensure_ascii=False) + "\n")
 
 
 Entry = dict[str, int | str | None]
-"""Size and SHA-256 of a file."""
+"""Size (``bytes``) and ``sha256`` of a file, both None for an unreadable file."""
 
 
 class Digests:
-    """SHA-256 of the files of a data set: from its manifest where that lists the file at its present size.
+    """Function from a file of a data set to its SHA-256, read from the manifest if the size there is still correct.
 
-    A file that is listed under another path, as one behind a link to a folder, is found by its real path.
+    A file that the manifest lists under another path, as behind a link to a folder, is identified by its real path.
     """
 
     def __init__(self, root: Path, manifest: Path | None = None) -> None:
-        """Read ``manifest``; without one every file is hashed when it is asked for."""
+        """Read ``manifest``; if it is None or missing, each call hashes the file.
+
+        Raises:
+            DataError: the manifest is damaged.
+        """
         self._root = Path(root)
         self._listed: dict[str, Entry] = {}
         self._by_real_path: dict[str, Entry] | None = None
@@ -64,15 +63,15 @@ class Digests:
                 ) from error
 
     def __call__(self, path: Path) -> str | None:
-        """Return the digest of a file, None for what cannot be read."""
+        """Return the SHA-256 of a file in hexadecimal; None if it cannot be read."""
         entry = self._entry(path)
         try:
             if entry.get("sha256") and entry.get("bytes") == path.stat().st_size:
                 return str(entry["sha256"])
         except OSError:
             return None
-        found = digest_of(path)
-        return found[1] if found else None
+        size_and_digest = size_and_sha256(path)
+        return size_and_digest[1] if size_and_digest else None
 
     def _entry(self, path: Path) -> Entry:
         entry = self._listed.get(self._name(path))
@@ -87,11 +86,11 @@ class Digests:
         return printable(path.relative_to(self._root).as_posix()) if path.is_relative_to(self._root) else ""
 
 
-def _below(root: Path, manifest: Path) -> list[Path]:
-    found = [file for file in files_below(root, once=False) if file.name.lower() not in JUNK]
-    return [file for file in found if file.absolute() != manifest.absolute()]
+def _listed_files(root: Path, manifest: Path) -> list[Path]:
+    files = [file for file in files_below(root, unique=False) if file.name.lower() not in JUNK]
+    return [file for file in files if file.absolute() != manifest.absolute()]
 
 
 def _entry(file: Path) -> Entry:
-    length, digest = digest_of(file) or (None, None)
+    length, digest = size_and_sha256(file) or (None, None)
     return {"bytes": length, "sha256": digest}

@@ -1,60 +1,82 @@
-"""Pairs of pictures: an input of a translator and its target.
+"""Pairs of pictures: an input and its target.
 
-Input and target have the same name in two folders (suffixes may differ), or lie side by side in one file, as in
-pix2pix (Isola et al., CVPR 2017). `palimpsest.data.pair_folders` has the layouts. Without folders of splits one
-name in ten is val.
+Input and target have the same name in two folders (suffixes may differ), or are the halves of one joint file, as in
+pix2pix (Isola et al., CVPR 2017). `palimpsest.data.pair_folders` lists the layouts. Without folders of splits one
+pair in ten belongs to val.
 """
 
 import hashlib
 import os
 import re
+import typing
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from palimpsest.data.files import files_below
 from palimpsest.data.grey import GreyScale, SideBySide
-from palimpsest.data.halves import no_halves, sampled
-from palimpsest.data.pair_folders import KNOWN, ROLE_OF, SPLIT_OF, SPLITS, PairFolders, Place, find_pair_folders
-from palimpsest.data.pictures import USUAL, Frame, Limits, Pixels, Record, list_pictures, read_shown, stem_of
+from palimpsest.data.halves import fault_of_halves, sampled
+from palimpsest.data.pair_folders import (
+    KNOWN_LAYOUTS,
+    ROLE_OF,
+    SPLIT_OF,
+    SPLITS,
+    PairFolders,
+    SplitFolders,
+    find_pair_folders,
+)
+from palimpsest.data.paired_settings import PairedDatasetSettings
+from palimpsest.data.pictures import (
+    DEFAULT_LIMITS,
+    Frame,
+    Limits,
+    Pixels,
+    Record,
+    is_picture,
+    list_pictures,
+    read_shown,
+    resize_and_crop,
+    stem_of,
+)
+from palimpsest.data.reader import DatasetReader, Findings, Sample, SampleSpec, picture_sample
+from palimpsest.data.settings import DatasetSettings
+from palimpsest.data.targets import VALUES
+from palimpsest.data.values import read_values
 from palimpsest.errors import DataError, printable
 
 Halves = Literal["input-left", "target-left"]
 Layout = Literal["auto", "side-by-side"]
 
 VAL_SHARE = 0.1
+"""Fraction of the pairs in val, if there are no folders of splits."""
 
-JOINT_ONLY = "set layout: side-by-side for the data set where every file does hold both halves"
-
-
-@dataclass
-class Findings:
-    """Facts about the pairs of a split that were read: lines for the log, and the same for `info.json`."""
-
-    lines: list[str] = field(default_factory=list)
-    info: dict[str, object] = field(default_factory=dict)
+JOINT_ADVICE = "set layout: side-by-side for the data set if every file contains both halves"
 
 
-class PairedFolder:
-    """A folder of pairs; splits ``train``, ``val``, ``test``; ``both_halves`` is the order in joint files."""
+class PairedFolder(DatasetReader):
+    """Reader of a folder of pairs, with splits ``train``, ``val`` and ``test``."""
 
     def __init__(
         self,
         root: Path,
-        both_halves: Halves = "input-left",
+        order: Halves = "input-left",
         *,
         layout: Layout = "auto",
-        limits: Limits = USUAL,
+        limits: Limits = DEFAULT_LIMITS,
         input_range: tuple[float, float] | None = None,
         target_range: tuple[float, float] | None = None,
     ) -> None:
-        """Check that ``root`` exists, and read nothing yet.
+        """Check that ``root`` is a folder; its files are read when a method needs them.
 
-        Ranges are those of grey pictures of 16 bits and more (`GreyScale`).
+        ``order`` is the order of the halves in joint files. With ``layout`` side-by-side every file is a joint
+        file. The ranges become black and white in grey pictures of 16 bits and more; None for the full range.
+
+        Raises:
+            DataError: there is no such folder.
         """
         self.root = Path(root)
-        self._input_left = both_halves == "input-left"
+        self._input_left = order == "input-left"
         self._joint_only = layout == "side-by-side"
         self._limits = limits
         self._scales = {
@@ -62,44 +84,75 @@ class PairedFolder:
             "target": GreyScale(target_range, "target_range"),
         }
         self._folders: PairFolders | None = None
-        self._place: Place | None = None
-        self._listed: dict[Place, list[Record]] = {}
+        self._current: SplitFolders | None = None
+        self._listed: dict[SplitFolders, list[Record]] = {}
         self._turned: list[str] = []
         if not self.root.is_dir():
-            raise DataError(f"{self.root}: no such folder")
+            raise DataError(f"{self.root}: no such folder; correct the root of the data set")
 
     def records(self, split: str) -> list[Record]:
         """Return the pairs of a split, sorted by name.
 
-        A picture without its other half, and two pictures of one name, are records with a `fault`.
+        A picture without counterpart, and pictures of equal names, are records with a `fault`.
 
         Raises:
-            DataError: no such split, an unknown layout, or one pair alone for train and val.
+            DataError: the split does not exist, the layout is unknown, or train and val have one pair in total.
         """
         name = SPLIT_OF.get(split.casefold())
         if name is None:
-            raise DataError(f"{self.root}: a folder of pairs has no split {split!r}, only {', '.join(SPLITS)}")
+            raise DataError(
+                f"{self.root}: a folder of pairs has no split {split!r}; use one of {', '.join(SPLITS)}"
+            )
         if self._folders is None:
             self._folders = find_pair_folders(self.root, self._joint_only)
-        place = self._folders.splits.get(name)
-        if isinstance(place, DataError):
-            raise place
-        if place is not None:
-            return list(self._pairs(place))
-        records = self._pairs(self._folders.whole) if self._folders.whole and name != "test" else []
+        folders = self._folders.splits.get(name)
+        if isinstance(folders, DataError):
+            raise folders
+        if folders is not None:
+            return list(self._pairs(folders))
+        records = self._pairs(self._folders.undivided) if self._folders.undivided and name != "test" else []
         if not records and self._folders.splits:
             names = list(self._folders.splits)
             advice = ", or set splits: {val: test} for the task" if name == "val" and "test" in names else ""
             raise DataError(
                 f"{self.root}: no folder of the split {split!r}, only of {', '.join(names)}; add one{advice}"
             )
-        return dealt_out(records, self.root)[name] if records else []
+        return split_by_hash(records, self.root)[name] if records else []
 
-    def pair(self, record: Record) -> tuple[Pixels, Pixels]:
-        """Return input and target, uint8 (H, W, 3) RGB each; a grey one stays grey (r = g = b).
+    @classmethod
+    def of(cls, settings: DatasetSettings, root: Path, limits: Limits = DEFAULT_LIMITS) -> typing.Self:
+        """Return the reader of the data set in the folder ``root``; see `DatasetReader.of`."""
+        assert isinstance(settings, PairedDatasetSettings)
+        return cls(
+            root,
+            "input-left" if settings.input_side == "left" else "target-left",
+            layout=settings.layout,
+            limits=limits,
+            input_range=settings.input_range,
+            target_range=settings.target_range,
+        )
+
+    def read(self, record: Record, spec: SampleSpec) -> Sample:
+        """Return input and target, resized to ``spec.size``.
+
+        Without ``spec.target`` the sample is the input alone, or the whole joint file. If the target is `VALUES`,
+        the file of the target contains a number per pixel.
 
         Raises:
-            DataError: one is missing or cannot be read, their shapes differ, or a joint file has no two halves.
+            DataError: as `pair`; or the target is `VALUES`, and the file is a joint file or has no valid value.
+        """
+        if spec.target is None:
+            return picture_sample(record, spec)
+        if spec.target == VALUES:
+            return self._with_values(record, spec)
+        picture, target = (resize_and_crop(pixels, spec.size, labels=False) for pixels in self.pair(record))
+        return Sample(picture, target)
+
+    def pair(self, record: Record) -> tuple[Pixels, Pixels]:
+        """Return input and target, uint8 (H, W, 3) RGB each; grey pictures stay grey (r = g = b).
+
+        Raises:
+            DataError: a file is missing or unreadable, the shapes differ, or a joint file has no two halves.
         """
         if record.target is None:
             return self._halves(record)
@@ -108,109 +161,121 @@ class PairedFolder:
         self._compare(record, frame, target_frame)
         return picture, target
 
+    def _with_values(self, record: Record, spec: SampleSpec) -> Sample:
+        if record.target is None:
+            raise DataError(
+                f"{record.picture}: a file with both halves has no numeric target; save both separately"
+            )
+        pixels, frame = read_shown(record.picture, self._limits, self._scales["input"])
+        return read_values(record.target, resize_and_crop(pixels, spec.size, labels=False), frame, spec)
+
     def take_findings(self) -> Findings:
-        """Return the findings since the last call, at the end of a split."""
-        found = Findings()
-        if self._place is not None:
-            found.info["layout"] = self._place.describe(self.root)
-            found.lines.append(str(found.info["layout"]))
+        """Return layout, grey values and doubtful orientations since the last call; restart the counts."""
+        findings = Findings()
+        if self._current is not None:
+            findings.info["layout"] = self._current.describe(self.root)
+            findings.lines.append(str(findings.info["layout"]))
         if self._folders is not None and self._folders.notes:
-            found.info["notes"] = list(self._folders.notes)
-            found.lines += self._folders.notes
+            findings.info["notes"] = list(self._folders.notes)
+            findings.lines += self._folders.notes
         for role, scale in self._scales.items():
             summary = scale.summary()
             if summary is not None:
-                found.info[role] = summary
-                found.lines.append(f"{role}s: {scale.describe()}")
+                findings.info[role] = summary
+                findings.lines.append(f"{role}s: {scale.describe()}")
             scale.restart()
         if self._turned:
-            found.info["orientation_in_one"] = self._turned
-            shown = ", ".join(self._turned[:5]) + (", …" if len(self._turned) > 5 else "")
-            found.lines.append(
-                f"EXIF orientation in one picture of a pair alone, and shapes that do not show whether it holds: "
-                f"{len(self._turned)}; look at {shown}"
+            findings.info["orientation_in_one"] = self._turned
+            examples = ", ".join(self._turned[:5]) + (", …" if len(self._turned) > 5 else "")
+            findings.lines.append(
+                "pairs in which only one picture has an EXIF orientation, and whose shapes do not show whether it "
+                f"is correct: {len(self._turned)}; look at {examples}"
             )
             self._turned = []
-        return found
+        return findings
 
-    def _pairs(self, place: Place) -> list[Record]:
-        self._place = place
-        if place not in self._listed:
-            self._listed[place] = self._joint(place.joint) if place.joint is not None else self._separate(place)
-        return self._listed[place]
+    def _pairs(self, folders: SplitFolders) -> list[Record]:
+        self._current = folders
+        if folders not in self._listed:
+            self._listed[folders] = (
+                self._joint_records(folders.joint) if folders.joint is not None else self._separate_records(folders)
+            )
+        return self._listed[folders]
 
-    def _separate(self, place: Place) -> list[Record]:
-        assert place.input is not None and place.target is not None
-        inputs, targets = _by_stem(place.input), _by_stem(place.target)
+    def _separate_records(self, folders: SplitFolders) -> list[Record]:
+        assert folders.input is not None and folders.target is not None
+        inputs, targets = _by_stem(folders.input), _by_stem(folders.target)
         records = []
         for stem in sorted(inputs.keys() | targets.keys()):
             picture, target = inputs.get(stem, []), targets.get(stem, [])
-            several = next((found for found in (picture, target) if len(found) > 1), None)
+            duplicates = next((paths for paths in (picture, target) if len(paths) > 1), None)
             fault = None
-            if several:
-                fault = f"one name for several pictures: {', '.join(path.name for path in several)}"
+            if duplicates:
+                fault = f"one name for several pictures: {', '.join(path.name for path in duplicates)}"
             elif not picture:
-                fault = "there is no input of this name"
+                fault = "no input has this name"
             elif not target:
-                fault = "there is no target of this name"
+                fault = "no target has this name"
             file = target[0] if target and not fault else None
             records.append(self._record((picture or target)[0], stem, fault, file))
         return records
 
-    def _joint(self, home: Path) -> list[Record]:
+    def _joint_records(self, folder: Path) -> list[Record]:
         assert self._folders is not None
-        pictures = list_pictures(home)
-        if home == self.root and self._folders.splits:  # a test split beside
-            inner = [path for path in self._split_folders() if path != home]
-            pictures = [path for path in pictures if not any(path.is_relative_to(folder) for folder in inner)]
+        pictures = list_pictures(folder)
+        if folder == self.root and self._folders.splits:  # there is a split test
+            inner = [path for path in self._split_folders() if path != folder]
+            pictures = [
+                path for path in pictures if not any(path.is_relative_to(split_folder) for split_folder in inner)
+            ]
         if not self._joint_only:
-            self._refuse_separate_files(home, pictures)
+            self._refuse_separate_files(folder, pictures)
         return [self._record(path, path.relative_to(self.root).as_posix()) for path in pictures]
 
     def _split_folders(self) -> Iterator[Path]:
         assert self._folders is not None
-        for place in self._folders.splits.values():
-            if isinstance(place, Place):
-                yield from (path for path in (place.input, place.target, place.joint) if path is not None)
+        for folders in self._folders.splits.values():
+            if isinstance(folders, SplitFolders):
+                yield from (path for path in (folders.input, folders.target, folders.joint) if path is not None)
 
-    def _refuse_separate_files(self, home: Path, pictures: list[Path]) -> None:
-        """Refuse pictures that are no two halves each.
+    def _refuse_separate_files(self, folder: Path, pictures: list[Path]) -> None:
+        """Check that the pictures of a folder seem to be joint files, with both halves side by side.
 
         Raises:
-            DataError: a name occurs twice, names tell input from target, or the content is that of plain pictures.
+            DataError: a name occurs twice, names denote inputs and targets, or the pictures have no seam.
         """
-        first: dict[str, Path] = {}
+        path_by_name: dict[str, Path] = {}
         for path in pictures:
             name = unicodedata.normalize("NFC", stem_of(Path(path.name)))
-            if name in first:
-                one, other = (found.relative_to(self.root).as_posix() for found in (first[name], path))
+            if name in path_by_name:
+                earlier, later = (file.relative_to(self.root).as_posix() for file in (path_by_name[name], path))
                 raise DataError(
-                    f"{self.root}: {one} and {other} have one name, as input and target in folders of an unknown "
-                    f"layout have; rename the folders, or {JOINT_ONLY}; {KNOWN}"
+                    f"{self.root}: {earlier} and {later} have one name, like input and target of an unknown "
+                    f"layout; rename the folders, or {JOINT_ADVICE}; {KNOWN_LAYOUTS}"
                 )
-            first[name] = path
-        if first and (pair := paired_by_name(set(first))):
+            path_by_name[name] = path
+        if path_by_name and (pair := paired_by_name(set(path_by_name))):
             raise DataError(
-                f"{self.root}: names as {pair[0]} and {pair[1]} tell input from target; move them into two folders "
-                f"under one name each, or {JOINT_ONLY}; {KNOWN}"
+                f"{self.root}: names such as {pair[0]} and {pair[1]} denote input and target; move them into two "
+                f"folders under equal names, or {JOINT_ADVICE}; {KNOWN_LAYOUTS}"
             )
-        why = no_halves(self._readable(sampled(pictures)))
-        if why is not None:
+        reason = fault_of_halves(self._readable(sampled(pictures)))
+        if reason is not None:
             raise DataError(
-                f"{home}: {why}, so that input and target would be two parts of one picture; put inputs and "
-                f"targets into folders of a known layout, or {JOINT_ONLY}; {KNOWN}"
+                f"{folder}: {reason}, so the files are probably not pairs; put inputs and targets into folders of "
+                f"a known layout, or {JOINT_ADVICE}; {KNOWN_LAYOUTS}"
             )
 
     def _readable(self, pictures: Sequence[Path]) -> Iterator[Pixels]:
-        """Yield the pictures that can be read; others count as broken when they are prepared.
+        """Yield the pixels of the readable files, uint8 (H, W, 3); preparation reports the others as broken.
 
-        Both halves have one range, since two would make a seam of their own.
+        Both halves are converted with one range, since different ranges would cause a seam.
         """
         ranges = [scale.limits for scale in self._scales.values() if scale.limits is not None]
-        both = (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
+        common_range = (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
         for path in pictures:
             try:
-                yield read_shown(path, self._limits, GreyScale(both))[0]
+                yield read_shown(path, self._limits, GreyScale(common_range))[0]
             except DataError:
                 continue
 
@@ -220,64 +285,67 @@ class PairedFolder:
     def _halves(self, record: Record) -> tuple[Pixels, Pixels]:
         roles = ("input", "target") if self._input_left else ("target", "input")
         scale = SideBySide(*(self._scales[role] for role in roles))
-        both, frame = read_shown(record.picture, self._limits, scale)
-        height, width = both.shape[:2]
+        pixels, frame = read_shown(record.picture, self._limits, scale)
+        height, width = pixels.shape[:2]
         if width % 2:
-            raise DataError(f"{record.picture}: {width} pixels wide: no two equal halves")
+            raise DataError(f"{record.picture}: a width of {width} pixels has no two equal halves; crop it")
         if height > width and not self._joint_only:
             raise DataError(
-                f"{record.picture}: {width}×{height} pixels, taller than wide: no two halves side by side; "
-                f"{JOINT_ONLY}"
+                f"{record.picture}: {width}×{height} pixels, taller than wide, cannot be two halves side by side; "
+                f"{JOINT_ADVICE}"
             )
-        if frame.orientation != 1:  # it turns or swaps the halves
+        if frame.orientation != 1:  # it may exchange the halves
             self._turned.append(record.source)
-        left, right = both[:, : width // 2], both[:, width // 2 :]
+        left, right = pixels[:, : width // 2], pixels[:, width // 2 :]
         return (left, right) if self._input_left else (right, left)
 
     def _compare(self, record: Record, frame: Frame, target: Frame) -> None:
-        """Check that a target has the shape of its input, in another size or the same.
+        """Check that a target has the aspect ratio of its input, both as shown; the sizes may differ.
+
+        A pair whose shapes fit but whose orientations differ is added to the findings.
 
         Raises:
-            DataError: it has not; says where it would without the EXIF orientation.
+            DataError: the aspect ratios differ.
         """
-        other = frame.orientation != target.orientation
-        stored_alike = fits(frame.stored, target.stored)
-        if fits(frame.shown, target.shown):
-            if other and stored_alike:
+        differ = frame.orientation != target.orientation
+        stored_alike = same_aspect_ratio(frame.stored, target.stored)
+        if same_aspect_ratio(frame.shown, target.shown):
+            if differ and stored_alike:
                 self._turned.append(record.source)
             return
-        if other and stored_alike:
+        if differ and stored_alike:
             raise DataError(
                 f"{record.picture}: EXIF orientation {frame.orientation}, its target has {target.orientation}, and "
-                "the shapes fit only without turning; remove the orientation, or give both the same one"
+                "the shapes fit only without rotation; remove the orientations, or make them equal"
             )
         height, width = frame.shown
         target_height, target_width = target.shown
         raise DataError(
-            f"{record.picture}: {width}×{height} pixels, but its target is {target_width}×{target_height}"
+            f"{record.picture}: {width}×{height} pixels, but its target has {target_width}×{target_height}; give "
+            "both one aspect ratio"
         )
 
 
-def fits(shape: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Return whether two (height, width) are one shape: a target may be a larger or smaller picture of the same."""
-    (height, width), (other_height, other_width) = shape, other
-    return abs(height * other_width - width * other_height) <= max(*shape, *other)
+def same_aspect_ratio(shape: tuple[int, int], target: tuple[int, int]) -> bool:
+    """Return whether two sizes (height, width) have the same aspect ratio, up to the rounding of a side."""
+    (height, width), (target_height, target_width) = shape, target
+    return abs(height * target_width - width * target_height) <= max(*shape, *target)
 
 
-def dealt_out(records: list[Record], root: Path) -> dict[str, list[Record]]:
-    """Return train and val of pairs without folders of splits: `VAL_SHARE` of the names are val, by their hash.
+def split_by_hash(records: list[Record], root: Path) -> dict[str, list[Record]]:
+    """Return the pairs of ``train`` and ``val``; a hash of its name puts a pair into val, with odds of `VAL_SHARE`.
 
-    Of few pairs, where the hash leaves one split without a usable pair, the pair with the smallest hash is val, or
-    the one with the largest is train. A folder whose hash gives both splits pairs stays as it is.
+    Each split gets at least one usable pair: if val would have none, the pair with the smallest hash, and if train
+    would have none, the pair with the largest. An empty list gives empty splits.
 
     Raises:
-        DataError: there is one usable pair.
+        DataError: there is only one usable pair.
     """
     usable = sorted((record for record in records if not record.fault), key=lambda record: _hash(record.key))
     if len(usable) == 1:
         raise DataError(
-            f"{root}: one usable pair, {usable[0].source}, but train and val need one each; add pairs, or folders "
-            "train and val"
+            f"{root}: only one usable pair, {usable[0].source}, but train and val need one each; add pairs, or "
+            "folders train and val"
         )
     val = {record.key for record in records if _hash(record.key) < VAL_SHARE * 2**64}
     if usable and usable[0].key not in val:
@@ -291,16 +359,18 @@ def dealt_out(records: list[Record], root: Path) -> dict[str, list[Record]]:
 
 
 def paired_by_name(names: set[str]) -> tuple[str, str] | None:
-    """Return two of the names where each has a counterpart: ``1_B`` of ``1_A``, ``target 1`` of ``input 1``."""
+    """Return an input and its target if each name has a counterpart, as ``1_A`` and ``1_B``; None otherwise."""
     pairs: dict[str, dict[str, str]] = {}
     for name in names:
         parts = re.split("[ _.-]", name)
         ends = [(parts[-1], parts[:-1]), (parts[0], parts[1:])]
-        named = [(role, rest) for end, rest in ends if rest and (role := ROLE_OF.get(end.casefold()))]
+        named = [
+            (role, name_parts) for end, name_parts in ends if name_parts and (role := ROLE_OF.get(end.casefold()))
+        ]
         if not named:
             return None
-        role, rest = named[0]
-        pairs.setdefault(" ".join(rest), {})[role] = name
+        role, name_parts = named[0]
+        pairs.setdefault(" ".join(name_parts), {})[role] = name
     if any(len(roles) < 2 for roles in pairs.values()):
         return None
     roles = pairs[min(pairs)]
@@ -312,9 +382,18 @@ def _hash(key: str) -> int:
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Pictures by path without suffix; accents composed, since archives made on macOS decompose them."""
-    found: dict[str, list[Path]] = {}
-    for path in list_pictures(folder, once=False):
-        stem = stem_of(path.relative_to(folder))
-        found.setdefault(unicodedata.normalize("NFC", stem), []).append(path)
-    return found
+    """Return the pictures and NPY files below a folder by path without suffix, relative to it.
+
+    Paths are in Unicode form NFC, since archives from macOS decompose accents. A picture takes precedence over an
+    NPY file of the same name.
+    """
+    pictures: dict[str, list[Path]] = {}
+    arrays: dict[str, list[Path]] = {}
+    for path in files_below(folder, unique=False):
+        if is_picture(path):
+            stem = stem_of(path.relative_to(folder))
+            pictures.setdefault(unicodedata.normalize("NFC", stem), []).append(path)
+        elif path.suffix.lower() == ".npy":
+            stem = path.relative_to(folder).with_suffix("").as_posix()
+            arrays.setdefault(unicodedata.normalize("NFC", stem), []).append(path)
+    return {**arrays, **pictures}

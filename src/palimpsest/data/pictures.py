@@ -1,11 +1,9 @@
-"""Reading pictures of any common kind as uint8 RGB, and bringing them and their label maps to one size.
+"""Reading of pictures of all common formats as uint8 RGB, and resizing of pictures and label maps.
 
-Three rules hold everywhere. A picture is read as a viewer shows it: its EXIF orientation is applied, and
-label maps follow it. Sixteen bits are scaled by their full range, never clipped. What cannot be read ends in
-a `DataError` that names the file.
+The EXIF orientation of a picture is applied, as in a viewer, and its label map is turned likewise. Values of 16
+bits are scaled by their full range, never clipped. An unreadable file raises a `DataError` that names the file.
 """
 
-import io
 import math
 import os
 import re
@@ -25,12 +23,11 @@ from palimpsest.data.files import files_below
 from palimpsest.data.grey import GreyScale, Scale
 from palimpsest.errors import DataError
 from palimpsest.machine import MAX_MEGAPIXELS
-from palimpsest.storage.atomic import write_bytes
 
 Pixels = NDArray[np.uint8]
 PathLike = str | os.PathLike[str]
 IGNORED = 255
-"""The label of pixels that take no part in loss and metrics."""
+"""Label of pixels that loss and metrics ignore."""
 
 SUFFIXES = frozenset(
     {".apng", ".bmp", ".dib", ".gif", ".jfi", ".jfif", ".jif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".pnm"}
@@ -40,17 +37,17 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 """Formats of files without suffix, by Pillow's names."""
 
 Image.MAX_IMAGE_PIXELS = None
-"""Pillow refuses pictures of 179 megapixels and more as an attack; `Limits` has the project's own bound."""
+"""No limit by Pillow, which refuses 179 megapixels and more; `Limits` has the limit of this project."""
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
-"""Pillow refuses a PNG with more than 1 MiB of text, which programs of graphics write as the picture's history."""
+"""Higher limit for the text in a PNG than Pillow's 1 MiB, since graphics programs store their history there."""
 
 REDUCTION = 1.75
-"""How many times `size` the shorter side keeps at least when a JPEG is decoded at 1/2, 1/4 or 1/8 of its size.
-Pictures of 64 to 128 px then differ from a full decode by 0.2 to 0.7 of 255 levels in the mean; COCO's of 480 px
-come down to 128 by way of 240, in half the time."""
+"""Minimum of the shorter side, as a multiple of `size`, of a JPEG decoded at 1/2, 1/4 or 1/8 of its size. Pictures
+of 64 to 128 px then differ from a full decode by 0.2 to 0.7 of 255 levels on average. Pictures of COCO of 480 px
+are decoded at 240 px for a size of 128, in half the time."""
 
 NOISE = 4
-"""The largest difference between the channels of a grey photograph that was saved as a colour JPEG."""
+"""Maximum difference between the channels of a grey photograph that was saved as a colour JPEG."""
 
 TRANSPOSED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -61,35 +58,39 @@ TRANSPOSED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""Operation that turns a stored picture to the way it is shown, by EXIF orientation (EXIF 2.32, tag 0x0112)."""
+"""Operation that turns a stored picture as it is shown, by EXIF orientation (EXIF 2.32, tag 0x0112)."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One photograph of a data set's split."""
+    """Picture that a split of a data set lists, with its target if the target is a file of its own."""
 
     source: str
-    """File name relative to the data set's folder, with forward slashes, and `printable`."""
+    """Path of the picture relative to the folder of the data set, with forward slashes; `printable`."""
 
     picture: Path
+    """File of the picture."""
 
     key: str
-    """The name by which the data set finds the annotations."""
+    """Key by which the reader finds labels or annotations of the picture; its form depends on the format."""
 
     fault: str | None = None
-    """Reason why it cannot be used, from the data set's index alone; such a record counts as broken."""
+    """Reason why the picture cannot be used, as a duplicate id; it then counts as broken. None without a fault."""
 
     target: Path | None = None
-    """The file of the target, where the record is a pair of two files."""
+    """File of the target; None if the target is no file of its own, or if there is none."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Width and height of a stored picture in pixels, before its EXIF orientation is applied."""
+    """Size of a stored picture in pixels, and the EXIF orientation in which viewers show it."""
 
     width: int
+    """Width in the file, before the orientation is applied."""
     height: int
+    """Height in the file."""
     orientation: int = 1
+    """EXIF orientation, 1 to 8; 1 is upright, and from 5 on width and height are exchanged."""
 
     @property
     def stored(self) -> tuple[int, int]:
@@ -104,50 +105,51 @@ class Frame:
 
 @dataclass(frozen=True)
 class Limits:
-    """Files that are read as pictures."""
+    """Limits on the files that are read as pictures."""
 
     megapixels: float = MAX_MEGAPIXELS
     key: str = "pictures.max_megapixels"
-    """The setting or option that raises the number; none where it is empty."""
+    """Setting or option of the limit, for messages; may be empty."""
     pipes: bool = False
-    """A FIFO, as a shell's `<(command)` is one, is waited for; otherwise only regular files are read."""
+    """True if a FIFO may be read, such as `<(command)` of a shell; otherwise only regular files are read."""
 
-    def check(self, path: PathLike, width: int, height: int) -> None:
-        """Refuse a picture that is too large.
+    def check_size(self, path: PathLike, width: int, height: int) -> None:
+        """Check that a picture of ``width`` × ``height`` pixels is not too large.
 
         Raises:
-            DataError: names the file, its size and the setting.
+            DataError: the picture is too large; the message names the file and the setting.
         """
         if width * height > self.megapixels * 1e6:
             raise DataError(
-                f"{os.fspath(path)}: {width}×{height} pixels are {width * height / 1e6:.4g} megapixels, and "
-                f"{self.megapixels:g} may be; scale the picture down{f' or raise {self.key}' if self.key else ''}"
+                f"{os.fspath(path)}: {width}×{height} pixels are {width * height / 1e6:.4g} megapixels, and the "
+                f"limit is {self.megapixels:g}; scale the picture down{f' or raise {self.key}' if self.key else ''}"
             )
 
 
-USUAL = Limits()
+DEFAULT_LIMITS = Limits()
+"""Limits of the default settings."""
 
 ANY_SIZE = Limits(megapixels=math.inf)
-"""For headers, and for label maps, whose photograph has been checked."""
+"""Limits for headers, and for label maps of pictures that are checked."""
 
 
-def list_pictures(folder: Path, once: bool = True) -> list[Path]:
-    """Return all picture files below ``folder``, sorted by path; with ``once`` each real file once (`files_below`).
+def list_pictures(folder: Path, unique: bool = True) -> list[Path]:
+    """Return all pictures below ``folder``, sorted by path; with ``unique`` each real file once (`files_below`).
 
-    Hidden files (``._name`` of macOS, ``.DS_Store``) and what is no picture (``Thumbs.db``) are passed over.
+    Hidden files (``._name`` of macOS, ``.DS_Store``) and other files (``Thumbs.db``) are skipped.
 
     Raises:
         DataError: ``folder`` is not a folder, or a folder below it cannot be read.
     """
-    return [path for path in files_below(folder, once) if is_picture(path)]
+    return [path for path in files_below(folder, unique) if is_picture(path)]
 
 
 def is_picture(path: Path) -> bool:
-    """Return whether a file is meant as a picture: by its suffix or, where it has none, by its content.
+    """Return whether a file is a picture, by its suffix, or by its content if it has no suffix.
 
-    What follows the last dot is no suffix where it starts with a digit or has a space, as in ``tour 2019.12``. A
-    number behind a suffix, as in ``a.jpg.1``, marks a copy that a program has set aside. A link to nothing without
-    a suffix is a missing picture.
+    A suffix does not start with a digit and has no space, so ``tour 2019.12`` has none. A number after a suffix, as
+    in ``a.jpg.1``, marks a backup copy, which is no picture. A dangling link without a suffix counts as a picture;
+    reading it reports the missing file.
     """
     stem, suffix = os.path.splitext(path.name)  # noqa: PTH122 (10 times faster)
     if path.name.startswith("."):
@@ -159,30 +161,31 @@ def is_picture(path: Path) -> bool:
     try:
         with Image.open(path, formats=FORMATS):
             return True
-    except Exception:  # Pillow's parsers raise whatever they run into
+    except Exception:  # Pillow's parsers raise many types of errors
         return path.is_symlink() and not path.exists()
 
 
 def stem_of(path: Path) -> str:
-    """Return a path without the suffix of a picture format, with forward slashes."""
+    """Return a path as text with forward slashes, without its suffix if that is one of `SUFFIXES`."""
     return (path.with_suffix("") if path.suffix.lower() in SUFFIXES else path).as_posix()
 
 
-def read_picture(path: PathLike, limits: Limits = USUAL, scale: Scale | None = None) -> Pixels:
-    """Read a picture file as uint8 (H, W, 3) RGB, the way a viewer shows it.
+def read_picture(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Pixels:
+    """Return a picture file as uint8 (H, W, 3) RGB, as a viewer shows it.
 
-    EXIF orientation applied; grey becomes r = g = b; palette and CMYK converted; transparency over white; 16
-    bits scaled by their full range (65535 → 255) or by ``scale``.
+    The EXIF orientation is applied. Grey becomes r = g = b; palette and CMYK are converted; transparent pixels are
+    blended with white; 16 bits are scaled by their full range (65535 → 255).
 
     Raises:
-        DataError: the file is missing, truncated, too large, no picture, or of a kind that has no one meaning as
-            RGB.
+        DataError: the file is missing, truncated, too large, no picture, or cannot be converted to RGB.
     """
-    return read_shown(path, limits, scale)[0]
+    return read_shown(path, limits)[0]
 
 
-def read_shown(path: PathLike, limits: Limits = USUAL, scale: Scale | None = None) -> tuple[Pixels, Frame]:
-    """Read a picture as `read_picture` does, and the frame of its file.
+def read_shown(path: PathLike, limits: Limits = DEFAULT_LIMITS, scale: Scale | None = None) -> tuple[Pixels, Frame]:
+    """Return a picture as `read_picture` does, uint8 (H, W, 3), with its frame.
+
+    ``scale`` converts grey pictures of 16 bits and more; None for their full range.
 
     Raises:
         DataError: as `read_picture`.
@@ -192,24 +195,36 @@ def read_shown(path: PathLike, limits: Limits = USUAL, scale: Scale | None = Non
         return np.array(_shown(picture, scale)), frame
 
 
-def read_scaled(path: PathLike, size: int, limits: Limits = USUAL) -> tuple[Pixels, Frame]:
-    """Read a picture at its final size: `read_picture` and `resize_and_crop` in one, and quicker.
+def read_grey(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> NDArray[Any]:
+    """Return the stored numbers of a picture with one channel, (H, W) as shown; of a palette picture the indices.
 
-    Returns uint8 (size, size, 3) and the file's frame. Large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size
-    where that is at least `REDUCTION` × ``size``.
+    Raises:
+        DataError: as `read_picture`, or the picture has several channels.
+    """
+    with opened(path, limits) as picture:
+        if picture.mode not in ("1", "L", "P", "F") and not picture.mode.startswith("I"):
+            raise ValueError(f"{picture.mode} has several numbers per pixel; save it as grey or palette picture")
+        return _numbers(picture)
+
+
+def read_scaled(path: PathLike, size: int, limits: Limits = DEFAULT_LIMITS) -> tuple[Pixels, Frame]:
+    """Return the centred square of a picture, uint8 (size, size, 3), with the frame of the file.
+
+    It nearly equals the result of `read_picture` and `resize_and_crop`, but is faster: large JPEGs are decoded at
+    1/2, 1/4 or 1/8 of their size if the shorter side stays at least `REDUCTION` × ``size``.
 
     Raises:
         DataError: as `read_picture`.
     """
     with opened(path, limits) as picture:
-        frame, least = _frame(picture), round(REDUCTION * size)
-        drafted = picture.draft(None, (least, least))
+        frame, smallest = _frame(picture), round(REDUCTION * size)
+        drafted = picture.draft(None, (smallest, smallest))
         reduction = frame.width / drafted[1][2] if drafted else 1
         return _scaled(_shown(picture), frame.shown, reduction, size), frame
 
 
 def read_frame(path: PathLike) -> Frame:
-    """Read size and orientation of a picture file, from the header alone where the format allows it.
+    """Return size and orientation of a picture file; the pixels are not decoded.
 
     Raises:
         DataError: the file is missing or no picture.
@@ -219,18 +234,18 @@ def read_frame(path: PathLike) -> Frame:
 
 
 def is_grey(picture: Pixels) -> bool:
-    """Return whether no pixel of uint8 (H, W, 3) is more colourful than the noise of a JPEG, `NOISE` levels."""
+    """Return whether the channels of uint8 (H, W, 3) differ by at most `NOISE`, the noise of a JPEG."""
     red, green, blue = picture[..., 0], picture[..., 1], picture[..., 2]
     largest = np.maximum(np.maximum(red, green), blue)
     smallest = np.minimum(np.minimum(red, green), blue)
     return bool((largest - smallest).max(initial=0) <= NOISE)
 
 
-def resize_and_crop(array: Pixels, size: int, labels: bool) -> Pixels:
-    """Return the centred square at another size: uint8 (H, W[, 3]) → (size, size[, 3]).
+def resize_and_crop(array: NDArray[Any], size: int, labels: bool) -> NDArray[Any]:
+    """Return the largest centred square of an array, resized: (H, W[, 3]) → (size, size[, 3]), same dtype.
 
-    The side of the square is the shorter side of the picture. Pictures are resized with an
-    antialiased bicubic filter, label maps take the nearest pixel; both see exactly the same square.
+    Pictures, uint8, are resized with an antialiased bicubic filter. With ``labels`` an array of any dtype is
+    resized by nearest neighbour. Both ways cover exactly the same square.
     """
     height, width = array.shape[:2]
     if labels:
@@ -241,58 +256,74 @@ def resize_and_crop(array: Pixels, size: int, labels: bool) -> Pixels:
 
 
 def turn_labels(labels: Pixels, frame: Frame, source: str) -> Pixels:
-    """Return a label map (H, W) the way its picture is shown.
+    """Return a label map (H, W) in the shown orientation of its picture, which has this frame.
 
-    A map of the shown size is taken as drawn on the shown picture, and one of the stored size as drawn on the
-    stored pixels, hence turned with them. Where both sizes are equal, the map was drawn on what was shown.
+    A map of the shown size is returned unchanged, even if the stored size is equal. A map of the stored size is
+    turned.
 
     Raises:
-        DataError: the map has another size than the picture; names ``source``.
+        DataError: the map has another size than the picture; the message names ``source``.
     """
     if labels.shape == frame.shown:
         return labels
     if labels.shape == frame.stored:
         return np.array(_upright(Image.fromarray(labels), frame.orientation))
     raise DataError(
-        f"{source}: the labels are {labels.shape[1]}×{labels.shape[0]} pixels, "
-        f"the picture is {frame.shown[1]}×{frame.shown[0]}"
+        f"{source}: the label map has {labels.shape[1]}×{labels.shape[0]} pixels, the picture has "
+        f"{frame.shown[1]}×{frame.shown[0]}; export both in one size"
     )
 
 
 @contextmanager
 def opened(path: PathLike, limits: Limits = ANY_SIZE) -> Iterator[Image.Image]:
-    """Open a picture file by Pillow; whatever goes wrong becomes a `DataError` that names the file.
+    """Yield a picture file, opened with Pillow but not decoded.
 
-    Warnings of damaged metadata, which name no file and of which nothing follows, are not shown.
+    Pillow's warnings of damaged metadata are not shown: they name no file, and the pixels are not affected.
+
+    Raises:
+        DataError: the file is missing, too large or no picture, or the block raises any error except `MemoryError`;
+            the message names the file.
     """
     name = os.fspath(path)
     try:
-        if not limits.pipes and not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
-            raise DataError(f"{name}: no regular file; put a picture file in its place or remove it")
+        check_regular(path, limits)
         with (
             warnings.catch_warnings(action="ignore", category=UserWarning),
-            # Given the path, Pillow would map grey, CMYK and 16-bit TIFFs that lie on their side in wrong rows.
+            # From a path, Pillow would map grey, CMYK and 16-bit TIFFs turned by 90° with wrong rows.
             Path(path).open("rb") as file,
             Image.open(file) as picture,
         ):
-            limits.check(path, *picture.size)
+            limits.check_size(path, *picture.size)
             yield picture
     except FileNotFoundError:
-        link = f"; it is a link to {Path(path).readlink()}" if Path(path).is_symlink() else ""
-        raise DataError(f"{name}: no such file{link}") from None
+        link = f" (a link to {Path(path).readlink()})" if Path(path).is_symlink() else ""
+        raise DataError(f"{name}: no such file{link}; add it or correct the path") from None
     except (DataError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise DataError(f"{name}: not a picture, or of an unknown format") from None
-    except Exception as error:  # Pillow's parsers raise whatever they run into: SyntaxError, struct.error …
+        raise DataError(f"{name}: not a picture of a known format; convert or remove it") from None
+    except ValueError as error:  # of the block; its message contains the advice
         raise DataError(f"{name}: cannot be read: {error}") from error
+    except Exception as error:  # Pillow's parsers raise many types of errors: SyntaxError, struct.error …
+        raise DataError(f"{name}: cannot be read: {error}; replace or remove it") from error
+
+
+def check_regular(path: PathLike, limits: Limits) -> None:
+    """Check that a path is a regular file, and not a FIFO or a device; ``limits.pipes`` allows all of these.
+
+    Raises:
+        DataError: the path is not a regular file.
+        OSError: the file does not exist.
+    """
+    if not limits.pipes and not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+        raise DataError(f"{os.fspath(path)}: not a regular file; replace it by a picture or remove it")
 
 
 def _frame(picture: Image.Image) -> Frame:
-    """The frame of a picture that is opened and not loaded yet."""
+    """Return the frame of a picture that is open but not loaded."""
     orientation = _orientation(picture)
     width, height = picture.size
-    if picture.format == "TIFF" and orientation >= 5:  # Pillow says here how large it will be when it is loaded
+    if picture.format == "TIFF" and orientation >= 5:  # Pillow already reports the size after loading
         width, height = height, width
     return Frame(width, height, orientation)
 
@@ -300,25 +331,36 @@ def _frame(picture: Image.Image) -> Frame:
 def _orientation(picture: Image.Image) -> int:
     try:
         value = picture.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # damaged EXIF says nothing about the pixels, which are read all the same
+    except Exception:  # damaged EXIF does not affect the pixels
         return 1
     return value if isinstance(value, int) and value in TRANSPOSED else 1
 
 
 def _shown(picture: Image.Image, scale: Scale | None = None) -> Image.Image:
-    """Return an opened picture as RGB, the way a viewer shows it."""
+    """Return an open picture as RGB, as a viewer shows it.
+
+    ``scale`` converts grey pictures of 16 bits and more; None for their full range.
+
+    Raises:
+        ValueError: as `GreyScale.to_eight_bits` and `GreyScale.refuse_eight_bits`.
+    """
     scale = scale or GreyScale()
     if picture.mode == "F" or picture.mode.startswith("I"):
-        values = np.asarray(picture)
-        # Asked after the pixels are loaded: Pillow turns a TIFF itself then, and has it forget its orientation.
-        orientation = _orientation(picture)
-        if orientation != 1:
-            native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
-            values = np.asarray(_upright(Image.fromarray(native), orientation))
-        return Image.fromarray(scale.eight_bits(values)).convert("RGB")
+        return Image.fromarray(scale.to_eight_bits(_numbers(picture))).convert("RGB")
     scale.refuse_eight_bits(picture.mode)
     pixels = _rgb(picture)
     return _upright(pixels, _orientation(picture))
+
+
+def _numbers(picture: Image.Image) -> NDArray[Any]:
+    """Return the stored numbers (H, W) of an open picture with one channel, in the shown orientation."""
+    values = np.asarray(picture)
+    # Only now, since Pillow turns a TIFF and resets its orientation when the pixels are loaded.
+    orientation = _orientation(picture)
+    if orientation != 1:
+        native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+        values = np.asarray(_upright(Image.fromarray(native), orientation))
+    return values
 
 
 def _upright(picture: Image.Image, orientation: int) -> Image.Image:
@@ -327,8 +369,8 @@ def _upright(picture: Image.Image, orientation: int) -> Image.Image:
 
 def _rgb(picture: Image.Image) -> Image.Image:
     if picture.has_transparency_data:
-        seen = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+        rgba = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     picture.load()
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
@@ -339,24 +381,12 @@ def _centre(height: int, width: int) -> tuple[int, int, int]:
 
 
 def _scaled(picture: Image.Image, shape: tuple[int, int], reduction: float, size: int) -> Pixels:
-    """The centred square of a picture that has ``shape`` (height, width) before its ``reduction``."""
+    """Return the centred square of a picture as uint8 (size, size, 3).
+
+    ``shape`` is the size (height, width) that the picture had before it was decoded at 1 / ``reduction``.
+    """
     top, left, side = _centre(*shape)
     if reduction == 1 and side == size:
         return np.array(picture.crop((left, top, left + size, top + size)))
     corners = (left / reduction, top / reduction, (left + side) / reduction, (top + side) / reduction)
     return np.array(picture.resize((size, size), Image.Resampling.BICUBIC, box=corners))
-
-
-def write_picture(path: Path, picture: Pixels) -> None:
-    """Write uint8 (H, W, 3) in the format of the file's suffix, whole or not at all; folders are made."""
-    write_bytes(path, encoded(Image.fromarray(picture), path.suffix))
-
-
-def encoded(picture: Image.Image, suffix: str, **options: Any) -> memoryview:
-    """The content of a picture file; ``options`` are those of the format.
-
-    Made in memory, since Pillow's encoders, where they write to a full disk themselves, do not say so.
-    """
-    content = io.BytesIO()
-    picture.save(content, Image.registered_extensions()[suffix.lower()], **options)
-    return content.getbuffer()

@@ -1,4 +1,8 @@
-"""Segmentations of COCO as pixels: polygons and run-length codes of instances, painted over one another."""
+"""Conversion of COCO segmentations to label maps.
+
+The segmentation of an annotation is a list of polygons, or a run-length code: the lengths of alternating runs of
+pixels outside and inside the object, column by column.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,17 +18,17 @@ Rle = dict[str, Any]
 Polygon = NDArray[np.float64]
 
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError)
-"""Errors that JSON of another shape raises in its reader; `OverflowError` is raised for `Infinity`."""
+"""Errors that malformed JSON causes in its reader; `Infinity` causes `OverflowError`."""
 
 VIA_POINTS = ("all_points_x", "all_points_y")
-"""Keys of a polygon as VGG Image Annotator stores it."""
+"""Keys of a polygon in the format of VGG Image Annotator."""
 
 
 def compact(segmentation: Any) -> Any:
-    """Return lists of numbers as arrays, which take a quarter of the memory of Python's numbers.
+    """Return a segmentation with its lists of numbers converted to arrays, in a quarter of the memory.
 
-    A list with one run-length code is returned as this code, and other content unchanged. Damage is reported when
-    the picture is painted and can be named.
+    A list with one run-length code becomes that code; other content is returned unchanged. Damage raises no error
+    here: `shape_of` reports it when the picture, and so its name, is known.
     """
     if isinstance(segmentation, list) and len(segmentation) == 1 and isinstance(segmentation[0], Mapping):
         return segmentation[0] if segmentation[0].keys() >= {"size", "counts"} else segmentation
@@ -39,12 +43,11 @@ def compact(segmentation: Any) -> Any:
 def polygons_of(segmentation: Any) -> list[Polygon] | None:
     """Return the polygons of a segmentation as arrays x, y, x, y, …; None for a run-length code.
 
-    The standard form is a list of lists of numbers. A single list, points nested as [x, y] or as
-    {"x": …, "y": …}, and the two lists of VGG Image Annotator have one meaning only and are read too. There are
-    no polygons without a segmentation.
+    The standard form is a list of lists of numbers. Other unambiguous forms are accepted: a single list of numbers,
+    points as [x, y] or {"x": …, "y": …}, and the two lists of VGG Image Annotator. For None the list is empty.
 
     Raises:
-        ValueError, TypeError: the segmentation is none of these.
+        ValueError, TypeError: the segmentation has another form.
     """
     if segmentation is None:
         return []
@@ -53,16 +56,16 @@ def polygons_of(segmentation: Any) -> list[Polygon] | None:
             return [_polygon(np.column_stack([np.asarray(segmentation[key], np.float64) for key in VIA_POINTS]))]
         return None
     if not isinstance(segmentation, list):
-        raise ValueError("its segmentation is neither a list of polygons nor a run-length code")
+        raise ValueError("segmentation is neither a list of polygons nor a run-length code; export it again")
     if segmentation and isinstance(segmentation[0], int | float):
-        segmentation = [segmentation]  # one polygon that was not put into a list
+        segmentation = [segmentation]  # a polygon without the enclosing list
     elif _are_points(segmentation):
         segmentation = [segmentation]
     return [_polygon(part) for part in segmentation]
 
 
 def _are_points(parts: Sequence[Any]) -> bool:
-    """Return whether the parts are points: a polygon of two numbers does not exist, three points are a polygon."""
+    """Return whether the parts of a list are points of one polygon: at least three, with two numbers each."""
     if len(parts) < 3:
         return False
     if isinstance(parts[0], Mapping):
@@ -77,14 +80,14 @@ def _polygon(points: Any) -> Polygon:
     if polygon.ndim == 2 and polygon.shape[1] == 2:
         polygon = polygon.ravel()
     if polygon.ndim != 1 or polygon.size % 2:
-        raise ValueError("a polygon is not a list of x, y, x, y, …")
+        raise ValueError("a polygon is not a list of x, y, x, y, …; export it again")
     if not np.isfinite(polygon).all():
-        raise ValueError("a polygon has a coordinate that is not a number")
+        raise ValueError("a polygon has a coordinate that is not finite; export it again")
     return polygon
 
 
 class Extent(NamedTuple):
-    """Smallest rectangle around an outline; plain numbers, which are faster than arrays of two."""
+    """Bounding rectangle of an outline, as Python floats, which are faster here than arrays."""
 
     left: float
     top: float
@@ -93,7 +96,7 @@ class Extent(NamedTuple):
 
     @classmethod
     def of(cls, polygons: Sequence[Polygon]) -> "Extent | None":
-        """Return the extent of polygons; None where there is none."""
+        """Return the extent of polygons; None for an empty list."""
         if not polygons:
             return None
         numbers = polygons[0] if len(polygons) == 1 else np.concatenate(polygons)
@@ -102,39 +105,45 @@ class Extent(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """Segmentation of one instance: the polygons that enclose something, or a run-length code."""
+    """Checked segmentation of one instance: polygons, or a run-length code."""
 
     polygons: list[Polygon]
+    """Polygons of at least three points; empty for a run-length code."""
     extent: Extent | None
-    """Box around the polygons; None without any."""
+    """Extent of the polygons; None without polygons."""
     longest: int
-    """Most numbers in a polygon, also of those that enclose nothing."""
+    """Largest number of coordinates of a polygon, including polygons of fewer than three points."""
     code: Mapping[str, Any] | None = None
+    """Run-length code as in the JSON, not checked yet; None for polygons."""
 
     def region(self, height: int, width: int) -> Rle | None:
-        """Return the pixels as a run-length code, which may end before the picture does; None without a polygon.
+        """Return the pixels of the instance in a picture as run-length code; None if there is no polygon.
+
+        The code may be of a smaller size than the picture, from its top left corner.
 
         Raises:
-            ValueError, TypeError: the code is damaged or made for another size, or a polygon reaches far out.
+            ValueError, TypeError: the code is damaged or has another size, or a polygon exceeds the picture far.
         """
         if self.code is not None:
             return _checked_rle(self.code, height, width)
         if self.extent is None:
             return None
-        # Where polygons end, the frame may end: the rest would be coded and decoded for nothing.
+        # The code ends where the polygons end, which saves encoding and decoding of empty pixels.
         left, top, right, bottom = self.extent
-        if max(right, bottom, -left, -top) > 10 * (height + width):  # edges are walked in steps of 1/5 pixel
-            raise ValueError(f"a polygon reaches far out of the picture of {width}×{height} pixels")
+        if max(right, bottom, -left, -top) > 10 * (
+            height + width
+        ):  # pycocotools follows edges in steps of 1/5 pixel
+            raise ValueError(f"a polygon exceeds the picture of {width}×{height} pixels far; export it again")
         shape = max(1, min(height, int(bottom) + 2)), max(1, min(width, int(right) + 2))
         parts: list[Rle] = rle_masks.frPyObjects(self.polygons, *shape)
         return parts[0] if len(parts) == 1 else rle_masks.merge(parts)
 
 
 def shape_of(segmentation: Any) -> Shape:
-    """Read a segmentation.
+    """Return the polygons or the run-length code of a segmentation in any form that `polygons_of` accepts.
 
     Raises:
-        ValueError, TypeError: it is damaged or of no known form.
+        ValueError, TypeError: the segmentation is damaged or has an unknown form.
     """
     parts = polygons_of(segmentation)
     if parts is None:
@@ -144,15 +153,25 @@ def shape_of(segmentation: Any) -> Shape:
 
 
 def _checked_rle(segmentation: Mapping[str, Any], height: int, width: int) -> Rle:
-    """Return a run-length code in the form of pycocotools, which would read foreign memory for a damaged one."""
+    """Return a checked run-length code in the form of pycocotools, for a picture of this size.
+
+    pycocotools reads invalid memory if a code covers less than its size or ends in the middle of a number.
+    Therefore the runs of compressed codes are decoded and checked here first.
+
+    Raises:
+        ValueError, TypeError: the code is damaged or has another size.
+    """
     if not segmentation.keys() >= {"counts", "size"}:
-        raise ValueError("its run-length code lacks counts or size")
+        raise ValueError("run-length code lacks counts or size; export it again")
     counts, size = segmentation["counts"], [int(number) for number in segmentation["size"]]
     if size != [height, width]:
-        raise ValueError(f"its run-length code is for {size[1:]}×{size[:1]} pixels, not {width}×{height}")
+        raise ValueError(
+            f"run-length code is for {'×'.join(map(str, reversed(size)))} pixels, not {width}×{height}; "
+            "export it again"
+        )
     runs = _runs(counts.encode()) if isinstance(counts, str) else [int(run) for run in counts]
     if min(runs, default=0) < 0 or sum(runs) != height * width:
-        raise ValueError(f"its run-length code covers {sum(runs)} pixels, not {height * width}")
+        raise ValueError(f"run-length code covers {sum(runs)} pixels, not {height * width}; export it again")
     rle: Rle = rle_masks.frPyObjects({"counts": runs, "size": size}, height, width)
     return rle
 
@@ -160,8 +179,8 @@ def _checked_rle(segmentation: Mapping[str, Any], height: int, width: int) -> Rl
 def _runs(code: bytes) -> list[int]:
     """Return the run lengths in COCO's compressed code (`rleFrString` of pycocotools).
 
-    Each character holds five bits, from 48 up; its sixth bit means that the number continues. From the fourth
-    run on, the code holds the difference to the last run but one.
+    Each character encodes five bits plus an offset of 48; its sixth bit means that the number continues. From the
+    fourth run on, the code contains the difference to the run two positions before.
     """
     runs: list[int] = []
     value = shift = 0
@@ -175,38 +194,13 @@ def _runs(code: bytes) -> list[int]:
             runs.append(value + (runs[-2] if len(runs) > 2 else 0))
             value = shift = 0
     if shift:
-        raise ValueError("its run-length code ends in the middle of a number")
+        raise ValueError("run-length code ends in the middle of a number; export it again")
     return runs
 
 
-def _from_column(code: Rle, left: int) -> Rle:
-    """Return a run-length code without its first columns, which must be empty.
-
-    Decoding empty columns takes as long as decoding full ones. They are part of the first run, and no later run
-    is stored as a difference to it.
-    """
-    height, width = code["size"]
-    counts: bytes = code["counts"]
-    end = next(place for place, character in enumerate(counts, start=1) if not (character - 48) & 0x20)
-    (empty,) = _runs(counts[:end])
-    return {"size": [height, width - left], "counts": _coded(empty - left * height) + counts[end:]}
-
-
-def _coded(run: int) -> bytes:
-    """Return a run length in COCO's compressed code; the inverse of `_runs` for the first run."""
-    characters = []
-    more = True
-    while more:
-        group = run & 0x1F
-        run >>= 5
-        more = run > 0 or bool(group & 0x10)  # the highest bit of the last group is the sign
-        characters.append(48 + group + 0x20 * more)
-    return bytes(characters)
-
-
 def paint(painted: list[tuple[Rle, int]], height: int, width: int) -> Pixels:
-    """Return the label map (height, width) of regions with their labels, the smaller over the larger."""
-    columns = np.zeros((width, height), np.uint8)  # run-length codes go down the columns
+    """Return the label map, uint8 (height, width), of pairs (region, label); smaller regions cover larger ones."""
+    columns = np.zeros((width, height), np.uint8)  # run-length codes are in column-major order
     if not painted:
         return columns.T
     codes = [code for code, _ in painted]
@@ -215,6 +209,6 @@ def paint(painted: list[tuple[Rle, int]], height: int, width: int) -> Pixels:
     for number in np.argsort(-areas.astype(np.int64), kind="stable"):
         code, label = painted[number]
         x, y, w, h = boxes[number]
-        inside = rle_masks.decode(_from_column(code, x)).T[:w, y : y + h].view(np.bool_)
+        inside = rle_masks.decode(code).T[x : x + w, y : y + h].view(np.bool_)
         np.copyto(columns[x : x + w, y : y + h], np.uint8(label), where=inside)
     return columns.T

@@ -1,6 +1,6 @@
-"""The choice of the photographs of a split: no copies across splits, a limit, and not too many broken ones.
+"""Selection of the pictures of a split: no copies across splits, a maximum number, few broken pictures.
 
-A copy of a photograph is the same file or one of equal content; a copy of a pair has the same input and target.
+A copy of a picture is the same file or a file of equal content; a copy of a pair has an equal input and target.
 """
 
 import hashlib
@@ -14,64 +14,76 @@ from palimpsest.data.pictures import Record
 from palimpsest.errors import DataError
 
 LeftOut = tuple[Record, str, str]
-"""A record, the kind of reason (``broken``, ``refused`` or ``copy``) and the reason."""
+"""Excluded record, kind of the reason (``broken``, ``refused`` or ``copy``), and reason."""
 
 Files = tuple[Path, Path]
 """Picture and target of a record."""
 
-ENOUGH = 100
-"""Photographs that are read before too many broken ones end the work, so that the message can say how many."""
+MIN_EXAMINED = 100
+"""Minimum number of pictures to read before too many broken ones stop the preparation of a split."""
 
 
 @dataclass
 class SplitTally:
-    """Photographs of one split, with counts of those read and left out."""
+    """Pictures of one split while it is prepared: available, examined, used and excluded."""
 
-    where: str
+    location: str
+    """Data set and split, for messages."""
     available: int
+    """Number of pictures that may be used: those listed, without copies and without pictures of earlier splits."""
     listed: int
-    """Number with the photographs that other splits have."""
+    """Number of pictures in the split of the data set."""
     max_broken_share: float
+    """Maximum fraction of broken pictures."""
     used: int = 0
-    seen: list[Record] = field(default_factory=list)
+    """Number of prepared pictures."""
+    examined_records: list[Record] = field(default_factory=list)
+    """Records that were read or tried, including excluded ones."""
     left_out: list[LeftOut] = field(default_factory=list)
+    """Excluded records, with the kinds ``broken`` and ``refused``."""
 
     def count(self, kind: str) -> int:
-        """Return how many were left out as ``refused`` or ``broken``."""
-        return sum(which == kind for _, which, _ in self.left_out)
+        """Return the number of excluded records of a kind, ``refused`` or ``broken``."""
+        return sum(entry_kind == kind for _, entry_kind, _ in self.left_out)
 
     def leave_out(self, record: Record, kind: str, reason: str) -> None:
-        """Note a record; stop after `ENOUGH` when good ones cannot make up for the broken ones any more."""
+        """Add an excluded record; ``kind`` is ``refused`` or ``broken``.
+
+        Raises:
+            DataError: at least `MIN_EXAMINED` records were examined, and the number of broken ones already exceeds
+                the limit for all available pictures.
+        """
         self.left_out.append((record, kind, reason))
-        if kind == "broken" and len(self.seen) >= ENOUGH:
+        if kind == "broken" and len(self.examined_records) >= MIN_EXAMINED:
             self._check_share(self.available)
 
-    def check(self) -> None:
-        """Raise `DataError` where the split cannot be used."""
-        self._check_share(len(self.seen))
-        if not self.available:
-            why = f"all {self.listed} are in an earlier split too" if self.listed else "the split is empty"
-            raise DataError(
-                f"{self.where}: there are no pictures that no other split has ({why}); "
-                "change the task's splits or images"
-            )
-        if not self.used:
-            why = "".join(f"; {record.source}: {reason}" for record, _, reason in self.left_out[:1])
-            raise DataError(f"{self.where}: none of {self.available} pictures can be used{why}")
+    def check_usable(self) -> None:
+        """Check, after the last picture, that the split has usable pictures and not too many broken ones.
 
-    def _check_share(self, of: int) -> None:
+        Raises:
+            DataError: the split has no picture, no usable picture, or too many broken pictures.
+        """
+        self._check_share(len(self.examined_records))
+        if not self.available:
+            reason = f"all {self.listed} are also in an earlier split" if self.listed else "the split is empty"
+            raise DataError(f"{self.location}: no pictures ({reason}); change the task's splits or images")
+        if not self.used:
+            reason = "".join(f"; {record.source}: {reason}" for record, _, reason in self.left_out[:1])
+            raise DataError(f"{self.location}: none of {self.available} pictures can be used; correct them{reason}")
+
+    def _check_share(self, total: int) -> None:
         broken = [reason for _, kind, reason in self.left_out if kind == "broken"]
-        if len(broken) > self.max_broken_share * of:
-            first = "the first " if len(self.seen) < self.available else ""
+        if len(broken) > self.max_broken_share * total:
+            prefix = "the first " if len(self.examined_records) < self.available else ""
             raise DataError(
-                f"{self.where}: {len(broken)} of {first}{len(self.seen)} pictures are broken, and "
-                f"{self.max_broken_share:.1%} may be; mend or remove them, or raise pictures.broken_share: "
+                f"{self.location}: {len(broken)} of {prefix}{len(self.examined_records)} pictures are broken, and "
+                f"the limit is {self.max_broken_share:.1%}; correct them, or raise pictures.broken_share: "
                 f"{'; '.join(broken[:3])}"
             )
 
 
 class EarlierSplits:
-    """Photographs or pairs of the splits so far, by name, by real path and by content."""
+    """Pictures or pairs that the earlier splits of a task examined; recognises copies in later splits."""
 
     def __init__(self, digests: Digests) -> None:
         self._digests = digests
@@ -79,42 +91,44 @@ class EarlierSplits:
         self._paths: dict[tuple[str, str], str] = {}
         self._contents: dict[tuple[str, str], str] = {}
         self._not_hashed: list[tuple[Record, str]] = []
-        """Records whose content a later split may be compared with, and how a message names them."""
+        """Records whose content is not hashed yet, with their names in messages."""
 
     def without_copies(self, records: list[Record]) -> tuple[list[Record], list[LeftOut]]:
-        """Return the records that are new, and those that are copies under another name.
+        """Return the records that are no copies, and the excluded copies, each with the name of its original.
 
-        A record under a name that an earlier split took is neither: two splits may share one source.
+        An original is an earlier record of the same list, or a record that an earlier split examined. Records that
+        an earlier split examined under the same name are in neither list, because two prepared splits may be taken
+        from one split of the data set.
         """
         new = [record for record in records if _files(record) not in self._names]
-        kept: list[Record] = []
+        unique: list[Record] = []
         copies: list[LeftOut] = []
-        here: dict[tuple[str, str], str] = {}
+        source_by_paths: dict[tuple[str, str], str] = {}
         for record, paths in zip(new, _real_files(new), strict=True):
-            twin = None
-            if not record.fault:  # which is reported
-                twin = here.get(paths) or self._paths.get(paths) or self._twin(record)
-                here.setdefault(paths, record.source)
-            if twin is None:
-                kept.append(record)
+            original = None
+            if not record.fault:  # a fault is reported as such
+                original = source_by_paths.get(paths) or self._paths.get(paths) or self._original_of(record)
+                source_by_paths.setdefault(paths, record.source)
+            if original is None:
+                unique.append(record)
             else:
                 kind = "pair" if record.target else "picture"
-                copies.append((record, "copy", f"the same {kind} as {twin}"))
-        return kept, copies
+                copies.append((record, "copy", f"the same {kind} as {original}"))
+        return unique, copies
 
     def add(self, split: str, tally: SplitTally) -> None:
-        """Note the records that a split has read; broken files of one content, as empty ones, are no copies.
+        """Add the examined records of a prepared split; broken files, as empty ones, do not count as originals.
 
-        The content is hashed when a later split asks for copies.
+        The content of a file is hashed only when a later split needs the hash.
         """
         broken = {id(record) for record, kind, _ in tally.left_out if kind == "broken"}
-        for record, paths in zip(tally.seen, _real_files(tally.seen), strict=True):
+        for record, paths in zip(tally.examined_records, _real_files(tally.examined_records), strict=True):
             self._names.add(_files(record))
             if id(record) not in broken:
                 self._paths.setdefault(paths, f"{record.source} in {split}")
                 self._not_hashed.append((record, f"{record.source} in {split}"))
 
-    def _twin(self, record: Record) -> str | None:
+    def _original_of(self, record: Record) -> str | None:
         for earlier, name in self._not_hashed:
             if (content := self._content(earlier)) is not None:
                 self._contents.setdefault(content, name)
@@ -125,25 +139,25 @@ class EarlierSplits:
         return self._contents.get(content) if content else None
 
     def _content(self, record: Record) -> tuple[str, str] | None:
-        """Return the digests of the files of a record, None where one cannot be read."""
+        """Return the SHA-256 of picture and target of a record; None if a file cannot be read."""
         picture = self._digests(record.picture)
         target = self._digests(record.target) if picture and record.target else picture
         return (picture, target) if picture and target else None
 
 
 def _files(record: Record) -> Files:
-    """Return picture and target; a photograph and a file with both halves stand for both."""
+    """Return the files of picture and target; the picture twice if the target is no file of its own."""
     return record.picture, record.target or record.picture
 
 
 def _real_files(records: list[Record]) -> Iterator[tuple[str, str]]:
-    """Yield the real paths of `_files` of each record."""
+    """Yield the files of each record (`_files`) with links resolved (`real_paths`)."""
     targets = real_paths(record.target or record.picture for record in records)
     return zip(real_paths(record.picture for record in records), targets, strict=True)
 
 
-def drawn(records: list[Record], limit: int | None) -> list[Record]:
-    """Return the records in the order in which they are taken: by a hash of their names where not all are."""
+def sampling_order(records: list[Record], limit: int | None) -> list[Record]:
+    """Return the records in the order of use: unchanged, or by a hash of their names if ``limit`` excludes some."""
     if limit is None or limit >= len(records):
         return records
     return sorted(records, key=lambda record: hashlib.sha256(record.source.encode()).digest())

@@ -1,45 +1,51 @@
-"""Where a data set's pictures come from: generated, downloaded, or a folder of the user's."""
+"""Sources of a data set's pictures: generated, downloaded, or a folder of the user."""
 
 import itertools
 import shutil
 from pathlib import Path
+from pkgutil import resolve_name
 
-from palimpsest.data.categories import check_twins, notes_on, total
-from palimpsest.data.coco import CocoFolder
+from palimpsest.data.categories import check_similar_names, notes_for, total
+from palimpsest.data.classes import Classes, class_mapping
 from palimpsest.data.download import fetch, split_val2017, unpack
-from palimpsest.data.generated import generate_coco, generate_voc
+from palimpsest.data.formats import FORMATS
 from palimpsest.data.manifest import write_manifest
-from palimpsest.data.paired import PairedFolder
-from palimpsest.data.pictures import USUAL, Limits
-from palimpsest.data.prepare import Classes, class_mapping
-from palimpsest.data.voc import VocFolder
+from palimpsest.data.pictures import DEFAULT_LIMITS, Limits
+from palimpsest.data.public_settings import PublicDatasetSettings
+from palimpsest.data.reader import DatasetReader
+from palimpsest.data.settings import DatasetSettings
 from palimpsest.errors import SettingsError
-from palimpsest.settings import DatasetSettings, Preparation
+from palimpsest.jobs import PreparationJob
 from palimpsest.storage.atomic import replacing, replacing_folder
 
-AnyFolder = CocoFolder | VocFolder | PairedFolder
-
-GENERATORS = {"coco": generate_coco, "voc": generate_voc}
-GENERATOR_SEED = 0  # of the pictures; the seeds of the study are those of the trainings
+GENERATOR_SEED = 0  # seed of the pictures; `seeds` of the settings are those of the trainings
 
 
 def provide(dataset: DatasetSettings, folder: Path, manifest: Path) -> None:
-    """Fill a data set's folder, unless it is one of the user's, and write the checksums of its files."""
-    if dataset.source == "generated":
+    """Generate or download a data set in ``folder``, and write the checksums of its files to ``manifest``.
+
+    If the data set is a folder of the user, only the manifest is written.
+
+    Raises:
+        DataError: a file cannot be downloaded or unpacked, or the data set has no files.
+        StorageError: the disk is full or not writable.
+    """
+    if isinstance(dataset, PublicDatasetSettings) and dataset.source == "generated":
+        generate = resolve_name(FORMATS[dataset.format].generator or "")
         with replacing_folder(folder) as new:
-            GENERATORS[dataset.format](new, dataset.generate, dataset.side, GENERATOR_SEED)
-    elif dataset.source == "download":
+            generate(new, dataset.generate, dataset.side, GENERATOR_SEED)
+    elif isinstance(dataset, PublicDatasetSettings) and dataset.source == "download":
         download(dataset, folder)
     write_manifest(root_of(dataset, folder), manifest)
 
 
-def download(dataset: DatasetSettings, folder: Path) -> None:
-    """Fetch and unpack the archives of a data set.
+def download(dataset: PublicDatasetSettings, folder: Path) -> None:
+    """Download the archives of a data set to ``archives`` beside ``folder``, and unpack them into ``folder``.
 
-    COCO without its training pictures, 19 GB, is what a laptop can bear: val2017 is then split by picture id.
+    If the archives of COCO lack its training pictures (19 GB), val2017 is split by picture id (`split_val2017`).
     """
     archives = folder.parent / "archives"
-    small = dataset.format == "coco" and "train2017.zip" not in dataset.archives
+    small = dataset.is_small_coco
     for name in dataset.archives:
         unpack(fetch(name, archives), archives / "coco-val2017" if small else folder)
     if small:
@@ -47,63 +53,58 @@ def download(dataset: DatasetSettings, folder: Path) -> None:
 
 
 WEIGHTS = {"squeezenet": "squeezenet1_1-b8a52dc0.pth", "vgg16": "vgg16-397923af.pth"}
-"""The file of each perceptual network in torchvision's store."""
+"""File of each perceptual network in torchvision's store."""
 
 
 def provide_weights(network: str, path: Path, data_root: Path | None) -> None:
-    """Put the weights of a perceptual network in place: from ``data_root``/weights, or else fetched.
+    """Copy the weights of a perceptual network from ``data_root``/weights to ``path``, or download them.
+
+    ``network`` is a key of `WEIGHTS`. Without ``data_root``, or without such a file there, they are downloaded.
 
     Raises:
-        DataError: the file cannot be had.
+        DataError: the file cannot be read or downloaded.
     """
     stem = WEIGHTS[network].partition("-")[0]
-    near = sorted((data_root / "weights").glob(f"{stem}*.pth")) if data_root else []
-    source = near[0] if near else fetch(WEIGHTS[network], path.parent)
+    local_files = sorted((data_root / "weights").glob(f"{stem}*.pth")) if data_root else []
+    source = local_files[0] if local_files else fetch(WEIGHTS[network], path.parent)
     with replacing(path) as temporary:
         shutil.copyfile(source, temporary)
 
 
 def root_of(dataset: DatasetSettings, folder: Path) -> Path:
-    """Where the files are: the user's folder, or the pipeline's own."""
+    """Return the folder with the files of a data set: the root in its settings, or ``folder`` if it has no root."""
     return dataset.root if dataset.root is not None else folder
 
 
-def open_dataset(dataset: DatasetSettings, folder: Path, limits: Limits = USUAL) -> AnyFolder:
-    """Return the reader of a data set; ``limits`` are those of pairs, which it reads itself."""
-    root = root_of(dataset, folder)
-    if dataset.format == "paired":
-        return PairedFolder(
-            root,
-            "input-left" if dataset.input_side == "left" else "target-left",
-            layout=dataset.layout,
-            limits=limits,
-            input_range=dataset.input_range,
-            target_range=dataset.target_range,
-        )
-    return CocoFolder(root) if dataset.format == "coco" else VocFolder(root)
+def open_dataset(dataset: DatasetSettings, folder: Path, limits: Limits = DEFAULT_LIMITS) -> DatasetReader:
+    """Return the reader of a data set, whose files are in its root or, if it has none, in ``folder``.
+
+    ``limits`` apply to files that the reader opens before `read`.
+    """
+    reader: type[DatasetReader] = resolve_name(FORMATS[dataset.format].reader)
+    return reader.of(dataset, root_of(dataset, folder), limits)
 
 
-def classes_of(task: str, preparation: Preparation, dataset: AnyFolder) -> Classes | None:
-    """Return which categories make up which class, for tasks that have classes.
+def classes_of(task: str, job: PreparationJob, dataset: DatasetReader) -> Classes | None:
+    """Return the classes of a task, made of the categories of its data set; None if the task has no classes.
 
     Raises:
-        SettingsError: the data set has no such category; names the key's full path.
-        DataError: categories cannot be told apart, or those of two splits differ; names the file.
+        SettingsError: the data set lacks a category; the message names the full path of the key.
+        DataError: categories are ambiguous, or two splits have different ones; the message names the file.
     """
-    if preparation.classes is None or isinstance(dataset, PairedFolder):
+    if job.classes is None:
         return None
-    by_split, annotated, notes = [], None, []
-    if isinstance(dataset, CocoFolder):
-        listed = itertools.chain.from_iterable(preparation.classes.values())
-        by_split = dataset.annotated(preparation.splits.values(), listed)
-        annotated = total(by_split)
+    notes: list[str] = []
+    listed = itertools.chain.from_iterable(job.classes.values())
+    by_split = dataset.annotated(job.splits.values(), listed)
+    annotated = total(by_split) if by_split else None
     categories = dataset.categories
     try:
-        names, class_of = class_mapping(preparation.classes, categories, annotated)
+        names, class_of = class_mapping(job.classes, categories, annotated)
         if annotated is not None:
-            notes = notes_on(preparation.classes, categories, annotated)
-            notes += check_twins(preparation.classes, class_of, by_split)
+            notes = notes_for(job.classes, categories, annotated)
+            notes += check_similar_names(job.classes, class_of, by_split)
     except SettingsError as error:
         raise SettingsError(f"tasks.{task}.{error}") from error
-    other = 255 if preparation.others == "ignored" else 0
-    return Classes(tuple(names), class_of, other, tuple(f"tasks.{task}.{note}" for note in notes))
+    other_label = 255 if job.others == "ignored" else 0
+    return Classes(tuple(names), class_of, other_label, tuple(f"tasks.{task}.{note}" for note in notes))

@@ -1,4 +1,4 @@
-"""Pascal VOC 2012, segmentation: photographs and palette label maps.
+"""Pascal VOC 2012, segmentation: pictures and palette label maps.
 
 Layout: ``<root>/VOCdevkit/VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}``. Format:
 http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html
@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from palimpsest.data.census import Labels
 from palimpsest.data.pictures import IGNORED, SUFFIXES, Frame, Pixels, Record, opened, read_frame, turn_labels
+from palimpsest.data.reader import DatasetReader, Sample, SampleSpec, labelled_sample
 from palimpsest.errors import DataError
 
 GROUPS = {
@@ -38,86 +40,113 @@ GROUPS = {
     "train": "vehicle",
     "tvmonitor": "indoor",
 }
-"""The challenge's own groups, by class; the classes in the order of their labels 1 to 20."""
+"""Groups of the VOC challenge by class; the classes are in the order of their labels 1 to 20."""
 
 VOC_CLASSES = tuple(GROUPS)
 
+DEVKIT_FOLDERS = ("VOCdevkit/VOC2012", "VOC2012", "")
+"""Possible parents of VOC's folders, relative to the folder of the data set."""
+LISTS = "ImageSets/Segmentation"
+"""Folder with a list of names for each split."""
 
-class VocFolder:
-    """A folder that holds ``VOCdevkit/VOC2012``; splits ``train`` and ``val``."""
+
+class VocFolder(DatasetReader):
+    """Reader of a folder with ``VOCdevkit/VOC2012``, with a split for each list, such as ``train`` and ``val``."""
 
     def __init__(self, root: Path) -> None:
-        """Looks where in ``root`` the data set is, and reads nothing yet."""
+        """Find the folders of VOC in ``root``; files are read when a method needs them.
+
+        Raises:
+            DataError: ``root`` has no folder with lists of pictures.
+        """
         self.root = Path(root)
-        places = [self.root / "VOCdevkit" / "VOC2012", self.root / "VOC2012", self.root]
-        found = [place for place in places if (place / "ImageSets" / "Segmentation").is_dir()]
-        if not found:
-            raise DataError(f"{places[0] / 'ImageSets' / 'Segmentation'}: no such folder")
-        self._home = found[0]
+        lists = lists_of(self.root)
+        if lists is None:
+            raise DataError(
+                f"{self.root / DEVKIT_FOLDERS[0] / LISTS}: no such folder; correct the root of the data set"
+            )
+        self._home = lists.parents[1]
 
     @property
     def categories(self) -> dict[str, str]:
-        """The challenge's group by class name, in the order of the labels."""
+        """Group of the VOC challenge by class name, in the order of the labels."""
         return dict(GROUPS)
 
     def records(self, split: str) -> list[Record]:
-        """The photographs of a split, sorted by name.
+        """Return the pictures of a split, sorted by name.
 
         Raises:
-            DataError: the split has no list of names.
+            DataError: the list of names is missing or unreadable.
         """
-        path = self._home / "ImageSets" / "Segmentation" / f"{split}.txt"
+        path = self._home / LISTS / f"{split}.txt"
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except FileNotFoundError:
-            raise DataError(f"{path}: no such file") from None
+            raise DataError(f"{path}: no such file; add the list of names") from None
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot be read: {error}") from error
+            raise DataError(f"{path}: cannot be read ({error}); save it as UTF-8 text") from error
         records = []
         for name in sorted({line.strip() for line in lines} - {""}):
             picture = _located(self._home / "JPEGImages", name, ".jpg")
             records.append(Record(f"JPEGImages/{picture.name}", picture, name))
         return records
 
-    def label_map(
-        self, record: Record, class_of: Mapping[str, int], other: int, frame: Frame | None = None
-    ) -> Pixels:
-        """The class of each pixel, uint8 (H, W) in the shown orientation of the photograph.
-
-        Classes that ``class_of`` lacks get ``other`` (0 background, 255 ignored); background stays 0 and the
-        border around objects 255. A map that was saved in the colours of VOC's palette is read by them.
-
-        ``frame`` is the photograph's, where the caller has read it already.
+    def read(self, record: Record, spec: SampleSpec) -> Sample:
+        """Return a picture and its label map, resized to ``spec.size``; without ``spec.target`` only the picture.
 
         Raises:
-            DataError: the map is missing, unreadable, of another size, or has labels or colours not of VOC.
+            DataError: as `label_map`, or the picture is unreadable.
+        """
+        return labelled_sample(record, spec, lambda *options: Labels(self.label_map(*options)))
+
+    def label_map(
+        self, record: Record, class_of: Mapping[str, int], other_label: int, frame: Frame | None = None
+    ) -> Pixels:
+        """Return the class of each pixel, uint8 (H, W), in the shown orientation of the picture.
+
+        Classes outside ``class_of`` get ``other_label`` (0 background, 255 ignored); the background stays 0 and the
+        border around objects 255. Maps in RGB are converted by the colours of VOC's palette.
+
+        ``frame`` is the frame of the picture, if the caller has read it.
+
+        Raises:
+            DataError: the map is missing, unreadable, of another size, or has labels or colours outside VOC.
         """
         path = _located(self._home / "SegmentationClass", record.key, ".png")
-        labels = read_labels(path)
+        labels = read_label_map(path)
         wrong = labels[(labels > len(VOC_CLASSES)) & (labels != IGNORED)]
         if wrong.size:
-            raise DataError(f"{path}: label {wrong[0]}, but VOC has 0 to {len(VOC_CLASSES)} and {IGNORED}")
+            raise DataError(
+                f"{path}: label {wrong[0]}, but VOC has 0 to {len(VOC_CLASSES)} and {IGNORED}; correct the map"
+            )
         table = np.zeros(256, np.uint8)
         for label, name in enumerate(VOC_CLASSES, start=1):
-            table[label] = class_of.get(name, other)
+            table[label] = class_of.get(name, other_label)
         table[IGNORED] = IGNORED
         return turn_labels(table[labels], frame or read_frame(record.picture), str(path))
 
     def contents(self, records: Sequence[Record], categories: Sequence[str]) -> str:
-        """Describe the values in the label maps of these photographs; ``categories`` are those without a pixel."""
+        """Return a text for a message: the values in the label maps of ``records``, and those of ``categories``."""
         counts = np.zeros(256, np.int64)
         for record in records:
-            labels = read_labels(_located(self._home / "SegmentationClass", record.key, ".png"))
+            labels = read_label_map(_located(self._home / "SegmentationClass", record.key, ".png"))
             counts += np.bincount(labels.ravel(), minlength=256)
         values = ", ".join(f"{value} ({counts[value] / counts.sum():.2%})" for value in np.flatnonzero(counts))
         expected = ", ".join(f"{VOC_CLASSES.index(name) + 1} for {name!r}" for name in categories)
         folder = (self._home.relative_to(self.root) / "SegmentationClass").as_posix()
-        return f"the maps in {folder} hold the values {values}; VOC has {expected} and {IGNORED} for ignored pixels"
+        return (
+            f"the maps in {folder} contain the values {values}; VOC has {expected} and {IGNORED} for ignored pixels"
+        )
+
+
+def lists_of(root: Path) -> Path | None:
+    """Return the folder with a list of pictures per split, below the folder ``root``; None if it is missing."""
+    return next((root / folder / LISTS for folder in DEVKIT_FOLDERS if (root / folder / LISTS).is_dir()), None)
 
 
 @cache
 def palette() -> NDArray[np.uint8]:
-    """VOC's colours, uint8 (256, 3): the bits of a label dealt out to its channels (`VOClabelcolormap`)."""
+    """Return VOC's colour of each label, uint8 (256, 3), read-only; source: `VOClabelcolormap` of the devkit."""
     labels = np.arange(256)
     colours = np.zeros((256, 3), np.uint8)
     for bit in range(8):
@@ -127,11 +156,11 @@ def palette() -> NDArray[np.uint8]:
     return colours
 
 
-def read_labels(path: Path) -> Pixels:
-    """The labels of a map, uint8 (H, W), saved as palette, as grey levels or in the colours of VOC's palette.
+def read_label_map(path: Path) -> Pixels:
+    """Return the labels in a file, uint8 (H, W): palette indices, grey levels, or colours of VOC's palette.
 
     Raises:
-        DataError: the file is missing or unreadable, or holds a colour that VOC has not.
+        DataError: the file is missing or unreadable, or has a colour outside VOC's palette.
     """
     with opened(path) as picture:
         if picture.mode == "P":
@@ -143,13 +172,13 @@ def read_labels(path: Path) -> Pixels:
         elif picture.mode == "1" or picture.mode.startswith("I"):
             values = np.asarray(picture).astype(np.int64)
             if values.min(initial=0) < 0 or values.max(initial=0) > 255:
-                raise ValueError(f"a label of {values.max()}")
+                raise ValueError(f"labels {values.min()} to {values.max()} exceed 0 to 255; correct the map")
             return values.astype(np.uint8)
         return _by_colour(np.asarray(picture.convert("RGB")), path)
 
 
 def _recoloured(picture: Image.Image, indices: Pixels) -> bool:
-    """Whether a palette picture shows VOC's colours by other numbers: some programs sort palettes."""
+    """Return whether a palette picture has VOC's colours under other indices, since some programs sort palettes."""
     stored = np.array(picture.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
     voc = palette()
     if np.array_equal(stored[: len(VOC_CLASSES) + 1], voc[: len(VOC_CLASSES) + 1]):
@@ -158,29 +187,32 @@ def _recoloured(picture: Image.Image, indices: Pixels) -> bool:
     if used.size and used[-1] >= len(stored):
         return False
     shown = stored[used]
-    known = {*map(bytes, voc[: len(VOC_CLASSES) + 1]), bytes(voc[IGNORED])}
-    return not np.array_equal(shown, voc[used]) and all(bytes(colour) in known for colour in shown)
+    voc_colours = {*map(bytes, voc[: len(VOC_CLASSES) + 1]), bytes(voc[IGNORED])}
+    return not np.array_equal(shown, voc[used]) and all(bytes(colour) in voc_colours for colour in shown)
 
 
 def _by_colour(colours: Pixels, path: Path) -> Pixels:
     codes = colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     voc = palette().astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     order = np.argsort(voc)
-    places = np.minimum(np.searchsorted(voc[order], codes), 255)
-    labels = order[places].astype(np.uint8)
+    indices = np.minimum(np.searchsorted(voc[order], codes), 255)
+    labels = order[indices].astype(np.uint8)
     wrong = colours[voc[labels] != codes]
     if wrong.size:
-        raise DataError(f"{path}: colour {tuple(wrong[0].tolist())}, which is not one of VOC's")
+        raise DataError(f"{path}: colour {tuple(wrong[0].tolist())} is not in VOC's palette; correct the map")
     return labels
 
 
 def _located(folder: Path, name: str, suffix: str) -> Path:
-    """``<folder>/<name><suffix>``, or what is there instead: another suffix, none, or decomposed accents."""
-    wanted = folder / f"{name}{suffix}"
-    if wanted.is_file():
-        return wanted
+    """Return ``<folder>/<name><suffix>``; if it is missing, a file with another suffix or another form of accents.
+
+    If no such file exists, the first path is returned.
+    """
+    expected = folder / f"{name}{suffix}"
+    if expected.is_file():
+        return expected
     for form in (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
         for ending in (suffix, suffix.upper(), *sorted(SUFFIXES), ""):
             if (folder / f"{form}{ending}").is_file():
                 return folder / f"{form}{ending}"
-    return wanted
+    return expected

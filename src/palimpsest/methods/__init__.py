@@ -1,73 +1,138 @@
-"""The methods that can be compared: the one table in which a new method is entered.
+"""Table of the methods that can be compared; a new method adds one row.
 
-The table is all that the pipeline's graph needs to know, and reading it imports no method and no PyTorch.
+The pipeline's graph reads only this table, which imports no method and no PyTorch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
+
+from palimpsest.networks import NETWORKS
 
 if TYPE_CHECKING:
     from palimpsest.methods.base import Method
 
 BASE = "base"
-"""The lesson that makes the network that methods share; stored once per seed."""
+"""Name of the training of the base network that methods share; it is stored once per seed."""
 AUTOENCODER = "autoencoder"
-"""The same for the residual networks: it learns to return its input."""
+"""Name of the training of the residual methods' base network, an auto-encoder that learns to return its input."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a method is written, and which stored tasks it starts from."""
+    """Row of `METHODS` or `BASES`: class and settings of a method, and the stored tasks that it starts from."""
 
     path: str
-    """``module:class``."""
+    """``module:class`` of the method; imported only to build one, because it needs PyTorch."""
     starts_from: Literal["nothing", "base", "previous"]
-    """``base``: the base network alone, so that all tasks can be learned side by side; ``previous``: the
-    network as the task before left it (the stored tasks of all earlier ones are at hand)."""
+    """``nothing``: random weights; ``base``: the base network only, so that tasks can train in parallel;
+    ``previous``: the network after the previous task, with the stored tasks of all earlier ones."""
     adds_to_base: bool = False
-    """Whether a stored task runs on the base network, and needs its file; otherwise it brings all it needs."""
+    """True if inference with a stored task needs the base network's file."""
     learns_base_task: bool = False
-    """Whether the method has a lesson for the base task too, and stores it in its own way; otherwise the base
-    network's file is what it has of that task."""
+    """True if the method also trains on the base task and stores its own file; otherwise it uses the base network's
+    file for that task."""
     can_forget: bool = False
-    """A later task overwrites weights that earlier tasks run on. All other methods cannot forget by
-    construction: comparing their predictions with those of the time of learning checks files and loading."""
+    """True if later tasks overwrite weights that earlier tasks use. All other methods cannot forget by
+    construction; for them, comparing predictions with those recorded after training checks files and loading."""
     together: bool = False
-    """Whether one lesson teaches all tasks at once."""
-    base: str = BASE
-    """The lesson or method whose base task makes the base network."""
-    blocks: int | None = None
-    """Residual blocks at each place of a residual network; None for the network of the settings."""
+    """True if a single training learns all tasks of the sequence."""
+    settings: str = ""
+    """``module:class`` of the settings; the module imports no PyTorch. Empty for a method without settings."""
+    base_training: str = BASE
+    """Training in `BASES`, or method, whose stored base task is the base network of this method."""
+    network: Mapping[str, Any] | None = None
+    """Settings of the network that the method requires, with its name; None if it uses the network that the user
+    chose (`network.name`)."""
+    networks: tuple[str, ...] = ()
+    """Names of the only networks that the method works on; empty if ``kernels`` and ``part`` decide."""
+    kernels: bool = False
+    """True if the method needs 4-D kernels: every layer of the network has to be a convolution."""
+    part: str = ""
+    """Submodule that each task trains and stores, as ``decoder``; networks without it are refused. Empty: none."""
     can_blend: bool = False
-    """Whether two tasks can be blended, since the weights of each are those of the base under a mask."""
+    """True if two tasks can be blended: both mask the weights of the base network."""
+    can_chain: bool = False
+    """True if the residual blocks of two tasks can be composed in one network."""
 
 
 METHODS: dict[str, Entry] = {
     "scratch": Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing"),
-    "fine-tune": Entry("palimpsest.methods.fine_tune:FineTune", starts_from="previous", can_forget=True),
-    "ewc": Entry("palimpsest.methods.ewc:Ewc", starts_from="previous", can_forget=True, learns_base_task=True),
-    "lwf": Entry("palimpsest.methods.lwf:Lwf", starts_from="previous", can_forget=True),
-    "packnet": Entry("palimpsest.methods.packnet:PackNet", starts_from="previous", learns_base_task=True),
-    "decoder": Entry("palimpsest.methods.decoder:Decoder", starts_from="base", adds_to_base=True),
-    "batchnorm": Entry("palimpsest.methods.batchnorm:Batchnorm", starts_from="base", adds_to_base=True),
-    "adapter": Entry("palimpsest.methods.adapter:Adapter", starts_from="base", adds_to_base=True),
-    "modulation": Entry("palimpsest.methods.modulation:FilterModulation", starts_from="base", adds_to_base=True),
-    "bitdelta": Entry("palimpsest.methods.bitdelta:BitDelta", starts_from="base", adds_to_base=True),
+    "fine-tune": Entry(
+        "palimpsest.methods.fine_tune:FineTune",
+        starts_from="previous",
+        settings="palimpsest.methods.fine_tune_settings:FineTuneSettings",
+        can_forget=True,
+    ),
+    "ewc": Entry(
+        "palimpsest.methods.ewc:Ewc",
+        starts_from="previous",
+        settings="palimpsest.methods.ewc_settings:EwcSettings",
+        can_forget=True,
+        learns_base_task=True,
+    ),
+    "lwf": Entry(
+        "palimpsest.methods.lwf:Lwf",
+        starts_from="previous",
+        settings="palimpsest.methods.lwf_settings:LwfSettings",
+        can_forget=True,
+    ),
+    "packnet": Entry(
+        "palimpsest.methods.packnet:PackNet",
+        starts_from="previous",
+        settings="palimpsest.methods.packnet_settings:PackNetSettings",
+        learns_base_task=True,
+    ),
+    "decoder": Entry("palimpsest.methods.decoder:Decoder", starts_from="base", adds_to_base=True, part="decoder"),
+    "batchnorm": Entry(
+        "palimpsest.methods.batchnorm:Batchnorm",
+        starts_from="base",
+        settings="palimpsest.methods.batchnorm_settings:BatchnormSettings",
+        adds_to_base=True,
+    ),
+    "adapter": Entry(
+        "palimpsest.methods.adapter:Adapter",
+        starts_from="base",
+        settings="palimpsest.methods.adapter_settings:AdapterSettings",
+        adds_to_base=True,
+        kernels=True,
+    ),
+    "modulation": Entry(
+        "palimpsest.methods.modulation:FilterModulation", starts_from="base", adds_to_base=True, kernels=True
+    ),
+    "bitdelta": Entry(
+        "palimpsest.methods.bitdelta:BitDelta",
+        starts_from="base",
+        settings="palimpsest.methods.bitdelta_settings:BitDeltaSettings",
+        adds_to_base=True,
+    ),
     "piggyback": Entry(
-        "palimpsest.methods.piggyback:Piggyback", starts_from="base", adds_to_base=True, can_blend=True
+        "palimpsest.methods.piggyback:Piggyback",
+        starts_from="base",
+        settings="palimpsest.methods.masks_settings:MaskSettings",
+        adds_to_base=True,
+        can_blend=True,
     ),
     "piggyback-affine": Entry(
-        "palimpsest.methods.piggyback_affine:PiggybackAffine", starts_from="base", adds_to_base=True
+        "palimpsest.methods.piggyback_affine:PiggybackAffine",
+        starts_from="base",
+        settings="palimpsest.methods.masks_settings:AffineMaskSettings",
+        adds_to_base=True,
     ),
     "piggyback-ternary": Entry(
         "palimpsest.methods.piggyback_ternary:PiggybackTernary",
         starts_from="base",
+        settings="palimpsest.methods.masks_settings:ScoreSettings",
         adds_to_base=True,
         can_blend=True,
     ),
     "piggyback-gan": Entry(
-        "palimpsest.methods.piggyback_gan:PiggybackGan", starts_from="previous", adds_to_base=True
+        "palimpsest.methods.piggyback_gan:PiggybackGan",
+        starts_from="previous",
+        settings="palimpsest.methods.piggyback_gan_settings:PiggybackGanSettings",
+        adds_to_base=True,
+        kernels=True,
     ),
     "joint": Entry("palimpsest.methods.joint:Joint", starts_from="nothing", learns_base_task=True, together=True),
     "resblock6": Entry(
@@ -75,24 +140,28 @@ METHODS: dict[str, Entry] = {
         starts_from="base",
         adds_to_base=True,
         learns_base_task=True,
-        base=AUTOENCODER,
-        blocks=6,
+        base_training=AUTOENCODER,
+        network={"name": "resblock", "blocks": 6},
+        can_chain=True,
     ),
     "resblock9": Entry(
         "palimpsest.methods.resblock:Resblock",
         starts_from="base",
         adds_to_base=True,
         learns_base_task=True,
-        base=AUTOENCODER,
-        blocks=9,
+        base_training=AUTOENCODER,
+        network={"name": "resblock", "blocks": 9},
+        can_chain=True,
     ),
     "piggyback-resblock": Entry(
         "palimpsest.methods.piggyback_resblock:PiggybackResblock",
         starts_from="base",
+        settings="palimpsest.methods.masks_settings:MaskSettings",
         adds_to_base=True,
-        base="resblock6",
-        blocks=6,
+        base_training="resblock6",
+        network={"name": "resblock", "blocks": 6},
         can_blend=True,
+        can_chain=True,
     ),
 }
 
@@ -100,19 +169,46 @@ METHODS: dict[str, Entry] = {
 BASES: dict[str, Entry] = {
     BASE: Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing", learns_base_task=True),
     AUTOENCODER: Entry(
-        "palimpsest.methods.scratch:Scratch", starts_from="nothing", learns_base_task=True, blocks=0
+        "palimpsest.methods.scratch:Scratch",
+        starts_from="nothing",
+        learns_base_task=True,
+        network={"name": "resblock", "blocks": 0},
     ),
 }
-"""Lessons that no method is compared by, each of the base task: a whole network from random weights."""
+"""Trainings of base networks on the base task from random weights; they are not compared as methods."""
 
 
 def entry_of(name: str) -> Entry:
-    """What is entered of a method, or of a lesson that makes a base network."""
+    """Return the row of a method, or of a training of a base network."""
     return BASES[name] if name in BASES else METHODS[name]
 
 
+def networks_of(method: str) -> list[str]:
+    """Return the names of the networks in `NETWORKS` that a method works on."""
+    entry = entry_of(method)
+    if entry.network is not None:
+        return [entry.network["name"]]
+    return [
+        name
+        for name, network in NETWORKS.items()
+        if name in (entry.networks or NETWORKS)
+        and (network.kernels_only or not entry.kernels)
+        and (not entry.part or entry.part in network.parts)
+    ]
+
+
+def works_on(method: str, network: str) -> bool:
+    """Return True if a method works when the user chose this network, also if the method ignores the choice."""
+    return entry_of(method).network is not None or network in networks_of(method)
+
+
+def refusal(method: str, network: str) -> str:
+    """Return the error message for a method that does not work on the network that the user chose."""
+    names = ", ".join(networks_of(method))
+    return f"{method} does not work on the network {network!r}; remove {method}, or set network.name to {names}"
+
+
 def build_method(name: str, settings: Any) -> "Method":
-    """The method of this name."""
-    module, _, attribute = entry_of(name).path.partition(":")
-    method: Method = getattr(import_module(module), attribute)(settings)
+    """Build a method or a training of `BASES`; ``settings`` are those of the method, None if it has none."""
+    method: Method = resolve_name(entry_of(name).path)(settings)
     return method

@@ -1,38 +1,40 @@
-"""The interface between a method of continual learning and everything else.
+"""The interface between a method of continual learning and the rest of the code.
 
-A method is said in few words: what it starts from (the table in `palimpsest.methods`), what trains, what is
-added to the loss, what happens between steps and after training, and what has to be stored, to run the task
-and to go on learning. How the methods of the field map onto these words:
+A method defines the weights that it starts from (in the table of `palimpsest.methods`), the parameters that train,
+a penalty added to the loss, actions between steps and after training, and the tensors to store for inference and
+for further training. The methods use this interface as follows:
 
 ==================  ==========  ============================  ===========================  ========================
-method              from        `begin`: what trains          while and after training     `store`
+method              starts      parameters that               during and after training    `store`
+                    from        `begin_task` returns
 ==================  ==========  ============================  ===========================  ========================
-scratch             nothing     everything                                                 network
-fine-tune           previous    everything                                                 network (shared)
-ewc                 previous    everything                    `penalty`; `after_training`  network (shared),
-                                                              estimates the Fisher         fisher (to learn)
-lwf                 previous    everything                    `penalty`: earlier tasks'    network (shared)
-                                                              answers on the new pictures
-packnet             previous    weights still free            `after_step` prunes at a     network, owner of
-                                                              share of the steps;          each weight (shared)
-                                                              `diagnostics`: what is free
+scratch             nothing     all                                                        network
+fine-tune           previous    all                                                        network (shared)
+ewc                 previous    all                           `penalty`; `after_training`  network (shared),
+                                                              estimates the Fisher         fisher (for training)
+lwf                 previous    all                           `penalty`: distance to the   network (shared)
+                                                              earlier tasks' predictions
+packnet             previous    weights without an owner      `after_step` prunes once;    network, owner of
+                                                              `diagnostics`: share of      each weight (shared)
+                                                              free weights
 decoder             base        decoder                                                    decoder
-batchnorm           base        nothing else                                               nothing else
-adapter, low rank   base        convolutions beside the                                    adapter
-                                base's
-modulation          base        size and mean of each kernel                               modulation
-bitdelta            base        changes, then signs, scales   `after_step` quantises       signs, scales
-piggyback, ternary  base        scores over frozen weights    `after_step` may average     mask
-piggyback-affine    base        scores, scalars                                            mask, scalars
-piggyback-gan       previous    free filters, coefficients                                 coefficients, free
-                                of all others                                              filters (shared)
-joint               nothing     everything, own layers of     `enter` takes up the next    network (shared)
-                                each task                     task
+batchnorm           base        none                                                       none
+adapter, low rank   base        parallel convolutions                                      adapter
+modulation          base        std and mean of each kernel                                modulation
+bitdelta            base        δ, then also scales           `after_step` quantises       signs, scales
+piggyback, ternary  base        mask scores                   `after_step` can average     mask
+piggyback-affine    base        mask scores, scalars                                       mask, scalars
+piggyback-gan       previous    new filters, coefficients                                  coefficients, all new
+                                of all earlier filters                                     filters (shared)
+joint               nothing     all                           `set_active_task` selects    network (shared)
+                                                              the layers of a task
 resblock6, 9        base        residual blocks                                            blocks
-piggyback-resblock  base        scores over frozen blocks                                  mask
+piggyback-resblock  base        mask scores of the blocks                                  mask
 ==================  ==========  ============================  ===========================  ========================
 
-BatchNorm and the 1×1 head belong to the task in every method: they always train and are always stored.
+Normalisation (component ``batchnorm``) and the 1×1 head belong to the task in every method: they always train and
+are always stored, in addition to the table. The rest of a network is its trunk (`palimpsest.networks.trunk`).
+Methods that freeze the base's weights also freeze the trunk's biases and bare parameters, such as a layer scale.
 """
 
 from abc import ABC, abstractmethod
@@ -44,15 +46,16 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.errors import StorageError
+from palimpsest.groups import TrainingSettings
 from palimpsest.networks.trunk import (
-    batchnorm_state,
+    UNUSED,
+    enable_gradients,
     head_state,
-    let_train,
+    normalisation_state,
     task_parameters,
-    trunk_layers,
+    trunk_parameters,
     trunk_state,
 )
-from palimpsest.settings import TrainingSettings
 from palimpsest.tasks.base import Batch, Task
 
 State = Mapping[str, Tensor]
@@ -60,185 +63,208 @@ State = Mapping[str, Tensor]
 
 
 MASK = "mask"
-"""The component of methods that say which of the base's weights take part; see `Component.kept`."""
-KEPT = ("mask", "taken")
-"""What stands behind a layer's name where that is said, one bit for each of its weights."""
+"""Name of the component with masks over the base's weights, and of each layer's packed bits within it."""
 
 
 @dataclass(frozen=True)
 class Component:
-    """One part of what a task leaves behind, under the names of the network's layers."""
+    """Part of a stored task, such as its mask, BatchNorm or head; the names of its tensors begin with layers."""
 
     name: str
+    """Name in `sizes.csv`."""
     tensors: State
     shared: bool = False
-    """One for all tasks: what a later task stores takes its place."""
+    """True if all tasks share the component: a later task replaces it."""
     needed_to: Literal["run", "learn"] = "run"
-    """``learn``: only further learning needs it, as a Fisher matrix."""
+    """``run``: inference needs it; ``learn``: only further training needs it, as a Fisher matrix."""
 
     @property
-    def kept(self) -> State:
-        """By layer, the packed bits that say which of its weights take part; nothing where there are none."""
+    def mask_bits(self) -> State:
+        """Packed mask by layer, one bit per weight; empty for a component without masks."""
         split = {name: name.rpartition(".") for name in self.tensors}
-        return {layer: self.tensors[name] for name, (layer, _, key) in split.items() if key in KEPT}
+        return {layer: self.tensors[name] for name, (layer, _, key) in split.items() if key == MASK}
 
 
 @dataclass(frozen=True)
 class EarlierTask:
-    """An earlier task: what was stored of it, and what it measures."""
+    """Task that was learned before, with the components of its file."""
 
     task: Task
     components: tuple[Component, ...]
 
     @property
     def tensors(self) -> State:
-        """All tensors by their names, those that only further learning needs too."""
+        """All tensors by name, including those that only further training needs."""
         return {name: tensor for component in self.components for name, tensor in component.tensors.items()}
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a method finds when it takes on a task."""
+    """Inputs of a method at the start of a training, for `Method.begin_task`."""
 
     network: nn.Module
-    """As the method's start says (random, the base, or as the task before left it), with a fresh head."""
+    """Network with the weights that `Entry.starts_from` names and a head for the task."""
     task: Task
+    """Task to learn."""
     training: TrainingSettings
     earlier: Sequence[EarlierTask] = ()
-    """The tasks learned before, oldest first; empty for methods that start from nothing or from the base."""
+    """Earlier tasks, oldest first; empty for methods that start from nothing or from the base."""
     batches: Callable[[], Iterator[Batch]] | None = None
-    """Fresh passes over the training pictures of this task."""
+    """Function that returns a new iterator over the training batches of this task."""
     together: Sequence[Task] = ()
-    """All tasks of a method that learns them at once, of which ``task`` is the first."""
+    """All tasks of the training, of which ``task`` is the first; more than one only if `Entry.together` is True."""
 
 
 @dataclass
 class ParameterGroup:
-    """Parameters that train with the same settings."""
+    """Parameters that train with the same optimiser settings, and whose gradients are clipped together."""
 
     name: str
     parameters: list[nn.Parameter]
     learning_rate: float
+    """Peak learning rate."""
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
-    """Decay of AdamW's means of gradients and of squared gradients."""
-    share: float = 1.0
-    """The learning rate has come to zero after this share of the steps."""
+    """β₁ and β₂ of AdamW."""
+    lr_end: float = 1.0
+    """Progress, from 0 to 1, at which the learning rate reaches zero."""
     setting: str = "training.learning_rate"
-    """Where the learning rate comes from, for who has to lower it."""
+    """Name of the learning rate's setting, for error messages."""
 
 
 class Method(ABC):
-    """How a frozen or moving network takes on one more task. Holds the state of one lesson at most."""
+    """Base class of the methods of continual learning.
+
+    One instance runs one training, or loads stored tasks. Its settings are None for a method without settings.
+    """
+
+    settings: Any
+    """Settings of the method; each class with settings names their class."""
 
     def __init__(self, settings: Any = None) -> None:
         self.settings = settings
 
     @abstractmethod
-    def begin(self, start: Start) -> list[ParameterGroup]:
-        """Freeze, parametrize or extend ``start.network`` in place, and say what trains, which may be nothing."""
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
+        """Freeze, parametrize or extend ``start.network`` in place; return the groups of parameters to train.
 
-    def enter(self, network: nn.Module, task: str) -> None:
-        """Have the network run one of the tasks that are learned together."""
+        Without groups, no step is taken, and `after_training` runs at once.
+        """
+
+    def set_active_task(self, network: nn.Module, task: str) -> None:
+        """Make the network compute this task; needed by methods that learn tasks together, others do nothing."""
 
     def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor | None:
-        """What is added to the task's loss at every step, which is given without its gradient; None for nothing."""
+        """Return a scalar to add to the task's loss in a step, or None for no penalty.
+
+        ``loss`` is the detached loss of the task for ``batch``.
+        """
         return None
 
-    def after_step(self, network: nn.Module, share: float) -> None:
-        """Called after each step; ``share`` of all steps is done (1.0 after the last)."""
+    def after_step(self, network: nn.Module, progress: float) -> None:
+        """Change the network after an optimiser step, if needed; ``progress`` rises to 1.0 at the last step."""
 
     def after_training(self, network: nn.Module) -> None:
-        """Called once when the last step is done, before the task is stored."""
+        """Complete the training, if the method needs that: called once after the last step, before `store`."""
 
     def diagnostics(self, network: nn.Module) -> dict[str, float]:
-        """Numbers that say how the lesson went, as how much room is left; kept with the stored task."""
+        """Return figures about the training by name, such as the share of free weights; by default none.
+
+        The stored task records them.
+        """
         return {}
 
     @abstractmethod
     def store(self, network: nn.Module) -> list[Component]:
-        """What has to be kept of this task, BatchNorm and head included."""
+        """Return the components to store for the active task, including normalisation and head."""
 
     def plain_state(self, network: nn.Module) -> State:
-        """Return the tensors that the network computes with, under the names of the plain network.
+        """Return the tensors that a trained network computes with, under the names of a network without changes.
 
-        Parametrizations are evaluated. `store` has no part in it, so that a measurement of these tensors can be
-        compared with what is stored.
+        Parametrizations are evaluated. The result does not depend on `store`, so that a measurement with these
+        tensors can verify the stored task.
         """
-        return {**trunk_state(network), **batchnorm_state(network), **head_state(network)}
+        return {**trunk_state(network), **normalisation_state(network), **head_state(network)}
 
-    def recall(self, network: nn.Module, base: State, tensors: State) -> None:
-        """Make ``network`` run a stored task, whatever it ran before.
+    def load_weights(self, network: nn.Module, base: State, tensors: State) -> None:
+        """Load a stored task into ``network``, in place; the network may hold another task.
 
-        ``base`` are the base network's tensors, the head's left out, and only read; none for a method that starts
-        from nothing. ``tensors`` are the task's own components and the shared ones as the last learned task left
-        them. Unless a method says otherwise they stand in for the base's tensors of the same names.
+        ``base`` contains the base network's tensors without the head; they are only read. It is empty for a task
+        that needs no base network. ``tensors`` are those of the task's components. By default they replace the
+        base's tensors of the same names.
 
         Raises:
             StorageError: a tensor of the network is missing, or one does not fit.
         """
         require_task(network, tensors)
         state = {**base, **tensors}
-        missing = [name for name in network.state_dict() if name not in state and not name.endswith(UNUSED)]
-        if missing:
-            raise StorageError(f"the stored task lacks {missing[0]!r}: it is not whole")
+        require_all(network, state)
         load_into(network, state)
 
 
-UNUSED = "num_batches_tracked"
-"""Buffer of BatchNorm that no output depends on, and that is not stored."""
-
-
 def require_task(network: nn.Module, tensors: State) -> None:
-    """Refuse a stored task that lacks something of BatchNorm or head.
+    """Check that a stored task has all tensors of normalisation and head.
 
     Raises:
-        StorageError: names it.
+        StorageError: a tensor is missing; the message names it.
     """
     for component in task_components(network):
         missing = sorted(set(component.tensors) - set(tensors))
         if missing:
-            raise StorageError(f"the stored task lacks {missing[0]!r} ({component.name}): it is not whole")
+            raise StorageError(f"the tensor {missing[0]!r} ({component.name}) is missing from the stored task")
+
+
+def require_all(network: nn.Module, tensors: State) -> None:
+    """Check that ``tensors`` contains all tensors of a network.
+
+    Raises:
+        StorageError: a tensor is missing.
+    """
+    missing = [name for name in network.state_dict() if name not in tensors and not name.endswith(UNUSED)]
+    if missing:
+        raise StorageError(f"the tensor {missing[0]!r} is missing from the stored task")
 
 
 def load_into(network: nn.Module, tensors: State) -> None:
-    """Copy tensors into the network's of the same names; the others stay.
+    """Copy tensors into the network's tensors of the same names; all others stay.
 
     Raises:
         StorageError: the network has no tensor of one of these names, or one of another shape.
     """
-    own = network.state_dict()
+    state = network.state_dict()
     for name, tensor in tensors.items():
-        if name not in own:
-            raise StorageError(f"the network has no tensor {name!r}: the stored task is of another network")
-        if own[name].shape != tensor.shape:
-            raise StorageError(f"{name}: expected shape {tuple(own[name].shape)}, found {tuple(tensor.shape)}")
+        if name not in state:
+            raise StorageError(f"the network has no tensor {name!r}; the stored task belongs to another network")
+        if state[name].shape != tensor.shape:
+            raise StorageError(f"{name}: expected shape {tuple(state[name].shape)}, found {tuple(tensor.shape)}")
     with torch.no_grad():
         for name, tensor in tensors.items():
-            own[name].copy_(tensor)  # of which `Module.load_state_dict` makes more ado
+            state[name].copy_(tensor)  # faster than `Module.load_state_dict`
 
 
 def task_components(network: nn.Module) -> list[Component]:
-    """BatchNorm and head, which every method stores with the task."""
+    """Return normalisation and head as components, which every method stores with the task."""
     return [
-        Component("batchnorm", batchnorm_state(network)),
+        Component("batchnorm", normalisation_state(network)),
         Component("head", head_state(network)),
     ]
 
 
 def task_group(start: Start, parameters: Iterable[nn.Parameter] | None = None) -> ParameterGroup:
-    """BatchNorm and head, which train in every method, at a pace of their own; those of several tasks, if given."""
-    own = let_train(task_parameters(start.network) if parameters is None else parameters)
-    return ParameterGroup("task", own, start.training.learning_rate * start.training.task_pace)
+    """Return the parameters of normalisation and head as one group, and enable their gradients.
+
+    ``parameters`` replace them, as in joint training, where each task has its own.
+    """
+    trained = enable_gradients(task_parameters(start.network) if parameters is None else parameters)
+    return ParameterGroup("task", trained, start.training.learning_rate * start.training.head_lr_multiplier)
 
 
-def everything(start: Start) -> list[ParameterGroup]:
-    """All of the network: the trunk's convolutions, BatchNorm and head."""
+def all_groups(start: Start) -> list[ParameterGroup]:
+    """Return all parameters as two groups, trunk and task (normalisation and head), and enable their gradients."""
     return [weight_group(start), task_group(start)]
 
 
 def weight_group(start: Start, part: str = "") -> ParameterGroup:
-    """The trunk's convolutions; those of one part, as ``decoder``, where given."""
-    layers = [layer for name, layer in trunk_layers(start.network) if name.startswith(part)]
-    weights = let_train(p for layer in layers for p in layer.parameters())
+    """Return the trunk, or one part of it such as ``decoder``, as one group, and enable its gradients."""
+    weights = enable_gradients(trunk_parameters(start.network, part))
     return ParameterGroup("weights", weights, start.training.learning_rate, start.training.weight_decay)

@@ -1,9 +1,9 @@
-"""`decoder`: a decoder per task on an encoder that is frozen after the first.
+"""`decoder`: a decoder per task on the base's frozen encoder.
 
-Idea: the encoder's features serve many tasks. Formula: W of the encoder is the base's, W of the decoder the
-task's. Trained: the decoder's convolutions, starting from the base's, BatchNorm and head. Stored: the decoder,
+Idea: the encoder's features suit many tasks. Formula: the encoder's W is the base's, the decoder's W is the task's.
+Trained: the decoder's convolutions, starting from the base's, BatchNorm and head. Stored: the decoder,
 20.50 of 56.37 MiB at the study's width. Forgets: nothing. Source: the study's third column.
-Deliberately different: the frozen encoder's BatchNorm belongs to the task too, as in every method here.
+Deliberately different: BatchNorm of the frozen encoder also belongs to the task, as in every method here.
 """
 
 from torch import nn
@@ -21,16 +21,16 @@ from palimpsest.networks.trunk import freeze, trunk_state
 
 
 class Decoder(Method):
-    """One part of the network is the task's own."""
+    """Method that trains and stores one part of the trunk and freezes the rest."""
 
     part = "decoder"
-    """What the names of its layers begin with."""
+    """Prefix of the names of the trained layers."""
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
-        """The part trains, with BatchNorm and head; the rest is frozen."""
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
+        """Freeze the rest; return the part, normalisation and head as the parameters to train."""
         freeze(start.network)
         return [weight_group(start, self.part), task_group(start)]
 
     def store(self, network: nn.Module) -> list[Component]:
-        """The part."""
+        """Return the part as one component, with normalisation and head."""
         return [Component(self.part, trunk_state(network, self.part)), *task_components(network)]

@@ -1,15 +1,15 @@
-"""`ewc`: elastic weight consolidation: weights that earlier tasks depend on are held back by a spring.
+"""`ewc`: elastic weight consolidation, a quadratic penalty on changes of weights that earlier tasks depend on.
 
-Idea: what a task knows is in those weights whose change would change its likelihood. Formula: the loss + λ/2 ·
-Σ F (θ − θ*)², θ* the weights as the task before left them, F the diagonal of the Fisher information of all earlier
-tasks in one matrix, F ← γ·F + F_task (online EWC). F_task is estimated at the end of each task from its own
-likelihood: categorical for labels, Gaussian for pictures, both with answers drawn from the network's own
-distribution; for styles, which have none, from the gradient of their loss. Trained: everything. Stored: one
-network, and F to go on learning. Forgets: less than `fine-tune`. Source: Kirkpatrick et al., PNAS 2017; Schwarz et
-al., Progress & Compress, ICML 2018. Deliberately different: F_task is divided by its mean over all weights, so
-that each task counts alike, be its likelihood a sum over many pixels or a mean. BatchNorm belongs to each task,
-unless the settings say that it is shared: its scale and shift are then held by the same spring, and its running
-statistics move freely. The base network's Fisher is estimated as a first lesson in which nothing trains.
+Idea: a task depends on those weights whose change would change its likelihood. Formula: the loss + λ/2 · Σ F (θ −
+θ*)²; θ* are the weights after the previous task, and F is the diagonal Fisher information of all earlier tasks: F ←
+γ·F + F_task (online EWC). F_task is estimated at the end of each task from the task's likelihood, with targets
+sampled from the network's output distribution: categorical for labels, Gaussian for pictures. Styles have no
+likelihood; the gradient of their loss replaces it. Trained: all parameters. Stored: one network, and F for further
+training. Forgets: less than `fine-tune`. Source: Kirkpatrick et al., PNAS 2017; Schwarz et al., Progress &
+Compress, ICML 2018. Deliberately different: F_task is divided by its mean over all weights, so that tasks count
+equally, whether their likelihood is a sum or a mean over pixels. BatchNorm belongs to the task by default; if the
+settings share it, the penalty includes its scale and shift, and its running statistics move freely. A training
+without steps estimates the Fisher information of the base network.
 """
 
 from itertools import islice
@@ -18,68 +18,78 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.methods.base import Component, ParameterGroup, Start
+from palimpsest.methods.ewc_settings import EwcSettings
 from palimpsest.methods.fine_tune import FineTune
-from palimpsest.networks.trunk import batchnorm_layers, trunk_layers
+from palimpsest.networks.trunk import normalisation_layers, tensor_name, trunk_modules
 from palimpsest.tasks.base import Batch
 
 FISHER = "fisher"
+"""Name of the component with the Fisher information, and last part of the names of its tensors."""
 
 
 class Ewc(FineTune):
-    """`fine-tune` with a quadratic penalty."""
+    """Method `fine-tune` with a quadratic penalty on changes of shared parameters."""
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
-        """Everything trains; on the base task nothing does, for that is learned already."""
+    settings: EwcSettings
+
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
+        """Return all parameters to train; on the base task none, since the base network has learned it already."""
         self.start = start
-        self.place = torch.device("cpu")
-        self.anchor = {name: p.detach().clone() for name, p in self.held(start.network).items()}
+        self.device = torch.device("cpu")
+        self.anchor = {name: p.detach().clone() for name, p in self.shared_parameters(start.network).items()}
         self.fisher: dict[str, Tensor] = {}
         if not start.earlier:
             return []
         suffix = f".{FISHER}"
         stored = start.earlier[-1].tensors
         self.fisher = {n.removesuffix(suffix): tensor for n, tensor in stored.items() if n.endswith(suffix)}
-        return super().begin(start)
+        return super().begin_task(start)
 
-    def held(self, network: nn.Module) -> dict[str, nn.Parameter]:
-        """The parameters that all tasks share."""
-        layers = [
-            *trunk_layers(network),
-            *(batchnorm_layers(network) if self.settings.batchnorm == "shared" else ()),
-        ]
-        return {f"{name}.{key}": p for name, layer in layers for key, p in layer.named_parameters(recurse=False)}
+    def shared_parameters(self, network: nn.Module) -> dict[str, nn.Parameter]:
+        """Return the parameters that all tasks share by name: the trunk, and BatchNorm if the settings share it."""
+        trunk = {
+            tensor_name(n, key): p
+            for n, m in trunk_modules(network)
+            for key, p in m.named_parameters(recurse=False)
+        }
+        if self.settings.batchnorm != "shared":
+            return trunk
+        normalisation = normalisation_layers(network)
+        return trunk | {tensor_name(n, key): p for n, m in normalisation for key, p in m.named_parameters()}
 
     def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor | None:
-        """λ/2 · Σ F (θ − θ*)²."""
-        if self.place != loss.device:  # which is not known before the training begins
-            self.place = loss.device
+        """Return λ/2 · Σ F (θ − θ*)², a scalar; ``batch`` is not used, and ``loss`` only for its device."""
+        if self.device != loss.device:  # the device is known only after the training has started
+            self.device = loss.device
             self.fisher, self.anchor = (
-                {name: tensor.to(self.place) for name, tensor in tensors.items()}
+                {name: tensor.to(self.device) for name, tensor in tensors.items()}
                 for tensors in (self.fisher, self.anchor)
             )
         terms = [
-            (self.fisher[name] * (p - self.anchor[name]).square()).sum() for name, p in self.held(network).items()
+            (self.fisher[name] * (p - self.anchor[name]).square()).sum()
+            for name, p in self.shared_parameters(network).items()
         ]
         total: Tensor = 0.5 * self.settings.weight * torch.stack(terms).sum()
         return total
 
     def after_training(self, network: nn.Module) -> None:
-        """Add this task's Fisher information to that of the earlier ones."""
-        found = normalised(fisher_information(network, self.held(network), self.start, self.settings.pictures))
+        """Compute this task's Fisher information and add it to the decayed one of earlier tasks."""
+        parameters = self.shared_parameters(network)
+        fisher = normalised(fisher_information(network, parameters, self.start, self.settings.pictures))
         decay = self.settings.decay
         self.fisher = {
             name: decay * self.fisher[name].to(value.device) + value if self.fisher else value
-            for name, value in found.items()
+            for name, value in fisher.items()
         }
 
     def store(self, network: nn.Module) -> list[Component]:
-        """The moving network; the Fisher information to go on learning."""
+        """Return the components of `fine-tune`, and the Fisher information, which only further training needs."""
         fisher = {f"{name}.{FISHER}": tensor for name, tensor in self.fisher.items()}
         return [*super().store(network), Component(FISHER, fisher, shared=True, needed_to="learn")]
 
 
 def normalised(fisher: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same with a mean of 1 over all weights; all zero where it is."""
+    """Return Fisher information, by parameter, divided by its mean over all weights; if all is zero, zeros."""
     mean = torch.cat([values.flatten() for values in fisher.values()]).mean()
     return {name: values / mean.clamp(min=torch.finfo(mean.dtype).tiny) for name, values in fisher.items()}
 
@@ -87,10 +97,11 @@ def normalised(fisher: dict[str, Tensor]) -> dict[str, Tensor]:
 def fisher_information(
     network: nn.Module, parameters: dict[str, nn.Parameter], start: Start, pictures: int
 ) -> dict[str, Tensor]:
-    """The diagonal Fisher information of the task that was just learned, as a mean over pictures.
+    """Return the diagonal Fisher information of the task just learned, by name of the parameter.
 
-    The square of the gradient of each picture's negative log-likelihood, of an answer drawn from the network's own
-    distribution; BatchNorm computes with its running statistics, as when the task is run.
+    It is the mean over the first ``pictures`` training pictures of the squared gradient of the negative
+    log-likelihood of one picture, for a target sampled from the network's output distribution. The network is set
+    to evaluation mode, so that BatchNorm uses its running statistics.
     """
     assert start.batches is not None
     device = next(network.parameters()).device
@@ -104,14 +115,14 @@ def fisher_information(
         for batch in start.batches()
         for i in range(len(batch["picture"]))
     )
-    seen = 0
+    count = 0
     for batch in islice(singles, pictures):
         prediction = start.task.prediction(network(start.task.inputs(batch)), batch)
         loss = start.task.sampled_loss(prediction, batch)
         gradients = torch.autograd.grad(loss, list(parameters.values()))
         for name, gradient in zip(parameters, gradients, strict=True):
             sums[name] += gradient.square()
-        seen += 1
+        count += 1
     for p in frozen:
         p.requires_grad_(False)
-    return {name: total / seen for name, total in sums.items()}
+    return {name: total / count for name, total in sums.items()}

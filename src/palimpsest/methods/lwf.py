@@ -1,15 +1,16 @@
-"""`lwf`: learning without forgetting: on the new task's pictures the earlier heads shall answer as before.
+"""`lwf`: learning without forgetting; on the new task's pictures the earlier heads keep their predictions.
 
-Idea: the old network's answers on new pictures stand in for the old pictures. Formula: the loss + λ₀ · the mean
-over earlier tasks of the distance between its answer now and its answer before this task: KL divergence at
-temperature 2 for labels, times the temperature squared; for pictures the squared distance. Trained: everything.
-Stored: one network; old answers are computed anew at each step by a copy of the old network. Forgets: less than
-`fine-tune`. Source: Li and Hoiem, ECCV 2016, where a cross-entropy has the divergence's gradient but for its size.
-Deliberately different: distances count in units of the new task's loss at the step, those of pictures as a share
-of the old answers' variance, since colour's loss is a tenth of that of classes: what holds the earlier answers
-weakens with that loss. A mean over earlier tasks, not a sum; their heads and BatchNorm stay as they are (there old
-heads train along); no steps in which the new head trains alone. A shared BatchNorm answers for earlier tasks by
-the statistics of the batch, now and before, and those answers move no running statistics.
+Idea: the old network's predictions on new pictures replace the old pictures. Formula: the loss + λ₀ · the mean over
+earlier tasks of the distance between the task's prediction now and its prediction before this training: for labels
+KL divergence at temperature 2, times the temperature squared; for pictures the squared distance. Trained: all
+parameters. Stored: one network; a copy of the old network computes its predictions at each step. Forgets: less than
+`fine-tune`. Source: Li and Hoiem, ECCV 2016; their cross-entropy has the gradient of the divergence up to a factor.
+Deliberately different: distances are multiplied by the new task's loss at the step, and those of pictures are
+relative to the variance of the old predictions, because the loss of colorization is a tenth of that of classes; the
+penalty shrinks with that loss. It is a mean over earlier tasks (original: a sum). Earlier heads and BatchNorm stay
+frozen (original: old heads train too), and no steps train only the new head. A shared BatchNorm uses batch
+statistics for the predictions of earlier tasks, in the old and the new network, and these predictions update no
+running statistics.
 """
 
 import copy
@@ -19,56 +20,65 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _NormBase
 
 from palimpsest.methods.base import ParameterGroup, Start
 from palimpsest.methods.fine_tune import FineTune
-from palimpsest.networks.trunk import batchnorm_layers
+from palimpsest.methods.lwf_settings import LwfSettings
+from palimpsest.networks.trunk import normalisation_layers
 from palimpsest.tasks.base import Batch, Task
 
 
 class Lwf(FineTune):
-    """`fine-tune` with a penalty on answers of earlier tasks that change."""
+    """Method `fine-tune` with a penalty on changed predictions of earlier tasks."""
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
-        """Everything trains."""
+    settings: LwfSettings
+
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
+        """Copy the network as the frozen teacher; return all parameters to train."""
         self.teacher = copy.deepcopy(start.network).eval().requires_grad_(False)
         self.shared = self.settings.batchnorm == "shared"
-        own = ("head",) if self.shared else ("batchnorm", "head")
+        names = ("head",) if self.shared else ("batchnorm", "head")
         self.earlier: list[tuple[Task, dict[str, Tensor]]] = [
-            (stored.task, {n: t for c in stored.components if c.name in own for n, t in c.tensors.items()})
+            (stored.task, {n: t for c in stored.components if c.name in names for n, t in c.tensors.items()})
             for stored in start.earlier
         ]
-        return super().begin(start)
+        return super().begin_task(start)
 
     def penalty(self, network: nn.Module, batch: Batch, loss: Tensor) -> Tensor | None:
-        """λ₀ times the mean distance between the earlier tasks' answers now and before, in units of the loss."""
+        """Return λ₀ · loss · mean distance between network and teacher in the earlier tasks' predictions."""
         device = loss.device
         self.teacher.to(device)
-        for layer, moving in batchnorm_pairs(self.teacher, network):
-            layer.train(self.shared and moving.training)
+        for layer, trained in normalisation_pairs(self.teacher, network):
+            layer.train(self.shared and trained.training)
         terms = []
-        for task, kept in self.earlier:
-            state = {name: tensor.to(device) for name, tensor in kept.items()}
+        for task, tensors in self.earlier:
+            state = {name: tensor.to(device) for name, tensor in tensors.items()}
             inputs = task.inputs(batch).contiguous(memory_format=torch.channels_last)
-            with torch.no_grad(), resting(self.teacher, self.shared):
-                wanted = task.prediction(functional_call(self.teacher, state, (inputs,)), batch)
-            with resting(network, self.shared):
-                found = task.prediction(functional_call(network, state, (inputs,)), batch)
-            terms.append(task.distillation(found, wanted, self.settings.temperature))
+            with torch.no_grad(), frozen_statistics(self.teacher, self.shared):
+                expected = task.prediction(functional_call(self.teacher, state, (inputs,)), batch)
+            with frozen_statistics(network, self.shared):
+                predicted = task.prediction(functional_call(network, state, (inputs,)), batch)
+            terms.append(task.distillation(predicted, expected, self.settings.temperature))
         total: Tensor = self.settings.weight * loss * torch.stack(terms).mean()
         return total
 
 
-def batchnorm_pairs(one: nn.Module, other: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """The BatchNorm layers of two networks alike, in pairs."""
-    pairs = zip(batchnorm_layers(one), batchnorm_layers(other), strict=True)
-    return ((layer, same) for (_, layer), (_, same) in pairs)
+def normalisation_pairs(teacher: nn.Module, network: nn.Module) -> Iterator[tuple[nn.Module, nn.Module]]:
+    """Return pairs of a normalisation layer of the teacher and its counterpart in a network of the same layers."""
+    pairs = zip(normalisation_layers(teacher), normalisation_layers(network), strict=True)
+    return ((old, new) for (_, old), (_, new) in pairs)
 
 
 @contextmanager
-def resting(network: nn.Module, batch_statistics: bool) -> Iterator[None]:
-    """BatchNorm moves no running statistics; it computes with them, or with those of the batch."""
-    momenta = {layer: layer.momentum for _, layer in batchnorm_layers(network) if layer.training}
+def frozen_statistics(network: nn.Module, batch_statistics: bool) -> Iterator[None]:
+    """Run a block in which the BatchNorm layers of a network do not update their running statistics.
+
+    They compute with the statistics of the batch if ``batch_statistics``, otherwise with the running statistics.
+    Layers in evaluation mode stay in it.
+    """
+    layers = [layer for _, layer in normalisation_layers(network) if isinstance(layer, _NormBase)]
+    momenta = {layer: layer.momentum for layer in layers if layer.training}
     for layer in momenta:
         layer.train(batch_statistics)
         layer.momentum = 0.0

@@ -1,8 +1,8 @@
-"""Masks of one bit per weight: a parametrization over frozen convolutions, and its packed form.
+"""Masks of one bit per weight: a parametrization over frozen weights, and its packed form.
 
-While a task is learned each weight w has a real-valued score s, and the layer computes with w · [s > threshold].
-The step function has no useful derivative, so its gradient is passed on unchanged (straight-through): with g
-the gradient of the masked weight, the score receives g · w. Stored is one bit per weight.
+During training each weight w has a real-valued score s, and the layer computes with w · [s > threshold]. The step
+function has no useful derivative, so its gradient passes unchanged (straight-through): if g is the gradient of the
+masked weight, the score receives g · w. One bit per weight is stored.
 Source: Mallya, Davis and Lazebnik, Piggyback, ECCV 2018.
 Settings replace the unchanged gradient by another surrogate (Bengio et al. 2013; Yin et al. 2019).
 """
@@ -17,24 +17,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from palimpsest.errors import StorageError
+from palimpsest.methods.masks_settings import MaskSettings, ScoreSettings
 from palimpsest.methods.reparametrised import LayerWeight
-from palimpsest.methods.settings import MaskSettings
 
 SURROGATES: dict[str, Callable[[Tensor], Tensor]] = {
     "clipped": lambda distance: distance.abs() <= 1,
     "sigmoid": lambda distance: 4 * distance.sigmoid() * (-distance).sigmoid(),
 }
-"""The derivative that stands in for the step's, at a distance from the threshold; 1 for what is not named here."""
+"""Surrogate derivatives of the step function by name: functions of the score's distance from the threshold, in
+units of its initial distance. The derivative of a surrogate without an entry is 1."""
 
 
 class _Masked(torch.autograd.Function):
-    """weight · [score > threshold]; the score's gradient is what the settings say stands in for the derivative."""
+    """Function with the value weight · [score > threshold]; the score's gradient uses the settings' surrogate."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, score: Tensor, settings: MaskSettings) -> Tensor:
         ctx.save_for_backward(weight, score)
         ctx.settings = settings
-        # the derivative of max(score, threshold), times weight: what is wanted, in one pass over the memory
+        # the gradient of max(score, threshold) times weight is the masked weight, computed in one pass over memory
         masked: Tensor = torch.ops.aten.threshold_backward(weight, score, settings.threshold)
         return masked
 
@@ -49,124 +50,142 @@ class _Masked(torch.autograd.Function):
         return None, gradient, None
 
 
-class BinaryMask(LayerWeight):
-    """weight → weight · [score > threshold], with a score that can be trained."""
+class Mask(LayerWeight):
+    """Base class of the parametrizations of one layer by a mask with a trainable score per weight."""
 
+    settings: ScoreSettings
     mean: Tensor
-    """Of the scores that were taken into it."""
-    taken: Tensor
-    """How many those were."""
+    """Mean of the scores over the steps averaged so far; only with the setting `averaged`."""
+    averaged_steps: Tensor
+    """Number of the steps averaged so far, a scalar."""
 
-    def __init__(self, score: Tensor, settings: MaskSettings) -> None:
+    def __init__(self, score: Tensor, settings: ScoreSettings) -> None:
         super().__init__()
         self.score = nn.Parameter(score)
         self.settings = settings
-        if settings.averaged:  # buffers, so that an interrupted training goes on with them
+        if settings.averaged:  # buffers, so that checkpoints contain them
             self.register_buffer("mean", torch.zeros_like(score))
-            self.register_buffer("taken", torch.zeros((), device=score.device))
+            self.register_buffer("averaged_steps", torch.zeros((), device=score.device))
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Include the current scores in their mean."""
+        self.averaged_steps += 1
+        self.mean += (self.score - self.mean) / self.averaged_steps
+
+    @torch.no_grad()
+    def apply_average(self) -> None:
+        """Replace the scores by their mean."""
+        self.score.copy_(self.mean)
+
+
+class BinaryMask(Mask):
+    """Parametrization of one layer: weight · [score > threshold], with trainable scores."""
+
+    settings: MaskSettings
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Any shape; the same shape."""
+        """Return the masked weight."""
         masked: Tensor = _Masked.apply(weight, self.score, self.settings)
         return masked
 
     @property
     def bits(self) -> Tensor:
-        """The mask, bool in the shape of the weight."""
+        """Mask, bool in the shape of the weight."""
         return self.score.detach() > self.settings.threshold
 
     def stored(self) -> dict[str, Tensor]:
-        """The mask, packed."""
+        """Return the packed mask as ``mask``."""
         return {"mask": pack(self.bits)}
 
-    @torch.no_grad()
-    def take(self) -> None:
-        """Take the scores as they are now into their mean."""
-        self.taken += 1
-        self.mean += (self.score - self.mean) / self.taken
 
-    @torch.no_grad()
-    def settle(self) -> None:
-        """Put the mean in the scores' place."""
-        self.score.copy_(self.mean)
+def initial_scores(weight: Tensor, settings: ScoreSettings) -> Tensor:
+    """Return initial scores, all above the threshold, so that the mask is all ones; in the shape of the weight.
 
-
-def initial_scores(weight: Tensor, settings: MaskSettings) -> Tensor:
-    """The scores with which a mask of ones starts, in the shape of the weight.
-
-    Constant as in the original, or as far above the threshold as the weight's magnitude is in its layer. Adam
-    moves every score at the same pace, whatever its gradient: with a constant start, large weights are lost as
-    soon as small ones. The smallest weights start a hair above the threshold, so that the mask is all ones.
+    They are constant (original), or their distance from the threshold is proportional to the weight's magnitude.
+    Adam moves all scores by similar steps, whatever their gradients: after a constant start, large weights are
+    masked as soon as small ones. The scores of the smallest weights start just above the threshold.
     """
-    room = settings.initial_score - settings.threshold
+    distance = settings.initial_score - settings.threshold
     if settings.start == "constant":
         return torch.full_like(weight, settings.initial_score)
     magnitude = weight.abs()
     share = magnitude / magnitude.mean().clamp(min=torch.finfo(weight.dtype).tiny)
-    return settings.threshold + room * share.clamp(min=1e-3)
+    return settings.threshold + distance * share.clamp(min=1e-3)
 
 
 def pack(mask: Tensor) -> Tensor:
-    """A bool mask as bits, eight in a byte, first weight in the highest bit: uint8 (⌈weights / 8⌉,)."""
+    """Return a bool mask of any shape as bits on the CPU, uint8 (⌈weights / 8⌉,).
+
+    The highest bit of a byte is its first weight.
+    """
     return torch.from_numpy(np.packbits(mask.contiguous().cpu().numpy().reshape(-1)))
 
 
 def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
-    """The bool mask in the shape of the weight that `pack` took, on the device of the bits.
+    """Return the bool mask that `pack` packed, in ``shape``, on the device of the bits.
 
     Raises:
-        StorageError: there are fewer or more bytes than the weights need.
+        StorageError: the number of bytes does not fit the shape.
     """
-    expect_bytes(bits, shape)
-    places = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=bits.device)
-    return (bits[:, None] & places).flatten()[: shape.numel()].bool().reshape(shape)
+    check_bytes(bits, shape)
+    bit_values = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=bits.device)
+    return (bits[:, None] & bit_values).flatten()[: shape.numel()].bool().reshape(shape)
 
 
-def expect_bytes(bits: Tensor, shape: torch.Size) -> None:
-    """Refuse bits that are too few or too many for a weight."""
+def check_bytes(bits: Tensor, shape: torch.Size) -> None:
+    """Check that a packed mask has as many bytes as a weight of this shape needs.
+
+    Raises:
+        StorageError: the number of bytes differs.
+    """
     if bits.numel() != -(-shape.numel() // 8):
         raise StorageError(f"expected a mask of {-(-shape.numel() // 8)} bytes, found {bits.numel()}")
 
 
 BLOCK = 2**17
-"""Weights that a thread masks at a time: few enough for what is between to stay in the processor's cache."""
+"""Number of weights that a thread masks at a time; intermediate results stay in the processor's cache."""
 
-ALL_OR_NONE = -np.unpackbits(np.arange(256, dtype=np.uint8)).reshape(256, 8).astype(np.int32)
-"""For each byte of a packed mask eight words: all bits of a weight, as −1 has, or none."""
+WORD_MASKS = -np.unpackbits(np.arange(256, dtype=np.uint8)).reshape(256, 8).astype(np.int32)
+"""Eight words for each byte of a packed mask: all bits set (−1) for a weight in use, no bits otherwise."""
 
 Words = NDArray[np.int32]
+"""Float32 values as integers with the same bits."""
 MaskedLayer = tuple[Tensor, Tensor, Tensor]
-"""Where the masked weight goes, the weight, and its mask as `pack` made it."""
+"""Tensors of one layer: output for the masked weight, weight of the base, packed mask."""
 
 
 @torch.no_grad()
 def write_masked(layers: Iterable[MaskedLayer]) -> None:
-    """Write weight · mask of each layer to where it goes, both contiguous.
+    """Write the masked weight of each layer to its output, in place; weight and output are contiguous float32.
 
-    On the CPU in little more time than copying the weights takes: PyTorch's own ways to select by a bool pass
-    over the memory several times. What the mask leaves out is +0, as in training.
+    On the CPU this takes little longer than copying the weights; PyTorch's selection by a bool mask reads the
+    memory several times. Masked weights are +0, as in training.
 
     Raises:
-        StorageError: there are fewer or more bytes than the weights of a layer need.
+        StorageError: the number of bytes of a mask does not fit its layer.
     """
     blocks = []
-    for out, weight, bits in layers:
-        expect_bytes(bits, weight.shape)
-        if out.device.type == "cpu":
-            source, target = (tensor.detach().view(-1).numpy().view(np.int32) for tensor in (weight, out))
-            parts = [slice(start, start + BLOCK) for start in range(0, target.size, BLOCK)]
+    for output, weight, bits in layers:
+        check_bytes(bits, weight.shape)
+        if output.device.type == "cpu":
+            source, target = (tensor.detach().view(-1).numpy().view(np.int32) for tensor in (weight, output))
+            slices = [slice(start, start + BLOCK) for start in range(0, target.size, BLOCK)]
             packed = bits.numpy()
-            blocks += [(target[part], source[part], packed[part.start // 8 : part.stop // 8]) for part in parts]
+            blocks += [(target[s], source[s], packed[s.start // 8 : s.stop // 8]) for s in slices]
         else:
-            out.copy_(torch.where(unpack(bits, weight.shape), weight, 0.0))
+            output.copy_(torch.where(unpack(bits, weight.shape), weight, 0.0))
     number = torch.get_num_threads()
-    with ThreadPoolExecutor(number) as threads:  # NumPy lets go of Python's lock
-        list(threads.map(write_blocks, [blocks[first::number] for first in range(number)]))
+    with ThreadPoolExecutor(number) as threads:  # NumPy releases the GIL
+        list(threads.map(write_blocks, [blocks[start::number] for start in range(number)]))
 
 
 def write_blocks(blocks: Iterable[tuple[Words, Words, NDArray[np.uint8]]]) -> None:
-    """Write weights through their mask, block by block; the words are the bits of float32."""
-    room = np.empty((BLOCK // 8, 8), np.int32)
+    """Write masked weights block by block, in place, by bitwise operations on the words of float32.
+
+    A block has the words of the output, the words of the weight, and the bytes of the packed mask.
+    """
+    buffer = np.empty((BLOCK // 8, 8), np.int32)
     for target, source, packed in blocks:
-        mask = np.take(ALL_OR_NONE, packed, axis=0, out=room[: packed.size], mode="clip")
+        mask = np.take(WORD_MASKS, packed, axis=0, out=buffer[: packed.size], mode="clip")
         np.bitwise_and(source, mask.reshape(-1)[: source.size], out=target)

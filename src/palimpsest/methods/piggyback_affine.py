@@ -1,12 +1,12 @@
-"""`piggyback-affine`: a mask whose layers are, in addition, an affine function of the base's weights.
+"""`piggyback-affine`: a mask and an affine function of the base's weights in each layer.
 
-Idea: a mask can only take away; three scalars per layer let it also keep and shift what it masks. Formula: k₀·W
+Idea: a mask only removes weights; three scalars per layer also keep and shift masked weights. Formula: k₀·W
 + k₁·1 + k₂·(W ∘ M). Trained: scores and scalars of each layer, BatchNorm, head. Stored: one bit per weight and
 three numbers per layer. Forgets: nothing. Source: Mancini, Ricci, Caputo and Rota Bulò, Adding New Tasks to a
 Single Network with Weight Transformations using Binary Masks, ECCV Workshops 2018.
-Deliberately different: the scores are trained as `piggyback` trains them here (there: a sigmoid's gradient),
-the start is (0, 0, 1), a plain mask: from (1, 0, 0) the scores' gradient is zero until k₂ has left zero; and k₁ is
-learned in units of the standard deviation of its layer's weights.
+Deliberately different: scores train as in `piggyback` (original: with a sigmoid's gradient); the scalars start at
+(0, 0, 1), a plain mask, because from (1, 0, 0) the scores' gradient is zero until k₂ leaves zero; k₁ trains in
+units of the standard deviation of its layer's weights.
 """
 
 import torch
@@ -14,68 +14,70 @@ from torch import Tensor, nn
 
 from palimpsest.methods.base import MASK, Component, ParameterGroup, Start
 from palimpsest.methods.masks import BinaryMask, initial_scores
+from palimpsest.methods.masks_settings import AffineMaskSettings
 from palimpsest.methods.piggyback import Piggyback
-from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, parted
-from palimpsest.methods.settings import AffineMaskSettings
-from palimpsest.networks.trunk import Convolution
+from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, split_entry
+from palimpsest.networks.trunk import Layer
 
 SMALLEST = 1e-6
-"""Where all weights are alike their deviation counts as this."""
+"""Smallest standard deviation of a layer's weights."""
 
 
 class AffineMask(BinaryMask):
-    """weight → k₀ · weight + k₁ + k₂ · masked weight."""
+    """Parametrization of one layer: k₀ · weight + k₁ + k₂ · masked weight, with trainable scores and scalars."""
 
     units: Tensor
+    """Values of k₀, k₁ and k₂ for which `learned` is 1."""
 
     def __init__(self, weight: Tensor, settings: AffineMaskSettings) -> None:
         super().__init__(initial_scores(weight, settings), settings)
-        # in its own unit k₁ would soon be as large as the weights: Adam moves all three by as much
+        # Adam moves all scalars by similar steps: without the unit, k₁ would soon be as large as the weights
         deviation = weight.std().clamp(min=SMALLEST)
-        one = torch.ones_like(deviation)
-        self.register_buffer("units", torch.stack([one, deviation, one]))
+        unit = torch.ones_like(deviation)
+        self.register_buffer("units", torch.stack([unit, deviation, unit]))
         self.learned = nn.Parameter(weight.new_tensor(settings.initial_scalars) / self.units)
 
     @property
     def scalars(self) -> Tensor:
-        """k₀, k₁ and k₂."""
+        """Tensor of k₀, k₁ and k₂."""
         return self.learned * self.units
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Any shape; the same shape."""
+        """Return k₀ · weight + k₁ + k₂ · masked weight."""
         return affine(weight, super().forward(weight), self.scalars)
 
     def stored(self) -> dict[str, Tensor]:
-        """The mask, packed, and the scalars."""
+        """Return the packed mask as ``mask``, and k₀, k₁ and k₂ as ``scalars``."""
         return {**super().stored(), "scalars": self.scalars.detach()}
 
 
 class PiggybackAffine(Piggyback):
-    """Masks with three scalars per layer."""
+    """Method that learns a binary mask and three scalars per layer."""
 
+    settings: AffineMaskSettings
     entries = ("mask", "scalars")
     write = Reparametrised.write
 
-    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
-        """A mask of ones, and the scalars of the settings."""
+    def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
+        """Return a mask of ones with the initial scalars of the settings."""
         return AffineMask(layer.weight.detach(), self.settings)
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
-        """The scores, and the scalars at the pace of weights."""
+        """Return two groups: the scores, and the scalars at the learning rate of weights."""
         scalars = [module.get_parameter("learned") for module in modules]
         return [*super().groups(modules, start), ParameterGroup("scalars", scalars, start.training.learning_rate)]
 
     def store(self, network: nn.Module) -> list[Component]:
-        """The masks, and the scalars as a component of their own."""
-        mine, *rest = super().store(network)
-        masks, scalars = parted(mine.tensors, "scalars")
-        return [Component(MASK, masks), Component("scalars", scalars), *rest]
+        """Return masks and scalars as separate components, with normalisation and head."""
+        component, *task = super().store(network)
+        masks, scalars = split_entry(component.tensors, "scalars")
+        return [Component(MASK, masks), Component("scalars", scalars), *task]
 
-    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
-        """The affine function of the base's weight and of what the mask leaves of it."""
+    def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
+        """Return the affine function of the base's weight with the stored mask and scalars."""
         return affine(base, super().weight(layer, base, stored), stored["scalars"])
 
 
 def affine(weight: Tensor, masked: Tensor, scalars: Tensor) -> Tensor:
-    """k₀ · weight + k₁ + k₂ · masked, in one order of operations while learned and when recalled."""
+    """Return k₀ · weight + k₁ + k₂ · masked; training and loading both use it, so that the bits are equal."""
     return scalars[0] * weight + scalars[1] + scalars[2] * masked

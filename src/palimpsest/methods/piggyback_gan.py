@@ -1,44 +1,51 @@
-"""`piggyback-gan`: filters that are combinations of all earlier filters, and a few that are new.
+"""`piggyback-gan`: filters that are linear combinations of all earlier filters, and a few new filters.
 
-Idea: a task's filters are mostly mixtures of those that are there already. Formula: of a layer's filters the
-share λ is learned freely, the others are linear combinations of the bank, which holds the base's filters and
-the free ones of all earlier tasks. Trained: free filters and coefficients, BatchNorm, head. Stored: both; the
-free filters join the bank. Forgets: nothing, since the bank only grows. Source: Zhai et al., Piggyback GAN,
-ECCV 2020: the closest rival from image-conditioned generation.
-Deliberately different: any task and its loss (there those of conditional GANs); BatchNorm of the task; mixtures
-start as the base's own filters, and so do the free ones.
+Idea: most filters of a task are mixtures of earlier filters. Formula: a share λ of each layer's filters is new; the
+others are linear combinations of the bank, which contains the base's filters and the new filters of all earlier
+tasks.
+Trained: new filters and coefficients, BatchNorm, head. Stored: both; the new filters are added to the bank.
+Forgets: nothing, because the bank only grows. Source: Zhai et al., Piggyback GAN, ECCV 2020, the closest method
+from image-conditioned generation.
+Deliberately different: any task and its loss (original: conditional GANs); BatchNorm belongs to the task; new
+filters and mixtures start as the base's filters.
 """
 
 import torch
 from torch import Tensor, nn
 
 from palimpsest.methods.base import Component, ParameterGroup, Start, load_into
-from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, modules_group, parted
-from palimpsest.networks.trunk import Convolution, batchnorm_state, output_channels, trunk_state
+from palimpsest.methods.piggyback_gan_settings import PiggybackGanSettings
+from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, modules_group, split_entry
+from palimpsest.networks.trunk import Layer, normalisation_state, output_channels, trunk_state
 
 BANK = "bank"
-"""The free filters of all tasks so far, each flat."""
+"""Name of the tensor with the new filters of all tasks so far, each flattened."""
 
 
 class MixedFilters(LayerWeight):
-    """The base's weight → free filters, then combinations of the base's filters and earlier free ones."""
+    """Parametrization of one layer: new filters, then linear combinations of all earlier filters.
+
+    ``filters`` are those of the base, ``earlier`` the new filters of earlier tasks, all flattened; ``free`` is the
+    number of new filters.
+    """
 
     earlier: Tensor
+    """New filters of earlier tasks, (number, elements)."""
 
-    def __init__(self, filters: Tensor, earlier: Tensor, free: int, along: int) -> None:
+    def __init__(self, filters: Tensor, earlier: Tensor, free: int, channel_dim: int) -> None:
         super().__init__()
-        self.along = along
+        self.channel_dim = channel_dim
         self.register_buffer("earlier", earlier)
         self.free = nn.Parameter(filters[:free].clone())
-        own = torch.eye(len(filters), len(filters) + len(earlier), device=filters.device)
-        self.coefficients = nn.Parameter(own[free:].clone())
+        identity = torch.eye(len(filters), len(filters) + len(earlier), device=filters.device)
+        self.coefficients = nn.Parameter(identity[free:].clone())
 
     def forward(self, weight: Tensor) -> Tensor:
-        """(a, b, h, w); the same shape."""
-        return mixed(weight, self.earlier, self.free, self.coefficients, self.along)
+        """Return the weight of the task from the base's, in the same shape."""
+        return mixed(weight, self.earlier, self.free, self.coefficients, self.channel_dim)
 
     def stored(self) -> dict[str, Tensor]:
-        """The coefficients, and the bank with this task's free filters behind the earlier ones."""
+        """Return the coefficients, and the bank with this task's new filters at the end."""
         return {
             "coefficients": self.coefficients.detach(),
             BANK: torch.cat([self.earlier, self.free.detach()]),
@@ -46,53 +53,61 @@ class MixedFilters(LayerWeight):
 
 
 class PiggybackGan(Reparametrised):
-    """New filters as combinations of old ones."""
+    """Method whose filters are new or linear combinations of all earlier filters."""
 
+    settings: PiggybackGanSettings
     component = "filters"
     entries = ("coefficients", BANK)
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
-        """From the base, weights and BatchNorm; the network that is given is as the task before left it."""
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
+        """Restore the base's weights and BatchNorm, which differ after the previous task; then begin as usual."""
         network, base = start.network, start.earlier[0].tensors
-        load_into(network, {name: base[name] for name in (*trunk_state(network), *batchnorm_state(network))})
-        return super().begin(start)
+        load_into(network, {name: base[name] for name in (*trunk_state(network), *normalisation_state(network))})
+        return super().begin_task(start)
 
-    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
-        """Filters as the base has them."""
-        last = start.earlier[-1].tensors
-        along = output_channels(layer)
-        filters = as_filters(layer.weight.detach(), along)
-        earlier = last.get(f"{name}.{BANK}", filters[:0]).to(filters.device)
-        return MixedFilters(filters, earlier, round(self.settings.free * len(filters)), along)
+    def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
+        """Return a parametrization that starts as the base's filters."""
+        previous = start.earlier[-1].tensors
+        channel_dim = output_channels(layer)
+        filters = as_filters(layer.weight.detach(), channel_dim)
+        earlier = previous.get(f"{name}.{BANK}", filters[:0]).to(filters.device)
+        return MixedFilters(filters, earlier, round(self.settings.free * len(filters)), channel_dim)
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
-        """Free filters and coefficients."""
+        """Return new filters and coefficients as one group."""
         return [modules_group("filters", modules, start)]
 
     def store(self, network: nn.Module) -> list[Component]:
-        """Coefficients, which are the task's, and the bank, which takes the place of the one stored before."""
-        mine, *rest = super().store(network)
-        own, bank = parted(mine.tensors, BANK)
-        return [Component("coefficients", own), Component(BANK, bank, shared=True), *rest]
+        """Return coefficients, bank, which replaces that of earlier tasks, normalisation and head as components."""
+        component, *task = super().store(network)
+        coefficients, bank = split_entry(component.tensors, BANK)
+        return [Component("coefficients", coefficients), Component(BANK, bank, shared=True), *task]
 
-    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
-        """The bank may have grown since: the task knows how much of it was there before its own filters."""
-        along = output_channels(layer)
+    def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
+        """Return the task's weight from the base's, the stored coefficients and the stored bank.
+
+        The bank can contain filters of later tasks; the coefficients have one column per filter before this task.
+        """
+        channel_dim = output_channels(layer)
         coefficients, bank = (stored[key] for key in self.entries)
-        filters = base.shape[along]
+        filters = base.shape[channel_dim]
         earlier, free = coefficients.shape[1] - filters, filters - coefficients.shape[0]
-        return mixed(base, bank[:earlier], bank[earlier : earlier + free], coefficients, along)
+        return mixed(base, bank[:earlier], bank[earlier : earlier + free], coefficients, channel_dim)
 
 
-def as_filters(weight: Tensor, along: int) -> Tensor:
-    """Weight (a, b, h, w) → one flat filter for each channel along a dimension."""
-    return weight.transpose(0, along).flatten(1)
+def as_filters(weight: Tensor, channel_dim: int) -> Tensor:
+    """Return a weight as one flat filter per output channel: (a, b, h, w) → (channels, elements)."""
+    return weight.transpose(0, channel_dim).flatten(1)
 
 
-def mixed(weight: Tensor, earlier: Tensor, free: Tensor, coefficients: Tensor, along: int) -> Tensor:
-    """Free filters, then combinations of the bank, in the shape of the weight; float32 also under autocast."""
+def mixed(weight: Tensor, earlier: Tensor, free: Tensor, coefficients: Tensor, channel_dim: int) -> Tensor:
+    """Return the weight of a task, in the shape of the base's ``weight``: new filters, then combinations.
+
+    ``free`` are the task's new filters and ``earlier`` those of earlier tasks. The computation is in float32 also
+    under autocast, as after loading.
+    """
     with torch.autocast(weight.device.type, enabled=False):
-        bank = torch.cat([as_filters(weight, along), earlier])
+        bank = torch.cat([as_filters(weight, channel_dim), earlier])
         filters = torch.cat([free, coefficients @ bank])
-    shape = weight.transpose(0, along).shape
-    return filters.view(shape).transpose(0, along).contiguous()
+    shape = weight.transpose(0, channel_dim).shape
+    return filters.view(shape).transpose(0, channel_dim).contiguous()

@@ -1,11 +1,11 @@
-"""`piggyback-ternary`: masks of −1, 0 and 1: a weight may be taken, left out, or turned round.
+"""`piggyback-ternary`: masks of −1, 0 and 1, which keep, remove or negate a weight.
 
-Idea: the sign of a weight is worth as much as its presence. Formula: w ∘ ([s > t] − [s < −t]), the scores s
-trained straight-through, as with `piggyback`. Trained: one score per weight, BatchNorm, head. Stored: two bits
-per weight, one for "taken or turned round", one for "turned round". Forgets: nothing. Source: Mallya et al.,
-ECCV 2018, where ternary masks are found as good as binary ones.
-Deliberately different: as `piggyback` says of itself; and a weight is turned round below −t (the original code:
-below 0), so that it is left out on a way twice as long.
+Idea: the sign of a weight matters as much as its presence. Formula: w ∘ ([s > t] − [s < −t]), with scores s trained
+straight-through, as in `piggyback`. Trained: one score per weight, BatchNorm, head. Stored: two bits per weight,
+one for "used" and one for "negated". Forgets: nothing. Source: Mallya et al., ECCV 2018, where ternary masks are as
+good as binary masks.
+Deliberately different: the differences of `piggyback`; and a weight is negated below −t (original code: below 0),
+so that the range of scores that remove a weight is twice as wide.
 """
 
 from typing import Any
@@ -14,14 +14,17 @@ import torch
 from torch import Tensor
 
 from palimpsest.methods.base import Start
-from palimpsest.methods.masks import BinaryMask, initial_scores, pack, unpack
-from palimpsest.methods.piggyback import Piggyback
-from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised
-from palimpsest.networks.trunk import Convolution
+from palimpsest.methods.masks import Mask, initial_scores, pack, unpack
+from palimpsest.methods.piggyback import MaskMethod
+from palimpsest.methods.reparametrised import LayerTensors, LayerWeight
+from palimpsest.networks.trunk import Layer
 
 
 class _Signed(torch.autograd.Function):
-    """weight · ([score > threshold] − [score < −threshold]); the score's gradient is that times weight."""
+    """Function with the value weight · ([score > threshold] − [score < −threshold]).
+
+    The score receives the gradient times the weight.
+    """
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, score: Tensor, threshold: float) -> Tensor:
@@ -34,31 +37,30 @@ class _Signed(torch.autograd.Function):
         return None, gradient * weight, None
 
 
-class TernaryMask(BinaryMask):
-    """weight → weight, 0 or −weight, with a score that can be trained."""
+class TernaryMask(Mask):
+    """Parametrization of one layer: weight, 0 or −weight by the layer's trainable scores."""
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Any shape; the same shape."""
+        """Return the masked weight."""
         masked: Tensor = _Signed.apply(weight, self.score, self.settings.threshold)
         return masked
 
     def stored(self) -> dict[str, Tensor]:
-        """Two bits for each weight."""
+        """Return two packed masks: ``mask`` for used weights, ``negated`` for negated weights."""
         score, threshold = self.score.detach(), self.settings.threshold
-        return {"taken": pack(score.abs() > threshold), "turned": pack(score < -threshold)}
+        return {"mask": pack(score.abs() > threshold), "negated": pack(score < -threshold)}
 
 
-class PiggybackTernary(Piggyback):
-    """Ternary masks over the base's frozen weights."""
+class PiggybackTernary(MaskMethod):
+    """Method that learns a ternary mask over the base's frozen weights."""
 
-    entries = ("taken", "turned")
-    write = Reparametrised.write
+    entries = ("mask", "negated")
 
-    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
-        """A mask that starts as all ones."""
+    def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
+        """Return a mask of ones with trainable scores."""
         return TernaryMask(initial_scores(layer.weight.detach(), self.settings), self.settings)
 
-    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
-        """The base's weight, turned round or left out where the mask says so."""
-        taken, turned = (unpack(stored[key], base.shape) for key in self.entries)
-        return torch.where(taken, torch.where(turned, -base, base), 0.0)
+    def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
+        """Return the base's weight, negated or zero according to the stored mask."""
+        used, negated = (unpack(stored[key], base.shape) for key in self.entries)
+        return torch.where(used, torch.where(negated, -base, base), 0.0)

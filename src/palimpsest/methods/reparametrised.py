@@ -1,8 +1,8 @@
-"""Methods that leave the base's weights alone and compute the task's from them, layer by layer.
+"""Methods that freeze the base's weights and compute the task's weights from them, layer by layer.
 
-While a task is learned a module lies over each layer's weight (a parametrization of PyTorch); what it learned
-is stored under the layer's name, and from the base's weight and what is stored the same weight is computed
-again, bit for bit. A network that runs a task is therefore the plain network, as fast as the base.
+During training each layer's weight has a PyTorch parametrization. Its tensors are stored under the layer's name,
+and loading computes the same weight from them and the base's weight, bit for bit. Inference therefore uses the
+plain network, as fast as the base. Biases and bare parameters of the trunk keep the base's values.
 """
 
 from abc import ABC, abstractmethod
@@ -25,108 +25,117 @@ from palimpsest.methods.base import (
     task_components,
     task_group,
 )
-from palimpsest.networks.trunk import Convolution, freeze, trunk_layers, trunk_state
+from palimpsest.networks.trunk import Layer, freeze, trunk_layers, trunk_state
 
 LayerTensors = Mapping[str, Tensor]
-"""What is stored of one layer, by what stands behind the layer's name."""
+"""Stored tensors of one layer, by the last part of their names, as `mask`."""
 
 
 class LayerWeight(nn.Module, ABC):
-    """How the weight of one layer follows from the base's while it is learned."""
+    """PyTorch parametrization that computes the task's weight of one layer from the base's."""
 
     @abstractmethod
     def forward(self, weight: Tensor) -> Tensor:
-        """The base's weight → the task's, of the same shape."""
+        """Return the task's weight from the base's, in the same shape."""
 
     @abstractmethod
     def stored(self) -> dict[str, Tensor]:
-        """What the task needs of this layer to run."""
+        """Return the tensors of this layer that inference needs, by the last part of their names."""
 
 
 class Reparametrised(Method):
-    """Says of each layer how its weight is learned, and how it is computed from what is stored."""
+    """Method that computes each layer's weight from the base's, in training by a PyTorch parametrization."""
 
     component: ClassVar[str]
-    """What `sizes.csv` calls that which is stored."""
+    """Name of the stored component in `sizes.csv`."""
     entries: tuple[str, ...]
-    """Names of the tensors that are stored of each layer."""
+    """Last parts of the names of the stored tensors of each layer."""
 
-    def begin(self, start: Start) -> list[ParameterGroup]:
-        """What lies over the weights trains, with BatchNorm and head."""
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
+        """Freeze the network and register the parametrizations; return their parameters, normalisation and head."""
         freeze(start.network)
         modules = []
         for name, layer in self.layers(start.network):
-            module = self.over(layer, name, start)
+            module = self.make_parametrization(layer, name, start)
             parametrize.register_parametrization(layer, "weight", module, unsafe=True)
             modules.append(module)
         return [*self.groups(modules, start), task_group(start)]
 
-    def layers(self, network: nn.Module) -> Iterator[tuple[str, Convolution]]:
-        """The layers whose weights become the task's; the others keep the base's."""
+    def layers(self, network: nn.Module) -> Iterator[tuple[str, Layer]]:
+        """Yield name and module of the layers to parametrize; all others keep the base's weights."""
         return trunk_layers(network)
 
     @abstractmethod
-    def over(self, layer: Convolution, name: str, start: Start) -> LayerWeight:
-        """What is laid over the weight of a layer."""
+    def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
+        """Return a new parametrization of the weight of the layer ``name``, which has the base's weight."""
 
     @abstractmethod
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
-        """How what was laid over the weights trains."""
+        """Return the parameters of all parametrizations as groups."""
 
     def store(self, network: nn.Module) -> list[Component]:
-        """What was learned, layer by layer."""
+        """Return the stored tensors of all layers as one component, with normalisation and head."""
         tensors = {
             f"{name}.{key}": tensor
             for name, layer in self.layers(network)
-            for key, tensor in learned(layer).stored().items()
+            for key, tensor in parametrization_of(layer).stored().items()
         }
         return [Component(self.component, tensors), *task_components(network)]
 
     @abstractmethod
-    def weight(self, layer: Convolution, base: Tensor, stored: LayerTensors) -> Tensor:
-        """A layer's weight for the task, from the base's and what is stored; bit for bit what was learned."""
+    def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
+        """Return the task's weight of a layer from the base's and the stored tensors, with the bits of training."""
 
-    def write(self, layers: Iterable[tuple[Convolution, Tensor, LayerTensors]]) -> None:
-        """Put the task's weight into each layer, from the base's and what is stored."""
+    def write(self, layers: Iterable[tuple[Layer, Tensor, LayerTensors]]) -> None:
+        """Write the task's weight into each layer; ``layers`` lists module, base's weight and stored tensors."""
         for layer, base, stored in layers:
             layer.weight.copy_(self.weight(layer, base, stored))
 
     @torch.no_grad()
-    def recall(self, network: nn.Module, base: State, tensors: State) -> None:
-        """Compute the weights that the task runs with; the base's are only read."""
+    def load_weights(self, network: nn.Module, base: State, tensors: State) -> None:
+        """Compute the task's weights and load them into ``network``, in place; see `Method.load_weights`.
+
+        Raises:
+            StorageError: a stored tensor is missing or does not fit.
+        """
         require_task(network, tensors)
-        rest, layers = dict(tensors), []
-        kept = {name: base[name] for name in trunk_state(network)}
+        remaining, layers = dict(tensors), []
+        trunk = {name: base[name] for name in trunk_state(network)}
         for name, layer in self.layers(network):
             for key in self.entries:
-                if f"{name}.{key}" not in rest:
+                if f"{name}.{key}" not in remaining:
                     raise StorageError(
-                        f"there is no {key} for the layer {name!r}: the stored task is of another network"
+                        f"tensor {key!r} of layer {name!r} is missing; the stored task belongs to another network"
                     )
-            stored = {key: rest.pop(f"{name}.{key}") for key in self.entries}
-            layers.append((layer, kept.pop(f"{name}.weight"), stored))
-        load_into(network, {**kept, **rest})
+            stored = {key: remaining.pop(f"{name}.{key}") for key in self.entries}
+            layers.append((layer, trunk.pop(f"{name}.weight"), stored))
+        load_into(network, {**trunk, **remaining})
         self.write(layers)
 
 
-def parted(tensors: State, entry: str) -> tuple[State, State]:
-    """Tensors that are stored of layers, without those of one entry, and those alone."""
-    own = {name: tensor for name, tensor in tensors.items() if name.endswith(f".{entry}")}
-    return {name: tensor for name, tensor in tensors.items() if name not in own}, own
+def split_entry(tensors: State, entry: str) -> tuple[State, State]:
+    """Return two mappings: the tensors whose names do not end with ``.<entry>``, and those whose names do."""
+    of_entry = {name: tensor for name, tensor in tensors.items() if name.endswith(f".{entry}")}
+    return {name: tensor for name, tensor in tensors.items() if name not in of_entry}, of_entry
 
 
-def learned(layer: nn.Module) -> LayerWeight:
-    """What lies over the weight of a layer while it is learned."""
+def parametrization_of(layer: nn.Module) -> LayerWeight:
+    """Return the `LayerWeight` that is registered on a layer during training."""
     (module,) = (module for module in layer.modules() if isinstance(module, LayerWeight))
     return module
 
 
-def original(layer: nn.Module) -> nn.Parameter:
-    """The weight below what lies over it."""
+def original_weight(layer: nn.Module) -> nn.Parameter:
+    """Return the parameter that the parametrization of a layer takes as its input."""
     return layer.get_parameter("parametrizations.weight.original")
 
 
-def modules_group(name: str, modules: Iterable[nn.Module], start: Start, pace: float = 1.0) -> ParameterGroup:
-    """All parameters of what lies over the weights as one group: ``pace`` times that of weights, without decay."""
+def modules_group(
+    name: str, modules: Iterable[nn.Module], start: Start, lr_multiplier: float = 1.0
+) -> ParameterGroup:
+    """Return all parameters of ``modules`` as the group ``name``, without weight decay.
+
+    Its learning rate is that of weights times ``lr_multiplier``.
+    """
     parameters = [parameter for module in modules for parameter in module.parameters()]
-    return ParameterGroup(name, parameters, start.training.learning_rate * pace)
+    return ParameterGroup(name, parameters, start.training.learning_rate * lr_multiplier)

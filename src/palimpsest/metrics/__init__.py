@@ -1,1 +1,1 @@
-"""What is measured: pure functions of arrays, one number each."""
+"""Metrics and perceptual losses as pure functions of arrays and tensors, and descriptions of the metrics."""

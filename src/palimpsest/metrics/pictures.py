@@ -1,7 +1,7 @@
-"""How near one picture is to another, and how colourful it is.
+"""Similarity of two pictures, and colourfulness of one picture.
 
-Pictures are (H, W, 3) RGB, float in [0, 1]. Integers are refused: read as [0, 1] they would give a wrong
-number, not an error.
+Pictures are (H, W, 3) RGB, float in [0, 1]. All functions raise ValueError for other shapes, for two different
+sizes, and for integers, because values above 1 would silently give a wrong number.
 """
 
 from typing import Any
@@ -15,12 +15,14 @@ Picture = NDArray[np.floating[Any]]
 
 
 def ssim(a: Picture, b: Picture) -> float:
-    """Structural similarity (Wang et al., IEEE TIP 2004), mean over pixels and channels.
+    """Return the structural similarity SSIM (Wang et al., IEEE TIP 2004), mean over pixels and channels.
 
-    1 for equal pictures, and below 0 where they run against each other. The parameters are the paper's own:
-    a Gaussian window of σ = 1.5 (11×11) and the population covariance. The defaults of scikit-image (7×7
-    uniform window, sample covariance) give another number.
-    Raises ValueError for shapes that differ, integers, and pictures smaller than the window.
+    Equal pictures give 1, anticorrelated pictures a negative value. The parameters follow the paper: a Gaussian
+    window of σ = 1.5 (11×11) and the population covariance. The defaults of scikit-image (7×7 uniform window,
+    sample covariance) give another number.
+
+    Raises:
+        ValueError: the shapes differ, the values are integers, or the pictures are smaller than the window.
     """
     _check(a, b)
     return float(
@@ -37,23 +39,23 @@ def ssim(a: Picture, b: Picture) -> float:
 
 
 def mse(a: Picture, b: Picture) -> float:
-    """Mean squared error over pixels and channels on the 0–255 scale."""
+    """Return the mean squared error over pixels and channels on the 0–255 scale."""
     _check(a, b)
     difference = 255 * (a.astype(np.float64) - b.astype(np.float64))
     return float(np.mean(difference**2))
 
 
 def ciede2000(a: Picture, b: Picture) -> float:
-    """Perceived colour difference ΔE00 (CIE 142-2001), mean over pixels; sRGB under D65.
+    """Return the perceived colour difference ΔE00 (CIE 142-2001), mean over pixels; sRGB under D65.
 
-    0 for equal pictures, about 1 where a trained eye begins to see a difference, 100 from black to white.
+    Equal pictures give 0, a just noticeable difference about 1, black against white 100.
     """
     _check(a, b)
     return float(np.mean(deltaE_ciede2000(rgb2lab(a), rgb2lab(b))))  # type: ignore[no-untyped-call]
 
 
 def colourfulness(a: Picture) -> float:
-    """Colourfulness M of Hasler & Süsstrunk (SPIE 5007, 2003) on the 0–255 scale; 0 for any grey picture.
+    """Return the colourfulness M (Hasler & Süsstrunk, SPIE 5007, 2003) on the 0–255 scale; 0 for a grey picture.
 
     M = √(σ²rg + σ²yb) + 0.3 √(μ²rg + μ²yb), with rg = R − G and yb = (R + G)/2 − B.
     """
@@ -65,7 +67,11 @@ def colourfulness(a: Picture) -> float:
 
 
 def _check(a: Picture, b: Picture) -> None:
-    """Raise ValueError unless both are float pictures (H, W, 3) of one size."""
+    """Check that both are float pictures (H, W, 3) of one size.
+
+    Raises:
+        ValueError: shape or dtype is another.
+    """
     for picture in (a, b):
         if picture.ndim != 3 or picture.shape[2] != 3 or not np.issubdtype(picture.dtype, np.floating):
             raise ValueError(f"expected a float picture (H, W, 3), found {picture.dtype} {picture.shape}")

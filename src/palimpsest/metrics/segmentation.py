@@ -1,39 +1,48 @@
 """Mean intersection over union, from one confusion matrix over a whole split.
 
-Matrices of several pictures are summed before anything is divided: a mean of per-picture or per-batch IoU is
-another number.
+Matrices of several pictures are summed before the division; a mean of per-picture or per-batch IoU differs.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-IGNORED = 255  # the label of pixels that count neither for nor against a prediction (Pascal VOC's "void")
+from palimpsest.errors import LabelError
+
+IGNORED = 255  # label of pixels excluded from the metric (Pascal VOC's "void")
 
 
 def confusion_matrix(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
-    """Count pixels by true and predicted class.
+    """Return the number of pixels by true and predicted class.
 
-    truth, prediction: labels of any, but the same, shape; where the truth is 255 the pixel is left out,
-    whatever was predicted. Returns (classes, classes): rows are the truth, columns the prediction; the
-    matrices of several pictures add up.
-    Raises ValueError for shapes that differ and for labels outside 0 … classes − 1.
+    Args:
+        truth: labels of any shape; pixels with label 255 are excluded.
+        prediction: labels, the same shape.
+        classes: number of classes.
+
+    Returns:
+        (classes, classes), int64: rows are the truth, columns the prediction. Matrices of several pictures can be
+        summed.
+
+    Raises:
+        LabelError: a true label is outside 0 … classes − 1.
+        ValueError: the shapes differ, or a predicted label is outside 0 … classes − 1.
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"truth {truth.shape} and prediction {prediction.shape} differ in shape")
     counted = truth != IGNORED
     rows = truth[counted].astype(np.int64)
     columns = prediction[counted].astype(np.int64)
-    for name, labels in (("truth", rows), ("prediction", columns)):
+    for labels, name, error in ((rows, "truth", LabelError), (columns, "prediction", ValueError)):
         if labels.size and not 0 <= labels.min() <= labels.max() < classes:
-            raise ValueError(f"{name} has labels {labels.min()} to {labels.max()}, expected 0 to {classes - 1}")
+            raise error(f"{name} has labels {labels.min()} to {labels.max()}, expected 0 to {classes - 1}")
     return np.bincount(rows * classes + columns, minlength=classes * classes).reshape(classes, classes)
 
 
 def intersection_over_union(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Intersection over union of each class, as in Pascal VOC (Everingham et al., IJCV 2010).
+    """Return the intersection over union of each class, as in Pascal VOC (Everingham et al., IJCV 2010).
 
-    confusion: (classes, classes), rows the truth. Returns (classes,) in [0, 1], NaN where the class is absent
-    from the ground truth: a class that nobody could find says nothing about who looked for it.
+    confusion: (classes, classes), rows are the truth. The result has shape (classes,) and values in [0, 1], NaN for
+    classes absent from the ground truth.
     """
     hits = np.diag(confusion).astype(np.float64)
     true = confusion.sum(axis=1)
@@ -44,7 +53,7 @@ def intersection_over_union(confusion: NDArray[np.int64]) -> NDArray[np.float64]
 
 
 def mean_iou(confusion: NDArray[np.int64]) -> float:
-    """Mean IoU over the classes present in the ground truth, in per cent; NaN when there is none."""
+    """Return the mean IoU in per cent over the classes present in the ground truth; NaN if there is none."""
     iou = intersection_over_union(confusion)
     present = iou[~np.isnan(iou)]
     return 100 * float(present.mean()) if present.size else float("nan")

@@ -1,4 +1,4 @@
-"""The convolution of the networks here."""
+"""Convolution of the networks."""
 
 from typing import Literal
 
@@ -7,13 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 PaddingMode = Literal["zeros", "reflect", "replicate"]
+"""Values of `nn.Conv2d`'s ``padding_mode`` that the networks use."""
 
 
 class PaddedConvolution(nn.Conv2d):
-    """A square convolution that pads by half its size, in the precision of what comes in.
+    """Convolution with a square kernel that pads its input by half the kernel's size, in the input's precision.
 
-    PyTorch's own pads in float32 under autocast on a CPU, which copies every feature map twice each way: an eighth
-    of a training step.
+    Under autocast on a CPU, `nn.Conv2d` pads in float32 and copies every feature map twice in each direction, which
+    takes an eighth of a training step.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class PaddedConvolution(nn.Conv2d):
         )
 
     def forward(self, input: Tensor) -> Tensor:
-        """(N, in, H, W) → (N, out, ⌈H / stride⌉, ⌈W / stride⌉), for an odd size."""
+        """Return (N, out, ⌈H / stride⌉, ⌈W / stride⌉) from (N, in, H, W), for a kernel of odd size."""
         if self.padding_mode == "zeros":
             return super().forward(input)
         with torch.autocast(input.device.type, enabled=False):

@@ -1,8 +1,8 @@
-"""Frozen networks whose features say what is on a picture (content) and how it is painted (style).
+"""Frozen networks whose features describe the content and the style of pictures.
 
-Three of them, by name in `PERCEPTUAL_NETWORKS`. Each takes RGB pictures (N, 3, H, W), float in [0, 1], H and W at
-least 32, normalises them itself and never changes: no gradient reaches its weights, and `train()` leaves it as it
-is. `squeezenet` and `vgg16` read weights trained on ImageNet from a file; `random` needs none.
+`PERCEPTUAL_NETWORKS` lists them by name. Each takes RGB pictures (N, 3, H, W), float in [0, 1], H and W at least
+32, and normalises them. Weights have no gradients, and `train()` has no effect. `squeezenet` and `vgg16` read
+weights trained on ImageNet from a file; `random` needs no file.
 """
 
 import warnings
@@ -20,35 +20,40 @@ from palimpsest.errors import DataError
 
 
 class Features(NamedTuple):
-    """One tensor (N, C, H, W) per layer."""
+    """Features of N pictures in a perceptual network: one tensor (N, C, H, W) per layer."""
 
     content: list[Tensor]
+    """Features that describe the content of a picture."""
     style: list[Tensor]
+    """Features whose Gram matrices describe the style of a picture."""
 
 
 class PerceptualNetwork(nn.Module, ABC):
-    """Pictures (N, 3, H, W), float in [0, 1] → `Features`."""
+    """Base class of frozen networks that map pictures, float (N, 3, H, W) in [0, 1], to `Features`."""
 
     @abstractmethod
     def forward(self, pictures: Tensor) -> Features:
-        """Content and style features."""
+        """Return the content and style features of pictures."""
 
     @abstractmethod
     def content(self, pictures: Tensor) -> list[Tensor]:
-        """The content features alone, at less than the cost of both."""
+        """Return `Features.content` of pictures without computing the style features."""
 
     def freeze(self) -> Self:
-        """Evaluation mode, no gradients for the weights."""
+        """Set evaluation mode, disable gradients of the weights, and return the network."""
         self.requires_grad_(False)
         return self.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Stay in evaluation mode, whatever the network around it does."""
+        """Stay in evaluation mode, whatever ``mode`` is, since parent modules call `train`; return the network."""
         return super().train(False)
 
 
 class PretrainedFeatures(PerceptualNetwork):
-    """The first layers of a classification network of torchvision, as far as the last one that is looked at."""
+    """First layers of a torchvision classification network, up to the last content or style layer.
+
+    ``content`` and ``style`` are the indices of the content and style layers among ``layers``.
+    """
 
     mean: Tensor
     std: Tensor
@@ -63,40 +68,44 @@ class PretrainedFeatures(PerceptualNetwork):
         self.freeze()
 
     def forward(self, pictures: Tensor) -> Features:
-        """Features after each of the layers, (N, C, H / 2ⁱ, W / 2ⁱ)."""
-        found = self._after({*self.content_layers, *self.style_layers}, pictures)
-        return Features([found[i] for i in self.content_layers], [found[i] for i in self.style_layers])
+        """Return the output of each content and style layer, (N, C, H / 2ⁱ, W / 2ⁱ) after i poolings."""
+        features = self._after({*self.content_layers, *self.style_layers}, pictures)
+        return Features([features[i] for i in self.content_layers], [features[i] for i in self.style_layers])
 
     def content(self, pictures: Tensor) -> list[Tensor]:
-        """As `forward`, but no further than the last content layer."""
-        found = self._after(set(self.content_layers), pictures)
-        return [found[i] for i in self.content_layers]
+        """Return the output of each content layer; later layers are not computed."""
+        features = self._after(set(self.content_layers), pictures)
+        return [features[i] for i in self.content_layers]
 
-    def _after(self, wanted: set[int], pictures: Tensor) -> dict[int, Tensor]:
+    def _after(self, numbers: set[int], pictures: Tensor) -> dict[int, Tensor]:
         x = (pictures - self.mean) / self.std
-        found = {}
-        for i, layer in enumerate(self.layers[: max(wanted) + 1]):
+        features = {}
+        for i, layer in enumerate(self.layers[: max(numbers) + 1]):
             x = layer(x)
-            if i in wanted:
-                found[i] = x
-        return found
+            if i in numbers:
+                features[i] = x
+        return features
 
 
 class RandomFilters(PerceptualNetwork):
     """One layer of fixed random filters at three scales, and random functions of the colour of single pixels.
 
-    Gram matrices of the first hold the direction, size and contrast of strokes, those of the second the palette:
-    second moments of `relu(w · colour + b)` tell colour distributions apart far beyond mean and covariance. Content
-    is brightness and its edges at half resolution, so that colours are free to become the painting's.
-    After Ustyuzhaninov et al. 2016, *Texture synthesis using shallow convolutional networks with random filters*.
-    The filters come from a fixed seed: the same on every run and machine.
+    Gram matrices of the filters capture direction, size and contrast of strokes. Gram matrices of the colour
+    functions capture the palette: second moments of `relu(w · colour + b)` distinguish colour distributions beyond
+    mean and covariance. Content is brightness and its edges at half resolution, so that it does not constrain
+    colours. After Ustyuzhaninov et al. 2016, *Texture synthesis using shallow convolutional networks with random
+    filters*. A fixed seed gives the same filters in every run and on every machine.
     """
 
     SEED = 0
     COLOURS = 32
+    """Number of functions of colour."""
     STROKES = 16
+    """Number of filters."""
     SIZE = 7
+    """Side of the filters in pixels."""
     SCALES = 3
+    """Number of scales, each half as large as the one before."""
 
     to_opponent: Tensor
     colours: Tensor
@@ -118,7 +127,11 @@ class RandomFilters(PerceptualNetwork):
         self.freeze()
 
     def forward(self, pictures: Tensor) -> Features:
-        """Content (N, 18, H / 2, W / 2); style: colours (N, 32, H, W), strokes (N, 16, H / 2ⁱ, W / 2ⁱ) thrice."""
+        """Return the features of pictures (N, 3, H, W).
+
+        Content: one tensor (N, 18, H / 2, W / 2). Style: the colour functions (N, 32, H, W), then the filters at
+        three scales (N, 16, H / 2ⁱ, W / 2ⁱ), i from 0 to 2.
+        """
         x = self._opponent(pictures)
         style = [F.relu(F.conv2d(x, self.colours, self.thresholds))]
         scaled = x
@@ -128,40 +141,43 @@ class RandomFilters(PerceptualNetwork):
         return Features(self._brightness(x), style)
 
     def content(self, pictures: Tensor) -> list[Tensor]:
-        """As `forward`, without the style."""
+        """Return the content features: one tensor (N, 18, H / 2, W / 2)."""
         return self._brightness(self._opponent(pictures))
 
     def _opponent(self, pictures: Tensor) -> Tensor:
         return F.conv2d(pictures - MEAN_BRIGHTNESS, self.to_opponent)
 
     def _responses(self, x: Tensor, filters: Tensor) -> Tensor:
-        # Reflection: beyond a border of zeros every filter would see an edge, and paint rims.
+        # With zero padding every filter would respond to the border, and pictures would get rims.
         return F.relu(F.conv2d(F.pad(x, (self.SIZE // 2,) * 4, mode="reflect"), filters))
 
     def _brightness(self, x: Tensor) -> list[Tensor]:
         brightness = F.avg_pool2d(x[:, :1], 2)
-        # The constant bounds the relative loss of pictures of one grey, which have no content to divide by.
+        # The constant bounds the relative loss of uniform grey pictures, whose content has a norm near zero.
         constant = torch.full_like(brightness, 0.5)
         return [torch.cat([self._responses(brightness, self.edges), brightness / 2, constant], dim=1)]
 
 
 OPPONENT = torch.tensor([[1 / 3, 1 / 3, 1 / 3], [1 / 2, -1 / 2, 0], [1 / 4, 1 / 4, -1 / 2]])
-"""RGB → brightness, red − green, yellow − blue; nearly uncorrelated in photographs (Ruderman et al. 1998)."""
+"""Matrix from RGB to brightness, red − green and yellow − blue, which are nearly uncorrelated in photographs
+(Ruderman et al. 1998)."""
 
 OPPONENT_SPREAD = torch.tensor([0.25, 0.07, 0.10])[:, None, None, None]
-"""Their standard deviations in photographs, rounded. Divided by them, colour counts as much as brightness."""
+"""Standard deviations of the channels of `OPPONENT` in photographs, rounded. Division by them gives colour and
+brightness equal weight."""
 
 MEAN_BRIGHTNESS = 0.45
+"""Value that is subtracted from each channel of RGB."""
 
 
 def unit_norm(filters: Tensor) -> Tensor:
-    """Filters (C, D, K, K), each scaled to a Euclidean norm of 1."""
+    """Return filters (C, D, K, K), each scaled to a Euclidean norm of 1."""
     norms: Tensor = torch.linalg.vector_norm(filters, dim=(1, 2, 3), keepdim=True)
     return filters / norms
 
 
 def windowed(filters: Tensor) -> Tensor:
-    """Filters (C, 3, K, K) under a Gaussian window, without response to uniform colour, of norm 1."""
+    """Return filters (C, 3, K, K) in a Gaussian window, with norm 1 and without response to uniform colour."""
     size = filters.shape[-1]
     offsets = torch.arange(size) - size // 2
     window = torch.exp(-((offsets / (size / 3)) ** 2))
@@ -171,23 +187,27 @@ def windowed(filters: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Which layers of a network of torchvision are looked at, and how its weights are called in a file."""
+    """Torchvision network that can become a `PretrainedFeatures`."""
 
     title: str
+    """Name in error messages."""
     build: Callable[[], nn.Sequential]
+    """Function that returns the layers with random weights."""
     content: tuple[int, ...]
+    """Indices of the content layers."""
     style: tuple[int, ...]
+    """Indices of the style layers."""
 
 
 def squeezenet_layers() -> nn.Sequential:
-    """The features of SqueezeNet 1.1 (Iandola et al. 2016)."""
-    from torchvision.models import squeezenet1_1  # noqa: PLC0415 - slow to import, and only needed here
+    """Return the feature layers of SqueezeNet 1.1 (Iandola et al. 2016), with random weights."""
+    from torchvision.models import squeezenet1_1  # noqa: PLC0415 - slow to import
 
     return squeezenet1_1(weights=None).features  # type: ignore[no-any-return]
 
 
 def vgg16_layers() -> nn.Sequential:
-    """The convolutions of VGG-16 (Simonyan and Zisserman 2015) up to relu4_3, in torchvision's order."""
+    """Return the convolutions of VGG-16 (Simonyan and Zisserman 2015) up to relu4_3, with random weights."""
     layers: list[nn.Module] = []
     before = 3
     for channels, convolutions in ((64, 2), (128, 2), (256, 3), (512, 3)):
@@ -204,44 +224,45 @@ VGG16 = Architecture("VGG-16", vgg16_layers, content=(15,), style=(3, 8, 15, 22)
 
 
 def pretrained(architecture: Architecture, weights: Path | None) -> PretrainedFeatures:
-    """The network with the weights of a file.
+    """Return the frozen first layers of an architecture with the weights of a file.
 
     Raises:
-        DataError: no file, an unreadable one, or one of another architecture; says what was expected and found.
+        DataError: ``weights`` is None, or the file cannot be read or belongs to another architecture.
     """
     if weights is None:
-        raise DataError(f"the perceptual network {architecture.title} needs a weights file, and none is named")
+        raise DataError(f"no weights file for the perceptual network {architecture.title}; set the path of one")
     network = PretrainedFeatures(architecture.build(), architecture.content, architecture.style)
     stored = read_weights(weights)
-    own = network.layers.state_dict()
-    for key, value in own.items():
-        found = stored.get(f"features.{key}")
-        if found is None or found.shape != value.shape:
-            shape = "no such entry" if found is None else f"shape {tuple(found.shape)}"
+    state = network.layers.state_dict()
+    for key, value in state.items():
+        tensor = stored.get(f"features.{key}")
+        if tensor is None or tensor.shape != value.shape:
+            actual = "no such entry" if tensor is None else f"shape {tuple(tensor.shape)}"
             raise DataError(
                 f"{weights}: not the weights of {architecture.title}: expected features.{key} of shape "
-                f"{tuple(value.shape)}, found {shape}"
+                f"{tuple(value.shape)}, found {actual}; replace the file"
             )
-    network.layers.load_state_dict({key: stored[f"features.{key}"].float() for key in own})
+    network.layers.load_state_dict({key: stored[f"features.{key}"].float() for key in state})
     return network.freeze()
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:
-    """The tensors of a file by name, on the CPU; nothing in the file is executed.
+    """Return the tensors of a PyTorch weights file by name, on the CPU; no code in the file is executed.
 
     Raises:
-        DataError: the file is missing, unreadable or holds something else than named tensors.
+        DataError: the file is missing, unreadable or contains anything but named tensors.
     """
     try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of what then is an error
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # the error below replaces them
             stored = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise DataError(f"{path}: no such weights file") from None
-    except Exception as error:  # a damaged file makes the reader raise nearly anything
+        raise DataError(f"{path}: the weights file does not exist; correct the path") from None
+    except Exception as error:  # torch.load raises many types of error for a damaged file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: not a readable PyTorch weights file, fetch it again: {reason}") from error
+        raise DataError(f"{path}: not a readable PyTorch weights file ({reason}); fetch it again") from error
     if not isinstance(stored, Mapping) or not all(isinstance(value, Tensor) for value in stored.values()):
-        raise DataError(f"{path}: expected tensors by name (a state_dict), found {type(stored).__name__}")
+        kind = type(stored).__name__
+        raise DataError(f"{path}: expected a state_dict of tensors, found {kind}; replace the file")
     return stored
 
 
@@ -250,4 +271,5 @@ PERCEPTUAL_NETWORKS: dict[str, Callable[[Path | None], PerceptualNetwork]] = {
     "squeezenet": lambda weights: pretrained(SQUEEZENET, weights),
     "vgg16": lambda weights: pretrained(VGG16, weights),
 }
-"""By name: from a weights file (`random` needs none) to the frozen network."""
+"""Functions that build a perceptual network, by its name; they take the path of a weights file, which `random`
+ignores."""

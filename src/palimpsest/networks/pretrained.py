@@ -1,4 +1,4 @@
-"""The first weights of an encoder from a file of VGG weights."""
+"""Initial weights of an encoder from a file of VGG weights."""
 
 import re
 from collections.abc import Mapping
@@ -13,39 +13,46 @@ from palimpsest.networks.trunk import trunk_layers
 
 
 def load_encoder(network: nn.Module, path: Path) -> None:
-    """Copy the first two convolutions of each stage of a VGG file (torchvision's ``features.N.weight``).
+    """Copy VGG weights (torchvision's ``features.N.weight``) from a file into the encoder of a network, in place.
 
-    VGG-13 has two per stage, as our encoder; VGG-16 a third in its later stages, which has no place here. A stage
-    of the file ends where a pooling stands between two convolutions. Their biases are left out.
+    The encoder has two convolutions per stage, as VGG-13. The third convolution in later stages of VGG-16 is
+    skipped. Biases are ignored.
 
     Raises:
-        DataError: the file is missing or unreadable, or its stages have other shapes than the encoder's.
+        DataError: the file is missing or unreadable, a shape differs, or the network has no encoder; the message
+            names the setting `base.encoder_weights`.
     """
     stages = stages_of(read_weights(path))
     layers = [(name, layer) for name, layer in trunk_layers(network) if name.startswith("encoder")]
-    found = [weight for stage in stages for weight in stage[:2]]
-    for place, (name, layer) in enumerate(layers):
-        shape = tuple(layer.weight.shape)
-        given = tuple(found[place].shape) if place < len(found) else None
-        if given != shape:
+    if not layers:
+        raise DataError(f"{path}: the network has no encoder for these weights; remove base.encoder_weights")
+    weights = [weight for stage in stages for weight in stage[:2]]
+    for index, (name, layer) in enumerate(layers):
+        expected = tuple(layer.weight.shape)
+        actual = tuple(weights[index].shape) if index < len(weights) else None
+        if actual != expected:
             raise DataError(
-                f"{path}: expected {shape} for {name}, found {given or 'nothing'}; "
-                "base.encoder_weights needs VGG weights and network.width: 64"
+                f"{path}: expected shape {expected} for {name}, found {actual or 'no tensor'}; "
+                "set base.encoder_weights to a file of VGG weights, and network.width to 64"
             )
         with torch.no_grad():
-            layer.weight.copy_(found[place])
+            layer.weight.copy_(weights[index])
 
 
 def stages_of(state: Mapping[str, Tensor]) -> list[list[Tensor]]:
-    """The convolutions' weights by stage: places in torchvision's list are two apart, three over a pooling."""
-    places = sorted(
+    """Return the convolution weights of each stage of a torchvision VGG, in their order.
+
+    A pooling layer ends a stage: indices of convolutions differ by 2 within a stage and by 3 across a pooling
+    layer.
+    """
+    indices = sorted(
         int(name.split(".")[1])
         for name, tensor in state.items()
         if re.fullmatch(r"features\.\d+\.weight", name) and tensor.ndim == 4
     )
     stages: list[list[Tensor]] = []
-    for before, place in zip([-9, *places], places, strict=False):
-        if place - before > 2:
+    for before, index in zip([-9, *indices], indices, strict=False):
+        if index - before > 2:
             stages.append([])
-        stages[-1].append(state[f"features.{place}.weight"].float())
+        stages[-1].append(state[f"features.{index}.weight"].float())
     return stages

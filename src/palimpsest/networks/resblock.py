@@ -1,54 +1,57 @@
-"""The study's second network: an auto-encoder that all tasks share, with residual blocks of the task in its
-middle.
+"""The study's second network: a shared auto-encoder with residual blocks of the task in the middle.
 
-Encoder: a 9×9 convolution and three of 3×3 and stride 2 (width 64: 64-128-256-512 channels); decoder: three 2×2
-transposed convolutions and a 9×9 to a picture. With biases and without normalisation, so that it can return its
-input, which it does from the start (`palimpsest.networks.wavelets`): 8.66 MiB at width 64. Per task: N residual
-blocks at the narrowest place, 512 channels, and N at 256, behind the first transposed convolution, each of two 3×3
-convolutions with instance normalisation, without biases: 22.5 MiB for a pair. The 1×1 head sees the decoder's last
-features and its picture, `LOUDNESS` times. Source: the study, after Johnson et al., ECCV 2016.
+Encoder: a 9×9 convolution and three 3×3 convolutions of stride 2 (width 64: 64-128-256-512 channels). Decoder:
+three 2×2 transposed convolutions and a 9×9 convolution to a picture. Both have biases and no normalisation, so that
+the auto-encoder can return its input; it does so from the start (`palimpsest.networks.wavelets`). Size: 8.66 MiB at
+width 64. Per task: N residual blocks at the deepest level (512 channels) and N after the first transposed
+convolution (256 channels), each of two 3×3 convolutions with instance normalisation and without biases; 22.5 MiB
+for a pair. The input of the 1×1 head is the decoder's last features and its picture, multiplied by `HEAD_GAIN`.
+Source: the study, after Johnson et al., ECCV 2016.
 
-What comes out of instance normalisation has the size that its own scale says: without one a block could not be
-quiet, and twelve of them would drown what the frozen decoder has to return. So the last normalisation of a block
-has a scale, which starts at zero, and a shift, so that a task begins as the auto-encoder (Goyal et al., Accurate,
-Large Minibatch SGD, 2017); they count as the task's BatchNorm does, 36 KiB at width 64 and N = 6.
+The output of instance normalisation has the magnitude of its scale. Without a scale, the sum of twelve blocks would
+exceed the features that the frozen decoder needs. The last normalisation of a block therefore has a scale, which
+starts at zero, and a shift, so that a task starts as the auto-encoder (Goyal et al., Accurate, Large Minibatch SGD,
+2017). They are stored as the task's BatchNorm, 36 KiB at width 64 and N = 6.
 """
 
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from palimpsest.networks.base import Network
 from palimpsest.networks.convolution import PaddedConvolution, PaddingMode
-from palimpsest.networks.wavelets import start_as_wavelets
+from palimpsest.networks.resblock_settings import ResblockSettings
+from palimpsest.networks.wavelets import init_wavelets
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """Instance normalisation under which a channel that does not vary stays flat.
+    """Instance normalisation that keeps constant channels constant.
 
-    Where a variance is below ε it is that of rounding errors, as under a white sky that fills the picture. Some
-    norms on, each with a slope of 1 / √ε, they would be a pattern of full size, and their gradient would overflow,
-    or hide all other pictures of the batch when it is clipped.
+    A variance below ε comes from rounding errors, as for a white sky that fills the picture. Several
+    normalisations, each with a slope of 1 / √ε, would amplify the errors to full contrast; their gradient would
+    overflow or, after clipping, outweigh all other pictures of the batch.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) → (N, C, H, W)."""
+        """Return the normalised features, with the shape (N, C, H, W), type and memory format of ``x``."""
         n, channels, height, width = x.shape
-        # A group per channel, and rows in PyTorch's first order: several times as fast on a CPU as its own instance
-        # normalisation, and it tells the deviations. In float32, since it stores them as precisely as it gets x.
+        # Group normalisation with a group per channel, in contiguous memory: on a CPU several times as fast as
+        # PyTorch's instance normalisation, and it returns the deviations. float32, because they have the type of x.
         rows = x.to(torch.float32, memory_format=torch.contiguous_format)
         normal, _, slope = torch.native_group_norm(
             rows, self.weight, self.bias, n, channels, height * width, channels, self.eps
         )
         flat = (slope >= (2 * self.eps) ** -0.5)[:, :, None, None]
         shift = 0.0 if self.bias is None else self.bias[:, None, None]
-        return torch.empty_like(x).copy_(torch.where(flat, shift, normal))  # in the type and order of memory of x
+        return torch.empty_like(x).copy_(torch.where(flat, shift, normal))  # with the type and memory format of x
 
 
 class ResidualBlock(nn.Module):
-    """x + two 3×3 convolutions with instance normalisation: (N, C, H, W) → (N, C, H, W)."""
+    """Residual block, (N, C, H, W) → (N, C, H, W): x plus two 3×3 convolutions with instance normalisation."""
 
     def __init__(self, channels: int, padding: PaddingMode) -> None:
         super().__init__()
@@ -63,12 +66,12 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The input plus what the block makes of it."""
+        """Return the input plus the output of the layers."""
         return x + self.layers(x)  # type: ignore[no-any-return]
 
 
 class Blocks(nn.Module):
-    """What a task adds: as many blocks at the deepest place as behind the first step up."""
+    """Residual blocks of one task: ``number`` at the deepest level and as many after the first upsampling."""
 
     def __init__(self, width: int, number: int, padding: PaddingMode) -> None:
         super().__init__()
@@ -76,15 +79,15 @@ class Blocks(nn.Module):
         self.rising = nn.ModuleList(ResidualBlock(4 * width, padding) for _ in range(number))
 
 
-class ResblockNetwork(nn.Module):
-    """Pictures (N, 3, H, W), float in [0, 1], H and W multiples of `stride` → (N, head_channels, H, W)."""
+class ResblockNetwork(Network):
+    """Auto-encoder with ``blocks`` residual blocks at each of two depths; see `Network` for the shapes."""
 
     stride = 8
-    reach: None = None
-    """It cannot be run in windows: instance normalisation looks at the whole picture, however far it goes on."""
+    reach = None
+    """None, because instance normalisation depends on the whole picture."""
     bytes_per_pixel = 33
-    """Peak memory per pixel and channel of the first layer when it is applied; measured on the CPU by the peak of
-    a fresh process's resident memory: 15 to 33 at widths from 8 to 64 with 6 and 9 blocks."""
+    """Peak memory of inference, in bytes per pixel and channel of the first layer. Measured as peak resident memory
+    of a new process on the CPU: 15 to 33 at widths from 8 to 64 with 6 and 9 blocks."""
 
     def __init__(self, width: int, head_channels: int, padding: PaddingMode = "reflect", blocks: int = 0) -> None:
         super().__init__()
@@ -102,22 +105,31 @@ class ResblockNetwork(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module is not self.head:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        start_as_wavelets(self.first, down, up, self.last)
-        start_quiet(self.head)
+        init_wavelets(self.first, down, up, self.last)
+        init_head(self.head)
+
+    @classmethod
+    def from_settings(cls, settings: ResblockSettings, head_channels: int) -> Self:
+        """Build a network with random weights and a head for one task."""
+        return cls(settings.width, head_channels, settings.padding, settings.blocks)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Raw output of the head; what it means is the task's matter."""
+        """Return the raw output of the head (N, head_channels, H, W) for pictures (N, 3, H, W)."""
         return self.decode(self.encode(x), self.blocks.deep, self.blocks.rising)
 
     def encode(self, x: Tensor) -> Tensor:
-        """Pictures → (N, 8 width, H / 8, W / 8)."""
+        """Return the features (N, 8 width, H / 8, W / 8) of pictures."""
         x = F.relu(self.first(2 * x - 1))
         for layer in self.down:
             x = F.relu(layer(x))
         return x
 
     def decode(self, x: Tensor, deep: Iterable[nn.Module], rising: Iterable[nn.Module]) -> Tensor:
-        """The encoder's features, through the blocks of one task or more → (N, head_channels, H, W)."""
+        """Return the head's output (N, head_channels, H, W) for the features of `encode`.
+
+        The blocks ``deep`` run before the first upsampling, the blocks ``rising`` after it; they can belong to
+        several tasks.
+        """
         for block in deep:
             x = block(x)
         x = F.relu(self.up[0](x))
@@ -125,22 +137,26 @@ class ResblockNetwork(nn.Module):
             x = block(x)
         for layer in self.up[1:]:
             x = F.relu(layer(x))
-        return self.head(LOUDNESS * torch.cat([x, self.last(x)], dim=1))  # type: ignore[no-any-return]
+        return self.head(HEAD_GAIN * torch.cat([x, self.last(x)], dim=1))  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
-def start_quiet(head: nn.Conv2d) -> None:
-    """Start a head with little of the features; one that gives pictures with the decoder's own, in [-1, 1]."""
-    nn.init.normal_(head.weight, std=SMALL)
+def init_head(head: nn.Conv2d) -> None:
+    """Initialise a head, in place, with small random weights.
+
+    A head of three channels also copies the decoder's picture.
+    """
+    nn.init.normal_(head.weight, std=INITIAL_STD)
     if head.out_channels == 3:  # a sigmoid follows
-        head.weight[:, -3:, 0, 0] += STEEPNESS / LOUDNESS * torch.eye(3)
+        head.weight[:, -3:, 0, 0] += STEEPNESS / HEAD_GAIN * torch.eye(3)
     assert head.bias is not None
     nn.init.zeros_(head.bias)
 
 
-LOUDNESS = 16
-"""What the head gets its features times. No normalisation stands before it, and most features vary by a few
-hundredths: without this the head grows too slowly to the weights that class scores need."""
+HEAD_GAIN = 16
+"""Factor of the head's input. No normalisation precedes the head, and most features vary by a few hundredths;
+without the factor its weights grow too slowly for class scores."""
 
-STEEPNESS, SMALL = 2.3, 2e-3
-"""Where sigmoid(STEEPNESS · p) is nearest to (p + 1) / 2; and how little of the features a head starts with."""
+STEEPNESS, INITIAL_STD = 2.3, 2e-3
+"""Factor for which sigmoid(STEEPNESS · p) is closest to (p + 1) / 2; standard deviation of the head's initial
+weights."""

@@ -1,7 +1,7 @@
-"""Weight standardisation: filters of mean zero and one size, while a network trains and in what is stored of it.
+"""Weight standardisation: filters of zero mean and equal norm, in training and in stored files.
 
-Source: Qiao et al., Micro-Batch Training with Batch-Channel Normalization and Weight Standardization, 2019; the
-gain of each filter is left to the BatchNorm behind it.
+Source: Qiao et al., Micro-Batch Training with Batch-Channel Normalization and Weight Standardization, 2019. The
+BatchNorm after a filter provides its gain.
 """
 
 import torch
@@ -12,16 +12,16 @@ from palimpsest.networks.trunk import trunk_layers
 
 
 class Standardised(nn.Module):
-    """Parametrization weight (out, in, h, w) → every filter with mean 0 and variance 1 / (in · h · w)."""
+    """PyTorch parametrization of a weight (out, in, h, w): filters of mean 0 and variance 1 / (in · h · w)."""
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Any filters; as many of the same shape."""
+        """Return the standardised filters, in the same shape."""
         variance, mean = torch.var_mean(weight, dim=(1, 2, 3), correction=0, keepdim=True)
         return (weight - mean) * torch.rsqrt(variance * weight[0].numel() + 1e-8)
 
 
 def standardise(network: nn.Module) -> None:
-    """Standardise every convolution of the trunk, in place, but the transposed ones, which start as upsampling."""
+    """Register `Standardised` on the trunk's convolutions, except transposed ones, which start as upsampling."""
     for _, layer in list(trunk_layers(network)):
         if isinstance(layer, nn.Conv2d):
             parametrize.register_parametrization(layer, "weight", Standardised())

@@ -1,15 +1,19 @@
-"""The study's U-Net: an encoder like VGG-13 and a decoder of transposed convolutions, one page in forward order.
+"""The study's U-Net: an encoder like VGG-13 and a decoder of transposed convolutions, in forward order.
 
 At width 64 and 21 classes it has 14,785,301 parameters (56.40 MiB), 20.51 MiB of them in the decoder, and
-14,777,344 convolution weights (1.76 MiB at one bit each). Convolutions have no biases, the head has one.
+14,777,344 convolution weights (1.76 MiB at one bit each). Convolutions have no biases; the head has one.
 Source: the study (Matsumoto and Yanai, ACPR 2019), after Ronneberger et al., MICCAI 2015.
 """
+
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from palimpsest.networks.base import Network
 from palimpsest.networks.convolution import PaddedConvolution, PaddingMode
+from palimpsest.networks.unet_settings import UNetSettings
 
 
 class Stage(nn.Sequential):
@@ -26,8 +30,8 @@ class Stage(nn.Sequential):
         )
 
 
-class Encoder(nn.Module):
-    """Five stages with max-pooling between them."""
+class UNetEncoder(nn.Module):
+    """Stages with max-pooling between them; ``channels`` are the output channels of each stage."""
 
     def __init__(self, channels: list[int], padding: PaddingMode) -> None:
         super().__init__()
@@ -36,15 +40,15 @@ class Encoder(nn.Module):
         )
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) → one (N, channels[i], H / 2ⁱ, W / 2ⁱ) per stage."""
+        """Return the features of pictures (N, 3, H, W) after each stage i: (N, channels[i], H / 2ⁱ, W / 2ⁱ)."""
         features = [self.stages[0](x)]
         for stage in self.stages[1:]:
             features.append(stage(F.max_pool2d(features[-1], 2)))
         return features
 
 
-class Rise(nn.Module):
-    """One step of the decoder: transposed convolution to twice the size, concatenation of the skip, a stage."""
+class UpBlock(nn.Module):
+    """Transposed convolution to twice the size, concatenation of the skip features, and a stage."""
 
     def __init__(self, channels_in: int, channels_skip: int, channels_out: int, padding: PaddingMode) -> None:
         super().__init__()
@@ -52,67 +56,72 @@ class Rise(nn.Module):
         self.stage = Stage(channels_in + channels_skip, channels_out, padding)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """(N, in, H, W) and (N, skip, 2H, 2W) → (N, out, 2H, 2W)."""
+        """Return (N, out, 2H, 2W) from features x (N, in, H, W) and the encoder's features (N, skip, 2H, 2W)."""
         return self.stage(torch.cat([self.up(x), skip], dim=1))  # type: ignore[no-any-return]
 
 
-class Decoder(nn.Module):
-    """Four steps back to the size of the picture."""
+class UNetDecoder(nn.Module):
+    """Blocks that upsample features to the picture's size; ``channels`` are the output channels of each block."""
 
     def __init__(self, encoder_channels: list[int], channels: list[int], padding: PaddingMode) -> None:
         super().__init__()
         skips = encoder_channels[-2::-1]
-        self.rises = nn.ModuleList(
-            Rise(before, skip, after, padding)
+        self.up_blocks = nn.ModuleList(
+            UpBlock(before, skip, after, padding)
             for before, skip, after in zip([encoder_channels[-1], *channels], skips, channels, strict=False)
         )
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """The encoder's features → (N, channels[-1], H, W)."""
+        """Return features (N, channels[-1], H, W) from the encoder's features of all stages."""
         x = features[-1]
-        for rise, skip in zip(self.rises, features[-2::-1], strict=True):
-            x = rise(x, skip)
+        for up_block, skip in zip(self.up_blocks, features[-2::-1], strict=True):
+            x = up_block(x, skip)
         return x
 
 
-class UNet(nn.Module):
-    """Pictures (N, 3, H, W), float in [0, 1], H and W multiples of `stride` → (N, head_channels, H, W)."""
+class UNet(Network):
+    """U-Net with ``width`` channels in its first stage; see `Network` for the shapes."""
 
     stride = 16
     reach = 96
-    """How far outside a window that starts on the grid of `stride` the network can look, in pixels.
+    """Receptive field of 94 pixels to each side, rounded up to a multiple of 16.
 
-    94 of them: two 3×3 convolutions at each of the scales 1, 2, 4, 8, 16, 8, 4, 2, 1 and poolings between.
+    The network has two 3×3 convolutions at each of the scales 1, 2, 4, 8, 16, 8, 4, 2, 1 and poolings between them.
     """
     bytes_per_pixel = 36
-    """Peak memory per pixel and channel of the first stage when it is applied; measured: 33 to 39."""
+    """Peak memory of inference, in bytes per pixel and channel of the first stage; measured: 33 to 39."""
 
     def __init__(self, width: int, head_channels: int, padding: PaddingMode = "reflect") -> None:
         super().__init__()
         self.width = width
         encoder_channels = [width * factor for factor in (1, 2, 4, 8, 8)]
         decoder_channels = [width * factor for factor in (4, 2, 1, 1)]
-        self.encoder = Encoder(encoder_channels, padding)
-        self.decoder = Decoder(encoder_channels, decoder_channels, padding)
+        self.encoder = UNetEncoder(encoder_channels, padding)
+        self.decoder = UNetDecoder(encoder_channels, decoder_channels, padding)
         self.head_width = decoder_channels[-1]
         self.head = nn.Conv2d(self.head_width, head_channels, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module is not self.head:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             elif isinstance(module, nn.ConvTranspose2d):
-                start_as_nearest_neighbour(module)
+                init_nearest_neighbour(module)
+
+    @classmethod
+    def from_settings(cls, settings: UNetSettings, head_channels: int) -> Self:
+        """Build a network with random weights and a head for one task."""
+        return cls(settings.width, head_channels, settings.padding)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Raw output of the head; what it means is the task's matter."""
+        """Return the raw output of the head (N, head_channels, H, W) for pictures (N, 3, H, W)."""
         return self.head(self.decoder(self.encoder(2 * x - 1)))  # type: ignore[no-any-return]
 
 
-def start_as_nearest_neighbour(up: nn.ConvTranspose2d) -> None:
-    """Set a 2×2 transposed convolution of stride 2 to nearest-neighbour upsampling, plus a little noise; where it
-    changes the number of channels, of a random mixture of them.
+def init_nearest_neighbour(up: nn.ConvTranspose2d) -> None:
+    """Initialise a 2×2 transposed convolution of stride 2, in place, as nearest-neighbour upsampling plus noise.
 
-    From random weights the four phases of each output block start unrelated, and pictures keep a checkerboard
-    of that grid to the end of training (Aitken et al. 2017 on sub-pixel convolutions).
+    If the number of channels changes, the layer upsamples random mixtures of its inputs. With random weights the
+    four phases of an output block would start unrelated, and pictures would keep a checkerboard to the end of
+    training (Aitken et al. 2017 on sub-pixel convolutions).
     """
     with torch.no_grad():
         nn.init.normal_(up.weight, std=0.1 * up.in_channels**-0.5)

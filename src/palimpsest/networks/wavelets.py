@@ -1,9 +1,9 @@
-"""An auto-encoder that starts as a wavelet transform and its inverse, so that it returns its input from the start.
+"""Initialisation of an auto-encoder as a wavelet transform and its inverse, so that it returns its input.
 
-Each step down splits every channel into a mean and three details of 2×2 pixels (Haar's wavelets), the details
-again at the next step; where channels run short the highest frequencies go, those of colour before those of
-luminance. ReLU would cut off what is negative: each channel is lifted above zero by a constant, which the step up
-takes off again with the help of one channel that is always 1.
+Each downsampling layer splits every channel, details included, into the mean and three details of 2×2 pixels (Haar
+wavelets). If a layer has too few channels, it drops the highest frequencies, those of colour before those of
+luminance. ReLU would remove negative values: each channel therefore has a constant offset, which the upsampling
+layer subtracts with the help of one channel that is always 1.
 """
 
 from collections.abc import Sequence
@@ -13,105 +13,116 @@ import torch
 from torch import Tensor, nn
 
 HAAR = torch.tensor([[[1, 1], [1, 1]], [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[1, -1], [-1, 1]]]) / 2
-"""Mean, and details across, down and diagonal: orthonormal."""
+"""Haar wavelets of 2×2 pixels, orthonormal: mean, then horizontal, vertical and diagonal details."""
 OPPONENT = nn.functional.normalize(torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-0.5, 1.0, -0.5]]))
-"""Luminance and two colour differences of RGB: orthonormal."""
-LIFT = 2.0
-"""What brings `OPPONENT` of pictures in [-1, 1] above zero."""
+"""Matrix from RGB to luminance and two colour differences, orthonormal."""
+OFFSET = 2.0
+"""Constant added to luminance and colour differences of pictures in [-1, 1], which makes them positive."""
 
 
 @dataclass(frozen=True)
 class Signal:
-    """What one channel holds."""
+    """Wavelet coefficient that one channel of a layer carries."""
 
     colour: int
-    """A row of `OPPONENT`."""
+    """Row of `OPPONENT`: 0 for luminance."""
     frequency: int
-    """0 for the mean; the finest details of the first step have the highest."""
-    lift: float
-    """The constant that it stands above its value."""
+    """0 for the mean; finer details have higher frequencies."""
+    offset: float
+    """Constant added to the coefficient, so that ReLU keeps negative values."""
     source: int = 0
-    """The channel of the step before that it is made of, by ``band`` of `HAAR`."""
+    """Input channel of the layer from which the coefficient is computed."""
     band: int = 0
+    """Row of `HAAR` that computes the coefficient."""
 
 
 @torch.no_grad()
-def start_as_wavelets(
+def init_wavelets(
     first: nn.Conv2d, down: Sequence[nn.Conv2d], up: Sequence[nn.ConvTranspose2d], last: nn.Conv2d
 ) -> None:
-    """Set the weights of an auto-encoder of ReLUs: ``first`` and ``last`` between RGB and features, of odd size;
-    steps down of 3×3 and stride 2, steps up of 2×2.
+    """Initialise the layers of an auto-encoder with ReLUs between them, in place, so that it returns its input.
 
-    Channels that hold no signal keep the weights they have, and nothing of them reaches a signal.
+    ``first`` and ``last`` map between RGB and features and have odd sizes; ``down`` are 3×3 convolutions of stride
+    2, ``up`` 2×2 transposed convolutions. Channels without a `Signal` keep their weights and do not affect the
+    others.
     """
-    signals = [Signal(colour, 0, LIFT) for colour in range(min(3, first.out_channels))]
+    signals = [Signal(colour, 0, OFFSET) for colour in range(min(3, first.out_channels))]
     colours = OPPONENT[: len(signals)]
     assert first.bias is not None and last.bias is not None
     set_centre(first.weight[: len(signals)], colours)
-    first.bias[: len(signals)] = LIFT
+    first.bias[: len(signals)] = OFFSET
     levels = [signals]
     for number, layer in enumerate(down):
-        found = split(levels[-1], finest=2 ** (len(down) - 1 - number), lift=2.0**number)
-        levels.append(found[: layer.out_channels - 1])
+        bands = split(levels[-1], finest=2 ** (len(down) - 1 - number), offset=2.0**number)
+        levels.append(bands[: layer.out_channels - 1])
         analyse(layer, levels[-2], levels[-1])
     for number, step in enumerate(up):
-        synthesise(step, levels[-1 - number], levels[-2 - number], innermost=number == len(up) - 1)
+        synthesise(step, levels[-1 - number], levels[-2 - number], is_last=number == len(up) - 1)
     last.weight.zero_()
     set_centre(last.weight[:, : len(signals)], colours.T)
-    last.bias.copy_(-LIFT * colours.sum(0))
+    last.bias.copy_(-OFFSET * colours.sum(0))
 
 
-def split(signals: Sequence[Signal], finest: int, lift: float) -> list[Signal]:
-    """The means and details of signals, what is seen best first; of a detail ``finest`` is the frequency."""
-    found = [
+def split(signals: Sequence[Signal], finest: int, offset: float) -> list[Signal]:
+    """Return the signals after a downsampling layer: mean and three details of each signal, the most visible first.
+
+    A detail has the frequency of its signal plus ``finest`` (twice that if diagonal), and the offset ``offset``.
+    """
+    bands = [
         Signal(
             signal.colour,
             signal.frequency + finest * (0, 1, 1, 2)[band],
-            lift if band else 2 * signal.lift,  # of four equal pixels the mean is twice as large
+            offset if band else 2 * signal.offset,  # the orthonormal mean of four equal pixels is twice their value
             source,
             band,
         )
         for source, signal in enumerate(signals)
         for band in range(4)
     ]
-    return sorted(found, key=lambda s: s.frequency if s.colour == 0 else 2 * s.frequency + 1)
+    return sorted(bands, key=lambda s: s.frequency if s.colour == 0 else 2 * s.frequency + 1)
 
 
 def analyse(layer: nn.Conv2d, before: Sequence[Signal], after: Sequence[Signal]) -> None:
-    """Make a step down of signals, and the channel that is always 1."""
+    """Initialise a downsampling layer that computes the signals ``after`` from the signals ``before``, in place.
+
+    The last output channel is always 1.
+    """
     assert layer.bias is not None
     layer.weight[: len(after)] = 0
     for channel, signal in enumerate(after):
         layer.weight[channel, signal.source, 1:, 1:] = HAAR[signal.band]
-        arrives = 2 * before[signal.source].lift if signal.band == 0 else 0.0
-        layer.bias[channel] = signal.lift - arrives
-    always_one(layer.weight[-1], layer.bias)
+        input_offset = 2 * before[signal.source].offset if signal.band == 0 else 0.0
+        layer.bias[channel] = signal.offset - input_offset
+    set_constant_channel(layer.weight[-1], layer.bias)
 
 
 def synthesise(
-    layer: nn.ConvTranspose2d, before: Sequence[Signal], after: Sequence[Signal], *, innermost: bool
+    layer: nn.ConvTranspose2d, before: Sequence[Signal], after: Sequence[Signal], *, is_last: bool
 ) -> None:
-    """Make a step up, back to the signals that ``before`` was split from."""
+    """Initialise an upsampling layer that restores the signals ``after`` from their mean and details, ``before``.
+
+    The last output channel is always 1, unless the layer ``is_last`` of the upsampling layers.
+    """
     assert layer.bias is not None
     layer.weight[:, : len(after)] = 0
-    lifts = torch.zeros(len(after), 2, 2)
+    offsets = torch.zeros(len(after), 2, 2)
     for channel, signal in enumerate(before):
         layer.weight[channel, signal.source] = HAAR[signal.band]
-        lifts[signal.source] += signal.lift * HAAR[signal.band]
-    wanted = torch.tensor([signal.lift for signal in after])
-    layer.weight[-1, : len(after)] = wanted[:, None, None] - lifts
+        offsets[signal.source] += signal.offset * HAAR[signal.band]
+    expected = torch.tensor([signal.offset for signal in after])
+    layer.weight[-1, : len(after)] = expected[:, None, None] - offsets
     layer.bias[: len(after)] = 0
-    if not innermost:
-        always_one(layer.weight[:, -1], layer.bias)
+    if not is_last:
+        set_constant_channel(layer.weight[:, -1], layer.bias)
 
 
-def always_one(weight: Tensor, bias: Tensor) -> None:
-    """Make the last channel of a layer 1, whatever comes in."""
+def set_constant_channel(weight: Tensor, bias: Tensor) -> None:
+    """Set a layer's last output channel, whose kernels are ``weight``, to 1 for any input, in place."""
     weight[:] = 0
     bias[-1] = 1
 
 
 def set_centre(weight: Tensor, values: Tensor) -> None:
-    """Make kernels (out, in, h, w) of odd size zero but for their middle, (out, in)."""
+    """Set kernels (out, in, h, w) of odd size to zero and their centres to ``values`` (out, in), in place."""
     weight.zero_()
     weight[:, :, weight.shape[2] // 2, weight.shape[3] // 2] = values

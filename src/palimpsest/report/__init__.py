@@ -1,1 +1,1 @@
-"""What people read: summary, report page and the tables of README, all written from the results' files."""
+"""Summary, report page, and tables of README and docs, all computed from the files in `results/`."""

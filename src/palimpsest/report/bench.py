@@ -1,4 +1,4 @@
-"""The table of `make bench`."""
+"""Table of `make bench`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from palimpsest.report.readme import markdown
 
 
 def bench_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown from `bench.json`: a line per figure with its quartiles."""
+    """Return the content of `bench.json` as a Markdown table, one row per figure: median, quartiles and meaning."""
     rows = [["figure", "median", "quartiles", "what it is"], ["---", "---:", "---:", "---"]]
     for name, figure in figures.items():
         spread = f"{figure['low']:.3f} … {figure['high']:.3f}"

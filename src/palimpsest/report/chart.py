@@ -1,243 +1,238 @@
-"""Figures of points with names: their axes, and where each name stands so that all can be read.
+"""Scatter plots of named points, drawn by matplotlib as SVG; the page supplies colours and font.
 
-Laid out in pixels from the upper left corner, and drawn by the template.
+Only the report imports this module, because importing matplotlib is slow.
 """
 
+import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-WIDTH, HEIGHT = 760, 460
-CHARACTER, LINE = 6.0, 13.0  # an average letter of a label is at most so wide, and a line so high
-ROUNDS = 3  # in which labels look for their places
-SYMBOL = 6.0  # half the side of the square that a symbol keeps free
+import textalloc
+from markupsafe import Markup
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
+from palimpsest.analysis.accounting import MIB
+from palimpsest.analysis.transfer import REFERENCE
 
-Context = dict[str, Any]
+SIZE = 7.9, 4.8
+"""Width and height in inches of 72 points."""
+
+INK, SOFT, RULE, PAPER = "#1b1b1a", "#66645f", "#d9d7d1", "#fefefe"
+THEME = {
+    INK: "var(--ink)",
+    SOFT: "var(--soft)",
+    RULE: "var(--rule)",
+    PAPER: "var(--paper)",
+    "'DejaVu Sans', sans-serif": "var(--sans)",  # a wide font, so that labels do not overlap in other fonts
+}
+"""CSS variable of the page that replaces each colour and font in the SVG."""
+
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "palimpsest",
+    "font.family": "sans-serif",
+    "font.sans-serif": "DejaVu Sans",
+    "font.size": 8.0,
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.labelcolor": SOFT,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.major.size": 0.0,
+    "ytick.major.size": 0.0,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.spines.bottom": False,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": RULE,
+    "axes.xmargin": 0.08,
+    "axes.ymargin": 0.08,
+}
+drawn_in_style = style.context(["default", STYLE])
+"""Decorator for functions that draw; the figure does not depend on the user's matplotlibrc."""
+
+Position = tuple[float, float]
+"""x and y in data coordinates."""
 
 
 class Point(NamedTuple):
-    """A place in the figure."""
+    """Point of a figure."""
 
     x: float
     y: float
-
-
-class Box(NamedTuple):
-    """A rectangle of the figure."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    def overlaps(self, other: "Box") -> bool:
-        """Whether both have a part in common."""
-        return (
-            self.left < other.right
-            and other.left < self.right
-            and self.top < other.bottom
-            and other.top < self.bottom
-        )
-
-    def within(self, other: "Box") -> bool:
-        """Whether it lies in another."""
-        return other.holds(Point(self.left, self.top)) and other.holds(Point(self.right, self.bottom))
-
-    def holds(self, point: Point) -> bool:
-        """Whether a point lies inside."""
-        return self.left < point.x < self.right and self.top < point.y < self.bottom
-
-    def nearest(self, point: Point) -> Point:
-        """The place of the rectangle that is nearest to a point."""
-        return Point(min(max(point.x, self.left), self.right), min(max(point.y, self.top), self.bottom))
-
-
-PLOT = Box(58, 14, 732, 408)
-"""What the axes enclose."""
-
-
-class Axis(NamedTuple):
-    """What one direction of a figure shows."""
-
     title: str
-    ticks: Mapping[float, str]
-    """The values that are marked, in ascending order, and how each is written; the axis ends with the last."""
-    logarithmic: bool = False
-
-    def share(self, value: float) -> float:
-        """How far along the axis a value stands: 0 at its first tick, 1 at its last."""
-        scale = math.log2 if self.logarithmic else float
-        at, low, high = (scale(number) for number in (value, min(self.ticks), max(self.ticks)))
-        return (at - low) / (high - low)
-
-
-class Mark(NamedTuple):
-    """A point of a figure, in the values of its axes."""
-
-    x: float
-    y: float
-    says: str
-    """What is told of it where there is room for a sentence."""
+    """Tooltip of the point."""
     strong: bool
+    """True for a filled point, False for an empty one."""
     deviation: float = 0.0
-    """Of y: how far its bar reaches up and down."""
+    """Half the length of the vertical bar through the point."""
 
 
-def scatter(
-    marks: Mapping[str, Mark],
-    across: Axis,
-    up: Axis,
-    *,
-    says: str,
-    level: float,
-    lines: Sequence[Sequence[tuple[float, float]]],
-) -> Context:
-    """A figure of marks by their names, as the template draws it.
+class Chart(NamedTuple):
+    """Finished figure for the page."""
 
-    says: the figure in a sentence. level: the value of y that is drawn through. lines: the corners of each.
+    svg: Markup
+    description: str
+    """Alternative text for screen readers."""
+
+
+def quality_chart(positions: Mapping[str, Position], spread: Mapping[str, float], front: Sequence[str]) -> Chart:
+    """Return the figure of quality against bytes per added task, with the Pareto front as a line.
+
+    positions: (bytes, quality) by method, quality as a ratio; at least one method, all values finite, bytes above
+    zero. spread: standard deviation of the quality by method, NaN if unknown. front: methods on the front.
     """
-
-    def right(x: float) -> float:
-        return round(PLOT.left + (PLOT.right - PLOT.left) * across.share(x), 1)
-
-    def down(y: float) -> float:
-        return round(PLOT.bottom - (PLOT.bottom - PLOT.top) * up.share(y), 1)
-
-    points = {name: Point(right(mark.x), down(mark.y)) for name, mark in marks.items()}
-    drawn = [[Point(right(x), down(y)) for x, y in line] for line in lines]
-    through = Box(PLOT.left, down(level) - 1, PLOT.right, down(level) + 1)
-    labels = placed(points, [*(box for line in drawn for box in straight(line)), through])
-    return {
-        "width": WIDTH,
-        "height": HEIGHT,
-        "edges": PLOT._asdict(),
-        "says": says,
-        "x_title": across.title,
-        "y_title": up.title,
-        "x_ticks": [{"x": right(tick), "text": text} for tick, text in across.ticks.items()],
-        "y_ticks": [{"y": down(tick), "text": text} for tick, text in up.ticks.items()],
-        "level": down(level),
-        "paths": ["M" + "L".join(f"{point.x} {point.y}" for point in line) for line in drawn],
-        "points": [
-            {
-                "name": name,
-                "strong": mark.strong,
-                "x": points[name].x,
-                "y": points[name].y,
-                "low": down(mark.y - mark.deviation),
-                "high": down(mark.y + mark.deviation),
-                "says": mark.says,
-                "label": {"x": labels[name].left, "y": round(labels[name].bottom - 3, 1)},
-                "leader": leader(points[name], labels[name]),
-            }
-            for name, mark in marks.items()
-        ],
-    }
-
-
-def straight(line: Sequence[Point]) -> Iterator[Box]:
-    """The level and upright parts of a line as rectangles, for labels to keep clear of."""
-    for one, other in pairwise(line):
-        if one.y == other.y:
-            yield Box(min(one.x, other.x), one.y - 1, max(one.x, other.x), one.y + 1)
-        elif one.x == other.x:
-            yield Box(one.x - 1, min(one.y, other.y), one.x + 1, max(one.y, other.y))
-
-
-def share_axis(title: str, values: Sequence[float], signed: bool = False) -> Axis:
-    """An axis in per cent around all values."""
-    form = "+d" if signed else "d"
-    return Axis(title, {tick / 100: f"{tick:{form}}".replace("-", "−") for tick in share_ticks(values)})
-
-
-def share_ticks(values: Sequence[float]) -> list[int]:
-    """Round per cents around all values, at most nine."""
-    low, high = 100 * min(values), 100 * max(values)
-    hundreds = 100 * math.ceil((high - low) / 700)
-    step = next((step for step in (1, 2, 5, 10, 20, 50) if high - low <= 7 * step), hundreds)
-    return steps_around(low, high, step)
-
-
-def steps_around(low: float, high: float, step: int) -> list[int]:
-    """Multiples of a step from the last that is not above ``low`` to the first not below ``high``; at least two."""
-    first, last = math.floor(low / step), math.ceil(high / step)
-    return [step * number for number in range(first, max(last, first + 1) + 1)]
-
-
-def placed(points: Mapping[str, Point], lines: Sequence[Box]) -> dict[str, Box]:
-    """Where each label stands: as near to its point as leaves all labels, symbols and lines free.
-
-    A label that stands off its point is led to it by a line, which keeps clear of other labels and symbols. Those
-    in the thickest crowd choose first; then each chooses again among all others, a few times or until none finds a
-    better place. Where nothing is free, what disturbs least is covered or crossed.
-    """
-
-    def crowd(name: str) -> int:
-        return sum(math.dist(points[name], other) < 80 for other in points.values())
-
-    symbols = {n: Box(p.x - SYMBOL, p.y - SYMBOL, p.x + SYMBOL, p.y + SYMBOL) for n, p in points.items()}
-    labels: dict[str, Box] = {}
-
-    def disturbed(name: str, box: Box) -> float:
-        point, others = points[name], [(points[other], label) for other, label in labels.items() if other != name]
-        way = (point, box.nearest(point))
-        return (
-            1000 * sum(box.overlaps(label) for _, label in others)
-            + 200 * sum(map(box.overlaps, symbols.values()))
-            + 50 * sum(crosses(way, label) for _, label in others)
-            + 50 * sum(crosses((other, label.nearest(other)), box) for other, label in others)
-            + 10 * sum(map(box.overlaps, lines))
-            + 2 * sum(crosses(way, symbol) for symbol in symbols.values() if not symbol.holds(point))
+    points = {
+        name: Point(
+            cost,
+            100 * quality,
+            f"{name}: {100 * quality:.1f} %, {format_bytes(cost)}",
+            strong=name in front,
+            deviation=100 * spread[name] if math.isfinite(spread[name]) else 0.0,
         )
-
-    for _ in range(ROUNDS):
-        before = dict(labels)
-        for name in sorted(points, key=lambda name: (-crowd(name), points[name], name)):
-            least = math.inf
-            for box in around_point(points[name], CHARACTER * len(name)):
-                far = math.dist(points[name], box.nearest(points[name])) / 20
-                if far >= least:  # and the places that follow are no nearer
-                    break
-                found = disturbed(name, box) + far
-                if found < least:
-                    labels[name], least = box, found
-        if labels == before:
-            break
-    return labels
+        for name, (cost, quality) in positions.items()
+    }
+    description = (
+        f"Final quality in per cent of {REFERENCE} against bytes per added task. "
+        f"On the Pareto front: {', '.join(front) or 'none'}."
+    )
+    return Chart(as_svg(quality_figure(points), "quality", points), description)
 
 
-def around_point(point: Point, width: float) -> Iterator[Box]:
-    """Places for a label of this width, the nearest first: beside, above, below, then in wider and wider rings."""
-    for distance in (SYMBOL + 2, *range(16, 200, 12)):
-        for turn in range(16):
-            angle = math.pi * (0, 8, 4, 12, 1, 15, 7, 9, 2, 14, 6, 10, 3, 13, 5, 11)[turn] / 8
-            x, y = point.x + distance * math.cos(angle), point.y - distance * math.sin(angle)
-            left = x - width * (1 - math.cos(angle)) / 2
-            top = y - LINE * (1 + math.sin(angle)) / 2
-            box = Box(*(round(edge, 1) for edge in (left, top, left + width, top + LINE)))
-            if box.within(PLOT):
-                yield box
+@drawn_in_style
+def quality_figure(points: Mapping[str, Point]) -> Figure:
+    """Return the figure of quality in per cent (y) against bytes (x); the strong points form the Pareto front."""
+    figure, axes = new_axes(
+        "bytes per added task, needed to run (logarithmic)", f"final quality (% of {REFERENCE})"
+    )
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: format_bytes(count)))
+    front = sorted((point.x, point.y) for point in points.values() if point.strong)
+    end = max(point.x for point in points.values())
+    draw(axes, points, level=100.0, lines=[[*staircase(front, end)]] if front else [])
+    return figure
 
 
-def crosses(line: tuple[Point, Point], box: Box) -> bool:
-    """Whether a line goes through a rectangle; by the parts of it between its edges (Liang and Barsky 1984)."""
-    start, end = line
-    first, last = 0.0, 1.0
-    for origin, way, low, high in (
-        (start.x, end.x - start.x, box.left, box.right),
-        (start.y, end.y - start.y, box.top, box.bottom),
-    ):
-        if way:
-            enters, leaves = sorted(((low - origin) / way, (high - origin) / way))
-            first, last = max(first, enters), min(last, leaves)
-        elif not low < origin < high:
-            return False
-    return first < last
+def transfer_chart(positions: Mapping[str, Position], connected: Iterable[Sequence[str]]) -> Chart:
+    """Return the figure of backward (y) against forward (x) transfer.
+
+    positions: (forward, backward) as ratios, by name of a method or variant; at least one. connected: the names
+    that each line connects, in order.
+    """
+    lines = [*connected]
+    points = {
+        name: Point(
+            100 * forward,
+            100 * backward,
+            f"{name}: forward {100 * forward:+.1f} %, backward {100 * backward:+.1f} %",
+            strong=any(name in line for line in lines),
+        )
+        for name, (forward, backward) in positions.items()
+    }
+    description = "Backward transfer against forward transfer, of the methods that forget."
+    return Chart(as_svg(transfer_figure(points, lines), "transfer", points), description)
 
 
-def leader(point: Point, label: Box) -> Point | None:
-    """Where the line from a point to its label ends; None where they are so near that it needs none."""
-    end = label.nearest(point)
-    return end if math.dist(point, end) > SYMBOL + 3 else None
+@drawn_in_style
+def transfer_figure(points: Mapping[str, Point], connected: Iterable[Sequence[str]]) -> Figure:
+    """Return the figure of backward (y) against forward (x) transfer, both in per cent."""
+    figure, axes = new_axes("new tasks learned: forward transfer (%)", "earlier tasks kept: backward transfer (%)")
+    draw(axes, points, level=0.0, lines=[[(points[name].x, points[name].y) for name in line] for line in connected])
+    return figure
+
+
+def new_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    """Return a new figure and its only axes, with these labels."""
+    figure = Figure(SIZE, dpi=72)
+    figure.subplots_adjust(left=0.07, right=0.99, bottom=0.11, top=0.99)
+    return figure, figure.add_subplot(xlabel=x_label, ylabel=y_label)
+
+
+def draw(axes: Axes, points: Mapping[str, Point], *, level: float, lines: Sequence[Sequence[Position]]) -> None:
+    """Draw into `axes`: points labelled with their names, lines, and a dashed horizontal line at `level`.
+
+    Each of `lines` is a list of corners. Labels avoid points, lines, bars and each other as far as space allows.
+    """
+    bars = [[(p.x, p.y - p.deviation), (p.x, p.y + p.deviation)] for p in points.values() if p.deviation]
+    for line, width in (*((line, 1.2) for line in lines), *((bar, 0.8) for bar in bars)):
+        axes.plot(*zip(*line, strict=True), color=INK, linewidth=width)
+    axes.axhline(level, color=SOFT, linewidth=0.8, linestyle=(0, (5, 4)))
+    for number, point in enumerate(points.values()):
+        fill = INK if point.strong else PAPER
+        axes.plot(
+            point.x, point.y, "o", markersize=6, markeredgecolor=INK, markerfacecolor=fill, gid=f"point-{number}"
+        )
+    axes.autoscale_view()
+    obstacles = [*lines, *bars, [(end, level) for end in axes.get_xlim()]]
+    x = [point.x for point in points.values()]
+    y = [point.y for point in points.values()]
+    textalloc.allocate(
+        axes,
+        x,
+        y,
+        [*points],
+        x_scatter=x,
+        y_scatter=y,
+        x_lines=[[corner[0] for corner in line] for line in obstacles],
+        y_lines=[[corner[1] for corner in line] for line in obstacles],
+        textsize=8,
+        textcolor=INK,
+        linecolor=SOFT,
+        linewidth=0.7,
+        min_distance=0.01,
+        max_distance=0.3,
+        margin=0.005,
+        avoid_label_lines_overlap=True,
+        avoid_crossing_label_lines=True,
+    )
+
+
+@drawn_in_style
+def as_svg(figure: Figure, prefix: str, points: Mapping[str, Point]) -> Markup:
+    """Return a figure as an SVG element with selectable text and tooltips; equal figures give equal bytes.
+
+    prefix: prefix of the element ids, different for each figure of the page. points: the points of the figure, in
+    the order in which they were drawn.
+    """
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = file.getvalue()
+    text = re.sub(
+        r' xmlns(:\w+)?="[^"]*"|<defs>\s*<style.*?</defs>', "", text[text.index("<svg") :], flags=re.DOTALL
+    )
+    for literal, variable in THEME.items():
+        text = text.replace(literal, variable)
+    for number, point in enumerate(points.values()):
+        start = f'<g id="point-{number}">'
+        text = text.replace(start, f"{start}<title>{escape(point.title)}</title>")
+    return Markup(re.sub(r'(\bid="|"#|\(#)', rf"\g<1>{prefix}-", text))
+
+
+def format_bytes(count: float) -> str:
+    """Return a number of bytes as text in B, KiB or MiB, with about three significant digits."""
+    unit, name = next(((u, n) for u, n in ((MIB, "MiB"), (1024, "KiB")) if count >= u), (1, "B"))
+    value = count / unit
+    return f"{value:,.{0 if value >= 100 else 1}f}".removesuffix(".0") + f" {name}"
+
+
+def staircase(front: Sequence[Position], end: float) -> Iterator[Position]:
+    """Yield the corners of the line through the Pareto front; it separates dominated points from all others.
+
+    front: (bytes, quality) of the points on the front, by ascending bytes. end: x at which the line ends.
+    """
+    yield front[0]
+    for (_, quality), (cost, next_quality) in pairwise(front):
+        yield cost, quality
+        yield cost, next_quality
+    yield end, front[-1][1]

@@ -1,15 +1,16 @@
-"""The report: one self-contained HTML page of a run, computed from its files and from nothing else.
+"""Report of a preset: one self-contained HTML page, computed only from the files of its results.
 
     write_page(Path("results/mini/report.html"), results=Path("results/mini"), data=Path("data/mini"), …)
 
-Its sections on sizes and masks are made in `stored`, those on pictures and data in `pictures`, and the forgetting
-summary in `tradeoff`. What a file does not say, the page says is missing. The same files give the same page, byte
-for byte.
+`stored` makes the sections on sizes and masks, `pictures` those on pictures and data, `tradeoff` the forgetting
+summary, and `sweep` the sweeps. The same files give the same page, byte for byte.
+
+Functions that return a `Context` return values for the template `templates/page.html.j2`.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,39 +20,42 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from palimpsest.analysis.tables import worst
 from palimpsest.errors import DataError
 from palimpsest.methods import METHODS
-from palimpsest.metrics import described
 from palimpsest.metrics.described import (
     ARROWS,
-    Metric,
     badness,
     describe,
     forgetting_metrics,
+    format_value,
     headlines,
-    written,
+    kind_measured_by,
 )
+from palimpsest.metrics.metric import METRICS, Metric
 from palimpsest.report import study
+from palimpsest.report.chart import quality_chart, transfer_chart
 from palimpsest.report.pictures import data_of, sample_pictures
 from palimpsest.report.stored import diagnostics_table, similarity_triangles, size_table, zero_charts
-from palimpsest.report.summary import Matrix, forgetting_matrix
+from palimpsest.report.summary import Matrix, matrix_of_tables
 from palimpsest.report.sweep import load_sweep, sweep_sections
-from palimpsest.report.tradeoff import SHOWN, summary_table
+from palimpsest.report.tradeoff import COLUMN_FORMATS, summary_table
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
 
-MOST_COLUMNS = 6
-"""With more methods than that, as many as the study has, they stand below one another and metrics across."""
+MAX_METHOD_COLUMNS = 6
+"""Number of methods above which tables have one row per method; the study has six methods."""
 
 Context = dict[str, Any]
+"""Values for the template of the page, by name."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a run came from. Empty strings stand on the page as "not recorded"."""
+    """Preset, code and settings of the results. Empty strings appear on the page as "not recorded"."""
 
     preset: str
     commit: str = ""
-    digest: str = ""  # of the settings
-    facts: Mapping[str, str] = field(default_factory=dict)  # anything more: label → text
+    """Git commit of the code."""
+    digest: str = ""
+    """Digest of the settings."""
 
 
 def write_page(
@@ -63,16 +67,18 @@ def write_page(
     methods: Sequence[str],
     origin: Origin,
     sweeps: Sequence[Path] = (),
-    apart: Mapping[str, str] | None = None,
+    incomparable: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the report of one preset.
+    """Write the report of one preset to `destination`.
 
-    results: `results/<preset>`, of which only `metrics.csv` must be there. data: `data/<preset>`. sequence:
-    (task, kind) in the order of learning. methods: in the order of their columns. sweeps: the tables of
-    `snakemake sweep`. apart: methods that do not compare with the others, and why. Raises DataError for a file of
-    results that is unreadable or contradicts itself.
+    results: the folder `results/<preset>`. data: the folder `data/<preset>`. sequence: (task, kind) in the order of
+    learning. methods: in the order of their columns. sweeps: tables that `snakemake sweep` wrote. incomparable:
+    reason by method, for methods whose bytes and quality are not comparable with the others.
+
+    Raises:
+        DataError: a file is missing, unreadable or inconsistent.
     """
-    write_text(destination, render(results, data, sequence, methods, origin, sweeps, apart))
+    write_text(destination, render(results, data, sequence, methods, origin, sweeps, incomparable))
 
 
 def render(
@@ -82,18 +88,18 @@ def render(
     methods: Sequence[str],
     origin: Origin,
     sweeps: Sequence[Path] = (),
-    apart: Mapping[str, str] | None = None,
+    incomparable: Mapping[str, str] | None = None,
 ) -> str:
-    """The page as text; see `write_page`."""
-    metrics = _table(results / "metrics.csv")
-    if metrics is None:
-        raise DataError(f"{results / 'metrics.csv'}: missing; nothing has been measured yet")
-    matrix = forgetting_matrix(metrics, sequence, _table(results / "verification.csv"))
+    """Return the HTML of the page; parameters and errors are those of `write_page`."""
+    metrics = _read_table(results / "metrics.csv")
+    matrix = matrix_of_tables(metrics, sequence, _read_table(results / "verification.csv"))
     learned = [name for name in methods if name != FLOOR]
     forgetting = [_forgetting(matrix, name) for name in learned if _measured(matrix, name)]
     samples = {seed: results / "evaluation" / f"seed-{seed}" for seed in matrix.seeds}
+    summary = summary_table(_read_table(results / "forgetting.csv"), learned, incomparable)
+    sweeping = sweep_sections([load_sweep(path) for path in sweeps], metrics, sequence)
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -106,18 +112,24 @@ def render(
         methods=learned,
         absent=[name for name in learned if not any(key[0] == name for key in matrix.values)],
         late=_late(matrix, learned),
-        many=len(learned) > MOST_COLUMNS,
+        methods_as_rows=len(learned) > MAX_METHOD_COLUMNS,
         results=_results(matrix, learned),
         classes=_classes(matrix, learned),
         study=_study(),
         forgetting=forgetting,
-        proof=_proof(forgetting),
-        summary=summary_table(_table(results / "forgetting.csv"), learned, apart),
-        diagnostics=diagnostics_table(_table(results / "diagnostics.csv"), matrix, learned),
-        sizes=size_table(_table(results / "sizes.csv"), matrix, learned),
-        sweeps=sweep_sections([load_sweep(path) for path in sweeps], metrics, sequence),
-        zeros=zero_charts(_table(results / "analysis" / "zeros.csv"), matrix, learned),
-        similarity=similarity_triangles(_table(results / "analysis" / "similarity.csv"), matrix, learned),
+        verification=_methods_by_outcome(forgetting),
+        summary=summary,
+        quality=quality_chart(summary["positions"], summary["spread"], summary["front"])
+        if summary["positions"]
+        else None,
+        diagnostics=diagnostics_table(_read_table(results / "diagnostics.csv"), matrix, learned),
+        sizes=size_table(_read_table(results / "sizes.csv"), matrix, learned),
+        sweeps=sweeping,
+        transfer=transfer_chart(sweeping["transfers"], sweeping["connected"])
+        if sweeping and sweeping["transfers"]
+        else None,
+        zeros=zero_charts(_read_table(results / "analysis" / "zeros.csv"), matrix, learned),
+        similarity=similarity_triangles(_read_table(results / "analysis" / "similarity.csv"), matrix, learned),
         pictures=[sample_pictures(samples, matrix, learned, task) for task, _ in sequence],
         data=[data_of(data / "prepared" / task / "info.json", task) for task, _ in sequence],
         glossary=_glossary(matrix),
@@ -125,7 +137,10 @@ def render(
 
 
 def _results(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
-    """One entry per task: its headline metrics right after learning, floor first, best value marked."""
+    """Return one entry per task: a row per headline metric, measured right after training, with a cell per method.
+
+    The first cell of a row belongs to the floor, the trivial baseline. The best value is marked.
+    """
     tasks = []
     for number, (task, kind) in enumerate(matrix.sequence, 1):
         rows = [
@@ -139,7 +154,7 @@ def _results(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
 
 
 def _classes(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
-    """One entry per segmentation task: the IoU of each class right after learning."""
+    """Return one entry per segmentation task: a row per class with its IoU, measured right after training."""
     tasks = []
     for task, _ in matrix.sequence:
         names = [name for name in matrix.metrics(task) if name.startswith("iou/")]
@@ -153,27 +168,30 @@ def _classes(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
 
 
 def _row(matrix: Matrix, methods: Sequence[str], task: str, name: str, metric: Metric) -> Context:
-    """A metric of a task over all methods, right after the task was learned."""
+    """Return a row of a table: a metric of a task right after training, for the floor and all methods."""
     cells = [_cell(matrix, method, task, name, metric) for method in (FLOOR, *methods)]
     _mark(metric, cells)
     return {"label": metric.label, "unit": metric.unit, "arrow": ARROWS[metric.better], "cells": cells}
 
 
 def _cell(matrix: Matrix, method: str, task: str, name: str, metric: Metric, *, after: str = "") -> Context | None:
-    """A value as shown; without `after`, the one right after learning, or the first that was measured."""
+    """Return a cell of a table: mean and standard deviation over the seeds, formatted; None if not measured.
+
+    after: task after whose training the value was measured; empty for the first measurement.
+    """
     afters = matrix.afters(method, task)
     if not afters or (after and after not in afters):
         return None
-    at = after or afters[0]
-    found = matrix.statistic(method, task, at, name)
-    if found is None:
+    after = after or afters[0]
+    statistic = matrix.statistic(method, task, after, name)
+    if statistic is None:
         return None
-    mean, std = found
-    seeds = len(matrix.values[method, task, at, name])
+    mean, std = statistic
+    seeds = len(matrix.values[method, task, after, name])
     return {
         "value": mean,
-        "text": written(metric, mean),
-        "std": written(metric, std, mean) if std is not None else "",
+        "text": format_value(metric, mean),
+        "std": format_value(metric, std, mean) if std is not None else "",
         "note": f"{seeds} of {len(matrix.seeds)} seeds" if seeds < len(matrix.seeds) else "",
         "best": False,
         "no_better_than_floor": False,
@@ -181,40 +199,47 @@ def _cell(matrix: Matrix, method: str, task: str, name: str, metric: Metric, *, 
 
 
 def _mark(metric: Metric, cells: Sequence[Context | None]) -> None:
-    """Mark the best method by the digits shown, unless all are alike; and what does not beat the floor."""
+    """Mark, in place, the cells of the best methods by their displayed digits, and those no better than the floor.
+
+    The first cell is that of the floor. No method is marked as best if all values are equal.
+    """
     floor, *methods = cells
     scores = [
         badness(metric, float(cell["text"].replace(",", ""))) if cell is not None else None for cell in methods
     ]
-    known = [score for score in scores if score is not None]
+    valid = [score for score in scores if score is not None]
     for cell, score in zip(methods, scores, strict=True):
         if cell is None or score is None:
             continue
-        cell["best"] = score == min(known) and min(known) < max(known)
-        bar = badness(metric, floor["value"]) if floor is not None else None
-        own = badness(metric, cell["value"])
-        cell["no_better_than_floor"] = bar is not None and own is not None and own >= bar
+        cell["best"] = score == min(valid) and min(valid) < max(valid)
+        floor_score = badness(metric, floor["value"]) if floor is not None else None
+        unrounded = badness(metric, cell["value"])
+        cell["no_better_than_floor"] = (
+            floor_score is not None and unrounded is not None and unrounded >= floor_score
+        )
 
 
 def _late(matrix: Matrix, methods: Sequence[str]) -> list[tuple[str, str]]:
-    """Methods that were not measured right after each task but only after the last, and that task's name."""
+    """Return (method, last task) for each method that was measured only after the last task, as `joint`."""
     last = matrix.sequence[-1][0]
-    every = {name: {tuple(matrix.afters(name, task)) for task, _ in matrix.sequence} for name in methods}
+    measured_after = {name: {tuple(matrix.afters(name, task)) for task, _ in matrix.sequence} for name in methods}
     return [
-        (name, last) for name, afters in every.items() if afters - {()} == {(last,)} and len(matrix.sequence) > 1
+        (name, last)
+        for name, afters in measured_after.items()
+        if afters - {()} == {(last,)} and len(matrix.sequence) > 1
     ]
 
 
 def _measured(matrix: Matrix, method: str) -> bool:
-    """Whether there is any row of this method."""
+    """Return whether the method was measured on any task."""
     return any(matrix.afters(method, task) for task, _ in matrix.sequence)
 
 
 def _forgetting(matrix: Matrix, method: str) -> Context:
-    """The matrix of one method: tasks and their metrics × after which task they were measured.
+    """Return the forgetting matrix of one method: a row per task and metric, a column per task learned last.
 
-    `heat` is the share of the quality right after learning that is lost (for errors: by which they grew), in
-    per cent, at most 100; negative where the task became better.
+    `heat` of a cell is the loss of quality since training (`_loss`). `outcome` is the worst outcome of the
+    comparison of its predictions with those recorded after training.
     """
     rows = []
     for task, kind in matrix.sequence:
@@ -224,51 +249,56 @@ def _forgetting(matrix: Matrix, method: str) -> Context:
             cells: list[Context | None] = []
             for after, _ in matrix.sequence:
                 cell = _cell(matrix, method, task, name, metric, after=after)
-                first = matrix.statistic(method, task, afters[0], name) if afters else None
-                if cell is not None and first is not None:
+                learned = matrix.statistic(method, task, afters[0], name) if afters else None
+                if cell is not None and learned is not None:
                     cell["learned"] = after == afters[0]
                     cell["outcome"] = matrix.outcome(method, task, after)
-                    cell["heat"] = _loss(metric, first[0], cell["value"])
+                    cell["heat"] = _loss(metric, learned[0], cell["value"])
                 cells.append(cell)
             if any(cells):
                 rows.append({"task": task, "label": metric.label, "arrow": ARROWS[metric.better], "cells": cells})
-    found = matrix.since_learned(method)
+    outcomes = matrix.since_learned(method)
     return {
         "method": method,
         "rows": rows,
-        "outcome": worst([outcome for outcome, number in found.items() if number]),
+        "outcome": worst([outcome for outcome, number in outcomes.items() if number]),
         "can_forget": method in METHODS and METHODS[method].can_forget,
     }
 
 
-def _proof(forgetting: Sequence[Context]) -> dict[str, list[str]]:
-    """Return the methods by what the comparison with the predictions of the time of learning says of them."""
+def _methods_by_outcome(forgetting: Sequence[Context]) -> dict[str, list[str]]:
+    """Return the names of the methods by the outcome of comparing predictions with those recorded after training.
 
-    def methods(outcome: str | None, *, can_forget: Sequence[bool] = (True, False)) -> list[str]:
-        return [b["method"] for b in forgetting if b["outcome"] == outcome and b["can_forget"] in can_forget]
+    forgetting: the matrix of each method (`_forgetting`). `faulty` lists methods with changed predictions that
+    cannot forget, `can_forget` all methods that can.
+    """
 
+    def with_outcome(outcome: str) -> list[str]:
+        return [matrix["method"] for matrix in forgetting if matrix["outcome"] == outcome]
+
+    forgetful = [matrix["method"] for matrix in forgetting if matrix["can_forget"]]
+    changed = with_outcome("changed")
     return {
-        "verified": methods("verified"),
-        "changed": methods("changed"),
-        "not_comparable": methods("not comparable"),
-        "not_compared": methods(None),
-        "faulty": methods("changed", can_forget=[False]),
-        "can_forget": [block["method"] for block in forgetting if block["can_forget"]],
+        "verified": with_outcome("verified"),
+        "changed": changed,
+        "not_comparable": with_outcome("not comparable"),
+        "faulty": [method for method in changed if method not in forgetful],
+        "can_forget": forgetful,
     }
 
 
-def _loss(metric: Metric, first: float, now: float) -> int:
-    """The change for the worse relative to the value right after learning, in per cent within ±100."""
-    if first == now:
+def _loss(metric: Metric, learned: float, now: float) -> int:
+    """Return the relative loss of quality from `learned` to `now` in per cent, within ±100; negative for a gain."""
+    if learned == now:
         return 0
-    change = (now - first) / abs(first) if first else math.copysign(1, now - first)
+    change = (now - learned) / abs(learned) if learned else math.copysign(1, now - learned)
     return round(100 * max(-1.0, min(1.0, -change if metric.better == "higher" else change)))
 
 
 def _glossary(matrix: Matrix) -> list[Context]:
-    """Every metric that the tables of this page show, with what it means."""
-    kinds = {name for task, kind in matrix.sequence for name in headlines(kind, matrix.metrics(task))}
-    names = [name for name in described.METRICS if name in kinds] + sorted(kinds - described.METRICS.keys())
+    """Return one entry per metric in the tables of the page: label, unit, arrow and meaning."""
+    used = {name for task, kind in matrix.sequence for name in headlines(kind, matrix.metrics(task))}
+    names = [name for name in METRICS if name in used] + sorted(used - METRICS.keys())
     return [
         {
             "label": describe(name).label,
@@ -281,13 +311,14 @@ def _glossary(matrix: Matrix) -> list[Context]:
 
 
 def _study() -> Context:
-    """The study's printed tables, in the shape of this run's."""
+    """Return the tables that the study printed (`palimpsest.report.study`)."""
     rows = []
     for row in (*study.RESULTS, *study.FORGETTING):
-        metric = describe(row.metric, "style" if row.task.startswith("style") else "")
-        cells = [None if value is None else written(metric, value) for value in row.values]
-        later = f"{row.task} after {row.after}" if row.after != row.task else row.task
-        rows.append({"task": later, "label": metric.label, "arrow": ARROWS[metric.better], "cells": cells})
+        kind = kind_measured_by(result.metric for result in study.RESULTS if result.task == row.task)
+        metric = describe(row.metric, kind)
+        cells = [None if value is None else format_value(metric, value) for value in row.values]
+        title = f"{row.task} after {row.after}" if row.after != row.task else row.task
+        rows.append({"task": title, "label": metric.label, "arrow": ARROWS[metric.better], "cells": cells})
     return {
         "source": study.SOURCE,
         "methods": study.METHODS,
@@ -297,16 +328,27 @@ def _study() -> Context:
     }
 
 
-def _table(path: Path) -> pd.DataFrame | None:
-    """A table of results, names kept as text even where they read as numbers; None where there is no file."""
+def _read_table(path: Path) -> pd.DataFrame:
+    """Return a table of results from a CSV file; names stay text even if they look like numbers.
+
+    Raises:
+        DataError: the file is missing or no table.
+    """
     if not path.is_file():
-        return None
+        raise DataError(f"{path}: is missing; `snakemake --cores all {path}` makes it")
     names = ["method", "task", "after", "metric", "checksum", "outcome", "reason", "component", "needed_to"]
     names += ["layer", "other", "name"]
-    numbers = ["value", "zeros", "similarity", "independent", *SHOWN, *(f"{name}_std" for name in SHOWN)]
+    numbers = [
+        "value",
+        "zeros",
+        "similarity",
+        "independent",
+        *COLUMN_FORMATS,
+        *(f"{name}_std" for name in COLUMN_FORMATS),
+    ]
     kinds: dict[str, type] = {**dict.fromkeys(names, str), **dict.fromkeys(numbers, float)}
     empty = {number: ["", "nan", "NaN"] for number in numbers}
     try:
         return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)
     except (ValueError, OSError) as error:
-        raise DataError(f"{path}: not a readable table ({error})") from error
+        raise DataError(f"{path}: not a readable table ({error}); delete it and run snakemake again") from error

@@ -1,4 +1,4 @@
-"""What the report shows of pictures: the samples of every task, embedded, and what the data were made of."""
+"""Report sections on pictures: samples of every task, embedded in the page, and the contents of the data."""
 
 import base64
 import io
@@ -15,45 +15,50 @@ from palimpsest.errors import DataError
 from palimpsest.report.summary import Matrix
 from palimpsest.settings import FLOOR
 
-EMBEDDED_BYTES = 40_000  # a picture file above this is embedded as WebP of quality 90, so that the page stays light
+EMBEDDED_BYTES = 40_000  # larger picture files are embedded as WebP of quality 90 to keep the page small
 
 Context = dict[str, Any]
 
 
 def sample_pictures(samples: Mapping[int, Path], matrix: Matrix, methods: Sequence[str], task: str) -> Context:
-    """The sample pictures of a task from the first seed that has any: one row per sample.
+    """Return a table of sample pictures of a task, one row per sample, for the template of the page.
 
-    Columns: input, target and floor, then each method right after learning and, unless its predictions are
-    known to be unchanged, after the last task.
+    samples: the folder `evaluation/seed-<n>` by seed; the first seed with any sample is used. Columns: input,
+    target and floor, then each method right after training and, unless its predictions are known to be unchanged,
+    after the last task. `missing` names columns without any file.
     """
     columns: list[Context] = [
-        {"group": "", "title": what, "method": FLOOR, "what": what} for what in ("input", "target", "floor")
+        {"group": "", "title": name, "method": FLOOR, "file": name} for name in ("input", "target", "floor")
     ]
     for method in methods:
         afters = matrix.afters(method, task)
         if not afters:
             continue
-        shown = [afters[0]]
+        stages = [afters[0]]
         if len(afters) > 1 and matrix.unchanged(method, task, afters[-1]) is not True:
-            shown.append(afters[-1])
+            stages.append(afters[-1])
         columns += [
-            {"group": method, "title": f"after {after}", "method": method, "what": f"after-{after}"}
-            for after in shown
+            {"group": method, "title": f"after {after}", "method": method, "file": f"after-{after}"}
+            for after in stages
         ]
-    found: list[dict[int, Path]] = []
+    listings: list[dict[int, Path]] = []
     seed = None
     for seed in samples:
-        found = [_samples(samples[seed] / c["method"] / "samples" / task, c["what"]) for c in columns]
-        if any(found):
+        listings = [_samples(samples[seed] / c["method"] / "samples" / task, c["file"]) for c in columns]
+        if any(listings):
             break
-    numbers = sorted({number for files in found for number in files})
-    missing = [f"{c['group']} {c['title']}".strip() for c, files in zip(columns, found, strict=False) if not files]
-    kept = [(column, files) for column, files in zip(columns, found, strict=False) if files]
+    numbers = sorted({number for files in listings for number in files})
+    missing = [
+        f"{c['group']} {c['title']}".strip() for c, files in zip(columns, listings, strict=False) if not files
+    ]
+    available = [(column, files) for column, files in zip(columns, listings, strict=False) if files]
     return {
         "task": task,
         "seed": seed,
-        "columns": [column for column, _ in kept],
-        "groups": [(name, len(list(members))) for name, members in groupby(column["group"] for column, _ in kept)],
+        "columns": [column for column, _ in available],
+        "groups": [
+            (name, len(list(members))) for name, members in groupby(column["group"] for column, _ in available)
+        ],
         "rows": [
             [
                 {
@@ -62,7 +67,7 @@ def sample_pictures(samples: Mapping[int, Path], matrix: Matrix, methods: Sequen
                 }
                 if number in files
                 else None
-                for column, files in kept
+                for column, files in available
             ]
             for number in numbers
         ],
@@ -70,17 +75,23 @@ def sample_pictures(samples: Mapping[int, Path], matrix: Matrix, methods: Sequen
     }
 
 
-def _samples(folder: Path, what: str) -> dict[int, Path]:
-    """The files `<what>-<i>.png` of a folder by their number; none where there is no folder."""
-    name = re.compile(re.escape(what) + r"-(\d+)\.png")
-    matches = ((name.fullmatch(path.name), path) for path in (folder.iterdir() if folder.is_dir() else ()))
+def _samples(folder: Path, name: str) -> dict[int, Path]:
+    """Return the files `<name>-<i>.png` in a folder by number i; empty if the folder is missing."""
+    pattern = re.compile(re.escape(name) + r"-(\d+)\.png")
+    matches = ((pattern.fullmatch(path.name), path) for path in (folder.iterdir() if folder.is_dir() else ()))
     return {int(match[1]): path for match, path in matches if match}
 
 
 def _embedded(path: Path) -> Context:
-    """A picture as a data URI, and its size in pixels; large files become WebP. DataError if unreadable."""
-    content, kind = path.read_bytes(), "png"
+    """Return a picture file as `uri`, a data URI, with `width` and `height` in pixels.
+
+    Files above `EMBEDDED_BYTES` are converted to WebP.
+
+    Raises:
+        DataError: the file is not a readable picture.
+    """
     try:
+        content, kind = path.read_bytes(), "png"
         with Image.open(io.BytesIO(content)) as picture:
             width, height = picture.size
             if len(content) > EMBEDDED_BYTES:
@@ -88,63 +99,55 @@ def _embedded(path: Path) -> Context:
                 picture.convert("RGB").save(smaller, "WEBP", quality=90, method=4)
                 content, kind = smaller.getvalue(), "webp"
     except OSError as error:
-        raise DataError(f"{path}: not a readable picture ({error})") from error
+        # Snakemake does not look into the folder of samples, which is one output.
+        raise DataError(
+            f"{path}: not a readable picture ({error}); delete the folder {path.parents[1]} and run snakemake again"
+        ) from error
     uri = f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
     return {"uri": uri, "width": width, "height": height}
 
 
 def data_of(path: Path, task: str) -> Context:
-    """Return the splits of a task's data with their counts, their labels, and what was left out or not painted.
+    """Return the content of a task's prepared data for the template: counts, classes, excluded pictures, faults.
 
-    Reads `splits` → {split: {"pictures": …, "refused": …, "broken": …}}, `left_out` → [{"split", "source"
-    or "file", "kind", "reason"}] and, of tasks with classes, `labels` and `faulty_annotations` as
-    `palimpsest.data.census` writes them; a bare list is taken for `left_out`. `known` is false without a file.
+    path: the `info.json` of the prepared arrays, written by `palimpsest.data.prepare`.
+
+    Raises:
+        DataError: the file is missing or damaged.
     """
-    context: Context = {"task": task, "known": path.is_file(), "splits": [], "left_out": []}
-    context |= {"labels": None, "unpainted": [], "annotations": []}
-    if not path.is_file():
-        return context
     try:
         info = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error})") from error
-    if isinstance(info, list):
-        info = {"left_out": info}
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: missing or damaged ({error}); delete the folder {path.parent} and run snakemake again"
+        ) from error
     order = {"train": 0, "val": 1, "test": 2}  # the file is sorted by name
-    splits = sorted(info.get("splits", {}).items(), key=lambda split: order.get(split[0], len(order)))
-    context["splits"] = [
-        {"name": name, **{what: _count(split, what) for what in ("pictures", "refused", "broken")}}
+    splits = sorted(info["splits"].items(), key=lambda split: order.get(split[0], len(order)))
+    counts = [
+        {"name": name, **{key: f"{split[key]:,}" for key in ("pictures", "refused", "broken")}}
         for name, split in splits
     ]
-    context["left_out"] = [
-        {
-            "file": entry.get("source", entry.get("file", "?")),
-            "what": ", ".join(entry[key] for key in ("split", "kind") if key in entry),
-            "reason": entry.get("reason", "no reason recorded"),
-        }
-        for entry in info.get("left_out", [])
-    ]
+    context: Context = {"task": task, "splits": counts, "left_out": info["left_out"]}
     return context | _labels(info, [name for name, _ in splits])
 
 
 def _labels(info: Mapping[str, Any], splits: list[str]) -> Context:
-    """Return the shares of classes by split, and the annotations that were not painted as they were meant."""
-    counted = info.get("labels", {})
-    known = [split for split in splits if split in counted]
-    if not known:
-        return {}
-    shares = [(name, [counted[split]["classes"].get(name, 0.0) for split in known]) for name in info["classes"]]
-    shares.append(("ignored (255)", [counted[split]["ignored"] for split in known]))
+    """Return the fractions of the classes by split, and the annotations that were not painted, or only in part.
+
+    `labels` is None for a task without label maps.
+    """
+    if "labels" not in info:
+        return {"labels": None, "annotations": [], "unpainted": []}
+    counted = [info["labels"][split] for split in splits]
+    shares = [(name, [counts["classes"][name] for counts in counted]) for name in info["classes"]]
+    shares.append(("ignored (255)", [counts["ignored"] for counts in counted]))
     rows = [{"name": name, "shares": [f"{100 * share:.2f}" for share in row]} for name, row in shares]
     return {
-        "labels": {"splits": known, "rows": rows},
+        "labels": {"splits": splits, "rows": rows},
         "annotations": [
-            (split, counted[split]["annotations"]) for split in known if "annotations" in counted[split]
+            (split, counts["annotations"])
+            for split, counts in zip(splits, counted, strict=True)
+            if "annotations" in counts
         ],
-        "unpainted": info.get("faulty_annotations", []),
+        "unpainted": info["faulty_annotations"],
     }
-
-
-def _count(split: Mapping[str, Any], what: str) -> str:
-    """A count as shown."""
-    return f"{split[what]:,}" if what in split else "–"

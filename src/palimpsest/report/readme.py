@@ -1,4 +1,4 @@
-"""Tables in README and docs/, written from results between markers, so that no figure is pasted by hand.
+"""Tables in README and docs/, written from results between markers.
 
 <!-- table:mini -->
 | | | floor | scratch | …
@@ -15,8 +15,17 @@ import pandas as pd
 from palimpsest.analysis.accounting import MIB
 from palimpsest.analysis.tables import worst
 from palimpsest.errors import DataError
-from palimpsest.metrics.described import Metric, badness, describe, forgetting_metrics, in_short, titled, written
-from palimpsest.report.tradeoff import SHOWN, number
+from palimpsest.metrics.described import (
+    badness,
+    describe,
+    forgetting_metrics,
+    format_value,
+    in_short,
+    kind_measured_by,
+    metric_title,
+)
+from palimpsest.metrics.metric import Metric
+from palimpsest.report.tradeoff import COLUMN_FORMATS, format_number
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
 
@@ -24,39 +33,43 @@ Summary = Mapping[str, Any]
 
 
 def write_tables(document: Path, tables: Mapping[str, str]) -> None:
-    """Replace what stands between the markers of each name with its table; the rest stays as it is.
+    """Replace, in the file `document`, the text between the markers of each table; `tables` has the text by name.
 
-    Raises DataError, with the file unchanged, if a marker is missing, stands twice or in the wrong order.
+    Raises:
+        DataError: a marker is missing, duplicated or in the wrong order; the file is unchanged.
     """
     text = document.read_text("utf-8")
-    for name, found in tables.items():
-        start, end = _between(document, text, name)
-        text = f"{text[:start]}\n{found}{text[end:]}"
+    for name, content in tables.items():
+        start, end = _table_span(document, text, name)
+        text = f"{text[:start]}\n{content}{text[end:]}"
     write_text(document, text)
 
 
 def has_table(document: Path, name: str) -> bool:
-    """Whether the file has a place for the table of this name."""
+    """Return whether the file has markers for the table of this name."""
     return f"<!-- table:{name} -->" in document.read_text("utf-8")
 
 
-def table(summary: Summary) -> str:
-    """A summary as a Markdown table: methods across; tasks, forgetting, sizes down; best values in bold."""
+def tasks_table(summary: Summary) -> str:
+    """Return the content of a `summary.json` as a Markdown table with a column per method.
+
+    Rows are the metrics of each task, forgetting and sizes. The best values of a row are bold.
+    """
     methods = list(summary)
     tasks = sorted({key for entry in summary.values() for key in entry if key.startswith("task ")}, key=_number)
     names = [key.split(" ", 2)[2] for key in tasks]
     rows = [["task", "metric", *methods], ["---", "---", *["---:"] * len(methods)]]
-    for place, (key, name) in enumerate(zip(tasks, names, strict=True), 1):
+    for index, (key, name) in enumerate(zip(tasks, names, strict=True), 1):
         cells = {method: summary[method].get(key, {}) for method in methods}
-        rows += _rows(f"{place} {_code(name)}", cells, _metrics(cells.values()))
+        rows += _rows(f"{index} {_code(name)}", cells, _metrics(cells.values()))
     for position, name in enumerate(names):
         cells = {method: summary[method].get(tasks[position], {}) for method in methods}
         measured = _metrics(cells.values())
         for after in names[position + 1 :]:
             later = {m: summary[m].get("forgetting", {}).get(f"{name} after {after}", {}) for m in methods}
             if any(later.values()):
-                chosen = forgetting_metrics(_kind(measured), measured)
-                rows += _rows(f"{_code(name)} after {_code(after)}", later, chosen)
+                metrics = forgetting_metrics(kind_measured_by(measured), measured)
+                rows += _rows(f"{_code(name)} after {_code(after)}", later, metrics)
     for label, unit, values in (
         ("predictions since learned", "", [_since_learned(summary[m]) for m in methods]),
         ("weights of all tasks", "MiB", [_mib(summary[m].get("size_mib")) for m in methods]),
@@ -68,44 +81,48 @@ def table(summary: Summary) -> str:
 
 
 def methods_table(summary: Summary, forgetting: pd.DataFrame) -> str:
-    """A summary and the forgetting summary as a Markdown table of many methods: methods down, figures across.
+    """Return a `summary.json` and the table of a `forgetting.csv` as one Markdown table with a row per method.
 
-    What is left of the base task after the next one stands beside them: what one task does to another of its kind.
+    Columns are the metrics of each task right after training, those of the first task after training on the second,
+    and the figures of `FIGURE_TITLES`.
     """
     methods = list(summary)
-    found = {str(row["method"]): row for row in forgetting.to_dict("records")}
+    figures_of = {str(row["method"]): row for row in forgetting.to_dict("records")}
     columns: list[tuple[str, list[str]]] = []
     tasks = sorted({key for entry in summary.values() for key in entry if key.startswith("task ")}, key=_number)
     names = [key.split(" ", 2)[2] for key in tasks]
-    parts = [
+    blocks = [
         (_code(name), {m: summary[m].get(key, {}) for m in methods}) for key, name in zip(tasks, names, strict=True)
     ]
     if len(names) > 1:
         first, second = names[:2]
-        left = {m: summary[m].get("forgetting", {}).get(f"{first} after {second}", {}) for m in methods}
-        parts.append((f"{_code(first)} after {_code(second)}", left))
-    for label, cells in parts:
+        forgotten = {m: summary[m].get("forgetting", {}).get(f"{first} after {second}", {}) for m in methods}
+        blocks.append((f"{_code(first)} after {_code(second)}", forgotten))
+    for label, cells in blocks:
         for name in in_short(_metrics(cells.values())):
             ((_, title, *values),) = _rows("", cells, [name])
             columns.append((f"{label} {title}", values))
-    for figure, title in SUMMED_UP.items():
-        cells_of = [_figure(found.get(method, {}), figure) for method in methods]
+    for figure, title in FIGURE_TITLES.items():
+        cells_of = [_figure(figures_of.get(method, {}), figure) for method in methods]
         columns.append((title, cells_of))
     since_learned = [_since_learned(summary[method]) for method in methods]
     if set(since_learned) != {"–"}:
         columns.append(("predictions since learned", since_learned))
     header = ["", *(title for title, _ in columns)]
-    rows = [[_code(method), *(values[place] for _, values in columns)] for place, method in enumerate(methods)]
+    rows = [[_code(method), *(values[index] for _, values in columns)] for index, method in enumerate(methods)]
     return markdown([header, ["---", *["---:"] * len(columns)], *rows])
 
 
 def _since_learned(entry: Mapping[str, Any]) -> str:
-    """Return the worst outcome of all cells; a dash where the predictions of the time of learning are unknown."""
+    """Return the worst outcome of comparing a method's predictions with those recorded after training, or a dash.
+
+    entry: the method's entry in `summary.json`.
+    """
     counts = entry.get("since_learned", {})
     return worst([outcome for outcome, number in counts.items() if number]) or "–"
 
 
-SUMMED_UP = {
+FIGURE_TITLES = {
     "relative_quality": "final quality (%)",
     "backward_transfer": "backward transfer (%)",
     "forward_transfer": "forward transfer (%)",
@@ -114,86 +131,93 @@ SUMMED_UP = {
     "seconds": "s a task",
     "peak_memory": "peak MiB",
 }
-"""Of `forgetting.csv`, and what a table calls them."""
+"""Title in a Markdown table of each column of `forgetting.csv`."""
 
 
 def _figure(row: Mapping[Any, Any], figure: str) -> str:
-    """A figure of the forgetting summary, with ± its standard deviation over the seeds; a dash where it is none."""
-    scale, digits, signed = SHOWN[figure]
+    """Return one figure in a row of `forgetting.csv` as text with ± its standard deviation, or a dash."""
+    scale, digits, signed = COLUMN_FORMATS[figure]
     value, deviation = (scale * float(row.get(name, math.nan)) for name in (figure, f"{figure}_std"))
-    beside = f" ± {number(deviation, digits)}" if math.isfinite(deviation) else ""
-    return (number(value, digits, signed) + beside) or "–"
+    spread = f" ± {format_number(deviation, digits)}" if math.isfinite(deviation) else ""
+    return (format_number(value, digits, signed) + spread) or "–"
 
 
 def markdown(rows: Iterable[Iterable[str]]) -> str:
-    """Cells as a Markdown table, a line each row."""
+    """Return rows of cells as a Markdown table; the caller supplies the row of dashes after the header."""
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _rows(label: str, cells: Mapping[str, Mapping[str, float]], names: Iterable[str]) -> list[list[str]]:
-    """One row per metric, the label in the first."""
+    """Return one Markdown row per metric: label (only in the first row), metric, and a cell per method.
+
+    cells: values by metric, for each method. names: the metrics.
+    """
     rows = []
-    kind = _kind(_metrics(cells.values()))
+    kind = kind_measured_by(_metrics(cells.values()))
     for name in names:
         metric = describe(name, kind)
         values = [_written(metric, name, cell) for cell in cells.values()]
         best = _best(metric, name, cells)
-        shown = [f"**{v}**" if m in best else v for m, v in zip(cells, values, strict=True)]
-        rows.append([label, titled(metric), *shown])
+        marked = [f"**{v}**" if m in best else v for m, v in zip(cells, values, strict=True)]
+        rows.append([label, metric_title(metric), *marked])
         label = ""
     return rows
 
 
 def _written(metric: Metric, name: str, cell: Mapping[str, float]) -> str:
-    """A value, with ± its standard deviation where there are several seeds; a dash where there is none."""
+    """Return the value of a metric as text with ± its standard deviation over several seeds; a dash for no value.
+
+    cell: values of one method by name of the metric; `<name>_std` is the standard deviation.
+    """
     if name not in cell:
         return "–"
     mean, deviation = cell[name], cell.get(f"{name}_std")
-    beside = "" if deviation is None else f" ± {written(metric, deviation, mean)}"
-    return written(metric, mean) + beside
+    spread = "" if deviation is None else f" ± {format_value(metric, deviation, mean)}"
+    return format_value(metric, mean) + spread
 
 
 def _best(metric: Metric, name: str, cells: Mapping[str, Mapping[str, float]]) -> set[str]:
-    """The methods with the best value of a row; none where all are alike. The floor takes no part."""
+    """Return the methods with the best value of a metric, apart from the floor; none if all values are equal."""
     scores = {m: badness(metric, cell[name]) for m, cell in cells.items() if m != FLOOR and name in cell}
-    known = [score for score in scores.values() if score is not None]
-    if not known or min(known) == max(known):
+    valid = [score for score in scores.values() if score is not None]
+    if not valid or min(valid) == max(valid):
         return set()
-    return {method for method, score in scores.items() if score == min(known)}
+    return {method for method, score in scores.items() if score == min(valid)}
 
 
 def _metrics(cells: Iterable[Mapping[str, float]]) -> list[str]:
-    """The metrics that any of these cells has, in their order, without the standard deviations."""
+    """Return the names of the metrics in the cells, each once, without the standard deviations."""
     return list(dict.fromkeys(name for cell in cells for name in cell if not name.endswith("_std")))
 
 
-def _kind(metrics: Iterable[str]) -> str:
-    """A summary names no kinds. Only a style's SSIM is read in another way, and only a style has a loss."""
-    return "style" if "total_loss" in metrics else ""
-
-
 def _mib(value: float | None, unit: int = 1) -> str:
-    """A size in MiB, given in `unit` bytes."""
+    """Return `value` / `unit` as text with two decimals; a dash for None."""
     return "–" if value is None else f"{value / unit:,.2f}"
 
 
 def _number(key: str) -> int:
-    """The number of `task <number> <name>`."""
+    """Return the number in a key `task <number> <name>` of `summary.json`."""
     return int(key.split(" ", 2)[1])
 
 
 def _code(name: str) -> str:
-    """A task's name as code; a bar would end the table's cell."""
+    """Return a task's name as Markdown code, with `|` escaped for tables."""
     return "`" + name.replace("|", "\\|") + "`"
 
 
-def _between(document: Path, text: str, name: str) -> tuple[int, int]:
-    """Where the text between the markers of a name starts and ends."""
+def _table_span(document: Path, text: str, name: str) -> tuple[int, int]:
+    """Return start and end of the text between the markers of a table in the text of a document.
+
+    Raises:
+        DataError: a marker is missing, duplicated or in the wrong order; the message names the document.
+    """
     opening, closing = f"<!-- table:{name} -->", f"<!-- /table:{name} -->"
     for marker in (opening, closing):
         if text.count(marker) != 1:
-            raise DataError(f"{document}: expected the marker {marker} once, found it {text.count(marker)} times")
+            raise DataError(
+                f"{document}: expected one marker {marker}, found {text.count(marker)}; correct the page"
+            )
     start, end = text.index(opening) + len(opening), text.index(closing)
     if end < start:
-        raise DataError(f"{document}: {closing} stands before {opening}")
+        raise DataError(f"{document}: {closing} precedes {opening}; exchange them")
     return start, end

@@ -1,4 +1,4 @@
-"""What the report shows of what methods store: sizes, and masks layer by layer and beside one another."""
+"""Report sections on stored tasks: sizes, diagnostics, zeros per layer and similarity of masks."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,33 +12,37 @@ from palimpsest.report import study
 from palimpsest.report.summary import Matrix
 
 Context = dict[str, Any]
+"""Values for the template of the page, by name."""
 
 DIAGNOSTICS = {"free": ("weights that no task owns yet", "%", 100.0)}
-"""What methods tell of a lesson: how it is called here, in which unit, and times what; others stand as they are."""
+"""Label, unit and factor of diagnostics in the report; diagnostics that are not here appear under their names."""
 
 
-def size_table(sizes: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]) -> Context | None:
-    """Bytes of each stored file, of each component and by the study's accounting; None: not recorded."""
-    if sizes is None:
-        return None
+def size_table(sizes: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> Context:
+    """Return a table with a row per method: size of each task's file, of each component, and of the weights alone.
+
+    sizes: the table of `sizes.csv`. Methods without rows in it are left out.
+    """
     run = sizes[sizes["needed_to"] == "run"]
     components = list(dict.fromkeys(run["component"]))
     reference = bytes_needed(sizes, "run", REFERENCE, weights_only=True)
     rows = []
     for method in methods:
-        own = run[run["method"] == method]
+        selected = run[run["method"] == method]
         weights = bytes_needed(sizes, "run", method, weights_only=True)
         if math.isnan(weights):
             continue
-        seeds = own["seed"].nunique()
-        later = bytes_needed(sizes, "learn", method)
+        seeds = selected["seed"].nunique()
+        learn = bytes_needed(sizes, "learn", method)
         rows.append(
             {
                 "method": method,
-                "files": [_kib(own[own["task"] == task]["bytes"], seeds) for task, _ in matrix.sequence],
-                "components": [_kib(own[own["component"] == name]["bytes"], seeds) for name in components],
+                "files": [_kib(selected[selected["task"] == task]["bytes"], seeds) for task, _ in matrix.sequence],
+                "components": [
+                    _kib(selected[selected["component"] == name]["bytes"], seeds) for name in components
+                ],
                 "run": f"{bytes_needed(sizes, 'run', method) / MIB:,.2f}",
-                "learn": f"{later / MIB:,.2f}" if later else "",
+                "learn": f"{learn / MIB:,.2f}" if learn else "",
                 "weights": f"{weights / MIB:,.2f}",
                 "share": "" if math.isnan(reference) else f"{100 * weights / reference:.0f}",
                 "study": f"{study.SIZE_MIB[method]:,.1f}" if method in study.SIZE_MIB else "",
@@ -51,22 +55,21 @@ def size_table(sizes: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str
 
 
 def _kib(column: "pd.Series[int]", seeds: int) -> str:
-    """A sum of bytes in KiB, mean over seeds; empty for none."""
+    """Return the sum of a column of bytes in KiB as text, mean over seeds; empty for an empty column."""
     return f"{column.sum() / seeds / 1024:,.1f}" if len(column) else ""
 
 
-def diagnostics_table(
-    diagnostics: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]
-) -> list[Context] | None:
-    """Per method and diagnostic of its lessons: the value after each task; None: not recorded."""
-    if diagnostics is None:
-        return None
+def diagnostics_table(diagnostics: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> list[Context]:
+    """Return one row per method and diagnostic, with its mean over the seeds after each task.
+
+    diagnostics: the table of `diagnostics.csv`.
+    """
     rows = []
     for method in methods:
-        own = diagnostics[diagnostics["method"] == method]
-        for name in dict.fromkeys(own["name"]):
+        selected = diagnostics[diagnostics["method"] == method]
+        for name in dict.fromkeys(selected["name"]):
             label, unit, scale = DIAGNOSTICS.get(name, (name, "", 1.0))
-            values = own[own["name"] == name].groupby("task")["value"]
+            values = selected[selected["name"] == name].groupby("task")["value"]
             means, deviations = values.mean(), values.std()
             cells = [
                 {
@@ -81,24 +84,25 @@ def diagnostics_table(
     return rows
 
 
-def zero_charts(zeros: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]) -> list[Context] | None:
-    """Per method with masks: a dot plot, layers down and share of zeros across; None: not recorded."""
-    if zeros is None:
-        return None
+def zero_charts(zeros: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> list[Context]:
+    """Return the data of a dot plot per method with masks: layers on y, share of zeros in per cent on x.
+
+    zeros: the table of `zeros.csv`.
+    """
     measured = zeros[zeros["method"].isin(methods)]
-    widest = 100 * float(measured["zeros"].max()) if len(measured) else 100
-    step = next((width for width in (2, 5, 10) if widest <= 6 * width), 20)
-    limit = step * max(1, math.ceil(widest / step))
+    maximum = 100 * float(measured["zeros"].max()) if len(measured) else 100
+    step = next((width for width in (2, 5, 10) if maximum <= 6 * width), 20)
+    limit = step * max(1, math.ceil(maximum / step))
     charts = []
     for method in methods:
-        own = measured[measured["method"] == method]
-        if own.empty:
+        selected = measured[measured["method"] == method]
+        if selected.empty:
             continue
-        layers = list(dict.fromkeys(own["layer"]))
-        tasks = [task for task in _tasks(matrix, own["task"]) if task in set(own["task"])]
+        layers = list(dict.fromkeys(selected["layer"]))
+        tasks = [task for task in _tasks(matrix, selected["task"]) if task in set(selected["task"])]
         series = []
         for number, task in enumerate(tasks):
-            of_task = own[own["task"] == task]
+            of_task = selected[selected["task"] == task]
             share = of_task.groupby("layer")["zeros"].mean()
             points = [
                 {"row": layers.index(layer), "x": 100 * float(share[layer]), "layer": layer}
@@ -119,36 +123,39 @@ def zero_charts(zeros: pd.DataFrame | None, matrix: Matrix, methods: Sequence[st
     return charts
 
 
-def similarity_triangles(
-    similarity: pd.DataFrame | None, matrix: Matrix, methods: Sequence[str]
-) -> list[Context] | None:
-    """Per method: mask similarities beside their value under independence, the study's at the end."""
-    if similarity is None:
-        return None
+def similarity_triangles(similarity: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> list[Context]:
+    """Return one table per method with masks, and one of the study: similarity of the masks of each two tasks.
+
+    similarity: the table of `similarity.csv`, with the similarity expected of independent masks.
+    """
     names = _tasks(matrix, [*similarity["task"], *similarity["other"]])
     triangles = []
     for method in methods:
         pairs: dict[tuple[str, str], tuple[float, float | None]] = {}
-        own = similarity[similarity["method"] == method]
-        for pair, rows in own.groupby(["task", "other"]):
+        selected = similarity[similarity["method"] == method]
+        for pair, rows in selected.groupby(["task", "other"]):
             earlier, later = sorted((str(name) for name in pair), key=names.index)
             pairs[later, earlier] = (float(rows["similarity"].mean()), float(rows["independent"].mean()))
         if pairs:
             triangles.append(_triangle(method, names, pairs))
-    printed = {pair: (value, None) for pair, value in study.MASK_SIMILARITY.items()}
-    order = list(dict.fromkeys(name for pair in printed for name in reversed(pair)))
-    return [*triangles, _triangle("the study", order, printed)]
+    study_pairs = {pair: (value, None) for pair, value in study.MASK_SIMILARITY.items()}
+    order = list(dict.fromkeys(name for pair in study_pairs for name in reversed(pair)))
+    return [*triangles, _triangle("the study", order, study_pairs)]
 
 
 def _tasks(matrix: Matrix, named: Iterable[str]) -> list[str]:
-    """The tasks in the order of learning, then those named that the sequence does not have."""
+    """Return the tasks of the sequence in the order of learning, then the names in `named` that it lacks."""
     return list(dict.fromkeys([*(task for task, _ in matrix.sequence), *named]))
 
 
 def _triangle(
     title: str, order: Sequence[str], pairs: Mapping[tuple[str, str], tuple[float, float | None]]
 ) -> Context:
-    """Rows are the later task, columns the earlier; `points` is the difference to independence in points."""
+    """Return a table with a row per later task and a column per earlier task.
+
+    order: the tasks in the order of learning. pairs: (later, earlier) task → similarity of their masks, and the
+    similarity of independent masks or None. `points` of a cell is the difference of both in percentage points.
+    """
     columns = [name for name in order if any(earlier == name for _, earlier in pairs)]
     rows = []
     for later in order:

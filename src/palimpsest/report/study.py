@@ -1,4 +1,4 @@
-"""The tables of the study, as printed: what a run's own tables are laid beside.
+"""Tables of the study as printed, for comparison with the tables of a run.
 
 Source: N. Matsumoto, lecture slides "Continual learning of image translation networks" (Yanai laboratory,
 University of Electro-Communications), published as Matsumoto & Yanai, "Continual Learning of Image
@@ -13,30 +13,32 @@ SOURCE = "Matsumoto & Yanai, ACPR 2019, doi 10.1007/978-3-030-41299-9_11"
 METHODS = ("scratch", "fine-tune", "decoder", "piggyback", "resblock6", "resblock9")
 
 
-class Row(NamedTuple):
-    """One row of the study's table; `after` is the task after which it was measured."""
+class ResultRow(NamedTuple):
+    """Row of a table of the study: one metric of one task, for each method."""
 
     task: str
     after: str
+    """Task after whose training the metric was measured."""
     metric: str
-    values: tuple[float | None, ...]  # in the order of METHODS, None where the study prints a dash
+    values: tuple[float | None, ...]
+    """Values in the order of `METHODS`; None for a dash in the study."""
 
 
 RESULTS = (
-    Row("coco-seg", "coco-seg", "miou", (21.47, 21.47, 21.47, 21.47, 0.57, 0.71)),
-    Row("voc-seg", "voc-seg", "miou", (58.59, 64.87, 61.63, 61.45, 4.26, 9.54)),
-    Row("colorize", "colorize", "ssim", (0.9138, 0.9148, 0.9121, 0.9058, 0.9281, 0.9286)),
-    Row("colorize", "colorize", "mse", (244.00, 237.92, 241.66, 242.49, 532.83, 527.13)),
-    Row("style-gogh", "style-gogh", "ssim", (0.3678, 0.3555, 0.3595, 0.3501, 0.3467, 0.3524)),
-    Row("style-gogh", "style-gogh", "total_loss", (413_833, 405_893, 473_723, 528_587, 460_268, 442_211)),
-    Row("style-munch", "style-munch", "total_loss", (447_480, 490_490, 544_348, 521_476, 520_221, 494_600)),
+    ResultRow("coco-seg", "coco-seg", "miou", (21.47, 21.47, 21.47, 21.47, 0.57, 0.71)),
+    ResultRow("voc-seg", "voc-seg", "miou", (58.59, 64.87, 61.63, 61.45, 4.26, 9.54)),
+    ResultRow("colorize", "colorize", "ssim", (0.9138, 0.9148, 0.9121, 0.9058, 0.9281, 0.9286)),
+    ResultRow("colorize", "colorize", "mse", (244.00, 237.92, 241.66, 242.49, 532.83, 527.13)),
+    ResultRow("style-gogh", "style-gogh", "ssim", (0.3678, 0.3555, 0.3595, 0.3501, 0.3467, 0.3524)),
+    ResultRow("style-gogh", "style-gogh", "total_loss", (413_833, 405_893, 473_723, 528_587, 460_268, 442_211)),
+    ResultRow("style-munch", "style-munch", "total_loss", (447_480, 490_490, 544_348, 521_476, 520_221, 494_600)),
 )
 
 FORGETTING = (
-    Row("coco-seg", "voc-seg", "miou", (None, 0.70, 21.47, 21.47, 0.57, 0.71)),
-    Row("voc-seg", "colorize", "miou", (None, 1.87, 61.63, 61.45, 4.26, 9.54)),
-    Row("colorize", "style-gogh", "ssim", (None, 0.5321, 0.9121, 0.9058, 0.9281, 0.9286)),
-    Row("colorize", "style-gogh", "mse", (None, 870.18, 241.66, 242.49, 532.83, 527.13)),
+    ResultRow("coco-seg", "voc-seg", "miou", (None, 0.70, 21.47, 21.47, 0.57, 0.71)),
+    ResultRow("voc-seg", "colorize", "miou", (None, 1.87, 61.63, 61.45, 4.26, 9.54)),
+    ResultRow("colorize", "style-gogh", "ssim", (None, 0.5321, 0.9121, 0.9058, 0.9281, 0.9286)),
+    ResultRow("colorize", "style-gogh", "mse", (None, 870.18, 241.66, 242.49, 532.83, 527.13)),
 )
 
 SIZE_MIB = {
@@ -48,7 +50,7 @@ SIZE_MIB = {
     "resblock9": 1021.2,
 }
 
-# The share of positions at which the masks of two tasks hold the same bit; task 1's "mask" is all ones.
+# Share of positions at which the masks of two tasks have the same bit; the "mask" of task 1 is all ones.
 MASK_SIMILARITY = {
     ("voc-seg", "coco-seg"): 0.5075,
     ("colorize", "coco-seg"): 0.5042,
@@ -63,19 +65,23 @@ MASK_SIMILARITY = {
 }
 
 
-class Loss(NamedTuple):
-    """How the residual-block network segments Pascal VOC, by the loss that trained it."""
+class LossRow(NamedTuple):
+    """Row of the study's table of losses: residual-block network on Pascal VOC, trained with one loss."""
 
     name: str
-    method: str  # as far as the study says
+    """Name on the page."""
+    method: str
+    """Method of this project with the number of blocks that the study states; resblock6 if it states none."""
     loss: str
-    miou: float  # per cent
+    """Value of the setting `loss` of a segmentation task."""
+    miou: float
+    """Mean intersection over union in per cent."""
 
 
 RESBLOCK_SEGMENTATION = (
-    Loss("L1", "resblock6", "l1", 7.11),
-    Loss("L2", "resblock6", "l2", 4.49),
-    Loss("adversarial, 6 blocks", "resblock6", "adversarial", 4.26),
-    Loss("adversarial, 9 blocks", "resblock9", "adversarial", 9.54),
-    Loss("cross-entropy", "resblock6", "cross-entropy", 52.55),
+    LossRow("L1", "resblock6", "l1", 7.11),
+    LossRow("L2", "resblock6", "l2", 4.49),
+    LossRow("adversarial, 6 blocks", "resblock6", "adversarial", 4.26),
+    LossRow("adversarial, 9 blocks", "resblock9", "adversarial", 9.54),
+    LossRow("cross-entropy", "resblock6", "cross-entropy", 52.55),
 )

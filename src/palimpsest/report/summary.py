@@ -1,20 +1,17 @@
-"""The study's table from `metrics.csv` and `sizes.csv`.
-
-summarise(metrics, sizes, sequence, methods) → {method: {"task 1 coco-seg": {"miou": …}, …}}
-"""
+"""Summary of a preset's results: `summary.json`, from the tables metrics, sizes and verification."""
 
 import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from palimpsest.analysis.accounting import MIB, bytes_needed
-from palimpsest.analysis.tables import OUTCOMES, Outcome, columns_of, require_columns, worst
+from palimpsest.analysis.tables import OUTCOMES, TABLE_ADVICE, Outcome, columns_of, require_columns, worst
 from palimpsest.errors import DataError
 from palimpsest.metrics.described import describe, headlines, rounded
 from palimpsest.settings import FLOOR
@@ -23,85 +20,103 @@ from palimpsest.storage.atomic import write_text
 
 @dataclass(frozen=True)
 class Matrix:
-    """The forgetting matrix of a run: each task measured after each task that was learned since.
+    """Forgetting matrices of all methods: each task measured after its own training and after each later training.
 
-    sequence: (task, kind) in the order of learning. values: (method, task, after, metric) → one number per
-    seed. checksums: (method, task, after) → {seed: SHA-256 of the predictions}. images: task → pictures
-    measured on. outcomes: (method, task, after) → outcome of each seed's comparison with the predictions of the
-    time of learning; empty without `verification.csv`.
+    A cell has the key (method, task, after): ``task`` was measured after the training on ``after``.
     """
 
     sequence: tuple[tuple[str, str], ...]
+    """(task, kind) in the order of learning."""
     values: Mapping[tuple[str, str, str, str], tuple[float, ...]]
+    """One number per seed by (method, task, after, metric)."""
     checksums: Mapping[tuple[str, str, str], Mapping[int, str]]
+    """SHA-256 of the predictions by cell and seed; empty if it was not recorded."""
     images: Mapping[str, int]
+    """Number of validation pictures by task."""
     seeds: tuple[int, ...]
-    outcomes: Mapping[tuple[str, str, str], tuple[str, ...]] = field(default_factory=dict)
+    outcomes: Mapping[tuple[str, str, str], tuple[str, ...]]
+    """Outcome of comparing the predictions with those recorded after training, by cell, one per seed."""
 
     def tasks_from(self, task: str) -> list[str]:
-        """This task and all that are learned after it."""
+        """Return a task and all later tasks, in the order of learning."""
         names = [name for name, _ in self.sequence]
         return names[names.index(task) :]
 
     def afters(self, method: str, task: str) -> list[str]:
-        """After which tasks this one was measured; the first is when it was learned (`joint`: the last)."""
+        """Return the tasks after whose training `task` was measured, `task` itself first; empty if never measured.
+
+        For `joint` this is only the last task.
+        """
         return [after for after in self.tasks_from(task) if (method, task, after) in self.checksums]
 
     def metrics(self, task: str) -> list[str]:
-        """Every metric that this task was measured by, under whatever method, in the order of the file."""
-        return list(dict.fromkeys(metric for _, of, _, metric in self.values if of == task))
+        """Return the names of the metrics of a task under any method, in the order of `metrics.csv`."""
+        return list(dict.fromkeys(metric for _, name, _, metric in self.values if name == task))
 
     def statistic(self, method: str, task: str, after: str, metric: str) -> tuple[float, float | None] | None:
-        """Mean and sample standard deviation over the seeds (None for one seed); None where not measured."""
+        """Return mean and sample standard deviation (None for one seed) over the seeds; None if not measured."""
         values = self.values.get((method, task, after, metric))
         if not values:
             return None
         return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
     def unchanged(self, method: str, task: str, after: str) -> bool | None:
-        """Whether the predictions are bit for bit those right after learning; None where nobody can tell."""
-        first, now = (self.checksums.get((method, task, at)) for at in (self.afters(method, task)[0], after))
-        if not first or not now or first.keys() != now.keys() or "" in (*first.values(), *now.values()):
+        """Return whether the predictions equal those right after training bit for bit, for all seeds.
+
+        None if a checksum is missing. The task has to be measured under the method.
+        """
+        learned, now = (self.checksums.get((method, task, a)) for a in (self.afters(method, task)[0], after))
+        if not learned or not now or learned.keys() != now.keys() or "" in (*learned.values(), *now.values()):
             return None
-        return first == now
+        return learned == now
 
     def outcome(self, method: str, task: str, after: str) -> Outcome | None:
-        """Return whether a cell's predictions are those of the time of learning; the worst of all seeds."""
+        """Return the worst outcome of a cell over all seeds; None if its predictions were not compared."""
         return worst(self.outcomes.get((method, task, after), ()))
 
     def since_learned(self, method: str) -> dict[str, int]:
-        """Return how many cells and seeds of a method have each outcome; nothing where none was compared."""
-        found = [each for (of, _, _), outcomes in self.outcomes.items() if of == method for each in outcomes]
-        return {outcome: found.count(outcome) for outcome in OUTCOMES} if found else {}
+        """Return, by outcome, the number of comparisons of a method, one per cell and seed; empty without any."""
+        of_method = [
+            outcome for (name, _, _), outcomes in self.outcomes.items() if name == method for outcome in outcomes
+        ]
+        return {outcome: of_method.count(outcome) for outcome in OUTCOMES} if of_method else {}
 
 
-def forgetting_matrix(
-    metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]], verification: pd.DataFrame | None = None
+def matrix_of_tables(
+    metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]], verification: pd.DataFrame
 ) -> Matrix:
-    """Read the rows of `metrics.csv` and `verification.csv`. Values that are not finite count as not measured.
+    """Return the forgetting matrices in the tables of `metrics.csv` and `verification.csv`.
 
-    Raises DataError for a missing column, a row that stands there twice, and a task outside the sequence.
+    sequence: (task, kind) in the order of learning. Values that are not finite are left out.
+
+    Raises:
+        DataError: a column is missing, a row is duplicated, or a task is not in the sequence.
     """
     columns = columns_of("metrics")
     require_columns(metrics, columns, "metrics.csv")
     names = [task for task, _ in sequence]
     unknown = sorted((set(metrics["task"]) | set(metrics["after"])) - set(names))
     if unknown:
-        raise DataError(f"metrics.csv: task {unknown[0]!r} is not in the sequence ({', '.join(names)})")
+        raise DataError(
+            f"metrics.csv: task {unknown[0]!r} is not in the sequence {', '.join(names)}; {TABLE_ADVICE}"
+        )
     key = ["seed", "method", "task", "after", "metric"]
-    twice = metrics[metrics.duplicated(key)]
-    if len(twice):
-        raise DataError(f"metrics.csv: measured twice: {', '.join(str(v) for v in twice[key].iloc[0])}")
+    duplicates = metrics[metrics.duplicated(key)]
+    if len(duplicates):
+        cell = ", ".join(str(value) for value in duplicates[key].iloc[0])
+        raise DataError(f"metrics.csv: duplicate row for {cell}; {TABLE_ADVICE}")
 
     values: dict[tuple[str, str, str, str], list[float]] = {}
     checksums: dict[tuple[str, str, str], dict[int, str]] = {}
     images: dict[str, int] = {}
     rows = metrics.sort_values("seed", kind="stable")[columns].itertuples(index=False, name=None)
     for seed, method, task, after, metric, value, count, checksum in rows:
-        found = checksums.setdefault((method, task, after), {})
+        by_seed = checksums.setdefault((method, task, after), {})
         text = checksum if isinstance(checksum, str) else ""
-        if found.setdefault(int(seed), text) != text:
-            raise DataError(f"metrics.csv: two checksums for one cell: {seed}, {method}, {task}, {after}")
+        if by_seed.setdefault(int(seed), text) != text:
+            raise DataError(
+                f"metrics.csv: two checksums for one cell: {seed}, {method}, {task}, {after}; {TABLE_ADVICE}"
+            )
         images[task] = max(int(count), images.get(task, 0))
         if math.isfinite(value):
             values.setdefault((method, task, after, metric), []).append(float(value))
@@ -111,12 +126,12 @@ def forgetting_matrix(
         checksums=checksums,
         images=images,
         seeds=tuple(sorted({int(seed) for seed in metrics["seed"]})),
-        outcomes={} if verification is None else _outcomes(verification),
+        outcomes=_outcomes(verification),
     )
 
 
 def _outcomes(verification: pd.DataFrame) -> dict[tuple[str, str, str], tuple[str, ...]]:
-    """Return the outcomes of each cell, one per seed.
+    """Return the outcomes in the table of `verification.csv`, by cell (method, task, after), one per seed.
 
     Raises:
         DataError: a column is missing, or an outcome is unknown.
@@ -127,9 +142,10 @@ def _outcomes(verification: pd.DataFrame) -> dict[tuple[str, str, str], tuple[st
     rows = verification.sort_values("seed", kind="stable")[columns[:-1]].itertuples(index=False, name=None)
     for _, method, task, after, outcome in rows:
         if outcome not in OUTCOMES:
-            raise DataError(f"verification.csv: unknown outcome {outcome!r}; there are {', '.join(OUTCOMES)}")
+            expected = ", ".join(OUTCOMES)
+            raise DataError(f"verification.csv: unknown outcome {outcome!r}, expected {expected}; {TABLE_ADVICE}")
         outcomes.setdefault((method, task, after), []).append(outcome)
-    return {cell: tuple(found) for cell, found in outcomes.items()}
+    return {cell: tuple(by_seed) for cell, by_seed in outcomes.items()}
 
 
 def summarise(
@@ -137,18 +153,23 @@ def summarise(
     sizes: pd.DataFrame,
     sequence: Sequence[tuple[str, str]],
     methods: Sequence[str],
-    verification: pd.DataFrame | None = None,
+    verification: pd.DataFrame,
 ) -> dict[str, Any]:
-    """The study's table, nested for `dvc metrics show`; `floor` comes first, then the methods as given.
+    """Return the content of `summary.json` for `dvc metrics show`: an entry for `floor` and for each method.
 
-    Per method: `task <n> <name>` → its headline metrics right after learning; `forgetting` → `<task> after
-    <task>` → the same metrics after the next task and after the last; `since_learned` → how many cells of the
-    matrix have predictions that are verified, changed or not comparable since the task was learned; `size_mib` →
-    weights only, the study's accounting, MiB; `bytes` → all files needed to run; `learn_bytes` → what only
-    further learning needs. With several seeds each metric is a mean, and `<metric>_std` the sample standard
-    deviation. What was not measured is left out, so that the result is valid JSON.
+    metrics, sizes, verification: the tables of these names. sequence: (task, kind) in the order of learning.
+
+    Content of an entry: `task <n> <name>` → headline metrics right after training; `forgetting` → `<task> after
+    <task>` → the same metrics after the next task and after the last; `since_learned` → number of cells whose
+    predictions are verified, changed or not comparable since training; `size_mib` → MiB of the weights alone, as
+    the study counts; `bytes` → all files needed for inference; `learn_bytes` → files needed only for further
+    training. With several seeds each metric is a mean, and `<metric>_std` is the sample standard deviation. Figures
+    that were not measured are left out, because NaN is not valid JSON.
+
+    Raises:
+        DataError: a table lacks a column or is inconsistent.
     """
-    matrix = forgetting_matrix(metrics, sequence, verification)
+    matrix = matrix_of_tables(metrics, sequence, verification)
     table: dict[str, Any] = {}
     for method in [FLOOR, *(name for name in methods if name != FLOOR)]:
         entry: dict[str, Any] = {}
@@ -176,19 +197,20 @@ def summarise(
 
 
 def write_summary(destination: Path, summary: Mapping[str, Any]) -> None:
-    """Write `summary.json`; the same summary gives the same bytes."""
+    """Write `summary.json`; equal summaries give equal bytes."""
     write_text(destination, json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _cell(matrix: Matrix, kind: str, method: str, task: str, after: str) -> dict[str, float]:
-    """The headline metrics of one cell of the matrix, rounded, and `<metric>_std` with several seeds."""
+    """Return the rounded headline metrics of a task after training on `after`, with `<metric>_std` over seeds."""
     cell = {}
     for name in headlines(kind, matrix.metrics(task)):
-        found = matrix.statistic(method, task, after, name)
-        if found is None:
+        statistic = matrix.statistic(method, task, after, name)
+        if statistic is None:
             continue
+        mean, deviation = statistic
         metric = describe(name, kind)
-        cell[name] = rounded(metric, found[0])
-        if found[1] is not None:
-            cell[f"{name}_std"] = rounded(metric, found[1], found[0])
+        cell[name] = rounded(metric, mean)
+        if deviation is not None:
+            cell[f"{name}_std"] = rounded(metric, deviation, mean)
     return cell

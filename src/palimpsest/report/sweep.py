@@ -1,79 +1,86 @@
-"""What sweeps have found: their tables, what methods that forget trade for it, and losses beside the study's.
+"""Sweeps in the report: tables, transfer of methods that forget, and training losses compared with the study.
 
-The files come from `snakemake sweep`; a report shows those that are there.
+A sweep trains variants of one method; a variant changes settings of the preset. `snakemake sweep` writes the files
+of a sweep, and the report includes those that exist.
 """
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from palimpsest.analysis.transfer import over_seeds, quality_figures
+from palimpsest.analysis.transfer import mean_over_seeds, quality_figures
 from palimpsest.errors import DataError
-from palimpsest.metrics.described import describe, in_short, titled, written
+from palimpsest.metrics.described import describe, format_value, in_short, metric_title
 from palimpsest.report import study
-from palimpsest.report.chart import Mark, scatter, share_axis
 from palimpsest.report.readme import markdown
-from palimpsest.report.tradeoff import number
+from palimpsest.report.tradeoff import format_number
+from palimpsest.tasks import KINDS
 
 ADDED = {"zeros": ("zeros (%)", 100.0, 0), "bytes": ("KiB a task", 1 / 1024, 1)}
-"""What is told of the tasks that a method adds: how a table calls it, times what it stands there, with how many
-decimals."""
+"""Figures of added tasks, by name in the measurements: title in a table, factor and decimals."""
 
 LOSS = re.compile(r"tasks\.[^.]+\.loss")
-"""A setting that says by which loss a task is learned."""
+"""Pattern of the settings that choose a task's training loss."""
 
 Context = dict[str, Any]
+"""Values for the template of the page, by name."""
 
 
 class Sweep(NamedTuple):
-    """The variants of one method."""
+    """Measurements and settings of the variants of one method."""
 
     method: str
     measured: pd.DataFrame
-    """variant (empty: the method as it is set), seed, method, task, after, metric, value."""
+    """Columns variant (empty for the preset's settings), seed, method, task, after, metric and value."""
     settings: pd.DataFrame
-    """variant, setting, set_to."""
+    """Columns variant (empty for the values in the preset), setting and set_to."""
 
     @property
     def variants(self) -> list[str]:
-        """Their names, with the empty one in front."""
+        """Names of the variants, with the empty name first."""
         return list(dict.fromkeys(self.measured["variant"]))
 
     def set_to(self, variant: str) -> dict[str, str]:
-        """What a variant changes; for the empty one, the usual values of all that any changes."""
-        own = self.settings[self.settings["variant"] == variant]
-        return dict(zip(own["setting"], own["set_to"], strict=True))
+        """Return the values of the settings that a variant changes; for the empty name, those of the preset."""
+        rows = self.settings[self.settings["variant"] == variant]
+        return dict(zip(rows["setting"], rows["set_to"], strict=True))
 
 
 def load_sweep(path: Path) -> Sweep:
-    """What was measured of the variants of one method, from both of its files.
+    """Return the sweep in `<method>.csv`, the file `path`, and in `<method>-settings.csv` beside it.
 
     Raises:
-        DataError: one cannot be read.
+        DataError: a file cannot be read.
     """
-    measured = read(path, ["variant", "seed", "method", "task", "after", "metric", "value"])
-    settings = read(path.with_stem(f"{path.stem}-settings"), ["variant", "setting", "set_to"])
+    measured = read_table(path, ["variant", "seed", "method", "task", "after", "metric", "value"])
+    settings = read_table(path.with_stem(f"{path.stem}-settings"), ["variant", "setting", "set_to"])
     return Sweep(path.stem, measured, settings)
 
 
-def read(path: Path, columns: list[str]) -> pd.DataFrame:
-    """A table with these columns, of text but for seeds and values."""
+def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Return these columns of a CSV file; seeds are integers, values are floats, all others are text.
+
+    Raises:
+        DataError: the file is missing or damaged, or lacks a column.
+    """
     kinds: dict[str, type] = {name: {"seed": int, "value": float}.get(name, str) for name in columns}
     try:
         return pd.read_csv(path, dtype=kinds, keep_default_na=False, usecols=columns)
     except (ValueError, OSError) as error:
-        raise DataError(f"{path}: not a readable table ({error})") from error
+        raise DataError(
+            f"{path}: not a readable table ({error}); delete it and run `snakemake --cores all sweep`"
+        ) from error
 
 
 def sweep_table(sweep: Sweep) -> str:
-    """Markdown: a line per variant, means over the seeds ± their standard deviation.
+    """Return a Markdown table with a row per variant: means over the seeds ± their standard deviation.
 
-    The base task's figure says which base network a line stands on: a variant that changes the training has its
-    own. What tasks add (`ADDED`) is a mean over them.
+    A variant that changes the training has a base network of its own, and so another figure of the first task.
+    Figures of added tasks (`ADDED`) are means over tasks.
     """
     header, lines = sweep_cells(sweep)
     titles = ["", *(f"`{task}` {label}" if task else label for task, label in header)]
@@ -82,191 +89,179 @@ def sweep_table(sweep: Sweep) -> str:
 
 
 def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, list[str]]]]:
-    """Task and metric of each column, and variant and cells of each line.
+    """Return (task, title) of each column, and (variant, cells) of each row, as text.
 
-    Each task right after it was learned; behind them, of tasks that any variant forgets, after the last task; and
-    what tasks add, of bytes only where variants differ.
+    The columns are metrics of each task right after training, the same after the last task if any variant forgets
+    the task, and figures of added tasks (`ADDED`) with an empty task. Bytes are left out if all variants are equal.
     """
-    learned, final = rows_learned(sweep), rows_in_the_end(sweep)
+    learned, final = rows_learned(sweep), rows_after_last_task(sweep)
     named = learned.groupby("task", sort=False)["metric"]
     columns = [(str(task), name) for task, names in named for name in in_short(names)]
     key = ["variant", "seed", "task", "metric"]
-    both = learned.merge(final, on=key, suffixes=("", "_final"))
-    moved = set(both.loc[both["value"] != both["value_final"], "task"])
-    forgotten = [(task, metric) for task, metric in dict(columns).items() if task in moved]
-    header = [(task, titled(describe(metric))) for task, metric in columns]
-    header += [(task, f"{titled(describe(metric))} in the end") for task, metric in forgotten]
+    pairs = learned.merge(final, on=key, suffixes=("", "_final"))
+    changed = set(pairs.loc[pairs["value"] != pairs["value_final"], "task"])
+    forgotten = [(task, metric) for task, metric in dict(columns).items() if task in changed]
+    header = [(task, metric_title(describe(metric))) for task, metric in columns]
+    header += [(task, f"{metric_title(describe(metric))} in the end") for task, metric in forgotten]
     lines = []
     for variant in sweep.variants:
         cells = [
-            cell(rows[(rows["variant"] == variant) & (rows["task"] == task) & (rows["metric"] == metric)], metric)
-            for rows, chosen in ((learned, columns), (final, forgotten))
-            for task, metric in chosen
+            mean_as_text(
+                rows[(rows["variant"] == variant) & (rows["task"] == task) & (rows["metric"] == metric)], metric
+            )
+            for rows, cell_keys in ((learned, columns), (final, forgotten))
+            for task, metric in cell_keys
         ]
         lines.append((variant, cells))
     for name, (title, scale, digits) in ADDED.items():
         means = learned[learned["metric"] == name].groupby("variant")["value"].mean()
-        shown = [number(scale * means.get(variant, math.nan), digits) or "–" for variant in sweep.variants]
-        if len(means) and (name != "bytes" or len({*shown}) > 1):
+        texts = [format_number(scale * means.get(variant, math.nan), digits) or "–" for variant in sweep.variants]
+        if len(means) and (name != "bytes" or len({*texts}) > 1):
             header.append(("", title))
-            for (_, cells), text in zip(lines, shown, strict=True):
+            for (_, cells), text in zip(lines, texts, strict=True):
                 cells.append(text)
     return header, lines
 
 
 def rows_learned(sweep: Sweep) -> pd.DataFrame:
-    """The measurements of each task right after it was learned."""
+    """Return the rows of `Sweep.measured` that were measured right after the training on their task."""
     return sweep.measured[sweep.measured["task"] == sweep.measured["after"]]
 
 
-def rows_in_the_end(sweep: Sweep) -> pd.DataFrame:
-    """The measurements of each task after the last that the variant learns; none where that is a single one."""
+def rows_after_last_task(sweep: Sweep) -> pd.DataFrame:
+    """Return the rows of `Sweep.measured` of earlier tasks, measured after the training on the last task."""
     rows = sweep.measured
-    last = rows.groupby("variant")["after"].transform("last")
-    return rows[(rows["after"] == last) & (rows["task"] != last)]
+    last_task = rows.groupby("variant")["after"].transform("last")
+    return rows[(rows["after"] == last_task) & (rows["task"] != last_task)]
 
 
-def cell(values: pd.DataFrame, name: str) -> str:
-    """Mean of the seeds, and ± their standard deviation where there are several; a dash where nothing is."""
+def mean_as_text(values: pd.DataFrame, name: str) -> str:
+    """Return the mean of a metric over the seeds as text, with ± its standard deviation; a dash for no values.
+
+    values: rows with the column `value`, one per seed. name: name of the metric.
+    """
     if values.empty:
         return "–"
-    metric, found = describe(name), values["value"]
-    mean = float(found.mean())
-    beside = f" ± {written(metric, float(found.std()), mean)}" if len(found) > 1 else ""
-    return written(metric, mean) + beside
+    metric, column = describe(name), values["value"]
+    mean = float(column.mean())
+    spread = f" ± {format_value(metric, float(column.std()), mean)}" if len(column) > 1 else ""
+    return format_value(metric, mean) + spread
 
 
 def sweep_sections(
     sweeps: Sequence[Sweep], metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
 ) -> Context | None:
-    """What the report shows of sweeps; None where there are none.
+    """Return the content of the section on sweeps in the report; None without sweeps.
 
-    `tables` has one for each method; `kept` is the figure of earlier tasks kept against new tasks learned, by the
-    variants and methods that forget; `losses` are those of residual blocks beside the study's, mIoU by `tasks`.
+    metrics: the table of `metrics.csv`. sequence: (task, kind) in the order of learning.
+
+    `tables` has a table per method. `transfers` and `connected` are those of `transfers_of`. `losses` has the mIoU
+    of residual blocks by training loss, for `tasks`, the tasks of segmentation, and for the study.
     """
     if not sweeps:
         return None
-    segmentations = [task for task, kind in sequence if kind == "segmentation"]
+    transfers, connected = transfers_of(sweeps, metrics, sequence)
+    segmentations = [task for task, kind in sequence if kind in KINDS and KINDS[kind].key_metric == "miou"]
     return {
-        "tables": [table(sweep) for sweep in sweeps],
-        "kept": kept_chart(*kept_and_learned(sweeps, metrics, sequence)),
+        "tables": [table_context(sweep) for sweep in sweeps],
+        "transfers": transfers,
+        "connected": connected,
         "tasks": segmentations,
-        "losses": losses(sweeps, segmentations),
+        "losses": losses_table(sweeps, segmentations),
     }
 
 
-def table(sweep: Sweep) -> Context:
-    """The table of one method, with what each variant changes."""
+def table_context(sweep: Sweep) -> Context:
+    """Return the table of a sweep for the template: a row per variant, with the settings that it changes."""
     header, lines = sweep_cells(sweep)
     rows = []
     for variant, cells in lines:
         changes = [f"{setting} = {value}" for setting, value in sweep.set_to(variant).items()] if variant else []
-        rows.append({"variant": variant or "as it is set", "changes": ", ".join(changes), "cells": cells})
+        rows.append({"variant": variant or "current settings", "changes": ", ".join(changes), "cells": cells})
     return {"method": sweep.method, "header": header, "rows": rows}
 
 
 Transfer = tuple[float, float]
-"""Forward and backward transfer, as `analysis.transfer` defines them."""
+"""Forward and backward transfer, as defined in `palimpsest.analysis.transfer`."""
 
 
-def kept_and_learned(
+def transfers_of(
     sweeps: Sequence[Sweep], metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
 ) -> tuple[dict[str, Transfer], list[list[str]]]:
-    """Forward and backward transfer of each variant and method that forgets; and which are joined by a line.
+    """Return the transfer by name of each variant and method that forgets, and the names on each line of a figure.
 
-    Joined are at least two variants of a method that change one and the same number, with the method as it is set.
+    A line connects a method and those of its variants that change only one number, the same for all.
     """
-    joined = [line for sweep in sweeps for line in series(sweep)]
+    connected = [line for sweep in sweeps for line in variant_lines(sweep)]
     swept = [sweep.measured for sweep in sweeps]
-    known = {sweep.method for sweep in sweeps}
-    rest = metrics[~metrics["method"].isin(known)].assign(variant="")
-    rows = pd.concat([rest, *swept])
+    swept_methods = {sweep.method for sweep in sweeps}
+    unswept = metrics[~metrics["method"].isin(swept_methods)].assign(variant="")
+    rows = pd.concat([unswept, *swept])
     rows = rows.assign(method=rows["variant"].where(rows["variant"] != "", rows["method"]))
     transfers = {}
     for method, of_seeds in quality_figures(rows, sequence).items():
-        mean = over_seeds([*of_seeds.values()])
+        mean = mean_over_seeds([*of_seeds.values()])
         transfers[method] = (mean["forward_transfer"], mean["backward_transfer"])
     forgetful = {
-        name: (learned, kept)
-        for name, (learned, kept) in transfers.items()
-        if math.isfinite(learned) and math.isfinite(kept) and kept
+        name: (forward, backward)
+        for name, (forward, backward) in transfers.items()
+        if math.isfinite(forward) and math.isfinite(backward) and backward
     }
-    lines = [[name for name in line if name in forgetful] for line in joined]
+    lines = [[name for name in line if name in forgetful] for line in connected]
     return forgetful, [line for line in lines if len(line) > 1]
 
 
-def series(sweep: Sweep) -> list[list[str]]:
-    """Of each number that at least two variants change, and nothing else: they and the method, by its value."""
-    found: dict[str, list[tuple[float, str]]] = {}
+def variant_lines(sweep: Sweep) -> list[list[str]]:
+    """Return, for each setting that is a number, the names of the variants that change it alone, sorted by value.
+
+    The method itself is among them with its value in the preset. Settings with fewer than two variants are left
+    out.
+    """
+    by_setting: dict[str, list[tuple[float, str]]] = {}
     for variant in sweep.variants:
         changes = sweep.set_to(variant)
         for setting, value in changes.items() if len(changes) == 1 or not variant else ():
             if is_number(value):
-                found.setdefault(setting, []).append((float(value), variant or sweep.method))
-    return [[name for _, name in sorted(line)] for line in found.values() if len(line) > 2]
+                by_setting.setdefault(setting, []).append((float(value), variant or sweep.method))
+    return [[name for _, name in sorted(line)] for line in by_setting.values() if len(line) > 2]
 
 
 def is_number(text: str) -> bool:
-    """Whether it reads as one."""
+    """Return whether a text is a finite number."""
     try:
         return math.isfinite(float(text))
     except ValueError:
         return False
 
 
-def kept_chart(places: Mapping[str, Transfer], joined: Sequence[Sequence[str]]) -> Context | None:
-    """The figure of (forward, backward) transfer, in per cent; None of nothing."""
-    if not places:
-        return None
-    return scatter(
-        {
-            name: Mark(
-                learned,
-                kept,
-                f"{name}: forward {100 * learned:+.1f} %, backward {100 * kept:+.1f} %",
-                strong=any(name in line for line in joined),
-            )
-            for name, (learned, kept) in places.items()
-        },
-        share_axis(
-            "new tasks learned: forward transfer (%)", [learned for learned, _ in places.values()], signed=True
-        ),
-        share_axis("earlier tasks kept: backward transfer (%)", [0.0, *(kept for _, kept in places.values())]),
-        says="Backward transfer against forward transfer, of what forgets.",
-        level=0.0,
-        lines=[[places[name] for name in line] for line in joined],
-    )
+def losses_table(sweeps: Sequence[Sweep], tasks: Sequence[str]) -> list[Context]:
+    """Return the rows of a table: mIoU of residual blocks by training loss, for the study and for each of `tasks`.
 
-
-def losses(sweeps: Sequence[Sweep], tasks: Sequence[str]) -> list[Context]:
-    """The mIoU of residual blocks by the loss that trained them, the study's beside ours of each task.
-
-    Nothing where none of these losses was swept.
+    The list is empty if no sweep has such a variant.
     """
-    found = {
-        (sweep.method, loss): {task: segmented(sweep, variant, task) for task in tasks}
+    measured = {
+        (sweep.method, loss): {task: miou_as_text(sweep, variant, task) for task in tasks}
         for sweep in sweeps
-        for variant, loss in losses_of(sweep)
+        for variant, loss in variants_by_loss(sweep)
     }
     rows = []
     for name, method, loss, miou in study.RESBLOCK_SEGMENTATION:
-        own = found.get((method, loss), {})
-        rows.append(
-            {"loss": name, "method": method, "study": f"{miou:.2f}", "own": [own.get(task, "–") for task in tasks]}
-        )
-    return rows if any(set(row["own"]) - {"–"} for row in rows) else []
+        by_task = measured.get((method, loss), {})
+        cells = [by_task.get(task, "–") for task in tasks]
+        rows.append({"loss": name, "method": method, "study": f"{miou:.2f}", "cells": cells})
+    return rows if any(set(row["cells"]) - {"–"} for row in rows) else []
 
 
-def losses_of(sweep: Sweep) -> Iterator[tuple[str, str]]:
-    """The variants that set the losses of tasks, and to what."""
+def variants_by_loss(sweep: Sweep) -> Iterator[tuple[str, str]]:
+    """Yield (variant, loss) for each variant that sets the training loss of tasks, to one loss."""
     for variant in sweep.variants:
-        chosen = {value for setting, value in sweep.set_to(variant).items() if LOSS.fullmatch(setting)}
-        if len(chosen) == 1:
-            yield variant, chosen.pop()
+        values = {value for setting, value in sweep.set_to(variant).items() if LOSS.fullmatch(setting)}
+        if len(values) == 1:
+            yield variant, values.pop()
 
 
-def segmented(sweep: Sweep, variant: str, task: str) -> str:
-    """The mIoU of a task right after it was learned."""
+def miou_as_text(sweep: Sweep, variant: str, task: str) -> str:
+    """Return the mIoU of a task under a variant right after training, as text; a dash if it was not measured."""
     rows = sweep.measured
-    own = rows[(rows["variant"] == variant) & (rows["task"] == task) & (rows["after"] == task)]
-    return cell(own[own["metric"] == "miou"], "miou")
+    of_task = rows[(rows["variant"] == variant) & (rows["task"] == task) & (rows["after"] == task)]
+    return mean_as_text(of_task[of_task["metric"] == "miou"], "miou")

@@ -1,1 +1,1 @@
-"""Files that are never half written, and stored tasks that say what they belong to."""
+"""Atomic writing of files, and stored tasks with their origin in the header."""

@@ -1,8 +1,8 @@
-"""The record of a task's predictions when it had just been learned, a JSON file beside the stored task.
+"""Record of a task's predictions right after its training, a JSON file beside the stored task.
 
-A training ends by measuring its task on the validation split. The record holds the SHA-256 of these predictions
-and the conditions under which they were computed; `palimpsest.analysis.verification` compares later measurements
-with it. It is a file of its own, so that whoever overwrites a stored task does not overwrite the proof with it.
+A training ends with a measurement of its task on the validation split. The record contains the SHA-256 of these
+predictions, and machine and libraries; `palimpsest.analysis.verification` compares later measurements with it. It
+is a separate file, so that a change of the stored task does not change the record.
 """
 
 import json
@@ -14,11 +14,12 @@ from palimpsest.errors import StorageError
 from palimpsest.storage.atomic import write_text
 
 FORMAT = "palimpsest predictions 1"
+"""Name and version of the file's format."""
 
 
 @dataclass(frozen=True)
 class PredictionRecord:
-    """Predictions of a task right after it was learned."""
+    """Measurement of a task right after its training, with the circumstances that later measurements need."""
 
     method: str
     task: str
@@ -26,11 +27,13 @@ class PredictionRecord:
     checksum: str
     """SHA-256 of the raw predictions on the validation split; see `Measurement.checksum`."""
     images: int
+    """Number of pictures in the validation split."""
     metrics: Mapping[str, float]
+    """Metrics on the validation split, by name."""
     file_sha256: str
-    """SHA-256 of the tensors that the training stored."""
+    """SHA-256 of the tensors of the stored task."""
     data_sha256: str
-    """SHA-256 of the prepared arrays that hold the validation split."""
+    """SHA-256 of the prepared arrays, which contain the validation split."""
     trained_in: str
     """Precision of the training; predictions are always computed in float32."""
     conditions: Mapping[str, str]
@@ -38,25 +41,27 @@ class PredictionRecord:
 
 
 def save_record(path: Path, record: PredictionRecord) -> None:
-    """Write a record, whole or not at all; the same record gives the same bytes."""
+    """Write a `PredictionRecord` to a file atomically; equal records give equal bytes."""
     content = {"format": FORMAT, **asdict(record)}
     write_text(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def load_record(path: Path) -> PredictionRecord:
-    """Read a record.
+    """Load the `PredictionRecord` from a file.
 
     Raises:
         StorageError: the file is missing, damaged or of another format.
     """
-    advice = "restore it with `dvc pull`, or delete it: the next `snakemake all` trains the task anew"
+    advice = "restore it with `dvc pull`, or delete it: the next `snakemake all` trains the task again"
     try:
         content = json.loads(path.read_text("utf-8"))
-        found = content.pop("format")
-        if found != FORMAT:
-            raise StorageError(f"{path}: expected format {FORMAT!r}, found {found!r}; {advice}")
+        version = content.pop("format")
+        if version != FORMAT:
+            raise StorageError(f"{path}: expected format {FORMAT!r}, found {version!r}; {advice}")
         return PredictionRecord(**content)
     except FileNotFoundError:
-        raise StorageError(f"{path}: is missing; {advice}") from None
+        raise StorageError(
+            f"{path}: is missing; restore it with `dvc pull`, or run `snakemake --cores all {path}`"
+        ) from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise StorageError(f"{path}: is damaged ({error!r}); {advice}") from error

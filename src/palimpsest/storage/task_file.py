@@ -1,82 +1,76 @@
-"""One stored task: a `.safetensors` file that names the network it belongs to and proves that it is whole.
+"""File of a stored task: a `.safetensors` file with its origin, its base network and checksums in the header.
 
-Tensors stand under the names of the network's layers: a packed mask under its layer's name, weights and
-BatchNorm under their own. The header's metadata says which component each belongs to, with which settings the
-task was learned, on which commit and data, the SHA-256 of all tensors and of the header itself, and that of the
-base network it needs.
+Tensors have the names of the plain network; those of a reparametrised layer, as a packed mask, start with the
+layer's name. The metadata in the header assigns each tensor to a component. It also contains the settings of the
+training, the commit, and the SHA-256 of the prepared data, all tensors, the metadata and the base network.
 """
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from palimpsest.errors import StorageError
+from palimpsest.errors import CodeError, StorageError
 from palimpsest.methods.base import Component
-from palimpsest.settings import NetworkSettings
 from palimpsest.storage.atomic import write_bytes
 
-FORMAT = "palimpsest task 2"
+FORMAT = "palimpsest task 3"
+"""Name and version of the file's format."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a stored task comes from."""
+    """Origin of a stored task, as in the header of its file."""
 
     preset: str
+    """`Layout.scope`: the preset, for a variant of a sweep with its name."""
     seed: int
     method: str
     task: str
     settings: Mapping[str, Any]
-    """The cut of the settings that decided the training."""
+    """Settings of the training: a `jobs.TrainingJob` as JSON values."""
     network_sha256: str | None
-    """Of the base network that the task needs to run; None where it brings its own."""
+    """SHA-256 of the base network's tensors; None for a task that needs no base network for inference."""
+    base_file: str = ""
+    """Path of the base network's file, relative to the folder of this file; empty if none is needed."""
     commit: str = ""
-    """Of the code, as `provenance.code_version` says it."""
+    """Commit of the code, see `provenance.code_version`; empty if it is not known."""
     data_sha256: str = ""
-    """Of the prepared arrays."""
+    """SHA-256 of the prepared arrays of the training."""
     diagnostics: Mapping[str, float] = field(default_factory=dict)
-    """What the method had to tell of the lesson."""
+    """Figures about the training by name; see `Method.diagnostics`."""
 
 
 @dataclass(frozen=True)
 class TaskFile:
-    """What is in a file."""
+    """Content of one stored task's file."""
 
     path: Path
     provenance: Provenance
     components: tuple[Component, ...]
     sha256: str
-    """Of the tensors: the same for the same content, whatever the metadata."""
+    """SHA-256 of the tensors, independent of the metadata."""
 
-    @property
-    def network(self) -> NetworkSettings:
-        """The network that the task was learned on."""
-        try:
-            return NetworkSettings.model_validate(self.provenance.settings["network"])
-        except (KeyError, TypeError, ValidationError) as error:
-            raise unusable(self.path, f"does not say which network it is of ({error!r})") from error
-
-    def tensors(self, shared: bool | None = None) -> dict[str, Tensor]:
-        """All tensors needed to run; only the shared ones or only the task's own where asked."""
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors of this file that inference needs, without those of the base network."""
         return {
             name: tensor
             for component in self.components
-            if component.needed_to == "run" and shared in (None, component.shared)
+            if component.needed_to == "run"
             for name, tensor in component.tensors.items()
         }
 
 
 def content_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes of tensors, in the order of their names."""
+    """Return one SHA-256 of the names, types, shapes and bytes of tensors; their order does not matter."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -86,17 +80,26 @@ def content_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 
 def metadata_sha256(metadata: Mapping[str, str]) -> str:
-    """SHA-256 of everything the header says but itself; the tensors' own digest is part of it."""
-    said = {key: value for key, value in metadata.items() if key != "metadata_sha256"}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    """Return one SHA-256 of all entries of the metadata except `metadata_sha256`, which stores it."""
+    content = {key: value for key, value in metadata.items() if key != "metadata_sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def save_task(path: Path, components: Iterable[Component], provenance: Provenance) -> str:
-    """Write a stored task, whole or not at all; returns the SHA-256 of its tensors."""
+    """Write the file of a stored task atomically; return the SHA-256 of its tensors.
+
+    Raises:
+        CodeError: two components have a tensor of the same name.
+        StorageError: the file cannot be written.
+    """
     components = tuple(components)
     tensors = {name: tensor.detach().cpu().contiguous() for c in components for name, tensor in c.tensors.items()}
-    if len(tensors) < sum(len(c.tensors) for c in components):
-        raise ValueError("two components store a tensor of the same name")
+    names = Counter(name for c in components for name in c.tensors)
+    name, count = names.most_common(1)[0] if names else ("", 0)
+    if count > 1:
+        raise CodeError(
+            f"{name}: stored by {count} components of the method {provenance.method}; rename the tensor"
+        )
     sha256 = content_sha256(tensors)
     metadata = {
         "format": FORMAT,
@@ -106,6 +109,7 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
         "task": provenance.task,
         "settings": json.dumps(provenance.settings, sort_keys=True),
         "network_sha256": provenance.network_sha256 or "",
+        "base_file": provenance.base_file,
         "commit": provenance.commit,
         "data_sha256": provenance.data_sha256,
         "diagnostics": json.dumps(provenance.diagnostics, sort_keys=True),
@@ -123,10 +127,10 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
 
 
 def serialised(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file whose bytes follow from its content alone.
+    """Return the bytes of a safetensors file with these tensors and metadata; equal content gives equal bytes.
 
-    The library writes metadata in the random order of its hash map, so that equal trainings would leave unequal
-    files. Its header, a length and JSON, is therefore written anew in the order of the names.
+    The library writes metadata in the random order of its hash map, so that files of equal trainings would differ.
+    This function therefore sorts the header (a length and JSON) by name.
     """
     plain = save(dict(tensors))
     length = int.from_bytes(plain[:8], "little")
@@ -137,31 +141,31 @@ def serialised(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> by
 
 
 def unusable(path: Path, reason: str) -> StorageError:
-    """The error of a stored task that is damaged or belongs elsewhere."""
+    """Return, without raising it, the error for a stored task that is damaged or does not fit, with the advice."""
     return StorageError(
-        f"{path}: {reason}; restore it with `dvc pull`, or delete it: the next `snakemake all` trains it anew"
+        f"{path}: {reason}; restore it with `dvc pull`, or delete it: the next `snakemake all` trains it again"
     )
 
 
 def load_task(path: Path) -> TaskFile:
-    """Read a stored task and check that it is whole.
+    """Load the file of a stored task and verify its checksums; `open_task` also gives access to task and network.
 
     Raises:
-        StorageError: the file is missing, truncated, altered, or no stored task; says what was expected and found.
+        StorageError: the file is missing, truncated, altered, or not a stored task.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except FileNotFoundError:
-        raise StorageError(f"{path}: is missing") from None
+        raise StorageError(f"{path}: is missing; `snakemake --cores all {path}` makes it") from None
     except (OSError, SafetensorError) as error:
-        raise unusable(path, f"is not a whole safetensors file ({error})") from error
+        raise unusable(path, f"not a complete safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
         raise unusable(path, f"expected format {FORMAT!r}, found {metadata.get('format')!r}")
-    found, expected = metadata_sha256(metadata), metadata.get("metadata_sha256")
-    if found != expected:
-        raise unusable(path, f"its header was altered: expected SHA-256 {expected}, found {found}")
+    actual, expected = metadata_sha256(metadata), metadata.get("metadata_sha256")
+    if actual != expected:
+        raise unusable(path, f"the header was altered: expected SHA-256 {expected}, found {actual}")
     try:
         listed = json.loads(metadata["components"])
         components = tuple(
@@ -174,13 +178,14 @@ def load_task(path: Path) -> TaskFile:
             task=metadata["task"],
             settings=json.loads(metadata["settings"]),
             network_sha256=metadata["network_sha256"] or None,
-            commit=metadata.get("commit", ""),
-            data_sha256=metadata.get("data_sha256", ""),
+            base_file=metadata["base_file"],
+            commit=metadata["commit"],
+            data_sha256=metadata["data_sha256"],
             diagnostics=json.loads(metadata["diagnostics"]),
         )
     except (KeyError, ValueError, TypeError) as error:
-        raise unusable(path, f"its metadata is damaged ({error!r})") from error
-    found, expected = content_sha256(tensors), metadata.get("sha256")
-    if found != expected:
-        raise unusable(path, f"was altered: expected SHA-256 {expected}, found {found}")
-    return TaskFile(path, provenance, components, found)
+        raise unusable(path, f"the metadata is damaged ({error!r})") from error
+    actual, expected = content_sha256(tensors), metadata.get("sha256")
+    if actual != expected:
+        raise unusable(path, f"the tensors were altered: expected SHA-256 {expected}, found {actual}")
+    return TaskFile(path, provenance, components, actual)

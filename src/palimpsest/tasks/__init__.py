@@ -1,30 +1,119 @@
-"""Kinds of tasks: the one table in which a new kind is entered. A new task of a known kind needs no code."""
+"""Table of the kinds of tasks; a new kind adds one row. A new task of a known kind needs no code."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Annotated
 
-from palimpsest.settings import AnyTask
+from pydantic import BeforeValidator, SerializeAsAny
+
+from palimpsest.data.targets import LABELS, PICTURE, VALUES, Target
+from palimpsest.errors import nearest
+from palimpsest.metrics.metric import METRICS, Metric
+from palimpsest.tasks.settings import TaskSettings
 
 if TYPE_CHECKING:
     from palimpsest.tasks.base import Task
 
-KINDS = {
-    "segmentation": "palimpsest.tasks.segmentation:SegmentationTask",
-    "colorization": "palimpsest.tasks.colorization:ColorizationTask",
-    "style": "palimpsest.tasks.style:StyleTask",
-    "paired": "palimpsest.tasks.paired:PairedTask",
-    "reconstruction": "palimpsest.tasks.reconstruction:ReconstructionTask",
+
+@dataclass(frozen=True)
+class Kind:
+    """Row of `KINDS`: classes of a kind of task, each as ``module:class``, and properties that need no PyTorch."""
+
+    task: str
+    """Class of the task; imported only to build one, because it needs PyTorch."""
+    settings: str
+    """Class of the settings; its module imports no PyTorch."""
+    target: Target | None
+    """Type of the targets, which a data set's format has to offer. None if the picture is its own target: then
+    every format suffices."""
+    headlines: tuple[str, ...]
+    """Names of the metrics in the tables of the report."""
+    key_metric: str
+    """Name of the metric that represents a task in comparisons of methods."""
+    in_short: tuple[str, ...] = ()
+    """Names of the metrics in narrow tables."""
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    """Descriptions by name of metrics that only this kind has, or that differ from `METRICS` for this kind."""
+
+
+KINDS: dict[str, Kind] = {
+    "segmentation": Kind(
+        "palimpsest.tasks.segmentation:SegmentationTask",
+        "palimpsest.tasks.segmentation_settings:SegmentationSettings",
+        target=LABELS,
+        headlines=("miou",),
+        key_metric="miou",
+        in_short=("miou",),
+    ),
+    "colorization": Kind(
+        "palimpsest.tasks.colorization:ColorizationTask",
+        "palimpsest.tasks.colorization_settings:ColorizationSettings",
+        target=None,
+        headlines=("ssim", "mse", "ciede2000", "colourfulness"),
+        key_metric="ciede2000",  # a grey copy already has a high SSIM
+        in_short=("ssim", "ciede2000"),
+    ),
+    "style": Kind(
+        "palimpsest.tasks.style:StyleTask",
+        "palimpsest.tasks.style_settings:StyleSettings",
+        target=None,
+        headlines=("total_loss", "ssim"),
+        key_metric="total_loss",
+        in_short=("total_loss",),
+        metrics={"ssim": METRICS["ssim"]._replace(label="SSIM to the photograph", better="")},
+    ),
+    "paired": Kind(
+        "palimpsest.tasks.paired:PairedTask",
+        "palimpsest.tasks.paired_settings:PairedSettings",
+        target=PICTURE,
+        headlines=("ssim", "mse"),
+        key_metric="ssim",
+        in_short=("ssim",),
+    ),
+    "depth": Kind(
+        "palimpsest.tasks.depth:DepthTask",
+        "palimpsest.tasks.depth_settings:DepthSettings",
+        target=VALUES,
+        headlines=("absrel", "rmse"),
+        key_metric="absrel",
+        in_short=("absrel",),
+        metrics={
+            "absrel": Metric("AbsRel", "", "lower", 4, "mean of |prediction − truth| ÷ truth over valid pixels"),
+            "rmse": Metric("RMSE", "", "lower", None, "root of the mean squared error, in the unit of the target"),
+        },
+    ),
+    "reconstruction": Kind(
+        "palimpsest.tasks.reconstruction:ReconstructionTask",
+        "palimpsest.tasks.reconstruction_settings:ReconstructionSettings",
+        target=None,
+        headlines=("ssim", "mse"),
+        key_metric="ssim",
+        in_short=("ssim",),
+    ),
 }
-"""``module:class`` of each kind, imported when a task of that kind is built and not before."""
 
 
 def kind_of_task(kind: str) -> "type[Task]":
-    """The class of a kind, which knows what has to be prepared without being built."""
-    module, _, attribute = KINDS[kind].partition(":")
-    found: type[Task] = getattr(import_module(module), attribute)
-    return found
+    """Return the class of the tasks of a kind, such as `SegmentationTask`."""
+    task: type[Task] = resolve_name(KINDS[kind].task)
+    return task
 
 
-def build_task(name: str, settings: AnyTask) -> "Task":
-    """The task of this name, on the CPU."""
+def build_task(name: str, settings: TaskSettings) -> "Task":
+    """Build the task ``name`` on the CPU."""
     return kind_of_task(settings.kind)(name, settings)
+
+
+def _validated(value: object) -> object:
+    if isinstance(value, TaskSettings) or not isinstance(value, dict):
+        return value
+    kind = value.get("kind")
+    if kind not in KINDS:
+        problem = "missing" if kind is None else f"unknown kind {kind!r}"
+        raise ValueError(f"kind: {problem}{nearest(str(kind), KINDS)}")
+    return resolve_name(KINDS[kind].settings).model_validate(value)
+
+
+AnyTask = Annotated[SerializeAsAny[TaskSettings], BeforeValidator(_validated)]
+"""Type of a settings field with the settings of one task of any kind."""

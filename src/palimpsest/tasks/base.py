@@ -1,7 +1,7 @@
-"""What a task kind knows: the interface between one image translation task and everything else.
+"""The interface between a kind of image translation task and the rest of the code.
 
-A kind says which target a photograph gets (preparation), how many channels its head has, what the loss is, what
-is measured and how a prediction is painted. It knows nothing of methods and networks.
+A kind defines which photographs are suitable, the channels of the head, loss and metrics, the trivial baseline, and
+how predictions become pictures. It does not depend on methods and networks.
 """
 
 from abc import ABC, abstractmethod
@@ -15,39 +15,43 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SMALLEST_VARIANCE = 1e-6
-"""Of pictures in [0, 1], below which they count as all alike."""
+"""Lower bound of a variance of values in [0, 1], for divisions."""
 
 Pixels = NDArray[np.uint8]
+"""RGB pictures or label maps as arrays of uint8."""
+Targets = NDArray[Any]
+"""Prepared targets of many pictures, an array of one of the types in `palimpsest.data.targets`."""
 Batch = Mapping[str, Tensor]
-"""``picture``: uint8 (N, 3, H, W) RGB; ``target``, where the kind has one: uint8 (N, H, W) class labels or
-uint8 (N, 3, H, W) RGB. Both on the device of the network."""
+"""Tensors by name, on the device of the network. ``picture``: uint8 (N, 3, H, W) RGB. ``target``, if the kind has
+targets: uint8 (N, H, W) class labels, uint8 (N, 3, H, W) RGB, or float32 (N, 1, H, W), NaN at unknown pixels."""
 
 
 class Meter(Protocol):
-    """Gathers what is needed for a task's metrics over a whole split, batch by batch."""
+    """Accumulator that computes a task's metrics over a split, batch by batch."""
 
     def update(self, prediction: Tensor, batch: Batch) -> None:
-        """Add one batch."""
+        """Add the predictions of one batch."""
 
     def compute(self) -> dict[str, float]:
-        """Metrics over everything seen so far, by the names of `metrics.csv`."""
+        """Return the metrics over all batches so far, by their names in `metrics.csv`."""
 
 
 class Task(nn.Module, ABC):
-    """One task. A module, so that what its loss needs (a perceptual network, Gram matrices) moves with `.to`."""
+    """Base class of the kinds of task; one instance is one task of the study.
 
-    target: Literal["labels", "picture", None] = None
-    """What stands beside each photograph in the prepared arrays; labels are resized by nearest neighbour."""
+    It is a module, so that `.to` also moves tensors of the loss (a perceptual network, Gram matrices).
+    """
 
     working_scale: Literal["trained", "own"] = "own"
-    """At which size a photograph is translated: scaled to the size of training, or as it is."""
+    """Size at which `palimpsest translate` runs the network: ``trained`` scales photographs to the training size,
+    ``own`` leaves them unscaled."""
 
     head_channels: int
-    """Channels that the network has to give."""
+    """Output channels of the network's head."""
 
     discriminator: nn.Module | None
-    """What learns beside the network, and against it, where a task has an adversarial loss. Each lesson starts
-    with a fresh one, so that none is needed to go on learning, and none is stored."""
+    """Discriminator of a task with an adversarial loss; None for all other tasks. Each training starts with a new
+    one, and none is stored."""
 
     def __init__(self, name: str, settings: Any) -> None:
         super().__init__()
@@ -56,73 +60,82 @@ class Task(nn.Module, ABC):
 
     @staticmethod
     def refuse(picture: Pixels) -> str | None:
-        """The reason why a photograph cannot be used for this task, or None where it can."""
+        """Return the reason why a photograph, uint8 (H, W, 3), cannot be learned from; None if it can."""
         return None
 
     def inputs(self, batch: Batch) -> Tensor:
-        """What goes into the network: float (N, 3, H, W) in [0, 1]."""
+        """Return the network's input for the pictures of a batch: float (N, 3, H, W) in [0, 1]."""
         return unit(batch["picture"])
 
     @abstractmethod
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
-        """The network's raw output (N, head_channels, H, W) as the task's prediction, in float32."""
+        """Return the predictions, float32 (N, C, H, W), from the network's raw output (N, head_channels, H, W).
+
+        The number of channels C depends on the kind. ``batch`` contains the pictures.
+        """
 
     def refine(self, enlarged: Tensor, photograph: Tensor) -> Tensor:
-        """A prediction brought from the working scale to the photograph's own size, made whole by what that knows.
+        """Return a prediction at the photograph's size, completed with details of the photograph.
 
-        ``enlarged`` is the prediction, interpolated to float (N, C, H, W); ``photograph`` is uint8 (N, 3, H, W).
-        Each pixel on its own, so that a large picture can be done in bands. Unless a kind says otherwise, the
-        interpolated prediction is the answer; class scores are interpolated before the largest is taken.
+        ``enlarged`` is the interpolated prediction, float (N, C, H, W); ``photograph`` is uint8 (N, 3, H, W).
+        Pixels must not depend on each other, because large pictures are processed in bands. By default the
+        interpolated prediction is returned; class scores are interpolated before the argmax.
         """
         return enlarged
 
     @abstractmethod
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """``loss``, the scalar to minimise, and its parts under the names of `metrics.csv`."""
+        """Return ``loss``, the scalar to minimise, and its parts, if any, by their names in `metrics.csv`."""
 
     def discriminator_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """What the discriminator makes small, after each step of the network."""
+        """Return the loss that the discriminator minimises, a scalar; only for tasks with a `discriminator`.
+
+        The discriminator takes a step after each step of the network.
+        """
         raise NotImplementedError(f"{self.name} has no discriminator")
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """The negative log-likelihood of an answer that is drawn from what the network itself predicts.
+        """Return the negative log-likelihood, a scalar, of targets sampled from the predicted distribution.
 
-        The square of its gradient is, in the mean, the Fisher information. A kind whose loss is no likelihood
-        gives the loss itself.
+        The mean of its squared gradient is the Fisher information. By default, for kinds whose loss is no
+        likelihood, return the loss.
         """
         return self.losses(prediction, batch)["loss"]
 
-    def distillation(self, found: Tensor, wanted: Tensor, temperature: float) -> Tensor:
-        """How far a prediction is from another of the same task: a scalar, which distillation makes small.
+    def distillation(self, predicted: Tensor, expected: Tensor, temperature: float) -> Tensor:
+        """Return the distance between predictions and those of an earlier network, ``expected``, as a scalar.
 
-        The squared difference, as a share of the variance of what is wanted, so that it has no unit; class scores
-        are compared as distributions, at a ``temperature``.
+        By default it is the mean squared difference divided by the variance of ``expected``. Kinds with class
+        scores compare distributions at a ``temperature``, which the default ignores.
         """
-        return F.mse_loss(found, wanted) / wanted.var().clamp(min=SMALLEST_VARIANCE)
+        return F.mse_loss(predicted, expected) / expected.var().clamp(min=SMALLEST_VARIANCE)
 
     @abstractmethod
     def meter(self) -> Meter:
-        """A fresh meter for one split."""
+        """Return a new meter for one split."""
 
     @abstractmethod
-    def floor(self, training_targets: Pixels | None) -> Callable[[Batch], Tensor]:
-        """The answer that needs no learning, as a function from a batch to a prediction."""
+    def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
+        """Return the trivial baseline: a function from a batch to predictions that needs no trained network.
+
+        ``training_targets`` are the prepared targets of the split `train`; None for a kind without targets.
+        """
 
     @abstractmethod
     def paint(self, prediction: Tensor) -> Pixels:
-        """A prediction as pictures: uint8 (N, H, W, 3)."""
+        """Return predictions as pictures, uint8 (N, H, W, 3)."""
 
     @abstractmethod
     def paint_target(self, batch: Batch) -> Pixels:
-        """The truth as pictures, uint8 (N, H, W, 3); the photograph itself where there is no truth."""
+        """Return the targets as pictures, uint8 (N, H, W, 3); the photographs for a kind without targets."""
 
 
 def unit(pictures: Tensor) -> Tensor:
-    """Uint8 pictures as float in [0, 1]."""
+    """Return uint8 pictures of any shape as float in [0, 1]."""
     return pictures.float() / 255
 
 
 def to_pixels(pictures: Tensor) -> Pixels:
-    """Float pictures (N, 3, H, W) in [0, 1] as uint8 (N, H, W, 3); values outside are clipped."""
+    """Return float pictures (N, 3, H, W) as uint8 (N, H, W, 3); values outside [0, 1] are clipped."""
     array: Pixels = (pictures.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
     return array

@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 from palimpsest.data.pictures import is_grey
-from palimpsest.settings import ColorizationSettings
-from palimpsest.tasks.base import Batch, Meter, Pixels, Task, to_pixels, unit
+from palimpsest.tasks.base import Batch, Meter, Pixels, Targets, Task, to_pixels, unit
+from palimpsest.tasks.colorization_settings import ColorizationSettings
 from palimpsest.tasks.pictures import LOSSES, PictureMeter, sampled_loss
 
 
 class ColorizationTask(Task):
-    """The photograph is its own target; the network sees its luminance three times.
+    """Colorization; the photograph is the target, and its luminance in three channels is the input.
 
-    With ``output: rgb`` the network gives the picture. With ``chroma`` it gives the two colour differences of
-    ITU-R BT.601, and the luminance of the input is kept, so that no detail can be lost.
+    With ``output: rgb`` the network predicts the picture. With ``chroma`` it predicts the two colour differences of
+    ITU-R BT.601, and the prediction keeps the luminance of the input with all its detail.
     """
 
     working_scale = "trained"
@@ -28,71 +28,70 @@ class ColorizationTask(Task):
 
     @staticmethod
     def refuse(picture: Pixels) -> str | None:
-        """Grey photographs: their colour target is empty."""
+        """Return a reason for a grey photograph, whose colours cannot be learned; None for any other."""
         return "grey photograph" if is_grey(picture) else None
 
     def inputs(self, batch: Batch) -> Tensor:
-        """Luminance, three times."""
+        """Return the luminance of the pictures in three equal channels, float (N, 3, H, W) in [0, 1]."""
         return luminance(unit(batch["picture"])).expand(-1, 3, -1, -1)
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
-        """RGB (N, 3, H, W) in [0, 1]; in `chroma` values outside are left to the painter to clip."""
+        """Return RGB (N, 3, H, W) in [0, 1]; with chroma, values can exceed this range until `paint` clips them."""
         if self.output == "rgb":
             return output.float().sigmoid()
         return with_chroma(luminance(unit(batch["picture"])), 0.5 * output.float().tanh())
 
     def refine(self, enlarged: Tensor, photograph: Tensor) -> Tensor:
-        """The photograph's own luminance, sharp, under the colour of the prediction.
+        """Return RGB (N, 3, H, W) in [0, 1] with the photograph's luminance and the colour of the prediction.
 
-        The eye sees detail in luminance and hardly in colour, so that a network that works on a small copy is
-        enough. RGB (N, 3, H, W) in [0, 1], of the photograph's luminance for both kinds of output.
+        The network can work on a small copy, because the eye perceives detail in luminance and hardly in colour.
         """
         luma = luminance(unit(photograph))
         return with_chroma(luma, within_gamut(luma, chroma(enlarged)))
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Distance to the photograph."""
+        """Return ``loss``, the L1 or L2 distance of predictions to the photographs."""
         return {"loss": self.distance(prediction, unit(batch["picture"]))}
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Of a picture drawn around the prediction."""
+        """Return the negative log-likelihood of pictures drawn around the predictions, a scalar."""
         return sampled_loss(prediction, self.truth(batch))
 
     def meter(self) -> Meter:
-        """Means over pictures."""
+        """Return a meter of SSIM, MSE, CIEDE2000 and colourfulness."""
         return PictureMeter(self.truth, colour=True)
 
     def truth(self, batch: Batch) -> Tensor:
-        """The photograph, float (N, 3, H, W) in [0, 1]."""
+        """Return the photographs of a batch, float (N, 3, H, W) in [0, 1]."""
         return unit(batch["picture"])
 
-    def floor(self, training_targets: Pixels | None) -> Callable[[Batch], Tensor]:
-        """The grey picture itself."""
+    def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
+        """Return the trivial baseline: a function that predicts the grey photographs."""
         return self.inputs
 
     def paint(self, prediction: Tensor) -> Pixels:
-        """The picture."""
+        """Return the predicted pictures, uint8 (N, H, W, 3)."""
         return to_pixels(prediction)
 
     def paint_target(self, batch: Batch) -> Pixels:
-        """The photograph."""
+        """Return the photographs, uint8 (N, H, W, 3)."""
         return to_pixels(unit(batch["picture"]))
 
 
 def luminance(rgb: Tensor) -> Tensor:
-    """Luma of ITU-R BT.601: (N, 3, H, W) → (N, 1, H, W)."""
+    """Return the luminance (luma of ITU-R BT.601) of RGB pictures: (N, 3, H, W) → (N, 1, H, W)."""
     weights = torch.tensor([0.299, 0.587, 0.114], device=rgb.device)
     return torch.einsum("nchw,c->nhw", rgb, weights)[:, None]
 
 
 def chroma(rgb: Tensor) -> Tensor:
-    """Colour differences Cb and Cr of ITU-R BT.601 in [-0.5, 0.5]: (N, 3, H, W) → (N, 2, H, W)."""
+    """Return the colour differences Cb and Cr of ITU-R BT.601, in [-0.5, 0.5]: (N, 3, H, W) → (N, 2, H, W)."""
     luma = luminance(rgb)
     return torch.cat([(rgb[:, 2:] - luma) / 1.772, (rgb[:, :1] - luma) / 1.402], dim=1)
 
 
 def with_chroma(luma: Tensor, differences: Tensor) -> Tensor:
-    """RGB of a luminance (N, 1, H, W) and colour differences (N, 2, H, W); the inverse of `chroma`."""
+    """Return RGB from luminance (N, 1, H, W) and colour differences (N, 2, H, W); the inverse of `chroma`."""
     blue = luma + 1.772 * differences[:, :1]
     red = luma + 1.402 * differences[:, 1:]
     green = (luma - 0.299 * red - 0.114 * blue) / 0.587
@@ -100,11 +99,11 @@ def with_chroma(luma: Tensor, differences: Tensor) -> Tensor:
 
 
 def within_gamut(luma: Tensor, differences: Tensor) -> Tensor:
-    """Colour differences (N, 2, H, W), less of them where their RGB at ``luma`` (N, 1, H, W) would leave [0, 1].
+    """Return colour differences (N, 2, H, W), reduced where RGB at ``luma`` (N, 1, H, W) would leave [0, 1].
 
-    Towards grey, with the hue kept: clipping RGB instead would change both hue and luminance.
+    Reduced differences keep the hue; clipping RGB would change hue and luminance.
     """
     excess = with_chroma(luma, differences) - luma
-    room = torch.where(excess > 0, 1 - luma, luma)
-    share = (room / excess.abs().clamp(min=1e-6)).clamp(0, 1).amin(dim=1, keepdim=True)
+    limit = torch.where(excess > 0, 1 - luma, luma)
+    share = (limit / excess.abs().clamp(min=1e-6)).clamp(0, 1).amin(dim=1, keepdim=True)
     return differences * share

@@ -1,6 +1,6 @@
-"""Label maps as pictures: segmentation by the losses of pictures, as the study tried it too.
+"""Label maps as pictures, for segmentation with losses of pictures, as in the study.
 
-Each class has a colour of its own; a label map is painted with them, and a picture is read back by the nearest one.
+Each class has a colour; a pixel of a predicted picture gets the class of the nearest colour.
 """
 
 import torch
@@ -11,19 +11,20 @@ from palimpsest.metrics.segmentation import IGNORED
 
 
 class Colours(nn.Module):
-    """The colours of the first classes of VOC's palette."""
+    """Colour of each class: the first ``classes`` colours of VOC's palette."""
 
     colours: Tensor
+    """RGB in [0, 1], (classes, 3)."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.register_buffer("colours", torch.from_numpy(palette()[:classes].copy()).float() / 255)
 
     def paint(self, labels: Tensor) -> Tensor:
-        """Class labels (N, H, W) → float (N, 3, H, W) in [0, 1]; where nothing counts the background's colour."""
+        """Return label maps (N, H, W) as pictures (N, 3, H, W) in [0, 1]; ignored pixels become background."""
         return self.colours[labels.where(labels != IGNORED, 0)].movedim(-1, 1)
 
     def scores(self, picture: Tensor) -> Tensor:
-        """Float (N, 3, H, W) → (N, classes, H, W): the nearest class colour has the largest score."""
+        """Return scores (N, classes, H, W) of pictures (N, 3, H, W): minus the squared distance to each colour."""
         distance = (picture[:, None] - self.colours[None, :, :, None, None]).square().sum(2)
         return -distance

@@ -1,4 +1,4 @@
-"""What the kinds share whose prediction is a picture that has a true one beside it."""
+"""Losses and metrics of kinds with pictures as predictions and targets."""
 
 from collections.abc import Callable
 
@@ -12,24 +12,25 @@ from palimpsest.metrics import pictures as metrics
 from palimpsest.tasks.base import SMALLEST_VARIANCE, Batch
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
+"""Distances of predictions to targets, by the value of the setting `loss`."""
 
 
 def sampled_loss(prediction: Tensor, truth: Tensor, counted: Tensor | None = None) -> Tensor:
-    """Gaussian: minus the log-likelihood of a picture drawn around the prediction, the sum over pixels.
+    """Return the negative log-likelihood, summed over pixels, of pictures drawn from a Gaussian around predictions.
 
-    Its variance is the mean squared error against the truth, the likeliest there is; constants are left out.
-    Where ``counted`` (N, H, W) is given, the other pixels are left out of both.
+    The variance is the mean squared error between prediction and truth, both (N, C, H, W): its maximum-likelihood
+    estimate. Constants are omitted. ``counted``, bool (N, H, W), selects the pixels that count; None means all.
     """
     centre = prediction.detach()
-    places = torch.ones_like(centre) if counted is None else counted[:, None].expand_as(centre).float()
-    variance = ((centre - truth).square() * places).sum() / places.sum().clamp(min=1)
+    weights = torch.ones_like(centre) if counted is None else counted[:, None].expand_as(centre).float()
+    variance = ((centre - truth).square() * weights).sum() / weights.sum().clamp(min=1)
     variance = variance.clamp(min=SMALLEST_VARIANCE)
     drawn = centre + variance.sqrt() * torch.randn_like(centre)
-    return 0.5 * ((prediction - drawn).square() * places).sum() / variance
+    return 0.5 * ((prediction - drawn).square() * weights).sum() / variance
 
 
 class PictureMeter:
-    """Means of per-picture metrics over a split."""
+    """Meter of the mean over all pictures of a split of each picture's metrics."""
 
     def __init__(self, truth: Callable[[Batch], Tensor], colour: bool) -> None:
         self.truth = truth
@@ -37,27 +38,27 @@ class PictureMeter:
         self.rows: list[dict[str, float]] = []
 
     def update(self, prediction: Tensor, batch: Batch) -> None:
-        """Measure each picture of a batch."""
-        for found, true in zip(as_pictures(prediction), as_pictures(self.truth(batch)), strict=True):
-            row = {"ssim": metrics.ssim(found, true), "mse": metrics.mse(found, true)}
+        """Add the predictions of one batch."""
+        for predicted, true in zip(as_pictures(prediction), as_pictures(self.truth(batch)), strict=True):
+            row = {"ssim": metrics.ssim(predicted, true), "mse": metrics.mse(predicted, true)}
             if self.colour:
-                row["ciede2000"] = metrics.ciede2000(found, true)
-                row["found"], row["true"] = metrics.colourfulness(found), metrics.colourfulness(true)
+                row["ciede2000"] = metrics.ciede2000(predicted, true)
+                row["predicted"], row["true"] = metrics.colourfulness(predicted), metrics.colourfulness(true)
             self.rows.append(row)
 
     def compute(self) -> dict[str, float]:
-        """``ssim``, ``mse`` (0–255 scale) and, for colour, ``ciede2000`` and ``colourfulness``.
+        """Return ``ssim``, ``mse`` (0–255 scale) and, with ``colour``, ``ciede2000`` and ``colourfulness``.
 
-        Colourfulness is the sum over the predictions divided by the sum over the true pictures: a mean of
-        ratios would be ruled by the few pictures that hardly have colour.
+        Colourfulness is the sum over the predictions divided by the sum over the true pictures; the few pictures
+        with hardly any colour would dominate a mean of ratios.
         """
         means = {key: float(np.mean([row[key] for row in self.rows])) for key in self.rows[0]}
         if self.colour:
-            means["colourfulness"] = means.pop("found") / means.pop("true")
+            means["colourfulness"] = means.pop("predicted") / means.pop("true")
         return means
 
 
 def as_pictures(tensor: Tensor) -> NDArray[np.float32]:
-    """Tensor (N, 3, H, W) in [0, 1] as float32 array (N, H, W, 3), rounded to 8 bits as a saved picture is."""
+    """Return pictures (N, 3, H, W) in [0, 1] as float32 (N, H, W, 3), rounded to 8 bits as in a picture file."""
     pictures: NDArray[np.float32] = ((tensor.clamp(0, 1) * 255).round() / 255).permute(0, 2, 3, 1).cpu().numpy()
     return pictures

@@ -1,20 +1,19 @@
-"""Photograph → the same photograph: what the auto-encoder of the residual networks learns."""
+"""Photograph → the same photograph: the task of the residual networks' auto-encoder."""
 
 from torch import Tensor
 
-from palimpsest.settings import PairedSettings, ReconstructionSettings
 from palimpsest.tasks.base import Batch, unit
 from palimpsest.tasks.paired import PairedTask
+from palimpsest.tasks.paired_settings import PairedSettings
+from palimpsest.tasks.reconstruction_settings import ReconstructionSettings
 
 
 class ReconstructionTask(PairedTask):
-    """L1 between the network's picture and its input."""
-
-    target = None  # type: ignore[assignment]
+    """Reconstruction of the input with an L1 loss."""
 
     def __init__(self, name: str, settings: ReconstructionSettings) -> None:
         super().__init__(name, PairedSettings(kind="paired", data=settings.data))
 
     def truth(self, batch: Batch) -> Tensor:
-        """The input."""
+        """Return the input pictures of a batch, float (N, 3, H, W) in [0, 1]."""
         return unit(batch["picture"])

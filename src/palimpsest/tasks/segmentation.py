@@ -1,6 +1,6 @@
 """Photograph → class per pixel, measured by mean intersection over union.
 
-Learned by cross-entropy; or as a picture, painted with a colour for each class, by the losses of pictures.
+The loss is cross-entropy, or a loss of pictures on the label map painted with one colour per class.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,20 +12,19 @@ from torch.nn import functional as F
 
 from palimpsest.data.voc import palette
 from palimpsest.metrics.segmentation import IGNORED, confusion_matrix, intersection_over_union, mean_iou
-from palimpsest.settings import SegmentationSettings
-from palimpsest.tasks.base import Batch, Meter, Pixels, Task
+from palimpsest.tasks.base import Batch, Meter, Pixels, Targets, Task
 from palimpsest.tasks.discriminator import PatchDiscriminator
 from palimpsest.tasks.painted import Colours
 from palimpsest.tasks.pictures import sampled_loss
+from palimpsest.tasks.segmentation_settings import SegmentationSettings
 
 
 class SegmentationTask(Task):
-    """Class 0 is the background; label 255 counts neither in the loss nor in the metric.
+    """Semantic segmentation; class 0 is the background, and pixels of label 255 are excluded from loss and metric.
 
-    With another loss than cross-entropy the network gives the label map as a picture.
+    With a loss other than cross-entropy the network predicts the label map as a picture (`Colours`).
     """
 
-    target = "labels"
     working_scale = "trained"
     discriminator: PatchDiscriminator | None
 
@@ -40,17 +39,17 @@ class SegmentationTask(Task):
         self.discriminator = PatchDiscriminator() if settings.loss == "adversarial" else None
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
-        """Class scores (N, classes, H, W), or the painted label map (N, 3, H, W) in [0, 1]."""
+        """Return class scores (N, classes, H, W), or if `painted` label maps as pictures (N, 3, H, W) in [0, 1]."""
         return output.float().sigmoid() if self.painted else output.float()
 
     def scores(self, prediction: Tensor) -> Tensor:
-        """Class scores (N, classes, H, W) of either prediction."""
+        """Return class scores (N, classes, H, W) for predictions of this task, painted or not."""
         return self.colours.scores(prediction) if self.painted else prediction
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Mean over the pixels that count, zero where none does: cross-entropy, or the distance of colours.
+        """Return ``loss``: the mean cross-entropy or colour distance over valid pixels; zero without valid pixels.
 
-        Adversarial: what the discriminator does not take for true, beside the L1 distance.
+        With an adversarial loss, ``loss`` is the sum of ``adversarial_loss`` and the weighted ``l1_loss``.
         """
         target = batch["target"].long()
         counted = target != IGNORED
@@ -63,75 +62,86 @@ class SegmentationTask(Task):
         loss = (distance.mean(1) * counted).sum() / number
         if self.discriminator is None:
             return {"loss": loss}
-        fooled = self.discriminator.adversarial_loss(self.inputs(batch), self.shown(prediction, painted, counted))
-        return {"loss": fooled + self.l1_weight * loss, "adversarial_loss": fooled, "l1_loss": loss}
+        filled = self.fill_ignored(prediction, painted, counted)
+        adversarial = self.discriminator.adversarial_loss(self.inputs(batch), filled)
+        return {"loss": adversarial + self.l1_weight * loss, "adversarial_loss": adversarial, "l1_loss": loss}
 
     def discriminator_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """How far the discriminator is from telling the label map from the prediction."""
+        """Return the discriminator's loss for the true label maps and the predictions, a scalar."""
         assert self.discriminator is not None
         target = batch["target"].long()
         painted = self.colours.paint(target)
-        shown = self.shown(prediction, painted, target != IGNORED)
-        return self.discriminator.loss(self.inputs(batch), painted, shown)
+        filled = self.fill_ignored(prediction, painted, target != IGNORED)
+        return self.discriminator.loss(self.inputs(batch), painted, filled)
 
     @staticmethod
-    def shown(prediction: Tensor, painted: Tensor, counted: Tensor) -> Tensor:
-        """The prediction, with the truth where nothing counts, so that nothing can be told from that."""
+    def fill_ignored(prediction: Tensor, painted: Tensor, counted: Tensor) -> Tensor:
+        """Return predictions with the truth at ignored pixels, so that the discriminator cannot use these pixels.
+
+        ``counted``, bool (N, H, W), is False at ignored pixels.
+        """
         return torch.where(counted[:, None], prediction, painted)
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
-        """Categorical: a class for each pixel that counts, drawn by its score; the sum over pixels."""
+        """Return the negative log-likelihood of classes drawn by their scores, summed over valid pixels.
+
+        Without cross-entropy, pictures are drawn around the predictions.
+        """
         counted = batch["target"] != IGNORED
         if self.painted:
             return sampled_loss(prediction, self.colours.paint(batch["target"].long()), counted)
         scores = prediction.detach()
-        gumbel = -torch.empty_like(scores).exponential_().log()  # the largest sum is drawn by the classes' shares
+        gumbel = (
+            -torch.empty_like(scores).exponential_().log()
+        )  # argmax of score + Gumbel noise samples the softmax
         drawn = (scores + gumbel).argmax(1)
         return (F.cross_entropy(prediction, drawn, reduction="none") * counted).sum()
 
-    def distillation(self, found: Tensor, wanted: Tensor, temperature: float) -> Tensor:
-        """Kullback-Leibler divergence of classes at a temperature, mean over pixels, times its square.
+    def distillation(self, predicted: Tensor, expected: Tensor, temperature: float) -> Tensor:
+        """Return the Kullback-Leibler divergence at a temperature, mean over pixels, times the temperature squared.
+
+        Without cross-entropy, return the distance of `Task.distillation`.
 
         Source: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015.
         """
         if self.painted:
-            return super().distillation(found, wanted, temperature)
-        now, before = ((scores / temperature).log_softmax(1) for scores in (found, wanted))
+            return super().distillation(predicted, expected, temperature)
+        now, before = ((scores / temperature).log_softmax(1) for scores in (predicted, expected))
         divergence = F.kl_div(now, before, reduction="none", log_target=True).sum(1).mean()
         return temperature**2 * divergence
 
     def meter(self) -> Meter:
-        """One confusion matrix over the split."""
+        """Return a meter of the mean intersection over union."""
         return ConfusionMeter(self.classes, self.scores)
 
-    def floor(self, training_targets: Pixels | None) -> Callable[[Batch], Tensor]:
-        """The most frequent class of the training pictures everywhere."""
+    def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
+        """Return the baseline: a function that predicts the most frequent class of the training data everywhere."""
         assert training_targets is not None
         counts = np.zeros(256, np.int64)
         for labels in training_targets:
             counts += np.bincount(labels.reshape(-1), minlength=256)
-        winner = int(counts[: len(self.classes)].argmax())
-        scores = F.one_hot(torch.tensor(winner), len(self.classes)).float()[:, None, None]
+        most_frequent = int(counts[: len(self.classes)].argmax())
+        scores = F.one_hot(torch.tensor(most_frequent), len(self.classes)).float()[:, None, None]
         if self.painted:
-            scores = self.colours.paint(torch.full((1, 1, 1), winner))[0]
+            scores = self.colours.paint(torch.full((1, 1, 1), most_frequent))[0]
 
-        def answer(batch: Batch) -> Tensor:
+        def predict(batch: Batch) -> Tensor:
             height, width = batch["picture"].shape[2:]
             return scores.expand(len(batch["picture"]), -1, height, width)
 
-        return answer
+        return predict
 
     def paint(self, prediction: Tensor) -> Pixels:
-        """Each class in its colour."""
+        """Return the predicted label maps as pictures in the colours of VOC, uint8 (N, H, W, 3)."""
         return paint_labels(self.scores(prediction).argmax(1).to(torch.uint8).cpu().numpy())
 
     def paint_target(self, batch: Batch) -> Pixels:
-        """Each class in its colour, ignored pixels in the palette's pale cream."""
+        """Return the true label maps as pictures in the colours of VOC; ignored pixels are pale cream."""
         return paint_labels(batch["target"].cpu().numpy())
 
 
 class ConfusionMeter:
-    """Adds up a confusion matrix."""
+    """Meter of the intersection over union, from one confusion matrix of all pixels of a split."""
 
     def __init__(self, classes: Sequence[str], scores: Callable[[Tensor], Tensor]) -> None:
         self.classes = classes
@@ -139,21 +149,21 @@ class ConfusionMeter:
         self.confusion = np.zeros((len(classes), len(classes)), np.int64)
 
     def update(self, prediction: Tensor, batch: Batch) -> None:
-        """Count one batch."""
-        found = self.scores(prediction).argmax(1).to(torch.uint8).cpu().numpy()
-        self.confusion += confusion_matrix(batch["target"].cpu().numpy(), found, len(self.classes))
+        """Add the predictions of one batch."""
+        predicted = self.scores(prediction).argmax(1).to(torch.uint8).cpu().numpy()
+        self.confusion += confusion_matrix(batch["target"].cpu().numpy(), predicted, len(self.classes))
 
     def compute(self) -> dict[str, float]:
-        """``miou`` in per cent, and ``iou/<class>`` in per cent for each class present in the truth."""
-        each = intersection_over_union(self.confusion)
+        """Return ``miou`` and, for each class that occurs in the truth, ``iou/<class>``, in per cent."""
+        ious = intersection_over_union(self.confusion)
         per_class = {
             f"iou/{name}": 100 * float(value)
-            for name, value in zip(self.classes, each, strict=True)
+            for name, value in zip(self.classes, ious, strict=True)
             if not np.isnan(value)
         }
         return {"miou": mean_iou(self.confusion), **per_class}
 
 
 def paint_labels(labels: Pixels) -> Pixels:
-    """Label maps (N, H, W) as pictures (N, H, W, 3)."""
+    """Return label maps, uint8 (N, H, W), as pictures in the colours of VOC, uint8 (N, H, W, 3)."""
     return palette()[labels]

@@ -1,4 +1,4 @@
-"""The task kind `style`: a photograph, painted in the manner of one painting."""
+"""The kind `style`: a photograph in the style of one painting."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,101 +23,105 @@ from palimpsest.metrics.perceptual import (
 )
 from palimpsest.metrics.pictures import ssim
 from palimpsest.networks.perceptual import PERCEPTUAL_NETWORKS
-from palimpsest.settings import StyleSettings
-from palimpsest.tasks.base import Batch, Meter, Pixels, Task, to_pixels, unit
+from palimpsest.tasks.base import Batch, Meter, Pixels, Targets, Task, to_pixels, unit
+from palimpsest.tasks.style_settings import StyleSettings
 
 
 class StyleTask(Task):
-    """Photographs in the style of one painting; there is no truth, only what a perceptual network sees.
+    """Style transfer with the features of a perceptual network as reference instead of targets.
 
     total_loss = content_weight · content + style_weight · style + tv_weight · total variation + grid_weight · grid,
-    with the losses of `palimpsest.metrics.perceptual`; the study's has no grid and an `own_share` of 1. Content and
-    variation are means over pictures. Style is asked mostly of the pictures together, by the mean of their Gram
-    matrices, and of each alone only at `own_share`: a cloudless sky holds no place for all colours of a painting,
-    whose own details differ from the whole as much. A network that must put them there all the same paints a grid.
+    with the losses of `palimpsest.metrics.perceptual`; the study has no grid loss and an `own_share` of 1. Content
+    and variation are means over pictures. The style loss is the weighted sum of two losses: one of the batch's mean
+    Gram matrices, and, with weight `own_share`, one of each picture. A single picture, such as a cloudless sky,
+    need not contain all colours of a painting; with a loss of each picture, the network paints them there as a
+    grid.
     """
 
     GRID = 16
-    """Period of the grid that `grid_loss` looks for, in pixels: the stride of the networks at their coarsest."""
+    """Period of the grid in `grid_loss`, in pixels: the stride of the coarsest features of the U-Net."""
 
     def __init__(self, name: str, settings: StyleSettings) -> None:
         super().__init__(name, settings)
         self.head_channels = 3
         self.settings = settings
-        self._judge: Judge | None = None
+        self._perceptual_loss: PerceptualLoss | None = None
 
-    def judge(self, device: torch.device) -> "Judge":
-        """What the loss is measured with; read when it is first needed, since painting a photograph needs none.
+    def perceptual_loss(self, device: torch.device) -> "PerceptualLoss":
+        """Return the perceptual loss on a device; create it on first use, because inference does not need it.
 
         Raises:
-            DataError: the painting or the weights file is missing, unreadable or of another kind.
+            DataError: the painting or the weights file is missing, unreadable or of another type.
         """
-        if self._judge is None:
-            self._judge = Judge(self.settings, f"tasks.{self.name}")
-        return self._judge.to(device)
+        if self._perceptual_loss is None:
+            self._perceptual_loss = PerceptualLoss(self.settings, f"tasks.{self.name}")
+        return self._perceptual_loss.to(device)
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
-        """The painted photograph: (N, 3, H, W), float32 in [0, 1]."""
-        # In the order in which gradients of Gram matrices come: with two orders a step takes a tenth longer.
+        """Return the painted photographs, float32 (N, 3, H, W) in [0, 1]."""
+        # The memory format of the gradients of Gram matrices; with two formats a step takes a tenth longer.
         return output.to(torch.float32, memory_format=torch.contiguous_format).sigmoid()
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """``loss`` and its weighted parts, which sum to it."""
-        return self.weighed(self.look(prediction, unit(batch["picture"])))
+        """Return ``loss``, the total loss of the batch, and its weighted parts; see `weighted_losses`."""
+        return self.weighted_losses(self.statistics(prediction, unit(batch["picture"])))
 
-    def look(self, prediction: Tensor, photograph: Tensor) -> "Look":
-        """What the perceptual network sees, from two times (N, 3, H, W) in [0, 1]."""
-        judge = self.judge(prediction.device)
+    def statistics(self, prediction: Tensor, photograph: Tensor) -> "StyleStatistics":
+        """Return the statistics of predictions relative to photographs, both float (N, 3, H, W) in [0, 1]."""
+        perceptual_loss = self.perceptual_loss(prediction.device)
         with torch.no_grad():
-            targets = judge.perceptual.content(photograph)
-        features = judge.perceptual(prediction)
+            targets = perceptual_loss.perceptual.content(photograph)
+        features = perceptual_loss.perceptual(prediction)
         grams = [gram_matrix(layer) for layer in features.style]
-        return Look(
+        return StyleStatistics(
             content=content_loss(features.content, targets),
-            style=style_loss(grams, judge.grams),
+            style=style_loss(grams, perceptual_loss.grams),
             variation=total_variation(prediction),
             tiles=tiles(prediction, self.GRID),
             grams=[gram.mean(0, keepdim=True) for gram in grams],
         )
 
-    def weighed(self, look: "Look") -> dict[str, Tensor]:
-        """``loss``, ``content_loss``, ``style_loss``, ``tv_loss`` and ``grid_loss``, scalars."""
-        together = style_loss(look.grams, self.judge(look.content.device).grams)[0]
-        own = self.settings.own_share
-        style = own * look.style.mean() + (1 - own) * together
+    def weighted_losses(self, statistics: "StyleStatistics") -> dict[str, Tensor]:
+        """Return scalars: ``loss``, the sum of ``content_loss``, ``style_loss``, ``tv_loss`` and ``grid_loss``."""
+        batch_style = style_loss(statistics.grams, self.perceptual_loss(statistics.content.device).grams)[0]
+        share = self.settings.own_share
+        style = share * statistics.style.mean() + (1 - share) * batch_style
         parts = {
-            "content_loss": self.settings.content_weight * look.content.mean(),
+            "content_loss": self.settings.content_weight * statistics.content.mean(),
             "style_loss": self.settings.style_weight * style,
-            "tv_loss": self.settings.tv_weight * look.variation.mean(),
-            "grid_loss": self.settings.grid_weight * grid_loss(look.tiles),
+            "tv_loss": self.settings.tv_weight * statistics.variation.mean(),
+            "grid_loss": self.settings.grid_weight * grid_loss(statistics.tiles),
         }
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
     def meter(self) -> Meter:
-        """Total loss and its parts, with the split as one batch, and the mean SSIM to the photograph."""
+        """Return a meter of total loss, its parts, and SSIM to the photograph."""
         return StyleMeter(self)
 
-    def floor(self, training_targets: Pixels | None) -> Callable[[Batch], Tensor]:
-        """The photograph itself."""
+    def floor(self, training_targets: Targets | None) -> Callable[[Batch], Tensor]:
+        """Return the trivial baseline: a function that predicts the photographs."""
         return lambda batch: unit(batch["picture"])
 
     def paint(self, prediction: Tensor) -> Pixels:
-        """The painted photograph, uint8 (N, H, W, 3)."""
+        """Return the painted photographs, uint8 (N, H, W, 3)."""
         return to_pixels(prediction)
 
     def paint_target(self, batch: Batch) -> Pixels:
-        """The photograph itself."""
+        """Return the photographs, uint8 (N, H, W, 3)."""
         return to_pixels(unit(batch["picture"]))
 
 
-class Judge(nn.Module):
-    """A perceptual network, and what the painting looks like to it; ``key`` is the settings' path."""
+class PerceptualLoss(nn.Module):
+    """Frozen perceptual network with the Gram matrices of a painting.
+
+    ``key`` is the path of the task's settings, as `tasks.style-gogh`, for error messages.
+    """
 
     def __init__(self, settings: StyleSettings, key: str) -> None:
         super().__init__()
-        with set_by(f"{key}.weights"):
+        with setting_in_errors(f"{key}.weights"):
             self.perceptual = PERCEPTUAL_NETWORKS[settings.perceptual](settings.weights)
-        with set_by(f"{key}.picture"):
+        with setting_in_errors(f"{key}.picture"):
             painting = unit(read_painting(settings.picture, settings.picture_size))
         with torch.no_grad():
             grams = [gram_matrix(features) for features in self.perceptual(painting).style]
@@ -127,70 +131,70 @@ class Judge(nn.Module):
 
     @property
     def grams(self) -> list[Tensor]:
-        """The painting's Gram matrix (1, C, C) per style layer."""
+        """Gram matrix (1, C, C) of the painting for each style layer."""
         return [self.get_buffer(f"gram_{layer}") for layer in range(self._layers)]
 
 
 @dataclass(frozen=True)
-class Look:
-    """What the perceptual network sees in N painted photographs."""
+class StyleStatistics:
+    """Statistics of N predicted pictures, from which `StyleTask.weighted_losses` computes the losses."""
 
     content: Tensor
-    """(N,), relative to the photograph's."""
+    """Content loss of each picture relative to its photograph, (N,)."""
     style: Tensor
-    """(N,), of each picture alone, relative to the painting's."""
+    """Style loss of each picture relative to the painting, (N,)."""
     variation: Tensor
-    """(N,)"""
+    """Total variation of each picture, (N,)."""
     tiles: Tiles
-    """Of all pictures together."""
+    """Sums over all pictures, for the grid loss."""
     grams: list[Tensor]
-    """(1, C, C) per layer: means over the pictures."""
+    """Mean Gram matrix (1, C, C) of the pictures for each style layer."""
 
 
 class StyleMeter:
-    """Gathers every picture's look; what is reported does not depend on the batches."""
+    """Meter of the losses of a split as one batch; the metrics do not depend on the size of the real batches."""
 
     def __init__(self, task: StyleTask) -> None:
         self.task = task
-        self.looks: list[Look] = []
+        self.batches: list[StyleStatistics] = []
         self.similarities: list[float] = []
 
     @torch.no_grad()
     def update(self, prediction: Tensor, batch: Batch) -> None:
-        """Add one batch; in float32, so that reported losses do not depend on how training is sped up."""
+        """Add the predictions of one batch, in float32, so that the training's precision does not matter."""
         photograph = unit(batch["picture"])
         with torch.autocast(prediction.device.type, enabled=False):
-            self.looks.append(self.task.look(prediction.float(), photograph))
+            self.batches.append(self.task.statistics(prediction.float(), photograph))
         self.similarities += [
             ssim(channels_last(painted), channels_last(original))
             for painted, original in zip(prediction.float(), photograph, strict=True)
         ]
 
     def compute(self) -> dict[str, float]:
-        """``total_loss``, its parts and ``ssim``."""
-        counts = [len(look.content) for look in self.looks]
-        whole = Look(
-            content=torch.cat([look.content for look in self.looks]),
-            style=torch.cat([look.style for look in self.looks]),
-            variation=torch.cat([look.variation for look in self.looks]),
+        """Return ``total_loss``, its parts by name, and ``ssim``, the mean SSIM to the photographs."""
+        counts = [len(batch.content) for batch in self.batches]
+        statistics = StyleStatistics(
+            content=torch.cat([batch.content for batch in self.batches]),
+            style=torch.cat([batch.style for batch in self.batches]),
+            variation=torch.cat([batch.variation for batch in self.batches]),
             tiles=Tiles(
-                *(torch.stack(sums).sum(0) for sums in zip(*(look.tiles for look in self.looks), strict=True))
+                *(torch.stack(sums).sum(0) for sums in zip(*(batch.tiles for batch in self.batches), strict=True))
             ),
             grams=[
                 torch.stack([n * gram for n, gram in zip(counts, layer, strict=True)]).sum(0) / sum(counts)
-                for layer in zip(*(look.grams for look in self.looks), strict=True)
+                for layer in zip(*(batch.grams for batch in self.batches), strict=True)
             ],
         )
-        losses = self.task.weighed(whole)
+        losses = self.task.weighted_losses(statistics)
         metrics = {"total_loss": losses.pop("loss"), **losses}
         return {name: value.item() for name, value in metrics.items()} | {"ssim": float(np.mean(self.similarities))}
 
 
 def read_painting(path: Path, shorter_side: int) -> Tensor:
-    """A painting as uint8 (1, 3, H, W) RGB, scaled so that its shorter side has that many pixels.
+    """Return a painting from a file as uint8 (1, 3, H, W) RGB, scaled to a shorter side of this many pixels.
 
     Raises:
-        DataError: the file is missing or no picture.
+        DataError: the file is missing or not a picture.
     """
     picture = Image.fromarray(read_picture(path, Limits(key="")))
     scale = shorter_side / min(picture.size)
@@ -200,8 +204,12 @@ def read_painting(path: Path, shorter_side: int) -> Tensor:
 
 
 @contextmanager
-def set_by(key: str) -> Iterator[None]:
-    """Has the error of a file say which setting names it."""
+def setting_in_errors(key: str) -> Iterator[None]:
+    """Run a block that reads a file; append the full key of the setting that names the file to a `DataError`.
+
+    Raises:
+        DataError: the error of the block, with the key.
+    """
     try:
         yield
     except DataError as error:
@@ -209,6 +217,6 @@ def set_by(key: str) -> Iterator[None]:
 
 
 def channels_last(picture: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """(3, H, W) → (H, W, 3) in memory of the CPU."""
+    """Return a picture (3, H, W) as an array (H, W, 3)."""
     array: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = picture.permute(1, 2, 0).cpu().numpy()
     return array

@@ -1,1 +1,1 @@
-"""One loop that trains any method on any task, and can be interrupted at any step."""
+"""Training of any method on any task, resumable after an interruption at any step."""

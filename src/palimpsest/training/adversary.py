@@ -1,4 +1,4 @@
-"""What learns against the network: the discriminator of an adversarial loss, with an optimiser of its own."""
+"""Discriminator of an adversarial loss, with its own optimiser."""
 
 from typing import Any
 
@@ -9,22 +9,25 @@ from torch import Tensor, nn
 from palimpsest.tasks.base import Batch, Task
 
 LEARNING_RATE, BETAS = 2e-4, (0.5, 0.999)
-"""Of Adam, as in pix2pix."""
+"""Learning rate and (β₁, β₂) of Adam, as in pix2pix."""
 
 
 class Adversary:
-    """Takes a step after each step of the network; does nothing where the task has none."""
+    """Training of a task's discriminator beside the network; every call does nothing for a task without one."""
 
     def __init__(self, fabric: Fabric, task: Task) -> None:
         self.fabric = fabric
         self.task = task
         self.module: nn.Module | None = task.discriminator
         if self.module is not None:
-            self.module.requires_grad_(False)  # while the network learns
+            self.module.requires_grad_(False)  # frozen during the steps of the network
             self.optimizer = torch.optim.Adam(self.module.parameters(), lr=LEARNING_RATE, betas=BETAS)
 
     def step(self, prediction: Tensor, batch: Batch) -> None:
-        """Learn to tell the network's prediction from the truth."""
+        """Take one optimiser step of the discriminator, after a step of the network.
+
+        ``prediction`` is the network's prediction for ``batch`` in its step.
+        """
         if self.module is None:
             return
         self.module.requires_grad_(True)
@@ -39,13 +42,13 @@ class Adversary:
         self.module.requires_grad_(False)
 
     def state(self) -> dict[str, Any]:
-        """What an interrupted training needs to go on."""
+        """Return the state for a checkpoint; empty without a discriminator."""
         if self.module is None:
             return {}
         return {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Go on from such a state."""
+        """Restore the state from a checkpoint."""
         if self.module is not None:
             self.module.load_state_dict(state["module"])
             self.optimizer.load_state_dict(state["optimizer"])

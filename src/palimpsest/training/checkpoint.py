@@ -1,4 +1,4 @@
-"""The file from which an interrupted training goes on; gone when the training is done and recorded."""
+"""Checkpoint of an interrupted training, deleted once the training is done and recorded."""
 
 import io
 import logging
@@ -20,56 +20,66 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """Everything that a training needs to go on from a step as if it had never stopped."""
+    """Complete state of a training after a step, the content of a checkpoint.
+
+    A resumed training has the same result as an uninterrupted one.
+    """
 
     key: str
-    """Digest of settings, inputs and code: a checkpoint of another training is not taken."""
+    """Digest of settings, inputs and code; a checkpoint with another key is ignored."""
     step: int = 0
+    """Number of steps that are done."""
     network: dict[str, Tensor] = field(default_factory=dict)
+    """`state_dict` of the network."""
     optimizers: list[dict[str, Any]] = field(default_factory=list)
-    """One for each task that is learned at once."""
+    """State of the optimiser of each task."""
     adversaries: list[dict[str, Any]] = field(default_factory=list)
-    """Of the discriminators that learn beside the network; empty of a task without one."""
+    """State of the discriminator of each task; empty for a task without one."""
     history: list[dict[str, float]] = field(default_factory=list)
-    """One entry per finished epoch."""
+    """For each finished epoch its last step, mean losses and images per second; see `EpochMeans.means`."""
 
-    def take(self, network: nn.Module, optimizers: Sequence[Optimizer], adversaries: Sequence[Adversary]) -> None:
-        """Hold the state of all that learns."""
+    def capture(
+        self, network: nn.Module, optimizers: Sequence[Optimizer], adversaries: Sequence[Adversary]
+    ) -> None:
+        """Store references to the current state of network, optimisers and discriminators in this object."""
         self.network = network.state_dict()
         self.optimizers = [optimizer.state_dict() for optimizer in optimizers]
         self.adversaries = [adversary.state() for adversary in adversaries]
 
-    def give_back(
+    def restore(
         self, network: nn.Module, optimizers: Sequence[Optimizer], adversaries: Sequence[Adversary]
     ) -> None:
-        """Put all that learns into the state that is held."""
+        """Load the stored state into network, optimisers and discriminators, in place."""
         log.info("resumed at step %d", self.step)
         network.load_state_dict(self.network)
-        for optimizer, held in zip(optimizers, self.optimizers, strict=True):
-            optimizer.load_state_dict(held)
+        for optimizer, optimizer_state in zip(optimizers, self.optimizers, strict=True):
+            optimizer.load_state_dict(optimizer_state)
         for adversary, state in zip(adversaries, self.adversaries, strict=True):
             adversary.resume(state)
 
 
 def save_progress(path: Path, progress: Progress) -> None:
-    """Write the checkpoint, whole or not at all."""
-    content = io.BytesIO()  # written to a full disk itself, torch.save raises what is no OSError
+    """Write a checkpoint atomically."""
+    content = io.BytesIO()  # on a full disk torch.save to a file raises no OSError
     torch.save(asdict(progress), content)
     write_bytes(path, content.getbuffer())
 
 
 def load_progress(path: Path, key: str) -> Progress:
-    """The checkpoint of this very training, or a fresh start where there is none."""
+    """Load a checkpoint; return a new state at step 0 if it is missing, damaged or has another key.
+
+    The log names the reason.
+    """
     if not path.exists():
         return Progress(key)
     try:
         progress = Progress(**torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # a damaged file makes the reader raise nearly anything
+    except Exception as error:  # torch.load raises many types of error for a damaged file
         if is_interruption(error):
             raise
-        log.warning("%s: is damaged and not taken (%r); starting anew", path, error)
+        log.warning("%s: damaged (%r); ignored, training starts at step 0", path, error)
         return Progress(key)
     if progress.key != key:
-        log.info("%s: is of other settings, inputs or code and not taken; starting anew", path)
+        log.info("%s: from other settings, inputs or code; ignored, training starts at step 0", path)
         return Progress(key)
     return progress

@@ -1,9 +1,9 @@
-"""What a training takes of time and memory, over all its attempts: a record beside its log.
+"""Time and memory of a training over all its attempts, in a record beside its log.
 
-Not left to Snakemake's `benchmark`, which times the last attempt alone, where an interrupted training goes on from
-its last epoch; sees no memory of a GPU; and has a finished training made again where its own file cannot be
-written. The record is no output of the rule either: nothing is made anew because two runs take their time, and
-where the record is missing, as in a clone, what it says counts as not measured.
+Snakemake's `benchmark` does not suffice: it times only the last attempt, although an interrupted training resumes
+from its last epoch; it does not measure GPU memory; and it repeats a finished training if its file cannot be
+written. The record is not an output of the rule, so that a different time reruns nothing. A training without a
+record, as in a clone, counts as not measured.
 """
 
 import json
@@ -21,63 +21,66 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Cost:
-    """What a training has taken so far."""
+    """Time and memory of one training so far, over all its attempts."""
 
     key: str
-    """Identifies the training; see `Progress.key`."""
+    """Key of the training; see `Progress.key`."""
     seconds: float = 0.0
-    """By the clock, from the loaded data to the stored task; of an interrupted attempt to its last checkpoint."""
+    """Wall-clock time from the loaded data to the stored task, or to an interrupted attempt's last checkpoint."""
     peak_memory: float = 0.0
-    """The most MiB at any time: of the GPU where it trains on one, otherwise of the process. Of several devices
-    those of the first."""
+    """Peak memory in MiB: of the GPU if the training uses one, otherwise of the process. With several devices, of
+    the first one."""
     sha256: str = ""
-    """Of the tensors that the training left; empty as long as it is not done."""
+    """SHA-256 of the stored tensors; empty until the training is done."""
 
     def figures(self) -> dict[str, float]:
-        """The numbers by their names."""
+        """Return time and memory by their names in the tables and in MLflow."""
         return {"seconds": self.seconds, "peak_memory": self.peak_memory}
 
 
 class CostMeter:
-    """Counts from the moment it is made, on top of what earlier attempts of the same training have taken."""
+    """Meter of an attempt that starts now.
 
-    def __init__(self, key: str, before: Cost | None = None) -> None:
-        self.before = before if before is not None and before.key == key else Cost(key)
-        self.begun = time.perf_counter()
+    ``previous`` is the cost of earlier attempts; it is added if it belongs to the same training, by its ``key``.
+    """
+
+    def __init__(self, key: str, previous: Cost | None = None) -> None:
+        self.previous = previous if previous is not None and previous.key == key else Cost(key)
+        self.started = time.perf_counter()
 
     def cost(self, sha256: str = "") -> Cost:
-        """What all attempts together have taken by now."""
+        """Return the cost of all attempts until now; ``sha256`` is that of the stored tensors, once they exist."""
         return replace(
-            self.before,
-            seconds=self.before.seconds + time.perf_counter() - self.begun,
-            peak_memory=max(self.before.peak_memory, peak_memory() / MIB),
+            self.previous,
+            seconds=self.previous.seconds + time.perf_counter() - self.started,
+            peak_memory=max(self.previous.peak_memory, peak_memory() / MIB),
             sha256=sha256,
         )
 
 
 def peak_memory() -> int:
-    """The most bytes that this process has had at any time: of a GPU, where it has used one."""
+    """Return the peak memory of this process so far in bytes: on the GPU if it uses one, otherwise on the host."""
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return torch.cuda.max_memory_allocated()
-    return resident()
+    return resident_memory()
 
 
-def resident() -> int:
-    """The largest resident set of this process so far, in bytes."""
+def resident_memory() -> int:
+    """Return the peak resident memory of this process so far, in bytes."""
     status = Path("/proc/self/status")
-    if status.exists():  # Linux counts into `ru_maxrss` what the process was before its exec: its parent, that is
+    if status.exists():  # on Linux `ru_maxrss` includes the memory of the parent before the exec
         (line,) = [line for line in status.read_text("utf-8").splitlines() if line.startswith("VmHWM")]
         return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def save_cost(path: Path, cost: Cost) -> None:
-    """Write a record, whole or not at all."""
+    """Write the record of a training's cost atomically."""
     write_text(path, json.dumps(asdict(cost)) + "\n")
 
 
 def load_cost(path: Path) -> Cost | None:
-    """A record; None where there is none that can be read."""
+    """Load the record of a training's cost; return None if it is missing or damaged."""
     try:
         return Cost(**json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError):

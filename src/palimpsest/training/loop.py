@@ -1,8 +1,8 @@
-"""The training loop: one method learns one task.
+"""Training loop: one method trains on one task, or on several tasks in turn.
 
-AdamW with linear warm-up and cosine decay, the last state is kept (not the best on the validation split, which
-then would no longer be a test of anything). A task has the same number of steps under every method, but that the
-base task has those of the base network in it and in `joint`.
+The optimiser is AdamW with linear warm-up and cosine decay. The last state is stored and not the best one on the
+validation split, because a selection would bias the measurement on this split. A task has the same number of steps
+under every method, except the base task: it has `base.steps`, if set, in the base network and in `joint`.
 """
 
 import logging
@@ -24,10 +24,10 @@ from tqdm import tqdm
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import TrainingBatches, training_loader
 from palimpsest.devices import device_for, precision_for
-from palimpsest.errors import SettingsError, TrainingError
+from palimpsest.errors import TrainingError
+from palimpsest.groups import CropSettings, TrainingSettings
 from palimpsest.methods.base import Method, ParameterGroup
-from palimpsest.networks.trunk import batchnorm_layers
-from palimpsest.settings import CropSettings, TrainingSettings
+from palimpsest.networks.trunk import normalisation_layers
 from palimpsest.tasks.base import Batch, Task
 from palimpsest.training.adversary import Adversary
 from palimpsest.training.checkpoint import load_progress, save_progress
@@ -35,12 +35,12 @@ from palimpsest.training.checkpoint import load_progress, save_progress
 log = logging.getLogger(__name__)
 
 EpochDone = Callable[[Sequence[dict[str, float]]], None]
-"""Is told the whole history after every epoch, and at once when a training is resumed."""
+"""Function that is called after every epoch and when a training resumes, with `Progress.history`."""
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A task, and what it is learned from."""
+class TaskData:
+    """One task of a training with its data, batch size, number of steps and seed."""
 
     task: Task
     prepared: Prepared
@@ -52,33 +52,29 @@ class Subject:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train with."""
+    """Settings that all tasks of a training share, and its checkpoint."""
 
     training: TrainingSettings
     checkpoint: Path
+    """Path of the checkpoint."""
     key: str
-    """Identifies this training among all others; see `Progress.key`."""
+    """Key of this training; see `Progress.key`."""
 
 
-def start_fabric(training: TrainingSettings, *, in_parts: bool = False) -> Fabric:
-    """Devices, precision and threads as the settings say; ``in_parts``: not every step uses every parameter.
+def start_fabric(training: TrainingSettings, *, unused_parameters: bool = False) -> Fabric:
+    """Start the processes of all devices, and return the `Fabric` of this process.
 
-    Raises:
-        SettingsError: the devices cannot have equal parts of a batch.
+    Devices, precision and threads are those of the settings. ``unused_parameters`` is True if some steps do not use
+    all parameters, as with several tasks.
     """
-    if training.batch_size % training.devices:
-        raise SettingsError(
-            f"training.devices: {training.devices} devices cannot share a batch of {training.batch_size} pictures"
-            " equally; see training.batch_size"
-        )
     fabric = Fabric(
         accelerator=device_for(training.accelerator).type,
         devices=training.devices,
         precision=precision_for(training),
-        strategy=DDPStrategy(find_unused_parameters=True) if in_parts and training.devices > 1 else "auto",
+        strategy=DDPStrategy(find_unused_parameters=True) if unused_parameters and training.devices > 1 else "auto",
     )
     fabric.launch()
-    torch.set_num_threads(training.threads)  # after the launch, which shares out all cores among the devices
+    torch.set_num_threads(training.threads)  # after the launch, which divides all cores among the devices
     return fabric
 
 
@@ -87,60 +83,61 @@ def train(
     network: nn.Module,
     method: Method,
     groups: list[ParameterGroup],
-    subjects: Sequence[Subject],
+    task_data: Sequence[TaskData],
     plan: Plan,
     on_epoch: EpochDone = lambda history: None,
 ) -> list[dict[str, float]]:
-    """Train what the method named in ``groups``; returns the mean loss, its parts and images/s of each epoch.
+    """Train the parameters of ``groups`` in place; return the history of the epochs (`Progress.history`).
 
-    Several subjects take turns, each for as many steps as it has and with an optimizer of its own, since Adam's
-    steps are as large for a small gradient as for a large one if it sees no others (Yang et al., AdaTask, AAAI
-    2023); what else the settings say of the training is the same for all.
+    A checkpoint of an interrupted training is resumed and is written after every epoch. Several tasks take turns,
+    each for its own number of steps and with its own optimiser. Adam normalises the gradients of each optimiser, so
+    that a task with large gradients does not dominate the others (Yang et al., AdaTask, AAAI 2023). All other
+    training settings are the same for all tasks.
 
     Raises:
-        TrainingError: loss or gradient is not finite; the last checkpoint stays.
+        TrainingError: loss or gradient is not finite; the last checkpoint remains.
     """
     settings = plan.training
     network.to(memory_format=torch.channels_last)
-    model, *optimizers = fabric.setup(network, *(optimizer_of(groups) for _ in subjects))
-    tasks = [subject.task.to(fabric.device) for subject in subjects]
+    model, *optimizers = fabric.setup(network, *(optimizer_of(groups) for _ in task_data))
+    tasks = [data.task.to(fabric.device) for data in task_data]
     adversaries = [Adversary(fabric, task) for task in tasks]
     progress = load_progress(plan.checkpoint, plan.key)
     if progress.step:
-        progress.give_back(network, optimizers, adversaries)
+        progress.restore(network, optimizers, adversaries)
         on_epoch(progress.history)
-    turns = turns_of([subject.steps for subject in subjects])
+    turns = turns_of([data.steps for data in task_data])
     steps = len(turns)
-    loaders = loaders_of(fabric, subjects, turns[: progress.step])
+    loaders = loaders_of(fabric, task_data, turns[: progress.step])
     model.train()
-    bar, epoch = progress_bar(subjects, turns[: progress.step], fabric.is_global_zero), EpochMeans()
+    bar, epoch = progress_bar(task_data, turns[: progress.step], fabric.is_global_zero), EpochMeans()
     for step in range(progress.step, steps):
-        place = turns[step]
-        task, optimizer = tasks[place], optimizers[place]
-        method.enter(network, task.name)
-        set_learning_rates(optimizer, groups, [schedule(step, steps, settings.warmup, g.share) for g in groups])
+        index = turns[step]
+        task, optimizer = tasks[index], optimizers[index]
+        method.set_active_task(network, task.name)
+        set_learning_rates(optimizer, groups, [schedule(step, steps, settings.warmup, g.lr_end) for g in groups])
         if step >= round(steps * (1 - settings.batchnorm_frozen)):
             freeze_batchnorm(network)
-        batch = {key: value.to(fabric.device, non_blocking=True) for key, value in next(loaders[place]).items()}
+        batch = {key: value.to(fabric.device, non_blocking=True) for key, value in next(loaders[index]).items()}
         output = model(task.inputs(batch).contiguous(memory_format=torch.channels_last))
         prediction = task.prediction(output, batch)
         loss, parts = penalised(fabric, network, method, task.losses(prediction, batch), batch)
-        told = over_devices(fabric, {**parts, "total": loss})
-        total = finite(told.pop("total").item(), groups, step)
+        means = mean_over_devices(fabric, {**parts, "total": loss})
+        total = check_finite(means.pop("total").item(), groups, step)
         fabric.backward(loss)
         clip(groups, settings.gradient_clip, step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        adversaries[place].step(prediction, batch)
+        adversaries[index].step(prediction, batch)
         method.after_step(network, (step + 1) / steps)
-        epoch.add(told, subjects[place].batch_size)
+        epoch.add(means, task_data[index].batch_size)
         bar.set_postfix_str(f"loss {total:.4f}", refresh=False)
-        bar.update(subjects[place].batch_size)
+        bar.update(task_data[index].batch_size)
         if (step + 1) % settings.steps_per_epoch == 0 or step + 1 == steps:
             progress.step = step + 1
             progress.history.append({"step": float(step + 1), **epoch.means()})
-            log.info(describe(progress.history[-1], steps))
-            progress.take(network, optimizers, adversaries)
+            log.info(log_line(progress.history[-1], steps))
+            progress.capture(network, optimizers, adversaries)
             if fabric.is_global_zero:
                 save_progress(plan.checkpoint, progress)
                 on_epoch(progress.history)
@@ -153,7 +150,10 @@ def train(
 def penalised(
     fabric: Fabric, network: nn.Module, method: Method, parts: dict[str, Tensor], batch: Batch
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """What goes down: the task's loss, plus what the method adds; and all its parts."""
+    """Return the loss to minimise and its parts by name.
+
+    ``parts`` are those of the task's loss; a penalty of the method, if any, is added to the loss and to the parts.
+    """
     with fabric.autocast():
         penalty = method.penalty(network, batch, parts["loss"].detach())
     if penalty is None:
@@ -161,8 +161,11 @@ def penalised(
     return parts["loss"] + penalty, {**parts, "penalty": penalty}
 
 
-def over_devices(fabric: Fabric, parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The means of losses over all devices, each of which sees its part of the batch: all stop at one step."""
+def mean_over_devices(fabric: Fabric, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return each part of the loss as its mean over all devices.
+
+    A loss that is not finite then stops all devices at the same step.
+    """
     if fabric.world_size == 1:
         return parts
     means = fabric.all_reduce({name: part.detach().clone() for name, part in parts.items()})
@@ -170,58 +173,70 @@ def over_devices(fabric: Fabric, parts: dict[str, Tensor]) -> dict[str, Tensor]:
     return means
 
 
-def finite(loss: float, groups: Sequence[ParameterGroup], step: int) -> float:
-    """The loss, if it is a number.
+def check_finite(loss: float, groups: Sequence[ParameterGroup], step: int) -> float:
+    """Return the loss of a step if it is finite; ``groups`` name the settings for the message.
 
     Raises:
-        TrainingError: it is not.
+        TrainingError: the loss is infinite or NaN.
     """
     if not math.isfinite(loss):
-        named = " or ".join(dict.fromkeys(group.setting for group in groups))
-        raise TrainingError(f"step {step}: the loss is {loss}; lower {named}")
+        settings = " or ".join(dict.fromkeys(group.setting for group in groups))
+        raise TrainingError(f"step {step}: the loss is {loss}; lower {settings}")
     return loss
 
 
 def turns_of(steps: Sequence[int]) -> list[int]:
-    """Whose turn it is at each step, where several have so many steps: all end together, in even turns."""
-    return [place for _, place in sorted(((k + 0.5) / n, place) for place, n in enumerate(steps) for k in range(n))]
+    """Return for each step of a training the index of the task whose turn it is.
+
+    ``steps`` are the numbers of steps of the tasks, whose turns alternate evenly.
+    """
+    return [index for _, index in sorted(((k + 0.5) / n, index) for index, n in enumerate(steps) for k in range(n))]
 
 
 def loaders_of(
-    fabric: Fabric, subjects: Sequence[Subject], done: Sequence[int]
+    fabric: Fabric, task_data: Sequence[TaskData], done: Sequence[int]
 ) -> list[Iterator[dict[str, Tensor]]]:
-    """The batches of each subject that are left after so many turns; this device's part of each."""
+    """Return one iterator per task over its remaining batches, each with the pictures of this device only.
+
+    ``done`` lists the turns (`turns_of`) of the steps that are done.
+    """
     loaders = []
-    for place, subject in enumerate(subjects):
+    for index, data in enumerate(task_data):
         batches = TrainingBatches(
-            subject.prepared,
-            subject.pictures,
-            subject.batch_size,
-            subject.steps,
-            subject.seed,
+            data.prepared,
+            data.pictures,
+            data.batch_size,
+            data.steps,
+            data.seed,
             fabric.global_rank,
             fabric.world_size,
         )
         workers = 0 if fabric.device.type == "cpu" else 4
-        loaders.append(training_loader(batches, done.count(place), workers))
+        loaders.append(training_loader(batches, done.count(index), workers))
     return loaders
 
 
-def progress_bar(subjects: Sequence[Subject], done: Sequence[int], shown: bool) -> "tqdm[NoReturn]":
-    """Pictures seen, their speed and the time left, on a terminal alone; ``done`` turns were taken before."""
+def progress_bar(task_data: Sequence[TaskData], done: Sequence[int], enabled: bool) -> "tqdm[NoReturn]":
+    """Return a progress bar that counts pictures and appears only on terminals, if ``enabled``.
+
+    ``done`` lists the turns (`turns_of`) of the steps that are done.
+    """
     return tqdm(
-        total=sum(subject.batch_size * subject.steps for subject in subjects),
-        initial=sum(subjects[place].batch_size for place in done),
-        desc=" + ".join(subject.task.name for subject in subjects),
+        total=sum(data.batch_size * data.steps for data in task_data),
+        initial=sum(task_data[index].batch_size for index in done),
+        desc=" + ".join(data.task.name for data in task_data),
         unit=" images",
-        disable=None if shown else True,
+        disable=None if enabled else True,
         leave=False,
         file=sys.stderr,
     )
 
 
 def optimizer_of(groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
-    """AdamW with the settings of each group; fused, since a small network is many small tensors."""
+    """Return AdamW with the learning rate, weight decay and betas of each group.
+
+    It is fused, since a small network has many small tensors.
+    """
     entries = [
         {
             "name": group.name,
@@ -236,68 +251,75 @@ def optimizer_of(groups: Sequence[ParameterGroup]) -> torch.optim.Optimizer:
 
 
 def set_learning_rates(
-    optimizer: torch.optim.Optimizer, groups: Sequence[ParameterGroup], shares: Sequence[float]
+    optimizer: torch.optim.Optimizer, groups: Sequence[ParameterGroup], factors: Sequence[float]
 ) -> None:
-    """Let each group learn at a share of its peak."""
-    for entry, group, share in zip(optimizer.param_groups, groups, shares, strict=True):
-        entry["lr"] = group.learning_rate * share
+    """Set the learning rate of each group to a fraction of its peak, in place; ``factors`` has one per group."""
+    for entry, group, factor in zip(optimizer.param_groups, groups, factors, strict=True):
+        entry["lr"] = group.learning_rate * factor
 
 
-def schedule(step: int, steps: int, warmup: float, share: float = 1.0) -> float:
-    """The learning rate's share of its peak: linear to 1 over the warm-up, then a cosine to zero.
+def schedule(step: int, steps: int, warmup: float, lr_end: float = 1.0) -> float:
+    """Return the learning rate of a step as a fraction of its peak: linear warm-up to 1, then cosine decay to 0.
 
-    It has come to zero after ``share`` of the steps, and stays there.
+    ``warmup`` and ``lr_end`` are fractions of ``steps``: the warm-up ends at the first, the decay at the second.
     """
-    rising, falling = max(1, round(warmup * steps)), round(share * steps)
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, falling - rising))))
+    peak, end = max(1, round(warmup * steps)), round(lr_end * steps)
+    if step < peak:
+        return (step + 1) / peak
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - peak) / max(1, end - peak))))
 
 
 def freeze_batchnorm(network: nn.Module) -> None:
-    """Let BatchNorm compute with its running statistics and leave them be; its scale and shift train on."""
-    for _, layer in batchnorm_layers(network):
+    """Set the normalisation layers to evaluation mode, in which running statistics are used and not updated.
+
+    Scale and shift still train.
+    """
+    for _, layer in normalisation_layers(network):
         layer.eval()
 
 
-def clip(groups: Sequence[ParameterGroup], largest: float, step: int) -> None:
-    """Scale the gradient of each group down to a norm.
+def clip(groups: Sequence[ParameterGroup], max_norm: float, step: int) -> None:
+    """Scale down, in place, the gradients of each group whose norm exceeds ``max_norm``.
 
-    Each by itself: the scores' gradients are of another scale than BatchNorm's, and would decide alone.
+    Groups are clipped separately: the gradients of mask scores and of BatchNorm differ in scale, and the larger
+    gradients would dominate a common norm.
+
+    Raises:
+        TrainingError: a gradient is not finite.
     """
     for group in groups:
-        norm = torch.nn.utils.clip_grad_norm_(group.parameters, largest)
+        norm = torch.nn.utils.clip_grad_norm_(group.parameters, max_norm)
         if not torch.isfinite(norm):
             raise TrainingError(f"step {step}: the gradient of {group.name} is not finite; lower {group.setting}")
 
 
 class EpochMeans:
-    """Means of the losses over one epoch, and its speed."""
+    """Accumulator of the losses and the speed of one epoch, which starts with the object."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
         self.steps: Counter[str] = Counter()
         self.images = 0
-        self.begun = time.perf_counter()
+        self.started = time.perf_counter()
 
     def add(self, parts: dict[str, Tensor], images: int) -> None:
-        """Add one step."""
+        """Add the parts of the loss of one step, and its number of pictures."""
         for name, value in parts.items():
             self.sums[name] = self.sums.get(name, torch.zeros((), device=value.device)) + value.detach()
         self.steps.update(parts.keys())
         self.images += images
 
     def means(self) -> dict[str, float]:
-        """Mean of each part of the loss, and ``images_per_second``."""
-        seconds = time.perf_counter() - self.begun
+        """Return the mean of each part of the loss over the steps that have it, and ``images_per_second``."""
+        seconds = time.perf_counter() - self.started
         return {
             **{name: float(value) / self.steps[name] for name, value in self.sums.items()},
             "images_per_second": self.images / seconds,
         }
 
 
-def describe(entry: dict[str, float], steps: int) -> str:
-    """One line of the log for one epoch."""
+def log_line(entry: dict[str, float], steps: int) -> str:
+    """Return the line of the log for an entry of the history; ``steps`` is the number of all steps."""
     values = "  ".join(
         f"{name} {value:.4f}" for name, value in entry.items() if name not in ("step", "images_per_second")
     )

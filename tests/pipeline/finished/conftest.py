@@ -1,4 +1,4 @@
-"""The small study after `snakemake all`, which takes minutes: all tests of this folder run in one process."""
+"""Small study after `snakemake all`, which takes minutes: all tests of this folder run in one process."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.pipeline.conftest import Study, copied
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The study after `snakemake all`. Tests that change it leave it as it was."""
+    """Return the study after `snakemake all`; tests undo their changes of it."""
     study = copied(tmp_path_factory.mktemp("study") / "project")
     study.snakemake("all")
     return study

@@ -1,4 +1,4 @@
-"""`palimpsest adopt` after `dvc checkout`, for every way in which DVC puts files in place."""
+"""`palimpsest adopt` after `dvc checkout`, for every type of DVC's cache."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ RECORD = "models/mini/seed-0/piggyback/style-munch.predictions.json"
 
 @pytest.fixture(scope="module", params=["copy", "symlink", "hardlink"])
 def checked_out(request: pytest.FixtureRequest, finished: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The finished study, versioned, with its outputs as `dvc checkout` puts them and no records of Snakemake."""
+    """Return the finished study with outputs of `dvc checkout` and without Snakemake's records."""
     folder = tmp_path_factory.mktemp(request.param) / "project"
     shutil.copytree(finished.folder, folder, ignore=shutil.ignore_patterns(".snakemake", "mlflow.db", "mlruns"))
     study = Study(folder)
@@ -44,7 +44,7 @@ def checked_out(request: pytest.FixtureRequest, finished: Study, tmp_path_factor
 
 
 def outputs(study: Study) -> dict[str, str]:
-    """SHA-256 of every file below the folders of outputs; the dates of folders are Snakemake's own matter."""
+    """Return the SHA-256 of every file below the folders of outputs, including Snakemake's dates of folders."""
     paths = [path for name in ("data", "models", "results") for path in (study.folder / name).rglob("*")]
     return {str(path.relative_to(study.folder)): sha256(path) for path in paths if path.is_file()}
 
@@ -61,15 +61,15 @@ def without_dates(files: dict[str, str]) -> dict[str, str]:
     return {path: content for path, content in files.items() if not path.endswith(FOLDER_DATE)}
 
 
-def test_what_was_checked_out_is_adopted_killed_or_not_and_a_run_leaves_the_cache_alone(checked_out: Study) -> None:
+def test_checked_out_files_are_adopted_after_a_kill_and_runs_leave_the_cache_alone(checked_out: Study) -> None:
     before, cached = without_dates(outputs(checked_out)), cache(checked_out)
     kill_while_adopting(checked_out)
     assert without_dates(outputs(checked_out)) == before
     refused = checked_out.snakemake("-n", "all", check=False)
     assert "error: .snakemake/adopting: `palimpsest adopt` was interrupted; run it again" in refused
 
-    told = checked_out.run("palimpsest", "adopt").stdout
-    assert "outputs are recorded as made" in told and "missing" not in told
+    printed = checked_out.run("palimpsest", "adopt").stdout
+    assert "outputs are recorded as made" in printed and "missing" not in printed
     assert without_dates(outputs(checked_out)) == before and cache(checked_out) == cached
     assert "Nothing to be done" in checked_out.snakemake("-n", "all")
     assert "up to date" in checked_out.run("dvc", "status").stdout
@@ -85,7 +85,7 @@ def test_what_was_checked_out_is_adopted_killed_or_not_and_a_run_leaves_the_cach
 
 
 def kill_while_adopting(study: Study) -> None:
-    """End `palimpsest adopt` and its Snakemake with SIGKILL once that has recorded something."""
+    """Kill `palimpsest adopt` and its Snakemake with SIGKILL after the first record."""
     command = [sys.executable, "-m", "palimpsest.cli", "adopt"]
     adopting = subprocess.Popen(command, cwd=study.folder, env=study.environment(), start_new_session=True)
     while adopting.poll() is None and not list((study.folder / ".snakemake").glob("incomplete/*")):
@@ -101,7 +101,7 @@ def test_a_missing_output_is_named_and_the_others_are_adopted(checked_out: Study
     kept = mask.with_name("elsewhere")
     mask.rename(kept)
     try:
-        told = checked_out.run("palimpsest", "adopt").stdout
+        printed = checked_out.run("palimpsest", "adopt").stdout
     finally:
         kept.rename(mask)
-    assert f"{MASK} is missing; `snakemake --cores all {MASK}` makes it" in told.splitlines()
+    assert f"{MASK} is missing; `snakemake --cores all {MASK}` makes it" in printed.splitlines()

@@ -1,4 +1,4 @@
-"""DVC over the same rules: what `snakemake all` made is what `dvc repro` would make."""
+"""DVC stages over the rules: outputs of `snakemake all` are up to date for `dvc repro`."""
 
 import json
 import shutil
@@ -14,41 +14,41 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def versioned(finished: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The finished study as a repository of git and DVC, with everything committed."""
+    """Return the finished study as a repository of git and DVC with all files committed."""
     folder = tmp_path_factory.mktemp("versioned") / "project"
     shutil.copytree(finished.folder, folder)
     study = Study(folder)
     study.run("dvc", "init", "--quiet")
     study.run("dvc", "config", "core.analytics", "false")
-    study.snakemake("all")  # a copy has other inodes and dates of access, and nothing else to do
+    study.snakemake("all")  # a copy has other inodes and access times; no job has to run
     study.run("dvc", "commit", "--force", "--quiet")
     study.commit("study")
     return study
 
 
-def test_after_a_commit_nothing_is_made_again(versioned: Study) -> None:
-    for package in ("pipeline", "src/palimpsest"):  # what running Python leaves lying is no change of the code
+def test_after_a_commit_nothing_is_rerun(versioned: Study) -> None:
+    for package in ("pipeline", "src/palimpsest"):  # bytecode is no change of the code
         (versioned.folder / package / "__pycache__").mkdir(exist_ok=True)
         (versioned.folder / package / "__pycache__" / "left.pyc").write_bytes(b"bytecode")
-    told = versioned.run("dvc", "repro").stdout
-    assert told.count("didn't change, skipping") == 3
-    assert "Running stage" not in told
+    printed = versioned.run("dvc", "repro").stdout
+    assert printed.count("didn't change, skipping") == 3
+    assert "Running stage" not in printed
 
 
-def test_what_is_not_finished_is_no_matter_of_dvc(versioned: Study) -> None:
+def test_dvc_ignores_unfinished_files(versioned: Study) -> None:
     unfinished = [
         "models/mini/seed-0/piggyback/voc-seg.resume",
         "data/real/raw/.val2017.zip.part",
         "data/mini/prepared/colorize.partial/picture.npy",
         "results/mini/evaluation/seed-0/floor/samples/.snakemake_timestamp",
     ]
-    told = versioned.run("dvc", "check-ignore", *unfinished, "models/mini/seed-0/piggyback/voc-seg.safetensors")
-    assert told.stdout.splitlines() == unfinished
+    ignored = versioned.run("dvc", "check-ignore", *unfinished, "models/mini/seed-0/piggyback/voc-seg.safetensors")
+    assert ignored.stdout.splitlines() == unfinished
 
 
-def test_metrics_are_shown_in_the_studys_words(versioned: Study) -> None:
-    told = versioned.run("dvc", "metrics", "show", "--md").stdout
-    assert "piggyback.task 2 voc-seg.miou" in told
+def test_dvc_shows_metrics_with_the_names_of_the_study(versioned: Study) -> None:
+    printed = versioned.run("dvc", "metrics", "show", "--md").stdout
+    assert "piggyback.task 2 voc-seg.miou" in printed
 
 
 ADOPT = "palimpsest adopt"
@@ -56,7 +56,7 @@ ADOPT = "palimpsest adopt"
 
 @pytest.fixture(scope="module")
 def cloned(versioned: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """A fresh clone with what was pushed to a folder, as the documents say to get it."""
+    """Return a fresh clone with pulled files, made with the documented commands."""
     folder = tmp_path_factory.mktemp("cloned")
     versioned.run("dvc", "remote", "add", "--default", "local", str(folder / "remote"))
     versioned.commit("a remote")
@@ -69,10 +69,10 @@ def cloned(versioned: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
     return clone
 
 
-def test_in_a_clone_everything_is_there_and_nothing_left_to_do(versioned: Study, cloned: Study) -> None:
-    told = cloned.snakemake("-n", "all")
-    assert "Nothing to be done" in told
-    assert "missing provenance" not in told
+def test_a_clone_is_complete_and_up_to_date(versioned: Study, cloned: Study) -> None:
+    printed = cloned.snakemake("-n", "all")
+    assert "Nothing to be done" in printed
+    assert "missing provenance" not in printed
     assert "up to date" in cloned.run("dvc", "status").stdout
     assert cloned.run("git", "status", "--porcelain").stdout == ""
     kinds = ("data/**/*.npy", "models/**/*.*", "results/**/*.*")
@@ -82,7 +82,7 @@ def test_in_a_clone_everything_is_there_and_nothing_left_to_do(versioned: Study,
     assert (cloned.folder / "results/mini/report.html").read_text("utf-8").startswith("<!doctype html>")
 
 
-def test_in_a_clone_a_change_reruns_what_depends_on_it(cloned: Study) -> None:
+def test_in_a_clone_a_change_reruns_its_dependents(cloned: Study) -> None:
     planned = cloned.planned("--config", "tasks={style-munch: {style_weight: 9}}")
     assert {path for path in planned if not path.startswith("results/")} == {
         f"models/mini/seed-0/{method}/style-munch{suffix}"
@@ -93,7 +93,7 @@ def test_in_a_clone_a_change_reruns_what_depends_on_it(cloned: Study) -> None:
     assert {f"data/mini/prepared/{task}/info.json" for task in cloned.params()["defaults"]["sequence"]} <= planned
 
 
-def test_in_a_clone_files_lead_back_to_all_but_the_run(cloned: Study) -> None:
+def test_in_a_clone_files_have_their_provenance_except_the_run(cloned: Study) -> None:
     mask, table = "models/mini/seed-0/piggyback/voc-seg.safetensors", "results/mini/summary.json"
     stored, results = yaml.load_all(cloned.run("palimpsest", "inspect", mask, table).stdout, yaml.CSafeLoader)
     made_at = cloned.run("git", "log", "--format=%H", "--reverse").stdout.split()[0]
@@ -104,18 +104,18 @@ def test_in_a_clone_files_lead_back_to_all_but_the_run(cloned: Study) -> None:
     assert not (cloned.folder / "mlflow.db").exists()
 
 
-def test_a_changed_setting_reruns_what_snakemake_lists_and_no_more(versioned: Study) -> None:
+def test_a_changed_setting_reruns_the_jobs_that_snakemake_lists(versioned: Study) -> None:
     params = versioned.params()
     params["presets"]["mini"]["tasks"]["style-munch"]["style_weight"] = 7.0
     versioned.write_params(params)
     planned = {path for path in versioned.planned() if path.endswith(".safetensors")}
     before = {path: path.stat().st_mtime_ns for path in (versioned.folder / "models").rglob("*.safetensors")}
-    told = versioned.run("dvc", "repro").stdout
+    printed = versioned.run("dvc", "repro").stdout
     after = {path: path.stat().st_mtime_ns for path in before}
     rerun = {str(path.relative_to(versioned.folder)) for path in before if before[path] != after[path]}
     assert rerun == planned
     assert len(rerun) == len(params["defaults"]["methods"])
-    assert "Stage 'models'" in told or "Running stage 'models'" in told
+    assert "Stage 'models'" in printed or "Running stage 'models'" in printed
     versioned.commit("Munch in other strokes")
     between = ("HEAD~1", "HEAD", "--json")
     (changed,) = json.loads(versioned.run("dvc", "params", "diff", *between).stdout).values()

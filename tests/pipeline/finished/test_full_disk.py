@@ -1,4 +1,4 @@
-"""A real file system that runs full: one line, what was finished stays, and the same command goes on."""
+"""Full disk on a real file system: one line of error, finished files stay, and the same command resumes."""
 
 import argparse
 import math
@@ -15,7 +15,7 @@ import pytest
 from palimpsest import tracking
 from palimpsest.errors import StorageError
 from palimpsest.methods import BASE
-from palimpsest.storage.task_file import load_task
+from palimpsest.storage.stored_task import open_task
 from pipeline import train
 from tests.conftest import Study as SmallStudy
 from tests.conftest import room_for
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.slow
 
 STORED = "models/mini/seed-0/base/coco-seg.safetensors"
 ROOM = "make room and run the same command again"
-OWN = ("unshare", "--user", "--map-root-user", "--mount")
-"""Runs a command in which file systems can be mounted without privileges; they are gone when it ends."""
+UNSHARE = ("unshare", "--user", "--map-root-user", "--mount")
+"""Command prefix that allows mounts without privileges until the command ends."""
 
 FILL = f"""
 mount -t tmpfs -o size=32m none "$2" && cp -a "$1/." "$2" && cd "$2"
@@ -39,7 +39,7 @@ rm ballast
 run > "$3/second.txt"
 mkdir "$3/second" && cp -a models mlflow.db "$3/second"
 """
-"""A copy of the project $1 on a file system $2, with room for a run and none for the checkpoint of a training."""
+"""Script: copies the project $1 to a file system $2 with room for a run, but not for a checkpoint."""
 
 ENLARGE = """
 mount -t tmpfs -o "size=$4k" none "$2" && cp -a "$1/." "$2" && cd "$2"
@@ -48,17 +48,17 @@ mount -o remount,size=64m "$2"
 snakemake --cores 2 all > "$3/second.txt" 2>&1
 cp -a data models results "$3"
 """
-"""The project on a file system of $4 KiB, which is enlarged once it is full."""
+"""Script: runs the project on a file system of $4 KiB, then again after enlarging it."""
 
 
 @pytest.fixture
 def on_a_disk(tmp_path: Path) -> Callable[..., Path]:
-    """Runs a script on a copy of a project, on a file system of its own; returns the folder of what it leaves."""
+    """Return a function that runs a script with a separate file system and returns the folder of its results."""
     disk, out = tmp_path / "disk", tmp_path / "out"
     disk.mkdir()
     try:
         tried = subprocess.run(
-            [*OWN, "mount", "-t", "tmpfs", "none", disk], capture_output=True, text=True, check=False
+            [*UNSHARE, "mount", "-t", "tmpfs", "none", disk], capture_output=True, text=True, check=False
         )
     except FileNotFoundError as error:
         pytest.skip(f"{error.filename} is not there: no file system of one's own")
@@ -68,7 +68,7 @@ def on_a_disk(tmp_path: Path) -> Callable[..., Path]:
     def run(script: str, project: Path, *arguments: str) -> Path:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
-        Study(disk).run(*OWN, "bash", "-c", script, "bash", str(project), str(disk), str(out), *arguments)
+        Study(disk).run(*UNSHARE, "bash", "-c", script, "bash", str(project), str(disk), str(out), *arguments)
         return out
 
     return run
@@ -79,19 +79,19 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def kibibytes(folder: Path) -> int:
-    """What a copy of a folder takes of a file system in memory, which has pages of 4 KiB."""
+    """Return the size of a folder on a file system in memory with pages of 4 KiB."""
     return sum(4 * math.ceil(path.lstat().st_size / 4096) for path in folder.rglob("*") if path.is_file())
 
 
 def statuses(database: Path) -> list[str]:
-    """Of the runs of the base network, the oldest first."""
+    """Return the status of every run of the base network, oldest first."""
     client = mlflow.MlflowClient(f"sqlite:///{database}")
-    experiments = [found.experiment_id for found in client.search_experiments()]
-    found = client.search_runs(experiments, "tags.method = 'base'", order_by=["attributes.start_time ASC"])
-    return [run.info.status for run in found]
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, "tags.method = 'base'", order_by=["attributes.start_time ASC"])
+    return [run.info.status for run in runs]
 
 
-def test_a_disk_that_is_full_in_the_middle_of_a_training(finished: Study, on_a_disk: Callable[..., Path]) -> None:
+def test_a_disk_that_fills_during_a_training(finished: Study, on_a_disk: Callable[..., Path]) -> None:
     out = on_a_disk(FILL, finished.folder)
     first, second = ((out / name).read_text() for name in ("first.txt", "second.txt"))
     checkpoint = Path(STORED).with_suffix(".resume")
@@ -100,24 +100,24 @@ def test_a_disk_that_is_full_in_the_middle_of_a_training(finished: Study, on_a_d
     assert "Traceback" not in first and first.endswith("exit status 1\n")
     for folder in ("data", "models", "results"):
         before = content(finished.folder / folder)
-        for suffix in (".safetensors", ".predictions.json"):  # Snakemake makes them anew
+        for suffix in (".safetensors", ".predictions.json"):  # Snakemake makes them again
             before.pop(f"mini/seed-0/base/coco-seg{suffix}", None)
         assert content(out / folder) == before
     assert second.endswith("exit status 0\n"), second
-    assert load_task(out / "second" / STORED).network.width == 8
+    assert open_task(out / "second" / STORED).network.width == 8
     assert not (out / "second" / checkpoint).exists()
     assert statuses(out / "mlflow.db") == ["FINISHED", "FAILED"]
     assert statuses(out / "second" / "mlflow.db") == ["FINISHED", "FINISHED"]
 
 
 @pytest.mark.proof
-def test_a_disk_that_is_full_anywhere_in_a_run(tmp_path: Path, on_a_disk: Callable[..., Path]) -> None:
+def test_a_disk_that_fills_anywhere_in_a_run(tmp_path: Path, on_a_disk: Callable[..., Path]) -> None:
     study = copied(tmp_path / "project")
     fewer(study)
     expected = digests(on_a_disk(ENLARGE, study.folder, "64000"))
     assert expected
     taken = kibibytes(study.folder)
-    for size in range(taken + 150, taken + 1050, 150):  # all of it takes more
+    for size in range(taken + 150, taken + 1050, 150):  # the full run needs more
         out = on_a_disk(ENLARGE, study.folder, str(size))
         first = (out / "first.txt").read_text()
         assert "Traceback" not in first and (ROOM in first or "Error recording metadata" in first), first
@@ -125,10 +125,10 @@ def test_a_disk_that_is_full_anywhere_in_a_run(tmp_path: Path, on_a_disk: Callab
 
 
 def test_a_training_that_cannot_be_recorded_is_not_trained_again(
-    on_its_own: SmallStudy, monkeypatch: pytest.MonkeyPatch
+    prepared_study: SmallStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = on_its_own
-    # By its whole name: MLflow keeps a database open by the name it was opened with, in later tests too.
+    study = prepared_study
+    # Absolute path: MLflow keeps a database open under its name, also in later tests.
     monkeypatch.setattr(tracking, "TRACKING_DATABASE", Path("mlflow.db").absolute())
     tracking.connect()
     stored = study.layout.stored(0, BASE, "shapes")
@@ -146,7 +146,7 @@ def test_a_training_that_cannot_be_recorded_is_not_trained_again(
     expected = stored.read_bytes()
     stored.unlink()  # as Snakemake does after a failed job
     monkeypatch.setattr(tracking.Run, "tags", tags)
-    monkeypatch.setattr("palimpsest.training.loop.clip", None)  # no step can be made
+    monkeypatch.setattr("palimpsest.training.loop.clip", None)  # any step would fail
     train.main(study.settings, study.layout, options)
     assert stored.read_bytes() == expected and not list(stored.parent.glob("*.resume"))
     assert statuses(Path("mlflow.db").absolute()) == ["FINISHED"]

@@ -1,4 +1,4 @@
-"""The whole study, small: what `snakemake all` leaves, and what it would do again after a change."""
+"""Small study: outputs of `snakemake all`, and the jobs that run again after a change."""
 
 import hashlib
 import json
@@ -13,11 +13,15 @@ import pytest
 import torch
 import yaml
 
-from palimpsest.data.pictures import write_picture
+from palimpsest.code_digest import TABLES, file_of
+from palimpsest.data.encoding import write_picture
+from palimpsest.data.formats import FORMATS
 from palimpsest.devices import precision_for
-from palimpsest.provenance import TABLES, file_of
-from palimpsest.settings import TrainingSettings
+from palimpsest.groups import TrainingSettings
+from palimpsest.methods import METHODS as TABLE
+from palimpsest.networks import NETWORKS
 from palimpsest.storage.task_file import load_task, save_task
+from palimpsest.tasks import KINDS
 from tests.pipeline.conftest import Job, Study
 
 pytestmark = pytest.mark.slow
@@ -29,19 +33,19 @@ MODELS = "models/mini/seed-0"
 BASES = {"base/coco-seg", "autoencoder/coco-seg"}
 
 
-def lessons(method: str) -> set[str]:
-    """What a method learns, as method/task: residual networks the base task too."""
+def jobs(method: str) -> set[str]:
+    """Return the trainings of a method as method/task; residual networks learn the base task too."""
     return {f"{method}/{task}" for task in (SEQUENCE if method in RESIDUAL else SEQUENCE[1:])}
 
 
-LEARNED = BASES.union(*map(lessons, METHODS))
+LEARNED = BASES.union(*map(jobs, METHODS))
 
 
 def test_a_second_run_has_nothing_to_do(finished: Study) -> None:
     assert "Nothing to be done" in finished.snakemake("all")
 
 
-def test_more_cores_than_the_machine_has_change_nothing(finished: Study) -> None:
+def test_more_cores_than_those_of_the_machine_rerun_nothing(finished: Study) -> None:
     assert "Nothing to be done" in finished.snakemake("all", "--cores", "8")
 
 
@@ -64,7 +68,7 @@ def test_only_fine_tune_changes_the_predictions_of_earlier_tasks(finished: Study
     assert (checksums["fine-tune"][SEQUENCE[:-1]] == [5, 4, 3, 2]).all()
 
 
-def test_every_cell_is_verified_since_the_task_was_learned_unless_fine_tune_overwrote_it(finished: Study) -> None:
+def test_every_cell_is_verified_unless_fine_tune_overwrote_it(finished: Study) -> None:
     verification = pd.read_csv(finished.folder / "results/mini/verification.csv", keep_default_na=False)
     assert list(verification) == ["seed", "method", "task", "after", "outcome", "reason"]
     assert len(verification) == len(METHODS) * 15
@@ -90,21 +94,21 @@ def test_a_stored_task_overwritten_with_noise_is_measured_again_and_reported_as_
     save_task(path, noise, file.provenance)
     study.snakemake("all")
     verification = pd.read_csv(study.folder / "results/mini/verification.csv", keep_default_na=False)
-    found = verification[(verification.method == "scratch") & (verification.task == "voc-seg")]
-    assert list(found.outcome) == ["changed"] * 4
-    assert found.reason.str.startswith("the stored task was altered: ").all()
-    others = verification[(verification.method == "scratch") & (verification.task != "voc-seg")]
-    assert set(others.outcome) == {"verified"}
+    changed = verification[(verification.method == "scratch") & (verification.task == "voc-seg")]
+    assert list(changed.outcome) == ["changed"] * 4
+    assert changed.reason.str.startswith("the stored task was altered: ").all()
+    unchanged = verification[(verification.method == "scratch") & (verification.task != "voc-seg")]
+    assert set(unchanged.outcome) == {"verified"}
     page = (study.folder / "results/mini/report.html").read_text("utf-8")
     assert "<b>A fault:</b> scratch cannot forget by construction." in page
 
 
 def test_sizes_are_those_of_the_files(finished: Study) -> None:
     sizes = pd.read_csv(finished.folder / "results/mini/sizes.csv")
-    own = sizes[(sizes.method == "piggyback") & (sizes.task == "voc-seg")]
-    assert own["bytes"].sum() == (finished.folder / MODELS / "piggyback/voc-seg.safetensors").stat().st_size
+    mask_sizes = sizes[(sizes.method == "piggyback") & (sizes.task == "voc-seg")]
+    assert mask_sizes["bytes"].sum() == (finished.folder / MODELS / "piggyback/voc-seg.safetensors").stat().st_size
     mask = load_task(finished.folder / MODELS / "piggyback/voc-seg.safetensors").components[0]
-    assert own.set_index("component")["bytes"]["mask"] == sum(bits.numel() for bits in mask.tensors.values())
+    assert mask_sizes.set_index("component")["bytes"]["mask"] == sum(bits.numel() for bits in mask.tensors.values())
 
 
 def test_the_base_networks_are_stored_once(finished: Study) -> None:
@@ -112,24 +116,24 @@ def test_the_base_networks_are_stored_once(finished: Study) -> None:
     assert {f"{MODELS}/{file}" for file in files} == left_by(LEARNED)
 
 
-def test_the_summary_has_the_shape_of_the_studys_table(finished: Study) -> None:
+def test_the_summary_has_the_rows_of_the_studys_table(finished: Study) -> None:
     summary = json.loads((finished.folder / "results/mini/summary.json").read_text())
     assert list(summary) == ["floor", *METHODS]
     assert set(summary["piggyback"]["task 3 colorize"]) == {"ssim", "mse", "ciede2000", "colourfulness"}
     assert "coco-seg after voc-seg" in summary["fine-tune"]["forgetting"]
 
 
-def test_the_report_stands_alone(finished: Study) -> None:
+def test_the_report_needs_no_other_file(finished: Study) -> None:
     page = (finished.folder / "results/mini/report.html").read_text("utf-8")
     assert "<img" in page and "data:image/" in page
     assert 'src="http' not in page and "<script src" not in page and '<link rel="stylesheet"' not in page
 
 
 def test_every_training_is_a_finished_run_with_curves_and_final_figures(finished: Study) -> None:
-    client, found = finished.tracked()
-    assert len(found) == len(LEARNED)
-    assert {run.info.status for run in found} == {"FINISHED"}
-    (run,) = [r for r in found if (r.data.tags["method"], r.data.tags["task"]) == ("piggyback", "colorize")]
+    client, runs = finished.tracked()
+    assert len(runs) == len(LEARNED)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    (run,) = [r for r in runs if (r.data.tags["method"], r.data.tags["task"]) == ("piggyback", "colorize")]
     assert [m.step for m in client.get_metric_history(run.info.run_id, "loss")] == [2, 4]
     assert {"coco-seg/miou", "voc-seg/miou", "colorize/ssim", "bytes/mask", "zeros/all"} <= set(run.data.metrics)
     assert (run.data.metrics["pictures/train/pictures"], run.data.metrics["pictures/train/broken"]) == (8, 0)
@@ -139,18 +143,18 @@ def test_every_training_is_a_finished_run_with_curves_and_final_figures(finished
 
 @pytest.fixture(scope="module")
 def inspected(finished: Study) -> dict[str, dict[str, Any]]:
-    """What `palimpsest inspect` says of every file that the study left; of a method's pictures of one."""
+    """Return the output of `palimpsest inspect` for every file of the study, and one picture per method."""
     below = [path for folder in ("models", "results") for path in (finished.folder / folder).rglob("[!.]*.*")]
     pictures = {path.parents[1]: path for path in below if path.suffix == ".png"}
-    others = [path for path in below if path.suffix != ".png"]
-    files = [str(path.relative_to(finished.folder)) for path in (*others, *pictures.values())]
-    told = finished.run("palimpsest", "inspect", *files).stdout
-    found = {one["file"]: one for one in yaml.load_all(told, yaml.CSafeLoader)}
-    assert set(found) == set(files)
-    return found
+    files_but_pictures = [path for path in below if path.suffix != ".png"]
+    files = [str(path.relative_to(finished.folder)) for path in (*files_but_pictures, *pictures.values())]
+    printed = finished.run("palimpsest", "inspect", *files).stdout
+    reports = {entry["file"]: entry for entry in yaml.load_all(printed, yaml.CSafeLoader)}
+    assert set(reports) == set(files)
+    return reports
 
 
-def test_every_file_leads_back_to_settings_seed_commit_data_and_run(
+def test_every_file_has_settings_seed_commit_data_and_run(
     finished: Study, inspected: dict[str, dict[str, Any]]
 ) -> None:
     commit = finished.run("git", "rev-parse", "HEAD").stdout.strip()
@@ -158,31 +162,33 @@ def test_every_file_leads_back_to_settings_seed_commit_data_and_run(
     for task in SEQUENCE:
         info = (finished.folder / "data/mini/prepared" / task / "info.json").read_bytes()
         data[task] = hashlib.sha256(info).hexdigest()
-    for file, told in inspected.items():
-        trainings = [told] if file.startswith("models/") else told["measures"].values()
+    for file, report in inspected.items():
+        trainings = [report] if file.startswith("models/") else report["measures"].values()
         assert len(trainings) or "/floor/" in file
         for training in trainings:
             assert (training["seed"], training["commit"]) == (0, commit)
             assert training["data_sha256"] == data[training["task"]]
-            assert training["settings"]["task_name"] == training["task"]
+            assert [task["name"] for task in training["settings"]["tasks"]] == [training["task"]]
             assert training["settings"]["training"]["precision"] == precision_for(TrainingSettings())
             assert len(training["mlflow_run"]) == 32
         if file.startswith("results/"):
-            assert told["measured_with"]
-            for measuring in told["measured_with"].values():
+            assert report["measured_with"]
+            for measuring in report["measured_with"].values():
                 assert (measuring["commit"], measuring["data_sha256"]) == (commit, data)
                 assert measuring["settings"]["sequence"] == SEQUENCE
     assert len(inspected["results/mini/report.html"]["measured_with"]) == 1 + len(METHODS)
-    shown = LEARNED - {"autoencoder/coco-seg"}  # which is no task
+    shown = LEARNED - {"autoencoder/coco-seg"}  # the auto-encoder is no task
     assert set(inspected["results/mini/report.html"]["measures"]) == {f"{MODELS}/{m}.safetensors" for m in shown}
 
 
-def test_every_run_leads_to_its_file_and_back(finished: Study, inspected: dict[str, dict[str, Any]]) -> None:
+def test_every_run_names_its_file_and_the_file_its_run(
+    finished: Study, inspected: dict[str, dict[str, Any]]
+) -> None:
     commit = finished.run("git", "rev-parse", "HEAD").stdout.strip()
-    _, found = finished.tracked()
+    _, runs = finished.tracked()
     files = {file for file in inspected if file.startswith("models/") and file.endswith(".safetensors")}
-    assert {run.data.tags["file"] for run in found} == files
-    for run in found:
+    assert {run.data.tags["file"] for run in runs} == files
+    for run in runs:
         file = inspected[run.data.tags["file"]]
         assert file["mlflow_run"] == run.info.run_id
         for tag in ("sha256", "data_sha256", "preset", "method", "task"):
@@ -192,19 +198,23 @@ def test_every_run_leads_to_its_file_and_back(finished: Study, inspected: dict[s
         assert run.data.tags["code_changed"] == "false"
 
 
-def test_no_job_imports_a_module_whose_edit_it_would_not_notice(finished: Study) -> None:
+def test_every_module_that_a_job_imports_triggers_its_rerun(finished: Study) -> None:
     (jobs,) = finished.graphs(("all", {}))
     maker = {path: job for job in jobs for path in job.output}
-    tables = {str(file_of(module)) for module in TABLES}  # what they say of a job stands among its parameters
+    rows = [*TABLE.values(), *KINDS.values(), *NETWORKS.values(), *FORMATS.values()]
+    settings = {row.settings.partition(":")[0] for row in rows if row.settings}
+    in_parameters = {
+        str(file_of(module)) for module in {*TABLES, *settings}
+    }  # a job's rows of the tables are among its parameters
 
     def noticed(job: Job) -> set[str]:
-        """The code of a job and of all that have to run again before it."""
+        """Return the code of a job and of the jobs before it."""
         return {*job.code}.union(*(noticed(maker[path]) for path in job.input if path in maker))
 
     for job in jobs:
         imported = set((finished.imports / Path(job.log).name).read_text().splitlines())
         assert f"pipeline/{job.rule.split('_')[0]}.py" in imported
-        assert imported - tables <= noticed(job), job.log
+        assert imported - in_parameters <= noticed(job), job.log
 
 
 def test_logs_have_a_line_per_epoch(finished: Study) -> None:
@@ -213,17 +223,19 @@ def test_logs_have_a_line_per_epoch(finished: Study) -> None:
 
 
 def stored(paths: set[str]) -> set[str]:
-    """The stored tasks among planned outputs, as method/task."""
+    """Return the stored tasks among planned outputs as method/task."""
     return {"/".join(Path(path).with_suffix("").parts[-2:]) for path in paths if path.endswith(".safetensors")}
 
 
 def left_by(trainings: set[str]) -> set[str]:
-    """The files that trainings leave, given as method/task."""
-    return {f"{MODELS}/{one}{suffix}" for one in trainings for suffix in (".safetensors", ".predictions.json")}
+    """Return the files of trainings, which are method/task."""
+    return {
+        f"{MODELS}/{training}{suffix}" for training in trainings for suffix in (".safetensors", ".predictions.json")
+    }
 
 
 def measured(methods: list[str]) -> set[str]:
-    """What measuring these methods and the floor makes, and the tables and the page of all."""
+    """Return the outputs of evaluating these methods and the floor, and the tables and page of all methods."""
     evaluation = "results/mini/evaluation/seed-0"
     written = ("metrics", "sizes", "growth", "diagnostics", "costs", "verification", "zeros", "similarity")
     files = (*(f"{table}.csv" for table in written), "origin.json", "samples")
@@ -238,7 +250,7 @@ def measured(methods: list[str]) -> set[str]:
     }
 
 
-def test_one_styles_weight_concerns_that_styles_trainings_what_measures_them_and_nothing_else(
+def test_the_weight_of_a_style_reruns_its_trainings_and_their_evaluations_alone(
     finished: Study,
 ) -> None:
     planned = finished.planned("--config", "tasks={style-munch: {style_weight: 9}}")
@@ -246,18 +258,18 @@ def test_one_styles_weight_concerns_that_styles_trainings_what_measures_them_and
     assert planned == left_by(trainings) | measured(METHODS)
 
 
-def test_what_starts_from_the_task_before_is_trained_again_with_it(finished: Study) -> None:
+def test_methods_that_start_from_the_previous_task_are_retrained_with_it(finished: Study) -> None:
     planned = finished.planned("--config", "tasks={colorize: {loss: l2}}")
-    others = {f"{method}/colorize" for method in METHODS}
-    assert stored(planned) == others | {f"fine-tune/{task}" for task in SEQUENCE[2:]}
+    colorize = {f"{method}/colorize" for method in METHODS}
+    assert stored(planned) == colorize | {f"fine-tune/{task}" for task in SEQUENCE[2:]}
 
 
-def test_a_methods_setting_concerns_that_method_alone(finished: Study) -> None:
+def test_a_methods_setting_reruns_that_method_alone(finished: Study) -> None:
     planned = finished.planned("--config", "method_settings={piggyback: {score_learning_rate: 0.5}}")
-    assert planned == left_by(lessons("piggyback")) | measured(["piggyback"])
+    assert planned == left_by(jobs("piggyback")) | measured(["piggyback"])
 
 
-def test_a_task_of_the_users_own_rebuilds_nothing(finished: Study, tmp_path: Path) -> None:
+def test_a_task_of_the_user_reruns_no_other_training(finished: Study, tmp_path: Path) -> None:
     for split in ("train", "val"):
         for side in ("input", "target"):
             (tmp_path / "edges" / split / side).mkdir(parents=True)
@@ -266,12 +278,12 @@ def test_a_task_of_the_users_own_rebuilds_nothing(finished: Study, tmp_path: Pat
     planned = finished.planned(
         "--config", f"tasks={{{added}}}", f"datasets={{{data}}}", f"sequence=[{','.join([*SEQUENCE, 'edges'])}]"
     )
-    own = left_by({f"{method}/edges" for method in METHODS})
-    own |= {f"data/mini/prepared/edges/{file}" for file in ("picture.npy", "index.csv", "info.json")}
-    assert planned == own | {"data/mini/raw/edges/manifest.json"} | measured(METHODS)
+    new = left_by({f"{method}/edges" for method in METHODS})
+    new |= {f"data/mini/prepared/edges/{file}" for file in ("picture.npy", "index.csv", "info.json")}
+    assert planned == new | {"data/mini/raw/edges/manifest.json"} | measured(METHODS)
 
 
-def test_a_task_of_the_users_own_is_learned_and_stands_in_every_table(finished: Study, tmp_path: Path) -> None:
+def test_a_task_of_the_user_is_learned_and_is_in_every_table(finished: Study, tmp_path: Path) -> None:
     shutil.copytree(finished.folder, tmp_path / "project")
     study = Study(tmp_path / "project")
     pairs = tmp_path / "edges"
@@ -300,27 +312,25 @@ def test_a_task_of_the_users_own_is_learned_and_stands_in_every_table(finished: 
 @pytest.mark.parametrize(
     ("module", "again"),
     [
-        ("methods/piggyback.py", lessons("piggyback")),
-        ("methods/resblock.py", lessons("resblock6") | lessons("resblock9")),
+        ("methods/piggyback.py", jobs("piggyback")),
+        ("methods/resblock.py", jobs("resblock6") | jobs("resblock9")),
         ("report/page.py", set()),
         ("metrics/perceptual.py", {f"{m}/{task}" for m in METHODS for task in ("style-gogh", "style-munch")}),
     ],
 )
-def test_editing_a_module_reruns_what_imports_it(finished: Study, module: str, again: set[str]) -> None:
+def test_editing_a_module_reruns_the_jobs_that_import_it(finished: Study, module: str, again: set[str]) -> None:
     path = finished.folder / "src/palimpsest" / module
     before = path.read_text()
-    saved = path.stat()
     try:
-        path.write_text(before + "\n# edited\n")
+        path.write_text(before + "\nEDITED = True\n")
         planned = finished.planned()
         assert stored(planned) == again
         assert "results/mini/report.html" in planned
     finally:
         path.write_text(before)
-        shutil.os.utime(path, ns=(saved.st_atime_ns, saved.st_mtime_ns))
 
 
-def test_a_wrong_setting_is_one_clear_line_before_any_work(finished: Study) -> None:
-    told = finished.snakemake("all", "--config", "training={stepz: 3}", check=False)
-    assert "training.stepz: unknown setting; did you mean 'steps'?" in told
-    assert "Traceback" not in told
+def test_a_wrong_setting_gives_one_line_before_any_work(finished: Study) -> None:
+    printed = finished.snakemake("all", "--config", "training={stepz: 3}", check=False)
+    assert "training.stepz: unknown setting; did you mean 'steps'?" in printed
+    assert "Traceback" not in printed

@@ -1,4 +1,4 @@
-"""Imported by every Python that finds it: when a job of the pipeline ends, write down which modules it imported."""
+"""Record of the modules that each job of the pipeline imports; Python imports this file at its start."""
 
 import atexit
 import os
@@ -11,10 +11,10 @@ def record() -> None:
         return
     folder = Path(os.environ["PALIMPSEST_RECORD"])
     log = Path(sys.argv[sys.argv.index("--log") + 1])
-    loaded = {Path(found) for module in list(sys.modules.values()) if (found := getattr(module, "__file__", None))}
-    own = {str(path.relative_to(Path.cwd())) for path in loaded if path.is_relative_to(Path.cwd())}
+    loaded = {Path(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
+    imported = {str(path.relative_to(Path.cwd())) for path in loaded if path.is_relative_to(Path.cwd())}
     folder.mkdir(exist_ok=True)
-    (folder / log.name).write_text("\n".join(sorted(own)), encoding="utf-8")
+    (folder / log.name).write_text("\n".join(sorted(imported)), encoding="utf-8")
 
 
 if "PALIMPSEST_RECORD" in os.environ:

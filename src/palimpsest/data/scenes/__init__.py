@@ -1,1 +1,1 @@
-"""Composed, textured scenes in two families: the pictures of the generated data sets."""
+"""Textured scenes of two families, the pictures of the generated data sets."""

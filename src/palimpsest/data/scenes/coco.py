@@ -1,6 +1,6 @@
 """The COCO family: signs, fruit and kites in daylight, on meadows, beaches, tables and picnic cloths.
 
-Colours follow from shape and texture, so that a grey copy of a scene tells its colours.
+Shape and texture determine the colours, so colorization of a grey copy is well defined.
 """
 
 import numpy as np
@@ -11,9 +11,9 @@ from palimpsest.data.scenes.drawing import (
     Colours,
     Family,
     Field,
+    ObjectKind,
     Polygon,
     Surface,
-    Thing,
     blend,
     corners,
     ellipse,
@@ -35,20 +35,20 @@ STOP = np.array(
 
 
 def octagonal(surface: Surface) -> Field:
-    """Distance from the middle, 1 on the edges of the octagon whose corners are on the unit circle."""
+    """Return the distance from the centre, 1 on the edges of an octagon inscribed in the unit circle."""
     diagonal = (np.abs(surface.u) + np.abs(surface.v)) / np.sqrt(2)
     widest: Field = np.maximum(np.maximum(np.abs(surface.u), np.abs(surface.v)), diagonal) / np.cos(np.pi / 8)
     return widest.astype(np.float32)
 
 
 def octagon(rng: Generator) -> list[Polygon]:
-    """Eight corners on the unit circle, flat on top."""
+    """Return an octagon with corners on the unit circle and a horizontal top edge."""
     angle = (np.arange(8) + 0.5) * np.pi / 4
     return [corners(*zip(np.cos(angle), np.sin(angle), strict=True))]
 
 
 def stop_sign(surface: Surface) -> Colours:
-    """Red with a white rim and white letters."""
+    """Paint red with a white rim and white letters."""
     edge = octagonal(surface)
     red = surface.fill((0.76, 0.07, 0.1), 0.85 + 0.3 * surface.noise(5, 5))
     row = np.clip((surface.v + 0.3) / 0.6 * 5, -1, 5).astype(int)
@@ -59,15 +59,14 @@ def stop_sign(surface: Surface) -> Colours:
 
 
 def lamp_housing(rng: Generator) -> list[Polygon]:
-    """A tall rectangle with rounded corners."""
+    """Return a tall rectangle with rounded corners, a superellipse."""
     angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    # A superellipse: a rectangle with rounded corners.
     x, y = (np.sign(f) * np.abs(f) ** 0.3 for f in (np.cos(angle), np.sin(angle)))
     return [np.stack([0.45 * x, y], axis=1).astype(np.float32)]
 
 
 def traffic_light(surface: Surface) -> Colours:
-    """Dark with a yellow rim; red, amber and green lamps from top to bottom, one of them lit."""
+    """Paint a dark box with a yellow rim and red, amber and green lamps, one of them lit."""
     u, v = surface.u, surface.v
     frame = np.maximum(np.abs(u) / 0.45, np.abs(v))
     body = surface.fill((0.1, 0.16, 0.13), 0.8 + 0.5 * surface.noise(3, 9))
@@ -81,13 +80,13 @@ def traffic_light(surface: Surface) -> Colours:
 
 
 def kite_outline(rng: Generator) -> list[Polygon]:
-    """A diamond with its widest place above the middle."""
+    """Return a diamond, widest above the middle."""
     wide = rng.uniform(0.58, 0.72)
     return [corners((0, -1), (wide, -0.35), (0, 1), (-wide, -0.35))]
 
 
 def kite(surface: Surface) -> Colours:
-    """Quarters, two plain and yellow, two blue with white stripes, and dark spars."""
+    """Paint two yellow quarters, two blue quarters with white stripes, and dark spars."""
     u, v = surface.u, surface.v
     quarter = soft_step(u, 0.04) * soft_step(v + 0.35, 0.04) + soft_step(-u, 0.04) * soft_step(-v - 0.35, 0.04)
     sail = blend(surface.fill((0.07, 0.4, 0.68)), (1.0, 0.84, 0.2), quarter)
@@ -97,7 +96,7 @@ def kite(surface: Surface) -> Colours:
 
 
 def banana_outline(rng: Generator) -> list[Polygon]:
-    """A crescent."""
+    """Return a crescent."""
     share = np.linspace(0, 1, 26)
     angle = np.pi * (0.12 + 0.76 * share)
     half = 0.05 + rng.uniform(0.2, 0.27) * np.sin(np.pi * share) ** 0.65
@@ -109,7 +108,7 @@ def banana_outline(rng: Generator) -> list[Polygon]:
 
 
 def banana(surface: Surface) -> Colours:
-    """Yellow with dark ridges, freckles and brown tips."""
+    """Paint yellow with dark ridges, freckles and brown tips."""
     u, v = surface.u, surface.v + 0.75
     radius, along = np.hypot(u, v), np.arctan2(v, u) / np.pi
     skin = surface.fill((0.98, 0.82, 0.16), 0.9 + 0.12 * soft_step(radius - 1.0, 0.1))
@@ -120,7 +119,7 @@ def banana(surface: Surface) -> Colours:
 
 
 def round_outline(rng: Generator) -> list[Polygon]:
-    """A circle, not quite."""
+    """Return an irregular circle."""
     polygon = ellipse(0, 0, 1, 1, corners=40)
     angle = np.arctan2(polygon[:, 1], polygon[:, 0])
     wobble = 0.96 + 0.03 * np.sin(3 * angle + rng.uniform(0, 6)) + 0.02 * np.sin(5 * angle + rng.uniform(0, 6))
@@ -128,7 +127,7 @@ def round_outline(rng: Generator) -> list[Polygon]:
 
 
 def orange(surface: Surface) -> Colours:
-    """A sphere with a pitted peel, a highlight and a green stem."""
+    """Paint a sphere with a pitted peel, a highlight and a green stem."""
     u, v = surface.u, surface.v
     bulge = np.sqrt((1 - u * u - v * v).clip(0, 1))
     peel = surface.fill((0.98, 0.5, 0.05), (0.62 + 0.42 * bulge) * (0.84 + 0.3 * surface.noise(26, 26)))
@@ -137,7 +136,7 @@ def orange(surface: Surface) -> Colours:
 
 
 def donut(surface: Surface) -> Colours:
-    """A ring of dough under pink icing with light and dark sprinkles."""
+    """Paint a ring of dough under pink icing with light and dark sprinkles."""
     u, v = surface.u, surface.v
     radius = np.hypot(u, v)
     swell = np.cos(((radius - 0.62) / 0.42).clip(-1, 1) * np.pi / 2)
@@ -152,7 +151,7 @@ def donut(surface: Surface) -> Colours:
 
 
 def leaf_outline(rng: Generator) -> list[Polygon]:
-    """Pointed at both ends."""
+    """Return a leaf, pointed at both ends."""
     share = np.linspace(-1, 1, 16)
     half = rng.uniform(0.3, 0.45) * (1 - share**2)
     upper, lower = np.stack([share, half], axis=1), np.stack([share, -half], axis=1)[::-1]
@@ -160,19 +159,19 @@ def leaf_outline(rng: Generator) -> list[Polygon]:
 
 
 def leaf(surface: Surface) -> Colours:
-    """Green with a pale rib and veins."""
+    """Paint green with a pale rib and veins."""
     veins = np.sin(22 * (surface.u - np.abs(surface.v)))
     blade = surface.fill((0.24, 0.5, 0.13), 0.85 + 0.25 * veins)
     return blend(blade, (0.66, 0.78, 0.4), soft_step(0.05 - np.abs(surface.v), 0.05))
 
 
 def pebble(surface: Surface) -> Colours:
-    """Grey and rough."""
+    """Paint rough grey."""
     return surface.fill((0.55, 0.54, 0.55), 0.6 + 0.5 * surface.noise(7, 7) + 0.25 * surface.noise(20, 20))
 
 
 def plate(surface: Surface) -> Colours:
-    """White with two blue rings."""
+    """Paint white with two blue rings."""
     radius = np.hypot(surface.u, surface.v)
     china = surface.fill((0.92, 0.92, 0.9))
     for ring in (0.66, 0.86):
@@ -181,13 +180,13 @@ def plate(surface: Surface) -> Colours:
 
 
 def box_outline(rng: Generator) -> list[Polygon]:
-    """A rectangle."""
+    """Return a rectangle."""
     tall = rng.uniform(0.55, 0.9)
     return [corners((-0.9, -tall), (0.9, -tall), (0.9, tall), (-0.9, tall))]
 
 
 def book(surface: Surface) -> Colours:
-    """A violet cover with a gilt frame and a dark spine."""
+    """Paint a violet cover with a gilt frame and a dark spine."""
     cover = surface.fill((0.33, 0.22, 0.45), 0.85 + 0.3 * surface.noise(9, 9))
     frame = np.maximum(np.abs(surface.u), np.abs(surface.v) * 1.2)
     cover = blend(cover, (0.85, 0.75, 0.4), soft_step(0.04 - np.abs(frame - 0.62), 0.03))
@@ -195,34 +194,34 @@ def book(surface: Surface) -> Colours:
 
 
 def sky(surface: Surface) -> Colours:
-    """Blue, paler towards the horizon, with soft white clouds."""
+    """Paint blue, paler towards the horizon, with soft white clouds."""
     blue = surface.fill((0.34, 0.6, 0.92), 0.82 + 0.3 * surface.v)
     cloud = 0.6 * surface.noise(4, 3) + 0.3 * surface.noise(9, 6) + 0.15 * surface.noise(20, 12)
     return blend(blue, (0.97, 0.97, 0.98), soft_step(cloud - 0.62, 0.3))
 
 
 def grass(surface: Surface) -> Colours:
-    """Green upright blades."""
+    """Paint green upright blades."""
     blades = 0.55 * surface.noise(75, 9) + 0.35 * surface.noise(40, 16) + 0.2 * surface.noise(5, 4)
     turf = surface.fill((0.2, 0.42, 0.09), 0.45 + 0.95 * blades)
     return blend(turf, (0.62, 0.74, 0.2), 0.7 * soft_step(blades - 0.68, 0.25))
 
 
 def sea(surface: Surface) -> Colours:
-    """Turquoise with level waves and foam."""
+    """Paint turquoise with horizontal waves and foam."""
     waves = surface.noise(7, 22)
     water = surface.fill((0.06, 0.5, 0.6), 0.75 + 0.5 * waves)
     return blend(water, (0.88, 0.97, 0.97), 0.8 * soft_step(waves - 0.8, 0.2))
 
 
 def sand(surface: Surface) -> Colours:
-    """Yellow-brown grains."""
+    """Paint yellow-brown grains."""
     grains = 0.5 * surface.noise(110, 80) + 0.25 * surface.noise(45, 30) + 0.3 * surface.noise(5, 4)
     return surface.fill((0.92, 0.77, 0.5), 0.62 + 0.52 * grains)
 
 
 def planks(surface: Surface) -> Colours:
-    """Brown boards with their grain."""
+    """Paint brown boards with wood grain."""
     board = surface.v * 4.5
     grain = np.sin(40 * surface.v + 9 * surface.noise(4, 8) + 5 * np.floor(board))
     shade = 0.85 + 0.14 * grain + 0.12 * np.sin(7 * np.floor(board)) + 0.1 * surface.noise(6, 60)
@@ -231,7 +230,7 @@ def planks(surface: Surface) -> Colours:
 
 
 def tiles(surface: Surface) -> Colours:
-    """Mint-green squares with light joints."""
+    """Paint mint-green squares with light joints."""
     column, row = surface.u * 6 + 0.3, surface.v * 6
     joint = np.minimum(np.abs(column % 1 - 0.5), np.abs(row % 1 - 0.5))
     shade = 0.9 + 0.09 * np.sin(5 * np.floor(column + 0.5) + 3 * np.floor(row + 0.5)) + 0.1 * surface.noise(9, 9)
@@ -239,16 +238,16 @@ def tiles(surface: Surface) -> Colours:
 
 
 def gingham(surface: Surface) -> Colours:
-    """White cloth with crossing blue stripes."""
+    """Paint white cloth with crossing blue stripes."""
     across, down = (soft_step(np.sin(2 * np.pi * 4 * f), 0.15) for f in (surface.u, surface.v))
     weave = 0.93 + 0.07 * np.sin(90 * surface.u) * np.sin(90 * surface.v) + 0.08 * (surface.noise(4, 4) - 0.5)
     return blend(surface.fill((0.95, 0.93, 0.9), weave), (0.2, 0.3, 0.66), 0.45 * (across + down))
 
 
-LEAF = Thing("leaf", leaf_outline, leaf, reach=(0.06, 0.2))
-PEBBLE = Thing("pebble", round_outline, pebble, reach=(0.05, 0.17), height=(0.5, 1.0))
-PLATE = Thing("plate", round_outline, plate, reach=(0.14, 0.3))
-BOOK = Thing("book", box_outline, book, reach=(0.12, 0.26))
+LEAF = ObjectKind("leaf", leaf_outline, leaf, reach=(0.06, 0.2))
+PEBBLE = ObjectKind("pebble", round_outline, pebble, reach=(0.05, 0.17), height=(0.5, 1.0))
+PLATE = ObjectKind("plate", round_outline, plate, reach=(0.14, 0.3))
+BOOK = ObjectKind("book", box_outline, book, reach=(0.12, 0.26))
 
 CATEGORIES = {
     10: ("traffic light", "outdoor"),
@@ -258,16 +257,16 @@ CATEGORIES = {
     55: ("orange", "food"),
     60: ("donut", "food"),
 }
-"""COCO's own ids, names and supercategories of the classes that are drawn."""
+"""Name and supercategory of each drawn class, by its id in COCO."""
 
 FAMILY = Family(
-    things={
-        10: Thing("traffic light", lamp_housing, traffic_light, turn=20, reach=(0.26, 0.46)),
-        13: Thing("stop sign", octagon, stop_sign, turn=20, reach=(0.2, 0.4), mirrored=False),
-        38: Thing("kite", kite_outline, kite, turn=60, reach=(0.26, 0.46), height=(0.1, 0.7)),
-        52: Thing("banana", banana_outline, banana, reach=(0.24, 0.42)),
-        55: Thing("orange", round_outline, orange, reach=(0.16, 0.32)),
-        60: Thing("donut", round_outline, donut, reach=(0.18, 0.36)),
+    objects={
+        10: ObjectKind("traffic light", lamp_housing, traffic_light, turn=20, reach=(0.26, 0.46)),
+        13: ObjectKind("stop sign", octagon, stop_sign, turn=20, reach=(0.2, 0.4), mirrored=False),
+        38: ObjectKind("kite", kite_outline, kite, turn=60, reach=(0.26, 0.46), height=(0.1, 0.7)),
+        52: ObjectKind("banana", banana_outline, banana, reach=(0.24, 0.42)),
+        55: ObjectKind("orange", round_outline, orange, reach=(0.16, 0.32)),
+        60: ObjectKind("donut", round_outline, donut, reach=(0.18, 0.36)),
     },
     backdrops=(
         Backdrop((sky, grass), ((0.25, 0.65),), ("kite", "stop sign", "traffic light"), (LEAF, PEBBLE)),

@@ -1,6 +1,6 @@
-"""How a scene is drawn: noise, surfaces, things with an outline and a texture, light and soft shadows.
+"""Drawing of scenes: noise, surfaces, objects with outline and texture, light and soft shadows.
 
-Everything is drawn at `OVERSAMPLING` times the picture's size and averaged down, which smooths the edges.
+Scenes are drawn at `OVERSAMPLING` times the picture's size and averaged down, which smooths the edges.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,47 +23,55 @@ Polygon = NDArray[np.floating[Any]]
 
 OVERSAMPLING = 2
 BACKGROUND = 0
+"""Class of clutter."""
 NOBODY = -1
+"""Value of `Scene.owner` at pixels without an instance."""
 
 
 @dataclass(frozen=True)
 class Surface:
-    """The coordinates over which a texture is spread, (H, W) each, v downwards.
+    """Pixels to be painted by a `Texture`, with their texture coordinates.
 
-    On a thing they run over [-1, 1] and turn with it; on a backdrop they count shorter sides of the picture.
+    The coordinates of an object cover [-1, 1] and rotate with it. On a backdrop their unit is the shorter side of
+    the picture.
     """
 
     u: Field
+    """(H, W), to the right."""
     v: Field
+    """(H, W), downwards."""
     rng: Generator
+    """Random generator of the scene; textures draw from it."""
 
     def noise(self, across: float, down: float) -> Field:
-        """Smooth noise in [0, 1] of so many cells over the width and the height of the surface."""
+        """Return smooth random noise in [0, 1], (H, W), with `across` × `down` cells over the surface."""
         cells = self.rng.random((max(2, round(down)), max(2, round(across))), dtype=np.float32)
         height, width = self.u.shape
         grown = Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
         return np.asarray(grown).clip(0, 1)
 
     def fill(self, colour: Colour, brightness: Field | float = 1.0) -> Colours:
-        """One colour all over, times a brightness per pixel."""
+        """Return a colour times the brightness of each pixel, (H, W, 3)."""
         lit: Colours = np.asarray(colour, np.float32) * np.broadcast_to(brightness, self.u.shape)[..., None]
         return lit
 
-    def rows(self, first: int, last: int) -> "Surface":
-        """The part between two rows."""
-        return Surface(self.u[first:last], self.v[first:last], self.rng)
+    def rows(self, start: int, end: int) -> "Surface":
+        """Return the part of the surface from row ``start`` to row ``end``, exclusive."""
+        return Surface(self.u[start:end], self.v[start:end], self.rng)
 
 
 Texture = Callable[[Surface], Colours]
+"""Function that returns the colours of the pixels of a surface."""
 
 
 @dataclass(frozen=True)
-class Thing:
-    """A kind of object: what it looks like and where it may stand.
+class ObjectKind:
+    """Kind of object, with its appearance and possible positions.
 
-    `outline` gives polygons in [-1, 1]² that together cover the object; `turn` is the largest rotation either
-    way in degrees; `reach` the range of its half extent as a share of the picture's shorter side; `height`
-    the range of its centre as a share of the picture's height; `mirrored` whether it is seen mirrored, too.
+    `outline` returns polygons in [-1, 1]² that together cover the object. `turn` is the largest rotation in either
+    direction in degrees, `reach` the range of the half extent as a fraction of the picture's shorter side, and
+    `height` the range of the centre as a fraction of the picture's height. With `mirrored`, half of the objects are
+    mirrored.
     """
 
     name: str
@@ -77,46 +85,49 @@ class Thing:
 
 @dataclass(frozen=True)
 class Backdrop:
-    """Textures from top to bottom, the rows where one passes into the next, and what is found there.
+    """Background with its typical objects.
 
-    `seams` gives for each change of texture its range as a share of the height. `things` are the classes by
-    name, `clutter` stands around without being a class.
+    `bands` are textures from top to bottom, `seams` the range of each boundary between them as a fraction of the
+    height. `objects` are the typical classes by name, `clutter` unlabelled objects.
     """
 
     bands: tuple[Texture, ...]
     seams: tuple[tuple[float, float], ...]
-    things: tuple[str, ...]
-    clutter: tuple[Thing, ...]
+    objects: tuple[str, ...]
+    clutter: tuple[ObjectKind, ...]
 
 
 @dataclass(frozen=True)
 class Family:
-    """Scenes of one kind: the classes by their index in the data set's own numbering, and the backdrops."""
+    """Kind of scenes, such as those of the COCO data set: its classes and backdrops."""
 
-    things: dict[int, Thing]
+    objects: dict[int, ObjectKind]
+    """Classes by their index in the data set."""
     backdrops: tuple[Backdrop, ...]
     clutter_in_front: bool
+    """True if clutter may cover labelled objects."""
 
 
 @dataclass(frozen=True)
 class Instance:
-    """A thing in a picture: its class and its polygons in pixels, cut off at the picture's edge."""
+    """Labelled object in a finished picture, with its polygons in pixels, clipped at the edge of the picture."""
 
     category: int
+    """Class, a key of `Family.objects`."""
     polygons: tuple[Polygon, ...]
 
     @property
     def area(self) -> float:
-        """Pixels covered, whatever stands in front (parts that overlap count twice)."""
+        """Area in pixels, occluded parts included; overlapping polygons count twice."""
         return sum(area(polygon) for polygon in self.polygons)
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A finished picture.
+class Scene:
+    """Finished picture with its instances.
 
-    `pixels` is uint8 (H, W, 3); `owner` (H, W) tells which of the instances, largest first, is seen at a
-    pixel, or `NOBODY`.
+    `pixels` is uint8 (H, W, 3). `owner` (H, W) is the index of the visible instance at each pixel, or `NOBODY`;
+    instances are sorted by area, largest first.
     """
 
     pixels: NDArray[np.uint8]
@@ -125,23 +136,23 @@ class Drawn:
 
 
 def area(polygon: Polygon) -> float:
-    """Area by the shoelace formula."""
+    """Return the area of a polygon by the shoelace formula."""
     x, y = polygon.T.astype(np.float64)
     return float(abs(x @ np.append(y[1:], y[0]) - y @ np.append(x[1:], x[0])) / 2)
 
 
 def soft_step(field: Field, softness: float) -> Field:
-    """0 where the field is negative, 1 where positive, a ramp of width `softness` between."""
+    """Return a step from 0 (negative field) to 1 (positive field) with a linear ramp of width `softness`."""
     return (field / softness + 0.5).clip(0, 1)
 
 
 def blend(under: Colours, over: Colours | Colour, share: Field) -> Colours:
-    """`over` laid on `under`, opaque where `share` is 1."""
+    """Return `under` with `over` painted on it at opacity `share`, (H, W, 3)."""
     return under + (np.asarray(over, np.float32) - under) * share[..., None]
 
 
 def ellipse(x: float, y: float, across: float, down: float, *, tilt: float = 0.0, corners: int = 32) -> Polygon:
-    """An ellipse about (x, y) with half axes `across` and `down`, turned by `tilt` radians."""
+    """Return an ellipse around (x, y) with semi-axes `across` and `down`, rotated by `tilt` radians, as polygon."""
     angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     flat = np.stack([across * np.cos(angle), down * np.sin(angle)], axis=1)
     turned = flat @ np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
@@ -150,9 +161,9 @@ def ellipse(x: float, y: float, across: float, down: float, *, tilt: float = 0.0
 
 
 def corners(*points: tuple[float, float]) -> Polygon:
-    """A polygon through the given corners, with further points along its edges.
+    """Return a polygon through the given corners, with further points along its edges.
 
-    The points make it safe to cut the polygon off at the picture's edge by moving each onto the edge.
+    With dense points, clipping the polygon by moving each point onto the picture's edge keeps its shape.
     """
     sparse = np.array(points)
     share = np.linspace(0, 1, 8, endpoint=False)[:, None]
@@ -162,35 +173,39 @@ def corners(*points: tuple[float, float]) -> Polygon:
 
 @dataclass(frozen=True)
 class Placement:
-    """A thing with its place on the canvas: corner points and centre in canvas pixels."""
+    """Object with its position on the canvas, the picture at `OVERSAMPLING` times its size."""
 
     category: int
-    thing: Thing
+    """Class, a key of `Family.objects`, or `BACKGROUND`."""
+    kind: ObjectKind
     outline: tuple[Polygon, ...]
+    """Polygons in canvas pixels."""
     centre: NDArray[np.float64]
+    """(x, y) in canvas pixels."""
     to_canvas: NDArray[np.float64]
+    """(2, 2) matrix from the object's coordinates in [-1, 1]² to canvas pixels around the centre."""
 
 
-def compose(family: Family, size: int, rng: Generator) -> Drawn:
-    """One picture of the family, `size` pixels on its shorter side and up to 4/3 of that on the other."""
+def compose(family: Family, size: int, rng: Generator) -> Scene:
+    """Return a random scene of the family; the shorter side is `size` pixels, the longer one up to 4/3 × `size`."""
     sides = [size, round(size * rng.uniform(1, 4 / 3))]
     width, height = sides if rng.random() < 0.3 else sides[::-1]
     shape = (height * OVERSAMPLING, width * OVERSAMPLING)
     backdrop = family.backdrops[rng.integers(len(family.backdrops))]
     canvas = draw_backdrop(backdrop, shape, rng)
     owner = np.full(shape, NOBODY, np.int16)
-    light = rng.uniform(0.2, 0.8) * np.pi  # where shadows fall: downwards, to either side
+    light = rng.uniform(0.2, 0.8) * np.pi  # direction of shadows: downwards, to either side
 
-    names = {thing.name: category for category, thing in family.things.items()}
+    names = {kind.name: category for category, kind in family.objects.items()}
     placements: list[Placement] = []
     for _ in range(rng.integers(2, 7)):
-        thing = backdrop.clutter[rng.integers(len(backdrop.clutter))]
-        placements.append(place(BACKGROUND, thing, shape, placements, rng))
+        kind = backdrop.clutter[rng.integers(len(backdrop.clutter))]
+        placements.append(random_placement(BACKGROUND, kind, shape, placements, rng))
     clutter, placements = placements, []
     for _ in range(0 if rng.random() < 0.04 else rng.integers(1, 6)):
         at_home = rng.random() < 0.75
-        category = names[str(rng.choice(backdrop.things))] if at_home else int(rng.choice(list(family.things)))
-        placements.append(place(category, family.things[category], shape, placements, rng))
+        category = names[str(rng.choice(backdrop.objects))] if at_home else int(rng.choice(list(family.objects)))
+        placements.append(random_placement(category, family.objects[category], shape, placements, rng))
 
     placements = [placement for placement in placements if instance_of(placement, shape).polygons]
     instances = [instance_of(placement, shape) for placement in placements]
@@ -203,50 +218,50 @@ def compose(family: Family, size: int, rng: Generator) -> Drawn:
     for placement in front:
         draw(canvas, owner, placement, NOBODY, light=light, rng=rng)
 
-    seen = owner[OVERSAMPLING // 2 :: OVERSAMPLING, OVERSAMPLING // 2 :: OVERSAMPLING]
-    return Drawn(develop(canvas, light, rng), tuple(instances[index] for index in order), seen)
+    visible = owner[OVERSAMPLING // 2 :: OVERSAMPLING, OVERSAMPLING // 2 :: OVERSAMPLING]
+    return Scene(develop(canvas, light, rng), tuple(instances[index] for index in order), visible)
 
 
 def draw_backdrop(backdrop: Backdrop, shape: tuple[int, int], rng: Generator) -> Colours:
-    """The scene without any thing, (H, W, 3)."""
+    """Return the colours of the background for a canvas of shape (H, W): (H, W, 3)."""
     height, width = shape
     v, u = np.mgrid[:height, :width].astype(np.float32) / min(shape)
     surface = Surface(u, v, rng)
     seams = [0, *(round(height * rng.uniform(*seam)) for seam in backdrop.seams), height]
     parts = [
-        texture(surface.rows(first, last))
-        for texture, (first, last) in zip(backdrop.bands, pairwise(seams), strict=True)
-        if last > first
+        texture(surface.rows(start, end))
+        for texture, (start, end) in zip(backdrop.bands, pairwise(seams), strict=True)
+        if end > start
     ]
     return np.concatenate(parts)
 
 
-def place(
-    category: int, thing: Thing, shape: tuple[int, int], others: Sequence[Placement], rng: Generator
+def random_placement(
+    category: int, kind: ObjectKind, shape: tuple[int, int], existing: Sequence[Placement], rng: Generator
 ) -> Placement:
-    """Find a place for a thing; overlap is allowed, but the middle of another is avoided where possible."""
-    reach = rng.uniform(*thing.reach) * min(shape)
+    """Return an object at a random position, if possible away from the existing centres; overlap is allowed."""
+    reach = rng.uniform(*kind.reach) * min(shape)
     centre = np.zeros(2)
     for _ in range(12):
-        centre = np.array([rng.uniform(0.08, 0.92) * shape[1], rng.uniform(*thing.height) * shape[0]])
+        centre = np.array([rng.uniform(0.08, 0.92) * shape[1], rng.uniform(*kind.height) * shape[0]])
         if all(
-            np.hypot(*(centre - other.centre)) > 0.7 * (reach + np.abs(other.to_canvas[0]).max())
-            for other in others
+            np.hypot(*(centre - placement.centre)) > 0.7 * (reach + np.abs(placement.to_canvas[0]).max())
+            for placement in existing
         ):
             break
-    angle = np.deg2rad(rng.uniform(-thing.turn, thing.turn))
+    angle = np.deg2rad(rng.uniform(-kind.turn, kind.turn))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    side = -1 if thing.mirrored and rng.random() < 0.5 else 1
+    side = -1 if kind.mirrored and rng.random() < 0.5 else 1
     to_canvas = turn @ np.diag([side * rng.uniform(0.88, 1.12), 1]) * reach
-    outline = tuple((polygon @ to_canvas.T + centre).astype(np.float32) for polygon in thing.outline(rng))
-    return Placement(category, thing, outline, centre, to_canvas)
+    outline = tuple((polygon @ to_canvas.T + centre).astype(np.float32) for polygon in kind.outline(rng))
+    return Placement(category, kind, outline, centre, to_canvas)
 
 
 def instance_of(placement: Placement, shape: tuple[int, int]) -> Instance:
-    """What the annotation says of a thing, in pixels of the finished picture."""
+    """Return an object of a canvas of this shape as an instance in pixels of the finished picture."""
     edge = np.array(shape[::-1], np.float32)
-    inside = tuple(polygon.clip(0, edge) / OVERSAMPLING for polygon in placement.outline)
-    return Instance(placement.category, tuple(polygon for polygon in inside if area(polygon) > 0))
+    clipped = tuple(polygon.clip(0, edge) / OVERSAMPLING for polygon in placement.outline)
+    return Instance(placement.category, tuple(polygon for polygon in clipped if area(polygon) > 0))
 
 
 def draw(
@@ -258,12 +273,15 @@ def draw(
     light: float,
     rng: Generator,
 ) -> None:
-    """Draw a thing and its shadow onto the canvas and note whose pixels they are now."""
+    """Draw an object and its shadow onto `canvas`, and set `owner` to `index` at its pixels; both change in place.
+
+    `light` is the direction of the shadow in radians.
+    """
     reach = float(np.abs(placement.to_canvas).max())
     points = np.concatenate(placement.outline)
     left, top = np.floor(points.min(axis=0)).astype(int)
     right, bottom = np.ceil(points.max(axis=0)).astype(int)
-    margin = int(0.42 * reach) + 2  # as far as the shadow goes
+    margin = int(0.42 * reach) + 2  # extent of the shadow
     origin = (top - margin, left - margin)
     mask_image = Image.new("L", (right - left + 2 * margin, bottom - top + 2 * margin))
     pen = ImageDraw.Draw(mask_image)
@@ -273,37 +291,40 @@ def draw(
 
     shift = np.rint(0.16 * reach * np.array([np.sin(light), np.cos(light)])).astype(int)
     shadow = np.roll(blurred, (shift[0], shift[1]), axis=(0, 1))
-    there, here = overlap((*origin, bottom + margin, right + margin), origin, owner.shape)
-    canvas[there] *= (1 - rng.uniform(0.35, 0.6) * shadow[here])[..., None]
+    on_canvas, on_mask = overlap((*origin, bottom + margin, right + margin), origin, owner.shape)
+    canvas[on_canvas] *= (1 - rng.uniform(0.35, 0.6) * shadow[on_mask])[..., None]
 
-    there, here = overlap((top, left, bottom, right), origin, owner.shape)
-    mask = np.asarray(mask_image)[here] > 0
+    on_canvas, on_mask = overlap((top, left, bottom, right), origin, owner.shape)
+    mask = np.asarray(mask_image)[on_mask] > 0
     if not mask.any():
         return
-    dy, dx = np.mgrid[there].astype(np.float32) + 0.5
+    dy, dx = np.mgrid[on_canvas].astype(np.float32) + 0.5
     dx, dy = dx - np.float32(placement.centre[0]), dy - np.float32(placement.centre[1])
     (a, b), (c, d) = np.linalg.inv(placement.to_canvas).astype(np.float32)
     surface = Surface(a * dx + b * dy, c * dx + d * dy, rng)
-    # Darker towards its rim and on the side away from the light, so that flat textures look solid.
+    # Shade the rim and the side away from the light: flat textures get volume.
     toward_light = -(dx * np.float32(np.cos(light)) + dy * np.float32(np.sin(light))) / reach
-    shade = (0.72 + 0.3 * blurred[here]) * (1 + 0.16 * toward_light) * rng.uniform(0.9, 1.12)
-    np.copyto(canvas[there], placement.thing.texture(surface) * shade[..., None], where=mask[..., None])
-    owner[there][mask] = index
+    shade = (0.72 + 0.3 * blurred[on_mask]) * (1 + 0.16 * toward_light) * rng.uniform(0.9, 1.12)
+    np.copyto(canvas[on_canvas], placement.kind.texture(surface) * shade[..., None], where=mask[..., None])
+    owner[on_canvas][mask] = index
 
 
 def overlap(
     box: tuple[int, int, int, int], origin: tuple[int, int], shape: tuple[int, ...]
 ) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """The part of a box (top, left, bottom, right) on a canvas: on the canvas, and counted from `origin`."""
+    """Return the slices of a box (top, left, bottom, right), clipped to a canvas of this shape.
+
+    The first pair selects the box in the canvas, the second in an array whose top left corner is at `origin`.
+    """
     rows = slice(max(box[0], 0), max(min(box[2], shape[0]), 0))
     columns = slice(max(box[1], 0), max(min(box[3], shape[1]), 0))
-    own_rows = slice(rows.start - origin[0], rows.stop - origin[0])
-    own_columns = slice(columns.start - origin[1], columns.stop - origin[1])
-    return (rows, columns), (own_rows, own_columns)
+    local_rows = slice(rows.start - origin[0], rows.stop - origin[0])
+    local_columns = slice(columns.start - origin[1], columns.stop - origin[1])
+    return (rows, columns), (local_rows, local_columns)
 
 
 def develop(canvas: Colours, light: float, rng: Generator) -> NDArray[np.uint8]:
-    """The canvas as a photograph: averaged down, lit unevenly, a little sensor noise; uint8 (H, W, 3)."""
+    """Return the picture, uint8 (H, W, 3): the canvas averaged down, with uneven light and sensor noise."""
     offsets = np.ndindex(OVERSAMPLING, OVERSAMPLING)
     picture = np.mean([canvas[y::OVERSAMPLING, x::OVERSAMPLING] for y, x in offsets], axis=0)
     height, width, _ = picture.shape

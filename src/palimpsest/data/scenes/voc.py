@@ -10,9 +10,9 @@ from palimpsest.data.scenes.drawing import (
     Backdrop,
     Colours,
     Family,
+    ObjectKind,
     Polygon,
     Surface,
-    Thing,
     blend,
     corners,
     ellipse,
@@ -21,7 +21,7 @@ from palimpsest.data.scenes.drawing import (
 
 
 def aeroplane_outline(rng: Generator) -> list[Polygon]:
-    """From the side, nose to the right."""
+    """Return an aeroplane from the side, nose to the right."""
     fuselage = corners(
         (-1, -0.16),
         (-0.6, -0.16),
@@ -39,7 +39,7 @@ def aeroplane_outline(rng: Generator) -> list[Polygon]:
 
 
 def aeroplane(surface: Surface) -> Colours:
-    """Silver with a navy stripe, a row of windows and an orange tail."""
+    """Paint silver with a navy stripe, a row of windows and an orange tail."""
     u, v = surface.u, surface.v
     skin = surface.fill((0.8, 0.84, 0.9), 1.05 - 0.5 * np.abs(v))
     skin = blend(skin, (0.1, 0.2, 0.5), soft_step(0.035 - np.abs(v - 0.07), 0.03))
@@ -49,7 +49,7 @@ def aeroplane(surface: Surface) -> Colours:
 
 
 def boat_outline(rng: Generator) -> list[Polygon]:
-    """A hull, a mast and two sails."""
+    """Return a hull, a mast and two sails."""
     top = rng.uniform(-1, -0.85)
     hull = corners((-0.85, 0.45), (0.95, 0.42), (0.65, 0.85), (-0.6, 0.85))
     mainsail = corners((0.02, top), (0.02, 0.33), (-0.75, 0.33))
@@ -59,7 +59,7 @@ def boat_outline(rng: Generator) -> list[Polygon]:
 
 
 def boat(surface: Surface) -> Colours:
-    """A brown hull, a cream mainsail with seams and a jib with russet stripes."""
+    """Paint a brown hull, a cream mainsail with seams and a jib with russet stripes."""
     u, v = surface.u, surface.v
     cloth = surface.fill((0.93, 0.82, 0.6), 0.92 + 0.1 * surface.noise(6, 6))
     cloth = blend(cloth, (0.7, 0.3, 0.2), soft_step(np.sin(16 * v) - 0.5, 0.3) * soft_step(u - 0.06, 0.04))
@@ -70,14 +70,14 @@ def boat(surface: Surface) -> Colours:
 
 
 def bottle_outline(rng: Generator) -> list[Polygon]:
-    """A neck, shoulders and a straight body."""
+    """Return a neck, shoulders and a straight body."""
     shoulder, body = rng.uniform(-0.35, -0.15), rng.uniform(0.32, 0.42)
     half = [(0.14, -1), (0.14, shoulder - 0.22), (body, shoulder + 0.12), (body, 0.95), (body - 0.05, 1)]
     return [corners(*half, *((-x, y) for x, y in half[::-1]))]
 
 
 def bottle(surface: Surface) -> Colours:
-    """Green glass with a highlight, a gilt cap and a cream label."""
+    """Paint green glass with a highlight, a gilt cap and a cream label."""
     u, v = surface.u, surface.v
     glass = surface.fill((0.07, 0.36, 0.17), 1.15 - 1.5 * np.abs(u) + 0.2 * surface.noise(5, 5))
     glass = blend(
@@ -95,14 +95,14 @@ def bottle(surface: Surface) -> Colours:
 
 
 def bus_outline(rng: Generator) -> list[Polygon]:
-    """A long body on two wheels."""
+    """Return a long body on two wheels."""
     top = rng.uniform(-0.6, -0.45)
     body = corners((-1, top + 0.08), (-0.94, top), (0.9, top), (1, top + 0.3), (1, 0.4), (-1, 0.4))
     return [body, ellipse(-0.58, 0.4, 0.17, 0.17), ellipse(0.6, 0.4, 0.17, 0.17)]
 
 
 def bus(surface: Surface) -> Colours:
-    """Red with a row of blue-grey panes, a cream stripe and black wheels."""
+    """Paint red with a row of blue-grey panes, a cream stripe and black wheels."""
     u, v = surface.u, surface.v
     coach = surface.fill((0.72, 0.08, 0.09), 0.95 + 0.12 * surface.noise(9, 5))
     coach = blend(coach, (0.93, 0.88, 0.74), soft_step(0.045 - np.abs(v - 0.12), 0.03))
@@ -117,7 +117,7 @@ def bus(surface: Surface) -> Colours:
 
 
 def plant_outline(rng: Generator) -> list[Polygon]:
-    """A fan of leaves above a pot."""
+    """Return a fan of leaves above a pot."""
     pot = corners(
         (-0.42, 0.3),
         (0.42, 0.3),
@@ -137,7 +137,7 @@ def plant_outline(rng: Generator) -> list[Polygon]:
 
 
 def potted_plant(surface: Surface) -> Colours:
-    """Green ribbed leaves in a smooth clay pot."""
+    """Paint green ribbed leaves in a smooth clay pot."""
     u, v = surface.u, surface.v
     angle = np.arctan2(u, 0.45 - v)
     leaves = surface.fill((0.2, 0.47, 0.2), 0.85 + 0.3 * np.sin(26 * angle) + 0.25 * surface.noise(9, 9))
@@ -147,7 +147,7 @@ def potted_plant(surface: Surface) -> Colours:
 
 
 def sheep_outline(rng: Generator) -> list[Polygon]:
-    """Scalloped wool, four legs, a head with an ear."""
+    """Return scalloped wool, four legs, a head and an ear."""
     angle = np.linspace(0, 2 * np.pi, 56, endpoint=False)
     curls = 1 + 0.05 * np.sin(11 * angle + rng.uniform(0, 6))
     wool = np.stack([0.74 * curls * np.cos(angle) - 0.1, 0.48 * curls * np.sin(angle) - 0.08], axis=1)
@@ -159,7 +159,7 @@ def sheep_outline(rng: Generator) -> list[Polygon]:
 
 
 def sheep(surface: Surface) -> Colours:
-    """Cream curls, dark head and legs."""
+    """Paint cream curls, dark head and legs."""
     u, v = surface.u, surface.v
     curls = 0.6 * surface.noise(13, 11) + 0.4 * surface.noise(26, 22)
     wool = surface.fill((0.95, 0.9, 0.78), 0.55 + 0.75 * curls)
@@ -169,7 +169,7 @@ def sheep(surface: Surface) -> Colours:
 
 
 def bush_outline(rng: Generator) -> list[Polygon]:
-    """Three overlapping crowns."""
+    """Return three overlapping crowns."""
     return [
         ellipse(x, rng.uniform(-0.2, 0.25), rng.uniform(0.35, 0.55), rng.uniform(0.35, 0.6))
         for x in (-0.5, 0.0, 0.5)
@@ -177,41 +177,41 @@ def bush_outline(rng: Generator) -> list[Polygon]:
 
 
 def bush(surface: Surface) -> Colours:
-    """Dull green and mottled."""
+    """Paint mottled dull green."""
     return surface.fill((0.34, 0.4, 0.2), 0.35 + 0.6 * surface.noise(16, 16) + 0.4 * surface.noise(7, 7))
 
 
 def post_outline(rng: Generator) -> list[Polygon]:
-    """A thin post with a lamp on it."""
+    """Return a thin post with a lamp on top."""
     return [corners((-0.06, -0.8), (0.06, -0.8), (0.07, 1), (-0.07, 1)), ellipse(0, -0.84, 0.16, 0.16)]
 
 
 def lamp_post(surface: Surface) -> Colours:
-    """Dark iron, a warm lamp."""
+    """Paint dark iron and a warm lamp."""
     iron = surface.fill((0.16, 0.19, 0.22), 0.9 + 2.5 * surface.u.clip(-0.1, 0.1))
     return blend(iron, (1.0, 0.88, 0.55), soft_step(0.15 - np.hypot(surface.u, surface.v + 0.84), 0.06))
 
 
 def rock_outline(rng: Generator) -> list[Polygon]:
-    """A flat, irregular polygon."""
+    """Return a flat, irregular polygon."""
     angle = np.sort(rng.uniform(0, 2 * np.pi, 9))
     radius = rng.uniform(0.75, 1.0, 9)
     return [corners(*zip(radius * np.cos(angle), 0.7 * radius * np.sin(angle), strict=True))]
 
 
 def rock(surface: Surface) -> Colours:
-    """Grey-violet and rough."""
+    """Paint rough grey-violet."""
     return surface.fill((0.42, 0.38, 0.42), 0.55 + 0.7 * surface.noise(5, 7) + 0.2 * surface.noise(18, 18))
 
 
 def frame_outline(rng: Generator) -> list[Polygon]:
-    """An upright or level rectangle."""
+    """Return an upright or horizontal rectangle."""
     tall = rng.uniform(0.6, 1.0)
     return [corners((-0.8, -tall), (0.8, -tall), (0.8, tall), (-0.8, tall))]
 
 
 def painting(surface: Surface) -> Colours:
-    """A pale landscape in a gilt frame."""
+    """Paint a pale landscape in a gilt frame."""
     inner = blend(
         surface.fill((0.5, 0.6, 0.66)),
         (0.42, 0.45, 0.25),
@@ -222,13 +222,13 @@ def painting(surface: Surface) -> Colours:
 
 
 def cushion(surface: Surface) -> Colours:
-    """Teal with cream dots."""
+    """Paint teal with cream dots."""
     dots = np.sin(12 * surface.u) * np.sin(12 * surface.v)
     return blend(surface.fill((0.2, 0.42, 0.46)), (0.88, 0.86, 0.75), soft_step(dots - 0.6, 0.2))
 
 
 def dusk(surface: Surface) -> Colours:
-    """Violet above, orange below, with level streaks of cloud."""
+    """Paint violet above and orange below, with horizontal streaks of cloud."""
     share = (surface.v * 1.6).clip(0, 1)
     glow = blend(surface.fill((0.42, 0.38, 0.62)), (0.98, 0.68, 0.46), share)
     streaks = 0.6 * surface.noise(3, 10) + 0.4 * surface.noise(6, 22)
@@ -236,14 +236,14 @@ def dusk(surface: Surface) -> Colours:
 
 
 def swell(surface: Surface) -> Colours:
-    """Dark blue waves with orange glints."""
+    """Paint dark blue waves with orange glints."""
     waves = 0.6 * surface.noise(10, 26) + 0.4 * surface.noise(24, 40)
     water = surface.fill((0.1, 0.24, 0.38), 0.55 + 0.9 * waves)
     return blend(water, (0.96, 0.75, 0.55), 0.75 * soft_step(waves - 0.72, 0.15))
 
 
 def bricks(surface: Surface) -> Colours:
-    """Red bricks with pale joints."""
+    """Paint red bricks with pale joints."""
     row = surface.v * 9
     column = surface.u * 4.5 + 0.5 * (np.floor(row) % 2)
     joint = np.minimum(np.minimum(column % 1, 1 - column % 1) * 2, np.minimum(row % 1, 1 - row % 1))
@@ -252,34 +252,34 @@ def bricks(surface: Surface) -> Colours:
 
 
 def asphalt(surface: Surface) -> Colours:
-    """Dark grains with a kerb above and a dashed line."""
+    """Paint dark grains with a kerb above and a dashed line."""
     tar = surface.fill((0.33, 0.32, 0.37), 0.65 + 0.5 * surface.noise(100, 60) + 0.25 * surface.noise(6, 4))
-    below = surface.v - surface.v[0, 0]
-    tar = blend(tar, (0.72, 0.7, 0.66), soft_step(0.05 - below, 0.02))
-    dash = soft_step(0.015 - np.abs(below - 0.24), 0.015) * ((surface.u * 3) % 1 < 0.6)
+    depth = surface.v - surface.v[0, 0]
+    tar = blend(tar, (0.72, 0.7, 0.66), soft_step(0.05 - depth, 0.02))
+    dash = soft_step(0.015 - np.abs(depth - 0.24), 0.015) * ((surface.u * 3) % 1 < 0.6)
     return blend(tar, (0.88, 0.86, 0.78), dash.astype(np.float32))
 
 
 def hills(surface: Surface) -> Colours:
-    """Pale sky over three blue and green ridges."""
+    """Paint pale sky over three blue and green ridges."""
     land = surface.fill((0.72, 0.72, 0.84), 0.95 + 0.1 * surface.noise(3, 2))
     bottom = float(surface.v.max())
     for rise, colour in ((0.3, (0.5, 0.5, 0.66)), (0.17, (0.38, 0.42, 0.5)), (0.08, (0.3, 0.38, 0.32))):
-        phase, pace = surface.rng.uniform(0, 6), surface.rng.uniform(3, 7)
-        ridge = surface.v - bottom + rise + 0.06 * np.sin(pace * surface.u + phase)
+        phase, frequency = surface.rng.uniform(0, 6), surface.rng.uniform(3, 7)
+        ridge = surface.v - bottom + rise + 0.06 * np.sin(frequency * surface.u + phase)
         land = blend(land, colour, soft_step(ridge, 0.02))
     return land
 
 
 def stubble(surface: Surface) -> Colours:
-    """Ochre straw."""
+    """Paint ochre straw."""
     straw = 0.5 * surface.noise(50, 14) + 0.3 * surface.noise(90, 30) + 0.25 * surface.noise(4, 4)
     field = surface.fill((0.62, 0.5, 0.2), 0.4 + 0.95 * straw)
     return blend(field, (0.34, 0.38, 0.16), 0.6 * soft_step(0.42 - straw, 0.2))
 
 
 def wallpaper(surface: Surface) -> Colours:
-    """Mauve stripes with pale sprigs."""
+    """Paint mauve stripes with pale sprigs."""
     stripe = soft_step(np.sin(2 * np.pi * 3.5 * surface.u), 0.3)
     sprig = soft_step(np.sin(22 * surface.u) * np.sin(22 * surface.v) - 0.55, 0.3)
     paper = blend(surface.fill((0.62, 0.5, 0.58)), (0.5, 0.36, 0.48), stripe)
@@ -287,27 +287,27 @@ def wallpaper(surface: Surface) -> Colours:
 
 
 def carpet(surface: Surface) -> Colours:
-    """Dark red pile with gilt and navy diamonds."""
+    """Paint dark red pile with gilt and navy diamonds."""
     diamond = np.abs((surface.u * 5) % 1 - 0.5) + np.abs((surface.v * 5) % 1 - 0.5)
     pile = surface.fill((0.42, 0.12, 0.13), 0.75 + 0.5 * surface.noise(80, 60))
     pile = blend(pile, (0.8, 0.66, 0.42), soft_step(0.06 - np.abs(diamond - 0.38), 0.04))
     return blend(pile, (0.12, 0.18, 0.34), soft_step(0.2 - diamond, 0.04))
 
 
-BUSH = Thing("bush", bush_outline, bush, turn=8, reach=(0.08, 0.24), height=(0.6, 1.0))
-LAMP_POST = Thing("lamp post", post_outline, lamp_post, turn=3, reach=(0.25, 0.5), height=(0.35, 0.7))
-ROCK = Thing("rock", rock_outline, rock, turn=15, reach=(0.06, 0.18), height=(0.55, 1.0))
-PAINTING = Thing("painting", frame_outline, painting, turn=3, reach=(0.1, 0.22), height=(0.05, 0.4))
-CUSHION = Thing("cushion", frame_outline, cushion, turn=30, reach=(0.1, 0.2), height=(0.6, 1.0))
+BUSH = ObjectKind("bush", bush_outline, bush, turn=8, reach=(0.08, 0.24), height=(0.6, 1.0))
+LAMP_POST = ObjectKind("lamp post", post_outline, lamp_post, turn=3, reach=(0.25, 0.5), height=(0.35, 0.7))
+ROCK = ObjectKind("rock", rock_outline, rock, turn=15, reach=(0.06, 0.18), height=(0.55, 1.0))
+PAINTING = ObjectKind("painting", frame_outline, painting, turn=3, reach=(0.1, 0.22), height=(0.05, 0.4))
+CUSHION = ObjectKind("cushion", frame_outline, cushion, turn=30, reach=(0.1, 0.2), height=(0.6, 1.0))
 
 FAMILY = Family(
-    things={
-        1: Thing("aeroplane", aeroplane_outline, aeroplane, turn=20, reach=(0.28, 0.48), height=(0.1, 0.45)),
-        4: Thing("boat", boat_outline, boat, turn=8, reach=(0.26, 0.46), height=(0.4, 0.75)),
-        5: Thing("bottle", bottle_outline, bottle, turn=8, reach=(0.3, 0.5), height=(0.4, 0.8)),
-        6: Thing("bus", bus_outline, bus, turn=5, reach=(0.28, 0.5), height=(0.45, 0.8)),
-        16: Thing("pottedplant", plant_outline, potted_plant, turn=6, reach=(0.26, 0.46), height=(0.4, 0.8)),
-        17: Thing("sheep", sheep_outline, sheep, turn=6, reach=(0.26, 0.46), height=(0.45, 0.85)),
+    objects={
+        1: ObjectKind("aeroplane", aeroplane_outline, aeroplane, turn=20, reach=(0.28, 0.48), height=(0.1, 0.45)),
+        4: ObjectKind("boat", boat_outline, boat, turn=8, reach=(0.26, 0.46), height=(0.4, 0.75)),
+        5: ObjectKind("bottle", bottle_outline, bottle, turn=8, reach=(0.3, 0.5), height=(0.4, 0.8)),
+        6: ObjectKind("bus", bus_outline, bus, turn=5, reach=(0.28, 0.5), height=(0.45, 0.8)),
+        16: ObjectKind("pottedplant", plant_outline, potted_plant, turn=6, reach=(0.26, 0.46), height=(0.4, 0.8)),
+        17: ObjectKind("sheep", sheep_outline, sheep, turn=6, reach=(0.26, 0.46), height=(0.45, 0.85)),
     },
     backdrops=(
         Backdrop((dusk, swell), ((0.3, 0.6),), ("boat", "aeroplane"), (ROCK, BUSH)),

@@ -1,0 +1,105 @@
+"""Groups of settings that methods, tasks and networks share, each documented field by field."""
+
+import typing
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from palimpsest.machine import MAX_MEGAPIXELS
+from palimpsest.schema import Positive, PositiveShare, SettingsGroup, Share, UserPath
+
+
+class BaseSettings(SettingsGroup):
+    """Settings of the base network."""
+
+    encoder_weights: UserPath | None = None
+    """File of VGG weights with torchvision's names, which initialise the encoder; None for random weights."""
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Steps of the base training in place of `training.steps`. The task's own `steps`, if any, override both."""
+    standardised: bool = False
+    """True for weight standardisation (Qiao et al. 2019): each filter of the base network has mean 0 and variance 1
+    / fan-in."""
+
+
+class CropSettings(SettingsGroup):
+    """Sizes of pictures, in pixels."""
+
+    size: Annotated[int, Field(ge=32, multiple_of=16)] = 80
+    """Side of the prepared pictures in pixels; they are square and are evaluated whole."""
+    crop: Annotated[int, Field(ge=32, multiple_of=16)] = 64
+    """Side of the random training crops in pixels."""
+    smallest_scale: PositiveShare = 0.75
+    """Smallest side of a random crop before it is resized, as a fraction of the prepared picture's side."""
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> typing.Self:
+        if self.crop > self.size:
+            raise ValueError(f"crop ({self.crop}) is larger than size ({self.size}); lower crop or raise size")
+        return self
+
+
+class PictureSettings(CropSettings):
+    """Sizes of pictures, and limits on faulty pictures and annotations."""
+
+    broken_share: Share = 0.01
+    """Largest fraction of unreadable pictures, and largest fraction of faulty annotations, of a split. Above it the
+    run stops; below it unreadable pictures are left out, and both are listed in the log and in `info.json`."""
+    max_megapixels: Positive = MAX_MEGAPIXELS
+    """Size of the largest picture that is read, in megapixels; larger pictures count as unreadable. Reading takes 4
+    bytes of memory per pixel, 16 with transparency."""
+
+    @property
+    def crops(self) -> CropSettings:
+        """Sizes that a training depends on."""
+        return CropSettings(size=self.size, crop=self.crop, smallest_scale=self.smallest_scale)
+
+
+class TrainingSettings(SettingsGroup):
+    """Settings of every training."""
+
+    steps: Annotated[int, Field(ge=1)] = 300
+    """Optimiser steps of each task, the same for every method."""
+    batch_size: Annotated[int, Field(ge=1)] = 16
+    """Pictures per step, over all devices together."""
+    learning_rate: Positive = 1e-3
+    """Peak learning rate of AdamW for the weights. The rate rises linearly to the peak and falls to zero along a
+    cosine."""
+    head_lr_multiplier: Positive = 1.0
+    """Factor of the learning rate for BatchNorm and head, which need larger steps if the weights are frozen."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """Decay of the weights by AdamW: each step multiplies a weight by 1 − learning rate · decay. Other parameters,
+    such as those of BatchNorm and scores of masks, do not decay."""
+    warmup: Share = 0.05
+    """Fraction of the steps, at the start, during which the learning rate rises."""
+    gradient_clip: Positive = 1.0
+    """Largest norm of the gradient of one group of parameters; a longer gradient is scaled down to it."""
+    batchnorm_frozen: Share = 0.1
+    """Fraction of the steps, at the end, in which BatchNorm uses its running statistics, as in inference, and no
+    longer updates them. At 0 some trainings end with statistics that do not match their weights, and inference
+    fails."""
+    steps_per_epoch: Annotated[int, Field(ge=1)] = 50
+    """Steps between two lines of the log, two points of the curves and two checkpoints."""
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    """Number format of the training's operations. `32-true`: float32; `bf16-mixed`: bfloat16 with float32 weights;
+    `auto`: bfloat16 if the device has instructions for it, otherwise float32, since bfloat16 without instructions
+    takes ten times as long. `<task>.predictions.json` has the format that was used."""
+    threads: Annotated[int, Field(ge=1)] = 1
+    """CPU threads of one training. Results are bit-identical only for the same number."""
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    """Kind of device that trains and measures; `auto`: a GPU if PyTorch finds one."""
+    devices: Annotated[int, Field(ge=1)] = 1
+    """Number of devices of one training, each with an equal part of every batch."""
+
+
+class TrainingOverrides(SettingsGroup):
+    """Settings of one training in place of those of `training` and `pictures`; None for no override."""
+
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Optimiser steps in place of `training.steps`."""
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Pictures per step in place of `training.batch_size`."""
+    learning_rate: Positive | None = None
+    """Peak learning rate in place of `training.learning_rate`."""
+    smallest_scale: PositiveShare | None = None
+    """Smallest side of a crop in place of `pictures.smallest_scale`, for styles: enlarged small crops are as smooth
+    as large photographs, and a style is applied to photographs of any size."""

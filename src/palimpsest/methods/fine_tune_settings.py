@@ -1,0 +1,13 @@
+"""Settings of the method `fine-tune`."""
+
+from typing import Literal
+
+from palimpsest.schema import SettingsGroup
+
+
+class FineTuneSettings(SettingsGroup):
+    """One network that trains on one task after another."""
+
+    batchnorm: Literal["task", "shared"] = "task"
+    """Owner of BatchNorm's parameters and statistics. `task`: each task has its own; `shared`: all tasks share one,
+    as in most published code, and forget more."""

@@ -1,0 +1,17 @@
+"""Settings of the method `packnet`."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from palimpsest.schema import SettingsGroup, Share
+
+
+class PackNetSettings(SettingsGroup):
+    """Packing tasks into one network (Mallya & Lazebnik 2018)."""
+
+    keep: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    """Fraction of the free weights that a task keeps (original: between a quarter and a half). At 1 no weights
+    would remain for later tasks."""
+    pruned_after: Share = 0.6
+    """Fraction of the steps after which the task frees the other weights and trains only those that it keeps."""

@@ -1,0 +1,10 @@
+"""Settings of the method `piggyback-gan`."""
+
+from palimpsest.schema import SettingsGroup, Share
+
+
+class PiggybackGanSettings(SettingsGroup):
+    """Filters as combinations of earlier filters (Zhai et al. 2020)."""
+
+    free: Share = 0.25
+    """λ, the fraction of new filters in each layer; the other filters combine earlier ones."""

@@ -1,0 +1,74 @@
+"""The interface between a network and the rest of the code."""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from torch import nn
+
+from palimpsest.errors import CodeError
+from palimpsest.networks.trunk import NORMALISATION, head_state, partition_fault, trunk_layers, trunk_modules
+
+if TYPE_CHECKING:
+    from palimpsest.networks import NetworkEntry
+
+
+class Network(nn.Module, ABC):
+    """Base class of the networks, which map pictures to the raw output of the task's head.
+
+    Input: float (N, 3, H, W) in [0, 1], H and W multiples of `stride`. Output: (N, head_channels, H, W).
+    """
+
+    stride: ClassVar[int]
+    """Ratio of the picture's side to that of the coarsest features."""
+    reach: ClassVar[int | None]
+    """Pixels by which the receptive field extends beyond a window aligned to `stride`; None if the output depends
+    on the whole picture."""
+    bytes_per_pixel: ClassVar[int]
+    """Peak memory of inference, in bytes per pixel of the picture and channel of the first stage."""
+    normalisation: ClassVar[tuple[type[nn.Module], ...]] = NORMALISATION
+    """Classes of the normalisation layers; these layers and their submodules belong to the task."""
+    width: int
+    """Channels of the first stage."""
+    head_width: int
+    """Input channels of the head."""
+    head: nn.Module
+    """Last layer, one per task: a 1×1 convolution from `head_width` to the task's channels."""
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings: Any, head_channels: int) -> Self:
+        """Build a network with random weights and a head for one task.
+
+        ``settings`` is an instance of the settings class in the network's row of `NETWORKS`.
+        """
+
+    def check_contract(self, entry: "NetworkEntry", head_channels: int) -> None:
+        """Check that the network keeps the rules of this class and fits its row of `NETWORKS`, ``entry``.
+
+        Raises:
+            CodeError: a tensor is in none or several of trunk, normalisation and head
+            (`palimpsest.networks.trunk`),
+                the head has another shape, or a property in the row is wrong.
+        """
+        if fault := partition_fault(self):
+            raise CodeError(
+                f"{fault}: {entry.path}; make it a parameter or a persistent buffer of one module, as described in "
+                "palimpsest.networks.trunk"
+            )
+        head = head_state(self).get("head.weight")
+        expected = (head_channels, self.head_width, 1, 1)
+        if head is None or tuple(head.shape) != expected:
+            actual = None if head is None else tuple(head.shape)
+            raise CodeError(
+                f"head.weight has the shape {actual}: {entry.path}; make the head a convolution {expected}"
+            )
+        flat = [name for name, layer in trunk_layers(self) if layer.weight.ndim != 4]
+        if entry.kernels_only and flat:
+            raise CodeError(
+                f"{flat[0]}.weight is not a 4-D kernel: row of {entry.path} in NETWORKS; set kernels_only to False"
+            )
+        for part in entry.parts:
+            if next(trunk_modules(self, part), None) is None:
+                raise CodeError(
+                    f"the part {part!r} has no weights: row of {entry.path} in NETWORKS; remove it from parts"
+                )

@@ -1,0 +1,224 @@
+"""Stored task: its file opened, and its tensors loaded into a network.
+
+The header of a file contains all that loading needs: method, settings, network and the path of the base network.
+The current `params.yaml` is not read. Loading only reads files and only copies tensors, so that it changes no
+stored data.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, SerializeAsAny, ValidationError, model_validator
+from torch import Tensor, nn
+
+from palimpsest.errors import StorageError
+from palimpsest.methods import build_method
+from palimpsest.methods.base import Method, State
+from palimpsest.methods.settings import settings_class
+from palimpsest.networks import AnyNetwork, build_network
+from palimpsest.networks.base import Network
+from palimpsest.networks.settings import NetworkSettings
+from palimpsest.schema import SettingsGroup
+from palimpsest.storage.task_file import TaskFile, load_task, unusable
+from palimpsest.tasks import AnyTask, build_task
+from palimpsest.tasks.base import Task
+from palimpsest.tasks.settings import TaskSettings
+
+
+class TrainedSize(BaseModel):
+    """Settings of pictures that inference needs, a part of `CropSettings`."""
+
+    size: int
+    """Shorter side in training, in pixels."""
+
+
+class TrainedTask(BaseModel):
+    """Settings of one task that inference needs, a part of `jobs.TaskJob`."""
+
+    name: str
+    settings: AnyTask
+    pictures: TrainedSize
+
+
+class TrainedWith(BaseModel):
+    """Settings of a training that inference needs, a part of `jobs.TrainingJob`.
+
+    The other settings are not read, so that files of other versions stay usable.
+    """
+
+    method: str
+    method_settings: SerializeAsAny[SettingsGroup] | None = None
+    network: AnyNetwork
+    tasks: tuple[TrainedTask, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _settings_are_the_methods(cls, values: Any) -> Any:
+        """Replace the method's settings in ``values`` by an instance of their class, if the method has one."""
+        if isinstance(values, dict) and isinstance(values.get("method_settings"), dict):
+            group = settings_class(str(values.get("method")))
+            if group is not None:
+                values = {**values, "method_settings": group.model_validate(values["method_settings"])}
+        return values
+
+
+@dataclass(frozen=True)
+class StoredTask(TaskFile):
+    """Opened file of a stored task, which can build the task and a network with its weights."""
+
+    @cached_property
+    def trained_with(self) -> TrainedWith:
+        """Settings of the training, from the header.
+
+        Raises:
+            StorageError: the settings are from another version and cannot be used.
+        """
+        try:
+            return TrainedWith.model_validate(self.provenance.settings)
+        except (ValidationError, KeyError) as error:
+            problem = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+            key = ".".join(map(str, problem["loc"]))
+            raise unusable(
+                self.path, f"stored with settings of another version ({key}: {problem['msg']})"
+            ) from error
+
+    @property
+    def network(self) -> NetworkSettings:
+        """Settings of the network that the task was learned on."""
+        return self.trained_with.network
+
+    @property
+    def _task(self) -> TrainedTask:
+        """Settings of this task, which can be one of several tasks of the training."""
+        for task in self.trained_with.tasks:
+            if task.name == self.provenance.task:
+                return task
+        raise unusable(self.path, f"the settings of the task {self.provenance.task!r} are missing from the header")
+
+    @property
+    def task_settings(self) -> TaskSettings:
+        """Settings of the task."""
+        return self._task.settings
+
+    @property
+    def size(self) -> int:
+        """Shorter side of the pictures that the task was trained on, in pixels."""
+        return self._task.pictures.size
+
+    def task(self) -> Task:
+        """Build the task (`palimpsest.tasks`), without its network, on the CPU."""
+        return build_task(self.provenance.task, self.task_settings)
+
+    def method(self) -> Method:
+        """Build the method of the training, with the settings of that training."""
+        return build_method(self.provenance.method, self.trained_with.method_settings)
+
+    def open_base(self) -> "StoredTask | None":
+        """Open the base network's file; return None for a task that needs no base network.
+
+        Raises:
+            StorageError: the file is missing, damaged, or contains another base network.
+        """
+        expected = self.provenance.network_sha256
+        if expected is None:
+            return None
+        base = open_task(self.path.parent / self.provenance.base_file)
+        if base.sha256 != expected:
+            actual = f"{base.sha256[:12]}… in {base.path}"
+            raise unusable(self.path, f"expected the base network {expected[:12]}…, found {actual}")
+        return base
+
+    def trunk(self) -> dict[str, Tensor]:
+        """Return the tensors that other tasks start from: of this file and its base network, without the head."""
+        base = self.open_base()
+        base_tensors = base.trunk() if base else {}
+        return {**base_tensors, **{name: t for name, t in self.tensors().items() if not name.startswith("head.")}}
+
+    def load(self, latest: "StoredTask | None" = None) -> "LoadedTask":
+        """Load the task in its state after the training of ``latest``, a later task of the method.
+
+        None means the state after its own training. Components that all tasks share (`Component.shared`) come from
+        the file of ``latest``, so that a method that overwrites weights shows forgetting.
+
+        Raises:
+            StorageError: a file is missing, damaged, or of another network.
+        """
+        latest, base = latest or self, self.open_base()
+        for file in [latest, *([base] if base else [])]:
+            if not file.network.fits(self.network):
+                raise unusable(file.path, f"expected the network {self.network!r}, found {file.network!r}")
+        names = {component.name for component in self.components}
+        shared = {c.name: c.tensors for c in latest.components if c.shared and c.needed_to == "run"}
+        missing = sorted({c.name for c in self.components if c.shared and c.needed_to == "run"} - shared.keys())
+        if missing:
+            raise unusable(latest.path, f"the component {missing[0]!r}, shared with {self.path}, is missing")
+        replaced = {n: t for name, tensors in shared.items() if name in names for n, t in tensors.items()}
+        return LoadedTask(
+            self.path, self.network, self.method(), base.trunk() if base else {}, self.tensors() | replaced
+        )
+
+
+@dataclass(frozen=True)
+class LoadedTask:
+    """One task in memory: its tensors, and the method that loads them into a network."""
+
+    path: Path
+    """File of the task, for error messages."""
+    network: NetworkSettings
+    """Settings of the network."""
+    method: Method
+    base: State
+    """Tensors of the base network without its head; empty for a task that needs no base network."""
+    tensors: State
+    """Tensors of the task itself."""
+
+    def build(self) -> Network:
+        """Build a network on the CPU with the weights of the task, in evaluation mode.
+
+        Raises:
+            StorageError: tensors are missing or do not fit the network.
+        """
+        if "head.weight" not in self.tensors:
+            raise unusable(self.path, "the tensor 'head.weight' (head) is missing from the stored task")
+        network = build_network(self.network, len(self.tensors["head.weight"]))
+        self.apply(network)
+        return network.eval()
+
+    def apply(self, network: nn.Module) -> None:
+        """Load the weights of the task into ``network``, in place.
+
+        The network was built with the settings `LoadedTask.network` and has a head of the task's width.
+
+        Raises:
+            StorageError: the stored tensors do not fit the network.
+        """
+        try:
+            self.method.load_weights(network, self.base, self.tensors)
+        except StorageError as error:
+            raise unusable(self.path, str(error)) from error
+
+
+def open_task(path: Path) -> StoredTask:
+    """Open the file of a stored task and verify its checksums; an unchanged file is read only once per process.
+
+    Example:
+        >>> stored = open_task(Path("models/mini/seed-0/piggyback/voc-seg.safetensors"))  # doctest: +SKIP
+        >>> network, task = stored.load().build(), stored.task()  # doctest: +SKIP
+
+    Raises:
+        StorageError: the file is missing, truncated, altered, or not a stored task.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise StorageError(
+            f"{path}: the stored task is missing; restore it with `dvc pull`, or run `snakemake --cores all {path}`"
+        ) from error
+    return _open(path, (state.st_mtime_ns, state.st_size, state.st_ino))
+
+
+@lru_cache(maxsize=64)
+def _open(path: Path, state: tuple[int, ...]) -> StoredTask:
+    return StoredTask(**vars(load_task(path)))

@@ -1,0 +1,128 @@
+"""Help, wrong usage and settings that cannot be read."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from palimpsest import cli
+from palimpsest.errors import StorageError
+from palimpsest.storage.stored_tasks import StoredTasks
+from tests.cli.conftest import PARAMS, only_line, picture
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--task", "color"], "--task: unknown value 'color'; did you mean 'colour'?"),
+        (["--task", "zzz"], "--task: unknown value 'zzz'; choose from classes, colour, painted"),
+        (
+            ["--task", "colour", "--method", "pigyback"],
+            "--method: unknown value 'pigyback'; did you mean 'piggyback'?",
+        ),
+        (["--task", "colour", "--preset", "tny"], "--preset: unknown value 'tny'; did you mean 'tiny'?"),
+        (
+            ["--task", "colour", "--seed", "x"],
+            "argument --seed: invalid int value: 'x'; see: palimpsest translate --help",
+        ),
+        (["--tusk", "colour"], "the following arguments are required: --task; see: palimpsest translate --help"),
+    ],
+)
+def test_wrong_usage_gives_one_line_and_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["translate", *arguments, "one.png", "-o", "out"]) == 2
+    assert only_line(capsys) == f"error: {message}"
+    assert not Path("out").exists()
+
+
+def test_a_file_instead_of_the_folder_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    name = picture("one.png", 32, 32)
+    assert cli.main(["translate", "--task", "colour", name, "-o", name]) == 2
+    assert only_line(capsys).startswith("error: one.png: is a file")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "preset: [tiny\nseeds: 0\n",
+            "params.yaml, line 2: is not valid YAML (expected ',' or ']', but got ':'); correct the file",
+        ),
+        ("preset: tyni\npresets: {tiny: {}}", "preset: unknown value 'tyni'; did you mean 'tiny'?"),
+        (
+            yaml.safe_dump({**PARAMS, "presets": {"tiny": {"training": {"learning_rat": 1}}}}),
+            "training.learning_rat: unknown setting; did you mean 'learning_rate'?",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_read_give_one_line(
+    text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("params.yaml").unlink()
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    assert cli.main(["translate", "--task", "colour", "one.png", "-o", "out"]) == 1
+    assert only_line(capsys) == f"error: {message}"
+
+
+def test_outside_a_study_the_line_names_the_folder_to_use(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("params.yaml").unlink()
+    assert cli.main(["translate", "--task", "colour", "one.png", "-o", "out"]) == 1
+    assert only_line(capsys).startswith("error: params.yaml: is missing; run palimpsest in the folder of the study")
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "translate"], ["translate", "--debug"]])
+def test_a_traceback_is_shown_only_on_request(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    command_line = [*arguments, "--preset", "other", "--task", "colour", "one.png", "-o", "out"]
+    assert cli.main(command_line) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert any(StorageError.__name__ in line for line in lines)
+    assert lines[-1].startswith("error: models/other/")
+
+
+def test_an_unexpected_error_gives_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(StoredTasks, "of", lambda *arguments: {}["lost"])
+    assert cli.main(["translate", "--task", "colour", "one.png", "-o", "out"]) == 1
+    assert only_line(capsys) == "error: unexpected KeyError: 'lost'; --debug shows where"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([command.name, "--help"] for command in cli.COMMANDS)])
+def test_help_contains_an_example(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 0
+    commands = cli.COMMANDS if arguments == ["--help"] else [c for c in cli.COMMANDS if c.name == arguments[0]]
+    printed = capsys.readouterr().out
+    assert all(command.example in printed for command in commands)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
+def test_examples_are_valid(command: cli.Command) -> None:
+    program, *arguments = command.example.split()
+    assert program == "palimpsest"
+    assert cli.parser().parse_args(arguments).command == command.name
+
+
+def test_help_and_wrong_usage_import_no_pytorch() -> None:
+    script = (
+        "import sys; from palimpsest import cli\n"
+        "assert cli.main(['translate', '--task', 'color', 'one.png', '-o', 'out']) == 2\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many", "nan"])
+def test_the_limit_is_a_number_above_zero(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command_line = ["translate", "--task", "colour", "a.png", "-o", "out", "--max-megapixels", number]
+    assert cli.main(command_line) == 2
+    assert only_line(capsys).startswith(f"error: argument --max-megapixels: invalid positive value: '{number}'")
