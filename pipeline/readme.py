@@ -39,8 +39,8 @@ def main() -> None:
 def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield name and text of every table for which results exist, such as `mini`, `mini-sweep-ewc` and `bench`.
 
-    ``results`` is the folder of the runs, ``longer`` that of summaries of longer runs, which the repository keeps.
-    The table of a preset has the methods of the preset in ``params``, to fit the page; `<preset>-methods` has all
+    ``results`` is the folder of this machine's runs; it has the sweeps, and its summary of a preset replaces the one
+    in ``longer``, the folder of summaries of long runs that the repository contains. The table of a preset has the methods of the preset in ``params``, to fit the page; `<preset>-methods` has all
     methods of a longer run.
     """
     paths = (*longer.glob("*/summary.json"), *results.glob("*/summary.json"))

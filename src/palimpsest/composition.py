@@ -54,12 +54,12 @@ def two_stage(first: Predictor, second: Predictor) -> Predict:
 
 
 def sequential(first: Predictor, second: Predictor) -> Predict:
-    """Return the way `sequential`: one pass with the first task's blocks, then the second task's blocks."""
+    """Return the composition `sequential`: at each level the first task's residual blocks, then the second's."""
     return in_one_pass(first, second, chain)
 
 
 def alternate(first: Predictor, second: Predictor) -> Predict:
-    """Return the way `alternate`: one pass with a block of the first task, a block of the second, and so on."""
+    """Return the composition `alternate`: at each level the residual blocks of the two tasks in turn."""
     return in_one_pass(first, second, lambda *blocks: chain.from_iterable(zip(*blocks, strict=True)))
 
 

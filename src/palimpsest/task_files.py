@@ -42,9 +42,10 @@ class TaskFiles:
         return self.layout.stored(self.seed, self.method, task)
 
     def files(self, tasks: Sequence[str] = ()) -> list[Path]:
-        """Return the files that inference of ``tasks`` needs, each once: the base network's, then one per task.
+        """Return the files that inference of ``tasks`` needs, each once: one per task, in the order of ``tasks``.
 
-        Without ``tasks``, return those of the whole sequence.
+        Where a method adds to the base network (`Entry.adds_to_base`), the file or files of the base network come
+        first. Without ``tasks``, return the files of the whole sequence.
         """
         base_files = self.base_files() if self.entry.adds_to_base else []
         return list(dict.fromkeys([*base_files, *map(self.path, tasks or self.sequence)]))

@@ -40,8 +40,9 @@ def class_mapping(
     """Return the class names, background first, and the label of each category that is in a class.
 
     ``classes`` lists categories by class; the name of a supercategory means all its members (`members_of`). If
-    ``classes`` is None, each category is a class. ``categories`` has the supercategory of each category,
-    ``annotated`` the number of annotations by category, None if it is unknown.
+    ``classes`` is None, each category is a class. ``categories`` has the supercategory of each category.
+    ``annotated``, the number of annotations by category, decides what the name of both a category and a
+    supercategory means; None if it is unknown.
 
     Raises:
         SettingsError: a category is unknown or in two classes, or there are more than 254 classes.

@@ -65,7 +65,7 @@ def polygons_of(segmentation: Any) -> list[Polygon] | None:
 
 
 def _are_points(parts: Sequence[Any]) -> bool:
-    """Return whether the parts of a list are points of one polygon: at least three, with two numbers each."""
+    """Return whether the parts of a list look like points of one polygon: three or more mappings or pairs."""
     if len(parts) < 3:
         return False
     if isinstance(parts[0], Mapping):
