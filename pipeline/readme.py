@@ -39,9 +39,9 @@ def main() -> None:
 def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield name and text of every table for which results exist, such as `mini`, `mini-sweep-ewc` and `bench`.
 
-    ``results`` is the folder of this machine's runs; it has the sweeps, and its summary of a preset replaces the one
-    in ``longer``, the folder of summaries of long runs that the repository contains. The table of a preset has the methods of the preset in ``params``, to fit the page; `<preset>-methods` has all
-    methods of a longer run.
+    ``results`` is the folder of this machine's runs; it has the sweeps, and its summary of a preset replaces that
+    of ``longer``, the folder of summaries of long runs that the repository contains. The table of a preset has the
+    methods of the preset in ``params``, to fit the page; `<preset>-methods` has all methods of a longer run.
     """
     paths = (*longer.glob("*/summary.json"), *results.glob("*/summary.json"))
     by_preset = {path.parent.name: path for path in paths}
