@@ -74,6 +74,11 @@ def test_a_table_that_cannot_be_read_is_named(root: Path, options: dict[str, Any
         table(root, **options).records("train")
 
 
+def test_a_split_is_read_without_the_tables_of_other_splits(root: Path) -> None:
+    data = table(root, table={"train": "all.csv", "val": "lost.csv"}, columns={})
+    assert len(data.records("train")) == len(ROWS)
+
+
 def test_an_unknown_split_is_refused_with_the_nearest(root: Path) -> None:
     with pytest.raises(DataError, match="no split 'trian'; did you mean 'train'"):
         table(root).records("trian")

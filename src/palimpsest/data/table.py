@@ -63,17 +63,25 @@ class TableFolder(DatasetReader):
 
     @property
     def splits(self) -> list[str]:
-        """Names of the splits, in the order of the tables.
+        """Names of the splits, in the order of the tables; one table for all splits is read for them.
+
+        Raises:
+            DataError: the one table is missing, damaged or lacks a column.
+        """
+        tables = self._settings.table
+        if isinstance(tables, str):
+            return [*self._table(tables)[self._settings.columns.split].unique()]
+        return [*tables]
+
+    def check_tables(self) -> None:
+        """Read every table.
 
         Raises:
             DataError: a table is missing, damaged or lacks a column.
         """
         tables = self._settings.table
-        if isinstance(tables, str):
-            return [*self._table(tables)[self._settings.columns.split].unique()]
-        for name in tables.values():
+        for name in [tables] if isinstance(tables, str) else tables.values():
             self._table(name)
-        return [*tables]
 
     def records(self, split: str) -> list[Record]:
         """Return the pictures of a split, in the order of the table.
@@ -206,6 +214,8 @@ class TableChecks(DatasetChecks[TableDatasetSettings]):
         """
         assert self.settings.root is not None
         try:
-            return TableFolder(self.settings.root, self.settings).splits
+            folder = TableFolder(self.settings.root, self.settings)
+            folder.check_tables()
+            return folder.splits
         except DataError as error:
             raise SettingsError(f"{self.key}.table: {error}") from error
