@@ -15,7 +15,7 @@ from palimpsest.devices import precision_for
 from palimpsest.errors import SettingsError
 from palimpsest.jobs import TrainingJob, training_job
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE, build_method
+from palimpsest.methods import BASE
 from palimpsest.provenance import code_version, digest
 from palimpsest.settings import Settings
 from palimpsest.storage.prediction_record import load_record
@@ -38,7 +38,6 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         )
     code_version()  # cached now, because the code may change during the training
     job = with_precision(training_job(settings, options.seed, options.method, options.task))
-    method = build_method(job.method, job.method_settings)
     stored = StoredTasks.of(settings, options.seed, options.method)
     prepared = {name: Prepared.open(layout.prepared(name)) for name in job.task_names}
     key = training_key(job, prepared, stored)
@@ -55,7 +54,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
             if fabric.is_global_zero:
                 save_cost(record, meter.cost())
 
-        path, *_ = learn(fabric, job, method, stored, prepared, key, after_epoch)
+        path, *_ = learn(fabric, job, stored, prepared, key, after_epoch)
         file, arrays = open_task(path), prepared[options.task]
         cost = meter.cost(file.sha256)
         if fabric.is_global_zero:

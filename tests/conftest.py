@@ -214,8 +214,7 @@ class Study:
 
         job = training_job(self.settings, 0, method, task)
         fabric = start_fabric(job.training)
-        learner = build_method(job.method, job.method_settings)
-        path, *_ = learn(fabric, job, learner, self.stored(method), self.prepared, key or self.key, note)
+        path, *_ = learn(fabric, job, self.stored(method), self.prepared, key or self.key, note)
         checkpoint_of(path).unlink(missing_ok=True)  # a method that only measures the base task writes none
         return path
 

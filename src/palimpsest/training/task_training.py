@@ -16,7 +16,7 @@ from palimpsest.data.batches import TrainingBatches
 from palimpsest.devices import measuring_conditions, precision_for
 from palimpsest.inference import Predictor
 from palimpsest.jobs import TaskJob, TrainingJob
-from palimpsest.methods import entry_of
+from palimpsest.methods import build_method, entry_of
 from palimpsest.methods.base import EarlierTask, Method, Start, load_into
 from palimpsest.networks import build_network
 from palimpsest.networks.pretrained import load_encoder
@@ -35,13 +35,12 @@ log = logging.getLogger(__name__)
 def learn(
     fabric: Fabric,
     job: TrainingJob,
-    method: Method,
     stored: StoredTasks,
     prepared: Mapping[str, Prepared],
     key: str,
     on_epoch: EpochDone = lambda history: None,
 ) -> list[Path]:
-    """Train a method on the tasks of a job, store a file for each task, and return the files.
+    """Train the method of a job on its tasks, store a file for each task, and return the files.
 
     With several devices each runs this function, and only the first writes. The last checkpoint, at `checkpoint_of`
     the first file, remains for the caller to delete. The prediction record beside each file is measured with the
@@ -53,6 +52,7 @@ def learn(
     tasks = [data.task for data in task_data]
     torch.manual_seed(seed_of(job, first.name))
     network = starting_network(job, stored, before, tasks[0])
+    method = build_method(job.method, job.method_settings)
     targets = [stored.layout.stored(job.seed, job.method, name) for name in job.task_names]
     plan = Plan(job.training, checkpoint_of(targets[0]), key)
     groups = method.begin_task(
