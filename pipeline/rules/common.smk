@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from functools import cache
+from glob import glob
 from pathlib import Path
 
 import pipeline  # sets a higher threshold of garbage collection, which saves a tenth of the time

@@ -98,7 +98,9 @@ rule report:
         tables=rules.collect.output,
         samples=rules.collect.input.measured + rules.collect.input.floor,
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
-        templates=sorted(map(str, Path("src/palimpsest/report/templates").iterdir())),
+        templates=sorted(
+            glob("src/palimpsest/report/templates/*.j2") + glob("src/palimpsest/report/templates/*.css")
+        ),
     output:
         RESULTS / "report.html",
     log:
