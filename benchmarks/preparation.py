@@ -19,7 +19,7 @@ from palimpsest.data.sources import classes_of, open_dataset, provide
 from palimpsest.data.targets import LABELS
 from palimpsest.jobs import preparation_job
 from palimpsest.params import read, resolve
-from palimpsest.tasks import kind_of_task
+from palimpsest.tasks import task_class
 
 PICTURES = 120
 SIDE = 480
@@ -81,7 +81,7 @@ def prepare_ours(settings: PublicDatasetSettings, folder: Path, classes: Classes
         folder / "ours",
         {"val": ("val", None)},
         SampleSpec(SIZE, LABELS, classes),
-        refuse=kind_of_task("segmentation").refuse,
+        refuse=task_class("segmentation").refuse,
         log=lambda line: None,
     )
 

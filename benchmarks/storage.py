@@ -9,7 +9,7 @@ from benchmarks.ratios import Ratio, paired
 from benchmarks.training import DEVICE, SEGMENTATION, segmentation
 from palimpsest.groups import TrainingSettings
 from palimpsest.layout import Layout
-from palimpsest.methods import BASE, build_method
+from palimpsest.methods import BASE, method_class
 from palimpsest.methods.base import Start
 from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.networks import build_network
@@ -57,7 +57,7 @@ def stored_at_random() -> StoredTasks:
         torch.manual_seed(0)
         task = segmentation()
         network = build_network(network_settings, task.head_channels)
-        learner = build_method(method, MaskSettings())
+        learner = method_class(method)(MaskSettings())
         (scores, _) = learner.begin_task(Start(network, task, TrainingSettings()))
         if number:
             torch.manual_seed(number)

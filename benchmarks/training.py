@@ -18,7 +18,7 @@ from benchmarks.ratios import Ratio, paired, spread, synchronise
 from palimpsest.data.arrays import Prepared
 from palimpsest.devices import device_for, has_bfloat16
 from palimpsest.groups import CropSettings, TrainingSettings
-from palimpsest.methods import build_method
+from palimpsest.methods import method_class
 from palimpsest.methods.base import Start
 from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.networks import build_network
@@ -99,7 +99,7 @@ def train_ours(fabric: object, settings: TrainingSettings, prepared: Prepared, e
     """Train a new network with the pipeline's loop on data in memory; ``epochs`` is called after each epoch."""
     torch.manual_seed(0)
     network = build_network(SMALL, CLASSES + 1)
-    method, task = build_method("scratch", None), segmentation()
+    method, task = method_class("scratch")(), segmentation()
     groups = method.begin_task(Start(network, task, settings))
     plan = Plan(settings, Path("bench.resume"), "key")
     data = TaskData(task, prepared, CropSettings(size=80, crop=CROP), settings.batch_size, settings.steps, seed=0)
@@ -148,7 +148,7 @@ def step_of(name: str, size: Step, bfloat16: bool = has_bfloat16(DEVICE)) -> Cal
     torch.manual_seed(0)
     network: nn.Module = build_network(UNetSettings(width=size.width), CLASSES + 1)
     network.to(DEVICE).to(memory_format=torch.channels_last).train()
-    method = build_method(name, MaskSettings())
+    method = method_class(name)(MaskSettings())
     groups = method.begin_task(Start(network, segmentation(), TrainingSettings()))
     optimizer = optimizer_of(groups)
     shape = (size.batch_size, size.side, size.side)

@@ -17,7 +17,7 @@ from palimpsest.data.sources import classes_of, open_dataset
 from palimpsest.jobs import preparation_job
 from palimpsest.layout import Layout
 from palimpsest.settings import Settings
-from palimpsest.tasks import KINDS, kind_of_task
+from palimpsest.tasks import KINDS, task_class
 
 log = logging.getLogger("palimpsest.prepare")
 
@@ -36,7 +36,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         folder,
         {split: (source, job.images.get(split)) for split, source in job.splits.items()},
         SampleSpec(job.size, KINDS[job.kind].target, classes, limits, ValueScale(job.scale, job.valid)),
-        refuse=kind_of_task(job.kind).refuse,
+        refuse=task_class(job.kind).refuse,
         log=log.info,
         max_broken_share=job.broken_share,
         digests=Digests(dataset.root, manifest),

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from palimpsest import stage, tracking
 from palimpsest.code_digest import stage_digest
 from palimpsest.data.arrays import Prepared
-from palimpsest.devices import precision_for
+from palimpsest.devices import with_precision
 from palimpsest.errors import SettingsError
 from palimpsest.jobs import TrainingJob, training_job
 from palimpsest.layout import Layout
@@ -37,7 +37,8 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
             f"--variant {layout.variant}: the variant uses the preset's base network; train it without --variant"
         )
     code_version()  # cached now, because the code may change during the training
-    job = with_precision(training_job(settings, options.seed, options.method, options.task))
+    job = training_job(settings, options.seed, options.method, options.task)
+    job = job.model_copy(update={"training": with_precision(job.training)})  # as MLflow and the header record it
     stored = StoredTasks.of(settings, options.seed, options.method)
     prepared = {name: Prepared.open(layout.prepared(name)) for name in job.task_names}
     key = training_key(job, prepared, stored)
@@ -71,12 +72,6 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         run.tags({"file": str(path), "sha256": file.sha256, "data_sha256": arrays.sha256, **checksums})
     if fabric.is_global_zero:  # only now: Snakemake deletes the stored task of a failed job
         checkpoint_of(path).unlink(missing_ok=True)
-
-
-def with_precision(job: TrainingJob) -> TrainingJob:
-    """Return the job with the precision that this machine trains in, for MLflow and the stored task."""
-    training = job.training.model_copy(update={"precision": precision_for(job.training)})
-    return job.model_copy(update={"training": training})
 
 
 def training_key(job: TrainingJob, prepared: Mapping[str, Prepared], stored: StoredTasks) -> str:

@@ -21,7 +21,7 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.interruption import Interruption
 from palimpsest.jobs import training_job
 from palimpsest.layout import Layout
-from palimpsest.methods import BASES, METHODS, build_method, entry_of
+from palimpsest.methods import BASES, METHODS, entry_of, method_class
 from palimpsest.networks import network_settings
 from palimpsest.networks.settings import NetworkSettings
 from palimpsest.params import read, resolve
@@ -255,7 +255,7 @@ class Study:
         torch.manual_seed(seed_of(job, tasks[0].name))
         before = stored.task_files.earlier_tasks(tasks[0].name)
         network = starting_network(job, stored, before, tasks[0])
-        learner = build_method(method, job.method_settings)
+        learner = method_class(method)(job.method_settings)
         earlier_tasks = tuple(earlier(job, stored, before))
         learner.begin_task(Start(network, tasks[0], job.training, earlier_tasks, together=tasks))
         change(network)

@@ -13,8 +13,8 @@ LAYERS = (
     "composition_settings",
     "layout",
     "tasks",
-    "methods.settings",
     "methods",
+    "methods.settings",
     "groups",
     "schema",
 )

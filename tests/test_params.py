@@ -42,7 +42,8 @@ def test_every_preset_that_params_yaml_names_exists(root: Path, params_yaml: Con
         ("tasks/voc-seg/clases", "tasks.voc-seg.clases: unknown setting; did you mean 'classes'?"),
         ("tasks/voc-seg/training/step", "tasks.voc-seg.training.step: unknown setting; did you mean 'steps'?"),
         ("tasks/style-gogh/tvweight", "tasks.style-gogh.tvweight: unknown setting; did you mean 'tv_weight'?"),
-        ("method_settings/pigyback", "method_settings.pigyback: unknown setting; did you mean 'piggyback'?"),
+        ("method_settings/pigyback", "method_settings.pigyback: unknown method; did you mean 'piggyback'?"),
+        ("method_settings/scratch", "method_settings.scratch: the method has no settings; remove the key"),
         (
             "method_settings/piggyback/treshold",
             "method_settings.piggyback.treshold: unknown setting; did you mean 'threshold'?",

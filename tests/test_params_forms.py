@@ -50,6 +50,11 @@ Content = dict[str, Any]
             "datasets.mine.target_range: has to be a list, found 5; write [5]",
         ),
         ("training", 3, "training: has to be a group of settings, found 3; write {accelerator: …, batch_size: …, "),
+        (
+            "method_settings/piggyback",
+            3,
+            "method_settings.piggyback: has to be a group of settings, found 3; write {averaged: …, initial_score: …",
+        ),
         ("tasks", "voc-seg", "tasks: has to be a group of settings, found 'voc-seg'; write {name: …}"),
         (
             "tasks/voc-seg/classes",

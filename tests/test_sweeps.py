@@ -25,7 +25,7 @@ def test_a_variant_overrides_the_settings(content: Content) -> None:
     swept = with_sweeps(content, slower=SLOWER)
     main, varied = resolve(swept), vary(swept, {"seeds": [3]}, "slower")
     assert (main.variant, varied.seeds) == (None, [3])
-    assert varied.method_settings.piggyback.score_learning_rate == 1e-4
+    assert varied.method_settings["piggyback"].model_dump()["score_learning_rate"] == 1e-4
     assert training_job(varied, 3, "decoder", "colour") == training_job(
         resolve(swept, {"seeds": [3]}), 3, "decoder", "colour"
     )

@@ -32,6 +32,11 @@ def precision_for(training: TrainingSettings) -> Literal["32-true", "bf16-mixed"
     return "bf16-mixed" if has_bfloat16(device_for(training.accelerator)) else "32-true"
 
 
+def with_precision(training: TrainingSettings) -> TrainingSettings:
+    """Return the settings of a training with `training.precision` as `precision_for` resolves it."""
+    return training.model_copy(update={"precision": precision_for(training)})
+
+
 def measuring_conditions(device: torch.device) -> dict[str, str]:
     """Return the conditions, by name, under which equal networks and pictures give bit-identical predictions.
 

@@ -14,6 +14,7 @@ from palimpsest.errors import check_name
 from palimpsest.groups import BaseSettings, CropSettings, TrainingOverrides, TrainingSettings
 from palimpsest.machine import MAX_MEGAPIXELS
 from palimpsest.methods import AUTOENCODER, BASE, BASES, METHODS, entry_of
+from palimpsest.methods.settings import MethodSettings
 from palimpsest.networks import AnyNetwork
 from palimpsest.schema import SettingsGroup
 from palimpsest.settings import FLOOR, Settings
@@ -60,7 +61,7 @@ class TrainingJob(SettingsGroup):
 
     seed: int
     method: str
-    method_settings: SerializeAsAny[SettingsGroup] | None
+    method_settings: SerializeAsAny[MethodSettings] | None
     network: AnyNetwork
     base: BaseSettings | None
     """Settings of the base network, if this training makes it."""
@@ -89,7 +90,7 @@ class EvaluationJob(SettingsGroup):
 
     seed: int
     method: str
-    method_settings: SerializeAsAny[SettingsGroup] | None
+    method_settings: SerializeAsAny[MethodSettings] | None
     sequence: list[str]
     tasks: dict[str, AnyTask]
     threads: int
@@ -131,7 +132,7 @@ def training_job(settings: Settings, seed: int, method: str, task: str) -> Train
     return TrainingJob(
         seed=seed,
         method=method,
-        method_settings=settings.method_settings.of(method),
+        method_settings=settings.method_settings.get(method),
         network=settings.network_of(method),
         base=settings.base if method == BASE else None,
         training=settings.training.model_copy(update=_of_training(overrides[names[0]])),
@@ -180,7 +181,7 @@ def evaluation_job(settings: Settings, seed: int, method: str) -> EvaluationJob:
     return EvaluationJob(
         seed=seed,
         method=method,
-        method_settings=settings.method_settings.of(method),
+        method_settings=settings.method_settings.get(method),
         sequence=settings.sequence,
         tasks={name: without_training(settings.tasks[name]) for name in settings.sequence},
         threads=settings.training.threads,

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from palimpsest.errors import SettingsError, nearest
+from palimpsest.methods import settings_class
+from palimpsest.methods.settings import MethodSettings
 from palimpsest.schema import as_path
 from palimpsest.settings import Settings
 
@@ -221,6 +223,8 @@ def expected_form(problem: Any, path: str) -> str | None:
 def names_at(location: tuple[Any, ...]) -> list[str]:
     """Return the sorted names of the settings that a group allows; ``location`` lists the keys that lead to it."""
     models: list[type[BaseModel]] = [Settings]
+    if location[:1] == ("method_settings",) and len(location) > 1:  # else each key could be of any method
+        models, location = [settings_class(str(location[1])) or MethodSettings], location[2:]
     for part in location:
         children = [
             m

@@ -15,8 +15,7 @@ from palimpsest.data.formats import FORMATS, AnyDataset, formats_with
 from palimpsest.errors import SettingsError, nearest
 from palimpsest.groups import BaseSettings, PictureSettings, TrainingOverrides, TrainingSettings
 from palimpsest.layout import Layout
-from palimpsest.methods import METHODS, entry_of, refusal, works_on
-from palimpsest.methods.settings import AnyMethodSettings, default_method_settings
+from palimpsest.methods import METHODS, AnyMethods, default_method_settings, entry_of, refusal, works_on
 from palimpsest.networks import DEFAULT, AnyNetwork, AnyNetworks, default_network, network_settings
 from palimpsest.networks.settings import NetworkSettings
 from palimpsest.schema import Name, SettingsGroup, UserPath
@@ -59,7 +58,7 @@ class Settings(SettingsGroup):
     """Sizes of pictures, and limits on faulty ones."""
     training: TrainingSettings = TrainingSettings()
     """Settings of every training."""
-    method_settings: AnyMethodSettings = Field(default_factory=default_method_settings)
+    method_settings: AnyMethods = Field(default_factory=default_method_settings)
     """Settings of single methods, by the method's name."""
     datasets: dict[Name, AnyDataset]
     """Data sets by name."""

@@ -15,7 +15,7 @@ from palimpsest.analysis.tables import worst
 from palimpsest.analysis.verification import compare, verification_rows
 from palimpsest.devices import measuring_conditions
 from palimpsest.errors import StorageError
-from palimpsest.methods import METHODS, build_method
+from palimpsest.methods import METHODS, method_class
 from palimpsest.methods.base import Component, Method, State
 from palimpsest.storage.prediction_record import PredictionRecord
 from palimpsest.storage.task_file import load_task, save_task
@@ -96,18 +96,14 @@ def head_overwritten(network: nn.Module, base: State, tensors: State) -> None:
 def test_a_method_that_damages_the_network_in_memory_is_reported_as_changed(
     study: Study, method: str, damage: Damage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forgetful(name: str, settings: Any) -> Method:
-        built = build_method(name, settings)
-        load_weights = built.load_weights
+    method_type = method_class(method)
+    load_weights = method_type.load_weights
 
-        def load_and_damage(network: nn.Module, base: State, tensors: State) -> None:
-            load_weights(network, base, tensors)
-            damage(network, base, tensors)
+    def load_and_damage(built: Method, network: nn.Module, base: State, tensors: State) -> None:
+        load_weights(built, network, base, tensors)
+        damage(network, base, tensors)
 
-        monkeypatch.setattr(built, "load_weights", load_and_damage)
-        return built
-
-    monkeypatch.setattr("palimpsest.storage.stored_task.build_method", forgetful)
+    monkeypatch.setattr(method_type, "load_weights", load_and_damage)
     results = outcomes(study, method)
     harmless = damage is statistics_moved and method in WITHOUT_STATISTICS
     assert set(results.values()) == ({"verified"} if harmless else {"changed"})

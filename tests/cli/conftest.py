@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from palimpsest.jobs import training_job
-from palimpsest.methods import BASE, build_method
+from palimpsest.methods import BASE, method_class
 from palimpsest.methods.base import Start
 from palimpsest.methods.masks import Mask
 from palimpsest.networks import build_network
@@ -74,7 +74,7 @@ def store(settings: Settings, method_name: str, name: str, network_sha256: str |
     else:
         network = stored.network("classes")
         network.head = build_network(settings.network, task.head_channels).head
-    method = build_method(method_name, job.method_settings)
+    method = method_class(method_name)(job.method_settings)
     method.begin_task(Start(network, task, job.training))
     for module in network.modules():
         if isinstance(module, Mask):

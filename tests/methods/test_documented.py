@@ -14,9 +14,8 @@ import torch
 
 from palimpsest.analysis.forgetting import measure_matrix
 from palimpsest.groups import TrainingSettings
-from palimpsest.methods import METHODS, Entry, build_method
+from palimpsest.methods import METHODS, Entry, default_method_settings, method_class
 from palimpsest.methods.base import Component, EarlierTask, Start
-from palimpsest.methods.settings import default_method_settings
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import normalisation_state, trunk_state
 from tests.conftest import ROOT, network_for
@@ -79,7 +78,7 @@ def test_a_task_needs_as_many_bytes_as_in_the_table(method: str) -> None:
     network = build_network(network_for(method, width=64), head_channels=21)
     base = Component("network", {**trunk_state(network), **normalisation_state(network)})
     earlier = (EarlierTask(None, (base,)),) if entry.starts_from == "previous" and method != "packnet" else ()  # type: ignore[arg-type]
-    learner = build_method(method, default_method_settings().of(method))
+    learner = method_class(method)(default_method_settings().get(method))
     task = SimpleNamespace(name="task", head_channels=21)
     learner.begin_task(Start(network, task, TrainingSettings(), earlier, together=(task,)))  # type: ignore[arg-type]
     grown = ("bank", "owners")  # shared by all tasks, and growing with each

@@ -9,13 +9,12 @@ from torch import nn
 from palimpsest.analysis.masks import masks_of, zero_rows
 from palimpsest.errors import StorageError
 from palimpsest.groups import TrainingSettings
-from palimpsest.methods import BASE, METHODS, build_method
+from palimpsest.methods import BASE, METHODS, default_method_settings, method_class
 from palimpsest.methods.adapter_settings import AdapterSettings
 from palimpsest.methods.base import Component, EarlierTask, Method, Start
 from palimpsest.methods.batchnorm_settings import BatchnormSettings
 from palimpsest.methods.masks import BinaryMask
 from palimpsest.methods.masks_settings import MaskSettings
-from palimpsest.methods.settings import default_method_settings
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
 from tests.conftest import network_for
@@ -39,7 +38,7 @@ def network(request: pytest.FixtureRequest) -> nn.Module:
 
 
 def begun(name: str, network: nn.Module) -> tuple[Method, list[Any]]:
-    method = build_method(name, default_method_settings().of(name))
+    method = method_class(name)(default_method_settings().get(name))
     base = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     earlier = () if METHODS.get(name) == METHODS["packnet"] else (EarlierTask(None, (Component("network", base),)),)  # type: ignore[arg-type]
     together = [SimpleNamespace(name="only", head_channels=3)]
@@ -110,17 +109,17 @@ def test_each_group_has_its_settings(network: nn.Module) -> None:
     assert (scores.learning_rate, scores.weight_decay) == (3e-3, 0.0)
     assert task.learning_rate == pytest.approx(0.03)
     assert (len(scores.parameters), len(task.parameters)) == (CONVOLUTIONS, 2 * BATCHNORMS + 2)
-    learner = build_method("adapter", AdapterSettings(lr_multiplier=5.0))
+    learner = method_class("adapter")(AdapterSettings(lr_multiplier=5.0))
     adapters, task = learner.begin_task(Start(network_of(BASE), None, TRAINING))  # type: ignore[arg-type]
     assert (adapters.learning_rate, task.learning_rate) == (pytest.approx(0.05), pytest.approx(0.03))
-    learner = build_method("batchnorm", BatchnormSettings(lr_multiplier=2.0))
+    learner = method_class("batchnorm")(BatchnormSettings(lr_multiplier=2.0))
     (task,) = learner.begin_task(Start(network_of(BASE), None, TRAINING))  # type: ignore[arg-type]
     assert task.learning_rate == pytest.approx(0.06)
 
 
 def test_a_mask_starts_with_all_weights_and_the_score_and_threshold_of_the_settings(network: nn.Module) -> None:
     settings = MaskSettings(score_learning_rate=0.5, initial_score=0.3, threshold=0.2, start="constant")
-    method = build_method("piggyback", settings)
+    method = method_class("piggyback")(settings)
     before = network.eval()(torch.ones(1, 3, 32, 32))
     (scores, _) = method.begin_task(Start(network, None, TRAINING))  # type: ignore[arg-type]
     assert scores.learning_rate == 0.5
@@ -222,7 +221,7 @@ def test_a_layer_without_a_mask_is_refused(network: nn.Module) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_can_be_built_without_settings(name: str) -> None:
-    assert isinstance(build_method(name, None), Method)
+    assert isinstance(method_class(name)(), Method)
 
 
 @pytest.mark.slow

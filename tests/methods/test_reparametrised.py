@@ -7,16 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.groups import TrainingSettings
-from palimpsest.methods import METHODS, build_method
+from palimpsest.methods import METHODS, default_method_settings, method_class
 from palimpsest.methods.base import Component, EarlierTask, Start
 from palimpsest.methods.reparametrised import Reparametrised, parametrization_of
-from palimpsest.methods.settings import default_method_settings
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
 from tests.conftest import network_for
 
 SETTINGS = default_method_settings()
-NAMES = [name for name in METHODS if isinstance(build_method(name, SETTINGS.of(name)), Reparametrised)]
+NAMES = [name for name in METHODS if isinstance(method_class(name)(SETTINGS.get(name)), Reparametrised)]
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in NAMES),
     ("adapter", {"rank": 2}),
@@ -34,8 +33,8 @@ def begun(name: str, changes: dict[str, Any]) -> tuple[Reparametrised, nn.Module
     torch.manual_seed(0)
     network = network_of(name)
     base = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    settings = SETTINGS.of(name)
-    method = build_method(name, settings.model_copy(update=changes) if settings else None)
+    settings = SETTINGS.get(name)
+    method = method_class(name)(settings.model_copy(update=changes) if settings else None)
     assert isinstance(method, Reparametrised)
     earlier = (EarlierTask(None, (Component("network", base),)),)  # type: ignore[arg-type]
     method.begin_task(Start(network, None, TrainingSettings(), earlier))  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from palimpsest.methods import build_method
+from palimpsest.methods import default_method_settings, method_class
 from palimpsest.methods.adapter import LowRank, Pointwise
 from palimpsest.methods.bitdelta import QuantisedDelta
 from palimpsest.methods.bitdelta_settings import BitDeltaSettings
@@ -17,7 +17,6 @@ from palimpsest.methods.piggyback_affine import AffineMask
 from palimpsest.methods.piggyback_gan import MixedFilters, as_filters
 from palimpsest.methods.piggyback_ternary import TernaryMask
 from palimpsest.methods.reparametrised import Reparametrised
-from palimpsest.methods.settings import default_method_settings
 
 LAYER = nn.Conv2d(3, 4, 3)
 BASE = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
@@ -25,8 +24,8 @@ BASE = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
 
 def loaded(name: str, stored: dict[str, Tensor], base: Tensor = BASE, **changes: Any) -> Tensor:
     """Return a weight that a method computes from the base's and the stored tensors."""
-    settings = default_method_settings().of(name)
-    method = build_method(name, settings.model_copy(update=changes) if settings else None)
+    settings = default_method_settings().get(name)
+    method = method_class(name)(settings.model_copy(update=changes) if settings else None)
     assert isinstance(method, Reparametrised)
     return method.weight(LAYER, base, stored)
 

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from palimpsest.analysis.forgetting import measure_matrix
 from palimpsest.errors import SettingsError
 from palimpsest.groups import TrainingSettings
-from palimpsest.methods import METHODS, build_method, works_on
+from palimpsest.methods import METHODS, default_method_settings, method_class, works_on
 from palimpsest.methods.base import Component, EarlierTask, Method, Start, load_into
-from palimpsest.methods.settings import default_method_settings
 from palimpsest.networks import NETWORKS, NetworkEntry, build_network
 from palimpsest.networks.settings import NetworkSettings
 from palimpsest.networks.trunk import task_parameters, trunk_layers, trunk_state
@@ -53,7 +52,7 @@ def begun(name: str) -> tuple[Method, nn.Module, dict[str, Tensor], list[nn.Para
     torch.manual_seed(0)
     network = build_network(SETTINGS, 3)
     base = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    method = build_method(name, default_method_settings().of(name))
+    method = method_class(name)(default_method_settings().get(name))
     earlier = () if name == "packnet" else (EarlierTask(None, (Component("network", base),)),)  # type: ignore[arg-type]
     together = [SimpleNamespace(name="only", head_channels=3)]
     groups = method.begin_task(Start(network, None, TrainingSettings(), earlier, together=together))  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from palimpsest.groups import TrainingSettings
-from palimpsest.methods import METHODS, build_method
+from palimpsest.methods import METHODS, method_class
 from palimpsest.methods.base import Start
 from palimpsest.networks.resblock import HEAD_GAIN, InstanceNorm, ResblockNetwork, ResidualBlock
 from palimpsest.networks.trunk import trunk_state
@@ -31,7 +31,7 @@ def test_five_tasks_have_the_studys_size(method: str, mib: float) -> None:
     with torch.device("meta"):
         network = ResblockNetwork(64, 21, blocks=settings["blocks"])
         shared = trunk_state(ResblockNetwork(64, 3, blocks=0))
-    learner = build_method(method, None)
+    learner = method_class(method)()
     learner.begin_task(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
     (blocks,) = (component for component in learner.store(network) if component.name == "blocks")
     sizes = [sum(tensor.nbytes for tensor in part.values()) / MIB for part in (shared, blocks.tensors)]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from palimpsest.errors import TrainingError
 from palimpsest.groups import PictureSettings, TrainingSettings
-from palimpsest.methods import METHODS, build_method
+from palimpsest.methods import METHODS, method_class
 from palimpsest.methods.base import Method, ParameterGroup, Start
 from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.methods.piggyback import Piggyback
@@ -90,7 +90,7 @@ class Toy:
         torch.manual_seed(3)  # every third random start of this narrow network misses a class
         self.task: Task = study.task("shapes")
         self.network: nn.Module = build_network(UNetSettings(width=2), 3)
-        self.method = method or build_method("scratch", None)
+        self.method = method or method_class("scratch")()
         self.groups = self.method.begin_task(Start(self.network, self.task, settings))
         self.plan = Plan(settings, folder / "a.resume", "key")
         pictures = PictureSettings(size=32, crop=32)
@@ -172,7 +172,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> type[RecordingOptimizer]:
 def test_every_group_follows_the_schedule_from_its_peak(
     new_study: Any, tmp_path: Path, recorder: type[RecordingOptimizer]
 ) -> None:
-    method = build_method("piggyback", MaskSettings(score_learning_rate=0.5))
+    method = method_class("piggyback")(MaskSettings(score_learning_rate=0.5))
     Toy(new_study(), tmp_path, method, steps=8, warmup=0.25).train()
     shares = [0.5, 1] + [0.5 * (1 + math.cos(math.pi * step / 6)) for step in range(6)]
     assert [rate["scores"] for rate in recorder.rates] == pytest.approx([0.5 * share for share in shares])
@@ -231,7 +231,7 @@ class RecordingMethod(Method):
         super().__init__()
         self.progress: list[float] = []
         self.done = 0
-        self.scratch = build_method("scratch", None)
+        self.scratch = method_class("scratch")()
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
         return self.scratch.begin_task(start)
@@ -305,7 +305,7 @@ def test_a_loss_of_nan_stops_the_training_and_keeps_the_last_checkpoint(new_stud
 
 @pytest.mark.slow
 def test_the_optimizer_gets_no_frozen_parameters(new_study: Any, tmp_path: Path) -> None:
-    toy = Toy(new_study(), tmp_path, build_method("decoder", None), steps=3)
+    toy = Toy(new_study(), tmp_path, method_class("decoder")(), steps=3)
     before = {name: p.detach().clone() for name, p in toy.network.named_parameters()}
     toy.train()
     moved = {name for name, p in toy.network.named_parameters() if not torch.equal(p, before[name])}

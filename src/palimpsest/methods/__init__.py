@@ -5,10 +5,16 @@ The pipeline's graph reads only this table, which imports no method and no PyTor
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import BeforeValidator, Field, SerializeAsAny, create_model
+
+from palimpsest.errors import nearest
+from palimpsest.methods.settings import MethodSettings
 from palimpsest.networks import NETWORKS
+from palimpsest.schema import SettingsGroup
 
 if TYPE_CHECKING:
     from palimpsest.methods.base import Method
@@ -208,7 +214,55 @@ def refusal(method: str, network: str) -> str:
     return f"{method} does not work on the network {network!r}; remove {method}, or set network.name to {names}"
 
 
-def build_method(name: str, settings: Any) -> "Method":
-    """Build a method or a training of `BASES`; ``settings`` are those of the method, None if it has none."""
-    method: Method = resolve_name(entry_of(name).path)(settings)
+def method_class(name: str) -> "type[Method]":
+    """Return the class of a method, or of a training of `BASES`; it is built with the method's settings."""
+    method: type[Method] = resolve_name(entry_of(name).path)
     return method
+
+
+def settings_class(name: str) -> type[MethodSettings] | None:
+    """Return the class of a method's settings; None for a method without settings."""
+    path = entry_of(name).settings
+    settings: type[MethodSettings] | None = resolve_name(path) if path else None
+    return settings
+
+
+def method_settings(values: Mapping[str, Any]) -> dict[str, MethodSettings]:
+    """Return the validated settings of every method that has settings, by its name.
+
+    Values that are not given have their defaults.
+
+    Raises:
+        ValueError: a name is unknown, the method has no settings, or a value is invalid.
+    """
+    for name in values:
+        if name not in METHODS:
+            raise ValueError(f"{name}: unknown method{nearest(str(name), METHODS)}")
+        if not METHODS[name].settings:
+            raise ValueError(f"{name}: the method has no settings; remove the key")
+    groups = _all_groups().model_validate(values)
+    return {str(field.alias): getattr(groups, key) for key, field in type(groups).model_fields.items()}
+
+
+@cache
+def _all_groups() -> type[SettingsGroup]:
+    """Return a model with the settings of all methods, so that pydantic reports a wrong value with its full key."""
+    classes = {name: settings for name in METHODS if (settings := settings_class(name))}
+    fields: dict[str, Any] = {
+        name.replace("-", "_"): (settings, Field(default=settings(), alias=name))
+        for name, settings in classes.items()
+    }
+    return create_model("AllMethods", __base__=SettingsGroup, **fields)
+
+
+def default_method_settings() -> dict[str, MethodSettings]:
+    """Return the settings of every method that has settings, each at its default."""
+    return method_settings({})
+
+
+def _validated(value: object) -> object:
+    return method_settings(value) if isinstance(value, Mapping) else value
+
+
+AnyMethods = Annotated[dict[str, SerializeAsAny[MethodSettings]], BeforeValidator(_validated)]
+"""Type of a settings field with the settings of all methods by name."""

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from palimpsest.schema import Positive, SettingsGroup
+from palimpsest.methods.settings import MethodSettings
+from palimpsest.schema import Positive
 
 
-class AdapterSettings(SettingsGroup):
+class AdapterSettings(MethodSettings):
     """Parallel convolutions (Rebuffi et al. 2018)."""
 
     rank: Annotated[int, Field(ge=0)] = 0

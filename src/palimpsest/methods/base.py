@@ -132,17 +132,12 @@ class ParameterGroup:
     """Name of the learning rate's setting, for error messages."""
 
 
+@dataclass(eq=False)
 class Method(ABC):
-    """Base class of the methods of continual learning.
+    """Base class of the methods of continual learning; one instance runs one training, or loads stored tasks."""
 
-    One instance runs one training, or loads stored tasks. Its settings are None for a method without settings.
-    """
-
-    settings: Any
-    """Settings of the method; each class with settings names their class."""
-
-    def __init__(self, settings: Any = None) -> None:
-        self.settings = settings
+    settings: Any = None
+    """Settings of the method; each class with settings names their class. None for a method without settings."""
 
     @abstractmethod
     def begin_task(self, start: Start) -> list[ParameterGroup]:

@@ -1,9 +1,10 @@
 """Settings of the method `batchnorm`."""
 
-from palimpsest.schema import Positive, SettingsGroup
+from palimpsest.methods.settings import MethodSettings
+from palimpsest.schema import Positive
 
 
-class BatchnormSettings(SettingsGroup):
+class BatchnormSettings(MethodSettings):
     """BatchNorm and head only (Bilen & Vedaldi 2017)."""
 
     lr_multiplier: Positive = 1.0

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from palimpsest.schema import SettingsGroup, Share
+from palimpsest.methods.settings import MethodSettings
+from palimpsest.schema import Share
 
 
-class BitDeltaSettings(SettingsGroup):
+class BitDeltaSettings(MethodSettings):
     """One bit of change per weight (after Liu et al. 2024)."""
 
     quantised_after: Share = 0.6

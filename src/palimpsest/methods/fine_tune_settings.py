@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from palimpsest.schema import SettingsGroup
+from palimpsest.methods.settings import MethodSettings
 
 
-class FineTuneSettings(SettingsGroup):
+class FineTuneSettings(MethodSettings):
     """One network that trains on one task after another."""
 
     batchnorm: Literal["task", "shared"] = "task"

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from palimpsest.schema import Positive, PositiveShare, SettingsGroup, Share
+from palimpsest.methods.settings import MethodSettings
+from palimpsest.schema import Positive, PositiveShare, Share
 
 
-class ScoreSettings(SettingsGroup):
+class ScoreSettings(MethodSettings):
     """Scores of masks (Mallya et al. 2018). Where a default differs from the original code, the original value is
     given."""
 

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from palimpsest.schema import SettingsGroup, Share
+from palimpsest.methods.settings import MethodSettings
+from palimpsest.schema import Share
 
 
-class PackNetSettings(SettingsGroup):
+class PackNetSettings(MethodSettings):
     """Packing tasks into one network (Mallya & Lazebnik 2018)."""
 
     keep: Annotated[float, Field(gt=0, lt=1)] = 0.4

@@ -1,9 +1,10 @@
 """Settings of the method `piggyback-gan`."""
 
-from palimpsest.schema import SettingsGroup, Share
+from palimpsest.methods.settings import MethodSettings
+from palimpsest.schema import Share
 
 
-class PiggybackGanSettings(SettingsGroup):
+class PiggybackGanSettings(MethodSettings):
     """Filters as combinations of earlier filters (Zhai et al. 2020)."""
 
     free: Share = 0.25

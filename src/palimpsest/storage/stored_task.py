@@ -14,13 +14,12 @@ from pydantic import BaseModel, SerializeAsAny, ValidationError, model_validator
 from torch import Tensor, nn
 
 from palimpsest.errors import StorageError
-from palimpsest.methods import build_method
+from palimpsest.methods import method_class, settings_class
 from palimpsest.methods.base import Method, State
-from palimpsest.methods.settings import settings_class
+from palimpsest.methods.settings import MethodSettings
 from palimpsest.networks import AnyNetwork, build_network
 from palimpsest.networks.base import Network
 from palimpsest.networks.settings import NetworkSettings
-from palimpsest.schema import SettingsGroup
 from palimpsest.storage.task_file import TaskFile, load_task, unusable
 from palimpsest.tasks import AnyTask, build_task
 from palimpsest.tasks.base import Task
@@ -49,7 +48,7 @@ class TrainedWith(BaseModel):
     """
 
     method: str
-    method_settings: SerializeAsAny[SettingsGroup] | None = None
+    method_settings: SerializeAsAny[MethodSettings] | None = None
     network: AnyNetwork
     tasks: tuple[TrainedTask, ...]
 
@@ -113,7 +112,7 @@ class StoredTask(TaskFile):
 
     def method(self) -> Method:
         """Build the method of the training, with the settings of that training."""
-        return build_method(self.provenance.method, self.trained_with.method_settings)
+        return method_class(self.provenance.method)(self.trained_with.method_settings)
 
     def open_base(self) -> "StoredTask | None":
         """Open the base network's file; return None for a task that needs no base network.

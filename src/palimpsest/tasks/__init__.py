@@ -94,7 +94,7 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def kind_of_task(kind: str) -> "type[Task]":
+def task_class(kind: str) -> "type[Task]":
     """Return the class of the tasks of a kind, such as `SegmentationTask`."""
     task: type[Task] = resolve_name(KINDS[kind].task)
     return task
@@ -102,7 +102,7 @@ def kind_of_task(kind: str) -> "type[Task]":
 
 def build_task(name: str, settings: TaskSettings) -> "Task":
     """Build the task ``name`` on the CPU."""
-    return kind_of_task(settings.kind)(name, settings)
+    return task_class(settings.kind)(name, settings)
 
 
 def _validated(value: object) -> object:

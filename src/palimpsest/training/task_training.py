@@ -16,7 +16,7 @@ from palimpsest.data.batches import TrainingBatches
 from palimpsest.devices import measuring_conditions, precision_for
 from palimpsest.inference import Predictor
 from palimpsest.jobs import TaskJob, TrainingJob
-from palimpsest.methods import build_method, entry_of
+from palimpsest.methods import entry_of, method_class
 from palimpsest.methods.base import EarlierTask, Method, Start, load_into
 from palimpsest.networks import build_network
 from palimpsest.networks.pretrained import load_encoder
@@ -52,7 +52,7 @@ def learn(
     tasks = [data.task for data in task_data]
     torch.manual_seed(seed_of(job, first.name))
     network = starting_network(job, stored, before, tasks[0])
-    method = build_method(job.method, job.method_settings)
+    method = method_class(job.method)(job.method_settings)
     targets = [stored.layout.stored(job.seed, job.method, name) for name in job.task_names]
     plan = Plan(job.training, checkpoint_of(targets[0]), key)
     groups = method.begin_task(
