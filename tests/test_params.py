@@ -308,7 +308,7 @@ def test_a_data_root_is_refused_where_pictures_are_generated(params_yaml: Conten
 
 
 def test_a_data_set_without_a_format_is_refused_under_a_data_root_too(params_yaml: Content) -> None:
-    with pytest.raises(SettingsError, match=r"datasets\.mine\.format: none is given; choose from coco, "):
+    with pytest.raises(SettingsError, match=r"datasets\.mine\.format: missing; choose from coco, "):
         resolve(params_yaml, {"preset": "real", "data_root": "/x", "datasets": {"mine": {"source": "download"}}})
 
 

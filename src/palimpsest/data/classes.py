@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from palimpsest.data.categories import members_of
-from palimpsest.errors import SettingsError, nearest
+from palimpsest.errors import SettingsError, unknown_name
 
 BACKGROUND = "background"
 """Name of the class of pixels that belong to no other class."""
@@ -60,9 +60,7 @@ def class_mapping(
         for member in members:
             member_categories, _ = members_of(member, categories, annotated)
             if not member_categories:
-                raise SettingsError(
-                    f"classes.{name}: there is no category {member!r}{nearest(member, known_names)}"
-                )
+                raise SettingsError(f"classes.{name}: {unknown_name(member, known_names, 'category')}")
             for category in member_categories:
                 if class_of.setdefault(category, label) != label:
                     raise SettingsError(

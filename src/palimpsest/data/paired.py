@@ -43,7 +43,7 @@ from palimpsest.data.reader import DatasetReader, Findings, Sample, SampleSpec, 
 from palimpsest.data.settings import DatasetSettings
 from palimpsest.data.targets import VALUES
 from palimpsest.data.values import read_values
-from palimpsest.errors import DataError, printable
+from palimpsest.errors import DataError, printable, unknown_name
 
 Halves = Literal["input-left", "target-left"]
 Layout = Literal["auto", "side-by-side"]
@@ -100,9 +100,7 @@ class PairedFolder(DatasetReader):
         """
         name = SPLIT_OF.get(split.casefold())
         if name is None:
-            raise DataError(
-                f"{self.root}: a folder of pairs has no split {split!r}; use one of {', '.join(SPLITS)}"
-            )
+            raise DataError(f"{self.root}: {unknown_name(split, SPLITS, 'split', 'in tasks.NAME.splits')}")
         if self._folders is None:
             self._folders = find_pair_folders(self.root, self._joint_only)
         folders = self._folders.splits.get(name)
