@@ -48,11 +48,9 @@ def test_a_known_name_is_returned_and_an_unknown_one_refused() -> None:
         check_name("widht", ["width"], "setting")
 
 
-def test_an_unknown_name_is_reported_with_its_place() -> None:
+def test_an_unknown_name_is_reported_with_its_key() -> None:
     names = "train", "val"
-    assert (
-        unknown_name("vall", names, "split", "in splits") == "unknown split 'vall' in splits; did you mean 'val'?"
-    )
+    assert unknown_name("vall", names, "split", "splits") == "unknown split 'vall' in splits; did you mean 'val'?"
     assert unknown_name(None, names, "split") == "missing; choose from train, val"
 
 

@@ -103,15 +103,15 @@ def check_name(name: str, names: Iterable[str], noun: str) -> str:
     return name
 
 
-def unknown_name(name: object, names: Iterable[str], noun: str, place: str = "") -> str:
-    """Return the message `unknown <noun> '<name>'<place>; <advice>` for a name that is not one of ``names``.
+def unknown_name(name: object, names: Iterable[str], noun: str, key: str = "") -> str:
+    """Return the message `unknown <noun> '<name>' in <key>; <advice>` for a name that is not one of ``names``.
 
-    For None, no name at all, the message starts with `missing`. ``place`` is the key or file that has the name,
-    with its preposition; empty if the caller puts it before the message.
+    For None, no name at all, the message is `missing; <advice>`. ``key`` is the setting with the name; empty if the
+    caller puts it before the message.
     """
     if name is None:
         return f"missing{nearest('', names)}"
-    return f"unknown {noun} {name!r}{f' {place}' if place else ''}{nearest(str(name), names)}"
+    return f"unknown {noun} {name!r}{f' in {key}' if key else ''}{nearest(str(name), names)}"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

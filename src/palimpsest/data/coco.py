@@ -256,7 +256,7 @@ class CocoFolder(DatasetReader):
 
     def _index(self, split: str) -> Index:
         if split not in INDEX:
-            raise DataError(f"{self.root}: {unknown_name(split, INDEX, 'split', 'in tasks.NAME.splits')}")
+            raise DataError(f"{self.root}: {unknown_name(split, INDEX, 'split', 'tasks.NAME.splits')}")
         if split not in self._indices:
             self._indices[split] = read_index(self._index_file(split), split, self.root / f"{split}2017")
         return self._indices[split]

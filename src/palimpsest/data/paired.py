@@ -100,7 +100,7 @@ class PairedFolder(DatasetReader):
         """
         name = SPLIT_OF.get(split.casefold())
         if name is None:
-            raise DataError(f"{self.root}: {unknown_name(split, SPLITS, 'split', 'in tasks.NAME.splits')}")
+            raise DataError(f"{self.root}: {unknown_name(split, SPLITS, 'split', 'tasks.NAME.splits')}")
         if self._folders is None:
             self._folders = find_pair_folders(self.root, self._joint_only)
         folders = self._folders.splits.get(name)

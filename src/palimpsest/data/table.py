@@ -92,7 +92,7 @@ class TableFolder(DatasetReader):
             DataError: the split does not exist, or the table is missing, damaged or lacks a column.
         """
         if split not in self.splits:
-            raise DataError(f"{self.root}: {unknown_name(split, self.splits, 'split', 'in tasks.NAME.splits')}")
+            raise DataError(f"{self.root}: {unknown_name(split, self.splits, 'split', 'tasks.NAME.splits')}")
         columns, tables = self._settings.columns, self._settings.table
         table = self._table(tables if isinstance(tables, str) else tables[split])
         if isinstance(tables, str):
@@ -199,7 +199,7 @@ class TableFolder(DatasetReader):
         for column in columns:
             if column not in table.columns:
                 names = [str(name) for name in table.columns]
-                raise DataError(f"{path}: {unknown_name(column, names, 'column', 'in columns')}")
+                raise DataError(f"{path}: {unknown_name(column, names, 'column', 'columns')}")
         return table[columns].reset_index(drop=True).fillna("").astype(str)
 
 
