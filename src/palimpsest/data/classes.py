@@ -41,8 +41,8 @@ def class_mapping(
 
     ``classes`` lists categories by class; the name of a supercategory means all its members (`members_of`). If
     ``classes`` is None, each category is a class. ``categories`` has the supercategory of each category.
-    ``annotated``, the number of annotations by category, decides what the name of both a category and a
-    supercategory means; None if it is unknown.
+    ``annotated`` is the number of annotations of each category; None if it is unknown. It decides whether a name
+    that a category and a supercategory share means the one or the other (`members_of`).
 
     Raises:
         SettingsError: a category is unknown or in two classes, or there are more than 254 classes.
