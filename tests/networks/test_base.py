@@ -83,8 +83,8 @@ def entered(monkeypatch: pytest.MonkeyPatch, network: type[ConvNeXt], **facts: A
         ),
         (
             ConvNeXt,
-            {"parts": ("encoder", "blocks")},
-            r":Other: the part 'blocks' has no weights; remove it from parts in the network's row of NETWORKS$",
+            {"submodules": ("encoder", "blocks")},
+            r":Other: the submodule 'blocks' has no weights; remove it from submodules in the row of NETWORKS$",
         ),
     ],
 )

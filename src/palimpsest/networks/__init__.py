@@ -27,8 +27,13 @@ class NetworkEntry:
     """``module:class`` of the settings; the module imports no PyTorch."""
     kernels_only: bool = False
     """True if every layer of the trunk is a convolution, with a 4-D kernel as weight."""
-    parts: tuple[str, ...] = ()
+    submodules: tuple[str, ...] = ()
     """Names of the submodules that a method can train while all others stay frozen, as ``decoder``."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Earlier name of `submodules`, which `palimpsest.methods` still uses."""
+        return self.submodules
 
 
 NETWORKS: dict[str, NetworkEntry] = {
@@ -36,7 +41,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         "palimpsest.networks.unet:UNet",
         settings="palimpsest.networks.unet_settings:UNetSettings",
         kernels_only=True,
-        parts=("encoder", "decoder"),
+        submodules=("encoder", "decoder"),
     ),
     "resblock": NetworkEntry(
         "palimpsest.networks.resblock:ResblockNetwork",

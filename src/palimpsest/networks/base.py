@@ -65,12 +65,12 @@ class Network(nn.Module, ABC):
         flat = [name for name, layer in trunk_layers(self) if layer.weight.ndim != 4]
         if entry.kernels_only and flat:
             raise CodeError(
-                f"{entry.path}: {flat[0]}.weight is not a 4-D kernel; set kernels_only to False in the network's "
+                f"{entry.path}: {flat[0]}.weight is not a 4-D kernel; set kernels_only to False in the "
                 "row of NETWORKS"
             )
-        for part in entry.parts:
-            if next(trunk_modules(self, part), None) is None:
+        for name in entry.submodules:
+            if next(trunk_modules(self, name), None) is None:
                 raise CodeError(
-                    f"{entry.path}: the part {part!r} has no weights; remove it from parts in the network's "
+                    f"{entry.path}: the submodule {name!r} has no weights; remove it from submodules in the "
                     "row of NETWORKS"
                 )
