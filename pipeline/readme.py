@@ -37,11 +37,15 @@ def main() -> None:
 
 
 def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield name and text of every table for which results exist, such as `mini`, `mini-sweep-ewc` and `bench`.
+    """Yield name and text of each table for which results exist.
 
-    ``results`` is the folder of this machine's runs; it has the sweeps, and its summary of a preset replaces that
-    of ``longer``, the folder of summaries of long runs that the repository contains. The table of a preset has the
-    methods of the preset in ``params``, to fit the page; `<preset>-methods` has all methods of a longer run.
+    ``results`` is the folder of this machine's runs. ``longer`` is the folder of summaries of long runs that the
+    repository contains. The tables, by name:
+
+    `<preset>`: the methods of the preset in ``params``, to fit the page; from ``results`` if it has a summary of
+    the preset, otherwise from ``longer``.
+    `<preset>-methods`: all methods of a preset in ``longer``.
+    `<preset>-sweep-<method>` and `bench`: from ``results``.
     """
     paths = (*longer.glob("*/summary.json"), *results.glob("*/summary.json"))
     by_preset = {path.parent.name: path for path in paths}

@@ -17,6 +17,7 @@ from palimpsest.errors import (
     nearest,
     no_space,
     printable,
+    unknown_name,
     user_message,
 )
 from tests.conftest import room_for
@@ -45,6 +46,12 @@ def test_a_known_name_is_returned_and_an_unknown_one_refused() -> None:
     assert check_name("width", ["width"], "setting") == "width"
     with pytest.raises(SettingsError, match=r"^unknown setting 'widht'; did you mean 'width'"):
         check_name("widht", ["width"], "setting")
+
+
+def test_an_unknown_name_is_reported_with_its_key() -> None:
+    names = "train", "val"
+    assert unknown_name("vall", names, "split", "splits") == "unknown split 'vall' in splits; did you mean 'val'?"
+    assert unknown_name(None, names, "split") == "missing; choose from train, val"
 
 
 def fill_database(path: Path) -> None:

@@ -42,7 +42,7 @@ def test_every_preset_that_params_yaml_names_exists(root: Path, params_yaml: Con
         ("tasks/voc-seg/clases", "tasks.voc-seg.clases: unknown setting; did you mean 'classes'?"),
         ("tasks/voc-seg/training/step", "tasks.voc-seg.training.step: unknown setting; did you mean 'steps'?"),
         ("tasks/style-gogh/tvweight", "tasks.style-gogh.tvweight: unknown setting; did you mean 'tv_weight'?"),
-        ("method_settings/pigyback", "method_settings.pigyback: unknown method; did you mean 'piggyback'?"),
+        ("method_settings/pigyback", "method_settings: unknown method 'pigyback'; did you mean 'piggyback'?"),
         ("method_settings/scratch", "method_settings.scratch: the method has no settings; remove the key"),
         (
             "method_settings/piggyback/treshold",
@@ -309,7 +309,7 @@ def test_a_data_root_is_refused_where_pictures_are_generated(params_yaml: Conten
 
 
 def test_a_data_set_without_a_format_is_refused_under_a_data_root_too(params_yaml: Content) -> None:
-    with pytest.raises(SettingsError, match=r"datasets\.mine\.format: none is given; choose from coco, "):
+    with pytest.raises(SettingsError, match=r"datasets\.mine\.format: missing; choose from coco, "):
         resolve(params_yaml, {"preset": "real", "data_root": "/x", "datasets": {"mine": {"source": "download"}}})
 
 

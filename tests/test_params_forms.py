@@ -53,7 +53,7 @@ Content = dict[str, Any]
         (
             "method_settings/piggyback",
             3,
-            "method_settings.piggyback: has to be a group of settings, found 3; write {averaged: …, initial_score: …",
+            "method_settings.piggyback: has to be a group of settings, found 3; write {averaged: …",
         ),
         ("tasks", "voc-seg", "tasks: has to be a group of settings, found 'voc-seg'; write {name: …}"),
         (

@@ -100,13 +100,13 @@ def test_a_painting_that_is_no_picture_is_refused_with_its_key(resolved: Callabl
             "mini",
             "tasks/coco-seg/classes",
             {"fruit": ["bananna"]},
-            "tasks.coco-seg.classes.fruit: there is no category 'bananna'; did you mean 'banana'?",
+            "tasks.coco-seg.classes.fruit: unknown category 'bananna'; did you mean 'banana'?",
         ),
         (
             "mini",
             "tasks/coco-seg/classes",
             {"fruit": ["food", "dog"]},
-            "tasks.coco-seg.classes.fruit: there is no category 'dog'",
+            "tasks.coco-seg.classes.fruit: unknown category 'dog'",
         ),
         (
             "mini",
@@ -142,13 +142,13 @@ def test_a_painting_that_is_no_picture_is_refused_with_its_key(resolved: Callabl
             "paper",
             "tasks/coco-seg/classes",
             {"cat": ["catt"]},
-            "tasks.coco-seg.classes.cat: there is no category 'catt'; did you mean 'cat'?",
+            "tasks.coco-seg.classes.cat: unknown category 'catt'; did you mean 'cat'?",
         ),
         (
             "real",
             "tasks/voc-seg/classes",
             {"pet": ["doggo"]},
-            "tasks.voc-seg.classes.pet: there is no category 'doggo'; did you mean 'dog'?",
+            "tasks.voc-seg.classes.pet: unknown category 'doggo'; did you mean 'dog'?",
         ),
     ],
 )

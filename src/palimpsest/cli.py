@@ -20,9 +20,9 @@ from palimpsest.errors import (
     PalimpsestError,
     SettingsError,
     failure_message,
-    nearest,
     no_space,
     printable,
+    unknown_name,
     user_message,
 )
 from palimpsest.machine import MAX_MEGAPIXELS
@@ -169,7 +169,7 @@ def check_choice(option: str, name: str, names: Iterable[str]) -> None:
     """
     choices = list(names)
     if name not in choices:
-        raise UsageError(f"{option}: unknown value {name!r}{nearest(name, choices)}")
+        raise UsageError(f"{option}: {unknown_name(name, choices, 'value')}")
 
 
 def translate_arguments(arguments: argparse.ArgumentParser) -> None:

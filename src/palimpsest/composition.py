@@ -3,10 +3,11 @@
 The study composes residual networks ("Resblock 連結") in three ways:
 
 ``two-stage``   two passes, picture → first task → picture → second task; for any method
-``sequential``  one pass; in each group the blocks of the first task, then the blocks of the second task
-``alternate``   one pass; in each group the blocks of both tasks in turn: first₁ second₁ first₂ second₂ …
+``sequential``  one pass; at each depth the blocks of the first task, then the blocks of the second task
+``alternate``   one pass; at each depth the blocks of both tasks in turn: first₁ second₁ first₂ second₂ …
 
-One pass takes the first task's input and ends with the second task's head. Masks allow a fourth way:
+The blocks have two depths: the deepest level, and after the first upsampling. One pass takes the first task's input
+and ends with the second task's head. Masks allow a fourth way:
 
 ``blend``       weights ∘ (α · mask₁ + (1 − α) · mask₂), between two tasks of one kind
 """
@@ -41,7 +42,7 @@ Blocks = Iterable[nn.Module]
 
 
 def two_stage(first: Predictor, second: Predictor) -> Predict:
-    """Return the way `two-stage`: the second task's prediction for the first task's picture.
+    """Return the composition `two-stage`: the second task's prediction for the first task's picture.
 
     The picture is rounded to 8 bits, as in a file.
     """
@@ -54,12 +55,12 @@ def two_stage(first: Predictor, second: Predictor) -> Predict:
 
 
 def sequential(first: Predictor, second: Predictor) -> Predict:
-    """Return the composition `sequential`: at each level the first task's residual blocks, then the second's."""
+    """Return the composition `sequential`: at each depth all blocks of the first task, then all of the second."""
     return in_one_pass(first, second, chain)
 
 
 def alternate(first: Predictor, second: Predictor) -> Predict:
-    """Return the composition `alternate`: at each level the residual blocks of the two tasks in turn."""
+    """Return the composition `alternate`: at each depth the blocks of the two tasks in turn."""
     return in_one_pass(first, second, lambda *blocks: chain.from_iterable(zip(*blocks, strict=True)))
 
 

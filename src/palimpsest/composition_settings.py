@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from palimpsest.errors import nearest
+from palimpsest.errors import unknown_name
 from palimpsest.methods import METHODS, entry_of
 from palimpsest.schema import Name, SettingsGroup
 
@@ -38,7 +38,7 @@ class CompositionSettings(SettingsGroup):
     @classmethod
     def _is_known(cls, method: str) -> str:
         if method not in METHODS:
-            raise ValueError(f"unknown method {method!r}{nearest(method, METHODS)}")
+            raise ValueError(unknown_name(method, METHODS, "method"))
         return method
 
     @field_validator("ways")

@@ -99,8 +99,19 @@ def check_name(name: str, names: Iterable[str], noun: str) -> str:
     """
     choices = list(names)
     if name not in choices:
-        raise SettingsError(f"unknown {noun} {name!r}{nearest(name, choices)}")
+        raise SettingsError(unknown_name(name, choices, noun))
     return name
+
+
+def unknown_name(name: object, names: Iterable[str], noun: str, key: str = "") -> str:
+    """Return the message `unknown <noun> '<name>' in <key>; <advice>` for a name that is not one of ``names``.
+
+    For None, no name at all, the message is `missing; <advice>`. ``key`` is the setting with the name; empty if the
+    caller puts it before the message.
+    """
+    if name is None:
+        return f"missing{nearest('', names)}"
+    return f"unknown {noun} {name!r}{f' in {key}' if key else ''}{nearest(str(name), names)}"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

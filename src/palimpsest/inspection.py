@@ -16,7 +16,7 @@ import pandas as pd
 
 from palimpsest import tracking
 from palimpsest.errors import StorageError
-from palimpsest.layout import PREDICTIONS, SWEEP, TRACKING_DATABASE, Layout
+from palimpsest.layout import PREDICTIONS, SWEEP, TRACKING_DATABASE, Layout, making_command
 from palimpsest.methods.base import Component
 from palimpsest.settings import FLOOR
 from palimpsest.storage.prediction_record import load_record
@@ -73,7 +73,7 @@ def composed_in(path: Path) -> tuple[list[Measured], list[Path]] | None:
     except (KeyError, TypeError) as error:
         raise StorageError(
             f"{origin}: the composed tasks are not recorded; delete the file, if it exists: "
-            f"`snakemake --cores all {origin}` makes it again"
+            f"`{making_command(origin)}` makes it again"
         ) from error
 
 
@@ -130,7 +130,7 @@ def tables_of(path: Path, layout: Layout, parts: Sequence[str], *, of_variant: b
     existing = [table for table in tables if table.exists()]
     if not existing:
         missing = tables[0] if tables else layout.results / "sweep"
-        raise StorageError(f"{path}: its table {missing} is missing; `snakemake --cores all {target}` makes it")
+        raise StorageError(f"{path}: its table {missing} is missing; `{making_command(missing, target)}` makes it")
     return existing
 
 
@@ -158,7 +158,7 @@ def stored_files(measured: Iterable[Measured]) -> Iterator[Path]:
         ]
         file = next((path for path in (stored, *bases) if path.exists()), None)
         if file is None:
-            raise StorageError(f"{stored}: was measured and is missing; `snakemake --cores all {stored}` makes it")
+            raise StorageError(f"{stored}: was measured and is missing; `{making_command(stored)}` makes it")
         yield file
 
 
@@ -174,7 +174,7 @@ def origin_of(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise StorageError(
-            f"{path}: is damaged ({error}); delete it: `snakemake --cores all {path}` makes it again"
+            f"{path}: is damaged ({error}); delete it: `{making_command(path)}` makes it again"
         ) from error
 
 

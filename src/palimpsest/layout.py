@@ -1,5 +1,6 @@
 """Paths of all files of a preset, relative to the repository's root. No other module constructs these paths."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,17 @@ SNAKEMAKE = Path(".snakemake")
 """Folder of Snakemake's own records: locks, and the settings of each output."""
 SWEEP = ".sweep"
 """Suffix of the folder of a preset's variants; names of presets have no dot."""
+
+
+def making_command(path: Path, target: str = "") -> str:
+    """Return the Snakemake command that makes an output, with the preset that its path names.
+
+    ``target`` replaces the path as the target, such as ``all``.
+    """
+    root, *below = path.parts
+    preset = below[0].removesuffix(SWEEP) if below and root in ("data", "models", "results", "logs") else ""
+    config = ["--config", f"preset={preset}"] if preset else []
+    return shlex.join(["snakemake", "--cores", "all", target or path.as_posix(), *config])
 
 
 @dataclass(frozen=True)

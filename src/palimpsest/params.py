@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from palimpsest.errors import SettingsError, nearest
+from palimpsest.errors import SettingsError, nearest, unknown_name
 from palimpsest.methods import settings_class
 from palimpsest.methods.settings import MethodSettings
 from palimpsest.schema import as_path
@@ -112,7 +112,7 @@ def resolve(content: Mapping[str, Any], overrides: Mapping[str, Any] | None = No
         raise SettingsError("variant: unknown setting; run `snakemake sweep` for the variants of a sweep")
     preset = top.get("preset")
     if not isinstance(preset, str) or preset not in check_mapping(layers["presets"], "presets"):
-        raise SettingsError(f"preset: unknown value {preset!r}{nearest(str(preset), layers['presets'])}")
+        raise SettingsError(f"preset: {unknown_name(preset, layers['presets'], 'value')}")
     preset_values = check_mapping(layers["presets"][preset] or {}, f"presets.{preset}")
     values = merge_settings(merge_settings(check_mapping(layers["defaults"], "defaults"), preset_values), top)
     values = copy.deepcopy(values)  # `use_data_root` changes it in place

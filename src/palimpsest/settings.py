@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from palimpsest.composition_settings import CompositionSettings
 from palimpsest.data.formats import FORMATS, AnyDataset, formats_with
-from palimpsest.errors import SettingsError, nearest
+from palimpsest.errors import SettingsError, unknown_name
 from palimpsest.groups import BaseSettings, PictureSettings, TrainingOverrides, TrainingSettings
 from palimpsest.layout import Layout
 from palimpsest.methods import METHODS, AnyMethods, default_method_settings, entry_of, refusal, works_on
@@ -95,7 +95,7 @@ class Settings(SettingsGroup):
         ):
             for name in names:
                 if name not in choices:
-                    raise ValueError(f"{key}: unknown name {name!r}{nearest(name, choices)}")
+                    raise ValueError(f"{key}: {unknown_name(name, choices, 'name')}")
         for key, values in (("methods", self.methods), ("sequence", self.sequence), ("seeds", self.seeds)):
             for index, value in enumerate(values):
                 if value in values[:index]:
@@ -103,7 +103,7 @@ class Settings(SettingsGroup):
         for name in self.sequence:
             data = self.tasks[name].data
             if data not in self.datasets:
-                raise ValueError(f"tasks.{name}.data: unknown data set {data!r}{nearest(data, self.datasets)}")
+                raise ValueError(f"tasks.{name}.data: {unknown_name(data, self.datasets, 'data set')}")
             format_name, kind = self.datasets[data].format, self.tasks[name].kind
             target = KINDS[kind].target
             if not FORMATS[format_name].serves(target):
@@ -137,9 +137,7 @@ class Settings(SettingsGroup):
         for number, composition in enumerate(self.compositions):
             for role, name in (("first", composition.first), ("second", composition.second)):
                 if name not in self.tasks:
-                    raise ValueError(
-                        f"compositions.{number}.{role}: unknown task {name!r}{nearest(name, self.tasks)}"
-                    )
+                    raise ValueError(f"compositions.{number}.{role}: {unknown_name(name, self.tasks, 'task')}")
             first, second = self.tasks[composition.first], self.tasks[composition.second]
             if not first.gives_picture:
                 raise ValueError(

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from palimpsest.errors import SettingsError, check_name, nearest
+from palimpsest.errors import SettingsError, check_name, unknown_name
 from palimpsest.jobs import training_job
 from palimpsest.methods import BASES, METHODS
 from palimpsest.params import check_mapping, merge_settings, resolve
@@ -45,13 +45,13 @@ def sweeps_of(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
     sweeps = check_mapping(merge_settings(content, overrides).get("sweeps") or {}, "sweeps")
     for preset in sweeps:
         if preset not in content["presets"]:
-            raise SettingsError(f"sweeps.{preset}: unknown preset {preset!r}{nearest(preset, content['presets'])}")
+            raise SettingsError(f"sweeps.{preset}: {unknown_name(preset, content['presets'], 'preset')}")
     sweeps_of_preset = sweeps.get(main.preset) or {}
     variants: dict[str, Variants] = {}
     names: set[str] = set()
     for method, sweep in check_mapping(sweeps_of_preset, f"sweeps.{main.preset}").items():
         if method not in METHODS:
-            raise SettingsError(f"sweeps.{main.preset}: unknown method {method!r}{nearest(method, METHODS)}")
+            raise SettingsError(f"sweeps.{main.preset}: {unknown_name(method, METHODS, 'method')}")
         if METHODS[method].together:
             raise SettingsError(
                 f"sweeps.{main.preset}.{method}: {method} learns all tasks in one training, and a sweep trains "

@@ -42,10 +42,10 @@ class TaskFiles:
         return self.layout.stored(self.seed, self.method, task)
 
     def files(self, tasks: Sequence[str] = ()) -> list[Path]:
-        """Return the files that inference of ``tasks`` needs, each once: one per task, in the order of ``tasks``.
+        """Return the files that inference of ``tasks`` needs, each once; without ``tasks``, of the whole sequence.
 
-        Where a method adds to the base network (`Entry.adds_to_base`), the file or files of the base network come
-        first. Without ``tasks``, return the files of the whole sequence.
+        They are the file of each task (`path`), in the order of ``tasks``. Only if the method adds to the base
+        network (`Entry.adds_to_base`), the files of the base network precede them.
         """
         base_files = self.base_files() if self.entry.adds_to_base else []
         return list(dict.fromkeys([*base_files, *map(self.path, tasks or self.sequence)]))

@@ -63,7 +63,7 @@ def test_a_setting_of_another_format_is_refused_by_name(content: Content) -> Non
 
 def test_a_format_that_does_not_exist_is_refused_with_the_nearest(content: Content) -> None:
     with pytest.raises(
-        SettingsError, match=r"^datasets\.mine\.format: there is no format 'cocoo'; did you mean 'coco'"
+        SettingsError, match=r"^datasets\.mine\.format: unknown format 'cocoo'; did you mean 'coco'"
     ):
         resolve(content, {"datasets": {"mine": {**MINE, "format": "cocoo"}}})
 

@@ -99,7 +99,7 @@ def test_missing_folders_are_named(tmp_path: Path) -> None:
     for split, message in (
         ("val", "no folder of the split 'val', only of train; add one$"),
         ("train", "train/input: has no folder of targets beside it; add one of the same form"),
-        ("unlabeled", "no split 'unlabeled'; use one of train, val, test"),
+        ("unlabeled", "unknown split 'unlabeled' in tasks.NAME.splits; choose from train, val, test"),
     ):
         with pytest.raises(DataError, match=message):
             data.records(split)
@@ -153,7 +153,7 @@ def test_a_test_split_can_be_named_and_is_suggested(tmp_path: Path) -> None:
             joint(tmp_path / split / f"{number}.png")
     data = PairedFolder(tmp_path)
     assert [record.source for record in data.records("test")] == ["testing/0.png", "testing/1.png"]
-    message = "no folder of the split 'val', only of train, test; add one, or set splits: {val: test} for the task$"
+    message = "no folder of the split 'val', only of train, test; add one, or set tasks.NAME.splits to {val: test}$"
     with pytest.raises(DataError, match=message):
         data.records("val")
 
@@ -175,7 +175,7 @@ def test_equal_names_in_an_unknown_layout_are_refused(tmp_path: Path, first: str
     joint(tmp_path / first)
     joint(tmp_path / second)
     names = f"({first} and {second}|{second} and {first})"
-    message = rf"{names} have one name, .*set layout: side-by-side.*known layouts are "
+    message = rf"{names} have one name, .*set datasets\.NAME\.layout to side-by-side.*known layouts are "
     with pytest.raises(DataError, match=message):
         PairedFolder(tmp_path).records("train")
     data = PairedFolder(tmp_path, layout="side-by-side")
@@ -273,10 +273,10 @@ def test_an_orientation_of_a_single_picture(
     (record,) = data.records("train")
     if outcome in ("only without rotation", "shape"):
         message = (
-            f"a.jpg: EXIF orientation {orientation}, its target has {target_orientation}, and the shapes fit only "
-            "without rotation; remove the orientations, or make them equal"
+            rf"a\.jpg: EXIF orientation {orientation}, its target .*jpg has {target_orientation}, and the shapes "
+            "fit only without rotation; remove the orientations, or make them equal"
             if outcome != "shape"
-            else "a.jpg: 4×8 pixels, but its target has 9×9"
+            else r"a\.jpg: 4×8 pixels, but its target .*/target/a\.jpg has 9×9"
         )
         with pytest.raises(DataError, match=message):
             data.pair(record)

@@ -65,7 +65,10 @@ def test_faulty_rows_are_records_with_a_reason(root: Path) -> None:
     ("options", "message"),
     [
         ({"table": "none.csv"}, r"none\.csv: no such file"),
-        ({"columns": {"target": "trget", "split": "split"}}, r"no column 'trget'; did you mean 'target'"),
+        (
+            {"columns": {"target": "trget", "split": "split"}},
+            r"unknown column 'trget' in columns; did you mean 'target'",
+        ),
         ({"table": "one.png"}, r"one\.png: cannot be read as a table"),
     ],
 )
@@ -80,9 +83,9 @@ def test_a_split_is_read_without_the_tables_of_other_splits(root: Path) -> None:
 
 
 def test_an_unknown_split_is_refused_with_the_nearest(root: Path) -> None:
-    with pytest.raises(DataError, match="no split 'trian'; did you mean 'train'"):
+    with pytest.raises(DataError, match=r"unknown split 'trian' in tasks\.NAME\.splits; did you mean 'train'"):
         table(root).records("trian")
-    with pytest.raises(DataError, match="no split 'test'"):
+    with pytest.raises(DataError, match="unknown split 'test'"):
         table(root, table={"train": "all.csv"}, columns={}).records("test")
 
 

@@ -123,7 +123,7 @@ def test_a_packed_mask_equals_the_learned_one_bit_for_bit(shape: tuple[int, ...]
     weights = torch.randn(shape)
     learned = BinaryMask(torch.rand(shape) / 100, MaskSettings())
     written, before = torch.full(shape, 9.0), weights.clone()
-    write_masked([(written, weights, pack(learned.bits))])
+    write_masked([("layer", written, weights, pack(learned.bits))])
     computed = learned(weights).detach()
     assert np.array_equal(computed.numpy().view(np.uint32), written.numpy().view(np.uint32))  # signs of zeros too
     assert torch.equal(written != 0, learned.bits) and torch.equal(weights, before)
@@ -165,5 +165,5 @@ def test_unpacking_is_the_inverse_of_packing(shape: list[int], seed: int) -> Non
 def test_a_mask_of_another_length_is_refused_with_both_lengths(length: int) -> None:
     with pytest.raises(StorageError, match=f"expected a mask of 2 bytes, found {length}"):
         unpack(torch.zeros(length, dtype=torch.uint8), torch.Size([2, 5]))
-    with pytest.raises(StorageError, match=f"expected a mask of 2 bytes, found {length}"):
-        write_masked([(torch.zeros(2, 5), torch.zeros(2, 5), torch.zeros(length, dtype=torch.uint8))])
+    with pytest.raises(StorageError, match=f"^layer 'up': expected a mask of 2 bytes, found {length}"):
+        write_masked([("up", torch.zeros(2, 5), torch.zeros(2, 5), torch.zeros(length, dtype=torch.uint8))])

@@ -219,6 +219,27 @@ def test_a_layer_without_a_mask_is_refused(network: nn.Module) -> None:
         method.load_weights(network, base_of(network), stored)
 
 
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("piggyback", "mask"),
+        ("piggyback-affine", "mask"),
+        ("piggyback-ternary", "negated"),
+        ("bitdelta", "sign"),
+        ("packnet", "owner"),
+    ],
+)
+def test_the_error_for_a_packed_tensor_of_another_length_names_the_layer(name: str, key: str) -> None:
+    stored, method = stored_by(name)
+    layer = "decoder.up_blocks.0.up"
+    stored[f"{layer}.{key}"] = stored[f"{layer}.{key}"][..., :-1]
+    network = network_of(name)
+    with pytest.raises(
+        StorageError, match=rf"^layer '{re.escape(layer)}': expected a mask of \d+ bytes, found \d+$"
+    ):
+        method.load_weights(network, base_of(network), stored)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_can_be_built_without_settings(name: str) -> None:
     assert isinstance(method_class(name)(), Method)

@@ -84,4 +84,4 @@ class ConvNeXt(Network):
         return self.head(self.decoder(*self.encoder(2 * x - 1)))
 
 
-ROW = {"convnext": NetworkEntry("tests.networks.convnext:ConvNeXt", parts=("encoder", "decoder"))}
+ROW = {"convnext": NetworkEntry("tests.networks.convnext:ConvNeXt", submodules=("encoder", "decoder"))}

@@ -189,7 +189,7 @@ DAMAGES: dict[str, tuple[str, Callable[[], object], str]] = {
     "category that the data set lacks": (
         "shapes",
         lambda: edit_params(lambda content: content["tasks"]["shapes"].update(classes={"sign": ["stop sing"]})),
-        r"tasks\.shapes\.classes\.sign: there is no category 'stop sing'; did you mean 'stop sign'\?",
+        r"tasks\.shapes\.classes\.sign: unknown category 'stop sing'; did you mean 'stop sign'\?",
     ),
 }
 

@@ -125,7 +125,7 @@ REFUSED: dict[str, tuple[Callable[[], None], str]] = {
     ),
     "tests and no val": (
         without_val,
-        "pairs: no folder of the split 'val', only of train, test; add one, or set splits: {val: test} for the ta",
+        "pairs: no folder of the split 'val', only of train, test; add one, or set tasks.NAME.splits to {val",
     ),
     "one pair": (
         lambda: pairs("input", "target", 1),

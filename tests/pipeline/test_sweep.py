@@ -104,7 +104,7 @@ def test_an_impossible_variant_stops_its_sweep_alone(swept: Study) -> None:
     threshold = "method_settings={piggyback: {threshold: 0.009}}"
     wrong = "sweeps={mini: {piggyback: {low: {method_settings: {piggyback: {initial_score: 0.001}}}}}}"
     printed = swept.snakemake("-n", "sweep", "--config", threshold, wrong, check=False)
-    assert "error: sweeps: low: method_settings.piggyback: initial_score is not above threshold" in printed
+    assert "sweeps: low: method_settings.piggyback: initial_score (0.001) is not above threshold (0.009)" in printed
     assert "Traceback" not in printed
     assert "train" in swept.snakemake("-n", "all", "--config", threshold, wrong)
 

@@ -26,11 +26,10 @@ def test_inputs_are_left_of_the_outputs(tmp_path: Path) -> None:
     assert (grid[:, 8 : 8 + GAP] == 255).all()
 
 
-def test_a_missing_sample_is_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=rf"input-0\.png: sample is missing or damaged .*all {tmp_path}/floor/samples`$"
-    ):
-        write_grid(tmp_path / "grid.png", tmp_path, "mask", ["a"], rows=1, side=8)
+def test_the_error_for_a_missing_sample_has_the_command_that_makes_it(tmp_path: Path) -> None:
+    command = r"`snakemake --cores all results/mini/e/floor/samples --config preset=mini`$"
+    with pytest.raises(DataError, match=rf"input-0\.png: sample is missing or damaged .*{command}"):
+        write_grid(tmp_path / "grid.png", Path("results/mini/e"), "mask", ["a"], rows=1, side=8)
 
 
 def test_columns_have_titles_above() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from palimpsest.data.settings import DatasetSettings
-from palimpsest.errors import SettingsError, nearest
+from palimpsest.errors import SettingsError, unknown_name
 
 S = TypeVar("S", bound=DatasetSettings)
 
@@ -62,4 +62,4 @@ class DatasetChecks(Generic[S]):
         """
         for name in names:
             if name not in known:
-                raise SettingsError(f"{self.key}.{setting}: unknown {noun} {name!r}{nearest(name, known)}")
+                raise SettingsError(f"{self.key}.{setting}: {unknown_name(name, known, noun)}")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from palimpsest.data.categories import members_of
-from palimpsest.errors import SettingsError, nearest
+from palimpsest.errors import SettingsError, unknown_name
 
 BACKGROUND = "background"
 """Name of the class of pixels that belong to no other class."""
@@ -41,8 +41,8 @@ def class_mapping(
 
     ``classes`` lists categories by class; the name of a supercategory means all its members (`members_of`). If
     ``classes`` is None, each category is a class. ``categories`` has the supercategory of each category.
-    ``annotated``, the number of annotations by category, decides what the name of both a category and a
-    supercategory means; None if it is unknown.
+    ``annotated`` is the number of annotations of each category; None if it is unknown. It decides whether a name
+    that a category and a supercategory share means the one or the other (`members_of`).
 
     Raises:
         SettingsError: a category is unknown or in two classes, or there are more than 254 classes.
@@ -60,9 +60,7 @@ def class_mapping(
         for member in members:
             member_categories, _ = members_of(member, categories, annotated)
             if not member_categories:
-                raise SettingsError(
-                    f"classes.{name}: there is no category {member!r}{nearest(member, known_names)}"
-                )
+                raise SettingsError(f"classes.{name}: {unknown_name(member, known_names, 'category')}")
             for category in member_categories:
                 if class_of.setdefault(category, label) != label:
                     raise SettingsError(

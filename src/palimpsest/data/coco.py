@@ -20,7 +20,7 @@ from palimpsest.data.pictures import IGNORED, Frame, Pixels, Record, read_frame,
 from palimpsest.data.reader import DatasetReader, Sample, SampleSpec, labelled_sample
 from palimpsest.data.regions import MALFORMED, Rle, paint, shape_of
 from palimpsest.data.turned import Turned, Votes, drawn_size, vote
-from palimpsest.errors import DataError, nearest
+from palimpsest.errors import DataError, nearest, unknown_name
 
 INDEX = {
     "train": "instances_train2017.json",
@@ -256,7 +256,7 @@ class CocoFolder(DatasetReader):
 
     def _index(self, split: str) -> Index:
         if split not in INDEX:
-            raise DataError(f"{self.root}: a COCO data set has no split {split!r}; use one of {', '.join(INDEX)}")
+            raise DataError(f"{self.root}: {unknown_name(split, INDEX, 'split', 'tasks.NAME.splits')}")
         if split not in self._indices:
             self._indices[split] = read_index(self._index_file(split), split, self.root / f"{split}2017")
         return self._indices[split]

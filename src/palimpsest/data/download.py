@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import pooch
 import requests
 
-from palimpsest.errors import DataError, failure_message
+from palimpsest.errors import DataError, failure_message, unknown_name
 from palimpsest.storage.atomic import replacing_folder, write_text, writing
 
 COCO = "http://images.cocodataset.org"  # the HTTPS certificate is for another host name
@@ -74,7 +74,7 @@ def fetch(name: str, folder: Path, base_url: str | None = None, pause: float = 1
         StorageError: the disk is full or not writable.
     """
     if name not in DOWNLOADS:
-        raise DataError(f"{name}: unknown download; choose from {', '.join(DOWNLOADS)}")
+        raise DataError(f"datasets.NAME.archives: {unknown_name(name, DOWNLOADS, 'archive')}")
     download = DOWNLOADS[name]
     url = f"{base_url.rstrip('/')}/{name}" if base_url else download.url
     path, part = Path(folder) / name, Path(folder) / f".{name}.part"

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from palimpsest.data.settings import DatasetSettings
 from palimpsest.data.targets import Target, TargetName
-from palimpsest.errors import nearest
+from palimpsest.errors import unknown_name
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,7 @@ def _checked(value: object) -> object:
         return value
     name = value.get("format")
     if name not in FORMATS:
-        problem = "none is given" if name is None else f"there is no format {name!r}"
-        raise ValueError(f"format: {problem}{nearest(str(name), FORMATS)}")
+        raise ValueError(f"format: {unknown_name(name, FORMATS, 'format')}")
     settings = settings_of_format(name)
     for key in value:
         owners = [row for row in FORMATS if key in settings_of_format(row).model_fields]

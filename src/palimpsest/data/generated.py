@@ -19,7 +19,7 @@ from palimpsest.data.encoding import encoded
 from palimpsest.data.scenes import coco, voc
 from palimpsest.data.scenes.drawing import Family, Instance, Scene, compose
 from palimpsest.data.voc import palette
-from palimpsest.errors import DataError
+from palimpsest.errors import DataError, unknown_name
 from palimpsest.storage.atomic import writing
 
 COCO_FIRST_ID = {"train2017": 1, "val2017": 1_000_001, "unlabeled2017": 2_000_001}
@@ -151,4 +151,4 @@ def check_splits(images: Mapping[str, int], splits: Mapping[str, int]) -> None:
     """
     for split in images:
         if split not in splits:
-            raise DataError(f"unknown split '{split}' of a generated data set; choose from {', '.join(splits)}")
+            raise DataError(f"datasets.NAME.generate: {unknown_name(split, splits, 'split')}")

@@ -43,7 +43,7 @@ from palimpsest.data.reader import DatasetReader, Findings, Sample, SampleSpec, 
 from palimpsest.data.settings import DatasetSettings
 from palimpsest.data.targets import VALUES
 from palimpsest.data.values import read_values
-from palimpsest.errors import DataError, printable
+from palimpsest.errors import DataError, printable, unknown_name
 
 Halves = Literal["input-left", "target-left"]
 Layout = Literal["auto", "side-by-side"]
@@ -51,7 +51,7 @@ Layout = Literal["auto", "side-by-side"]
 VAL_SHARE = 0.1
 """Fraction of the pairs in val, if there are no folders of splits."""
 
-JOINT_ADVICE = "set layout: side-by-side for the data set if every file contains both halves"
+JOINT_ADVICE = "set datasets.NAME.layout to side-by-side if every file contains both halves"
 
 
 class PairedFolder(DatasetReader):
@@ -100,9 +100,7 @@ class PairedFolder(DatasetReader):
         """
         name = SPLIT_OF.get(split.casefold())
         if name is None:
-            raise DataError(
-                f"{self.root}: a folder of pairs has no split {split!r}; use one of {', '.join(SPLITS)}"
-            )
+            raise DataError(f"{self.root}: {unknown_name(split, SPLITS, 'split', 'tasks.NAME.splits')}")
         if self._folders is None:
             self._folders = find_pair_folders(self.root, self._joint_only)
         folders = self._folders.splits.get(name)
@@ -113,7 +111,7 @@ class PairedFolder(DatasetReader):
         records = self._pairs(self._folders.undivided) if self._folders.undivided and name != "test" else []
         if not records and self._folders.splits:
             names = list(self._folders.splits)
-            advice = ", or set splits: {val: test} for the task" if name == "val" and "test" in names else ""
+            advice = ", or set tasks.NAME.splits to {val: test}" if name == "val" and "test" in names else ""
             raise DataError(
                 f"{self.root}: no folder of the split {split!r}, only of {', '.join(names)}; add one{advice}"
             )
@@ -315,14 +313,15 @@ class PairedFolder(DatasetReader):
             return
         if differ and stored_alike:
             raise DataError(
-                f"{record.picture}: EXIF orientation {frame.orientation}, its target has {target.orientation}, and "
-                "the shapes fit only without rotation; remove the orientations, or make them equal"
+                f"{record.picture}: EXIF orientation {frame.orientation}, its target {record.target} has "
+                f"{target.orientation}, and the shapes fit only without rotation; remove the orientations, or make "
+                "them equal"
             )
         height, width = frame.shown
         target_height, target_width = target.shown
         raise DataError(
-            f"{record.picture}: {width}×{height} pixels, but its target has {target_width}×{target_height}; give "
-            "both one aspect ratio"
+            f"{record.picture}: {width}×{height} pixels, but its target {record.target} has "
+            f"{target_width}×{target_height}; give both one aspect ratio"
         )
 
 

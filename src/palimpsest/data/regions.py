@@ -65,7 +65,10 @@ def polygons_of(segmentation: Any) -> list[Polygon] | None:
 
 
 def _are_points(parts: Sequence[Any]) -> bool:
-    """Return whether the parts of a list look like points of one polygon: three or more mappings or pairs."""
+    """Return whether a list seems to be the points of one polygon.
+
+    It has at least three parts, and all are pairs or the first is a mapping; `_polygon` checks the other mappings.
+    """
     if len(parts) < 3:
         return False
     if isinstance(parts[0], Mapping):

@@ -33,7 +33,7 @@ from palimpsest.data.settings import DatasetSettings
 from palimpsest.data.table_settings import TableDatasetSettings
 from palimpsest.data.targets import PICTURE, VALUES
 from palimpsest.data.values import check_shape, read_numbers, read_values
-from palimpsest.errors import DataError, SettingsError, nearest, printable
+from palimpsest.errors import DataError, SettingsError, printable, unknown_name
 
 
 class TableFolder(DatasetReader):
@@ -92,7 +92,7 @@ class TableFolder(DatasetReader):
             DataError: the split does not exist, or the table is missing, damaged or lacks a column.
         """
         if split not in self.splits:
-            raise DataError(f"{self.root}: the table has no split {split!r}{nearest(split, self.splits)}")
+            raise DataError(f"{self.root}: {unknown_name(split, self.splits, 'split', 'tasks.NAME.splits')}")
         columns, tables = self._settings.columns, self._settings.table
         table = self._table(tables if isinstance(tables, str) else tables[split])
         if isinstance(tables, str):
@@ -199,7 +199,7 @@ class TableFolder(DatasetReader):
         for column in columns:
             if column not in table.columns:
                 names = [str(name) for name in table.columns]
-                raise DataError(f"{path}: there is no column {column!r}{nearest(column, names)}; correct columns")
+                raise DataError(f"{path}: {unknown_name(column, names, 'column', 'columns')}")
         return table[columns].reset_index(drop=True).fillna("").astype(str)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, create_model
 
-from palimpsest.errors import nearest
+from palimpsest.errors import unknown_name
 from palimpsest.methods.settings import MethodSettings
 from palimpsest.networks import NETWORKS
 from palimpsest.schema import SettingsGroup
@@ -52,10 +52,10 @@ class Entry:
     """Settings of the network that the method requires, with its name; None if it uses the network that the user
     chose (`network.name`)."""
     networks: tuple[str, ...] = ()
-    """Names of the only networks that the method works on; empty if ``kernels`` and ``part`` decide."""
+    """Names of the only networks that the method works on; empty if ``kernels`` and ``submodule`` decide."""
     kernels: bool = False
     """True if the method needs 4-D kernels: every layer of the network has to be a convolution."""
-    part: str = ""
+    submodule: str = ""
     """Submodule that each task trains and stores, as ``decoder``; networks without it are refused. Empty: none."""
     can_blend: bool = False
     """True if two tasks can be blended: both mask the weights of the base network."""
@@ -90,7 +90,9 @@ METHODS: dict[str, Entry] = {
         settings="palimpsest.methods.packnet_settings:PackNetSettings",
         learns_base_task=True,
     ),
-    "decoder": Entry("palimpsest.methods.decoder:Decoder", starts_from="base", adds_to_base=True, part="decoder"),
+    "decoder": Entry(
+        "palimpsest.methods.decoder:Decoder", starts_from="base", adds_to_base=True, submodule="decoder"
+    ),
     "batchnorm": Entry(
         "palimpsest.methods.batchnorm:Batchnorm",
         starts_from="base",
@@ -199,7 +201,7 @@ def networks_of(method: str) -> list[str]:
         for name, network in NETWORKS.items()
         if name in (entry.networks or NETWORKS)
         and (network.kernels_only or not entry.kernels)
-        and (not entry.part or entry.part in network.parts)
+        and (not entry.submodule or entry.submodule in network.submodules)
     ]
 
 
@@ -237,7 +239,7 @@ def method_settings(values: Mapping[str, Any]) -> dict[str, MethodSettings]:
     """
     for name in values:
         if name not in METHODS:
-            raise ValueError(f"{name}: unknown method{nearest(str(name), METHODS)}")
+            raise ValueError(unknown_name(name, METHODS, "method"))
         if not METHODS[name].settings:
             raise ValueError(f"{name}: the method has no settings; remove the key")
     groups = _all_groups().model_validate(values)

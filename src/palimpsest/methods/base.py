@@ -259,7 +259,7 @@ def all_groups(start: Start) -> list[ParameterGroup]:
     return [weight_group(start), task_group(start)]
 
 
-def weight_group(start: Start, part: str = "") -> ParameterGroup:
-    """Return the trunk, or one part of it such as ``decoder``, as one group, and enable its gradients."""
-    weights = enable_gradients(trunk_parameters(start.network, part))
+def weight_group(start: Start, submodule: str = "") -> ParameterGroup:
+    """Return the trunk, or one submodule of it such as ``decoder``, as one group, and enable its gradients."""
+    weights = enable_gradients(trunk_parameters(start.network, submodule))
     return ParameterGroup("weights", weights, start.training.learning_rate, start.training.weight_decay)

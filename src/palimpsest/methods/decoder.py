@@ -21,16 +21,16 @@ from palimpsest.networks.trunk import freeze, trunk_state
 
 
 class Decoder(Method):
-    """Method that trains and stores one part of the trunk and freezes the rest."""
+    """Method that trains and stores one submodule of the trunk and freezes the rest."""
 
-    part = "decoder"
+    submodule = "decoder"
     """Prefix of the names of the trained layers."""
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """Freeze the rest; return the part, normalisation and head as the parameters to train."""
+        """Freeze the rest; return the submodule, normalisation and head as the parameters to train."""
         freeze(start.network)
-        return [weight_group(start, self.part), task_group(start)]
+        return [weight_group(start, self.submodule), task_group(start)]
 
     def store(self, network: nn.Module) -> list[Component]:
-        """Return the part as one component, with normalisation and head."""
-        return [Component(self.part, trunk_state(network, self.part)), *task_components(network)]
+        """Return the submodule as one component, with normalisation and head."""
+        return [Component(self.submodule, trunk_state(network, self.submodule)), *task_components(network)]

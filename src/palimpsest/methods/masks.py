@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from palimpsest.errors import StorageError
 from palimpsest.methods.masks_settings import MaskSettings, ScoreSettings
-from palimpsest.methods.reparametrised import LayerWeight
+from palimpsest.methods.reparametrised import LayerWeight, layer_in_errors
 
 SURROGATES: dict[str, Callable[[Tensor], Tensor]] = {
     "clipped": lambda distance: distance.abs() <= 1,
@@ -151,8 +151,8 @@ WORD_MASKS = -np.unpackbits(np.arange(256, dtype=np.uint8)).reshape(256, 8).asty
 
 Words = NDArray[np.int32]
 """Float32 values as integers with the same bits."""
-MaskedLayer = tuple[Tensor, Tensor, Tensor]
-"""Tensors of one layer: output for the masked weight, weight of the base, packed mask."""
+MaskedLayer = tuple[str, Tensor, Tensor, Tensor]
+"""Name of a layer and its tensors: output for the masked weight, weight of the base, packed mask."""
 
 
 @torch.no_grad()
@@ -163,11 +163,12 @@ def write_masked(layers: Iterable[MaskedLayer]) -> None:
     memory several times. Masked weights are +0, as in training.
 
     Raises:
-        StorageError: the number of bytes of a mask does not fit its layer.
+        StorageError: the number of bytes of a mask does not fit its layer; the message names the layer.
     """
     blocks = []
-    for output, weight, bits in layers:
-        check_bytes(bits, weight.shape)
+    for name, output, weight, bits in layers:
+        with layer_in_errors(name):
+            check_bytes(bits, weight.shape)
         if output.device.type == "cpu":
             source, target = (tensor.detach().view(-1).numpy().view(np.int32) for tensor in (weight, output))
             slices = [slice(start, start + BLOCK) for start in range(0, target.size, BLOCK)]

@@ -41,12 +41,14 @@ class ScoreSettings(MethodSettings):
     def _starts_open(self) -> typing.Self:
         if self.initial_score <= self.threshold:
             raise ValueError(
-                "initial_score is not above threshold, so that the mask would not start as all ones; raise it"
+                f"initial_score ({self.initial_score:g}) is not above threshold ({self.threshold:g}), so that the "
+                "mask would not start as all ones; raise initial_score or lower threshold"
             )
         if self.averaged and not self.averaged <= self.score_lr_end < 1:
             raise ValueError(
-                "averaged needs averaged ≤ score_lr_end < 1, because scores are averaged while they train and "
-                "BatchNorm then adapts to the mask of their mean; lower averaged or score_lr_end"
+                f"averaged ({self.averaged:g}) needs averaged ≤ score_lr_end < 1, but score_lr_end is "
+                f"{self.score_lr_end:g}; lower averaged or score_lr_end, because scores are averaged while they "
+                "train and BatchNorm then adapts to the mask of their mean"
             )
         return self
 

@@ -32,7 +32,7 @@ from palimpsest.methods.base import (
 )
 from palimpsest.methods.masks import pack, unpack
 from palimpsest.methods.packnet_settings import PackNetSettings
-from palimpsest.methods.reparametrised import LayerWeight, original_weight, parametrization_of
+from palimpsest.methods.reparametrised import LayerWeight, layer_in_errors, original_weight, parametrization_of
 from palimpsest.networks.trunk import Layer, enable_gradients, freeze, trunk_layers, trunk_parameters, trunk_state
 
 NUMBER = "packnet.task"
@@ -90,6 +90,7 @@ class PackNet(Method):
 
         Raises:
             TrainingError: no weight is free.
+            StorageError: an owner tensor of the previous task does not fit its layer.
         """
         previous = start.earlier[-1].tensors if start.earlier else {}
         self.number = int(previous[NUMBER]) + 1 if previous else 1
@@ -99,7 +100,8 @@ class PackNet(Method):
             weight = layer.weight.detach()
             owner = torch.zeros_like(weight, dtype=torch.uint8)
             if previous:
-                owner = unpack_numbers(previous[f"{name}.{OWNER}"], weight.shape)
+                with layer_in_errors(name):
+                    owner = unpack_numbers(previous[f"{name}.{OWNER}"], weight.shape)
             parametrize.register_parametrization(layer, "weight", PackedWeight(weight, owner), unsafe=True)
             weights += enable_gradients([original_weight(layer)])
         if not previous:
@@ -164,7 +166,8 @@ class PackNet(Method):
         try:
             number = int(state.pop(NUMBER))
             for name, layer in trunk_layers(network):
-                owner = unpack_numbers(state.pop(f"{name}.{OWNER}"), layer.weight.shape)
+                with layer_in_errors(name):
+                    owner = unpack_numbers(state.pop(f"{name}.{OWNER}"), layer.weight.shape)
                 weight = state[f"{name}.weight"]
                 state[f"{name}.weight"] = torch.where((owner > 0) & (owner <= number), weight, 0.0)
         except KeyError as error:

@@ -17,7 +17,13 @@ from torch import Tensor, nn
 from palimpsest.methods.base import MASK, ParameterGroup, Start
 from palimpsest.methods.masks import BinaryMask, Mask, initial_scores, unpack, write_masked
 from palimpsest.methods.masks_settings import MaskSettings, ScoreSettings
-from palimpsest.methods.reparametrised import LayerTensors, LayerWeight, Reparametrised, parametrization_of
+from palimpsest.methods.reparametrised import (
+    LayerTensors,
+    LayerWeight,
+    Reparametrised,
+    StoredLayer,
+    parametrization_of,
+)
 from palimpsest.networks.trunk import Layer
 
 
@@ -79,6 +85,6 @@ class Piggyback(MaskMethod):
         """Return the base's weight, zero where the stored mask is 0."""
         return torch.where(unpack(stored["mask"], base.shape), base, 0.0)
 
-    def write(self, layers: Iterable[tuple[Layer, Tensor, LayerTensors]]) -> None:
+    def write(self, layers: Iterable[StoredLayer]) -> None:
         """Write the weight that `weight` returns into each layer, for all layers at once; see `write_masked`."""
-        write_masked((layer.weight, base, stored["mask"]) for layer, base, stored in layers)
+        write_masked((name, layer.weight, base, stored["mask"]) for name, layer, base, stored in layers)

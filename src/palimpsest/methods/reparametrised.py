@@ -7,6 +7,7 @@ plain network, as fast as the base. Biases and bare parameters of the trunk keep
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
@@ -29,6 +30,8 @@ from palimpsest.networks.trunk import Layer, freeze, trunk_layers, trunk_state
 
 LayerTensors = Mapping[str, Tensor]
 """Stored tensors of one layer, by the last part of their names, as `mask`."""
+StoredLayer = tuple[str, Layer, Tensor, LayerTensors]
+"""Name of a layer, its module, the base's weight, and its stored tensors."""
 
 
 class LayerWeight(nn.Module, ABC):
@@ -86,10 +89,15 @@ class Reparametrised(Method):
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """Return the task's weight of a layer from the base's and the stored tensors, with the bits of training."""
 
-    def write(self, layers: Iterable[tuple[Layer, Tensor, LayerTensors]]) -> None:
-        """Write the task's weight into each layer; ``layers`` lists module, base's weight and stored tensors."""
-        for layer, base, stored in layers:
-            layer.weight.copy_(self.weight(layer, base, stored))
+    def write(self, layers: Iterable[StoredLayer]) -> None:
+        """Write the task's weight into each layer.
+
+        Raises:
+            StorageError: a stored tensor does not fit its layer; the message names the layer.
+        """
+        for name, layer, base, stored in layers:
+            with layer_in_errors(name):
+                layer.weight.copy_(self.weight(layer, base, stored))
 
     @torch.no_grad()
     def load_weights(self, network: nn.Module, base: State, tensors: State) -> None:
@@ -108,9 +116,22 @@ class Reparametrised(Method):
                         f"tensor {key!r} of layer {name!r} is missing; the stored task belongs to another network"
                     )
             stored = {key: remaining.pop(f"{name}.{key}") for key in self.entries}
-            layers.append((layer, trunk.pop(f"{name}.weight"), stored))
+            layers.append((name, layer, trunk.pop(f"{name}.weight"), stored))
         load_into(network, {**trunk, **remaining})
         self.write(layers)
+
+
+@contextmanager
+def layer_in_errors(name: str) -> Iterator[None]:
+    """Run a block that uses the stored tensors of a layer; a `StorageError` starts with the layer's name.
+
+    Raises:
+        StorageError: the error of the block, with the name.
+    """
+    try:
+        yield
+    except StorageError as error:
+        raise StorageError(f"layer {name!r}: {error}") from error
 
 
 def split_entry(tensors: State, entry: str) -> tuple[State, State]:

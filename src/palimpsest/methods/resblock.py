@@ -16,4 +16,4 @@ from palimpsest.methods.decoder import Decoder
 class Resblock(Decoder):
     """Method that trains and stores residual blocks per task; the auto-encoder around them is frozen."""
 
-    part = "blocks"
+    submodule = "blocks"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny
 
-from palimpsest.errors import nearest
+from palimpsest.errors import unknown_name
 from palimpsest.networks.settings import NetworkSettings
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class NetworkEntry:
     """``module:class`` of the settings; the module imports no PyTorch."""
     kernels_only: bool = False
     """True if every layer of the trunk is a convolution, with a 4-D kernel as weight."""
-    parts: tuple[str, ...] = ()
+    submodules: tuple[str, ...] = ()
     """Names of the submodules that a method can train while all others stay frozen, as ``decoder``."""
 
 
@@ -36,7 +36,7 @@ NETWORKS: dict[str, NetworkEntry] = {
         "palimpsest.networks.unet:UNet",
         settings="palimpsest.networks.unet_settings:UNetSettings",
         kernels_only=True,
-        parts=("encoder", "decoder"),
+        submodules=("encoder", "decoder"),
     ),
     "resblock": NetworkEntry(
         "palimpsest.networks.resblock:ResblockNetwork",
@@ -70,7 +70,7 @@ def network_settings(values: Mapping[str, Any]) -> NetworkSettings:
     """
     name = values.get("name", DEFAULT)
     if not isinstance(name, str) or name not in NETWORKS:
-        raise ValueError(f"name: unknown network {name!r}{nearest(str(name), NETWORKS)}")
+        raise ValueError(f"name: {unknown_name(name, NETWORKS, 'network')}")
     settings: NetworkSettings = resolve_name(NETWORKS[name].settings).model_validate({**values, "name": name})
     return settings
 
@@ -93,7 +93,7 @@ def _with_names(value: object) -> object:
         return value
     for name, settings in value.items():
         if name not in NETWORKS:
-            raise ValueError(f"unknown network {name!r}{nearest(str(name), NETWORKS)}")
+            raise ValueError(unknown_name(name, NETWORKS, "network"))
         if isinstance(settings, Mapping) and "name" in settings:
             raise ValueError(f"{name}.name: the key {name!r} is the name of the network already; remove name")
     return {

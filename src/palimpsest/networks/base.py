@@ -52,23 +52,25 @@ class Network(nn.Module, ABC):
         """
         if fault := partition_fault(self):
             raise CodeError(
-                f"{fault}: {entry.path}; make it a parameter or a persistent buffer of one module, as described in "
+                f"{entry.path}: {fault}; make it a parameter or a persistent buffer of one module, as described in "
                 "palimpsest.networks.trunk"
             )
         head = head_state(self).get("head.weight")
         expected = (head_channels, self.head_width, 1, 1)
         if head is None or tuple(head.shape) != expected:
-            actual = None if head is None else tuple(head.shape)
+            fault = "is missing" if head is None else f"has the shape {tuple(head.shape)}"
             raise CodeError(
-                f"head.weight has the shape {actual}: {entry.path}; make the head a convolution {expected}"
+                f"{entry.path}: head.weight {fault}; make the head a convolution with a weight of shape {expected}"
             )
         flat = [name for name, layer in trunk_layers(self) if layer.weight.ndim != 4]
         if entry.kernels_only and flat:
             raise CodeError(
-                f"{flat[0]}.weight is not a 4-D kernel: row of {entry.path} in NETWORKS; set kernels_only to False"
+                f"{entry.path}: {flat[0]}.weight is not a 4-D kernel; set kernels_only to False in the "
+                "row of NETWORKS"
             )
-        for part in entry.parts:
-            if next(trunk_modules(self, part), None) is None:
+        for name in entry.submodules:
+            if next(trunk_modules(self, name), None) is None:
                 raise CodeError(
-                    f"the part {part!r} has no weights: row of {entry.path} in NETWORKS; remove it from parts"
+                    f"{entry.path}: the submodule {name!r} has no weights; remove it from submodules in the "
+                    "row of NETWORKS"
                 )

@@ -35,13 +35,13 @@ def trunk_layers(network: nn.Module) -> Iterator[tuple[str, Layer]]:
             yield name, module
 
 
-def trunk_modules(network: nn.Module, part: str = "") -> Iterator[tuple[str, nn.Module]]:
+def trunk_modules(network: nn.Module, submodule: str = "") -> Iterator[tuple[str, nn.Module]]:
     """Yield name and module of each module that holds tensors of the trunk, in the order of definition.
 
-    ``part`` limits them to one submodule, such as ``decoder``; '' means the whole trunk.
+    ``submodule`` limits them to one submodule, such as ``decoder``; '' means the whole trunk.
     """
     for name, module, normalises in _outside_head(network):
-        if not normalises and in_part(name, part) and _tensor_names(module):
+        if not normalises and in_submodule(name, submodule) and _tensor_names(module):
             yield name, module
 
 
@@ -50,14 +50,14 @@ def normalisation_layers(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     return ((name, module) for name, module, normalises in _outside_head(network) if normalises)
 
 
-def trunk_state(network: nn.Module, part: str = "") -> State:
-    """Return the detached tensors of the trunk, or of one part such as ``decoder``; weights as they compute.
+def trunk_state(network: nn.Module, submodule: str = "") -> State:
+    """Return the detached tensors of the trunk, or of one submodule such as ``decoder``; weights as they compute.
 
     A parametrized weight is evaluated.
     """
     return {
         tensor_name(name, key): tensor.detach()
-        for name, module in trunk_modules(network, part)
+        for name, module in trunk_modules(network, submodule)
         for key, tensor in module_state(module).items()
     }
 
@@ -76,14 +76,14 @@ def head_state(network: nn.Module) -> State:
     return {f"head.{key}": value.detach() for key, value in stored_state(head_of(network)).items()}
 
 
-def trunk_parameters(network: nn.Module, part: str = "") -> list[nn.Parameter]:
-    """Return the parameters of the trunk, or of one part such as ``decoder``.
+def trunk_parameters(network: nn.Module, submodule: str = "") -> list[nn.Parameter]:
+    """Return the parameters of the trunk, or of one submodule such as ``decoder``.
 
     A parametrized weight contributes the parameters of its parametrization.
     """
     return [
         parameter
-        for _, module in trunk_modules(network, part)
+        for _, module in trunk_modules(network, submodule)
         for owner in (module, *_parametrizations(module))
         for parameter in owner.parameters(recurse=owner is not module)
     ]
@@ -112,9 +112,9 @@ def module_state(module: nn.Module) -> State:
     return {key: getattr(module, key) for key in _tensor_names(module)}
 
 
-def in_part(name: str, part: str) -> bool:
-    """Return True if the module ``name`` belongs to a part of the network; the part '' is the whole network."""
-    return not part or f"{name}.".startswith(f"{part}.")
+def in_submodule(name: str, submodule: str) -> bool:
+    """Return True if the module ``name`` lies in a submodule of the network; '' is the whole network."""
+    return not submodule or f"{name}.".startswith(f"{submodule}.")
 
 
 def tensor_name(name: str, key: str) -> str:

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from palimpsest.data.encoding import encoded
 from palimpsest.errors import DataError
+from palimpsest.layout import making_command
 from palimpsest.storage.atomic import write_bytes
 
 GAP = 4  # pixels of white between pictures
@@ -63,7 +64,7 @@ def read_sample(path: Path, side: int) -> Pixels:
         samples = path.parents[1]  # Snakemake does not look into the folder, which is one output
         raise DataError(
             f"{path}: sample is missing or damaged ({error}); delete the folder {samples} and run "
-            f"`snakemake --cores all {samples}`"
+            f"`{making_command(samples)}`"
         ) from error
 
 

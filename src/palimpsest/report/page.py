@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from palimpsest.analysis.tables import worst
 from palimpsest.errors import DataError
+from palimpsest.layout import making_command
 from palimpsest.methods import METHODS
 from palimpsest.metrics.described import (
     ARROWS,
@@ -335,7 +336,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         DataError: the file is missing or no table.
     """
     if not path.is_file():
-        raise DataError(f"{path}: is missing; `snakemake --cores all {path}` makes it")
+        raise DataError(f"{path}: is missing; `{making_command(path)}` makes it")
     names = ["method", "task", "after", "metric", "checksum", "outcome", "reason", "component", "needed_to"]
     names += ["layer", "other", "name"]
     numbers = [
@@ -351,4 +352,6 @@ def _read_table(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)
     except (ValueError, OSError) as error:
-        raise DataError(f"{path}: not a readable table ({error}); delete it and run snakemake again") from error
+        raise DataError(
+            f"{path}: not a readable table ({error}); delete it and run `{making_command(path)}`"
+        ) from error

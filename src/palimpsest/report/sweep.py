@@ -14,6 +14,7 @@ import pandas as pd
 
 from palimpsest.analysis.transfer import mean_over_seeds, quality_figures
 from palimpsest.errors import DataError
+from palimpsest.layout import making_command
 from palimpsest.metrics.described import describe, format_value, in_short, metric_title
 from palimpsest.report import study
 from palimpsest.report.readme import markdown
@@ -72,7 +73,7 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
         return pd.read_csv(path, dtype=kinds, keep_default_na=False, usecols=columns)
     except (ValueError, OSError) as error:
         raise DataError(
-            f"{path}: not a readable table ({error}); delete it and run `snakemake --cores all sweep`"
+            f"{path}: not a readable table ({error}); delete it and run `{making_command(path, 'sweep')}`"
         ) from error
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from palimpsest.errors import StorageError
+from palimpsest.layout import making_command
 from palimpsest.storage.atomic import write_text
 
 FORMAT = "palimpsest predictions 1"
@@ -61,7 +62,7 @@ def load_record(path: Path) -> PredictionRecord:
         return PredictionRecord(**content)
     except FileNotFoundError:
         raise StorageError(
-            f"{path}: is missing; restore it with `dvc pull`, or run `snakemake --cores all {path}`"
+            f"{path}: is missing; restore it with `dvc pull`, or run `{making_command(path)}`"
         ) from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise StorageError(f"{path}: is damaged ({error!r}); {advice}") from error

@@ -14,6 +14,7 @@ from pydantic import BaseModel, SerializeAsAny, ValidationError, model_validator
 from torch import Tensor, nn
 
 from palimpsest.errors import StorageError
+from palimpsest.layout import making_command
 from palimpsest.methods import method_class, settings_class
 from palimpsest.methods.base import Method, State
 from palimpsest.methods.settings import MethodSettings
@@ -213,7 +214,7 @@ def open_task(path: Path) -> StoredTask:
         state = path.stat()
     except OSError as error:
         raise StorageError(
-            f"{path}: the stored task is missing; restore it with `dvc pull`, or run `snakemake --cores all {path}`"
+            f"{path}: the stored task is missing; restore it with `dvc pull`, or run `{making_command(path)}`"
         ) from error
     return _open(path, (state.st_mtime_ns, state.st_size, state.st_ino))
 

@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from palimpsest.errors import CodeError, StorageError
+from palimpsest.layout import making_command
 from palimpsest.methods.base import Component
 from palimpsest.storage.atomic import write_bytes
 
@@ -158,7 +159,7 @@ def load_task(path: Path) -> TaskFile:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except FileNotFoundError:
-        raise StorageError(f"{path}: is missing; `snakemake --cores all {path}` makes it") from None
+        raise StorageError(f"{path}: is missing; `{making_command(path)}` makes it") from None
     except (OSError, SafetensorError) as error:
         raise unusable(path, f"not a complete safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BeforeValidator, SerializeAsAny
 
 from palimpsest.data.targets import LABELS, PICTURE, VALUES, Target
-from palimpsest.errors import nearest
+from palimpsest.errors import unknown_name
 from palimpsest.metrics.metric import METRICS, Metric
 from palimpsest.tasks.settings import TaskSettings
 
@@ -110,8 +110,7 @@ def _validated(value: object) -> object:
         return value
     kind = value.get("kind")
     if kind not in KINDS:
-        problem = "missing" if kind is None else f"unknown kind {kind!r}"
-        raise ValueError(f"kind: {problem}{nearest(str(kind), KINDS)}")
+        raise ValueError(f"kind: {unknown_name(kind, KINDS, 'kind')}")
     return resolve_name(KINDS[kind].settings).model_validate(value)
 
 
