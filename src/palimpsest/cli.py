@@ -25,6 +25,7 @@ from palimpsest.errors import (
     unknown_name,
     user_message,
 )
+from palimpsest.layout import making_command
 from palimpsest.machine import MAX_MEGAPIXELS
 from palimpsest.methods import METHODS
 from palimpsest.output import survive_any_output
@@ -281,7 +282,7 @@ def run_adopt(options: argparse.Namespace) -> int:
     if adopted.copied:
         print(f"{adopted.copied} links and write-protected files were replaced by copies")
     for path in adopted.missing:
-        print(printable(f"{path} is missing; `snakemake --cores all {path}` makes it"))
+        print(printable(f"{path} is missing; `{making_command(Path(path))}` makes it"))
     return DONE
 
 
