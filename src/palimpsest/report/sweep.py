@@ -80,8 +80,8 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
 def sweep_table(sweep: Sweep) -> str:
     """Return a Markdown table with a row per variant: means over the seeds ± their standard deviation.
 
-    A variant that changes the training has a base network of its own, and so another figure of the first task.
-    Figures of added tasks (`ADDED`) are means over tasks.
+    A variant that changes the training has a base network of its own, and so another figure of the first task. The
+    figures in `ADDED`, such as bytes, are means over the tasks after the first.
     """
     header, lines = sweep_cells(sweep)
     titles = ["", *(f"`{task}` {label}" if task else label for task, label in header)]
