@@ -96,14 +96,21 @@ def head_overwritten(network: nn.Module, base: State, tensors: State) -> None:
 def test_a_method_that_damages_the_network_in_memory_is_reported_as_changed(
     study: Study, method: str, damage: Damage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    method_type = method_class(method)
-    load_weights = method_type.load_weights
+    def forgetful(name: str) -> Callable[[Any], Method]:
+        def build(settings: Any) -> Method:
+            built = method_class(name)(settings)
+            load_weights = built.load_weights
 
-    def load_and_damage(built: Method, network: nn.Module, base: State, tensors: State) -> None:
-        load_weights(built, network, base, tensors)
-        damage(network, base, tensors)
+            def load_and_damage(network: nn.Module, base: State, tensors: State) -> None:
+                load_weights(network, base, tensors)
+                damage(network, base, tensors)
 
-    monkeypatch.setattr(method_type, "load_weights", load_and_damage)
+            monkeypatch.setattr(built, "load_weights", load_and_damage)
+            return built
+
+        return build
+
+    monkeypatch.setattr("palimpsest.storage.stored_task.method_class", forgetful)
     results = outcomes(study, method)
     harmless = damage is statistics_moved and method in WITHOUT_STATISTICS
     assert set(results.values()) == ({"verified"} if harmless else {"changed"})
