@@ -15,7 +15,7 @@ help: ## list the targets
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 
-run: .venv/installed ## run the whole pipeline on generated scenes, in minutes
+run: .venv/installed ## train and compare the methods on generated scenes, in minutes
 	$(BIN)/snakemake --cores $(CORES) all
 	@echo
 	@echo "The report:        results/mini/report.html"
