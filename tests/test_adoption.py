@@ -175,7 +175,7 @@ def test_a_summary_contains_outputs_and_their_dates() -> None:
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["adopt"], "error: params.yaml: is missing; run palimpsest in the folder of the study, beside Snakefile"),
+        (["adopt"], "error: params.yaml: is missing; run palimpsest in the folder with params.yaml and Snakefile"),
         (
             ["adopt", "--config", "preset"],
             "error: --config: 'preset' is not a setting; write KEY=VALUE, as preset=real",

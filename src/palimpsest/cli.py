@@ -154,7 +154,7 @@ def settings_of(preset: str | None) -> "Settings":
     from palimpsest.params import read, resolve  # noqa: PLC0415 (pydantic takes a while)
 
     if not PARAMS.exists():
-        raise SettingsError(f"{PARAMS}: is missing; run palimpsest in the folder of the study, beside models/")
+        raise SettingsError(f"{PARAMS}: is missing; run palimpsest in the folder with {PARAMS} and models/")
     content = read(PARAMS)
     if preset is not None:
         check_choice("--preset", preset, content.get("presets") or {})
@@ -275,7 +275,7 @@ def run_adopt(options: argparse.Namespace) -> int:
     from palimpsest.params import read, resolve  # noqa: PLC0415 (pydantic takes a while)
 
     if not PARAMS.exists():
-        raise SettingsError(f"{PARAMS}: is missing; run palimpsest in the folder of the study, beside Snakefile")
+        raise SettingsError(f"{PARAMS}: is missing; run palimpsest in the folder with {PARAMS} and Snakefile")
     overrides = dict(parse_override(text) for text in options.config)
     adopted = adopt(resolve(read(PARAMS), overrides).layout, options.config)
     print(f"{adopted.outputs} outputs are recorded as made with the settings of {PARAMS}")
@@ -340,7 +340,7 @@ COMMANDS = (
             "Print the origin of files. For a stored task: its components, the base network it needs, all\n"
             "settings of the training, the commit, the data and the MLflow run; a damaged file is an error.\n"
             "For results: the settings, commit and data of the measurement, and the above for every training\n"
-            "measured. Run this in the folder of the study, beside models/."
+            "measured. Run this in the folder with params.yaml and models/."
         ),
         example="palimpsest inspect models/mini/seed-0/piggyback/voc-seg.safetensors",
         arguments=inspect_arguments,

@@ -55,12 +55,12 @@ def two_stage(first: Predictor, second: Predictor) -> Predict:
 
 
 def sequential(first: Predictor, second: Predictor) -> Predict:
-    """Return the composition `sequential`: at each depth all blocks of the first task, then all of the second."""
+    """Return the composition `sequential`: at each depth, the blocks of the first task run before the second's."""
     return in_one_pass(first, second, chain)
 
 
 def alternate(first: Predictor, second: Predictor) -> Predict:
-    """Return the composition `alternate`: at each depth the blocks of the two tasks in turn."""
+    """Return the composition `alternate`: at each depth, the blocks of both tasks run in turn (A₁ B₁ A₂ B₂ …)."""
     return in_one_pass(first, second, lambda *blocks: chain.from_iterable(zip(*blocks, strict=True)))
 
 

@@ -35,7 +35,7 @@ Measured = tuple[Layout, int, str, str]
 def inspect(path: Path) -> dict[str, Any]:
     """Return the origin of a file by property; for results, of the measurement and of every measured training.
 
-    Relative paths are in the folder of the study, which has to be the working directory.
+    Relative paths start in the folder that contains models/ and results/, which has to be the working directory.
 
     Raises:
         StorageError: the file is missing, damaged, or neither a stored task nor a result.
@@ -89,7 +89,7 @@ def measured_in(path: Path) -> tuple[list[Measured], list[Path]]:
         preset, *parts = path.resolve().relative_to(Path("results").resolve()).parts
     except ValueError as error:
         raise StorageError(
-            f"{path}: is not below models/ or results/ of this folder; run palimpsest in the folder of the study"
+            f"{path}: is not below models/ or results/ of this folder; run palimpsest in the folder with both"
         ) from error
     if not parts:
         raise StorageError(f"{path}: belongs to no preset; name a file below results/<preset>/")

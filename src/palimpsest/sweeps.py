@@ -101,7 +101,10 @@ def vary(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str) ->
 
 
 def shared_base(method: str) -> str:
-    """Return the name in `BASES` of the training whose network a method builds on, directly or through a method."""
+    """Return the key in `BASES` of the training that a method starts from.
+
+    If the method starts from the network of another method, that method's training of `BASES` is returned.
+    """
     while method not in BASES:
         method = METHODS[method].base_training
     return method

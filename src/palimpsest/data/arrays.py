@@ -118,9 +118,9 @@ class Prepared:
         """
         rows = np.flatnonzero(np.array(self.splits) == split)
         if not rows.size:
-            others = ", ".join(sorted({*self.splits}))
+            others = ", ".join(sorted({*self.splits})) or "no split"
             raise DataError(
-                f"split {split!r} of the prepared arrays has no picture; use {others or 'another task'}"
+                f"prepared arrays without a picture of {split!r}, only of {others}; prepare the task again"
             )
         return rows
 

@@ -204,9 +204,10 @@ def _by_colour(colours: Pixels, path: Path) -> Pixels:
 
 
 def _located(folder: Path, name: str, suffix: str) -> Path:
-    """Return ``<folder>/<name><suffix>``; if it is missing, a file with another suffix or another form of accents.
+    """Return the path of a file, ``<folder>/<name><suffix>``.
 
-    If no such file exists, the first path is returned.
+    If it is missing, return a file with another suffix, or with accents in another Unicode form (NFC, NFD).
+    If no such file exists, return the first path.
     """
     expected = folder / f"{name}{suffix}"
     if expected.is_file():

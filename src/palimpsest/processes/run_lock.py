@@ -1,4 +1,4 @@
-"""Lock of a run of Snakemake in the folder of a study.
+"""Lock of a run of Snakemake in the folder of its Snakefile.
 
 Snakemake's locks are files, which remain after `kill -9` or a power cut. A kernel lock on another file ends with
 its run and thus shows whether they are stale.
