@@ -250,7 +250,8 @@ def tracked_run(client: Any, tags: Tags, key: str, settings: Mapping[str, Any]) 
 def start_run(client: Any, tags: Tags, key: str) -> str:
     """Return the identifier of the run to log to: the latest run of the training, or a new one.
 
-    The latest run is continued if it has this ``key`` and is unfinished. The status of the returned run is RUNNING.
+    The latest run is continued if it has this ``key``, the digest of the training, and is unfinished. The status of
+    the returned run is RUNNING; an older run that is still RUNNING is set to KILLED.
     """
     run_id = find_run(client, tags)
     previous = client.get_run(run_id) if run_id else None

@@ -33,7 +33,10 @@ class Ewc(FineTune):
     settings: EwcSettings
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """Return all parameters to train; on the base task none, since the base network has learned it already."""
+        """Return all parameters to train, and keep the present weights and the Fisher information of earlier tasks.
+
+        On the base task, which the base network has learned already, no parameter trains.
+        """
         self.start = start
         self.device = torch.device("cpu")
         self.anchor = {name: p.detach().clone() for name, p in self.shared_parameters(start.network).items()}
