@@ -231,10 +231,7 @@ def load_into(network: nn.Module, tensors: State) -> None:
         if name not in state:
             raise StorageError(f"the network has no tensor {name!r}; the stored task belongs to another network")
         if state[name].shape != tensor.shape:
-            raise StorageError(
-                f"{name}: expected shape {tuple(state[name].shape)}, found {tuple(tensor.shape)}; the stored task "
-                "belongs to another network"
-            )
+            raise StorageError(f"{name}: expected shape {tuple(state[name].shape)}, found {tuple(tensor.shape)}")
     with torch.no_grad():
         for name, tensor in tensors.items():
             state[name].copy_(tensor)  # faster than `Module.load_state_dict`
