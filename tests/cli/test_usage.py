@@ -72,7 +72,8 @@ def test_outside_a_study_the_line_names_the_folder_to_use(
 ) -> None:
     Path("params.yaml").unlink()
     assert cli.main(["translate", "--task", "colour", "one.png", "-o", "out"]) == 1
-    assert only_line(capsys).startswith("error: params.yaml: is missing; run palimpsest in the folder with")
+    message = "error: params.yaml: is missing; run palimpsest in the folder with params.yaml and models/"
+    assert only_line(capsys) == message
 
 
 @pytest.mark.parametrize("arguments", [["--debug", "translate"], ["translate", "--debug"]])

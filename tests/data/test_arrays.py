@@ -40,7 +40,8 @@ def test_written_arrays_are_memory_mapped(tmp_path: Path) -> None:
             "target": hashlib.sha256(prepared.target.tobytes()).hexdigest(),
         },
     }
-    with pytest.raises(DataError, match="prepared arrays without a picture of 'test', only of train, val; prepare"):
+    message = "^prepared arrays without a picture of 'test', only of train, val; prepare the task again$"
+    with pytest.raises(DataError, match=message):
         prepared.rows("test")
 
 

@@ -184,7 +184,8 @@ def test_pairs_are_resized_alike_and_must_have_equal_shapes(tmp_path: Path) -> N
     )
     prepared = Prepared.open(tmp_path / "task")
     assert prepared.target is not None and prepared.target[0, 0, 0].tolist() == [0, 0, 255]
-    assert prepared.info["left_out"][0]["reason"].endswith(".png has 30×8; give both one aspect ratio")
+    reason = prepared.info["left_out"][0]["reason"]
+    assert "but its target " in reason and reason.endswith(".png has 30×8; give both one aspect ratio")
 
 
 def test_names_that_are_not_utf_8_are_read_and_listed_with_escapes(tmp_path: Path) -> None:
