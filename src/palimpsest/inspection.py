@@ -56,7 +56,9 @@ def inspect(path: Path) -> dict[str, Any]:
 
 
 def composed_in(path: Path) -> tuple[list[Measured], list[Path]] | None:
-    """Return the two trainings behind a file of a composition, and its `origin.json`; None for any other file.
+    """Return the trainings of the two tasks behind a file of a composition, and the path of its `origin.json`.
+
+    The result is None for any other file.
 
     Raises:
         StorageError: `origin.json` is missing or damaged.

@@ -131,7 +131,7 @@ class PairedFolder(DatasetReader):
         )
 
     def read(self, record: Record, spec: SampleSpec) -> Sample:
-        """Return input and target, resized to ``spec.size``.
+        """Return the centred squares of input and target, scaled to ``spec.size``.
 
         Without ``spec.target`` the sample is the input alone, or the whole joint file. If the target is `VALUES`,
         the file of the target contains a number per pixel.

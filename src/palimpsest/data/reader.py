@@ -90,7 +90,9 @@ class DatasetReader(ABC):
 
     @abstractmethod
     def read(self, record: Record, spec: SampleSpec) -> Sample:
-        """Return a picture and its target, resized to ``spec.size``; only the picture if ``spec.target`` is None.
+        """Return the centred squares of a picture and its target, scaled to ``spec.size``.
+
+        The target is None if ``spec.target`` is None.
 
         Raises:
             DataError: a file is missing or unreadable, or picture and target do not fit.
@@ -128,15 +130,15 @@ class DatasetReader(ABC):
 
 
 def picture_sample(record: Record, spec: SampleSpec) -> Sample:
-    """Return a picture without target, resized to ``spec.size``."""
+    """Return the centred square of a picture, scaled to ``spec.size``, without target."""
     return Sample(read_scaled(record.picture, spec.size, spec.limits)[0])
 
 
 def labelled_sample(record: Record, spec: SampleSpec, read_labels: Callable[..., Labels]) -> Sample:
-    """Return a picture and its label map, resized to ``spec.size``; only the picture if ``spec.target`` is None.
+    """Return the centred squares of a picture and its label map, scaled to ``spec.size``.
 
-    ``read_labels`` is a function of record, label by category, label of the other categories, and frame of the
-    picture.
+    There is no label map if ``spec.target`` is None. ``read_labels`` is a function of record, label by category,
+    label of the other categories, and frame of the picture.
     """
     if spec.target is None:
         return picture_sample(record, spec)

@@ -102,7 +102,7 @@ class TableFolder(DatasetReader):
         return [self._record(row, *paths) for row, *paths in zip(table.index, pictures, targets, strict=True)]
 
     def read(self, record: Record, spec: SampleSpec) -> Sample:
-        """Return a picture and its target, resized to ``spec.size``; only the picture if ``spec.target`` is None.
+        """Return the centred squares of a picture and its target; only the picture if ``spec.target`` is None.
 
         Raises:
             DataError: a file is missing or unreadable, or picture and target differ in shape.

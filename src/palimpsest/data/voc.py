@@ -92,7 +92,7 @@ class VocFolder(DatasetReader):
         return records
 
     def read(self, record: Record, spec: SampleSpec) -> Sample:
-        """Return a picture and its label map, resized to ``spec.size``; without ``spec.target`` only the picture.
+        """Return the centred squares of a picture and its label map; without ``spec.target`` only the picture.
 
         Raises:
             DataError: as `label_map`, or the picture is unreadable.

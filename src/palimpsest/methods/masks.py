@@ -160,7 +160,7 @@ def write_masked(layers: Iterable[MaskedLayer]) -> None:
     """Write the masked weight of each layer to its output, in place; weight and output are contiguous float32.
 
     On the CPU this takes little longer than copying the weights; PyTorch's selection by a bool mask reads the
-    memory several times. Masked weights are +0, as in training.
+    memory several times. Removed weights are +0, as in training.
 
     Raises:
         StorageError: the number of bytes of a mask does not fit its layer; the message names the layer.

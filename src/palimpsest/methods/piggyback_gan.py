@@ -1,9 +1,9 @@
 """`piggyback-gan`: filters that are linear combinations of all earlier filters, and a few new filters.
 
 Idea: most filters of a task are mixtures of earlier filters. Formula: a share λ of each layer's filters is new; the
-others are linear combinations of the bank, which contains the base's filters and the new filters of all earlier
-tasks.
-Trained: new filters and coefficients, BatchNorm, head. Stored: both; the new filters are added to the bank.
+others are linear combinations of the base's filters and of the new filters of all earlier tasks.
+Trained: new filters and coefficients, BatchNorm, head. Stored: both; the new filters are added to a bank with those
+of all earlier tasks.
 Forgets: nothing, because the bank only grows. Source: Zhai et al., Piggyback GAN, ECCV 2020, the closest method
 from image-conditioned generation.
 Deliberately different: any task and its loss (original: conditional GANs); BatchNorm belongs to the task; new
@@ -86,7 +86,9 @@ class PiggybackGan(Reparametrised):
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """Return the task's weight from the base's, the stored coefficients and the stored bank.
 
-        The bank can contain filters of later tasks; the coefficients have one column per filter before this task.
+        The bank has the new filters of all tasks, also of later ones, without the base's filters. The coefficients
+        have one column per filter of the base and of earlier tasks; the number of columns tells where this task's
+        new filters start in the bank.
         """
         channel_dim = output_channels(layer)
         coefficients, bank = (stored[key] for key in self.entries)
@@ -107,7 +109,7 @@ def mixed(weight: Tensor, earlier: Tensor, free: Tensor, coefficients: Tensor, c
     under autocast, as after loading.
     """
     with torch.autocast(weight.device.type, enabled=False):
-        bank = torch.cat([as_filters(weight, channel_dim), earlier])
-        filters = torch.cat([free, coefficients @ bank])
+        combined = torch.cat([as_filters(weight, channel_dim), earlier])
+        filters = torch.cat([free, coefficients @ combined])
     shape = weight.transpose(0, channel_dim).shape
     return filters.view(shape).transpose(0, channel_dim).contiguous()

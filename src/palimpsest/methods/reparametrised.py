@@ -87,7 +87,7 @@ class Reparametrised(Method):
 
     @abstractmethod
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """Return the task's weight of a layer from the base's and the stored tensors, with the bits of training."""
+        """Return the task's weight of a layer from the base's and the stored tensors, bit-identical to training."""
 
     def write(self, layers: Iterable[StoredLayer]) -> None:
         """Write the task's weight into each layer.

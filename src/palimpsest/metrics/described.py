@@ -36,7 +36,8 @@ def describe(name: str, kind: str = "") -> Metric:
 def kind_measured_by(measured: Iterable[str]) -> str:
     """Return the kind of task that has these metrics, for tables that do not name it; empty if none fits.
 
-    Kinds whose key metric was measured fit; the result is the one with the most measured headline metrics.
+    A kind fits if its key metric is in ``measured``. If several fit, the result is the one with the most headline
+    metrics in ``measured``.
     """
     present = set(measured)
     fitting = [kind for kind, row in KINDS.items() if row.key_metric in present]

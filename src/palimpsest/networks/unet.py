@@ -48,7 +48,7 @@ class UNetEncoder(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Transposed convolution to twice the size, concatenation of the skip features, and a stage."""
+    """Transposed convolution to twice the size, concatenation of the skip features, and a `Stage`."""
 
     def __init__(self, channels_in: int, channels_skip: int, channels_out: int, padding: PaddingMode) -> None:
         super().__init__()

@@ -149,7 +149,7 @@ def unusable(path: Path, reason: str) -> StorageError:
 
 
 def load_task(path: Path) -> TaskFile:
-    """Load the file of a stored task and verify its checksums; `open_task` also gives access to task and network.
+    """Load the file of a stored task and verify its checksums; `open_task` can also build its network.
 
     Raises:
         StorageError: the file is missing, truncated, altered, or not a stored task.

@@ -165,7 +165,11 @@ def checkpoint_of(stored: Path) -> Path:
 
 
 def starting_network(job: TrainingJob, stored: StoredTasks, before: Sequence[str], task: Task) -> nn.Module:
-    """Build the network that a method starts from, with a new head unless the start is this task."""
+    """Build the network that a method starts from: a new one, the base network, or that of the previous task.
+
+    The previous task is the last of ``before``, the earlier tasks. The head is new, unless the loaded network was
+    trained on ``task`` itself.
+    """
     starts_from = entry_of(job.method).starts_from
     if starts_from == "nothing":
         network: nn.Module = build_network(job.network, task.head_channels)
