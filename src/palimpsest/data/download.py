@@ -162,7 +162,9 @@ def split_val2017(source: Path, folder: Path) -> None:
 
 
 def _transfer(url: str, part: Path, pause: float) -> bool:
-    """Download ``url`` to ``part``; return True if any attempt continued existing content of ``part``.
+    """Download ``url`` to ``part``; return True if any attempt began with content in ``part``.
+
+    ``pause`` is the time in seconds before the second attempt; it doubles before each further one.
 
     Raises:
         DataError: the transfer fails `TRIES` times, or with a permanent error.

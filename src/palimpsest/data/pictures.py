@@ -309,7 +309,7 @@ def opened(path: PathLike, limits: Limits = ANY_SIZE) -> Iterator[Image.Image]:
 
 
 def check_regular(path: PathLike, limits: Limits) -> None:
-    """Check that a path is a regular file, and not a FIFO or a device; ``limits.pipes`` allows all of these.
+    """Check that a path is a regular file, and not a FIFO or a device; with ``limits.pipes`` every path passes.
 
     Raises:
         DataError: the path is not a regular file.

@@ -126,7 +126,10 @@ class VocFolder(DatasetReader):
         return turn_labels(table[labels], frame or read_frame(record.picture), str(path))
 
     def contents(self, records: Sequence[Record], categories: Sequence[str]) -> str:
-        """Return a text for a message: the values in the label maps of ``records``, and those of ``categories``."""
+        """Return a text for an error message.
+
+        It lists the values in the label maps of ``records``, and the values that VOC has for ``categories``.
+        """
         counts = np.zeros(256, np.int64)
         for record in records:
             labels = read_label_map(_located(self._home / "SegmentationClass", record.key, ".png"))

@@ -68,7 +68,10 @@ def metric_title(metric: Metric) -> str:
 
 
 def forgetting_metrics(kind: str, measured: Iterable[str]) -> list[str]:
-    """Return the names of the metrics in tables of forgetting: the first two headline metrics with a direction."""
+    """Return the names of the metrics in tables of forgetting.
+
+    They are the first two headline metrics of which a higher or a lower value is better.
+    """
     directed = [name for name in headlines(kind, measured) if describe(name, kind).better in ("higher", "lower")]
     return directed[:2]
 

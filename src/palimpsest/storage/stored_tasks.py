@@ -91,6 +91,6 @@ class StoredTasks:
         """Return ``task`` as of the training on ``after`` (by default ``task``).
 
         Raises:
-            StorageError: the files are of different networks.
+            StorageError: a file is missing or damaged, or the files are of different networks.
         """
         return self.open(task).load(self.open(after or task))

@@ -36,5 +36,5 @@ class SegmentationSettings(TaskSettings):
 
     @property
     def gives_picture(self) -> bool:
-        """True for losses of pictures."""
+        """True if the network predicts a picture with a colour per class: with every loss but `cross-entropy`."""
         return self.loss != "cross-entropy"
