@@ -142,6 +142,16 @@ def choose_model(arguments: argparse.ArgumentParser) -> None:
     arguments.add_argument("--task", required=True, help="name of the task in params.yaml, as colorize")
 
 
+def require_params(beside: str) -> None:
+    """Check that `params.yaml` is in this folder; ``beside`` names what else the right folder contains.
+
+    Raises:
+        SettingsError: the file is missing.
+    """
+    if not PARAMS.exists():
+        raise SettingsError(f"{PARAMS}: is missing; run palimpsest in the folder with {PARAMS} and {beside}")
+
+
 def settings_of(preset: str | None) -> "Settings":
     """Return the settings of a preset from `params.yaml` in this folder.
 
@@ -153,8 +163,7 @@ def settings_of(preset: str | None) -> "Settings":
     """
     from palimpsest.params import read, resolve  # noqa: PLC0415 (pydantic takes a while)
 
-    if not PARAMS.exists():
-        raise SettingsError(f"{PARAMS}: is missing; run palimpsest in the folder with {PARAMS} and models/")
+    require_params(beside="models/")
     content = read(PARAMS)
     if preset is not None:
         check_choice("--preset", preset, content.get("presets") or {})
@@ -274,8 +283,7 @@ def run_adopt(options: argparse.Namespace) -> int:
     from palimpsest.adoption import adopt  # noqa: PLC0415
     from palimpsest.params import read, resolve  # noqa: PLC0415 (pydantic takes a while)
 
-    if not PARAMS.exists():
-        raise SettingsError(f"{PARAMS}: is missing; run palimpsest in the folder with {PARAMS} and Snakefile")
+    require_params(beside="Snakefile")
     overrides = dict(parse_override(text) for text in options.config)
     adopted = adopt(resolve(read(PARAMS), overrides).layout, options.config)
     print(f"{adopted.outputs} outputs are recorded as made with the settings of {PARAMS}")
