@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -76,6 +77,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Sort the longest tests first in a worker of pytest-xdist."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: longest_first(item.nodeid))
+
+
+def pytest_runtest_setup() -> None:
+    """Seed PyTorch before each test: which numbers it draws shall not depend on the tests before it."""
+    if "torch" in sys.modules:  # tests of what works without PyTorch do not import it
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture
