@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
-.PHONY: help run test test-fast test-all bench lint format readme lock
+.PHONY: help run test test-fast test-all bench peers lint format readme lock
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,6 +33,15 @@ test-all: .venv/installed ## run every test, including the long ones
 bench: .venv/installed ## measure the speed; print and write results/bench.json
 	$(BIN)/snakemake --cores $(CORES) all --config preset=mini
 	$(BIN)/python -m benchmarks
+
+.venv-peers/installed: requirements.lock benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --requirement requirements.lock --requirement benchmarks/peers.txt
+	.venv-peers/bin/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+peers: .venv-peers/installed ## compare training with other libraries, in an environment of its own
+	.venv-peers/bin/python -m benchmarks --peers
 
 lint: .venv/installed ## check style, types and workflow
 	$(BIN)/ruff check .

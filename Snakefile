@@ -11,13 +11,14 @@ include: "pipeline/rules/common.smk"
 include: "pipeline/rules/data.smk"
 include: "pipeline/rules/training.smk"
 include: "pipeline/rules/results.smk"
-include: "pipeline/rules/sweep.smk"
+include: "pipeline/rules/variants.smk"
 include: "pipeline/rules/compositions.smk"
 
 
 onstart:
     check_devices()
     provenance.warn_without_commit()
+    show_progress()
     # The limit on job starts per second is for clusters. Snakemake 9 implements it by a timer per finished job, which
     # reschedules all jobs every second; after sixty jobs this takes a fifth of a core.
     if workflow.local_exec:

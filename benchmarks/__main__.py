@@ -1,6 +1,6 @@
 """Run the benchmarks and write `results/bench.json`.
 
-    python -m benchmarks [--rounds 9] [NAME…]
+    python -m benchmarks [--rounds 9] [--peers] [NAME…]
 
 Ratios compare two pieces of work that alternate in one process; low and high are the quartiles over the rounds.
 Run nothing else on the machine meanwhile.
@@ -34,20 +34,26 @@ BENCHMARKS = {
     "mini_training_share": "pipeline",
 }
 """Module of each benchmark; its function has the name of the benchmark."""
+PEERS = dict.fromkeys(
+    ("avalanche_vs_bare", "loop_vs_avalanche", "masked_vs_original_step", "masked_vs_original_memory"), "peers"
+)
+"""Benchmarks in the environment of `make peers`; the others do not include them."""
 
 
 def main() -> None:
     """Run the benchmarks named on the command line, or all; write their results and keep the others in the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    modules = {**BENCHMARKS, **PEERS}
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(modules))
+    parser.add_argument("--peers", action="store_true", help="run the benchmarks of `make peers`")
     parser.add_argument("--rounds", type=int, default=9, help="repetitions of each benchmark (default 9)")
     options = parser.parse_args()
     for name in options.names:
-        if name not in BENCHMARKS:
-            parser.error(f"unknown benchmark {name!r}; choose from {', '.join(BENCHMARKS)}")
+        if name not in modules:
+            parser.error(f"unknown benchmark {name!r}; choose from {', '.join(modules)}")
     results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
-    for name in options.names or BENCHMARKS:
-        measure: Callable[[int], object] = getattr(import_module(f"benchmarks.{BENCHMARKS[name]}"), name)
+    for name in options.names or (PEERS if options.peers else BENCHMARKS):
+        measure: Callable[[int], object] = getattr(import_module(f"benchmarks.{modules[name]}"), name)
         torch.set_num_threads(machine.cores())  # a previous benchmark may have changed it
         results[name] = asdict(measure(options.rounds))  # type: ignore[call-overload]
         print(line(name, results[name]), flush=True)

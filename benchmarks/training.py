@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 
 import numpy as np
 import torch
@@ -107,15 +108,18 @@ def train_ours(fabric: object, settings: TrainingSettings, prepared: Prepared, e
     train(fabric, network, method, groups, [data], plan, epochs)  # type: ignore[arg-type]
 
 
-def train_bare(inputs: Tensor, labels: Tensor) -> None:
-    """Train a new network of the same size on the same pictures with a minimal PyTorch loop."""
+def train_bare(inputs: Tensor, labels: Tensor, bfloat16: bool = has_bfloat16(DEVICE)) -> None:
+    """Train a new network of the same size on the same pictures with a minimal PyTorch loop.
+
+    The loop computes in bfloat16 if ``bfloat16``, otherwise in float32.
+    """
     torch.manual_seed(0)
     network = build_network(SMALL, CLASSES + 1).to(DEVICE).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
     for step in range(STEPS):
         rows = torch.arange(step * BATCH, (step + 1) * BATCH) % len(inputs)
         pictures = inputs[rows].contiguous(memory_format=torch.channels_last)
-        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=has_bfloat16(DEVICE)):
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=bfloat16):
             output = network(pictures)
         loss = F.cross_entropy(output.float(), labels[rows])
         optimizer.zero_grad(set_to_none=True)
@@ -136,6 +140,8 @@ class Step:
 
 FULL = Step(width=64, batch_size=16, side=256) if DEVICE.type == "cuda" else Step(width=64, batch_size=4, side=128)
 """Step at the study's width; on a GPU also at its batch size, elsewhere small enough for two cores."""
+BATCHED = FULL if DEVICE.type == "cuda" else Step(width=64, batch_size=16, side=128)
+"""Step at the study's width and batch size, for memory: activations grow with the batch, masks do not."""
 MINI = Step(width=SMALL.width, batch_size=BATCH, side=CROP)
 """Step of the preset `mini`."""
 
@@ -182,21 +188,44 @@ def bfloat16_vs_float32(rounds: int) -> Ratio:
 
 def masked_vs_finetune_memory(rounds: int) -> Ratio:
     """Measure the peak memory of three training steps of masks ÷ that of all weights, in separate processes."""
-    values = [peak("piggyback") / peak("fine-tune") for _ in range(max(1, rounds // 4))]
-    return spread(values, "peak memory ÷ peak memory of fine-tune, width 64")
+    return peak_ratio(
+        "benchmarks.training:masked_step",
+        "benchmarks.training:fine_tune_step",
+        rounds,
+        "peak memory ÷ peak memory of fine-tune, width 64, batch 16",
+    )
 
 
-def peak(name: str) -> float:
-    """Return the peak bytes of three training steps of the method ``name``, measured in a new process."""
-    code = f"from benchmarks.training import measure_peak; measure_peak({name!r})"
+def peak_ratio(ours: str, reference: str, rounds: int, unit: str) -> Ratio:
+    """Measure the peak memory of the training steps of ``ours`` ÷ that of ``reference``, both as in `peak`."""
+    return spread([peak(ours) / peak(reference) for _ in range(max(1, rounds // 4))], unit)
+
+
+def masked_step() -> Callable[[], None]:
+    """Return a function that takes one training step of masks at the study's width and batch size."""
+    return step_of("piggyback", BATCHED)
+
+
+def fine_tune_step() -> Callable[[], None]:
+    """Return a function that takes one training step of all weights at the study's width and batch size."""
+    return step_of("fine-tune", BATCHED)
+
+
+def peak(make_step: str) -> float:
+    """Return the peak bytes of three training steps, measured in a new process.
+
+    ``make_step`` names, as ``module:function``, a function that returns the step.
+    """
+    code = f"from benchmarks.training import measure_peak; measure_peak({make_step!r})"
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
-def measure_peak(name: str) -> None:
-    """Print the peak bytes of three training steps of the method ``name``, without those of PyTorch itself."""
+def measure_peak(make_step: str) -> None:
+    """Print the peak bytes of three training steps (`peak`), without those of PyTorch itself."""
+    function: Callable[[], Callable[[], None]] = resolve_name(make_step)
     before = resident_memory()
-    step = step_of(name, FULL)
+    step = function()
     for _ in range(3):
         step()
     synchronise()

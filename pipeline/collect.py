@@ -4,30 +4,69 @@ python -m pipeline.collect
 """
 
 import argparse
+import json
 
 import pandas as pd
 
 from palimpsest import stage
+from palimpsest.analysis.conditions import collect_conditions
 from palimpsest.analysis.tables import COLUMNS, columns_of
-from palimpsest.analysis.transfer import forgetting_table
+from palimpsest.analysis.transfer import REFERENCE, comparison_table, forgetting_table, quality_table
+from palimpsest.jobs import training_job
 from palimpsest.layout import Layout
 from palimpsest.report.summary import summarise, write_summary
 from palimpsest.settings import FLOOR, Settings
 from palimpsest.storage.atomic import write_text
+from palimpsest.variants import shared_base
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write the preset's tables (`COLUMNS`), `forgetting.csv` and `summary.json`."""
+    """Write the preset's tables (`COLUMNS`), those derived from them, `summary.json` and `conditions.json`."""
     tables = {name: gather(settings, layout, name) for name in COLUMNS}
     sequence = [(name, settings.tasks[name].kind) for name in settings.sequence]
-    forgetting = forgetting_table(tables["metrics"], tables["growth"], tables["costs"], sequence, settings.methods)
-    for name, table in {**tables, "forgetting": forgetting}.items():
+    quality = quality_table(tables["metrics"], sequence)
+    derived = {
+        "quality": quality,
+        "forgetting": forgetting_table(quality, tables["growth"], tables["costs"], sequence, settings.methods),
+        "comparisons": comparison_table(quality, settings.methods),
+    }
+    for name, table in {**tables, **derived}.items():
         folder = layout.results / "analysis" if name in ANALYSIS_TABLES else layout.results
         write_text(folder / f"{name}.csv", table.to_csv(index=False))
     summary = summarise(
         tables["metrics"], tables["sizes"], sequence, [FLOOR, *settings.methods], tables["verification"]
     )
     write_summary(layout.results / "summary.json", summary)
+    methods = [(seed, method) for seed in settings.seeds for method in (FLOOR, *settings.methods)]
+    conditions = collect_conditions(
+        [layout.origin(seed, method) for seed, method in methods],
+        {task: layout.prepared(task) / "info.json" for task in settings.sequence},
+        steps_of(settings),
+    )
+    write_text(layout.results / "conditions.json", json.dumps(conditions, indent=1, ensure_ascii=False) + "\n")
+
+
+def steps_of(settings: Settings) -> dict[str, int]:
+    """Return the steps of each training of a base network and of each later task, by name.
+
+    Trainings of methods with other steps are named `<task> with <method>`.
+    """
+
+    def steps(method: str, task: str) -> int:
+        (count,) = (
+            t.steps for t in training_job(settings, settings.seeds[0], method, task).tasks if t.name == task
+        )
+        return count
+
+    by_base = {base: steps(base, settings.base_task) for base in dict.fromkeys(map(shared_base, settings.methods))}
+    by_task = {task: steps(REFERENCE, task) for task in settings.sequence[1:]}
+    longer = {
+        f"{task} with {method}": steps(method, task)
+        for method in settings.methods
+        for task in settings.sequence[1:]
+        if steps(method, task) != by_task[task]
+    }
+    return by_base | by_task | longer
 
 
 ANALYSIS_TABLES = ("growth", "costs", "zeros", "similarity")

@@ -9,6 +9,7 @@ import logging
 import pandas as pd
 
 from palimpsest import stage, tracking
+from palimpsest.analysis.conditions import library_versions
 from palimpsest.analysis.forgetting import choose_device, measure_matrix, metric_rows
 from palimpsest.analysis.masks import masks_of, similarity_rows, zero_rows
 from palimpsest.analysis.sizes import growth_rows, size_rows
@@ -31,7 +32,7 @@ log = logging.getLogger("palimpsest.evaluate")
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
     """Write the method's tables (`palimpsest.analysis.tables.COLUMNS`), `samples/` and `origin.json`.
 
-    The measurements are also added to the MLflow runs of the trainings.
+    The measurements are also added to the MLflow runs of the trainings, unless a variant shares these.
     """
     code_version()  # cached now, because the code may change during the measurement
     job = evaluation_job(settings, options.seed, options.method)
@@ -40,14 +41,15 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     tasks = [build_task(name, job.tasks[name]) for name in job.sequence]
     prepared = {task.name: Prepared.open(layout.prepared(task.name)) for task in tasks}
     device = choose_device(job)
-    cells = list(measure_matrix(stored, tasks, prepared, device, job.samples))
+    cells = list(measure_matrix(stored, tasks, prepared, device, job.samples, job.split))
     for cell in cells:
         if cell.after in (cell.task, job.sequence[-1]):
             for number, picture in enumerate(cell.measurement.samples):
                 write_picture(folder / "samples" / cell.task / f"after-{cell.after}-{number}.png", picture)
     masks = masks_of(stored)
     data = {name: arrays.sha256 for name, arrays in prepared.items()}
-    verification = list(verification_rows(stored, cells, data, measuring_conditions(device)))
+    conditions = measuring_conditions(device)
+    verification = list(verification_rows(stored, cells, job.split, data, conditions))
     for row in verification:
         if row["outcome"] != "verified":
             log.info("%s after %s: %s since learned: %s", *row.values())
@@ -61,10 +63,20 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         "zeros": zero_rows(masks),
         "similarity": similarity_rows(masks),
     }
-    tracking.complete_runs(layout, options.seed, options.method, cells, tables, folder / "samples")
+    if layout.shares != "all":  # the runs of the preset have its measurements on `val`
+        tracking.complete_runs(layout, options.seed, options.method, cells, tables, folder / "samples")
     for name, rows in tables.items():
         write_text(folder / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
-    write_text(layout.origin(options.seed, options.method), origin(job, data))
+    records = {task: stored.prediction_record(task) for task in stored.sequence}
+    content = origin(
+        job,
+        data,
+        conditions=conditions,
+        trained_in={task: record.trained_in for task, record in records.items()},
+        trained_on={task: record.conditions for task, record in records.items()},
+        libraries=library_versions(),
+    )
+    write_text(layout.origin(options.seed, options.method), content)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,13 @@ from collections.abc import Iterable
 import pandas as pd
 
 from palimpsest import stage
+from palimpsest.analysis.conditions import library_versions
 from palimpsest.analysis.forgetting import Cell, choose_device, metric_rows
 from palimpsest.analysis.measurement import measure
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
 from palimpsest.data.encoding import write_picture
+from palimpsest.devices import measuring_conditions
 from palimpsest.jobs import evaluation_job
 from palimpsest.layout import Layout
 from palimpsest.provenance import code_version, origin
@@ -35,9 +37,9 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         prepared = Prepared.open(layout.prepared(name))
         data[name] = prepared.sha256
         targets = None if prepared.target is None else prepared.target[prepared.rows("train")]
-        measured = measure(task.floor(targets), task, prepared, device, job.samples)
+        measured = measure(task.floor(targets), task, prepared, device, job.samples, job.split)
         cells.append(Cell(name, name, measured))
-        batch = next(evaluation_batches(prepared, "val", job.samples))
+        batch = next(evaluation_batches(prepared, job.split, job.samples))
         painted: dict[str, Iterable[Pixels]] = {
             "input": to_pixels(task.inputs(batch)),
             "target": task.paint_target(batch),
@@ -47,7 +49,8 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
             for number, picture in enumerate(pictures):
                 write_picture(folder / "samples" / name / f"{title}-{number}.png", picture)
     write_text(folder / "metrics.csv", pd.DataFrame(metric_rows(cells)).to_csv(index=False))
-    write_text(layout.origin(options.seed, FLOOR), origin(job, data))
+    content = origin(job, data, conditions=measuring_conditions(device), libraries=library_versions())
+    write_text(layout.origin(options.seed, FLOOR), content)
 
 
 if __name__ == "__main__":

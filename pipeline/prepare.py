@@ -39,6 +39,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         refuse=task_class(job.kind).refuse,
         log=log.info,
         max_broken_share=job.broken_share,
+        dev_share=job.dev_share,
         digests=Digests(dataset.root, manifest),
     )
     for line in census_lines(Prepared.open(folder).info):

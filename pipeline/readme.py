@@ -11,16 +11,19 @@ from typing import Any
 
 import pandas as pd
 
+from palimpsest.analysis.conditions import describe_conditions, load_conditions
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
+from palimpsest.methods import required_network
 from palimpsest.output import survive_any_output
 from palimpsest.params import read, resolve
+from palimpsest.report.ablation import ablation_table, curves, load_ablations, steps_table
 from palimpsest.report.bench import bench_table
 from palimpsest.report.grid import write_grid
 from palimpsest.report.readme import has_table, methods_table, tasks_table, write_tables
 from palimpsest.report.sweep import load_sweep, sweep_table
 from palimpsest.settings import FLOOR
-from palimpsest.sweeps import sweep_tables
+from palimpsest.variants import sweep_tables
 
 GRID_TASKS = ("coco-seg", "colorize", "style-gogh", "style-munch")
 """Tasks whose predictions the picture of scenes shows."""
@@ -45,21 +48,47 @@ def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[t
     `<preset>`: the methods of the preset in ``params``, to fit the page; from ``results`` if it has a summary of
     the preset, otherwise from ``longer``.
     `<preset>-methods`: all methods of a preset in ``longer``.
+    `<preset>-<network>` and `<preset>-methods-<network>`: the same for methods that bring a network of their own.
+    `<preset>-ablation-<name>`, and `<preset>-steps` with the curves of quality against steps: from ``results``.
+    `<preset>-conditions`: pictures, machine and versions behind the table `<preset>`.
     `<preset>-sweep-<method>` and `bench`: from ``results``.
     """
     paths = (*longer.glob("*/summary.json"), *results.glob("*/summary.json"))
     by_preset = {path.parent.name: path for path in paths}
     for name, path in sorted(by_preset.items()):
         summary, methods = json.loads(path.read_text("utf-8")), {FLOOR, *methods_of(params, name)}
-        yield name, tasks_table({method: entry for method, entry in summary.items() if method in methods})
+        compared = {method: entry for method, entry in summary.items() if method in methods}
+        yield from ((f"{name}{suffix}", tasks_table(part)) for suffix, part in by_network(compared))
+        if (conditions := path.with_name("conditions.json")).exists():
+            yield f"{name}-conditions", f"{describe_conditions(load_conditions(conditions))}\n"
     for path in sorted(longer.glob("*/summary.json")):
         forgetting = pd.read_csv(path.with_name("forgetting.csv"))
-        yield f"{path.parent.name}-methods", methods_table(json.loads(path.read_text("utf-8")), forgetting)
+        for suffix, part in by_network(json.loads(path.read_text("utf-8"))):
+            yield f"{path.parent.name}-methods{suffix}", methods_table(part, forgetting)
+    for folder in sorted({path.parent for path in results.glob("*/ablation/*.csv")}):
+        preset, ablations = folder.parent.name, load_ablations(folder.parent)
+        sequence = sequence_of(params, preset)
+        yield f"{preset}-steps", steps_table(curves(ablations, sequence))
+        for ablation in (one for one in ablations if one.tasks(sequence)):
+            yield f"{preset}-ablation-{ablation.name}", ablation_table(ablation, sequence)
     for folder in sorted(results.glob("*/sweep")):
         for swept in sweep_tables(folder.parent):
             yield f"{folder.parent.name}-sweep-{swept.stem}", sweep_table(load_sweep(swept))
     if (results / "bench.json").exists():
         yield "bench", bench_table(json.loads((results / "bench.json").read_text("utf-8")))
+
+
+def by_network(summary: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the parts of a summary whose methods have the same network, with a suffix for the name of the table."""
+    for network in dict.fromkeys(required_network(method) for method in summary):
+        part = {m: entry for m, entry in summary.items() if m == FLOOR or required_network(m) == network}
+        yield f"-{network}" if network else "", part
+
+
+def sequence_of(params: Mapping[str, Any], preset: str) -> list[tuple[str, str]]:
+    """Return the tasks of a preset in ``params``, the content of `params.yaml`, with their kinds."""
+    settings = resolve(params, {"preset": preset, "data_root": None})
+    return [(name, settings.tasks[name].kind) for name in settings.sequence]
 
 
 def methods_of(params: Mapping[str, Any], preset: str) -> Sequence[str]:

@@ -11,7 +11,7 @@ from palimpsest.methods import entry_of
 from palimpsest.provenance import code_version
 from palimpsest.report.page import Origin, write_page
 from palimpsest.settings import Settings
-from palimpsest.sweeps import sweep_tables
+from palimpsest.variants import sweep_tables
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:

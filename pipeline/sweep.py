@@ -1,4 +1,4 @@
-"""Collect the measurements of all variants of one method and of the method with its current settings.
+"""Collect the measurements on `dev` of all variants of one method and of the method with its current settings.
 
 python -m pipeline.sweep --method piggyback
 """
@@ -8,11 +8,11 @@ import argparse
 import pandas as pd
 
 from palimpsest import stage
-from palimpsest.layout import Layout
+from palimpsest.layout import CURRENT, Layout
 from palimpsest.params import dotted
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import write_text
-from palimpsest.sweeps import Variants, sweeps_of
+from palimpsest.variants import Variants, sweeps_of
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
@@ -29,13 +29,13 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 
 def measured(settings: Settings, method: str, variant: str, seed: int) -> pd.DataFrame:
-    """Return the metrics of one variant and seed with the columns `COLUMNS`; an empty variant means the preset.
+    """Return the metrics on ``dev`` of one variant and seed, columns `COLUMNS`; an empty variant means the preset.
 
     Each task is measured after its own and each later training; the IoU of single classes only after its own. Two
     more metrics describe each added task: `bytes`, its addition to the files that inference needs, and for masks
     `zeros`, the share of zeros.
     """
-    folder = Layout(settings.preset, variant).evaluation(seed, method)
+    folder = Layout(settings.preset, variant or CURRENT).evaluation(seed, method)
     metrics = pd.read_csv(folder / "metrics.csv")
     rows = [metrics[(metrics["task"] == metrics["after"]) | ~metrics["metric"].str.startswith("iou/")]]
     if (folder / "zeros.csv").stat().st_size > 1:

@@ -32,7 +32,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     Raises:
         SettingsError: the job would train the base network in a variant that shares the preset's.
     """
-    if options.method == BASE and layout.variant and not layout.trains_base:
+    if options.method == BASE and layout.variant and layout.shares != "none":
         raise SettingsError(
             f"--variant {layout.variant}: the variant uses the preset's base network; train it without --variant"
         )

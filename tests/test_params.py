@@ -334,7 +334,7 @@ def test_style_tasks_get_the_weights_file_of_their_preset(params_yaml: Content) 
 
 def test_the_name_of_a_variant_is_no_setting(content: Content) -> None:
     with pytest.raises(SettingsError, match=r"^variant: unknown setting"):
-        resolve(content, {"variant": {"name": "x", "trains_base": False}})
+        resolve(content, {"variant": {"name": "x", "shares": "none"}})
 
 
 @pytest.mark.parametrize(

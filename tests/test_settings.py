@@ -57,13 +57,18 @@ def test_the_rate_of_the_scores_changes_jobs_of_piggyback_alone(params_yaml: Con
     assert changed == {"evaluate piggyback"} | {f"train piggyback {task}" for task in later_tasks}
 
 
-def test_the_steps_of_the_base_change_its_training_alone(params_yaml: Content) -> None:
-    assert changed_by(params_yaml, "base/steps", 7) == {"train base coco-seg"}
+def test_the_steps_of_the_base_change_its_training_and_those_with_its_budget_alone(params_yaml: Content) -> None:
+    with_its_budget = {f"train scratch-long {t}" for t in ("voc-seg", "colorize", "style-gogh", "style-munch")}
+    assert changed_by(params_yaml, "base/steps", 7) == {"train base coco-seg", *with_its_budget}
     tasks = resolve(params_yaml).tasks
     later_trainings = {
         f"train {m} {t}" for m in SEPARATE for t in tasks if t != "coco-seg" and tasks[t].training.steps is None
     }
     assert changed_by(params_yaml, "training/steps", 7) == later_trainings
+    del params_yaml["presets"]["mini"]["base"]["steps"]
+    assert changed_by(params_yaml, "training/steps", 7) == later_trainings | with_its_budget | {
+        "train base coco-seg"
+    }
 
 
 def test_the_steps_of_one_task_change_its_trainings_and_no_preparation(params_yaml: Content) -> None:
@@ -164,11 +169,38 @@ def test_an_unknown_name_on_the_command_line_of_a_stage_is_refused(content: Cont
         training_job(settings, 0, "scrach", "halves")
 
 
-def test_every_method_has_the_same_steps_for_a_task(content: Content) -> None:
-    settings = resolve(content, {"tasks": {"halves": {"training": {"steps": 11, "batch_size": 2}}}})
+def test_every_method_has_the_same_steps_for_a_task_and_one_has_those_of_the_base_in_addition(
+    content: Content,
+) -> None:
+    changes = {"tasks": {"halves": {"training": {"steps": 11, "batch_size": 2}}}, "base": {"steps": 5}}
+    settings = resolve(content, changes)
     jobs = [training_job(settings, 0, method, "halves") for method in METHODS]
-    sizes = {(task.steps, task.batch_size) for job in jobs for task in job.tasks if task.name == "halves"}
-    assert sizes == {(11, 2)} and {job.training.learning_rate for job in jobs} == {0.01}
+    sizes = {
+        job.method: (task.steps, task.batch_size) for job in jobs for task in job.tasks if task.name == "halves"
+    }
+    assert sizes.pop("scratch-long") == (16, 2)
+    assert set(sizes.values()) == {(11, 2)} and {job.training.learning_rate for job in jobs} == {0.01}
+    assert training_job(settings, 0, "scratch-long", "halves").training.steps == 16
+    assert training_job(settings, 0, "scratch-long", "colour").tasks[0].steps == 6 + 5
+
+
+def test_the_learning_rate_of_a_method_changes_its_trainings_alone(params_yaml: Content) -> None:
+    later = ("voc-seg", "colorize", "style-gogh", "style-munch")
+    rates = {**params_yaml["presets"]["mini"]["learning_rates"], "ewc": 1e-4}
+    changed = changed_by(params_yaml, "learning_rates", rates)
+    assert changed == {f"train ewc {task}" for task in later}
+    settings = resolve(params_yaml, {"learning_rates": {"ewc": 0.5}})
+    jobs = {method: training_job(settings, 0, method, "coco-seg") for method in (BASE, "ewc")}
+    assert {method: job.training.learning_rate for method, job in jobs.items()} == {BASE: 5e-3, "ewc": 0.5}
+    with pytest.raises(SettingsError, match="learning_rates: unknown name 'decodr'"):
+        resolve(params_yaml, {"learning_rates": {"decodr": 0.5}})
+
+
+def test_the_learning_rate_of_a_task_has_priority_over_that_of_a_method(content: Content) -> None:
+    changes = {"learning_rates": {"decoder": 0.5}, "tasks": {"colour": {"training": {"learning_rate": 0.25}}}}
+    settings = resolve(content, changes)
+    assert training_job(settings, 0, "decoder", "colour").training.learning_rate == 0.25
+    assert training_job(settings, 0, "decoder", "halves").training.learning_rate == 0.5
 
 
 def test_a_training_depends_on_its_seed(content: Content) -> None:

@@ -308,7 +308,7 @@ def test_jobs_that_start_together_make_one_database(tmp_path: Path) -> None:
 
 
 def cell(task: str, after: str, miou: float) -> Cell:
-    return Cell(task, after, Measurement({"miou": miou}, 8, "", []))
+    return Cell(task, after, Measurement({"miou": miou}, {}, 8, "", []))
 
 
 def test_measurements_are_added_once_to_the_runs_of_the_trainings(client: Any, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import logging
 import os
 import re
 import sys
+import threading
+import time
 from functools import cache
 from glob import glob
 from pathlib import Path
@@ -16,14 +18,15 @@ try:
     from palimpsest.data.formats import FORMATS
     from palimpsest.errors import PalimpsestError
     from palimpsest.jobs import composition_job, evaluation_job, preparation_job, training_job
-    from palimpsest.layout import SNAKEMAKE, Layout
+    from palimpsest.layout import CURRENT, SNAKEMAKE, Layout
     from palimpsest.methods import BASE, BASES, METHODS, entry_of
     from palimpsest.output import survive_any_output
     from palimpsest.params import read, resolve
     from palimpsest.processes.run_lock import hold_run_lock
+    from palimpsest.progress import Progress, work_of
     from palimpsest.provenance import digest
     from palimpsest.settings import FLOOR
-    from palimpsest.sweeps import sweep_tables, sweeps_of, vary
+    from palimpsest.variants import ablations_of, changed_settings, sweep_tables, sweeps_of, variants_of, vary
     from palimpsest.task_files import TaskFiles
     from palimpsest.tasks import KINDS
 except SyntaxError as error:
@@ -34,6 +37,8 @@ try:
     CONTENT = read(Path("params.yaml"))
     SETTINGS = resolve(CONTENT, config)
     SWEEPS = sweeps_of(CONTENT, config)
+    ABLATIONS = ablations_of(CONTENT, config)
+    VARIANTS = [CURRENT, *variants_of(CONTENT, config)]
     if workflow.is_main_process:
         preflight.check_settings(SETTINGS)
         adoption.check_dates(SETTINGS.layout)
@@ -64,7 +69,8 @@ wildcard_constraints:
     method=any_of([*BASES, *METHODS]),
     task="|".join(SETTINGS.sequence),
     dataset="|".join(SETTINGS.datasets),
-    variant=any_of(name for sweep in SWEEPS.values() for name in sweep),
+    variant=any_of(map(re.escape, VARIANTS)),
+    ablation=any_of(map(re.escape, ABLATIONS)),
     composition=any_of(map(re.escape, SETTINGS.composed)),
 
 
@@ -80,6 +86,17 @@ def check_devices():
             preflight.check_devices(SETTINGS)
         except PalimpsestError as error:
             sys.exit(f"error: {error}")
+
+
+def show_progress():
+    """Start a thread that prints how much of the run is done and how long the rest takes; it ends with the process."""
+    jobs = list(workflow.dag.needrun_jobs())
+    work = [
+        work_of(job.rule.name, job.params.get("settings", ""), Path(job.log[0]) if job.log else None)
+        for job in jobs
+    ]
+    progress = Progress(work, lambda: [workflow.dag.finished(job) for job in jobs], time.time())
+    threading.Thread(target=progress.show, args=[threading.Event()], daemon=True).start()
 
 
 def claim(threads):
@@ -154,7 +171,7 @@ def fetched_weights(tasks):
 
 @cache
 def varied(name):
-    """Return the settings of a variant. The call is late, so that an invalid variant stops only its own sweep."""
+    """Return the settings of a variant. The call is late, so that an invalid variant stops only its own table."""
     try:
         return vary(CONTENT, config, name)
     except PalimpsestError as error:
@@ -162,12 +179,12 @@ def varied(name):
 
 
 def settings_of(wildcards):
-    """Return the settings of a job: of a variant of a sweep, or of the preset."""
+    """Return the settings of a job: of a variant, or of the preset."""
     return varied(wildcards.variant) if "variant" in wildcards.keys() else SETTINGS
 
 
 def of_variant(wildcards):
-    """Return the option `--variant` of a job, empty for jobs outside sweeps."""
+    """Return the option `--variant` of a job, empty for jobs of the preset itself."""
     return f" --variant {wildcards.variant}" if "variant" in wildcards.keys() else ""
 
 

@@ -56,9 +56,12 @@ rule floor:
         gpu=gpus(),
     params:
         code=code("floor", tasks=SETTINGS.sequence),
-        settings=lambda wildcards: evaluation_job(SETTINGS, int(wildcards.seed), FLOOR).model_dump_json(),
+        settings=lambda wildcards: evaluation_job(
+            settings_of(wildcards), int(wildcards.seed), FLOOR
+        ).model_dump_json(),
+        variant=of_variant,
     shell:
-        "python -m pipeline.floor --seed {wildcards.seed} --log {log}"
+        "python -m pipeline.floor --seed {wildcards.seed}{params.variant} --log {log}"
 
 
 rule collect:
@@ -66,10 +69,13 @@ rule collect:
     input:
         measured=expand(rules.evaluate.output, seed=SETTINGS.seeds, method=SETTINGS.methods),
         floor=expand(rules.floor.output, seed=SETTINGS.seeds),
+        prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
     output:
         metrics=RESULTS / "metrics.csv",
         sizes=RESULTS / "sizes.csv",
         forgetting=RESULTS / "forgetting.csv",
+        quality=RESULTS / "quality.csv",
+        comparisons=RESULTS / "comparisons.csv",
         diagnostics=RESULTS / "diagnostics.csv",
         verification=RESULTS / "verification.csv",
         growth=RESULTS / "analysis" / "growth.csv",
@@ -77,6 +83,7 @@ rule collect:
         zeros=RESULTS / "analysis" / "zeros.csv",
         similarity=RESULTS / "analysis" / "similarity.csv",
         summary=RESULTS / "summary.json",
+        conditions=RESULTS / "conditions.json",
     log:
         LOGS / "collect.log",
     threads: claim(1)
@@ -113,5 +120,6 @@ rule report:
         settings=SETTINGS.model_dump_json(),
         kinds=[str(kind_of(task)) for task in SETTINGS.sequence],
         sweeps=digest("", sweep_tables(RESULTS)),  # the report shows existing sweeps and does not make them
+        ablations=digest("", sorted((RESULTS / "ablation").glob("*.csv"))),
     shell:
         "python -m pipeline.report --log {log}"

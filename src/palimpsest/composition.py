@@ -170,7 +170,7 @@ def composed_rows(
 ) -> Iterator[dict[str, object]]:
     """Yield rows of `metrics.csv`: the metrics of a composition on each task's whole validation split."""
     for task in tasks:
-        measured = measure(composed.predict, task, prepared[task.name], device, samples=0)
+        measured = measure(composed.predict, task, prepared[task.name], device, samples=0, with_errors=False)
         log.info("%s, as %s: %s", composed.title, task.name, metrics_line(measured.metrics))
         for metric, value in measured.metrics.items():
             yield {

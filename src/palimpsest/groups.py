@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 from palimpsest.machine import MAX_MEGAPIXELS
 from palimpsest.schema import Positive, PositiveShare, SettingsGroup, Share, UserPath
 
+MeasuredSplit = Literal["val", "dev"]
+"""Split that is measured: ``val`` for results, ``dev`` for choices of settings."""
+
 
 class BaseSettings(SettingsGroup):
     """Settings of the base network."""
@@ -44,6 +47,9 @@ class PictureSettings(CropSettings):
     broken_share: Share = 0.01
     """Largest fraction of unreadable pictures, and largest fraction of faulty annotations, of a split. Above it the
     run stops; below it unreadable pictures are left out, and both are listed in the log and in `info.json`."""
+    dev_share: Share = 0.1
+    """Fraction of the training pictures that make the split `dev`, on which sweeps compare settings; no task learns
+    from them. 0 for no such split."""
     max_megapixels: Positive = MAX_MEGAPIXELS
     """Size of the largest picture that is read, in megapixels; larger pictures count as unreadable. Reading takes 4
     bytes of memory per pixel, 16 with transparency."""

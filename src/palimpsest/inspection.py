@@ -9,20 +9,20 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
 from palimpsest import tracking
 from palimpsest.errors import StorageError
-from palimpsest.layout import PREDICTIONS, SWEEP, TRACKING_DATABASE, Layout, making_command
+from palimpsest.layout import CURRENT, PREDICTIONS, SWEEP, TRACKING_DATABASE, Layout, Shared, making_command
 from palimpsest.methods.base import Component
 from palimpsest.settings import FLOOR
 from palimpsest.storage.prediction_record import load_record
 from palimpsest.storage.task_file import TaskFile, load_task
-from palimpsest.sweeps import sweep_tables
 from palimpsest.task_files import TaskFiles
+from palimpsest.variants import ablation_tables, sweep_tables
 
 MISSING = "not recorded"
 """Printed value of a property without a record."""
@@ -114,21 +114,21 @@ def measured_in(path: Path) -> tuple[list[Measured], list[Path]]:
 
 
 def tables_of(path: Path, layout: Layout, parts: Sequence[str], *, of_variant: bool) -> list[Path]:
-    """Return the existing tables that list a result file's trainings: of the preset, of its sweeps, or both.
+    """Return the existing tables that list a result file's trainings: of the preset, or of its variants.
 
     ``parts`` are the parts of the file's path below the preset's folder; ``of_variant`` is True for a file of a
-    variant in a sweep.
+    variant.
 
     Raises:
         StorageError: none of these tables exists.
     """
-    tables_of_variants, table_of_preset = sweep_tables(layout.results), layout.results / "metrics.csv"
+    name = path.stem.removesuffix("-settings")
     if of_variant:
-        tables, target = tables_of_variants, "sweep"
-    elif parts[0] == "sweep":
-        tables, target = [layout.sweep(path.stem.removesuffix("-settings"))], str(path)
+        tables, target = [*sweep_tables(layout.results), *ablation_tables(layout.results)], "sweep ablations"
+    elif parts[0] in ("sweep", "ablation"):
+        tables, target = [layout.sweep(name) if parts[0] == "sweep" else layout.ablation(name)], str(path)
     else:
-        tables, target = [table_of_preset, *(tables_of_variants if parts[0] == "evaluation" else ())], "all"
+        tables, target = [layout.results / "metrics.csv"], "all"
     existing = [table for table in tables if table.exists()]
     if not existing:
         missing = tables[0] if tables else layout.results / "sweep"
@@ -137,11 +137,17 @@ def tables_of(path: Path, layout: Layout, parts: Sequence[str], *, of_variant: b
 
 
 def listed_trainings(table: Path, layout: Layout) -> Iterator[Measured]:
-    """Yield each training that the rows of a table name, once; ``layout`` is that of the preset."""
+    """Yield each training that the rows of a table name, once; ``layout`` is that of the preset.
+
+    The table of a sweep has a column with the variant, empty for `CURRENT`; that of an ablation has its name.
+    """
     rows = pd.read_csv(table, dtype={"variant": str, "task": str}).fillna({"variant": ""})
     columns = [name for name in ("variant", "seed", "method", "task") if name in rows]
+    of_ablation = [table.stem] if table.parent.name == "ablation" else []
     for *variant, seed, method, task in rows[columns].drop_duplicates().itertuples(index=False, name=None):
-        yield Layout(layout.preset, *variant), seed, method, task
+        name = [*of_ablation, *variant]
+        of_row = Layout(layout.preset, CURRENT, "all") if name == [""] else Layout(layout.preset, *name)
+        yield of_row, seed, method, task
 
 
 def stored_files(measured: Iterable[Measured]) -> Iterator[Path]:
@@ -154,11 +160,10 @@ def stored_files(measured: Iterable[Measured]) -> Iterator[Path]:
         if method == FLOOR:
             continue
         stored = layout.stored(seed, method, task)
-        bases = [
-            TaskFiles(replace(layout, trains_base=trains_base), seed, method, [task]).base
-            for trains_base in (True, False)
-        ]
-        file = next((path for path in (stored, *bases) if path.exists()), None)
+        layouts = [replace(layout, shares=shares) for shares in get_args(Shared)] if layout.variant else [layout]
+        tasks = [possible.stored(seed, method, task) for possible in layouts]
+        bases = [TaskFiles(possible, seed, method, [task]).base for possible in layouts]
+        file = next((path for path in (stored, *tasks, *bases) if path.exists()), None)
         if file is None:
             raise StorageError(f"{stored}: was measured and is missing; `{making_command(stored)}` makes it")
         yield file

@@ -11,7 +11,7 @@ from pydantic import SerializeAsAny
 from palimpsest.composition_settings import CompositionSettings
 from palimpsest.data.formats import AnyDataset
 from palimpsest.errors import check_name
-from palimpsest.groups import BaseSettings, CropSettings, TrainingOverrides, TrainingSettings
+from palimpsest.groups import BaseSettings, CropSettings, MeasuredSplit, TrainingOverrides, TrainingSettings
 from palimpsest.machine import MAX_MEGAPIXELS
 from palimpsest.methods import AUTOENCODER, BASE, BASES, METHODS, entry_of
 from palimpsest.methods.settings import MethodSettings
@@ -30,6 +30,7 @@ class PreparationJob(SettingsGroup):
     dataset: AnyDataset
     size: int
     broken_share: float
+    dev_share: float = 0.0
     max_megapixels: float = MAX_MEGAPIXELS
     kind: str
     data: str
@@ -65,6 +66,8 @@ class TrainingJob(SettingsGroup):
     network: AnyNetwork
     base: BaseSettings | None
     """Settings of the base network, if this training makes it."""
+    split: MeasuredSplit
+    """Split on which the trained tasks are measured."""
     training: TrainingSettings
     """Settings of the training, with the overrides of the first task."""
     tasks: tuple[TaskJob, ...]
@@ -93,6 +96,8 @@ class EvaluationJob(SettingsGroup):
     method_settings: SerializeAsAny[MethodSettings] | None
     sequence: list[str]
     tasks: dict[str, AnyTask]
+    split: MeasuredSplit
+    """Split on which all tasks are measured."""
     threads: int
     accelerator: Literal["auto", "cpu", "cuda"]
     samples: int
@@ -111,6 +116,7 @@ def preparation_job(settings: Settings, task: str) -> PreparationJob:
         dataset=settings.datasets[task_settings.data],
         size=settings.pictures.size,
         broken_share=settings.pictures.broken_share,
+        dev_share=settings.pictures.dev_share,
         max_megapixels=settings.pictures.max_megapixels,
         kind=task_settings.kind,
         data=task_settings.data,
@@ -135,6 +141,7 @@ def training_job(settings: Settings, seed: int, method: str, task: str) -> Train
         method_settings=settings.method_settings.get(method),
         network=settings.network_of(method),
         base=settings.base if method == BASE else None,
+        split=settings.measured_split(method),
         training=settings.training.model_copy(update=_of_training(overrides[names[0]])),
         tasks=tuple(_task_training(settings, method, name, overrides[name]) for name in names),
     )
@@ -142,12 +149,19 @@ def training_job(settings: Settings, seed: int, method: str, task: str) -> Train
 
 def _overrides(settings: Settings, method: str, task: str) -> dict[str, float]:
     overrides = settings.tasks[task].training.model_dump(exclude_none=True)
+    if method in settings.learning_rates:
+        overrides.setdefault("learning_rate", settings.learning_rates[method])
     if method == AUTOENCODER:
         return overrides | settings.autoencoder.model_dump(exclude_none=True)
     entry = entry_of(method)
     makes_base = method == BASE or (entry.starts_from == "nothing" and entry.together)
     if makes_base and task == settings.base_task and settings.base.steps:
         overrides.setdefault("steps", settings.base.steps)
+    if entry.adds_base_steps and task != settings.base_task:
+        steps_of_base = _overrides(settings, BASE, settings.base_task)
+        overrides["steps"] = sum(
+            given.get("steps", settings.training.steps) for given in (overrides, steps_of_base)
+        )
     return overrides
 
 
@@ -184,6 +198,7 @@ def evaluation_job(settings: Settings, seed: int, method: str) -> EvaluationJob:
         method_settings=settings.method_settings.get(method),
         sequence=settings.sequence,
         tasks={name: without_training(settings.tasks[name]) for name in settings.sequence},
+        split=settings.variant.split if settings.variant else "val",
         threads=settings.training.threads,
         accelerator=settings.training.accelerator,
         samples=settings.samples,

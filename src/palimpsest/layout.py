@@ -3,6 +3,7 @@
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from palimpsest.methods import BASES
 
@@ -12,6 +13,10 @@ PREDICTIONS = ".predictions.json"
 """Suffix of a stored task's prediction record."""
 SNAKEMAKE = Path(".snakemake")
 """Folder of Snakemake's own records: locks, and the settings of each output."""
+Shared = Literal["none", "base", "all"]
+"""Stored tasks of a preset that a variant uses: none, the networks that methods start from (`BASES`), or all."""
+CURRENT = "current"
+"""Name of the variant that changes no settings: the preset's own stored tasks, measured on another split."""
 SWEEP = ".sweep"
 """Suffix of the folder of a preset's variants; names of presets have no dot."""
 
@@ -29,17 +34,17 @@ def making_command(path: Path, target: str = "") -> str:
 
 @dataclass(frozen=True)
 class Layout:
-    """Files of one preset, or of one variant of it in a sweep.
+    """Files of one preset, or of one variant of it.
 
-    A variant has its own trainings and measurements and uses the preset's data. It also uses the preset's base
-    network, unless it changes the settings of that network and trains its own.
+    A variant has its own measurements and uses the preset's data. It uses the preset's base network, unless it
+    changes the settings of that network and trains its own. The variant `CURRENT` uses all stored tasks.
     """
 
     preset: str
     variant: str = ""
     """Name of the variant; empty for the preset itself."""
-    trains_base: bool = False
-    """True if the variant trains its own base network."""
+    shares: Shared = "base"
+    """Stored tasks of the preset that the variant uses."""
 
     @property
     def scope(self) -> str:
@@ -74,8 +79,9 @@ class Layout:
         return Path("data") / self.preset / "prepared" / task
 
     def scope_of(self, method: str) -> str:
-        """Return the `scope` of a method's trainings; for a base network that a variant shares, the preset's."""
-        return self.preset if method in BASES and not self.trains_base else self.scope
+        """Return the `scope` of a method's trainings, which is the preset's for trainings that a variant shares."""
+        shared = self.shares == "all" or (self.shares == "base" and method in BASES)
+        return self.preset if shared else self.scope
 
     def stored(self, seed: int | str, method: str, task: str) -> Path:
         """Return the path of the file that a training of this method on this task writes."""
@@ -100,6 +106,14 @@ class Layout:
     def varied(self, method: str) -> Path:
         """Return the path of the table of the settings that a method's variants change."""
         return self.results / "sweep" / f"{method}-settings.csv"
+
+    def ablation(self, name: str) -> Path:
+        """Return the path of the table of an ablation's methods and their metrics."""
+        return self.results / "ablation" / f"{name}.csv"
+
+    def ablation_settings(self, name: str) -> Path:
+        """Return the path of the table of the settings that an ablation changes."""
+        return self.results / "ablation" / f"{name}-settings.csv"
 
     def composition(self, name: str) -> Path:
         """Return the folder of a composition of two tasks."""

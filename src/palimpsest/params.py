@@ -17,9 +17,9 @@ from palimpsest.methods.settings import MethodSettings
 from palimpsest.schema import as_path
 from palimpsest.settings import Settings
 
-TOP = ("preset", "data_root", "seeds", "defaults", "presets", "sweeps")
-"""Keys at the top of `params.yaml`. The stages of DVC list them as parameters, except `sweeps`: no output of a
-stage depends on it (`palimpsest.sweeps`)."""
+TOP = ("preset", "data_root", "seeds", "defaults", "presets", "sweeps", "ablations")
+"""Keys at the top of `params.yaml`. The stages of DVC list them as parameters, except `sweeps` and `ablations`: no
+output of a stage depends on these (`palimpsest.variants`)."""
 
 RENAMED = {
     "task_pace": "head_lr_multiplier",
@@ -107,9 +107,10 @@ def resolve(content: Mapping[str, Any], overrides: Mapping[str, Any] | None = No
             raise SettingsError(f"{key}: unknown setting{nearest(str(key), TOP)}")
     layers = {key: content.get(key) or {} for key in ("defaults", "presets")}
     top = merge_settings({key: content[key] for key in content if key not in layers}, overrides or {})
-    top.pop("sweeps", None)
+    for group in ("sweeps", "ablations"):
+        top.pop(group, None)
     if "variant" in top:
-        raise SettingsError("variant: unknown setting; run `snakemake sweep` for the variants of a sweep")
+        raise SettingsError("variant: unknown setting; list variants under sweeps or ablations")
     preset = top.get("preset")
     if not isinstance(preset, str) or preset not in check_mapping(layers["presets"], "presets"):
         raise SettingsError(f"preset: {unknown_name(preset, layers['presets'], 'value')}")

@@ -106,9 +106,13 @@ def warn_without_commit() -> None:
         print(f"note: no commit is recorded: {error}", file=sys.stderr)
 
 
-def origin(settings: BaseModel, data_sha256: Mapping[str, str]) -> str:
-    """Return the content of `origin.json`: JSON with the commit, the settings and the data digest of each task."""
+def origin(settings: BaseModel, data_sha256: Mapping[str, str], **machine: object) -> str:
+    """Return the content of `origin.json`: JSON with the commit, the settings and the data digest of each task.
+
+    ``machine`` are further entries: the conditions of the measurement and the precision of the trainings.
+    """
     content = {
+        **machine,
         "commit": code_version(),
         "data_sha256": dict(data_sha256),
         "settings": settings.model_dump(mode="json"),

@@ -13,22 +13,24 @@ from pydantic import Field, model_validator
 from palimpsest.composition_settings import CompositionSettings
 from palimpsest.data.formats import FORMATS, AnyDataset, formats_with
 from palimpsest.errors import SettingsError, unknown_name
-from palimpsest.groups import BaseSettings, PictureSettings, TrainingOverrides, TrainingSettings
-from palimpsest.layout import Layout
+from palimpsest.groups import BaseSettings, MeasuredSplit, PictureSettings, TrainingOverrides, TrainingSettings
+from palimpsest.layout import Layout, Shared
 from palimpsest.methods import METHODS, AnyMethods, default_method_settings, entry_of, refusal, works_on
 from palimpsest.networks import DEFAULT, AnyNetwork, AnyNetworks, default_network, network_settings
 from palimpsest.networks.settings import NetworkSettings
-from palimpsest.schema import Name, SettingsGroup, UserPath
+from palimpsest.schema import Name, Positive, SettingsGroup, UserPath
 from palimpsest.tasks import KINDS, AnyTask
 
 
 class Variant(SettingsGroup):
-    """Identity of these settings as a variant of a sweep."""
+    """Identity of these settings as a variant."""
 
     name: str
     """Name of the variant and of its folders."""
-    trains_base: bool
-    """True if the changed settings change the base network, which the variant then trains itself."""
+    shares: Shared
+    """Stored tasks of the preset that the variant uses."""
+    split: MeasuredSplit
+    """Split on which the variant is measured."""
 
 
 class Settings(SettingsGroup):
@@ -58,6 +60,9 @@ class Settings(SettingsGroup):
     """Sizes of pictures, and limits on faulty ones."""
     training: TrainingSettings = TrainingSettings()
     """Settings of every training."""
+    learning_rates: dict[str, Positive] = {}
+    """Peak learning rates of single methods in place of `training.learning_rate`, by the method's name. An override
+    of a task has priority."""
     method_settings: AnyMethods = Field(default_factory=default_method_settings)
     """Settings of single methods, by the method's name."""
     datasets: dict[Name, AnyDataset]
@@ -68,15 +73,15 @@ class Settings(SettingsGroup):
     """Pairs of tasks that `snakemake compositions` applies to one picture. No other output depends on them; digests
     exclude them."""
     variant: Variant | None = None
-    """Variant of a sweep that these settings describe; None for the preset itself. Users leave it out:
-    `palimpsest.sweeps.vary` sets it."""
+    """Variant of a sweep or an ablation that these settings describe; None for the preset itself. Users leave it
+    out: `palimpsest.variants.vary` sets it."""
 
     @property
     def layout(self) -> Layout:
         """Paths of the preset or variant."""
         if self.variant is None:
             return Layout(self.preset)
-        return Layout(self.preset, self.variant.name, self.variant.trains_base)
+        return Layout(self.preset, self.variant.name, self.variant.shares)
 
     @model_validator(mode="before")
     @classmethod
@@ -91,6 +96,7 @@ class Settings(SettingsGroup):
     def _names_exist(self) -> typing.Self:
         for key, names, choices in (
             ("methods", self.methods, METHODS),
+            ("learning_rates", self.learning_rates, METHODS),
             ("sequence", self.sequence, self.tasks),
         ):
             for name in names:
@@ -197,6 +203,11 @@ class Settings(SettingsGroup):
             for composition in self.compositions
             if {composition.first, composition.second} <= {*self.sequence}
         }
+
+    def measured_split(self, method: str) -> MeasuredSplit:
+        """Return the split on which a method's trainings are measured; for those that a variant shares, ``val``."""
+        shared = self.layout.scope_of(method) == self.preset
+        return "val" if self.variant is None or shared else self.variant.split
 
     def network_of(self, method: str) -> NetworkSettings:
         """Return the settings of the network that a method uses.

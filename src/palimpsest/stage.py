@@ -21,7 +21,7 @@ from palimpsest.processes.parent import end_with_parent, mark_parent
 from palimpsest.processes.ranks import is_rank_zero
 from palimpsest.settings import Settings
 from palimpsest.storage.atomic import writing
-from palimpsest.sweeps import vary
+from palimpsest.variants import vary
 
 SNAPSHOT = "PALIMPSEST_SETTINGS"
 """Environment variable that passes the settings of the pipeline to its jobs."""
@@ -53,7 +53,7 @@ def passed_settings(overrides: Mapping[str, Any]) -> tuple[dict[str, Any], dict[
 
 
 def settings_of_job(overrides: Mapping[str, Any], variant: str | None = None) -> Settings:
-    """Return the settings of a job: those of the preset, or those of a ``variant`` in a sweep."""
+    """Return the settings of a job: those of the preset, or those of a ``variant``."""
     content, merged = passed_settings(overrides)
     return resolve(content, merged) if variant is None else vary(content, merged, variant)
 
@@ -76,7 +76,7 @@ def run(main: Main, description: str | None, *arguments: str) -> None:
     for name in arguments:
         parser.add_argument(f"--{name}", required=True, type=int if name == "seed" else str)
     parser.add_argument("--config", type=parse_settings, default={}, help="overrides of params.yaml, as JSON")
-    parser.add_argument("--variant", help="variant of a sweep in params.yaml to run (default: the preset itself)")
+    parser.add_argument("--variant", help="variant of a sweep or ablation (default: the preset itself)")
     parser.add_argument("--log", type=Path, help="log file (default: stderr)")
     options = parser.parse_args()
     take_interruptions()

@@ -139,14 +139,16 @@ def test_predictions_are_made_without_a_gradient(new_study: Callable[..., Study]
 
 def test_every_metric_of_every_cell_has_a_row() -> None:
     cells = [
-        Cell("a", "a", Measurement({"miou": 50.0, "iou/cat": 40.0}, 8, "x1", [])),
-        Cell("a", "b", Measurement({"miou": 5.0}, 8, "x2", [])),
+        Cell("a", "a", Measurement({"miou": 50.0, "iou/cat": 40.0}, {"miou": 2.0}, 8, "x1", [])),
+        Cell("a", "b", Measurement({"miou": 5.0}, {"miou": 1.0}, 8, "x2", [])),
     ]
-    assert metric_rows(cells) == [
-        {"task": "a", "after": "a", "metric": "miou", "value": 50.0, "images": 8, "checksum": "x1"},
-        {"task": "a", "after": "a", "metric": "iou/cat", "value": 40.0, "images": 8, "checksum": "x1"},
-        {"task": "a", "after": "b", "metric": "miou", "value": 5.0, "images": 8, "checksum": "x2"},
+    columns = ["task", "after", "metric", "value", "images", "checksum", "std_error"]
+    rows = [
+        ("a", "a", "miou", 50.0, 8, "x1", 2.0),
+        ("a", "a", "iou/cat", 40.0, 8, "x1", None),
+        ("a", "b", "miou", 5.0, 8, "x2", 1.0),
     ]
+    assert metric_rows(cells) == [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def test_the_log_omits_figures_of_single_classes() -> None:

@@ -43,7 +43,7 @@ def verify(study: Study, method: str) -> dict[tuple[str, str], tuple[str, str]]:
     stored = study.stored(method)
     cells = list(measure_matrix(stored, study.tasks(), study.prepared, CPU, 0))
     data = {name: arrays.sha256 for name, arrays in study.prepared.items()}
-    rows = verification_rows(stored, cells, data, measuring_conditions(CPU))
+    rows = verification_rows(stored, cells, "val", data, measuring_conditions(CPU))
     return {(row["task"], row["after"]): (row["outcome"], row["reason"]) for row in rows}
 
 
@@ -224,7 +224,7 @@ RECORD = PredictionRecord(
     trained_in="32-true",
     conditions={"device": "cpu", "threads": "1", "instructions": "AVX2"},
 )
-SAME = {"file_sha256": "f0", "data_sha256": "d0", "conditions": RECORD.conditions}
+SAME = {"split": "val", "file_sha256": "f0", "data_sha256": "d0", "conditions": RECORD.conditions}
 
 
 def test_other_machines_and_pictures_are_not_comparable_and_an_altered_file_is_changed() -> None:
@@ -235,7 +235,9 @@ def test_other_machines_and_pictures_are_not_comparable_and_an_altered_file_is_c
     assert elsewhere.outcome == "not comparable"
     assert elsewhere.reason == "cudnn unknown → 9; instructions AVX2 → AVX512"
     pictures = compare(RECORD, "c1", **{**SAME, "data_sha256": "d1"})
-    assert (pictures.outcome, pictures.reason) == ("not comparable", "other validation pictures")
+    assert (pictures.outcome, pictures.reason) == ("not comparable", "other pictures")
+    on_dev = compare(RECORD, "c1", **{**SAME, "split": "dev"})
+    assert (on_dev.outcome, on_dev.reason) == ("not comparable", "recorded on val, measured on dev")
     altered_elsewhere = compare(RECORD, "c1", **{**SAME, "file_sha256": "f1", "conditions": conditions})
     assert altered_elsewhere.outcome == "changed"
 

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from palimpsest.groups import TrainingSettings
 from palimpsest.methods import METHODS, default_method_settings, method_class
 from palimpsest.methods.base import Component, EarlierTask, Start
-from palimpsest.methods.reparametrised import Reparametrised, parametrization_of
+from palimpsest.methods.masks import BinaryMask
+from palimpsest.methods.masks_settings import MaskSettings
+from palimpsest.methods.reparametrised import Reparametrised, _Recomputation, parametrization_of
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
 from tests.conftest import network_for
@@ -99,3 +101,38 @@ def test_all_trained_parameters_have_a_gradient_from_the_first_step(name: str, c
             assert parameter.grad is not None, key
     weights = [p for n, p in network.named_parameters() if n.endswith("weight.original")]
     assert weights and all(weight.grad is None for weight in weights)
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize(("name", "changes"), VARIANTS)
+def test_gradients_by_recomputed_weights_equal_those_by_kept_ones_bit_for_bit(
+    name: str, changes: dict[str, Any], bfloat16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gradients() -> dict[str, Tensor]:
+        _, network, _ = begun(name, changes)
+        torch.manual_seed(1)
+        for _ in range(3):  # memory of one step is used again in the next
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                output = network(torch.rand(2, 3, 32, 32))
+            output.square().mean().backward()
+        return {key: parameter.grad for key, parameter in network.named_parameters() if parameter.grad is not None}
+
+    recomputed = gradients()
+    monkeypatch.setattr(_Recomputation, "pack", lambda self, tensor: tensor)
+    kept = gradients()
+    assert recomputed.keys() == kept.keys()
+    assert all(torch.equal(recomputed[key], kept[key]) for key in kept)
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(4, 3), nn.Conv2d(4, 3, 1)])
+def test_autograd_keeps_no_computed_weight(layer: nn.Linear | nn.Conv2d) -> None:
+    mask = BinaryMask(torch.ones_like(layer.weight), MaskSettings())
+    nn.utils.parametrize.register_parametrization(layer, "weight", mask, unsafe=True)
+    hooks = _Recomputation(layer, mask)
+    packed = []
+    hooks.hooks.pack_hook = lambda tensor: packed.append(saved := hooks.pack(tensor)) or saved
+    inputs = torch.rand(2, 4, *[1] * (2 * isinstance(layer, nn.Conv2d)), requires_grad=True)
+    layer(inputs).sum().backward()
+    shapes = [saved for saved in packed if isinstance(saved, tuple)]
+    assert len(shapes) == 1 and inputs.grad is not None and hooks.address == 0
+    assert torch.equal(inputs.grad.flatten(1), layer.weight.sum(0).flatten().expand(2, 4))

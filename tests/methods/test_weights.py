@@ -100,27 +100,37 @@ def test_the_gradient_passes_the_quantisation_to_change_and_scale() -> None:
     assert delta.scale.grad is not None and delta.scale.grad.item() == pytest.approx(2 - 5)
 
 
-def test_affine_masks_of_one_zero_zero_equal_the_base_bit_for_bit() -> None:
-    stored = {"mask": pack(torch.rand(4, 3, 3, 3) > 0.5), "scalars": torch.tensor([1.0, 0.0, 0.0])}
+def test_affine_masks_of_one_and_zeros_equal_the_base_bit_for_bit() -> None:
+    stored = {"mask": pack(torch.rand(4, 3, 3, 3) > 0.5), "scalars": torch.tensor([1.0, 0.0, 0.0, 0.0])}
     assert same_bits(loaded("piggyback-affine", stored), BASE)
-    settings = AffineMaskSettings(initial_scalars=(1.0, 0.0, 0.0))
+    settings = AffineMaskSettings(initial_scalars=(1.0, 0.0, 0.0, 0.0))
     assert same_bits(AffineMask(BASE, settings)(BASE), BASE)
 
 
 def test_an_affine_mask_scales_shifts_and_adds_masked_weights() -> None:
     weight, mask = torch.tensor([[2.0, -4.0]]), torch.tensor([[True, False]])
-    stored = {"mask": pack(mask), "scalars": torch.tensor([0.5, 0.1, 3.0])}
-    assert loaded("piggyback-affine", stored, weight).tolist() == [[pytest.approx(7.1), pytest.approx(-1.9)]]
+    stored = {"mask": pack(mask), "scalars": torch.tensor([0.5, 0.1, 0.2, 3.0])}
+    assert loaded("piggyback-affine", stored, weight).tolist() == [[pytest.approx(7.3), pytest.approx(-1.9)]]
+
+
+def test_both_terms_with_the_mask_pass_gradients_to_the_scores() -> None:
+    weight = torch.tensor([[0.5, -0.25]])
+    mask = AffineMask(weight, AffineMaskSettings(initial_scalars=(1.0, 0.0, 2.0, 4.0)))
+    mask(weight).sum().backward()
+    assert mask.score.grad is not None
+    assert mask.score.grad.tolist() == [[pytest.approx(2 + 4 * 0.5), pytest.approx(2 - 4 * 0.25)]]
 
 
 def test_an_affine_mask_learns_its_shift_in_units_of_the_weights() -> None:
     small = 0.01 * BASE
-    mask = AffineMask(small, AffineMaskSettings(initial_scalars=(0.5, 0.25, 1.0)))
-    assert mask.scalars.tolist() == pytest.approx([0.5, 0.25, 1.0])
+    mask = AffineMask(small, AffineMaskSettings(initial_scalars=(0.5, 0.25, 0.125, 1.0)))
+    assert mask.scalars.tolist() == pytest.approx([0.5, 0.25, 0.125, 1.0])
     with torch.no_grad():
         mask.learned += 1.0  # Adam changes each by the same amount
-    assert mask.stored()["scalars"].tolist() == pytest.approx([1.5, 0.25 + float(small.std()), 2.0])
-    assert AffineMask(torch.zeros(2, 2), AffineMaskSettings()).scalars.tolist() == [0.0, 0.0, 1.0]
+    assert mask.stored()["scalars"].tolist() == pytest.approx(
+        [1.5, 0.25 + float(small.std()), 0.125 + float(small.std()), 2.0]
+    )
+    assert AffineMask(torch.zeros(2, 2), AffineMaskSettings()).scalars.tolist() == [0.0, 0.0, 0.0, 1.0]
 
 
 def test_a_ternary_mask_keeps_drops_and_inverts_weights_in_two_bits() -> None:

@@ -24,7 +24,7 @@ from tests.networks.convnext import ROW
 
 Study = Any
 SETTINGS = NetworkSettings(name="convnext", width=4)
-ALL_TENSORS = ("scratch", "fine-tune", "ewc", "lwf", "packnet", "joint")
+ALL_TENSORS = ("scratch", "scratch-long", "fine-tune", "ewc", "lwf", "packnet", "joint")
 """Methods that train every tensor; `packnet` does so for its first task."""
 REFUSED = [name for name, entry in METHODS.items() if entry.network is None and entry.kernels]
 

@@ -28,7 +28,7 @@ def write_params(classes: Content | None = None, data_format: str = "coco", **pi
     defaults = {
         "methods": ["scratch"],
         "sequence": ["shapes"],
-        "pictures": {"size": 32, "crop": 32, **pictures},
+        "pictures": {"size": 32, "crop": 32, "dev_share": 0, **pictures},
         "datasets": {"mine": {"format": data_format, "source": "directory", "root": "mine"}},
         "tasks": {"shapes": task},
     }

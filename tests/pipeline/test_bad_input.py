@@ -33,7 +33,7 @@ PARAMS: Content = {
         "methods": ["scratch"],
         "sequence": ["shapes", "maps", "gogh"],
         "network": {"width": 2},
-        "pictures": {"size": 32, "crop": 32},
+        "pictures": {"size": 32, "crop": 32, "dev_share": 0},
         "training": {"steps": 4, "batch_size": 2, "steps_per_epoch": 2, "accelerator": "cpu"},
         "datasets": {
             "coco": {"format": "coco", "source": "directory", "root": "coco"},

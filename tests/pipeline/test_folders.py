@@ -24,7 +24,7 @@ def settings(**dataset: Any) -> None:
     defaults = {
         "methods": ["scratch"],
         "sequence": ["edges"],
-        "pictures": {"size": 32, "crop": 32},
+        "pictures": {"size": 32, "crop": 32, "dev_share": 0},
         "datasets": {"pairs": pairs},
         "tasks": {"edges": {"kind": "paired", "data": "pairs"}},
     }

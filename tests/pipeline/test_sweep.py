@@ -1,10 +1,12 @@
 """`snakemake sweep`: evaluation of variants of the settings and of the methods without a variant."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from palimpsest.data.arrays import Prepared
 from palimpsest.storage.task_file import load_task
 from tests.pipeline.conftest import Study, copied, fewer
 
@@ -43,10 +45,23 @@ def test_a_sweep_measures_every_task_of_its_variants_and_of_the_method(swept: St
     for name in ("zeros", "bytes"):
         added = rows[rows.metric == name]
         assert set(added.task) == {"colorize"} and (added.value > 0).all()
-    folder = swept.folder / "results/mini/evaluation/seed-0/piggyback"
+    folder = swept.folder / "results/mini.sweep/current/evaluation/seed-0/piggyback"
     then = pd.read_csv(folder / "metrics.csv").query("metric == 'ssim'")
     unvaried = rows[(rows.variant == "") & (rows.metric == "ssim")]
     assert list(then.value) == list(unvaried.value)
+
+
+def test_a_sweep_measures_dev_and_never_the_validation_split(swept: Study) -> None:
+    for variant in ("current", *VARIANTS):
+        metrics = pd.read_csv(
+            swept.folder / f"results/mini.sweep/{variant}/evaluation/seed-0/piggyback/metrics.csv"
+        )
+        for task, rows in metrics.groupby("task"):
+            prepared = Prepared.open(swept.folder / f"data/mini/prepared/{task}")
+            assert set(rows.images) == {len(prepared.rows("dev"))} != {len(prepared.rows("val"))}
+    assert not (swept.folder / "results/mini/evaluation").exists()
+    for record in (swept.folder / SWEEP).rglob("*.predictions.json"):
+        assert json.loads(record.read_text())["split"] == "dev"
 
 
 def test_a_sweep_lists_the_settings_of_its_variants(swept: Study) -> None:

@@ -1,4 +1,5 @@
 import json
+import math
 from html.parser import HTMLParser
 
 import numpy as np
@@ -6,17 +7,32 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from palimpsest.analysis.transfer import quality_table
 from palimpsest.report.page import Origin, render
 from palimpsest.report.tradeoff import COLUMN_FORMATS
 
 SEQUENCE = [("coco-seg", "segmentation"), ("colorize", "colorization"), ("style-gogh", "style")]
 METHODS = ["fine-tune", "piggyback"]
 
-COLUMNS = ["seed", "method", "task", "after", "metric", "value", "images", "checksum"]
+COLUMNS = ["seed", "method", "task", "after", "metric", "value", "images", "checksum", "std_error"]
+
+
+CONDITIONS = {
+    "pictures": {
+        "coco-seg": {"side": 64, "train": 90, "dev": 10, "val": 8, "ignored": 0.125},
+        "colorize": {"side": 64, "train": 90, "val": 4, "ignored": 0.0},
+    },
+    "measured": [{"device": "cpu", "processor": "Fast 3000", "instructions": "AVX2", "threads": "1"}],
+    "steps": {"seg": 20, "colorize": 10},
+    "trained": [{"device": "cpu", "processor": "Fast 3000", "instructions": "AVX2", "threads": "1"}],
+    "trained_in": ["32-true"],
+    "commits": ["0123456789abcdef"],
+    "libraries": {"torch": ["2.14.1"], "numpy": ["2.4.6"]},
+}
 
 
 def measured(method, task, after, values, checksum):
-    return [[0, method, task, after, metric, value, 8, checksum] for metric, value in values.items()]
+    return [[0, method, task, after, metric, value, 8, checksum, math.nan] for metric, value in values.items()]
 
 
 @pytest.fixture
@@ -53,6 +69,12 @@ def metrics():
         *measured("piggyback", "style-gogh", "style-gogh", style, "e1"),
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+@pytest.fixture
+def seeds(metrics):
+    """Return metrics of three seeds, whose values differ by a thousandth."""
+    return pd.concat([metrics.assign(seed=seed, value=metrics["value"] * (1 + 0.001 * seed)) for seed in range(3)])
 
 
 @pytest.fixture
@@ -134,6 +156,8 @@ def results(tmp_path, metrics, sizes, verification):
     metrics.to_csv(folder / "metrics.csv", index=False)
     sizes.to_csv(folder / "sizes.csv", index=False)
     verification.to_csv(folder / "verification.csv", index=False)
+    quality_table(metrics, SEQUENCE).to_csv(folder / "quality.csv", index=False)
+    (folder / "conditions.json").write_text(json.dumps(CONDITIONS))
     pd.DataFrame(
         [
             [0, "piggyback", "colorize", "encoder.0.weight", 100, 0.10],
@@ -148,8 +172,8 @@ def results(tmp_path, metrics, sizes, verification):
     ).to_csv(folder / "analysis" / "similarity.csv", index=False)
     pd.DataFrame(
         [
-            ["fine-tune", 0.5, -0.7, 0.05, 2048.0, 1536.0, 21.5, 640.2],
-            ["piggyback", 0.9, 0.0, -0.1, 4096.0, 0.0, 30, 700],
+            ["fine-tune", 0.5, -0.7, 0.05, -0.125, 2048.0, 1536.0, 21.5, 640.2],
+            ["piggyback", 0.9, 0.0, -0.1, 0.0, 4096.0, 0.0, 30, 700],
         ],
         columns=["method", *COLUMN_FORMATS],
     ).to_csv(folder / "forgetting.csv", index=False)

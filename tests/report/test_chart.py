@@ -8,15 +8,16 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from palimpsest.metrics.metric import METRICS
+from palimpsest.report.ablation import Curve
 from palimpsest.report.chart import (
     Chart,
     Point,
     Position,
+    curve_chart,
     format_bytes,
     quality_chart,
     quality_figure,
-    transfer_chart,
-    transfer_figure,
 )
 from tests.report.conftest import read
 
@@ -118,22 +119,16 @@ def test_deviations_are_bars() -> None:
     assert [[1024, 40], [1024, 60]] in [line.get_xydata().tolist() for line in axes.lines]
 
 
-def test_variants_of_a_setting_are_connected_and_zero_forgetting_is_a_line() -> None:
-    points = {
-        "loose": Point(0, -75, "", True),
-        "stiff": Point(-50, -25, "", True),
-        "other": Point(10, -95, "", False),
-    }
-    axes = axes_of(transfer_figure(points, [["loose", "stiff"]]))
-    lines = [line.get_xydata().tolist() for line in axes.lines]
-    assert [[0, -75], [-50, -25]] in lines
-    assert any({y for _, y in line} == {0} for line in lines)
-    assert "−60" in ticks(axes)[1] and "0" in ticks(axes)[1]
-
-
+STRANGE = {"<ewc$2$>": (2048.0, 0.9), "lwf": (4096.0, 0.8)}
+CURVE = Curve(
+    "<task>",
+    METRICS["ssim"],
+    {"scratch": [(80, 0.7, 0.01, 1.0), (240, 0.8, 0.01, 1.0)], "<ewc>": [(80, 0.5, math.nan, 0.5)]},
+)
 CHARTS: dict[str, Callable[[], Chart]] = {
     "quality": lambda: quality_chart(MEASURED, dict.fromkeys(MEASURED, math.nan), FRONT),
-    "transfer": lambda: transfer_chart({"<ewc$2$>": (0.1, -0.5), "lwf": (0.0, -0.25)}, [["<ewc$2$>", "lwf"]]),
+    "strange": lambda: quality_chart(STRANGE, dict.fromkeys(STRANGE, math.nan), ["lwf"]),
+    "curve": lambda: curve_chart(CURVE),
 }
 
 
@@ -149,17 +144,19 @@ def test_a_chart_has_colours_and_font_of_the_page_and_unique_ids(name: str) -> N
     svg = CHARTS[name]().svg
     read(svg)
     assert "var(--ink)" in svg and "var(--soft)" in svg and "font-family: var(--sans)" in svg
-    assert "#" not in svg.replace(f"#{name}-", "")  # all colours are the page's
-    assert svg.count('id="') == svg.count(f'id="{name}-')
+    prefix = "curve--task--" if name == "curve" else "quality-"
+    assert "#" not in svg.replace(f"#{prefix}", "")  # all colours are the page's
+    assert svg.count('id="') == svg.count(f'id="{prefix}')
     assert "<style" not in svg and "<metadata" not in svg
 
 
 def test_text_is_text_and_points_have_titles() -> None:
-    quality, transfer = (chart() for chart in CHARTS.values())
+    quality, strange, curve = (chart() for chart in CHARTS.values())
+    assert ">&lt;ewc&gt;</text>" in curve.svg and "<title>scratch, 240 steps: 0.8000</title>" in curve.svg
     assert ">piggyback-ternary</text>" in quality.svg
-    assert ">&lt;ewc$2$&gt;</text>" in transfer.svg
+    assert ">&lt;ewc$2$&gt;</text>" in strange.svg
     assert "<title>scratch: 100.0 %, 3.5 MiB</title>" in quality.svg
-    assert "<title>&lt;ewc$2$&gt;: forward +10.0 %, backward -50.0 %</title>" in transfer.svg
+    assert "<title>&lt;ewc$2$&gt;: 90.0 %, 2 KiB</title>" in strange.svg
     assert quality.description.endswith(f"On the Pareto front: {', '.join(FRONT)}.")
 
 

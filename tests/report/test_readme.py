@@ -21,25 +21,35 @@ def test_the_table_row_by_row(summary):
         "| --- | --- | ---: | ---: | ---: |",
         "| 1 `coco-seg` | mIoU (%) ↑ | 10.00 | 90.00 | 90.00 |",
         "| 2 `colorize` | SSIM ↑ | 0.9500 | 0.9000 | 0.9000 |",
-        "|  | MSE ↓ | 600.00 | **180.00** | 200.00 |",
+        "|  | MSE ↓ | 600.00 | 180.00 | 200.00 |",
         "|  | CIEDE2000 (ΔE) ↓ | 13.00 | 10.00 | 10.00 |",
         "|  | colourfulness → 1 | 0.000 | 0.600 | 0.600 |",
-        "| 3 `style-gogh` | total loss ↓ | 7.000 | **1.750** | 2.000 |",
+        "| 3 `style-gogh` | total loss ↓ | 7.000 | 1.750 | 2.000 |",
         "|  | SSIM to the photograph | 1.0000 | 0.4000 | 0.4000 |",
-        "| `coco-seg` after `colorize` | mIoU (%) ↑ | – | 45.00 | **90.00** |",
-        "| `coco-seg` after `style-gogh` | mIoU (%) ↑ | – | 9.00 | **90.00** |",
+        "| `coco-seg` after `colorize` | mIoU (%) ↑ | – | 45.00 | 90.00 |",
+        "| `coco-seg` after `style-gogh` | mIoU (%) ↑ | – | 9.00 | 90.00 |",
         "| `colorize` after `style-gogh` | SSIM ↑ | – | 0.9000 | 0.9000 |",
-        "|  | MSE ↓ | – | 720.00 | **200.00** |",
+        "|  | MSE ↓ | – | 720.00 | 200.00 |",
         "| predictions since learned |  | – | changed | verified |",
         "| weights of all tasks | MiB | – | 4.00 | 4.25 |",
         "| all files needed to run | MiB | – | 4.00 | 4.25 |",
     ]
 
 
+def test_the_best_over_several_seeds_are_bold(seeds, sizes, sequence, methods, verification):
+    several = pd.concat([sizes.assign(seed=seed) for seed in range(3)])
+    outcomes = pd.concat([verification.assign(seed=seed) for seed in range(3)])
+    lines = tasks_table(summarise(seeds, several, sequence, methods, outcomes)).splitlines()
+    assert lines[2] == "| 1 `coco-seg` | mIoU (%) ↑ | 10.01 ± 0.01 | 90.09 ± 0.09 | 90.09 ± 0.09 |"
+    assert lines[4] == "|  | MSE ↓ | 600.60 ± 0.60 | **180.18 ± 0.18** | 200.20 ± 0.20 |"
+    assert lines[9] == "| `coco-seg` after `colorize` | mIoU (%) ↑ | – | 45.04 ± 0.05 | **90.09 ± 0.09** |"
+    assert sum("**" in line for line in lines) == 5
+
+
 def test_means_have_deviations():
     summary = {
         "floor": {"task 1 a": {"miou": 1.0, "miou_std": 0.0}},
-        "m": {"task 1 a": {"miou": 2, "miou_std": 0.5}},
+        "m": {"task 1 a": {"miou": 2, "miou_std": 0.3, "miou_se": 0.4}},
     }
     assert tasks_table(summary).splitlines()[2] == "| 1 `a` | mIoU (%) ↑ | 1.00 ± 0.00 | 2.00 ± 0.50 |"
 
@@ -47,21 +57,21 @@ def test_means_have_deviations():
 def test_many_methods_become_rows(summary):
     forgetting = pd.DataFrame(
         [
-            ["fine-tune", 0.05, -0.9, 0.01, 0.0, 1024.0, 30.0, 900.0],
-            ["piggyback", 0.95, 0.0, -0.05, 2048.0, 0.0, math.nan, math.nan],
+            ["fine-tune", 0.05, -0.9, 0.01, 0.4, 0.0, 1024.0, 30.0, 900.0],
+            ["piggyback", 0.95, 0.0, -0.05, 0.0, 2048.0, 0.0, math.nan, math.nan],
         ],
         columns=["method", *FIGURE_TITLES],
     )
     assert methods_table(summary, forgetting).splitlines() == [
         "|  | `coco-seg` mIoU (%) ↑ | `colorize` SSIM ↑ | `colorize` CIEDE2000 (ΔE) ↓ | `style-gogh` total loss ↓ "
         "| `coco-seg` after `colorize` mIoU (%) ↑ | final quality (%) | backward transfer (%) | "
-        "forward transfer (%) | KiB a task, to run "
+        "forward transfer (%) | excess loss (%) | KiB a task, to run "
         "| KiB in all, to learn on | s a task | peak MiB | predictions since learned |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| `floor` | 10.00 | 0.9500 | 13.00 | 7.000 | – | – | – | – | – | – | – | – | – |",
-        "| `fine-tune` | 90.00 | 0.9000 | 10.00 | **1.750** | 45.00 | 5.0 | −90.0 | +1.0 | 0.0 "
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| `floor` | 10.00 | 0.9500 | 13.00 | 7.000 | – | – | – | – | – | – | – | – | – | – |",
+        "| `fine-tune` | 90.00 | 0.9000 | 10.00 | 1.750 | 45.00 | 5.0 | −90.0 | +1.0 | +40.0 | 0.0 "
         "| 1.0 | 30.0 | 900 | changed |",
-        "| `piggyback` | 90.00 | 0.9000 | 10.00 | 2.000 | **90.00** | 95.0 | 0.0 | −5.0 | 2.0 "
+        "| `piggyback` | 90.00 | 0.9000 | 10.00 | 2.000 | 90.00 | 95.0 | 0.0 | −5.0 | 0.0 | 2.0 "
         "| 0.0 | – | – | verified |",
     ]
 

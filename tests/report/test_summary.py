@@ -61,12 +61,16 @@ def test_an_unknown_outcome_is_refused(metrics, sequence, verification):
 
 
 def test_several_seeds_give_mean_and_sample_standard_deviation(metrics, sizes, sequence, methods, verification):
+    metrics["std_error"] = 1.0
     second = metrics.assign(seed=1, value=metrics["value"].where(metrics["metric"] != "miou", metrics["value"] - 2))
     summary = summarise(
         pd.concat([metrics, second]), pd.concat([sizes, sizes.assign(seed=1)]), sequence, methods, verification
     )
-    assert summary["piggyback"]["task 1 coco-seg"] == {"miou": 89.0, "miou_std": 1.41}
+    assert summary["piggyback"]["task 1 coco-seg"] == {"miou": 89.0, "miou_std": 1.41, "miou_se": 1.0}
     assert summary["piggyback"]["task 2 colorize"]["ssim_std"] == 0
+    assert "miou_best" not in summary["piggyback"]["task 1 coco-seg"]  # equal to that of fine-tune
+    assert summary["piggyback"]["forgetting"]["coco-seg after colorize"]["miou_best"] == 1
+    assert "miou_best" not in summary["fine-tune"]["forgetting"]["coco-seg after colorize"]
     assert summary["piggyback"]["size_mib"] == 4.25
 
 

@@ -1,7 +1,6 @@
 import pandas as pd
-import pytest
 
-from palimpsest.report.sweep import Sweep, losses_table, sweep_sections, sweep_table, transfers_of
+from palimpsest.report.sweep import Sweep, losses_table, sweep_sections, sweep_table
 
 SEQUENCE = [("first", "segmentation"), ("second", "segmentation")]
 
@@ -51,6 +50,22 @@ def test_without_masks_the_table_has_no_column_of_zeros() -> None:
     assert header == "|  | `first` mIoU (%) ↑ | `second` mIoU (%) ↑ |"
 
 
+def test_forgetting_is_compared_after_the_last_task_that_all_variants_trained() -> None:
+    rows = [
+        ("", 0, "first", "first", "miou", 90.0),
+        ("", 0, "first", "second", "miou", 80.0),
+        ("", 0, "second", "second", "miou", 70.0),
+        ("", 0, "first", "third", "miou", 10.0),
+        ("", 0, "second", "third", "miou", 20.0),
+        ("slow", 0, "first", "first", "miou", 90.0),
+        ("slow", 0, "first", "second", "miou", 85.0),
+        ("slow", 0, "second", "second", "miou", 65.0),
+    ]
+    header, _, usual, slow = sweep_table(sweep("lwf", rows, [])).splitlines()
+    assert header.endswith("| `first` mIoU (%) ↑ in the end |")
+    assert usual.endswith("| 70.00 | 80.00 |") and slow.endswith("| 65.00 | 85.00 |")
+
+
 def learned(variant: str, first_after: float, second: float) -> list[tuple[object, ...]]:
     return [
         (variant, 0, "first", "first", "miou", 80.0),
@@ -92,45 +107,12 @@ def test_the_table_has_forgetting_too() -> None:
     ]
 
 
-@pytest.fixture
-def metrics() -> pd.DataFrame:
-    """Return metrics in which `scratch` reaches 50 in the second task and `fine-tune` forgets."""
-    rows = [
-        *(("scratch", *row[1:]) for row in learned("", 80.0, 50.0)),
-        *(("fine-tune", *row[1:]) for row in learned("", 4.0, 55.0)),
-        ("ewc", 0, "first", "first", "miou", 1.0),  # the sweep has different values
-    ]
-    return pd.DataFrame(rows, columns=["method", "seed", "task", "after", "metric", "value"])
-
-
-def test_forgetting_variants_are_placed_by_their_transfers_and_connected_by_setting(
-    metrics: pd.DataFrame,
-) -> None:
-    transfers, connected = transfers_of([PENALTY], metrics, SEQUENCE)
-    assert {name: (round(x, 9), round(y, 9)) for name, (x, y) in transfers.items()} == {
-        "fine-tune": (0.1, -0.95),
-        "ewc": (-0.1, -0.5),
-        "stiff": (-0.5, -0.25),
-        "loose": (0.0, -0.75),
-        "bn": (-0.04, -0.9),
-        "pace": (-0.2, -0.8),
-    }
-    assert connected == [["loose", "ewc", "stiff"]]
-
-
-def test_the_section_has_only_forgetting_variants(metrics: pd.DataFrame) -> None:
-    section = sweep_sections([PENALTY], metrics, SEQUENCE)
+def test_the_section_lists_the_changes_of_each_variant() -> None:
+    section = sweep_sections([PENALTY], SEQUENCE)
     assert section is not None
-    assert section["transfers"].keys() == {"fine-tune", "ewc", "stiff", "loose", "bn", "pace"}
-    assert section["connected"] == [["loose", "ewc", "stiff"]]
     assert section["tables"][0]["rows"][1]["changes"] == "method_settings.ewc.weight = 100.0"
     assert section["losses"] == []
-    alone = metrics[metrics["method"] == "scratch"]
-    masks = sweep("piggyback", learned("", 80.0, 50.0), [])
-    nothing = sweep_sections([masks], alone, SEQUENCE)
-    assert nothing is not None
-    assert nothing["transfers"] == {}
-    assert sweep_sections([], metrics, SEQUENCE) is None
+    assert sweep_sections([], SEQUENCE) is None
 
 
 def test_losses_are_listed_with_those_of_the_study() -> None:

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from palimpsest.errors import DataError
-from palimpsest.report.tradeoff import COLUMN_FORMATS, format_number, pareto_front, summary_table
+from palimpsest.report.tradeoff import COLUMN_FORMATS, deviation_of, format_number, pareto_front, summary_table
 
 
 @pytest.mark.parametrize(
@@ -44,10 +44,10 @@ def test_the_summary_in_the_order_of_the_methods_with_the_front_marked():
     nan = math.nan
     summary = summary_table(
         table(
-            scratch=(1.0, 0.0, 0.0, 4096, 0, 30.0, 700.4),
-            mask=(0.9, -0.05, 0.02, 128, 0, 31.25, 701.0),
-            worse=(0.8, 0.0, -0.2, 256, 64, nan, nan),
-            lost=(nan, -1.0, nan, 64, 0, nan, nan),
+            scratch=(1.0, 0.0, 0.0, 0.0, 4096, 0, 30.0, 700.4),
+            mask=(0.9, -0.05, 0.02, 0.125, 128, 0, 31.25, 701.0),
+            worse=(0.8, 0.0, -0.2, nan, 256, 64, nan, nan),
+            lost=(nan, -1.0, nan, nan, 64, 0, nan, nan),
         ),
         ["mask", "worse", "lost", "scratch", "never-run"],
     )
@@ -57,6 +57,7 @@ def test_the_summary_in_the_order_of_the_methods_with_the_front_marked():
         "90.0",
         "−5.0",
         "+2.0",
+        "+12.5",
         "0.1",
         "0.0",
         "31.2",
@@ -69,8 +70,15 @@ def test_the_summary_in_the_order_of_the_methods_with_the_front_marked():
 
 def test_an_empty_summary_gives_the_reason():
     nan = math.nan
-    summary = summary_table(table(mask=(nan, 0.0, nan, 128, 0, nan, nan)), ["mask"])
+    summary = summary_table(table(mask=(nan, 0.0, nan, nan, 128, 0, nan, nan)), ["mask"])
     assert summary["missing"] == {"reference": True, "costs": True}
     assert summary["positions"] == {} and summary["front"] == []
     with pytest.raises(DataError, match=r"forgetting\.csv: column 'seconds' is missing"):
-        summary_table(table(mask=(1,) * 7).drop(columns="seconds"), ["mask"])
+        summary_table(table(mask=(1,) * 8).drop(columns="seconds"), ["mask"])
+
+
+def test_the_deviation_of_quality_covers_seeds_and_pictures():
+    both = {"final_quality_std": 0.03, "final_quality_error": 0.04}
+    assert deviation_of(both, "final_quality") == pytest.approx(0.05)
+    assert deviation_of({"final_quality_error": 0.04}, "final_quality") == 0.04
+    assert math.isnan(deviation_of({"final_quality_std": math.nan}, "final_quality"))

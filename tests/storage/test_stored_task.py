@@ -24,7 +24,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "adapter": {"rank": 2},
     "bitdelta": {"threshold": 0.7},
     "piggyback": {"threshold": -5.0, "surrogate": "sigmoid"},
-    "piggyback-affine": {"initial_scalars": [1.0, 1.0, 0.0]},
+    "piggyback-affine": {"initial_scalars": [1.0, 1.0, 0.0, 0.0]},
     "piggyback-ternary": {"threshold": 9e-3},
     "piggyback-gan": {"free": 0.9},
     "piggyback-resblock": {"threshold": -5.0},

@@ -50,7 +50,7 @@ def test_a_killed_training_resumes_and_ends_with_the_same_tensors(
     epoch_counts: list[int] = []
     task_file = load_task(killed.learn(method, task, lambda history: epoch_counts.append(len(history))))
     assert task_file.sha256 == expected.sha256
-    last = 9 if method == "joint" else 3
+    last = {"joint": 9, "scratch-long": 6}.get(method, 3)
     assert epoch_counts == [epochs, *range(epochs + 1, last + 1)]  # all earlier epochs at once, then each epoch
     losses = [
         [(entry["step"], entry["loss"]) for entry in study.histories[method, task]]
@@ -193,7 +193,8 @@ def test_every_method_gets_the_same_pictures_in_the_same_order(new_study: Callab
         for name, job in jobs.items()
     )
     assert len(first) == 6
-    assert all(torch.equal(a, b) for pictures in later for a, b in zip(first, pictures, strict=True))
+    assert [len(pictures) for pictures in later].count(6) == len(METHODS) - 2  # `scratch-long` goes on
+    assert all(torch.equal(a, b) for pictures in later for a, b in zip(first, pictures, strict=False))
 
 
 def test_passes_have_the_batches_of_the_training(new_study: Callable[..., Study]) -> None:

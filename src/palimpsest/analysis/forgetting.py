@@ -1,8 +1,9 @@
 """Forgetting matrix: each task measured right after training and after every later task.
 
-Each cell runs the network on the whole validation split, also for methods that cannot forget. All tasks learned so
-far share one network in memory, with one copy of the base's weights. Every task is loaded once before the first
-measurement, so that a task that damages the base or the tensors of another task changes that task's predictions.
+Each cell runs the network on the whole validation split (in sweeps on `dev`), also for methods that cannot forget.
+All tasks learned so far share one network in memory, with one copy of the base's weights. Every task is loaded once
+before the first measurement, so that a task that damages the base or the tensors of another task changes the
+predictions of that task.
 """
 
 import logging
@@ -14,6 +15,7 @@ import torch
 from palimpsest.analysis.measurement import Measurement, measure, metrics_line
 from palimpsest.data.arrays import Prepared
 from palimpsest.devices import device_for
+from palimpsest.groups import MeasuredSplit
 from palimpsest.inference import Predictor
 from palimpsest.jobs import EvaluationJob
 from palimpsest.storage.stored_tasks import StoredTasks
@@ -38,6 +40,7 @@ def measure_matrix(
     prepared: dict[str, Prepared],
     device: torch.device,
     samples: int,
+    split: MeasuredSplit = "val",
 ) -> Iterator[Cell]:
     """Measure each task after its own training and after each later training; yield the cells in this order.
 
@@ -54,7 +57,7 @@ def measure_matrix(
             switcher.switch(task.name)
         for task in learned:
             predictor = Predictor(switcher.switch(task.name), task)
-            measured = measure(predictor.predict, task, prepared[task.name], device, samples)
+            measured = measure(predictor.predict, task, prepared[task.name], device, samples, split)
             log.info("%s after %s: %s", task.name, after.name, metrics_line(measured.metrics))
             yield Cell(task.name, after.name, measured)
 
@@ -69,6 +72,7 @@ def metric_rows(cells: Sequence[Cell]) -> list[dict[str, object]]:
             "value": value,
             "images": cell.measurement.images,
             "checksum": cell.measurement.checksum,
+            "std_error": cell.measurement.errors.get(metric),
         }
         for cell in cells
         for metric, value in cell.measurement.metrics.items()

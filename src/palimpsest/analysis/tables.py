@@ -13,7 +13,7 @@ OUTCOMES: tuple[Outcome, ...] = ("changed", "not comparable", "verified")
 """All outcomes, the worst first; several cells together have their worst outcome."""
 
 COLUMNS = {
-    "metrics": ["task", "after", "metric", "value", "images", "checksum"],
+    "metrics": ["task", "after", "metric", "value", "images", "checksum", "std_error"],
     "sizes": ["task", "component", "bytes", "needed_to"],
     "growth": ["task", "needed_to", "bytes"],
     "diagnostics": ["task", "name", "value"],
@@ -37,6 +37,11 @@ def worst(outcomes: Collection[str]) -> Outcome | None:
 def columns_of(name: str) -> list[str]:
     """Return all columns of the table of a preset, a key of `COLUMNS`: seed, method and the columns there."""
     return ["seed", "method", *COLUMNS[name]]
+
+
+def columns_of_ablation() -> list[str]:
+    """Return the columns of the table of an ablation: those of `metrics.csv`, and the steps of each training."""
+    return [*columns_of("metrics"), "steps"]
 
 
 def require_columns(table: pd.DataFrame, columns: Sequence[str], file: str) -> None:

@@ -1,30 +1,35 @@
-"""Summary of forgetting: final quality and forgetting of each method, and the cost of an added task.
+"""Quality of each method relative to `scratch` and the trivial baseline, its forgetting, and the cost of a task.
 
-Final quality, backward and forward transfer follow Lopez-Paz and Ranzato, Gradient episodic memory for continual
-learning, NIPS 2017, adapted to metrics of different units. Let R(k, i) be the key metric of task i after training
-on task k, S(i) that of `scratch` for task i, and a ⊘ b how many times as good a is as b: a ÷ b for metrics that
-should be high, b ÷ a for metrics that should be low. K is the number of tasks; the first trains the base network.
+Let R(k, i) be the key metric of task i after training on task k, S(i) that of `scratch` for task i, and F(i) that
+of the trivial baseline. K is the number of tasks; the first trains the base network. The quality of a value v of
+task i is
 
-- Relative quality is the mean of R(K, i) ⊘ S(i) over i = 1 … K: 1 is as good as a separate network per task. For
-  the first task of a method that keeps the base network, which equals that of `scratch`, the ratio is exactly 1.
-- Backward transfer is the mean of R(K, i) ⊘ R(i, i) − 1 over i = 1 … K − 1: 0 means no forgetting, −1 the loss of
-  all quality, which a metric such as mIoU reaches at 0 and a finite error does not reach.
-- Forward transfer is the mean of R(i, i) ⊘ S(i) − 1 over i = 2 … K: the gain of a task right after training over a
-  training from random weights. (The original measures a task before training, which would need a trained head.)
+    q(v) = (v − F(i)) ÷ (S(i) − F(i)),
 
-Ratios replace the differences of the original, because points of mIoU and of a loss cannot be averaged. Backward
-transfer divides by R(i, i) and not by S(i), so that it needs no other method. For a single task relative quality =
-(1 + forward transfer) · (1 + backward transfer).
+so 0 is nothing learned and 1 is as good as a separate network. Baselines of losses are a hundred times as large as
+the losses; for them v, F and S are replaced by their logarithms (`Metric.logarithmic`). From q follow, after
+Lopez-Paz and Ranzato, Gradient episodic memory for continual learning, NIPS 2017:
+
+- Final quality: the mean of q(R(K, i)) over i = 1 … K.
+- Backward transfer: the mean of q(R(K, i)) − q(R(i, i)) over i = 1 … K − 1; 0 means no forgetting.
+- Forward transfer: the mean of q(R(i, i)) − 1 over i = 2 … K, the gain right after training over a training from
+  random weights. (The original measures a task before training, which would need a trained head.)
+- Excess loss: the mean of R(K, i) ÷ S(i) − 1 over the tasks with a logarithmic metric.
+
+A task whose S is not better than F has no such scale and is left out of all means.
 """
 
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import pandas as pd
 
+from palimpsest.analysis.significance import Comparison, best, comparisons
 from palimpsest.analysis.tables import columns_of, require_columns
+from palimpsest.methods import required_network
 from palimpsest.metrics.described import describe, forgetting_metrics
 from palimpsest.metrics.metric import Metric
 from palimpsest.settings import FLOOR
@@ -33,15 +38,9 @@ from palimpsest.tasks import KINDS
 REFERENCE = "scratch"
 """Method to which quality and size of all methods are relative: a separate network per task."""
 
-FIGURES = (
-    "relative_quality",
-    "backward_transfer",
-    "forward_transfer",
-    "bytes_per_added_task",
-    "learn_bytes",
-    "seconds",
-    "peak_memory",
-)
+QUALITY_FIGURES = ("final_quality", "final_quality_error", "backward_transfer", "forward_transfer", "excess_loss")
+"""Figures of quality; `final_quality_error` is the standard error of the first from the validation pictures."""
+FIGURES = (*QUALITY_FIGURES, "bytes_per_added_task", "learn_bytes", "seconds", "peak_memory")
 """Columns of `forgetting.csv` after `method`; with several seeds `<figure>_std` follows each."""
 
 Values = Mapping[tuple[int | str, ...], float]
@@ -58,7 +57,7 @@ class Scored(NamedTuple):
 
 
 def forgetting_table(
-    metrics: pd.DataFrame,
+    quality: pd.DataFrame,
     growth: pd.DataFrame,
     costs: pd.DataFrame,
     sequence: Sequence[tuple[str, str]],
@@ -66,25 +65,26 @@ def forgetting_table(
 ) -> pd.DataFrame:
     """Return the table of `forgetting.csv`: per measured method, mean and standard deviation of each of `FIGURES`.
 
-    metrics, growth, costs: the tables of these names; growth and costs may have no rows. sequence: (task, kind) in
-    the order of learning. Bytes and seconds are means over the tasks from the second on, memory (MiB) is their
-    maximum. `learn_bytes` is the whole training state after the last task, without the inference state. A figure of
-    a seed is NaN if one of its parts was not measured; the mean over seeds leaves it out. For figures of quality
-    see `quality_figures`.
+    quality: the table of `quality_table`. growth, costs: the tables of these names, maybe without rows. sequence:
+    (task, kind) in the order of learning. Bytes and seconds are means over the tasks from the second on, memory
+    (MiB) is their maximum. `learn_bytes` is the whole training state after the last task, without the inference
+    state. A figure of a seed is NaN if one of its parts was not measured; the mean over seeds leaves it out.
+    `final_quality_best` is True for the methods whose final quality no other method on the same network beats
+    significantly (`palimpsest.analysis.significance.best`).
 
     Raises:
         DataError: a table lacks a column.
     """
-    quality = quality_figures(metrics, sequence)
+    of_quality = quality_figures(quality, sequence)
     require_columns(growth, columns_of("growth"), "growth.csv")
     require_columns(costs, columns_of("costs"), "costs.csv")
     tasks = [task for task, _ in sequence]
     needed = by_key(growth, ["seed", "method", "task", "needed_to"], "bytes")
     seconds, memory = (by_key(costs, ["seed", "method", "task"], name) for name in ("seconds", "peak_memory"))
+    measured = [method for method in methods if method in of_quality]
+    best_methods = best_in_final_quality({method: of_quality[method] for method in measured})
     rows: list[dict[str, object]] = []
-    for method in methods:
-        if method not in quality:
-            continue
+    for method in measured:
         figures = [
             {
                 **quality_of_seed,
@@ -93,34 +93,137 @@ def forgetting_table(
                 "seconds": mean([seconds.get((seed, method, task), math.nan) for task in tasks[1:]]),
                 "peak_memory": largest([memory.get((seed, method, task), math.nan) for task in tasks[1:]]),
             }
-            for seed, quality_of_seed in quality[method].items()
+            for seed, quality_of_seed in of_quality[method].items()
         ]
-        rows.append({"method": method, **mean_over_seeds(figures)})
-    spread = metrics["seed"].nunique() > 1
-    columns = [name for figure in FIGURES for name in ([figure, f"{figure}_std"] if spread else [figure])]
-    return pd.DataFrame(rows, columns=["method", *columns])
+        best_mark = {"final_quality_best": method in best_methods}
+        rows.append({"method": method, **mean_over_seeds(figures), **best_mark})
+    spread = quality["seed"].nunique() > 1
+    columns = [
+        name
+        for figure in FIGURES
+        for name in ([figure, f"{figure}_std"] if spread and not figure.endswith("_error") else [figure])
+    ]
+    return pd.DataFrame(rows, columns=["method", *columns, "final_quality_best"])
 
 
-def quality_figures(
-    metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
-) -> dict[str, dict[int, dict[str, float]]]:
-    """Return the three figures of quality by method and seed, as the docstring of this module defines them.
+def best_in_final_quality(figures: Mapping[str, Mapping[int, Mapping[str, float]]]) -> set[str]:
+    """Return the methods whose final quality no other method on the same network beats significantly.
 
-    metrics: the table of `metrics.csv`. A figure is NaN if a task was not measured, or if it needs `scratch` and
-    that was not measured. Tasks without a metric with direction are left out; so is the floor.
+    figures: `quality_figures`. Methods without a final quality are left out.
+    """
+    badness: dict[str, dict[str, list[float]]] = {}
+    for method, by_seed in figures.items():
+        values = [-of_seed["final_quality"] for of_seed in by_seed.values()]
+        if all(map(math.isfinite, values)):
+            badness.setdefault(required_network(method), {})[method] = values
+    return set().union(*map(best, badness.values()))
+
+
+def quality_table(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Return the table of `quality.csv`, a row per seed, method and task with a metric that has a direction.
+
+    metrics: the table of `metrics.csv`. sequence: (task, kind) in the order of learning. Columns:
+
+    - learned, final: quality q right after training on the task, and after the last training;
+    - error: standard error of ``final`` from the sampling of validation pictures (`error_of_quality`);
+    - excess: R(K, i) ÷ S(i) − 1 for logarithmic metrics;
+    - has_scale: whether `scratch` is better than the trivial baseline with every seed.
+
+    A value is NaN if it was not measured or does not exist, and quality also for tasks without scale.
 
     Raises:
         DataError: the table lacks a column.
     """
-    require_columns(metrics, ["seed", "method", "task", "after", "metric", "value"], "metrics.csv")
-    values = by_key(metrics, ["seed", "method", "task", "after", "metric"], "value")
-    scored, tasks = scored_tasks(metrics, sequence), [task for task, _ in sequence]
+    require_columns(metrics, columns_of("metrics"), "metrics.csv")
+    key = ["seed", "method", "task", "after", "metric"]
+    values, errors = (by_key(metrics, key, column) for column in ("value", "std_error"))
     seeds = sorted({int(seed) for seed in metrics["seed"]})
-    return {
-        method: {seed: qualities(values, scored, tasks, seed, method) for seed in seeds}
-        for method in dict.fromkeys(metrics["method"])
-        if method != FLOOR
-    }
+    methods = [method for method in dict.fromkeys(metrics["method"]) if method != FLOOR]
+    scored, last_task = scored_tasks(metrics, sequence), sequence[-1][0]
+    with_scale = tasks_with_scale(values, scored, seeds)
+    rows = []
+    for seed, method, (task, metric, name) in product(seeds, methods, scored):
+
+        def measured(by: str, after: str, column: Values = values) -> float:
+            return column.get((seed, by, task, after, name), math.nan)  # noqa: B023 (called in this turn)
+
+        floor, reference = measured(FLOOR, task), measured(REFERENCE, task)
+        if task not in with_scale:
+            floor = math.nan
+        final = measured(method, last_task)
+        rows.append(
+            {
+                "seed": seed,
+                "method": method,
+                "task": task,
+                "learned": quality(metric, measured(method, task), floor, reference),
+                "final": quality(metric, final, floor, reference),
+                "error": error_of_quality(
+                    metric,
+                    (final, measured(method, last_task, errors)),
+                    floor,
+                    (reference, measured(REFERENCE, task, errors)),
+                ),
+                "excess": final / reference - 1 if metric.logarithmic else math.nan,
+                "has_scale": task in with_scale,
+            }
+        )
+    return pd.DataFrame(rows, columns=QUALITY_COLUMNS)
+
+
+def tasks_without_scale(quality: pd.DataFrame) -> list[str]:
+    """Return the tasks in `quality_table` that are left out of all means, if `scratch` was measured."""
+    measured = REFERENCE in set(quality["method"])
+    return list(dict.fromkeys(quality.loc[~quality["has_scale"], "task"])) if measured else []
+
+
+QUALITY_COLUMNS = ["seed", "method", "task", "learned", "final", "error", "excess", "has_scale"]
+"""Columns of `quality.csv`."""
+
+
+def quality_figures(
+    quality: pd.DataFrame, sequence: Sequence[tuple[str, str]]
+) -> dict[str, dict[int, dict[str, float]]]:
+    """Return `QUALITY_FIGURES` by method and seed, as the docstring of this module defines them.
+
+    quality: the table of `quality_table`. A figure is NaN if one of its values was not measured.
+    `final_quality_error` is the standard error of the final quality from the sampling of validation pictures.
+    """
+    first_task, last_task = sequence[0][0], sequence[-1][0]
+    figures: dict[str, dict[int, dict[str, float]]] = {}
+    losses = set(quality.loc[quality["excess"].notna(), "task"])
+    for method, seed in quality[["method", "seed"]].drop_duplicates().itertuples(index=False, name=None):
+        of_tasks = quality[(quality["method"] == method) & (quality["seed"] == seed) & quality["has_scale"]]
+        change = of_tasks["final"] - of_tasks["learned"]
+        figures.setdefault(method, {})[seed] = {
+            "final_quality": mean([*of_tasks["final"]]),
+            "final_quality_error": mean_of_errors([*of_tasks["error"]]),
+            "backward_transfer": mean([*change[of_tasks["task"] != last_task]]),
+            "forward_transfer": mean([*(of_tasks["learned"][of_tasks["task"] != first_task] - 1)]),
+            "excess_loss": mean([*of_tasks.loc[of_tasks["task"].isin(losses), "excess"]]),
+        }
+    return figures
+
+
+def comparison_table(quality: pd.DataFrame, methods: Iterable[str]) -> pd.DataFrame:
+    """Return the table of `comparisons.csv`: task, stage, method, other, difference, p, for each pair of methods.
+
+    quality: the table of `quality_table`. Only methods on the same network are compared. ``stage`` is *learned* or
+    *final*. ``difference`` is that of the means over the seeds of quality q, and ``p`` the p-value of Welch's test,
+    NaN for fewer than two seeds. The task *all* is the mean over all tasks with a scale; without a measurement of
+    one of them, a method has none.
+    """
+    by_training = quality[quality["has_scale"]].groupby(["seed", "method"], as_index=False, sort=False)
+    means = by_training.agg(final=("final", lambda column: column.mean(skipna=False))).assign(task="all")
+    long = pd.concat([quality, means]).melt(["seed", "method", "task"], ["learned", "final"], "stage").dropna()
+    rows: list[tuple[object, ...]] = []
+    for (task, stage), cell in long.groupby(["task", "stage"], sort=False):
+        by_network: dict[str, dict[str, list[float]]] = {}
+        for method in methods:
+            if len(values := cell.loc[cell["method"] == method, "value"]):
+                by_network.setdefault(required_network(method), {})[method] = [*values]
+        rows += [(task, stage, *pair) for group in by_network.values() for pair in comparisons(group)]
+    return pd.DataFrame(rows, columns=["task", "stage", *Comparison._fields])
 
 
 def scored_tasks(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]) -> list[Scored]:
@@ -134,36 +237,46 @@ def scored_tasks(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]) -> 
     return scored
 
 
-def qualities(
-    values: Values, scored: Sequence[Scored], tasks: Sequence[str], seed: int, method: str
-) -> dict[str, float]:
-    """Return relative quality, backward and forward transfer of a method and seed; NaN where a value is missing."""
-    relative, backward, forward = [], [], []
-    for task, metric, name in scored:
-        reference = values.get((seed, REFERENCE, task, task, name), math.nan)
-        learned = values.get((seed, method, task, task, name), math.nan)
-        final = values.get((seed, method, task, tasks[-1], name), math.nan)
-        relative.append(times_as_good(metric, final, reference))
-        if task != tasks[0]:
-            forward.append(times_as_good(metric, learned, reference) - 1)
-        if task != tasks[-1]:
-            backward.append(times_as_good(metric, final, learned) - 1)
-    return {
-        "relative_quality": mean(relative),
-        "backward_transfer": mean(backward),
-        "forward_transfer": mean(forward),
-    }
+def tasks_with_scale(values: Values, scored: Sequence[Scored], seeds: Iterable[int]) -> set[str]:
+    """Return the tasks in which `scratch` is better than the trivial baseline with every seed."""
+
+    def better(entry: Scored, seed: int) -> bool:
+        floor, reference = (
+            values.get((seed, by, entry.task, entry.task, entry.column), math.nan) for by in (FLOOR, REFERENCE)
+        )
+        return reference > floor if entry.metric.better == "higher" else reference < floor
+
+    return {entry.task for entry in scored if all(better(entry, seed) for seed in seeds)}
 
 
-def times_as_good(metric: Metric, value: float, reference: float) -> float:
-    """Return how many times as good as ``reference`` a value is: value ÷ reference, inverted if low is better.
-
-    Equal values give 1, also two zeros. NaN and a division by zero give NaN.
-    """
-    numerator, denominator = (value, reference) if metric.better == "higher" else (reference, value)
-    if numerator == denominator:
+def quality(metric: Metric, value: float, floor: float, reference: float) -> float:
+    """Return the quality q of a value, relative to the trivial baseline (0) and `scratch` (1); NaN gives NaN."""
+    if value == reference and math.isfinite(floor):
         return 1.0
-    return numerator / denominator if denominator else math.nan
+    return (scale(metric, value) - scale(metric, floor)) / (scale(metric, reference) - scale(metric, floor))
+
+
+def error_of_quality(
+    metric: Metric, value: tuple[float, float], floor: float, reference: tuple[float, float]
+) -> float:
+    """Return the standard error of the quality q from those of its value and of `scratch`, to first order.
+
+    ``value`` and ``reference`` are a figure and its standard error. The errors are taken as independent, which
+    overestimates: both are measured on the same pictures. Equal figures, as those of a shared base network, are
+    the same measurement and have q = 1 without an error.
+    """
+    (v, of_v), (s, of_s) = value, reference
+    if metric.logarithmic:  # to first order, the error of a logarithm is the relative error
+        of_v, of_s = of_v / v, of_s / s
+    span = scale(metric, s) - scale(metric, floor)
+    return 0.0 * span if v == s else math.hypot(of_v, quality(metric, v, floor, s) * of_s) / abs(span)
+
+
+def scale(metric: Metric, value: float) -> float:
+    """Return the logarithm of the value of a logarithmic metric, −∞ for 0; other values as they are."""
+    if not metric.logarithmic:
+        return value
+    return math.log(value) if value else -math.inf
 
 
 def bytes_per_added_task(needed: Values, tasks: Sequence[str], seed: int, method: str) -> float:
@@ -180,6 +293,14 @@ def by_key(table: pd.DataFrame, key: Sequence[str], column: str) -> Values:
     """Return the finite values of one column of a table, by the values of the columns `key`."""
     rows = table[[*key, column]].itertuples(index=False, name=None)
     return {tuple(key_of_row): float(value) for *key_of_row, value in rows if math.isfinite(value)}
+
+
+def mean_of_errors(errors: Sequence[float]) -> float:
+    """Return the standard error of a mean from the standard errors of its values; NaN for no values.
+
+    The values are taken as independent. Tasks on the same pictures are not quite, which underestimates.
+    """
+    return math.sqrt(sum(error**2 for error in errors)) / len(errors) if errors else math.nan
 
 
 def mean(values: Sequence[float]) -> float:

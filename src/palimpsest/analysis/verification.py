@@ -1,7 +1,7 @@
 """Comparison of current predictions with those recorded at the end of the task's training.
 
 Equal checksums verify a task: its file, its loading and the shared weights reproduce the predictions of the trained
-network bit for bit. Different checksums mean a change, unless machine, libraries or validation pictures differ too;
+network bit for bit. Different checksums mean a change, unless machine, libraries or pictures differ too;
 the predictions are then not comparable.
 """
 
@@ -24,13 +24,20 @@ class Verdict:
 
 
 def compare(
-    record: PredictionRecord, checksum: str, *, file_sha256: str, data_sha256: str, conditions: Mapping[str, str]
+    record: PredictionRecord,
+    checksum: str,
+    *,
+    split: str,
+    file_sha256: str,
+    data_sha256: str,
+    conditions: Mapping[str, str],
 ) -> Verdict:
     """Return the result of comparing current predictions with the record of the training.
 
     Args:
         record: prediction record, written at the end of the training.
         checksum: SHA-256 of the current predictions.
+        split: split of the current predictions.
         file_sha256: SHA-256 of the tensors in the task's current file. If both this and the predictions differ from
             the record, the outcome is "changed" on any machine.
         data_sha256: SHA-256 of the current prepared arrays.
@@ -46,7 +53,9 @@ def compare(
         if record.conditions.get(name) != conditions.get(name)
     ]
     if record.data_sha256 != data_sha256:
-        differences.insert(0, "other validation pictures")
+        differences.insert(0, "other pictures")
+    if record.split != split:
+        differences.insert(0, f"recorded on {record.split}, measured on {split}")
     if differences:
         return Verdict("not comparable", "; ".join(differences))
     return Verdict(
@@ -55,11 +64,16 @@ def compare(
 
 
 def verification_rows(
-    stored: StoredTasks, cells: Sequence[Cell], data_sha256: Mapping[str, str], conditions: Mapping[str, str]
+    stored: StoredTasks,
+    cells: Sequence[Cell],
+    split: str,
+    data_sha256: Mapping[str, str],
+    conditions: Mapping[str, str],
 ) -> Iterator[dict[str, object]]:
     """Yield the rows of `verification.csv`, one per cell of the forgetting matrix: task, after, outcome, reason.
 
-    data_sha256: SHA-256 of the current prepared arrays, by task. conditions: current machine and libraries.
+    split: split that the cells measure. data_sha256: SHA-256 of the current prepared arrays, by task. conditions:
+    current machine and libraries.
 
     Raises:
         StorageError: a record is missing, damaged, or from another task.
@@ -68,6 +82,7 @@ def verification_rows(
         verdict = compare(
             stored.prediction_record(cell.task),
             cell.measurement.checksum,
+            split=split,
             file_sha256=stored.open(cell.task).sha256,
             data_sha256=data_sha256[cell.task],
             conditions=conditions,

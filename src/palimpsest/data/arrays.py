@@ -46,7 +46,7 @@ class Prepared:
     sources: tuple[str, ...]
     """Source file of each picture, relative to the folder of the data set."""
     splits: tuple[str, ...]
-    """Split of each picture, ``train`` or ``val``."""
+    """Split of each picture: ``train``, ``dev`` or ``val``."""
     info: Mapping[str, Any]
     """Content of `info.json`."""
     sha256: str = ""
@@ -111,7 +111,7 @@ class Prepared:
         return counts
 
     def rows(self, split: str) -> NDArray[np.int64]:
-        """Return the indices of the pictures of a split, ``train`` or ``val``, ascending: (N,).
+        """Return the indices of the pictures of a split, such as ``train``, ascending: (N,).
 
         Raises:
             DataError: the split has no picture.

@@ -69,6 +69,14 @@ class Census:
     def add(self, labels: Pixels, original: Labels) -> None:
         """Count the pixels of a prepared label map, and the annotations of its original before resizing."""
         self.pixels += np.bincount(labels.ravel(), minlength=256)
+        self.add_annotations(original)
+        empty = self._empty()
+        if empty:
+            whole = np.bincount(original.map.ravel(), minlength=256)
+            self.cut_off.update(label for label in empty if whole[label])
+
+    def add_annotations(self, original: Labels) -> None:
+        """Count the annotations of a label map alone, without pixels."""
         self.read += original.read
         self.crowd += original.crowd
         for fault in original.faults:
@@ -79,10 +87,6 @@ class Census:
         if original.turned is not None:
             self.turned["shown" if original.turned.as_shown else "stored"] += 1
             self.deciding = original.turned.deciding
-        empty = self._empty()
-        if empty:
-            whole = np.bincount(original.map.ravel(), minlength=256)
-            self.cut_off.update(label for label in empty if whole[label])
 
     @property
     def faults(self) -> list[Fault]:

@@ -14,7 +14,7 @@ from palimpsest.data.classes import Classes
 from palimpsest.data.manifest import Digests
 from palimpsest.data.pictures import Pixels, Record
 from palimpsest.data.reader import DatasetReader, Findings, Sample, SampleSpec
-from palimpsest.data.selection import EarlierSplits, LeftOut, SplitTally, sampling_order
+from palimpsest.data.selection import DevSelection, EarlierSplits, LeftOut, SplitTally, sampling_order
 from palimpsest.data.targets import VALUES
 from palimpsest.data.values import ValueCensus, note_values
 from palimpsest.errors import DataError
@@ -29,6 +29,7 @@ def prepare(
     refuse: Callable[[Pixels], str | None],
     log: Callable[[str], None],
     max_broken_share: float = 0.01,
+    dev_share: float = 0.0,
     digests: Digests | None = None,
 ) -> None:
     """Write the prepared arrays of one task to ``folder`` (see `palimpsest.data.arrays`).
@@ -36,6 +37,9 @@ def prepare(
     ``splits`` maps each prepared split, ``train`` or ``val``, to a split of the data set and a maximum number of
     pictures (None for all). A hash of the names selects the pictures: the selection is reproducible, spread over
     the data set, and a subset of the selection with a higher limit.
+
+    About the fraction ``dev_share`` of the pictures selected for ``train`` is written to the split ``dev`` instead
+    (`DevSelection`). Classes without a pixel are allowed there.
 
     No picture is in two splits. A picture that an earlier split examined, under any name (`real_paths`) or as a
     file of equal content (``digests``; None: each file is hashed), is excluded from later splits; a pair only if
@@ -52,49 +56,81 @@ def prepare(
         DataError: a split has more than ``max_broken_share`` broken pictures or faulty annotations, no usable
             picture, or a class without pixels. The message names the files; nothing is written.
     """
-    earlier = EarlierSplits(digests or Digests(dataset.root))
-    classes = spec.classes
+    digests = digests or Digests(dataset.root)
+    earlier = EarlierSplits(digests)
     with write_prepared(folder, spec.size, spec.target) as rows:
-        rows.info |= {"classes": list(classes.names) if classes else None, "left_out": []}
+        rows.info |= {"classes": list(spec.classes.names) if spec.classes else None, "left_out": []}
         for split, (source, limit) in splits.items():
             listed = dataset.records(source)
             records, copies = earlier.without_copies(listed)
-            location = f"{dataset.root}: {split} from {source!r}"
-            tally = SplitTally(location, len(records), len(listed), max_broken_share)
-            census = Census(location, classes.names if classes else ())
-            values = ValueCensus(location)
-            available = dataset.count_annotations(source) if classes else 0
-            used: list[Record] = []
+            tally = SplitTally(
+                f"{dataset.root}: {split} from {source!r}", len(records), len(listed), max_broken_share
+            )
+            dev = DevSelection(records, dev_share if split == "train" else 0.0, digests)
+            annotations = Census(tally.location, spec.classes.names if spec.classes else ())
+            available = dataset.count_annotations(source) if spec.classes else 0
+            parts: dict[str, _Part] = {}
             for record, sample in _usable(
                 sampling_order(records, limit), partial(dataset.read, spec=spec), refuse, tally
             ):
-                rows.add(split, record.source, sample.picture, sample.target)
-                used.append(record)
-                if spec.target == VALUES and sample.target is not None:
-                    values.add(sample.target)
-                if sample.labels is not None and sample.target is not None:
-                    census.add(sample.target, sample.labels)
+                name = "dev" if record in dev else split
+                rows.add(name, record.source, sample.picture, sample.target)
+                part = parts.setdefault(name, _Part(tally.location, spec))
+                part.add(record, sample)
+                if sample.labels is not None:
+                    annotations.add_annotations(sample.labels)
                     if sample.labels.faults:
-                        census.check_annotations(max_broken_share, available)
+                        annotations.check_annotations(max_broken_share, available)
                 if tally.used == limit:
                     break
             tally.check_usable()
-            if classes is not None:
-                census.check_annotations(max_broken_share)
-                census.check_classes(partial(_contents, dataset, used, classes))
-                _note_labels(rows.info, split, census, log)
-            if spec.target == VALUES:
-                note_values(rows.info, split, values, log)
+            if split not in parts:
+                raise DataError(
+                    f"{tally.location}: the split dev takes every usable picture, and none is left for {split}; "
+                    "use more pictures, or set pictures.dev_share to 0"
+                )
+            annotations.check_annotations(max_broken_share)
+            if spec.classes is not None:
+                parts[split].labels.check_classes(partial(_contents, dataset, parts[split].used, spec.classes))
+            for name, part in parts.items():
+                part.note(rows.info, name, log)
             earlier.add(split, tally)
-            _note_pictures(rows.info, (split, source), tally, copies, dataset.root, log)
+            counts = {name: len(part.used) for name, part in parts.items()}
+            _note_pictures(rows.info, (split, source), counts, tally, copies, dataset.root, log)
             findings = dataset.take_findings()
             if findings is not None:
                 _note_findings(rows.info, split, findings, log)
 
 
+class _Part:
+    """Used pictures of one prepared split, with the statistics of their targets."""
+
+    def __init__(self, location: str, spec: SampleSpec) -> None:
+        self.used: list[Record] = []
+        self.labels = Census(location, spec.classes.names if spec.classes else ())
+        self.values = ValueCensus(location)
+        self._spec = spec
+
+    def add(self, record: Record, sample: Sample) -> None:
+        """Count a used picture and its target."""
+        self.used.append(record)
+        if self._spec.target == VALUES and sample.target is not None:
+            self.values.add(sample.target)
+        if sample.labels is not None and sample.target is not None:
+            self.labels.add(sample.target, sample.labels)
+
+    def note(self, info: dict[str, Any], split: str, log: Callable[[str], None]) -> None:
+        """Log the statistics of the targets, and add them to ``info``."""
+        if self._spec.classes is not None:
+            _note_labels(info, split, self.labels, log)
+        if self._spec.target == VALUES:
+            note_values(info, split, self.values, log)
+
+
 def _note_pictures(
     info: dict[str, Any],
     splits: tuple[str, str],
+    used: Mapping[str, int],
     tally: SplitTally,
     copies: list[LeftOut],
     root: Path,
@@ -102,7 +138,8 @@ def _note_pictures(
 ) -> None:
     """Log the number of used pictures of a split and its excluded pictures, and add both to ``info``.
 
-    ``splits`` are the prepared split and the split of the data set that its pictures are from. ``copies`` are
+    ``splits`` are the prepared split and the split of the data set that its pictures are from. ``used`` are the
+    numbers of used pictures by prepared split, which is ``dev`` for some pictures of ``train``. ``copies`` are
     excluded pictures that ``tally`` does not list.
     """
     split, source = splits
@@ -111,11 +148,14 @@ def _note_pictures(
         entry = {"split": split, "source": record.source, "kind": kind, "reason": reason_anywhere}
         info["left_out"].append(entry)
         log(f"{split}: {record.source} left out, {kind}: {reason_anywhere}")
-    counts = {"pictures": tally.used, "refused": tally.count("refused"), "broken": tally.count("broken")}
+    counts = {"pictures": used[split], "refused": tally.count("refused"), "broken": tally.count("broken")}
     if copies:
         counts["copies"] = len(copies)
     info.setdefault("splits", {})[split] = {"from": source, **counts}
     log(f"{split}: " + ", ".join(f"{number} {kind}" for kind, number in counts.items()))
+    for name in used.keys() - {split}:
+        info["splits"][name] = {"from": source, "pictures": used[name], "refused": 0, "broken": 0}
+        log(f"{name}: {used[name]} pictures of {split}")
 
 
 def _note_labels(info: dict[str, Any], split: str, census: Census, log: Callable[[str], None]) -> None:

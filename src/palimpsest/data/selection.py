@@ -1,4 +1,4 @@
-"""Selection of the pictures of a split: no copies across splits, a maximum number, few broken pictures.
+"""Selection of the pictures of a split: no copies across splits, a maximum number, few broken pictures, `dev`.
 
 A copy of a picture is the same file or a file of equal content; a copy of a pair has an equal input and target.
 """
@@ -143,6 +143,28 @@ class EarlierSplits:
         picture = self._digests(record.picture)
         target = self._digests(record.target) if picture and record.target else picture
         return (picture, target) if picture and target else None
+
+
+class DevSelection:
+    """Pictures of the split ``train`` that are kept apart as the split ``dev``, on which settings are chosen.
+
+    The SHA-256 of a picture's file decides, so that copies of a picture, also those of other tasks, are all in
+    ``dev`` or all in ``train``. The selection depends neither on the other pictures nor on the number used.
+    """
+
+    def __init__(self, records: list[Record], share: float, digests: Digests) -> None:
+        """Select about the fraction ``share`` of the pictures; none if all of them would be selected."""
+        bound = round(share * 16**8)
+        selected = {record.picture for record in records if bound and _below(digests(record.picture), bound)}
+        self._pictures = selected if any(record.picture not in selected for record in records) else set()
+
+    def __contains__(self, record: Record) -> bool:
+        return record.picture in self._pictures
+
+
+def _below(digest: str | None, bound: int) -> bool:
+    """Return whether the first 32 bits of a hexadecimal digest are a number below ``bound``."""
+    return digest is not None and int(digest[:8], 16) < bound
 
 
 def _files(record: Record) -> Files:

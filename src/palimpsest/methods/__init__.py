@@ -4,7 +4,7 @@ The pipeline's graph reads only this table, which imports no method and no PyTor
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -61,10 +61,14 @@ class Entry:
     """True if two tasks can be blended: both mask the weights of the base network."""
     can_chain: bool = False
     """True if the residual blocks of two tasks can be composed in one network."""
+    adds_base_steps: bool = field(default=False, repr=False)
+    """True if each training also takes the steps of the base network's training, so that the budget in all equals
+    that of the methods that start from it. It changes nothing but the job's settings."""
 
 
 METHODS: dict[str, Entry] = {
     "scratch": Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing"),
+    "scratch-long": Entry("palimpsest.methods.scratch:Scratch", starts_from="nothing", adds_base_steps=True),
     "fine-tune": Entry(
         "palimpsest.methods.fine_tune:FineTune",
         starts_from="previous",
@@ -189,6 +193,16 @@ BASES: dict[str, Entry] = {
 def entry_of(name: str) -> Entry:
     """Return the row of a method, or of a training of a base network."""
     return BASES[name] if name in BASES else METHODS[name]
+
+
+def required_network(method: str) -> str:
+    """Return the name of the network that a method requires; empty if it uses that of the settings.
+
+    Tables compare methods of the same result. The number of residual blocks may differ, since it is a part of the
+    method. The trivial baseline has no network, and so an empty name.
+    """
+    entry = METHODS.get(method)
+    return entry.network["name"] if entry and entry.network else ""
 
 
 def networks_of(method: str) -> list[str]:

@@ -65,8 +65,8 @@ class MaskSettings(ScoreSettings):
 
 
 class AffineMaskSettings(MaskSettings):
-    """Masks with three scalars per layer (Mancini et al. 2018)."""
+    """Masks with four scalars per layer (Mancini et al. 2018, 2020)."""
 
-    initial_scalars: tuple[float, float, float] = (0.0, 0.0, 1.0)
-    """Initial k₀, k₁ and k₂ of each layer, which computes with k₀ · w + k₁ + k₂ · (w ∘ mask) for its weight w. From
-    k₂ = 0 the scores have no gradient until k₂ changes."""
+    initial_scalars: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 1.0)
+    """Initial k₀, k₁, k₂ and k₃ of each layer, which computes with k₀ · w + k₁ + k₂ · mask + k₃ · (w ∘ mask) for
+    its weight w. From k₂ = k₃ = 0 the scores have no gradient until one of the two changes."""

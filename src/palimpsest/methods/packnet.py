@@ -6,8 +6,10 @@ only those of largest magnitude, which the task keeps; BatchNorm, head. Stored: 
 the number of the task that owns it. Forgets: nothing, because owned weights and the BatchNorm and heads of earlier
 tasks stay frozen; but free weights run out. Biases and bare parameters of the trunk, such as a layer scale, train
 with the first task and are frozen after it. Source: Mallya and Lazebnik, PackNet, CVPR 2018.
-Deliberately different: the first task starts from the base network that all methods share, and prunes it; BatchNorm
-belongs to each task (original: frozen after the first).
+Deliberately different: the first task starts from the base network that all methods share, and prunes it; one
+learning-rate schedule covers training, pruning and retraining (original: a schedule for each of the two trainings);
+the last task prunes too, so the weights that it gives up stay unused (original: may keep all); BatchNorm belongs to
+each task (original: frozen after the first).
 """
 
 import math

@@ -6,7 +6,8 @@ one bit per weight, 1.76 MiB at the study's width instead of 56.40. Forgets: not
 Source: Mallya et al., ECCV 2018; the study's fourth column.
 Deliberately different, for short trainings: each task trains its BatchNorm (original: frozen or per data set);
 initial scores are proportional to the weights' magnitudes (original: constant); the learning rate is higher
-(original: 1e-4, which changes hardly a bit); Adam's means decay faster. `ScoreSettings` lists the original values.
+(original: 1e-4, which changes hardly a bit), with warm-up, cosine decay and clipped gradients (original: a rate
+that falls in steps, no clipping); Adam's means decay faster. `ScoreSettings` lists the original values.
 """
 
 from collections.abc import Iterable, Iterator

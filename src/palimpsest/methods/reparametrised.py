@@ -46,6 +46,46 @@ class LayerWeight(nn.Module, ABC):
         """Return the tensors of this layer that inference needs, by the last part of their names."""
 
 
+class _Recomputation:
+    """Hooks on a layer by which the backward pass computes the task's weight again; autograd does not keep it.
+
+    The computed weights of all layers would otherwise stay in memory from the forward pass on. Under automatic
+    mixed precision autograd keeps copies in the lower precision, half as large; they stay.
+    """
+
+    def __init__(self, layer: nn.Module, weight: LayerWeight) -> None:
+        self.layer, self.weight = layer, weight
+        self.address = 0  # of the computed weight, from its computation to the end of the layer's forward pass
+        self.hooks = torch.autograd.graph.saved_tensors_hooks(self.pack, self.unpack)
+        weight.register_forward_hook(self.remember_address)
+        layer.register_forward_pre_hook(self.start_packing)
+        layer.register_forward_hook(self.stop_packing, always_call=True)
+
+    def remember_address(self, module: nn.Module, inputs: tuple[Tensor, ...], computed: Tensor) -> None:
+        self.address = computed.data_ptr()
+
+    def start_packing(self, *forward: object) -> None:
+        self.hooks.__enter__()
+
+    def stop_packing(self, *forward: object) -> None:
+        self.hooks.__exit__()
+        self.address = 0  # other tensors get this memory
+
+    def pack(self, tensor: Tensor) -> Tensor | tuple[torch.Size, tuple[int, ...]]:
+        """Return shape and strides of the computed weight or a view of it, and any other tensor as it is."""
+        if tensor.data_ptr() != self.address or torch.is_autocast_enabled(tensor.device.type):
+            return tensor
+        return tensor.shape, tensor.stride()
+
+    @torch.no_grad()
+    def unpack(self, saved: Tensor | tuple[torch.Size, tuple[int, ...]]) -> Tensor:
+        """Return the tensor that `pack` received."""
+        if isinstance(saved, Tensor):
+            return saved
+        computed: Tensor = self.weight.forward(original_weight(self.layer))
+        return computed.as_strided(*saved)
+
+
 class Reparametrised(Method):
     """Method that computes each layer's weight from the base's, in training by a PyTorch parametrization."""
 
@@ -61,6 +101,7 @@ class Reparametrised(Method):
         for name, layer in self.layers(start.network):
             module = self.make_parametrization(layer, name, start)
             parametrize.register_parametrization(layer, "weight", module, unsafe=True)
+            _Recomputation(layer, module)
             modules.append(module)
         return [*self.groups(modules, start), task_group(start)]
 

@@ -15,6 +15,9 @@ class Metric(NamedTuple):
     """Number of decimals; None for four significant digits, if the scale is unknown."""
     meaning: str
     """Explanation in the glossary of the report."""
+    logarithmic: bool = False
+    """True for a loss whose trivial baseline is many times as large as the values of trained networks; relative
+    quality then compares logarithms."""
 
 
 METRICS: dict[str, Metric] = {
@@ -57,6 +60,7 @@ METRICS: dict[str, Metric] = {
         None,
         "content, style, smoothness and grid losses with the weights of the settings; comparable only under the "
         "same settings and perceptual network",
+        logarithmic=True,
     ),
 }
 """Descriptions by name of the metric in `metrics.csv`."""

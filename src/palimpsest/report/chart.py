@@ -6,7 +6,7 @@ Only the report imports this module, because importing matplotlib is slow.
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import pairwise
 from typing import NamedTuple
@@ -20,6 +20,8 @@ from matplotlib.ticker import FuncFormatter
 
 from palimpsest.analysis.accounting import MIB
 from palimpsest.analysis.transfer import REFERENCE
+from palimpsest.metrics.described import format_value, metric_title
+from palimpsest.report.ablation import Curve
 
 SIZE = 7.9, 4.8
 """Width and height in inches of 72 points."""
@@ -77,6 +79,8 @@ class Point(NamedTuple):
     """True for a filled point, False for an empty one."""
     deviation: float = 0.0
     """Half the length of the vertical bar through the point."""
+    label: str | None = None
+    """Text beside the point, if it is not the point's name."""
 
 
 class Chart(NamedTuple):
@@ -124,31 +128,35 @@ def quality_figure(points: Mapping[str, Point]) -> Figure:
     return figure
 
 
-def transfer_chart(positions: Mapping[str, Position], connected: Iterable[Sequence[str]]) -> Chart:
-    """Return the figure of backward (y) against forward (x) transfer.
-
-    positions: (forward, backward) as ratios, by name of a method or variant; at least one. connected: the names
-    that each line connects, in order.
-    """
-    lines = [*connected]
+def curve_chart(curve: Curve) -> Chart:
+    """Return the figure of a task's key metric against the number of training steps, with a line per method."""
     points = {
-        name: Point(
-            100 * forward,
-            100 * backward,
-            f"{name}: forward {100 * forward:+.1f} %, backward {100 * backward:+.1f} %",
-            strong=any(name in line for line in lines),
+        f"{method} {steps}": Point(
+            steps,
+            mean,
+            f"{method}, {steps} steps: {format_value(curve.metric, mean)}",
+            strong=True,
+            deviation=deviation if math.isfinite(deviation) else 0.0,
+            label=method if steps == of_method[-1][0] else "",
         )
-        for name, (forward, backward) in positions.items()
+        for method, of_method in curve.points.items()
+        for steps, mean, deviation, _ in of_method
     }
-    description = "Backward transfer against forward transfer, of the methods that forget."
-    return Chart(as_svg(transfer_figure(points, lines), "transfer", points), description)
+    title = f"{curve.task}: {metric_title(curve.metric)}"
+    lines = [[(float(steps), mean) for steps, mean, *_ in of_method] for of_method in curve.points.values()]
+    prefix = "curve-" + re.sub(r"\W", "-", curve.task)
+    return Chart(as_svg(curve_figure(points, lines, title), prefix, points), f"{title} against training steps.")
 
 
 @drawn_in_style
-def transfer_figure(points: Mapping[str, Point], connected: Iterable[Sequence[str]]) -> Figure:
-    """Return the figure of backward (y) against forward (x) transfer, both in per cent."""
-    figure, axes = new_axes("new tasks learned: forward transfer (%)", "earlier tasks kept: backward transfer (%)")
-    draw(axes, points, level=0.0, lines=[[(points[name].x, points[name].y) for name in line] for line in connected])
+def curve_figure(points: Mapping[str, Point], lines: Sequence[Sequence[Position]], title: str) -> Figure:
+    """Return the figure of a metric (y) against the number of training steps (x, logarithmic)."""
+    figure, axes = new_axes("training steps of the task", title)
+    axes.set_xscale("log")
+    steps = sorted({point.x for point in points.values()})
+    axes.set_xticks(steps, [f"{number:,.0f}" for number in steps], minor=False)
+    axes.minorticks_off()
+    draw(axes, points, lines=lines)
     return figure
 
 
@@ -159,31 +167,34 @@ def new_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot(xlabel=x_label, ylabel=y_label)
 
 
-def draw(axes: Axes, points: Mapping[str, Point], *, level: float, lines: Sequence[Sequence[Position]]) -> None:
-    """Draw into `axes`: points labelled with their names, lines, and a dashed horizontal line at `level`.
+def draw(
+    axes: Axes, points: Mapping[str, Point], *, level: float | None = None, lines: Sequence[Sequence[Position]]
+) -> None:
+    """Draw into `axes`: points with their labels, lines, and a dashed horizontal line at `level` if given.
 
     Each of `lines` is a list of corners. Labels avoid points, lines, bars and each other as far as space allows.
     """
     bars = [[(p.x, p.y - p.deviation), (p.x, p.y + p.deviation)] for p in points.values() if p.deviation]
     for line, width in (*((line, 1.2) for line in lines), *((bar, 0.8) for bar in bars)):
         axes.plot(*zip(*line, strict=True), color=INK, linewidth=width)
-    axes.axhline(level, color=SOFT, linewidth=0.8, linestyle=(0, (5, 4)))
+    if level is not None:
+        axes.axhline(level, color=SOFT, linewidth=0.8, linestyle=(0, (5, 4)))
     for number, point in enumerate(points.values()):
         fill = INK if point.strong else PAPER
         axes.plot(
             point.x, point.y, "o", markersize=6, markeredgecolor=INK, markerfacecolor=fill, gid=f"point-{number}"
         )
     axes.autoscale_view()
-    obstacles = [*lines, *bars, [(end, level) for end in axes.get_xlim()]]
-    x = [point.x for point in points.values()]
-    y = [point.y for point in points.values()]
+    obstacles = [*lines, *bars, *([[(end, level) for end in axes.get_xlim()]] if level is not None else [])]
+    texts = {name: name if point.label is None else point.label for name, point in points.items()}
+    labelled = [points[name] for name, text in texts.items() if text]
     textalloc.allocate(
         axes,
-        x,
-        y,
-        [*points],
-        x_scatter=x,
-        y_scatter=y,
+        [point.x for point in labelled],
+        [point.y for point in labelled],
+        [text for text in texts.values() if text],
+        x_scatter=[point.x for point in points.values()],
+        y_scatter=[point.y for point in points.values()],
         x_lines=[[corner[0] for corner in line] for line in obstacles],
         y_lines=[[corner[1] for corner in line] for line in obstacles],
         textsize=8,

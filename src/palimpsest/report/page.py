@@ -17,10 +17,12 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from palimpsest.analysis.conditions import describe_conditions, load_conditions
 from palimpsest.analysis.tables import worst
+from palimpsest.analysis.transfer import tasks_without_scale
 from palimpsest.errors import DataError
 from palimpsest.layout import making_command
-from palimpsest.methods import METHODS
+from palimpsest.methods import METHODS, required_network
 from palimpsest.metrics.described import (
     ARROWS,
     badness,
@@ -32,7 +34,8 @@ from palimpsest.metrics.described import (
 )
 from palimpsest.metrics.metric import METRICS, Metric
 from palimpsest.report import study
-from palimpsest.report.chart import quality_chart, transfer_chart
+from palimpsest.report.ablation import ablation_sections, load_ablations
+from palimpsest.report.chart import curve_chart, quality_chart
 from palimpsest.report.pictures import data_of, sample_pictures
 from palimpsest.report.stored import diagnostics_table, similarity_triangles, size_table, zero_charts
 from palimpsest.report.summary import Matrix, matrix_of_tables
@@ -98,7 +101,8 @@ def render(
     forgetting = [_forgetting(matrix, name) for name in learned if _measured(matrix, name)]
     samples = {seed: results / "evaluation" / f"seed-{seed}" for seed in matrix.seeds}
     summary = summary_table(_read_table(results / "forgetting.csv"), learned, incomparable)
-    sweeping = sweep_sections([load_sweep(path) for path in sweeps], metrics, sequence)
+    ablating = ablation_sections(load_ablations(results), sequence)
+    sweeping = sweep_sections([load_sweep(path) for path in sweeps], sequence)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -113,22 +117,22 @@ def render(
         methods=learned,
         absent=[name for name in learned if not any(key[0] == name for key in matrix.values)],
         late=_late(matrix, learned),
-        methods_as_rows=len(learned) > MAX_METHOD_COLUMNS,
         results=_results(matrix, learned),
         classes=_classes(matrix, learned),
         study=_study(),
         forgetting=forgetting,
         verification=_methods_by_outcome(forgetting),
         summary=summary,
+        conditions=describe_conditions(load_conditions(results / "conditions.json")),
+        without_scale=tasks_without_scale(_read_table(results / "quality.csv")),
         quality=quality_chart(summary["positions"], summary["spread"], summary["front"])
         if summary["positions"]
         else None,
         diagnostics=diagnostics_table(_read_table(results / "diagnostics.csv"), matrix, learned),
         sizes=size_table(_read_table(results / "sizes.csv"), matrix, learned),
         sweeps=sweeping,
-        transfer=transfer_chart(sweeping["transfers"], sweeping["connected"])
-        if sweeping and sweeping["transfers"]
-        else None,
+        ablations=ablating,
+        curves=[curve_chart(curve) for curve in ablating["curves"]] if ablating else [],
         zeros=zero_charts(_read_table(results / "analysis" / "zeros.csv"), matrix, learned),
         similarity=similarity_triangles(_read_table(results / "analysis" / "similarity.csv"), matrix, learned),
         pictures=[sample_pictures(samples, matrix, learned, task) for task, _ in sequence],
@@ -138,20 +142,30 @@ def render(
 
 
 def _results(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
-    """Return one entry per task: a row per headline metric, measured right after training, with a cell per method.
+    """Return a table per network: its methods and an entry per task.
 
-    The first cell of a row belongs to the floor, the trivial baseline. The best value is marked.
+    An entry has a row per headline metric, measured right after training, with a cell per method. The first cell
+    belongs to the floor, the trivial baseline.
     """
-    tasks = []
-    for number, (task, kind) in enumerate(matrix.sequence, 1):
-        rows = [
-            _row(matrix, methods, task, name, describe(name, kind))
-            for name in headlines(kind, matrix.metrics(task))
+    tables = []
+    for network in dict.fromkeys(map(required_network, methods)):
+        group = [method for method in methods if required_network(method) == network]
+        tasks = [
+            {
+                "number": number,
+                "name": task,
+                "kind": kind,
+                "images": matrix.images.get(task),
+                "rows": [
+                    _row(matrix, group, task, name, describe(name, kind))
+                    for name in headlines(kind, matrix.metrics(task))
+                ],
+            }
+            for number, (task, kind) in enumerate(matrix.sequence, 1)
         ]
-        tasks.append(
-            {"number": number, "name": task, "kind": kind, "images": matrix.images.get(task), "rows": rows}
-        )
-    return tasks
+        as_rows = len(group) > MAX_METHOD_COLUMNS
+        tables.append({"network": network, "methods": group, "tasks": tasks, "methods_as_rows": as_rows})
+    return tables
 
 
 def _classes(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
@@ -169,14 +183,24 @@ def _classes(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
 
 
 def _row(matrix: Matrix, methods: Sequence[str], task: str, name: str, metric: Metric) -> Context:
-    """Return a row of a table: a metric of a task right after training, for the floor and all methods."""
+    """Return a row of a table: a metric of a task right after training, for the floor and all methods.
+
+    Methods that none on the same network beats significantly are marked as best, and all that are no better than
+    the floor.
+    """
     cells = [_cell(matrix, method, task, name, metric) for method in (FLOOR, *methods)]
-    _mark(metric, cells)
+    floor = badness(metric, cells[0]["value"]) if cells[0] is not None else None
+    for method, cell in zip(methods, cells[1:], strict=True):
+        if cell is not None:
+            rivals = [other for other in methods if required_network(other) == required_network(method)]
+            cell["best"] = method in matrix.best(metric, name, rivals, task)
+            score = badness(metric, cell["value"])
+            cell["no_better_than_floor"] = floor is not None and score is not None and score >= floor
     return {"label": metric.label, "unit": metric.unit, "arrow": ARROWS[metric.better], "cells": cells}
 
 
 def _cell(matrix: Matrix, method: str, task: str, name: str, metric: Metric, *, after: str = "") -> Context | None:
-    """Return a cell of a table: mean and standard deviation over the seeds, formatted; None if not measured.
+    """Return a cell of a table: mean and deviation over seeds and pictures, formatted; None if not measured.
 
     after: task after whose training the value was measured; empty for the first measurement.
     """
@@ -187,37 +211,16 @@ def _cell(matrix: Matrix, method: str, task: str, name: str, metric: Metric, *, 
     statistic = matrix.statistic(method, task, after, name)
     if statistic is None:
         return None
-    mean, std = statistic
+    mean, deviation = statistic[0], matrix.deviation(method, task, after, name)
     seeds = len(matrix.values[method, task, after, name])
     return {
         "value": mean,
         "text": format_value(metric, mean),
-        "std": format_value(metric, std, mean) if std is not None else "",
+        "std": format_value(metric, deviation, mean) if deviation is not None else "",
         "note": f"{seeds} of {len(matrix.seeds)} seeds" if seeds < len(matrix.seeds) else "",
         "best": False,
         "no_better_than_floor": False,
     }
-
-
-def _mark(metric: Metric, cells: Sequence[Context | None]) -> None:
-    """Mark, in place, the cells of the best methods by their displayed digits, and those no better than the floor.
-
-    The first cell is that of the floor. No method is marked as best if all values are equal.
-    """
-    floor, *methods = cells
-    scores = [
-        badness(metric, float(cell["text"].replace(",", ""))) if cell is not None else None for cell in methods
-    ]
-    valid = [score for score in scores if score is not None]
-    for cell, score in zip(methods, scores, strict=True):
-        if cell is None or score is None:
-            continue
-        cell["best"] = score == min(valid) and min(valid) < max(valid)
-        floor_score = badness(metric, floor["value"]) if floor is not None else None
-        unrounded = badness(metric, cell["value"])
-        cell["no_better_than_floor"] = (
-            floor_score is not None and unrounded is not None and unrounded >= floor_score
-        )
 
 
 def _late(matrix: Matrix, methods: Sequence[str]) -> list[tuple[str, str]]:
@@ -345,6 +348,9 @@ def _read_table(path: Path) -> pd.DataFrame:
         "similarity",
         "independent",
         *COLUMN_FORMATS,
+        "std_error",
+        *("learned", "final", "error", "excess"),
+        "final_quality_error",
         *(f"{name}_std" for name in COLUMN_FORMATS),
     ]
     kinds: dict[str, type] = {**dict.fromkeys(names, str), **dict.fromkeys(numbers, float)}

@@ -121,7 +121,7 @@ def data_of(path: Path, task: str) -> Context:
         raise DataError(
             f"{path}: missing or damaged ({error}); delete the folder {path.parent} and run snakemake again"
         ) from error
-    order = {"train": 0, "val": 1, "test": 2}  # the file is sorted by name
+    order = {"train": 0, "dev": 1, "val": 2}  # the file is sorted by name
     splits = sorted(info["splits"].items(), key=lambda split: order.get(split[0], len(order)))
     counts = [
         {"name": name, **{key: f"{split[key]:,}" for key in ("pictures", "refused", "broken")}}

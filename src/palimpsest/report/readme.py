@@ -6,17 +6,17 @@
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from palimpsest.analysis.accounting import MIB
+from palimpsest.analysis.significance import total_deviation
 from palimpsest.analysis.tables import worst
 from palimpsest.errors import DataError
 from palimpsest.metrics.described import (
-    badness,
     describe,
     forgetting_metrics,
     format_value,
@@ -25,11 +25,19 @@ from palimpsest.metrics.described import (
     metric_title,
 )
 from palimpsest.metrics.metric import Metric
-from palimpsest.report.tradeoff import COLUMN_FORMATS, format_number
-from palimpsest.settings import FLOOR
+from palimpsest.report.tradeoff import COLUMN_FORMATS, deviation_of, format_number, is_best
 from palimpsest.storage.atomic import write_text
 
 Summary = Mapping[str, Any]
+"""Content of a `summary.json`."""
+
+
+class Cell(NamedTuple):
+    """Cell of a table."""
+
+    text: str
+    best: bool = False
+    """True if no other method is significantly better."""
 
 
 def write_tables(document: Path, tables: Mapping[str, str]) -> None:
@@ -53,7 +61,7 @@ def has_table(document: Path, name: str) -> bool:
 def tasks_table(summary: Summary) -> str:
     """Return the content of a `summary.json` as a Markdown table with a column per method.
 
-    Rows are the metrics of each task, forgetting and sizes. The best values of a row are bold.
+    Rows are the metrics of each task, forgetting and sizes. Bold values are those that `summarise` marks as best.
     """
     methods = list(summary)
     tasks = sorted({key for entry in summary.values() for key in entry if key.startswith("task ")}, key=_number)
@@ -81,14 +89,25 @@ def tasks_table(summary: Summary) -> str:
 
 
 def methods_table(summary: Summary, forgetting: pd.DataFrame) -> str:
-    """Return a `summary.json` and the table of a `forgetting.csv` as one Markdown table with a row per method.
+    """Return the table of `methods_cells` as Markdown."""
+    return methods_markdown(*methods_cells(summary, forgetting))
+
+
+def methods_markdown(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """Return the result of `methods_cells` as a Markdown table."""
+    lines = [[_code(row[0].text), *map(_marked, row[1:])] for row in rows]
+    return markdown([header, ["---", *["---:"] * (len(header) - 1)], *lines])
+
+
+def methods_cells(summary: Summary, forgetting: pd.DataFrame) -> tuple[list[str], list[list[Cell]]]:
+    """Return header and rows of a table with a row per method, from a `summary.json` and a `forgetting.csv`.
 
     Columns are the metrics of each task right after training, those of the first task after training on the second,
-    and the figures of `FIGURE_TITLES`.
+    and the figures of `FIGURE_TITLES` that were measured.
     """
     methods = list(summary)
     figures_of = {str(row["method"]): row for row in forgetting.to_dict("records")}
-    columns: list[tuple[str, list[str]]] = []
+    columns: list[tuple[str, list[Cell]]] = []
     tasks = sorted({key for entry in summary.values() for key in entry if key.startswith("task ")}, key=_number)
     names = [key.split(" ", 2)[2] for key in tasks]
     blocks = [
@@ -99,18 +118,17 @@ def methods_table(summary: Summary, forgetting: pd.DataFrame) -> str:
         forgotten = {m: summary[m].get("forgetting", {}).get(f"{first} after {second}", {}) for m in methods}
         blocks.append((f"{_code(first)} after {_code(second)}", forgotten))
     for label, cells in blocks:
+        kind = kind_measured_by(_metrics(cells.values()))
         for name in in_short(_metrics(cells.values())):
-            ((_, title, *values),) = _rows("", cells, [name])
-            columns.append((f"{label} {title}", values))
+            metric = describe(name, kind)
+            columns.append((f"{label} {metric_title(metric)}", [_cell(metric, name, c) for c in cells.values()]))
     for figure, title in FIGURE_TITLES.items():
-        cells_of = [_figure(figures_of.get(method, {}), figure) for method in methods]
-        columns.append((title, cells_of))
-    since_learned = [_since_learned(summary[method]) for method in methods]
-    if set(since_learned) != {"–"}:
-        columns.append(("predictions since learned", since_learned))
+        columns.append((title, [_figure(figures_of.get(method, {}), figure) for method in methods]))
+    columns.append(("predictions since learned", [Cell(_since_learned(summary[method])) for method in methods]))
+    columns = [(title, cells) for title, cells in columns if {cell.text for cell in cells} != {"–"}]
     header = ["", *(title for title, _ in columns)]
-    rows = [[_code(method), *(values[index] for _, values in columns)] for index, method in enumerate(methods)]
-    return markdown([header, ["---", *["---:"] * len(columns)], *rows])
+    rows = [[Cell(method), *(cells[index] for _, cells in columns)] for index, method in enumerate(methods)]
+    return header, rows
 
 
 def _since_learned(entry: Mapping[str, Any]) -> str:
@@ -123,9 +141,10 @@ def _since_learned(entry: Mapping[str, Any]) -> str:
 
 
 FIGURE_TITLES = {
-    "relative_quality": "final quality (%)",
+    "final_quality": "final quality (%)",
     "backward_transfer": "backward transfer (%)",
     "forward_transfer": "forward transfer (%)",
+    "excess_loss": "excess loss (%)",
     "bytes_per_added_task": "KiB a task, to run",
     "learn_bytes": "KiB in all, to learn on",
     "seconds": "s a task",
@@ -134,12 +153,12 @@ FIGURE_TITLES = {
 """Title in a Markdown table of each column of `forgetting.csv`."""
 
 
-def _figure(row: Mapping[Any, Any], figure: str) -> str:
-    """Return one figure in a row of `forgetting.csv` as text with ± its standard deviation, or a dash."""
+def _figure(row: Mapping[Any, Any], figure: str) -> Cell:
+    """Return the cell of one figure in a row of `forgetting.csv`, with ± its deviation; a dash if not measured."""
     scale, digits, signed = COLUMN_FORMATS[figure]
-    value, deviation = (scale * float(row.get(name, math.nan)) for name in (figure, f"{figure}_std"))
+    value, deviation = scale * float(row.get(figure, math.nan)), scale * deviation_of(row, figure)
     spread = f" ± {format_number(deviation, digits)}" if math.isfinite(deviation) else ""
-    return (format_number(value, digits, signed) + spread) or "–"
+    return Cell((format_number(value, digits, signed) + spread) or "–", is_best(row, figure))
 
 
 def markdown(rows: Iterable[Iterable[str]]) -> str:
@@ -156,38 +175,34 @@ def _rows(label: str, cells: Mapping[str, Mapping[str, float]], names: Iterable[
     kind = kind_measured_by(_metrics(cells.values()))
     for name in names:
         metric = describe(name, kind)
-        values = [_written(metric, name, cell) for cell in cells.values()]
-        best = _best(metric, name, cells)
-        marked = [f"**{v}**" if m in best else v for m, v in zip(cells, values, strict=True)]
-        rows.append([label, metric_title(metric), *marked])
+        rows.append([label, metric_title(metric), *(_marked(_cell(metric, name, c)) for c in cells.values())])
         label = ""
     return rows
 
 
-def _written(metric: Metric, name: str, cell: Mapping[str, float]) -> str:
-    """Return the value of a metric as text with ± its standard deviation over several seeds; a dash for no value.
+def _marked(cell: Cell) -> str:
+    """Return a cell as Markdown, bold if it is one of the best."""
+    return f"**{cell.text}**" if cell.best else cell.text
 
-    cell: values of one method by name of the metric; `<name>_std` is the standard deviation.
+
+def _cell(metric: Metric, name: str, values: Mapping[str, float]) -> Cell:
+    """Return the cell of a metric, with ± its deviation over seeds and pictures; a dash for no value.
+
+    values: values of one method by name of the metric. `<name>_std` is the standard deviation over seeds,
+    `<name>_se` the bootstrap standard error over pictures.
     """
-    if name not in cell:
-        return "–"
-    mean, deviation = cell[name], cell.get(f"{name}_std")
-    spread = "" if deviation is None else f" ± {format_value(metric, deviation, mean)}"
-    return format_value(metric, mean) + spread
-
-
-def _best(metric: Metric, name: str, cells: Mapping[str, Mapping[str, float]]) -> set[str]:
-    """Return the methods with the best value of a metric, apart from the floor; none if all values are equal."""
-    scores = {m: badness(metric, cell[name]) for m, cell in cells.items() if m != FLOOR and name in cell}
-    valid = [score for score in scores.values() if score is not None]
-    if not valid or min(valid) == max(valid):
-        return set()
-    return {method for method, score in scores.items() if score == min(valid)}
+    if name not in values:
+        return Cell("–")
+    mean, deviation = values[name], total_deviation(values.get(f"{name}_std"), values.get(f"{name}_se"))
+    spread = f" ± {format_value(metric, deviation, mean)}" if deviation is not None else ""
+    return Cell(format_value(metric, mean) + spread, bool(values.get(f"{name}_best")))
 
 
 def _metrics(cells: Iterable[Mapping[str, float]]) -> list[str]:
-    """Return the names of the metrics in the cells, each once, without the standard deviations."""
-    return list(dict.fromkeys(name for cell in cells for name in cell if not name.endswith("_std")))
+    """Return the names of the metrics in the cells, each once, without deviations and marks."""
+    return list(
+        dict.fromkeys(name for cell in cells for name in cell if not name.endswith(("_std", "_se", "_best")))
+    )
 
 
 def _mib(value: float | None, unit: int = 1) -> str:

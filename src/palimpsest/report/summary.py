@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,12 @@ from typing import Any
 import pandas as pd
 
 from palimpsest.analysis.accounting import MIB, bytes_needed
+from palimpsest.analysis.significance import best, total_deviation
 from palimpsest.analysis.tables import OUTCOMES, TABLE_ADVICE, Outcome, columns_of, require_columns, worst
 from palimpsest.errors import DataError
-from palimpsest.metrics.described import describe, headlines, rounded
+from palimpsest.methods import required_network
+from palimpsest.metrics.described import badness, describe, headlines, rounded
+from palimpsest.metrics.metric import Metric
 from palimpsest.settings import FLOOR
 from palimpsest.storage.atomic import write_text
 
@@ -29,6 +32,8 @@ class Matrix:
     """(task, kind) in the order of learning."""
     values: Mapping[tuple[str, str, str, str], tuple[float, ...]]
     """One number per seed by (method, task, after, metric)."""
+    errors: Mapping[tuple[str, str, str, str], float]
+    """Bootstrap standard error over pictures, mean over seeds, by (method, task, after, metric)."""
     checksums: Mapping[tuple[str, str, str], Mapping[int, str]]
     """SHA-256 of the predictions by cell and seed; empty if it was not recorded."""
     images: Mapping[str, int]
@@ -59,6 +64,28 @@ class Matrix:
         if not values:
             return None
         return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+    def deviation(self, method: str, task: str, after: str, metric: str) -> float | None:
+        """Return the deviation of a mean, None if unknown; its variances over seeds and pictures are added."""
+        statistic = self.statistic(method, task, after, metric)
+        return total_deviation(statistic[1] if statistic else None, self.errors.get((method, task, after, metric)))
+
+    def best(
+        self, metric: Metric, name: str, methods: Iterable[str], task: str, after: str | None = None
+    ) -> set[str]:
+        """Return those of the methods that none of them beats significantly in a metric of a task; never the floor.
+
+        The task was measured after the training on ``after``; if this is None, under each method at its first
+        measurement. See `palimpsest.analysis.significance.best`.
+        """
+        scores = {}
+        for method in methods:
+            measured_after = after or next(iter(self.afters(method, task)), "")
+            values = self.values.get((method, task, measured_after, name), ())
+            bad = [badness(metric, value) for value in values]
+            if method != FLOOR and (numbers := [value for value in bad if value is not None]):
+                scores[method] = numbers
+        return best(scores)
 
     def unchanged(self, method: str, task: str, after: str) -> bool | None:
         """Return whether the predictions equal those right after training bit for bit, for all seeds.
@@ -107,10 +134,11 @@ def matrix_of_tables(
         raise DataError(f"metrics.csv: duplicate row for {cell}; {TABLE_ADVICE}")
 
     values: dict[tuple[str, str, str, str], list[float]] = {}
+    errors: dict[tuple[str, str, str, str], list[float]] = {}
     checksums: dict[tuple[str, str, str], dict[int, str]] = {}
     images: dict[str, int] = {}
     rows = metrics.sort_values("seed", kind="stable")[columns].itertuples(index=False, name=None)
-    for seed, method, task, after, metric, value, count, checksum in rows:
+    for seed, method, task, after, metric, value, count, checksum, error in rows:
         by_seed = checksums.setdefault((method, task, after), {})
         text = checksum if isinstance(checksum, str) else ""
         if by_seed.setdefault(int(seed), text) != text:
@@ -120,9 +148,12 @@ def matrix_of_tables(
         images[task] = max(int(count), images.get(task, 0))
         if math.isfinite(value):
             values.setdefault((method, task, after, metric), []).append(float(value))
+        if math.isfinite(error):
+            errors.setdefault((method, task, after, metric), []).append(float(error))
     return Matrix(
         sequence=tuple((task, kind) for task, kind in sequence),
         values={cell: tuple(numbers) for cell, numbers in values.items()},
+        errors={cell: statistics.fmean(numbers) for cell, numbers in errors.items()},
         checksums=checksums,
         images=images,
         seeds=tuple(sorted({int(seed) for seed in metrics["seed"]})),
@@ -163,8 +194,10 @@ def summarise(
     <task>` → the same metrics after the next task and after the last; `since_learned` → number of cells whose
     predictions are verified, changed or not comparable since training; `size_mib` → MiB of the weights alone, as
     the study counts; `bytes` → all files needed for inference; `learn_bytes` → files needed only for further
-    training. With several seeds each metric is a mean, and `<metric>_std` is the sample standard deviation. Figures
-    that were not measured are left out, because NaN is not valid JSON.
+    training. `<metric>_se` is the bootstrap standard error of a metric over the pictures. With several seeds each
+    metric is a mean, `<metric>_std` is the sample standard deviation, and `<metric>_best` is 1 for the methods that
+    no other method on the same network beats significantly (`palimpsest.analysis.significance.best`). Figures that
+    were not measured are left out, because NaN is not valid JSON.
 
     Raises:
         DataError: a table lacks a column or is inconsistent.
@@ -174,13 +207,14 @@ def summarise(
     for method in [FLOOR, *(name for name in methods if name != FLOOR)]:
         entry: dict[str, Any] = {}
         forgetting: dict[str, Any] = {}
+        rivals = [other for other in methods if required_network(other) == required_network(method)]
         for number, (task, kind) in enumerate(sequence, 1):
             afters = matrix.afters(method, task)
             if not afters:
                 continue
-            entry[f"task {number} {task}"] = _cell(matrix, kind, method, task, afters[0])
+            entry[f"task {number} {task}"] = _cell(matrix, kind, rivals, method, task)
             for after in dict.fromkeys([*afters[1:2], *afters[1:][-1:]]):
-                forgetting[f"{task} after {after}"] = _cell(matrix, kind, method, task, after)
+                forgetting[f"{task} after {after}"] = _cell(matrix, kind, rivals, method, task, after)
         if not entry:
             continue
         if method != FLOOR:
@@ -201,11 +235,18 @@ def write_summary(destination: Path, summary: Mapping[str, Any]) -> None:
     write_text(destination, json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _cell(matrix: Matrix, kind: str, method: str, task: str, after: str) -> dict[str, float]:
-    """Return the rounded headline metrics of a task after training on `after`, with `<metric>_std` over seeds."""
+def _cell(
+    matrix: Matrix, kind: str, rivals: Sequence[str], method: str, task: str, after: str | None = None
+) -> dict[str, float]:
+    """Return the rounded headline metrics of a task after training on `after`, with deviations and marks.
+
+    rivals: the methods on the same network, without the floor, among which the best are marked. after: None for the
+    first measurement.
+    """
     cell = {}
+    measured_after = after or matrix.afters(method, task)[0]
     for name in headlines(kind, matrix.metrics(task)):
-        statistic = matrix.statistic(method, task, after, name)
+        statistic = matrix.statistic(method, task, measured_after, name)
         if statistic is None:
             continue
         mean, deviation = statistic
@@ -213,4 +254,8 @@ def _cell(matrix: Matrix, kind: str, method: str, task: str, after: str) -> dict
         cell[name] = rounded(metric, mean)
         if deviation is not None:
             cell[f"{name}_std"] = rounded(metric, deviation, mean)
+        if (error := matrix.errors.get((method, task, measured_after, name))) is not None:
+            cell[f"{name}_se"] = rounded(metric, error, mean)
+        if method in matrix.best(metric, name, rivals, task, after):
+            cell[f"{name}_best"] = 1
     return cell

@@ -1,7 +1,7 @@
-"""Sweeps in the report: tables, transfer of methods that forget, and training losses compared with the study.
+"""Sweeps in the report: tables, and training losses compared with the study.
 
 A sweep trains variants of one method; a variant changes settings of the preset. `snakemake sweep` writes the files
-of a sweep, and the report includes those that exist.
+of a sweep, measured on the split `dev`, and the report includes those that exist.
 """
 
 import math
@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from palimpsest.analysis.transfer import mean_over_seeds, quality_figures
 from palimpsest.errors import DataError
 from palimpsest.layout import making_command
 from palimpsest.metrics.described import describe, format_value, in_short, metric_title
@@ -94,6 +93,7 @@ def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, li
 
     The columns are metrics of each task right after training, the same after the last task if any variant forgets
     the task, and figures of added tasks (`ADDED`) with an empty task. Bytes are left out if all variants are equal.
+    The two latter are those of the tasks that all variants trained.
     """
     learned, final = rows_learned(sweep), rows_after_last_task(sweep)
     named = learned.groupby("task", sort=False)["metric"]
@@ -115,7 +115,8 @@ def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, li
         ]
         lines.append((variant, cells))
     for name, (title, scale, digits) in ADDED.items():
-        means = learned[learned["metric"] == name].groupby("variant")["value"].mean()
+        rows = learned[(learned["metric"] == name) & learned["task"].isin(common_tasks(sweep))]
+        means = rows.groupby("variant")["value"].mean()
         texts = [format_number(scale * means.get(variant, math.nan), digits) or "–" for variant in sweep.variants]
         if len(means) and (name != "bytes" or len({*texts}) > 1):
             header.append(("", title))
@@ -129,10 +130,15 @@ def rows_learned(sweep: Sweep) -> pd.DataFrame:
     return sweep.measured[sweep.measured["task"] == sweep.measured["after"]]
 
 
+def common_tasks(sweep: Sweep) -> list[str]:
+    """Return the tasks that every variant trained, in the order of learning."""
+    by_variant = [set(rows["after"]) for _, rows in sweep.measured.groupby("variant")]
+    return [task for task in dict.fromkeys(sweep.measured["task"]) if all(task in tasks for tasks in by_variant)]
+
+
 def rows_after_last_task(sweep: Sweep) -> pd.DataFrame:
-    """Return the rows of `Sweep.measured` of earlier tasks, measured after the training on the last task."""
-    rows = sweep.measured
-    last_task = rows.groupby("variant")["after"].transform("last")
+    """Return the rows of `Sweep.measured` of earlier tasks, after the last task that all variants trained."""
+    rows, last_task = sweep.measured, common_tasks(sweep)[-1]
     return rows[(rows["after"] == last_task) & (rows["task"] != last_task)]
 
 
@@ -149,24 +155,19 @@ def mean_as_text(values: pd.DataFrame, name: str) -> str:
     return format_value(metric, mean) + spread
 
 
-def sweep_sections(
-    sweeps: Sequence[Sweep], metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
-) -> Context | None:
+def sweep_sections(sweeps: Sequence[Sweep], sequence: Sequence[tuple[str, str]]) -> Context | None:
     """Return the content of the section on sweeps in the report; None without sweeps.
 
-    metrics: the table of `metrics.csv`. sequence: (task, kind) in the order of learning.
+    sequence: (task, kind) in the order of learning.
 
-    `tables` has a table per method. `transfers` and `connected` are those of `transfers_of`. `losses` has the mIoU
-    of residual blocks by training loss, for `tasks`, the tasks of segmentation, and for the study.
+    `tables` has a table per method. `losses` has the mIoU of residual blocks by training loss, for `tasks`, the
+    tasks of segmentation, and for the study.
     """
     if not sweeps:
         return None
-    transfers, connected = transfers_of(sweeps, metrics, sequence)
     segmentations = [task for task, kind in sequence if kind in KINDS and KINDS[kind].key_metric == "miou"]
     return {
         "tables": [table_context(sweep) for sweep in sweeps],
-        "transfers": transfers,
-        "connected": connected,
         "tasks": segmentations,
         "losses": losses_table(sweeps, segmentations),
     }
@@ -180,59 +181,6 @@ def table_context(sweep: Sweep) -> Context:
         changes = [f"{setting} = {value}" for setting, value in sweep.set_to(variant).items()] if variant else []
         rows.append({"variant": variant or "current settings", "changes": ", ".join(changes), "cells": cells})
     return {"method": sweep.method, "header": header, "rows": rows}
-
-
-Transfer = tuple[float, float]
-"""Forward and backward transfer, as defined in `palimpsest.analysis.transfer`."""
-
-
-def transfers_of(
-    sweeps: Sequence[Sweep], metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]
-) -> tuple[dict[str, Transfer], list[list[str]]]:
-    """Return the transfer by name of each variant and method that forgets, and the names on each line of a figure.
-
-    A line connects a method and those of its variants that change only one number, the same for all.
-    """
-    connected = [line for sweep in sweeps for line in variant_lines(sweep)]
-    swept = [sweep.measured for sweep in sweeps]
-    swept_methods = {sweep.method for sweep in sweeps}
-    unswept = metrics[~metrics["method"].isin(swept_methods)].assign(variant="")
-    rows = pd.concat([unswept, *swept])
-    rows = rows.assign(method=rows["variant"].where(rows["variant"] != "", rows["method"]))
-    transfers = {}
-    for method, of_seeds in quality_figures(rows, sequence).items():
-        mean = mean_over_seeds([*of_seeds.values()])
-        transfers[method] = (mean["forward_transfer"], mean["backward_transfer"])
-    forgetful = {
-        name: (forward, backward)
-        for name, (forward, backward) in transfers.items()
-        if math.isfinite(forward) and math.isfinite(backward) and backward
-    }
-    lines = [[name for name in line if name in forgetful] for line in connected]
-    return forgetful, [line for line in lines if len(line) > 1]
-
-
-def variant_lines(sweep: Sweep) -> list[list[str]]:
-    """Return, for each setting that is a number, the names of the variants that change it alone, sorted by value.
-
-    The method itself is among them with its value in the preset. Settings with fewer than two variants are left
-    out.
-    """
-    by_setting: dict[str, list[tuple[float, str]]] = {}
-    for variant in sweep.variants:
-        changes = sweep.set_to(variant)
-        for setting, value in changes.items() if len(changes) == 1 or not variant else ():
-            if is_number(value):
-                by_setting.setdefault(setting, []).append((float(value), variant or sweep.method))
-    return [[name for _, name in sorted(line)] for line in by_setting.values() if len(line) > 2]
-
-
-def is_number(text: str) -> bool:
-    """Return whether a text is a finite number."""
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def losses_table(sweeps: Sequence[Sweep], tasks: Sequence[str]) -> list[Context]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from palimpsest.analysis.significance import total_deviation
 from palimpsest.analysis.tables import require_columns
 from palimpsest.analysis.transfer import REFERENCE
 
@@ -13,9 +14,10 @@ Context = dict[str, Any]
 """Values for the template of the page, by name."""
 
 COLUMN_FORMATS = {
-    "relative_quality": (100, 1, False),  # per cent
+    "final_quality": (100, 1, False),  # per cent
     "backward_transfer": (100, 1, True),
     "forward_transfer": (100, 1, True),
+    "excess_loss": (100, 1, True),
     "bytes_per_added_task": (1 / 1024, 1, False),  # KiB
     "learn_bytes": (1 / 1024, 1, False),
     "seconds": (1, 1, False),
@@ -43,7 +45,7 @@ def summary_table(
     by_method = {str(row["method"]): row for row in forgetting.to_dict("records")}
     listed = [method for method in methods if method in by_method]
     positions = {
-        method: (float(by_method[method]["bytes_per_added_task"]), float(by_method[method]["relative_quality"]))
+        method: (float(by_method[method]["bytes_per_added_task"]), float(by_method[method]["final_quality"]))
         for method in listed
     }
 
@@ -55,7 +57,7 @@ def summary_table(
     }
     reasons = {method: reason for method, reason in (incomparable or {}).items() if method in drawn}
     front = pareto_front({method: position for method, position in drawn.items() if method not in reasons})
-    spread = {method: float(by_method[method].get("relative_quality_std", math.nan)) for method in drawn}
+    spread = {method: deviation_of(by_method[method], "final_quality") for method in drawn}
     return {
         "reference": REFERENCE,
         "rows": [{"method": m, "front": m in front, "cells": [*formatted_figures(by_method[m])]} for m in listed],
@@ -65,7 +67,7 @@ def summary_table(
         },
         "left_out": [method for method in listed if method not in drawn],
         "missing": {
-            "reference": REFERENCE not in listed and not measured("relative_quality"),
+            "reference": REFERENCE not in listed and not measured("final_quality"),
             "costs": not measured("seconds"),
         },
         "positions": drawn,
@@ -74,13 +76,28 @@ def summary_table(
 
 
 def formatted_figures(row: Mapping[Any, Any]) -> Iterator[Context]:
-    """Yield `text` and `std` (empty for one seed) of each figure in a row of `forgetting.csv`, formatted."""
+    """Yield `text`, `std` (empty if unknown) and `best` of each figure in a row of `forgetting.csv`, formatted."""
     for figure, (scale, digits, signed) in COLUMN_FORMATS.items():
-        value, deviation = (scale * float(row.get(name, math.nan)) for name in (figure, f"{figure}_std"))
+        value, deviation = scale * float(row.get(figure, math.nan)), scale * deviation_of(row, figure)
         yield {
             "text": format_number(value, digits, signed),
             "std": format_number(deviation, digits) if deviation else "",
+            "best": is_best(row, figure),
         }
+
+
+def deviation_of(row: Mapping[Any, Any], figure: str) -> float:
+    """Return the deviation of a figure in a row of `forgetting.csv`: over seeds and, if known, over pictures.
+
+    It is NaN if neither is known; see `palimpsest.analysis.significance.total_deviation`.
+    """
+    deviation = total_deviation(*(float(row.get(f"{figure}_{part}", math.nan)) for part in ("std", "error")))
+    return math.nan if deviation is None else deviation
+
+
+def is_best(row: Mapping[Any, Any], figure: str) -> bool:
+    """Return whether a row of `forgetting.csv` marks a figure as one of the best."""
+    return row.get(f"{figure}_best") is True
 
 
 def format_number(value: float, digits: int, signed: bool = False) -> str:

@@ -1,8 +1,8 @@
 """Record of a task's predictions right after its training, a JSON file beside the stored task.
 
-A training ends with a measurement of its task on the validation split. The record contains the SHA-256 of these
-predictions, and machine and libraries; `palimpsest.analysis.verification` compares later measurements with it. It
-is a separate file, so that a change of the stored task does not change the record.
+A training ends with a measurement of its task on the validation split, in sweeps on `dev`. The record contains the
+SHA-256 of these predictions, and machine and libraries; `palimpsest.analysis.verification` compares later
+measurements with it. It is a separate file, so that a change of the stored task does not change the record.
 """
 
 import json
@@ -26,19 +26,21 @@ class PredictionRecord:
     task: str
     seed: int
     checksum: str
-    """SHA-256 of the raw predictions on the validation split; see `Measurement.checksum`."""
+    """SHA-256 of the raw predictions on the measured split; see `Measurement.checksum`."""
     images: int
-    """Number of pictures in the validation split."""
+    """Number of pictures in this split."""
     metrics: Mapping[str, float]
-    """Metrics on the validation split, by name."""
+    """Metrics on this split, by name."""
     file_sha256: str
     """SHA-256 of the tensors of the stored task."""
     data_sha256: str
-    """SHA-256 of the prepared arrays, which contain the validation split."""
+    """SHA-256 of the prepared arrays, which contain this split."""
     trained_in: str
     """Precision of the training; predictions are always computed in float32."""
     conditions: Mapping[str, str]
     """Machine and libraries that computed the predictions; see `devices.measuring_conditions`."""
+    split: str = "val"
+    """Measured split; records of earlier versions are of ``val``."""
 
 
 def save_record(path: Path, record: PredictionRecord) -> None:

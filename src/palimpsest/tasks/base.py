@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from palimpsest.metrics.bootstrap import Sample
+
 SMALLEST_VARIANCE = 1e-6
 """Lower bound of a variance of values in [0, 1], for divisions."""
 
@@ -27,13 +29,23 @@ targets: uint8 (N, H, W) class labels, uint8 (N, 3, H, W) RGB, or float32 (N, 1,
 
 
 class Meter(Protocol):
-    """Accumulator that computes a task's metrics over a split, batch by batch."""
+    """Accumulator that computes a task's metrics over a split, batch by batch.
+
+    It keeps the statistics of each unit, a picture or a small group of pictures, for samples of the split.
+    """
+
+    @property
+    def units(self) -> int:
+        """Number of units so far."""
 
     def update(self, prediction: Tensor, batch: Batch) -> None:
         """Add the predictions of one batch."""
 
-    def compute(self) -> dict[str, float]:
-        """Return the metrics over all batches so far, by their names in `metrics.csv`."""
+    def compute(self, sample: Sample | None = None) -> dict[str, float]:
+        """Return the metrics over all batches so far, by their names in `metrics.csv`.
+
+        With a ``sample``, the metrics are those of its units, some of which occur several times.
+        """
 
 
 class Task(nn.Module, ABC):

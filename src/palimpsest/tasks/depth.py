@@ -1,5 +1,6 @@
 """Photograph → depth per pixel: L1, measured by AbsRel and RMSE over pixels of known depth."""
 
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from palimpsest.metrics.bootstrap import Sample
 from palimpsest.tasks.base import Batch, Meter, Pixels, Targets, Task
 from palimpsest.tasks.depth_settings import DepthSettings
 from palimpsest.tasks.pictures import sampled_loss
@@ -67,23 +69,31 @@ class DepthMeter:
     """Meter that sums the errors over all valid pixels of a split."""
 
     def __init__(self) -> None:
-        self.relative = self.squared = 0.0
-        self.pixels = 0
+        self.sums: list[tuple[float, float, int]] = []
+        """Sum of |prediction − truth| ÷ truth, sum of squared errors, and number of valid pixels, by picture."""
+
+    @property
+    def units(self) -> int:
+        """Number of pictures so far."""
+        return len(self.sums)
 
     def update(self, prediction: Tensor, batch: Batch) -> None:
         """Add the predictions of one batch."""
-        valid = batch["target"].isfinite()
-        truth, error = (values[valid].double() for values in (batch["target"], prediction - batch["target"]))
-        self.relative += float((error.abs() / truth).sum())
-        self.squared += float(error.square().sum())
-        self.pixels += len(truth)
+        for predicted, target in zip(prediction, batch["target"], strict=True):
+            valid = target.isfinite()
+            truth, error = (values[valid].double() for values in (target, predicted - target))
+            self.sums.append((float((error.abs() / truth).sum()), float(error.square().sum()), len(truth)))
 
-    def compute(self) -> dict[str, float]:
+    def compute(self, sample: Sample | None = None) -> dict[str, float]:
         """Return ``absrel``, the mean of |prediction − truth| ÷ truth, and ``rmse``, in the unit of the target.
 
         Source: Eigen, Puhrsch and Fergus, Depth Map Prediction from a Single Image, NIPS 2014.
         """
-        return {"absrel": self.relative / self.pixels, "rmse": (self.squared / self.pixels) ** 0.5}
+        sums = self.sums if sample is None else [self.sums[index] for index in sample]
+        relative, squared, pixels = (sum(column) for column in zip(*sums, strict=True))
+        if not pixels:  # a sample may have only pictures without valid pixels
+            return {"absrel": math.nan, "rmse": math.nan}
+        return {"absrel": relative / pixels, "rmse": (squared / pixels) ** 0.5}
 
 
 def filled(target: Tensor, prediction: Tensor) -> Tensor:

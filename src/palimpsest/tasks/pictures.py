@@ -1,5 +1,6 @@
 """Losses and metrics of kinds with pictures as predictions and targets."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from palimpsest.metrics import pictures as metrics
+from palimpsest.metrics.bootstrap import Sample
 from palimpsest.tasks.base import SMALLEST_VARIANCE, Batch
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
@@ -37,6 +39,11 @@ class PictureMeter:
         self.colour = colour
         self.rows: list[dict[str, float]] = []
 
+    @property
+    def units(self) -> int:
+        """Number of pictures so far."""
+        return len(self.rows)
+
     def update(self, prediction: Tensor, batch: Batch) -> None:
         """Add the predictions of one batch."""
         for predicted, true in zip(as_pictures(prediction), as_pictures(self.truth(batch)), strict=True):
@@ -46,15 +53,17 @@ class PictureMeter:
                 row["predicted"], row["true"] = metrics.colourfulness(predicted), metrics.colourfulness(true)
             self.rows.append(row)
 
-    def compute(self) -> dict[str, float]:
+    def compute(self, sample: Sample | None = None) -> dict[str, float]:
         """Return ``ssim``, ``mse`` (0–255 scale) and, with ``colour``, ``ciede2000`` and ``colourfulness``.
 
         Colourfulness is the sum over the predictions divided by the sum over the true pictures; the few pictures
         with hardly any colour would dominate a mean of ratios.
         """
-        means = {key: float(np.mean([row[key] for row in self.rows])) for key in self.rows[0]}
+        rows = self.rows if sample is None else [self.rows[index] for index in sample]
+        means = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
         if self.colour:
-            means["colourfulness"] = means.pop("predicted") / means.pop("true")
+            predicted, true = means.pop("predicted"), means.pop("true")
+            means["colourfulness"] = predicted / true if true else math.nan  # a sample may have only grey pictures
         return means
 
 

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from palimpsest.data.voc import palette
+from palimpsest.metrics.bootstrap import Sample
 from palimpsest.metrics.segmentation import IGNORED, confusion_matrix, intersection_over_union, mean_iou
 from palimpsest.tasks.base import Batch, Meter, Pixels, Targets, Task
 from palimpsest.tasks.discriminator import PatchDiscriminator
@@ -146,22 +148,35 @@ class ConfusionMeter:
     def __init__(self, classes: Sequence[str], scores: Callable[[Tensor], Tensor]) -> None:
         self.classes = classes
         self.scores = scores
-        self.confusion = np.zeros((len(classes), len(classes)), np.int64)
+        self.confusions: list[NDArray[np.float64]] = []
+        """Confusion matrices of the pictures, (N, classes, classes) for each batch."""
+
+    @property
+    def units(self) -> int:
+        """Number of pictures so far."""
+        return sum(map(len, self.confusions))
 
     def update(self, prediction: Tensor, batch: Batch) -> None:
         """Add the predictions of one batch."""
         predicted = self.scores(prediction).argmax(1).to(torch.uint8).cpu().numpy()
-        self.confusion += confusion_matrix(batch["target"].cpu().numpy(), predicted, len(self.classes))
+        pairs = zip(batch["target"].cpu().numpy(), predicted, strict=True)
+        matrices = [confusion_matrix(truth, labels, len(self.classes)) for truth, labels in pairs]
+        self.confusions.append(np.stack(matrices).astype(np.float64))
 
-    def compute(self) -> dict[str, float]:
+    def compute(self, sample: Sample | None = None) -> dict[str, float]:
         """Return ``miou`` and, for each class that occurs in the truth, ``iou/<class>``, in per cent."""
-        ious = intersection_over_union(self.confusion)
+        self.confusions = [np.concatenate(self.confusions)]  # once, not for every sample
+        (matrices,) = self.confusions
+        counts = np.bincount(np.arange(self.units) if sample is None else sample, minlength=self.units)
+        products = counts.astype(np.float64) @ matrices.reshape(self.units, -1)  # exact, and BLAS has no integers
+        confusion = products.reshape(matrices.shape[1:]).astype(np.int64)
+        ious = intersection_over_union(confusion)
         per_class = {
             f"iou/{name}": 100 * float(value)
             for name, value in zip(self.classes, ious, strict=True)
             if not np.isnan(value)
         }
-        return {"miou": mean_iou(self.confusion), **per_class}
+        return {"miou": mean_iou(confusion), **per_class}
 
 
 def paint_labels(labels: Pixels) -> Pixels:

@@ -1,8 +1,9 @@
 """The kind `style`: a photograph in the style of one painting."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from palimpsest.data.pictures import Limits, read_picture
 from palimpsest.errors import DataError
+from palimpsest.metrics.bootstrap import Sample
 from palimpsest.metrics.perceptual import (
     Tiles,
     content_loss,
@@ -152,42 +154,74 @@ class StyleStatistics:
 
 
 class StyleMeter:
-    """Meter of the losses of a split as one batch; the metrics do not depend on the size of the real batches."""
+    """Meter of the losses of a split as one batch; the metrics do not depend on the size of the real batches.
+
+    Pictures are added in groups of `GROUP`. Up to `MAX_UNITS` groups are a unit each; further groups are added to
+    the units in turn, because Gram matrices of every picture would take much memory.
+    """
+
+    GROUP = 4
+    """Number of pictures in a group; the last of a batch may have fewer."""
+    MAX_UNITS = 64
+    """Largest number of units."""
 
     def __init__(self, task: StyleTask) -> None:
         self.task = task
-        self.batches: list[StyleStatistics] = []
-        self.similarities: list[float] = []
+        self.by_unit: list[tuple[StyleStatistics, list[float]]] = []
+        """Statistics of each unit, and SSIM of its pictures to the photographs."""
+        self.added = 0
+        """Number of groups so far."""
+
+    @property
+    def units(self) -> int:
+        """Number of units so far."""
+        return len(self.by_unit)
 
     @torch.no_grad()
     def update(self, prediction: Tensor, batch: Batch) -> None:
         """Add the predictions of one batch, in float32, so that the training's precision does not matter."""
         photograph = unit(batch["picture"])
-        with torch.autocast(prediction.device.type, enabled=False):
-            self.batches.append(self.task.statistics(prediction.float(), photograph))
-        self.similarities += [
-            ssim(channels_last(painted), channels_last(original))
-            for painted, original in zip(prediction.float(), photograph, strict=True)
-        ]
+        for start in range(0, len(prediction), self.GROUP):
+            painted, original = (t[start : start + self.GROUP].float() for t in (prediction, photograph))
+            with torch.autocast(prediction.device.type, enabled=False):
+                statistics = self.task.statistics(painted, original)
+            pictures = zip(painted, original, strict=True)
+            self.add((statistics, [ssim(channels_last(a), channels_last(b)) for a, b in pictures]))
 
-    def compute(self) -> dict[str, float]:
+    def add(self, group: tuple[StyleStatistics, list[float]]) -> None:
+        """Add a group as a new unit or, if there are `MAX_UNITS`, to the next unit in turn."""
+        index = self.added % self.MAX_UNITS
+        self.added += 1
+        if index == len(self.by_unit):
+            self.by_unit.append(group)
+        else:
+            self.by_unit[index] = merge_groups([self.by_unit[index], group])
+
+    @torch.no_grad()
+    def compute(self, sample: Sample | None = None) -> dict[str, float]:
         """Return ``total_loss``, its parts by name, and ``ssim``, the mean SSIM to the photographs."""
-        counts = [len(batch.content) for batch in self.batches]
-        statistics = StyleStatistics(
-            content=torch.cat([batch.content for batch in self.batches]),
-            style=torch.cat([batch.style for batch in self.batches]),
-            variation=torch.cat([batch.variation for batch in self.batches]),
-            tiles=Tiles(
-                *(torch.stack(sums).sum(0) for sums in zip(*(batch.tiles for batch in self.batches), strict=True))
-            ),
-            grams=[
-                torch.stack([n * gram for n, gram in zip(counts, layer, strict=True)]).sum(0) / sum(counts)
-                for layer in zip(*(batch.grams for batch in self.batches), strict=True)
-            ],
-        )
+        groups = self.by_unit if sample is None else [self.by_unit[index] for index in sample]
+        statistics, similarities = merge_groups(groups)
         losses = self.task.weighted_losses(statistics)
         metrics = {"total_loss": losses.pop("loss"), **losses}
-        return {name: value.item() for name, value in metrics.items()} | {"ssim": float(np.mean(self.similarities))}
+        return {name: value.item() for name, value in metrics.items()} | {"ssim": float(np.mean(similarities))}
+
+
+def merge_groups(groups: Sequence[tuple[StyleStatistics, list[float]]]) -> tuple[StyleStatistics, list[float]]:
+    """Return the statistics and similarities of several groups of pictures as those of one group."""
+    parts, similarities = zip(*groups, strict=True)
+    counts = [len(part.content) for part in parts]
+    statistics = StyleStatistics(
+        content=torch.cat([part.content for part in parts]),
+        style=torch.cat([part.style for part in parts]),
+        variation=torch.cat([part.variation for part in parts]),
+        tiles=Tiles(*(torch.stack(sums).sum(0) for sums in zip(*(part.tiles for part in parts), strict=True))),
+        grams=[
+            torch.stack([n * gram for n, gram in zip(counts, layer, strict=True)]).sum(0) / sum(counts)
+            for layer in zip(*(part.grams for part in parts), strict=True)
+        ],
+    )
+    return statistics, list(chain.from_iterable(similarities))
 
 
 def read_painting(path: Path, shorter_side: int) -> Tensor:

@@ -106,6 +106,7 @@ def store_and_record(
         data_sha256=arrays.sha256,
         trained_in=precision_for(job.training),
         conditions=measuring_conditions(device),
+        split=job.split,
     )
     save_record(record_path, record)
 
@@ -118,7 +119,7 @@ def measure_trained(
     prepared: Prepared,
     device: torch.device,
 ) -> Measurement:
-    """Measure a trained network on the validation split, without changing it.
+    """Measure a trained network on the split of the job, without changing it.
 
     The measurement uses a plain network, as after loading, because memory formats and parametrizations can change
     the last bits of a prediction.
@@ -126,7 +127,8 @@ def measure_trained(
     task = build_task(task_job.name, task_job.settings)
     plain = build_network(job.network, task.head_channels)
     load_into(plain, method.plain_state(network))
-    measured = measure(Predictor(plain.to(device).eval(), task).predict, task, prepared, device, samples=0)
+    predictor = Predictor(plain.to(device).eval(), task)
+    measured = measure(predictor.predict, task, prepared, device, 0, job.split, with_errors=False)
     log.info("%s learned: %s", task_job.name, metrics_line(measured.metrics))
     return measured
 

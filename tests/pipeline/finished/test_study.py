@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from palimpsest.analysis.tables import columns_of
 from palimpsest.code_digest import TABLES, file_of
 from palimpsest.data.encoding import write_picture
 from palimpsest.data.formats import FORMATS
@@ -51,7 +52,7 @@ def test_more_cores_than_those_of_the_machine_rerun_nothing(finished: Study) -> 
 
 def test_every_cell_of_the_forgetting_matrix_is_measured(finished: Study) -> None:
     metrics = pd.read_csv(finished.folder / "results/mini/metrics.csv")
-    assert list(metrics) == ["seed", "method", "task", "after", "metric", "value", "images", "checksum"]
+    assert list(metrics) == columns_of("metrics")
     for method in METHODS:
         cells = metrics[metrics.method == method].drop_duplicates(["task", "after"])
         expected = {(task, after) for n, after in enumerate(SEQUENCE) for task in SEQUENCE[: n + 1]}
@@ -119,7 +120,8 @@ def test_the_base_networks_are_stored_once(finished: Study) -> None:
 def test_the_summary_has_the_rows_of_the_studys_table(finished: Study) -> None:
     summary = json.loads((finished.folder / "results/mini/summary.json").read_text())
     assert list(summary) == ["floor", *METHODS]
-    assert set(summary["piggyback"]["task 3 colorize"]) == {"ssim", "mse", "ciede2000", "colourfulness"}
+    metrics = ("ssim", "mse", "ciede2000", "colourfulness")
+    assert set(summary["piggyback"]["task 3 colorize"]) == {*metrics, *(f"{name}_se" for name in metrics)}
     assert "coco-seg after voc-seg" in summary["fine-tune"]["forgetting"]
 
 
@@ -136,7 +138,10 @@ def test_every_training_is_a_finished_run_with_curves_and_final_figures(finished
     (run,) = [r for r in runs if (r.data.tags["method"], r.data.tags["task"]) == ("piggyback", "colorize")]
     assert [m.step for m in client.get_metric_history(run.info.run_id, "loss")] == [2, 4]
     assert {"coco-seg/miou", "voc-seg/miou", "colorize/ssim", "bytes/mask", "zeros/all"} <= set(run.data.metrics)
-    assert (run.data.metrics["pictures/train/pictures"], run.data.metrics["pictures/train/broken"]) == (8, 0)
+    counts = {
+        key: run.data.metrics[f"pictures/{key}"] for key in ("train/pictures", "dev/pictures", "train/broken")
+    }
+    assert counts == {"train/pictures": 7, "dev/pictures": 1, "train/broken": 0}
     assert 1 <= run.data.metrics["bits_per_weight"] < 1.1
     assert client.list_artifacts(run.info.run_id, "samples")
 
@@ -242,6 +247,7 @@ def measured(methods: list[str]) -> set[str]:
     of_floor = {f"{evaluation}/floor/{file}" for file in ("metrics.csv", "origin.json", "samples")}
     in_detail = ("growth", "costs", "zeros", "similarity")
     tables = ("metrics.csv", "sizes.csv", "diagnostics.csv", "forgetting.csv", "verification.csv", "summary.json")
+    tables += ("quality.csv", "comparisons.csv", "conditions.json")
     tables += tuple(f"analysis/{table}.csv" for table in in_detail)
     return {
         *(f"{evaluation}/{method}/{file}" for method in methods for file in files),

@@ -1,6 +1,6 @@
-"""Sweeps over settings of a method: `snakemake sweep`; not part of `all`."""
+"""Sweeps over settings of a method and ablations of several methods; not part of `all`."""
 
-VARIANT = Layout(SETTINGS.preset, "{variant}", trains_base=True)
+VARIANT = Layout(SETTINGS.preset, "{variant}", shares="none")
 
 
 use rule train as train_variant with:
@@ -29,13 +29,21 @@ use rule evaluate as evaluate_variant with:
         VARIANT.logs / "evaluate-{seed}-{method}.log",
 
 
+use rule floor as floor_of_variant with:
+    output:
+        metrics=VARIANT.evaluation("{seed}", FLOOR) / "metrics.csv",
+        origin=VARIANT.origin("{seed}", FLOOR),
+        samples=directory(VARIANT.evaluation("{seed}", FLOOR) / "samples"),
+    log:
+        VARIANT.logs / "floor-{seed}.log",
+
+
 rule compare:
     """Collect every variant of one method and the method with its current settings."""
     input:
-        measured=lambda wildcards: expand(rules.evaluate.output, seed=SETTINGS.seeds, method=wildcards.method),
-        variants=lambda wildcards: [
+        lambda wildcards: [
             varied(name).layout.evaluation(seed, wildcards.method) / "metrics.csv"
-            for name in SWEEPS[wildcards.method]
+            for name in (CURRENT, *SWEEPS[wildcards.method])
             for seed in SETTINGS.seeds
         ],
     output:
@@ -54,6 +62,37 @@ rule compare:
         variants=lambda wildcards: list(SWEEPS[wildcards.method]),
     shell:
         "python -m pipeline.sweep --method {wildcards.method} --log {log}"
+
+
+rule ablation:
+    """Collect the measurements of all methods of one ablation, with those of the trivial baseline."""
+    input:
+        lambda wildcards: [
+            varied(wildcards.ablation).layout.evaluation(seed, method) / "metrics.csv"
+            for seed in SETTINGS.seeds
+            for method in (FLOOR, *ABLATIONS[wildcards.ablation].methods)
+        ],
+    output:
+        measured=LAYOUT.ablation("{ablation}"),
+        settings=LAYOUT.ablation_settings("{ablation}"),
+    log:
+        LOGS / "ablation-{ablation}.log",
+    threads: claim(1)
+    resources:
+        mem_mb=1000,
+    params:
+        code=code("ablation"),
+        seeds=SETTINGS.seeds,
+        ablation=lambda wildcards: str(ABLATIONS[wildcards.ablation]),
+        changed=lambda wildcards: str(changed_settings(CONTENT, config, wildcards.ablation)),
+    shell:
+        "python -m pipeline.ablation --variant {wildcards.ablation} --log {log}"
+
+
+rule ablations:
+    """Make every ablation of the preset."""
+    input:
+        expand(rules.ablation.output, ablation=ABLATIONS),
 
 
 rule sweep:
