@@ -18,7 +18,6 @@ from benchmarks.training import (
     BATCH,
     BATCHED,
     CLASSES,
-    CROP,
     DEVICE,
     FULL,
     SMALL,
@@ -28,6 +27,8 @@ from benchmarks.training import (
     peak_ratio,
     recorded,
     step_of,
+    step_on_noise,
+    tensors_of,
     train_bare,
     train_ours,
 )
@@ -40,11 +41,9 @@ from palimpsest.training.loop import start_fabric
 
 def pictures() -> tuple[Tensor, Tensor]:
     """Return pictures, float (N, 3, H, W), and their labels (N, H, W), as many as the steps of a loop use."""
-    prepared = noise(128, 80)
-    assert prepared.target is not None
     rows = torch.arange(STEPS * BATCH) % 128
-    inputs = torch.from_numpy(prepared.picture[:, :CROP, :CROP]).permute(0, 3, 1, 2).float() / 255
-    return inputs[rows], torch.from_numpy(prepared.target[:, :CROP, :CROP]).long()[rows]
+    inputs, labels = tensors_of(noise(128, 80))
+    return inputs[rows], labels[rows]
 
 
 def avalanche_loop() -> Callable[[], None]:
@@ -141,18 +140,7 @@ def original_step(size: Step = FULL) -> Callable[[], None]:
         mask = OriginalMask(layer.weight.detach())
         nn.utils.parametrize.register_parametrization(layer, "weight", mask, unsafe=True)
         scores.append(mask.score)
-    optimizer = torch.optim.Adam(scores, lr=1e-4, fused=True)
-    shape = (size.batch_size, size.side, size.side)
-    inputs = torch.rand(shape[0], 3, *shape[1:], device=DEVICE).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(0, CLASSES + 1, shape, device=DEVICE)
-
-    def step() -> None:
-        loss = F.cross_entropy(network(inputs).float(), labels)
-        torch.autograd.backward(loss)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    return step
+    return step_on_noise(network, torch.optim.Adam(scores, lr=1e-4, fused=True), size, bfloat16=False)
 
 
 def masked_step(size: Step = FULL) -> Callable[[], None]:

@@ -59,12 +59,17 @@ def noise(count: int, side: int) -> Prepared:
     return Prepared(pictures, labels, sources, ("train",) * count, {})
 
 
+def tensors_of(prepared: Prepared) -> tuple[Tensor, Tensor]:
+    """Return crops of the pictures, float (N, 3, `CROP`, `CROP`), and of their labels, (N, `CROP`, `CROP`)."""
+    assert prepared.target is not None
+    inputs = torch.from_numpy(prepared.picture[:, :CROP, :CROP]).permute(0, 3, 1, 2).float() / 255
+    return inputs, torch.from_numpy(prepared.target[:, :CROP, :CROP]).long()
+
+
 def loop_vs_bare(rounds: int) -> Ratio:
     """Measure images/s of `palimpsest.training.loop.train`, with checkpoints and MLflow, ÷ those of a bare loop."""
     prepared = noise(128, 80)
-    inputs = torch.from_numpy(prepared.picture[:, :CROP, :CROP]).permute(0, 3, 1, 2).float() / 255
-    assert prepared.target is not None
-    labels = torch.from_numpy(prepared.target[:, :CROP, :CROP]).long()
+    inputs, labels = tensors_of(prepared)
     settings = TrainingSettings(steps=STEPS, batch_size=BATCH, learning_rate=1e-3)
     fabric = start_fabric(settings)
     with recorded() as epochs:
@@ -156,7 +161,13 @@ def step_of(name: str, size: Step, bfloat16: bool = has_bfloat16(DEVICE)) -> Cal
     network.to(DEVICE).to(memory_format=torch.channels_last).train()
     method = method_class(name)(MaskSettings())
     groups = method.begin_task(Start(network, segmentation(), TrainingSettings()))
-    optimizer = optimizer_of(groups)
+    return step_on_noise(network, optimizer_of(groups), size, bfloat16)
+
+
+def step_on_noise(
+    network: nn.Module, optimizer: torch.optim.Optimizer, size: Step, bfloat16: bool
+) -> Callable[[], None]:
+    """Return a function that takes one training step of a network on random pictures; see `step_of`."""
     shape = (size.batch_size, size.side, size.side)
     pictures = torch.rand(shape[0], 3, *shape[1:], device=DEVICE).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, CLASSES + 1, shape, device=DEVICE)

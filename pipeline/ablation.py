@@ -9,7 +9,7 @@ import pandas as pd
 
 from palimpsest import stage
 from palimpsest.analysis.tables import columns_of_ablation
-from palimpsest.jobs import training_job
+from palimpsest.jobs import training_steps
 from palimpsest.layout import Layout
 from palimpsest.settings import FLOOR, Settings
 from palimpsest.storage.atomic import write_text
@@ -24,7 +24,8 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     for seed in settings.seeds:
         for method in (FLOOR, *methods):
             table = pd.read_csv(layout.evaluation(seed, method) / "metrics.csv", dtype={"checksum": str})
-            steps = {} if method == FLOOR else steps_by_task(settings, seed, method)
+            trained = () if method == FLOOR else settings.sequence
+            steps = {task: training_steps(settings, seed, method, task) for task in trained}
             table["steps"] = [steps.get(task, 0) for task in table["task"]]
             tables.append(table.assign(seed=seed, method=method)[columns_of_ablation()])
     preset = Layout(settings.preset)
@@ -32,12 +33,6 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     changed = changed_settings(content, overrides, options.variant)
     rows = pd.DataFrame(changed, columns=["setting", "set_to", "in_preset"])
     write_text(preset.ablation_settings(options.variant), rows.to_csv(index=False))
-
-
-def steps_by_task(settings: Settings, seed: int, method: str) -> dict[str, int]:
-    """Return the training steps of each task under a method; for the base task, those of its own training."""
-    jobs = [training_job(settings, seed, method, task) for task in settings.sequence]
-    return {task.name: task.steps for job in jobs for task in job.tasks}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ python -m pipeline.collect
 
 import argparse
 import json
+from functools import partial
 
 import pandas as pd
 
@@ -12,7 +13,7 @@ from palimpsest import stage
 from palimpsest.analysis.conditions import collect_conditions
 from palimpsest.analysis.tables import COLUMNS, columns_of
 from palimpsest.analysis.transfer import REFERENCE, comparison_table, forgetting_table, quality_table
-from palimpsest.jobs import training_job
+from palimpsest.jobs import training_steps
 from palimpsest.layout import Layout
 from palimpsest.report.summary import summarise, write_summary
 from palimpsest.settings import FLOOR, Settings
@@ -51,13 +52,7 @@ def steps_of(settings: Settings) -> dict[str, int]:
 
     Trainings of methods with other steps are named `<task> with <method>`.
     """
-
-    def steps(method: str, task: str) -> int:
-        (count,) = (
-            t.steps for t in training_job(settings, settings.seeds[0], method, task).tasks if t.name == task
-        )
-        return count
-
+    steps = partial(training_steps, settings, settings.seeds[0])
     by_base = {base: steps(base, settings.base_task) for base in dict.fromkeys(map(shared_base, settings.methods))}
     by_task = {task: steps(REFERENCE, task) for task in settings.sequence[1:]}
     longer = {

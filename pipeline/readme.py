@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from palimpsest.analysis.conditions import describe_conditions, load_conditions
+from palimpsest.analysis.conditions import describe_conditions, load_json
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
-from palimpsest.methods import required_network
+from palimpsest.methods import by_required_network
 from palimpsest.output import survive_any_output
 from palimpsest.params import read, resolve
 from palimpsest.report.ablation import ablation_table, curves, load_ablations, steps_table
@@ -60,7 +60,7 @@ def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[t
         compared = {method: entry for method, entry in summary.items() if method in methods}
         yield from ((f"{name}{suffix}", tasks_table(part)) for suffix, part in by_network(compared))
         if (conditions := path.with_name("conditions.json")).exists():
-            yield f"{name}-conditions", f"{describe_conditions(load_conditions(conditions))}\n"
+            yield f"{name}-conditions", f"{describe_conditions(load_json(conditions))}\n"
     for path in sorted(longer.glob("*/summary.json")):
         forgetting = pd.read_csv(path.with_name("forgetting.csv"))
         for suffix, part in by_network(json.loads(path.read_text("utf-8"))):
@@ -80,9 +80,8 @@ def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[t
 
 def by_network(summary: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the parts of a summary whose methods have the same network, with a suffix for the name of the table."""
-    for network in dict.fromkeys(required_network(method) for method in summary):
-        part = {m: entry for m, entry in summary.items() if m == FLOOR or required_network(m) == network}
-        yield f"-{network}" if network else "", part
+    for network, group in by_required_network(summary).items():
+        yield f"-{network}" if network else "", {m: entry for m, entry in summary.items() if m in (FLOOR, *group)}
 
 
 def sequence_of(params: Mapping[str, Any], preset: str) -> list[tuple[str, str]]:

@@ -147,6 +147,12 @@ def training_job(settings: Settings, seed: int, method: str, task: str) -> Train
     )
 
 
+def training_steps(settings: Settings, seed: int, method: str, task: str) -> int:
+    """Return the steps of the training of a method on a task."""
+    job = training_job(settings, seed, method, task)
+    return next(trained.steps for trained in job.tasks if trained.name == task)
+
+
 def _overrides(settings: Settings, method: str, task: str) -> dict[str, float]:
     overrides = settings.tasks[task].training.model_dump(exclude_none=True)
     if method in settings.learning_rates:
@@ -198,7 +204,7 @@ def evaluation_job(settings: Settings, seed: int, method: str) -> EvaluationJob:
         method_settings=settings.method_settings.get(method),
         sequence=settings.sequence,
         tasks={name: without_training(settings.tasks[name]) for name in settings.sequence},
-        split=settings.variant.split if settings.variant else "val",
+        split=settings.split,
         threads=settings.training.threads,
         accelerator=settings.training.accelerator,
         samples=settings.samples,

@@ -204,10 +204,14 @@ class Settings(SettingsGroup):
             if {composition.first, composition.second} <= {*self.sequence}
         }
 
+    @property
+    def split(self) -> MeasuredSplit:
+        """Split that evaluations measure."""
+        return "val" if self.variant is None else self.variant.split
+
     def measured_split(self, method: str) -> MeasuredSplit:
         """Return the split on which a method's trainings are measured; for those that a variant shares, ``val``."""
-        shared = self.layout.scope_of(method) == self.preset
-        return "val" if self.variant is None or shared else self.variant.split
+        return "val" if self.layout.scope_of(method) == self.preset else self.split
 
     def network_of(self, method: str) -> NetworkSettings:
         """Return the settings of the network that a method uses.

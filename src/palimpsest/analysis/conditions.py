@@ -34,13 +34,13 @@ def collect_conditions(
     Raises:
         DataError: a file is missing or damaged.
     """
-    contents = [load_conditions(path) for path in origins]
+    contents = [load_json(path) for path in origins]
     measured = [content["conditions"] for content in contents]
     trained = [machine for content in contents for machine in content.get("trained_on", {}).values()]
     libraries = [content.get("libraries", {}) for content in contents]
     precisions = {precision for content in contents for precision in content.get("trained_in", {}).values()}
     return {
-        "pictures": {task: _pictures(load_conditions(path)) for task, path in prepared.items()},
+        "pictures": {task: _pictures(load_json(path)) for task, path in prepared.items()},
         "steps": dict(steps),
         "measured": _without_repetition(measured),
         "trained": _without_repetition(trained),
@@ -62,7 +62,7 @@ def _pictures(info: Mapping[str, Any]) -> dict[str, float]:
     return {"side": info["size"], **counts, "ignored": ignored}
 
 
-def load_conditions(path: Path) -> Any:
+def load_json(path: Path) -> Any:
     """Return the content of a file of JSON, such as `conditions.json`.
 
     Raises:

@@ -29,7 +29,7 @@ import pandas as pd
 
 from palimpsest.analysis.significance import Comparison, best, comparisons
 from palimpsest.analysis.tables import columns_of, require_columns
-from palimpsest.methods import required_network
+from palimpsest.methods import by_required_network
 from palimpsest.metrics.described import describe, forgetting_metrics
 from palimpsest.metrics.metric import Metric
 from palimpsest.settings import FLOOR
@@ -111,12 +111,12 @@ def best_in_final_quality(figures: Mapping[str, Mapping[int, Mapping[str, float]
 
     figures: `quality_figures`. Methods without a final quality are left out.
     """
-    badness: dict[str, dict[str, list[float]]] = {}
-    for method, by_seed in figures.items():
-        values = [-of_seed["final_quality"] for of_seed in by_seed.values()]
-        if all(map(math.isfinite, values)):
-            badness.setdefault(required_network(method), {})[method] = values
-    return set().union(*map(best, badness.values()))
+    badness = {
+        method: [-of_seed["final_quality"] for of_seed in seeds.values()] for method, seeds in figures.items()
+    }
+    known = [method for method, values in badness.items() if all(map(math.isfinite, values))]
+    groups = by_required_network(known).values()
+    return set().union(*(best({method: badness[method] for method in group}) for group in groups))
 
 
 def quality_table(metrics: pd.DataFrame, sequence: Sequence[tuple[str, str]]) -> pd.DataFrame:
@@ -218,11 +218,9 @@ def comparison_table(quality: pd.DataFrame, methods: Iterable[str]) -> pd.DataFr
     long = pd.concat([quality, means]).melt(["seed", "method", "task"], ["learned", "final"], "stage").dropna()
     rows: list[tuple[object, ...]] = []
     for (task, stage), cell in long.groupby(["task", "stage"], sort=False):
-        by_network: dict[str, dict[str, list[float]]] = {}
-        for method in methods:
-            if len(values := cell.loc[cell["method"] == method, "value"]):
-                by_network.setdefault(required_network(method), {})[method] = [*values]
-        rows += [(task, stage, *pair) for group in by_network.values() for pair in comparisons(group)]
+        values = {method: [*of_method["value"]] for method, of_method in cell.groupby("method")}
+        for group in by_required_network(method for method in methods if method in values).values():
+            rows += [(task, stage, *pair) for pair in comparisons({method: values[method] for method in group})]
     return pd.DataFrame(rows, columns=["task", "stage", *Comparison._fields])
 
 

@@ -3,7 +3,7 @@
 The pipeline's graph reads only this table, which imports no method and no PyTorch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pkgutil import resolve_name
@@ -203,6 +203,14 @@ def required_network(method: str) -> str:
     """
     entry = METHODS.get(method)
     return entry.network["name"] if entry and entry.network else ""
+
+
+def by_required_network(methods: Iterable[str]) -> dict[str, list[str]]:
+    """Return methods by `required_network`: the groups that tables compare."""
+    groups: dict[str, list[str]] = {}
+    for method in methods:
+        groups.setdefault(required_network(method), []).append(method)
+    return groups
 
 
 def networks_of(method: str) -> list[str]:

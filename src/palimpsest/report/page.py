@@ -17,12 +17,12 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from palimpsest.analysis.conditions import describe_conditions, load_conditions
+from palimpsest.analysis.conditions import describe_conditions, load_json
 from palimpsest.analysis.tables import worst
 from palimpsest.analysis.transfer import tasks_without_scale
 from palimpsest.errors import DataError
 from palimpsest.layout import making_command
-from palimpsest.methods import METHODS, required_network
+from palimpsest.methods import METHODS, by_required_network
 from palimpsest.metrics.described import (
     ARROWS,
     badness,
@@ -123,7 +123,7 @@ def render(
         forgetting=forgetting,
         verification=_methods_by_outcome(forgetting),
         summary=summary,
-        conditions=describe_conditions(load_conditions(results / "conditions.json")),
+        conditions=describe_conditions(load_json(results / "conditions.json")),
         without_scale=tasks_without_scale(_read_table(results / "quality.csv")),
         quality=quality_chart(summary["positions"], summary["spread"], summary["front"])
         if summary["positions"]
@@ -148,8 +148,7 @@ def _results(matrix: Matrix, methods: Sequence[str]) -> list[Context]:
     belongs to the floor, the trivial baseline.
     """
     tables = []
-    for network in dict.fromkeys(map(required_network, methods)):
-        group = [method for method in methods if required_network(method) == network]
+    for network, group in by_required_network(methods).items():
         tasks = [
             {
                 "number": number,
@@ -190,10 +189,10 @@ def _row(matrix: Matrix, methods: Sequence[str], task: str, name: str, metric: M
     """
     cells = [_cell(matrix, method, task, name, metric) for method in (FLOOR, *methods)]
     floor = badness(metric, cells[0]["value"]) if cells[0] is not None else None
+    best = matrix.best(metric, name, methods, task)
     for method, cell in zip(methods, cells[1:], strict=True):
         if cell is not None:
-            rivals = [other for other in methods if required_network(other) == required_network(method)]
-            cell["best"] = method in matrix.best(metric, name, rivals, task)
+            cell["best"] = method in best
             score = badness(metric, cell["value"])
             cell["no_better_than_floor"] = floor is not None and score is not None and score >= floor
     return {"label": metric.label, "unit": metric.unit, "arrow": ARROWS[metric.better], "cells": cells}

@@ -3,8 +3,9 @@
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from palimpsest.analysis.accounting import MIB, bytes_needed
 from palimpsest.analysis.significance import best, total_deviation
 from palimpsest.analysis.tables import OUTCOMES, TABLE_ADVICE, Outcome, columns_of, require_columns, worst
 from palimpsest.errors import DataError
-from palimpsest.methods import required_network
+from palimpsest.methods import by_required_network
 from palimpsest.metrics.described import badness, describe, headlines, rounded
 from palimpsest.metrics.metric import Metric
 from palimpsest.settings import FLOOR
@@ -73,10 +74,10 @@ class Matrix:
     def best(
         self, metric: Metric, name: str, methods: Iterable[str], task: str, after: str | None = None
     ) -> set[str]:
-        """Return those of the methods that none of them beats significantly in a metric of a task; never the floor.
+        """Return the methods that no other one on the same network beats significantly in a metric of a task.
 
-        The task was measured after the training on ``after``; if this is None, under each method at its first
-        measurement. See `palimpsest.analysis.significance.best`.
+        The floor is never among them. The task was measured after the training on ``after``; if this is None, under
+        each method at its first measurement. See `palimpsest.analysis.significance.best`.
         """
         scores = {}
         for method in methods:
@@ -85,7 +86,8 @@ class Matrix:
             bad = [badness(metric, value) for value in values]
             if method != FLOOR and (numbers := [value for value in bad if value is not None]):
                 scores[method] = numbers
-        return best(scores)
+        groups = by_required_network(scores).values()
+        return set().union(*(best({method: scores[method] for method in group}) for group in groups))
 
     def unchanged(self, method: str, task: str, after: str) -> bool | None:
         """Return whether the predictions equal those right after training bit for bit, for all seeds.
@@ -203,18 +205,22 @@ def summarise(
         DataError: a table lacks a column or is inconsistent.
     """
     matrix = matrix_of_tables(metrics, sequence, verification)
+
+    @cache  # one call serves the cells of all methods
+    def best_in(kind: str, name: str, task: str, after: str | None) -> set[str]:
+        return matrix.best(describe(name, kind), name, methods, task, after)
+
     table: dict[str, Any] = {}
     for method in [FLOOR, *(name for name in methods if name != FLOOR)]:
         entry: dict[str, Any] = {}
         forgetting: dict[str, Any] = {}
-        rivals = [other for other in methods if required_network(other) == required_network(method)]
         for number, (task, kind) in enumerate(sequence, 1):
             afters = matrix.afters(method, task)
             if not afters:
                 continue
-            entry[f"task {number} {task}"] = _cell(matrix, kind, rivals, method, task)
+            entry[f"task {number} {task}"] = _cell(matrix, kind, best_in, method, task)
             for after in dict.fromkeys([*afters[1:2], *afters[1:][-1:]]):
-                forgetting[f"{task} after {after}"] = _cell(matrix, kind, rivals, method, task, after)
+                forgetting[f"{task} after {after}"] = _cell(matrix, kind, best_in, method, task, after)
         if not entry:
             continue
         if method != FLOOR:
@@ -236,12 +242,17 @@ def write_summary(destination: Path, summary: Mapping[str, Any]) -> None:
 
 
 def _cell(
-    matrix: Matrix, kind: str, rivals: Sequence[str], method: str, task: str, after: str | None = None
+    matrix: Matrix,
+    kind: str,
+    best_in: Callable[[str, str, str, str | None], set[str]],
+    method: str,
+    task: str,
+    after: str | None = None,
 ) -> dict[str, float]:
     """Return the rounded headline metrics of a task after training on `after`, with deviations and marks.
 
-    rivals: the methods on the same network, without the floor, among which the best are marked. after: None for the
-    first measurement.
+    best_in: function that returns the best methods, given kind, metric, task and after. after: None for the first
+    measurement.
     """
     cell = {}
     measured_after = after or matrix.afters(method, task)[0]
@@ -256,6 +267,6 @@ def _cell(
             cell[f"{name}_std"] = rounded(metric, deviation, mean)
         if (error := matrix.errors.get((method, task, measured_after, name))) is not None:
             cell[f"{name}_se"] = rounded(metric, error, mean)
-        if method in matrix.best(metric, name, rivals, task, after):
+        if method in best_in(kind, name, task, after):
             cell[f"{name}_best"] = 1
     return cell
