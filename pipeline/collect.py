@@ -12,11 +12,11 @@ import pandas as pd
 from palimpsest import stage
 from palimpsest.analysis.conditions import collect_conditions
 from palimpsest.analysis.tables import COLUMNS, columns_of
-from palimpsest.analysis.transfer import REFERENCE, comparison_table, forgetting_table, quality_table
+from palimpsest.analysis.transfer import comparison_table, forgetting_table, quality_table
 from palimpsest.jobs import training_steps
 from palimpsest.layout import Layout
 from palimpsest.report.summary import summarise, write_summary
-from palimpsest.settings import FLOOR, Settings
+from palimpsest.settings import FLOOR, REFERENCE, Settings
 from palimpsest.storage.atomic import write_text
 from palimpsest.variants import shared_base
 

@@ -4,27 +4,30 @@ python -m pipeline.sweep --method piggyback
 """
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
 from palimpsest import stage
+from palimpsest.analysis.transfer import quality_figures, quality_table
 from palimpsest.layout import CURRENT, Layout
 from palimpsest.params import dotted
-from palimpsest.settings import Settings
+from palimpsest.report.sweep import QUALITY
+from palimpsest.settings import FLOOR, REFERENCE, Settings
 from palimpsest.storage.atomic import write_text
 from palimpsest.variants import Variants, sweeps_of
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write two tables: the metrics of the variants (`COLUMNS`), and the settings that they change.
+    """Write two tables: metrics and quality of the variants (`COLUMNS`), and the settings that they change.
 
     In both, an empty variant means the method with its current settings.
     """
-    variants = sweeps_of(*stage.passed_settings(options.config))[options.method]
-    measurements = [
-        measured(settings, options.method, name, seed) for name in ("", *variants) for seed in settings.seeds
-    ]
-    write_text(layout.sweep(options.method), pd.concat(measurements).to_csv(index=False))
+    method, variants = options.method, sweeps_of(*stage.passed_settings(options.config))[options.method]
+    measurements = [measured(settings, method, name, seed) for name in ("", *variants) for seed in settings.seeds]
+    measurements.append(qualities(settings, method, ("", *variants)))
+    write_text(layout.sweep(method), pd.concat(measurements).to_csv(index=False))
     write_text(layout.varied(options.method), set_to(settings, variants).to_csv(index=False))
 
 
@@ -35,8 +38,7 @@ def measured(settings: Settings, method: str, variant: str, seed: int) -> pd.Dat
     more metrics describe each added task: `bytes`, its addition to the files that inference needs, and for masks
     `zeros`, the share of zeros.
     """
-    folder = Layout(settings.preset, variant or CURRENT).evaluation(seed, method)
-    metrics = pd.read_csv(folder / "metrics.csv")
+    folder, metrics = folder_of(settings, method, variant, seed), metrics_of(settings, method, variant, seed)
     rows = [metrics[(metrics["task"] == metrics["after"]) | ~metrics["metric"].str.startswith("iou/")]]
     if (folder / "zeros.csv").stat().st_size > 1:
         zeros = pd.read_csv(folder / "zeros.csv")
@@ -46,6 +48,38 @@ def measured(settings: Settings, method: str, variant: str, seed: int) -> pd.Dat
     run = growth[growth["needed_to"] == "run"]
     rows.append(run.assign(metric="bytes", after=run["task"], value=run["bytes"].diff()).dropna())
     return pd.concat(rows).assign(variant=variant, seed=seed, method=method)[COLUMNS]
+
+
+def qualities(settings: Settings, method: str, variants: Sequence[str]) -> pd.DataFrame:
+    """Return the final quality of each variant and seed on ``dev``, columns `COLUMNS`, as the metric `quality`.
+
+    It is the mean over the tasks that all variants trained, after the last of them, relative to `scratch` with its
+    current settings. The task is *all*.
+    """
+    trained = [set(metrics_of(settings, method, variant, settings.seeds[0])["after"]) for variant in variants]
+    tasks = [task for task in settings.sequence if all(task in names for names in trained)]
+    sequence = [(task, settings.tasks[task].kind) for task in tasks]
+    rows = []
+    for seed in settings.seeds:
+        compared = [
+            metrics_of(settings, name, "", seed).assign(method=name, seed=seed) for name in (FLOOR, REFERENCE)
+        ]
+        for variant in variants:
+            of_variant = metrics_of(settings, method, variant, seed).assign(method=variant or CURRENT, seed=seed)
+            quality = quality_table(pd.concat([*compared, of_variant]), sequence)
+            value = quality_figures(quality, sequence)[variant or CURRENT][seed]["final_quality"]
+            rows.append((variant, seed, method, "all", tasks[-1], QUALITY, value))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def folder_of(settings: Settings, method: str, variant: str, seed: int) -> Path:
+    """Return the folder with the measurements of a variant on ``dev``; an empty variant means the preset."""
+    return Layout(settings.preset, variant or CURRENT).evaluation(seed, method)
+
+
+def metrics_of(settings: Settings, method: str, variant: str, seed: int) -> pd.DataFrame:
+    """Return the table `metrics.csv` of a variant on ``dev``; an empty variant means the preset."""
+    return pd.read_csv(folder_of(settings, method, variant, seed) / "metrics.csv", dtype={"checksum": str})
 
 
 COLUMNS = ["variant", "seed", "method", "task", "after", "metric", "value"]

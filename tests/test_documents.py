@@ -18,6 +18,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 PAGES = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+TABLES_OF_METHODS = ("", "-resblock", "-methods", "-methods-resblock")
 MARKED = re.compile(r"<!-- table:([\w-]+) -->\n(.*?)<!-- /table:\1 -->", re.DOTALL)
 
 
@@ -35,7 +36,10 @@ def test_the_tables_are_those_of_the_results(tmp_path: Path, monkeypatch: pytest
     expected = dict(tables(Path("results"), Path("docs/results"), params))
     shown = {name: text for page in PAGES for name, text in MARKED.findall(page.read_text("utf-8"))}
     assert shown == {name: expected.get(name, "") for name in shown}  # empty where there is no result
-    assert {"mini", "real", "mini-methods", "real-methods"} <= shown.keys() & expected.keys()
+    of_methods = [f"{preset}{table}" for preset in ("mini", "real") for table in TABLES_OF_METHODS]
+    of_sweeps = [f"mini-sweep-{method}" for method in params["sweeps"]["mini"]]
+    measured = {*of_methods, *of_sweeps, "mini-conditions", "mini-steps", "mini-ablation-study-loss", "bench"}
+    assert measured <= shown.keys() & expected.keys()
 
 
 def test_a_table_has_only_the_methods_of_its_preset(tmp_path: Path, params_yaml: dict[str, Any]) -> None:

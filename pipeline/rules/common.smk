@@ -25,7 +25,7 @@ try:
     from palimpsest.processes.run_lock import hold_run_lock
     from palimpsest.progress import Progress, work_of
     from palimpsest.provenance import digest
-    from palimpsest.settings import FLOOR
+    from palimpsest.settings import FLOOR, REFERENCE
     from palimpsest.variants import ablations_of, changed_settings, sweep_tables, sweeps_of, variants_of, vary
     from palimpsest.task_files import TaskFiles
     from palimpsest.tasks import KINDS

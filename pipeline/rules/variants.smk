@@ -46,6 +46,11 @@ rule compare:
             for name in (CURRENT, *SWEEPS[wildcards.method])
             for seed in SETTINGS.seeds
         ],
+        lambda wildcards: [
+            varied(CURRENT).layout.evaluation(seed, method) / "metrics.csv"
+            for seed in SETTINGS.seeds
+            for method in {FLOOR, REFERENCE} - {wildcards.method}
+        ],
     output:
         measured=LAYOUT.sweep("{method}"),
         settings=LAYOUT.varied("{method}"),

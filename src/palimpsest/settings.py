@@ -232,3 +232,5 @@ class Settings(SettingsGroup):
 
 FLOOR = "floor"
 """Name of the trivial baseline, a prediction without learning, in the column `method` of every table."""
+REFERENCE = "scratch"
+"""Method to which quality and size of all methods are relative: a separate network per task."""

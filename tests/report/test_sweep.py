@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pandas as pd
 
 from palimpsest.report.sweep import Sweep, losses_table, sweep_sections, sweep_table
@@ -16,10 +18,16 @@ ROWS = [
 ]
 
 
-def sweep(method: str, rows: list[tuple[object, ...]], settings: list[tuple[str, str, str]]) -> Sweep:
+def sweep(
+    method: str,
+    rows: list[tuple[object, ...]],
+    settings: list[tuple[str, str, str]],
+    quality: Sequence[tuple[str, int, float]] = (),
+) -> Sweep:
     columns = ["variant", "seed", "task", "after", "metric", "value"]
     measured = pd.DataFrame(rows, columns=columns).assign(method=method)
-    return Sweep(method, measured, pd.DataFrame(settings, columns=["variant", "setting", "set_to"]))
+    qualities = pd.DataFrame(quality, columns=["variant", "seed", "value"])
+    return Sweep(method, measured, pd.DataFrame(settings, columns=["variant", "setting", "set_to"]), qualities)
 
 
 def test_each_variant_has_a_line_with_means_and_deviations_over_seeds() -> None:
@@ -29,6 +37,14 @@ def test_each_variant_has_a_line_with_means_and_deviations_over_seeds() -> None:
         "| **piggyback** | 90.00 ± 0.00 | 80.50 ± 0.71 | – | – |",
         "| `slow` | 90.00 ± 0.00 | 71.00 ± 1.41 | 0.2500 ± 0.0000 | 30 |",
     ]
+
+
+def test_quality_is_the_first_column_in_per_cent() -> None:
+    quality = [("", 0, 0.98), ("", 1, 1.0), ("slow", 0, 0.5), ("slow", 1, 0.5)]
+    header, _, usual, slow = sweep_table(sweep("piggyback", ROWS, [], quality)).splitlines()
+    assert header.startswith("|  | quality (%) | `first` mIoU (%) ↑ |")
+    assert usual.startswith("| **piggyback** | 99.0 ± 1.4 | 90.00 ± 0.00 |")
+    assert slow.startswith("| `slow` | 50.0 ± 0.0 | 90.00 ± 0.00 |")
 
 
 def test_one_seed_has_no_deviation() -> None:

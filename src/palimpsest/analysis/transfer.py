@@ -32,11 +32,8 @@ from palimpsest.analysis.tables import columns_of, require_columns
 from palimpsest.methods import by_required_network
 from palimpsest.metrics.described import describe, forgetting_metrics
 from palimpsest.metrics.metric import Metric
-from palimpsest.settings import FLOOR
+from palimpsest.settings import FLOOR, REFERENCE
 from palimpsest.tasks import KINDS
-
-REFERENCE = "scratch"
-"""Method to which quality and size of all methods are relative: a separate network per task."""
 
 QUALITY_FIGURES = ("final_quality", "final_quality_error", "backward_transfer", "forward_transfer", "excess_loss")
 """Figures of quality; `final_quality_error` is the standard error of the first from the validation pictures."""

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from palimpsest.analysis.tables import columns_of, columns_of_ablation
-from palimpsest.analysis.transfer import REFERENCE, forgetting_table, quality_table
+from palimpsest.analysis.transfer import forgetting_table, quality_table
 from palimpsest.errors import DataError
 from palimpsest.layout import making_command
 from palimpsest.metrics.described import describe, format_value, metric_title
 from palimpsest.metrics.metric import Metric
 from palimpsest.report.readme import Cell, markdown, methods_cells, methods_markdown
 from palimpsest.report.summary import Matrix, matrix_of_tables, summarise
-from palimpsest.settings import FLOOR
+from palimpsest.settings import FLOOR, REFERENCE
 from palimpsest.tasks import KINDS
 from palimpsest.variants import ablation_tables
 

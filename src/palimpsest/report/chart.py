@@ -19,9 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from palimpsest.analysis.accounting import MIB
-from palimpsest.analysis.transfer import REFERENCE
 from palimpsest.metrics.described import format_value, metric_title
 from palimpsest.report.ablation import Curve
+from palimpsest.settings import REFERENCE
 
 SIZE = 7.9, 4.8
 """Width and height in inches of 72 points."""

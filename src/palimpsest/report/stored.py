@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from palimpsest.analysis.accounting import MIB, UNCOUNTED, bytes_needed
-from palimpsest.analysis.transfer import REFERENCE
 from palimpsest.report import study
 from palimpsest.report.summary import Matrix
+from palimpsest.settings import REFERENCE
 
 Context = dict[str, Any]
 """Values for the template of the page, by name."""

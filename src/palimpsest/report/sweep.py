@@ -23,6 +23,9 @@ from palimpsest.tasks import KINDS
 ADDED = {"zeros": ("zeros (%)", 100.0, 0), "bytes": ("KiB a task", 1 / 1024, 1)}
 """Figures of added tasks, by name in the measurements: title in a table, factor and decimals."""
 
+QUALITY = "quality"
+"""Metric of the final quality in the measurements; its task is *all*."""
+
 LOSS = re.compile(r"tasks\.[^.]+\.loss")
 """Pattern of the settings that choose a task's training loss."""
 
@@ -38,6 +41,8 @@ class Sweep(NamedTuple):
     """Columns variant (empty for the preset's settings), seed, method, task, after, metric and value."""
     settings: pd.DataFrame
     """Columns variant (empty for the values in the preset), setting and set_to."""
+    quality: pd.DataFrame
+    """Columns variant, seed and value: quality on `dev` after the last of the tasks that all variants trained."""
 
     @property
     def variants(self) -> list[str]:
@@ -58,7 +63,8 @@ def load_sweep(path: Path) -> Sweep:
     """
     measured = read_table(path, ["variant", "seed", "method", "task", "after", "metric", "value"])
     settings = read_table(path.with_stem(f"{path.stem}-settings"), ["variant", "setting", "set_to"])
-    return Sweep(path.stem, measured, settings)
+    of_quality = measured["metric"] == QUALITY
+    return Sweep(path.stem, measured[~of_quality], settings, measured[of_quality])
 
 
 def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
@@ -91,9 +97,10 @@ def sweep_table(sweep: Sweep) -> str:
 def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, list[str]]]]:
     """Return (task, title) of each column, and (variant, cells) of each row, as text.
 
-    The columns are metrics of each task right after training, the same after the last task if any variant forgets
-    the task, and figures of added tasks (`ADDED`) with an empty task. Bytes are left out if all variants are equal.
-    The two latter are those of the tasks that all variants trained.
+    The columns are quality, metrics of each task right after training, the same after the last task if any variant
+    forgets the task, and figures of added tasks (`ADDED`); quality and figures have an empty task. Bytes are left
+    out if all variants are equal. All but the metrics right after training are of the tasks that all variants
+    trained.
     """
     learned, final = rows_learned(sweep), rows_after_last_task(sweep)
     named = learned.groupby("task", sort=False)["metric"]
@@ -102,7 +109,9 @@ def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, li
     pairs = learned.merge(final, on=key, suffixes=("", "_final"))
     changed = set(pairs.loc[pairs["value"] != pairs["value_final"], "task"])
     forgotten = [(task, metric) for task, metric in dict(columns).items() if task in changed]
-    header = [(task, metric_title(describe(metric))) for task, metric in columns]
+    with_quality = not sweep.quality.empty
+    header = [("", "quality (%)")] if with_quality else []
+    header += [(task, metric_title(describe(metric))) for task, metric in columns]
     header += [(task, f"{metric_title(describe(metric))} in the end") for task, metric in forgotten]
     lines = []
     for variant in sweep.variants:
@@ -113,7 +122,8 @@ def sweep_cells(sweep: Sweep) -> tuple[list[tuple[str, str]], list[tuple[str, li
             for rows, cell_keys in ((learned, columns), (final, forgotten))
             for task, metric in cell_keys
         ]
-        lines.append((variant, cells))
+        quality = [quality_as_text(sweep, variant)] if with_quality else []
+        lines.append((variant, quality + cells))
     for name, (title, scale, digits) in ADDED.items():
         rows = learned[(learned["metric"] == name) & learned["task"].isin(common_tasks(sweep))]
         means = rows.groupby("variant")["value"].mean()
@@ -153,6 +163,13 @@ def mean_as_text(values: pd.DataFrame, name: str) -> str:
     mean = float(column.mean())
     spread = f" ± {format_value(metric, float(column.std()), mean)}" if len(column) > 1 else ""
     return format_value(metric, mean) + spread
+
+
+def quality_as_text(sweep: Sweep, variant: str) -> str:
+    """Return the mean quality of a variant over the seeds in per cent, with ± its standard deviation."""
+    column = 100 * sweep.quality.loc[sweep.quality["variant"] == variant, "value"]
+    spread = f" ± {format_number(float(column.std()), 1)}" if len(column) > 1 else ""
+    return format_number(float(column.mean()), 1) + spread
 
 
 def sweep_sections(sweeps: Sequence[Sweep], sequence: Sequence[tuple[str, str]]) -> Context | None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from palimpsest.analysis.significance import total_deviation
 from palimpsest.analysis.tables import require_columns
-from palimpsest.analysis.transfer import REFERENCE
+from palimpsest.settings import REFERENCE
 
 Context = dict[str, Any]
 """Values for the template of the page, by name."""
