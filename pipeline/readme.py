@@ -50,7 +50,7 @@ def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[t
     `<preset>-methods`: all methods of a preset in ``longer``.
     `<preset>-<network>` and `<preset>-methods-<network>`: the same for methods that bring a network of their own.
     `<preset>-ablation-<name>`, and `<preset>-steps` with the curves of quality against steps: from ``results``.
-    `<preset>-conditions`: pictures, machine and versions behind the table `<preset>`.
+    `<table>-conditions`: pictures, machine and versions behind each of these tables, as `<preset>-conditions`.
     `<preset>-sweep-<method>` and `bench`: from ``results``.
     """
     paths = (*longer.glob("*/summary.json"), *results.glob("*/summary.json"))
@@ -59,9 +59,9 @@ def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[t
         summary, methods = json.loads(path.read_text("utf-8")), {FLOOR, *methods_of(params, name)}
         compared = {method: entry for method, entry in summary.items() if method in methods}
         yield from ((f"{name}{suffix}", tasks_table(part)) for suffix, part in by_network(compared))
-        if (conditions := path.with_name("conditions.json")).exists():
-            yield f"{name}-conditions", f"{describe_conditions(load_json(conditions))}\n"
+        yield from conditions_of(name, path)
     for path in sorted(longer.glob("*/summary.json")):
+        yield from conditions_of(f"{path.parent.name}-methods", path)
         forgetting = pd.read_csv(path.with_name("forgetting.csv"))
         for suffix, part in by_network(json.loads(path.read_text("utf-8"))):
             yield f"{path.parent.name}-methods{suffix}", methods_table(part, forgetting)
@@ -76,6 +76,13 @@ def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[t
             yield f"{folder.parent.name}-sweep-{swept.stem}", sweep_table(load_sweep(swept))
     if (results / "bench.json").exists():
         yield "bench", bench_table(json.loads((results / "bench.json").read_text("utf-8")))
+
+
+def conditions_of(table: str, summary: Path) -> Iterator[tuple[str, str]]:
+    """Yield name and text of the conditions of a table, if `conditions.json` is beside the file ``summary``."""
+    path = summary.with_name("conditions.json")
+    if path.exists():
+        yield f"{table}-conditions", f"{describe_conditions(load_json(path))}\n"
 
 
 def by_network(summary: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -60,8 +60,8 @@ def test_the_quality_of_a_variant_is_relative_to_scratch_on_dev(swept: Study) ->
     def final(method: str, task: str, metric: str) -> float:
         table = pd.read_csv(measured / method / "metrics.csv")
         after = "colorize" if method == "piggyback" else task
-        found = table[(table.task == task) & (table.metric == metric) & (table.after == after)]
-        return float(found.value.iloc[0])
+        selected = table[(table.task == task) & (table.metric == metric) & (table.after == after)]
+        return float(selected.value.iloc[0])
 
     expected = [
         (final("piggyback", *task) - final("floor", *task)) / (final("scratch", *task) - final("floor", *task))
