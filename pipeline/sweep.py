@@ -54,7 +54,7 @@ def qualities(settings: Settings, method: str, variants: Sequence[str]) -> pd.Da
     """Return the final quality of each variant and seed on ``dev``, columns `COLUMNS`, as the metric `quality`.
 
     It is the mean over the tasks that all variants trained, after the last of them, relative to `scratch` with its
-    current settings. The task is *all*.
+    current settings. The rows name the last of these tasks.
     """
     trained = [set(metrics_of(settings, method, variant, settings.seeds[0])["after"]) for variant in variants]
     tasks = [task for task in settings.sequence if all(task in names for names in trained)]
@@ -68,8 +68,8 @@ def qualities(settings: Settings, method: str, variants: Sequence[str]) -> pd.Da
             of_variant = metrics_of(settings, method, variant, seed).assign(method=variant or CURRENT, seed=seed)
             quality = quality_table(pd.concat([*compared, of_variant]), sequence)
             value = quality_figures(quality, sequence)[variant or CURRENT][seed]["final_quality"]
-            rows.append((variant, seed, method, "all", tasks[-1], QUALITY, value))
-    return pd.DataFrame(rows, columns=COLUMNS)
+            rows.append((variant, seed, method, tasks[-1], tasks[-1], QUALITY, value))
+    return pd.DataFrame(rows, columns=COLUMNS).dropna()  # no quality if `scratch` learned nothing
 
 
 def folder_of(settings: Settings, method: str, variant: str, seed: int) -> Path:

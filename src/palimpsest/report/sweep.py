@@ -24,7 +24,7 @@ ADDED = {"zeros": ("zeros (%)", 100.0, 0), "bytes": ("KiB a task", 1 / 1024, 1)}
 """Figures of added tasks, by name in the measurements: title in a table, factor and decimals."""
 
 QUALITY = "quality"
-"""Metric of the final quality in the measurements; its task is *all*."""
+"""Metric of the final quality in the measurements, mean over all tasks; its rows name the last of them."""
 
 LOSS = re.compile(r"tasks\.[^.]+\.loss")
 """Pattern of the settings that choose a task's training loss."""
@@ -166,10 +166,10 @@ def mean_as_text(values: pd.DataFrame, name: str) -> str:
 
 
 def quality_as_text(sweep: Sweep, variant: str) -> str:
-    """Return the mean quality of a variant over the seeds in per cent, with ± its standard deviation."""
+    """Return the mean quality of a variant over the seeds in per cent, with ± its standard deviation, or a dash."""
     column = 100 * sweep.quality.loc[sweep.quality["variant"] == variant, "value"]
     spread = f" ± {format_number(float(column.std()), 1)}" if len(column) > 1 else ""
-    return format_number(float(column.mean()), 1) + spread
+    return format_number(float(column.mean()), 1) + spread or "–"
 
 
 def sweep_sections(sweeps: Sequence[Sweep], sequence: Sequence[tuple[str, str]]) -> Context | None:
