@@ -49,7 +49,8 @@ rule compare:
         lambda wildcards: [
             varied(CURRENT).layout.evaluation(seed, method) / "metrics.csv"
             for seed in SETTINGS.seeds
-            for method in {FLOOR, REFERENCE} - {wildcards.method}
+            for method in (FLOOR, REFERENCE)
+            if method != wildcards.method
         ],
     output:
         measured=LAYOUT.sweep("{method}"),

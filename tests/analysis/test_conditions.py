@@ -8,6 +8,7 @@ from palimpsest.errors import DataError
 
 CPU = {"device": "cpu", "processor": "Fast 3000", "instructions": "AVX2", "threads": "1"}
 VERSIONS = {"libraries": {"torch": "2.14.1", "numpy": "2.4.6"}}
+ON_CPU = {"conditions": CPU, "trained_on": {"seg": CPU}, **VERSIONS}
 CARD = {"device": "Card 9", "cuda": "13.0"}
 
 
@@ -18,26 +19,8 @@ def written(path: Path, content: object) -> Path:
 
 def test_conditions_are_those_of_all_measurements_each_once(tmp_path: Path) -> None:
     origins = [
-        written(
-            tmp_path / "a",
-            {
-                "commit": "c2",
-                "conditions": CPU,
-                "trained_in": {"seg": "32-true"},
-                **VERSIONS,
-                "trained_on": {"seg": CPU},
-            },
-        ),
-        written(
-            tmp_path / "b",
-            {
-                "commit": "c1",
-                "conditions": CPU,
-                "trained_in": {"seg": "bf16-mixed"},
-                **VERSIONS,
-                "trained_on": {"seg": CPU},
-            },
-        ),
+        written(tmp_path / "a", {"commit": "c2", "trained_in": {"seg": "32-true"}, **ON_CPU}),
+        written(tmp_path / "b", {"commit": "c1", "trained_in": {"seg": "bf16-mixed"}, **ON_CPU}),
         written(tmp_path / "floor", {"commit": "c1", "conditions": CARD}),
     ]
     counted = {"train": {"pictures": 90}, "dev": {"pictures": 10}, "val": {"pictures": 1200}}
