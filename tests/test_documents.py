@@ -38,7 +38,8 @@ def test_the_tables_are_those_of_the_results(tmp_path: Path, monkeypatch: pytest
     assert shown == {name: expected.get(name, "") for name in shown}  # empty where there is no result
     of_methods = [f"{preset}{table}" for preset in ("mini", "real") for table in TABLES_OF_METHODS]
     of_sweeps = [f"mini-sweep-{method}" for method in params["sweeps"]["mini"]]
-    assert {*of_methods, *of_sweeps, "mini-conditions", "bench"} <= shown.keys() & expected.keys()
+    ablations = ["mini-steps", "mini-ablation-study-loss"]
+    assert {*of_methods, *of_sweeps, *ablations, "mini-conditions", "bench"} <= shown.keys() & expected.keys()
 
 
 def test_a_table_has_only_the_methods_of_its_preset(tmp_path: Path, params_yaml: dict[str, Any]) -> None:

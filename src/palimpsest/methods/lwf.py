@@ -7,10 +7,10 @@ parameters. Stored: one network; a copy of the old network computes its predicti
 `fine-tune`. Source: Li and Hoiem, ECCV 2016; their cross-entropy has the gradient of the divergence up to a factor.
 Deliberately different: distances are multiplied by the new task's loss at the step, and those of pictures are
 relative to the variance of the old predictions, because the loss of colorization is a tenth of that of classes; the
-penalty shrinks with that loss; λ₀ is 10 (original: 1). It is a mean over earlier tasks (original: a sum). Earlier
-heads and BatchNorm stay frozen (original: old heads train too), and no steps train only the new head. A shared
-BatchNorm uses batch statistics for the predictions of earlier tasks, in the old and the new network, and these
-predictions update no running statistics.
+penalty shrinks with that loss; the default of λ₀ is 10 (original: 1). The penalty is a mean over earlier tasks
+(original: a sum). Earlier heads and BatchNorm stay frozen (original: old heads train too), and no steps train only
+the new head. A shared BatchNorm uses batch statistics for the predictions of earlier tasks, in the old and the new
+network, and these predictions update no running statistics.
 """
 
 import copy
