@@ -56,7 +56,12 @@ def qualities(settings: Settings, method: str, variants: Sequence[str]) -> pd.Da
     It is the mean over the tasks that all variants trained, after the last of them, relative to `scratch` with its
     current settings. The rows name the last of these tasks.
     """
-    trained = [set(metrics_of(settings, method, variant, settings.seeds[0])["after"]) for variant in variants]
+    metrics = {
+        (variant, seed): metrics_of(settings, method, variant, seed).assign(method=variant or CURRENT, seed=seed)
+        for variant in variants
+        for seed in settings.seeds
+    }
+    trained = [set(table["after"]) for table in metrics.values()]
     tasks = [task for task in settings.sequence if all(task in names for names in trained)]
     sequence = [(task, settings.tasks[task].kind) for task in tasks]
     rows = []
@@ -65,8 +70,7 @@ def qualities(settings: Settings, method: str, variants: Sequence[str]) -> pd.Da
             metrics_of(settings, name, "", seed).assign(method=name, seed=seed) for name in (FLOOR, REFERENCE)
         ]
         for variant in variants:
-            of_variant = metrics_of(settings, method, variant, seed).assign(method=variant or CURRENT, seed=seed)
-            quality = quality_table(pd.concat([*compared, of_variant]), sequence)
+            quality = quality_table(pd.concat([*compared, metrics[variant, seed]]), sequence)
             value = quality_figures(quality, sequence)[variant or CURRENT][seed]["final_quality"]
             rows.append((variant, seed, method, tasks[-1], tasks[-1], QUALITY, value))
     return pd.DataFrame(rows, columns=COLUMNS).dropna()  # no quality if `scratch` learned nothing

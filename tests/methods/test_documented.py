@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from palimpsest.analysis.forgetting import measure_matrix
+from palimpsest.analysis.significance import LEVEL
 from palimpsest.groups import TrainingSettings
 from palimpsest.methods import METHODS, Entry, default_method_settings, method_class
 from palimpsest.methods.base import Component, EarlierTask, Start
@@ -74,6 +75,14 @@ def test_a_row_has_the_measured_final_quality_or_a_dash(method: str) -> None:
     table = pd.read_csv(ROOT / "docs/results/mini/forgetting.csv").set_index("method")
     measured = table.get("final_quality", {})
     assert ROWS[method][-1] == (f"{100 * measured[method]:.1f}" if method in measured else "–")
+
+
+@pytest.mark.parametrize("method", [name for name, row in ROWS.items() if row[2] == "less"])
+def test_a_method_that_forgets_less_has_the_p_value_of_the_comparisons(method: str) -> None:
+    pairs = pd.read_csv(ROOT / "docs/results/mini/comparisons.csv").set_index(["task", "stage", "method", "other"])
+    pair = pairs.loc[("all", "final", "fine-tune", method)]
+    assert pair.difference < 0 and pair.p < LEVEL
+    assert re.search(rf"\b{pair.p:.3f} for `{method}`", (ROOT / "docs/methods.md").read_text("utf-8"))
 
 
 @pytest.mark.slow
