@@ -19,9 +19,10 @@ onstart:
     check_devices()
     provenance.warn_without_commit()
     show_progress()
-    # The limit on job starts per second is for clusters. Snakemake 9 implements it by a timer per finished job, which
-    # reschedules all jobs every second; after sixty jobs this takes a fifth of a core.
     if workflow.local_exec:
+        start_service()
+        # The limit on job starts per second is for clusters. Snakemake 9 implements it by a timer per finished job,
+        # which reschedules all jobs every second; after sixty jobs this takes a fifth of a core.
         workflow.scheduler.job_rate_limiter = None
 
 

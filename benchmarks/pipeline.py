@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.ratios import Ratio, spread
 from palimpsest import machine
-from palimpsest.tracking import IDENTITY, connect, experiment_name
+from palimpsest.tracking.store import IDENTITY, connect, experiment_name
 
 PRESET = "mini"
 SETTINGS = {"preset": PRESET, "data_root": None}

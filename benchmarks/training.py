@@ -27,6 +27,7 @@ from palimpsest.networks.unet_settings import UNetSettings
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Task
 from palimpsest.tasks.segmentation_settings import SegmentationSettings
+from palimpsest.tracking import runs
 from palimpsest.training.cost import resident_memory
 from palimpsest.training.loop import Plan, TaskData, optimizer_of, start_fabric, train
 
@@ -84,17 +85,15 @@ def loop_vs_bare(rounds: int) -> Ratio:
 @contextmanager
 def recorded() -> Iterator[Callable[..., None]]:
     """Run a block in a temporary folder with an MLflow run; yield a function (`EpochDone`) that logs to it."""
-    from palimpsest import tracking  # noqa: PLC0415 - slow to import; other benchmarks do not need it
-
-    tags = tracking.training_tags("bench", 0, "scratch", "bench")
+    tags = runs.training_tags("bench", 0, "scratch", "bench")
     with (
         tempfile.TemporaryDirectory() as folder,
         chdir(folder),
-        tracking.training_run(tags, "key", {}) as run,
+        runs.training_run(tags, "key", {}) as run,
     ):
 
         def epochs(history: Sequence[dict[str, float]]) -> None:
-            assert isinstance(run, tracking.Run)
+            assert isinstance(run, runs.Run)
             run.logged = -1  # every repetition logs like the first
             run.epochs(history[-1:])
 

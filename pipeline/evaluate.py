@@ -8,7 +8,7 @@ import logging
 
 import pandas as pd
 
-from palimpsest import stage, tracking
+from palimpsest import stage
 from palimpsest.analysis.conditions import library_versions
 from palimpsest.analysis.forgetting import choose_device, measure_matrix, metric_rows
 from palimpsest.analysis.masks import masks_of, similarity_rows, zero_rows
@@ -25,6 +25,7 @@ from palimpsest.settings import Settings
 from palimpsest.storage.atomic import write_text
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.tasks import build_task
+from palimpsest.tracking import runs
 
 log = logging.getLogger("palimpsest.evaluate")
 
@@ -64,7 +65,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         "similarity": similarity_rows(masks),
     }
     if layout.shares != "all":  # the runs of the preset have its measurements on `val`
-        tracking.complete_runs(layout, options.seed, options.method, cells, tables, folder / "samples")
+        runs.complete_runs(layout, options.seed, options.method, cells, tables, folder / "samples")
     for name, rows in tables.items():
         write_text(folder / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
     records = {task: stored.prediction_record(task) for task in stored.sequence}

@@ -8,7 +8,7 @@ The method `base` trains the network that all methods share. An interrupted trai
 import argparse
 from collections.abc import Mapping, Sequence
 
-from palimpsest import stage, tracking
+from palimpsest import stage
 from palimpsest.code_digest import stage_digest
 from palimpsest.data.arrays import Prepared
 from palimpsest.devices import with_precision
@@ -21,6 +21,7 @@ from palimpsest.settings import Settings
 from palimpsest.storage.prediction_record import load_record
 from palimpsest.storage.stored_task import open_task
 from palimpsest.storage.stored_tasks import StoredTasks
+from palimpsest.tracking import runs
 from palimpsest.training.cost import CostMeter, load_cost, save_cost
 from palimpsest.training.loop import start_fabric
 from palimpsest.training.task_training import checkpoint_of, learn
@@ -43,12 +44,12 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     prepared = {name: Prepared.open(layout.prepared(name)) for name in job.task_names}
     key = training_key(job, prepared, stored)
     first = job.task_names[0]
-    tags = tracking.training_tags(layout.scope, options.seed, options.method, options.task)
+    tags = runs.training_tags(layout.scope, options.seed, options.method, options.task)
     target = layout.stored(options.seed, options.method, first)
     record = layout.cost(options.seed, options.method, first)
     meter = CostMeter(key, load_cost(record) if checkpoint_of(target).exists() else None)
     fabric = start_fabric(job.training, unused_parameters=len(job.tasks) > 1)
-    with tracking.training_run(tags, key, job.parameters(), fabric.is_global_zero) as run:
+    with runs.training_run(tags, key, job.parameters(), fabric.is_global_zero) as run:
 
         def after_epoch(history: Sequence[dict[str, float]]) -> None:
             run.epochs(history)

@@ -9,7 +9,6 @@ import torch
 import yaml
 from torch import nn
 
-from palimpsest import tracking
 from palimpsest.cli import main
 from palimpsest.composition_settings import CompositionSettings
 from palimpsest.errors import StorageError
@@ -22,6 +21,7 @@ from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
 from palimpsest.provenance import origin
 from palimpsest.storage.task_file import save_task
+from palimpsest.tracking import runs
 
 Study = Any
 
@@ -40,8 +40,8 @@ def study(new_study: Any) -> Study:
 
 def test_a_stored_task_has_settings_and_run(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     stored = study.stored("piggyback").open("halves")
-    runs = {(study.settings.preset, stored.sha256): "r"}
-    monkeypatch.setattr(tracking, "run_of_tensors", lambda *of: runs.get(of))
+    recorded = {(study.settings.preset, stored.sha256): "r"}
+    monkeypatch.setattr(runs, "run_of_tensors", lambda *of: recorded.get(of))
     Path("mlflow.db").touch()
     report = inspect(stored.path)
     assert (report["seed"], report["method"], report["task"]) == (0, "piggyback", "halves")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pipeline  # sets a higher threshold of garbage collection, which saves a tenth of the time
 
 try:
-    from palimpsest import adoption, database, machine, preflight, provenance, stage
+    from palimpsest import adoption, machine, preflight, provenance, stage
     from palimpsest.code_digest import stage_digest
     from palimpsest.data.formats import FORMATS
     from palimpsest.errors import PalimpsestError
@@ -29,6 +29,8 @@ try:
     from palimpsest.variants import ablations_of, changed_settings, sweep_tables, sweeps_of, variants_of, vary
     from palimpsest.task_files import TaskFiles
     from palimpsest.tasks import KINDS
+    from palimpsest.tracking import database
+    from palimpsest.tracking.service import start_service
 except SyntaxError as error:
     sys.exit(f"error: {os.path.relpath(error.filename)}, line {error.lineno or 1}: {error.msg}; correct the file")
 

@@ -14,7 +14,6 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from palimpsest import tracking
 from palimpsest.errors import StorageError
 from palimpsest.layout import CURRENT, PREDICTIONS, SWEEP, TRACKING_DATABASE, Layout, Shared, making_command
 from palimpsest.methods.base import Component
@@ -22,6 +21,7 @@ from palimpsest.settings import FLOOR
 from palimpsest.storage.prediction_record import load_record
 from palimpsest.storage.task_file import TaskFile, load_task
 from palimpsest.task_files import TaskFiles
+from palimpsest.tracking import runs
 from palimpsest.variants import ablation_tables, sweep_tables
 
 MISSING = "not recorded"
@@ -223,6 +223,6 @@ def describe_run(stored: TaskFile) -> str:
     if not TRACKING_DATABASE.exists():
         return NO_DATABASE
     try:
-        return tracking.run_of_tensors(stored.provenance.preset, stored.sha256) or MISSING
+        return runs.run_of_tensors(stored.provenance.preset, stored.sha256) or MISSING
     except StorageError as error:
         return f"unknown: {error}"

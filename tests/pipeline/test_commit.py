@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from palimpsest import tracking
 from palimpsest.methods import BASE
 from palimpsest.provenance import code_version, git
 from palimpsest.storage.task_file import load_task
+from palimpsest.tracking import runs
 from pipeline import evaluate, floor, train
 from tests.conftest import Study
 
@@ -34,8 +34,8 @@ def commit(file: str) -> None:
 @pytest.fixture
 def committed(prepared_study: Study, monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
     """Yield a study in a repository, without MLflow, of which a process can have only one database."""
-    monkeypatch.setattr(tracking, "training_run", lambda *arguments: nullcontext(tracking.NoRun()))
-    monkeypatch.setattr(tracking, "complete_runs", lambda *arguments: None)
+    monkeypatch.setattr(runs, "training_run", lambda *arguments: nullcontext(runs.NoRun()))
+    monkeypatch.setattr(runs, "complete_runs", lambda *arguments: None)
     commit("first.py")
     code_version.cache_clear()
     yield prepared_study

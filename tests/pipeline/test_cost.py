@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from palimpsest import tracking
 from palimpsest.methods import BASE
 from palimpsest.storage.task_file import load_task
+from palimpsest.tracking import runs
 from palimpsest.training.cost import load_cost, save_cost
 from pipeline import train
 from tests.conftest import Study
@@ -22,15 +22,15 @@ OPTIONS = argparse.Namespace(seed=0, method=BASE, task="shapes")
 def test_a_resumed_training_adds_to_its_cost(prepared_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     study = prepared_study
     metrics: list[dict[str, float]] = []
-    monkeypatch.setattr(tracking, "training_run", lambda *arguments: nullcontext(tracking.NoRun()))
-    monkeypatch.setattr(tracking.NoRun, "metrics", lambda self, values: metrics.append(values))
+    monkeypatch.setattr(runs, "training_run", lambda *arguments: nullcontext(runs.NoRun()))
+    monkeypatch.setattr(runs.NoRun, "metrics", lambda self, values: metrics.append(values))
 
     def interrupt(self: Any, history: Any) -> None:
         if len(history) == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(tracking.NoRun, "epochs", interrupt)
+        patch.setattr(runs.NoRun, "epochs", interrupt)
         train.main(study.settings, study.layout, OPTIONS)
     path = study.layout.cost(0, BASE, "shapes")
     begun = load_cost(path)

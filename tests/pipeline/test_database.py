@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from palimpsest import tracking
 from palimpsest.errors import StorageError
 from palimpsest.methods import BASE
+from palimpsest.tracking import runs
 from palimpsest.training.task_training import checkpoint_of
 from pipeline import train
 from tests.conftest import Study as SmallStudy
@@ -38,7 +38,7 @@ def test_a_training_resumes_from_its_checkpoint_after_its_database_failed(
 ) -> None:
     logged: list[float] = []
 
-    class Broken(tracking.NoRun):
+    class Broken(runs.NoRun):
         """Run whose database fails in the second epoch."""
 
         def epochs(self, history: Any) -> None:
@@ -50,7 +50,7 @@ def test_a_training_resumes_from_its_checkpoint_after_its_database_failed(
     def training_run(*arguments: Any) -> Iterator[Broken]:
         yield Broken()
 
-    monkeypatch.setattr(tracking, "training_run", training_run)
+    monkeypatch.setattr(runs, "training_run", training_run)
     options = argparse.Namespace(seed=0, method=BASE, task="shapes")
     stored = prepared_study.layout.stored(0, BASE, "shapes")
     with pytest.raises(StorageError, match="is damaged"):

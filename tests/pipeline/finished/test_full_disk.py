@@ -12,10 +12,10 @@ from typing import Any
 import mlflow
 import pytest
 
-from palimpsest import tracking
 from palimpsest.errors import StorageError
 from palimpsest.methods import BASE
 from palimpsest.storage.stored_task import open_task
+from palimpsest.tracking import runs, store
 from pipeline import train
 from tests.conftest import Study as SmallStudy
 from tests.conftest import room_for
@@ -129,23 +129,23 @@ def test_a_training_that_cannot_be_recorded_is_not_trained_again(
 ) -> None:
     study = prepared_study
     # Absolute path: MLflow keeps a database open under its name, also in later tests.
-    monkeypatch.setattr(tracking, "TRACKING_DATABASE", Path("mlflow.db").absolute())
-    tracking.connect()
+    monkeypatch.setattr(store, "TRACKING_DATABASE", Path("mlflow.db").absolute())
+    store.connect()
     stored = study.layout.stored(0, BASE, "shapes")
     options = argparse.Namespace(seed=0, method="base", task="shapes")
-    tags, disk = tracking.Run.tags, ExitStack()
+    tags, disk = runs.Run.tags, ExitStack()
 
     def full_at_the_end(run: Any, values: Any) -> None:
         tags(run, values)
         if "sha256" in values:
             disk.enter_context(room_for(0))
 
-    monkeypatch.setattr(tracking.Run, "tags", full_at_the_end)
+    monkeypatch.setattr(runs.Run, "tags", full_at_the_end)
     with disk, pytest.raises(StorageError, match=rf"mlflow\.db: cannot be written .*{ROOM}$"):
         train.main(study.settings, study.layout, options)
     expected = stored.read_bytes()
     stored.unlink()  # as Snakemake does after a failed job
-    monkeypatch.setattr(tracking.Run, "tags", tags)
+    monkeypatch.setattr(runs.Run, "tags", tags)
     monkeypatch.setattr("palimpsest.training.loop.clip", None)  # any step would fail
     train.main(study.settings, study.layout, options)
     assert stored.read_bytes() == expected and not list(stored.parent.glob("*.resume"))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from palimpsest import database
 from palimpsest.errors import StorageError
 from palimpsest.layout import TRACKING_DATABASE as DATABASE
+from palimpsest.tracking import database
 
 KNOWN, LATEST = database.versions()
 OLDER = min(KNOWN - {LATEST})
@@ -140,15 +140,16 @@ def test_an_address_is_absolute_unless_the_path_has_special_characters(
 
 WORK = """
 from pathlib import Path
-from palimpsest import tracking
-tags = tracking.training_tags("mini", 0, "piggyback", "voc-seg")
+from palimpsest.tracking import runs
+from palimpsest.tracking.store import connect
+tags = runs.training_tags("mini", 0, "piggyback", "voc-seg")
 Path("picture.png").write_bytes(b"png")
-with tracking.training_run(tags, "key", {"seed": 0}) as run:
+with runs.training_run(tags, "key", {"seed": 0}) as run:
     run.epochs([{"step": 2.0, "loss": 0.5}])
     run.tags({"sha256": "ab"})
     run.file(Path("picture.png"), "samples")
-client = tracking.connect()
-assert tracking.run_of_tensors("mini", "ab") == run.run_id
+client = connect()
+assert runs.run_of_tensors("mini", "ab") == run.run_id
 assert [file.path for file in client.list_artifacts(run.run_id, "samples")] == ["samples/picture.png"]
 """
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from palimpsest import tracking
 from palimpsest.analysis.forgetting import Cell
 from palimpsest.analysis.measurement import Measurement
 from palimpsest.errors import DataError, StorageError
 from palimpsest.layout import Layout
-from palimpsest.tracking import complete_runs, find_run, training_run, training_tags
+from palimpsest.tracking import runs, store
+from palimpsest.tracking.runs import complete_runs, run_of_tensors, training_run, training_tags
+from palimpsest.tracking.store import RunStore, connect
 from tests.conftest import room_for
 
 pytestmark = pytest.mark.slow  # importing MLflow and making its database takes seconds
@@ -30,7 +31,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("database")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        tracking.experiment_of(tracking.connect(), "mini")
+        store.experiment_of(connect(), "mini")
     return folder / "mlflow.db"
 
 
@@ -39,8 +40,8 @@ def client(made_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """Return a client of a new database in the working directory."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(made_once, tmp_path / "mlflow.db")
-    monkeypatch.setattr(tracking, "experiment_of", experiment_per_test(tracking.experiment_of, tmp_path))
-    return tracking.connect()
+    monkeypatch.setattr(store, "experiment_of", experiment_per_test(store.experiment_of, tmp_path))
+    return connect()
 
 
 def experiment_per_test(experiment_of: Callable[..., str], folder: Path) -> Callable[..., str]:
@@ -48,9 +49,9 @@ def experiment_per_test(experiment_of: Callable[..., str], folder: Path) -> Call
     return lambda client, preset: experiment_of(client, f"{preset}-{folder.name}")
 
 
-def runs(client: Any) -> list[Any]:
+def runs_of(client: Any) -> list[Any]:
     """Return all runs, oldest first."""
-    experiment = tracking.experiment_of(client, "mini")
+    experiment = store.experiment_of(client, "mini")
     return sorted(client.search_runs([experiment]), key=lambda run: (run.info.start_time, run.info.end_time or 0))
 
 
@@ -64,10 +65,10 @@ def test_every_folder_has_a_separate_database(
     (tmp_path / "other").mkdir()
     shutil.copy(made_once, tmp_path / "other" / "mlflow.db")
     monkeypatch.chdir(tmp_path / "other")
-    tracking.connect().create_experiment("only here")
-    assert tracking.connect().get_experiment_by_name("only here") is not None
+    connect().create_experiment("only here")
+    assert connect().get_experiment_by_name("only here") is not None
     monkeypatch.chdir(tmp_path)
-    assert tracking.connect().get_experiment_by_name("only here") is None
+    assert connect().get_experiment_by_name("only here") is None
 
 
 def test_a_training_is_one_run_with_its_settings_curves_and_tags(client: Any) -> None:
@@ -76,7 +77,7 @@ def test_a_training_is_one_run_with_its_settings_curves_and_tags(client: Any) ->
             assert client.get_run(run.run_id).info.status == "RUNNING"
             run.epochs(EPOCHS[:done])
         run.tags({"sha256": "ab"})
-    (recorded,) = runs(client)
+    (recorded,) = runs_of(client)
     assert recorded.info.status == "FINISHED" and recorded.info.end_time is not None
     assert recorded.data.params == {"network.width": "16", "seed": "0"}
     assert points(client, recorded) == [(2, 1 / 2), (4, 1 / 4), (6, 1 / 6)]
@@ -92,7 +93,7 @@ def test_a_training_is_one_run_with_its_settings_curves_and_tags(client: Any) ->
 def test_a_run_ends_as_its_training_does(client: Any, error: BaseException, status: str) -> None:
     with pytest.raises(type(error)), training_run(TAGS, "key", {}):
         raise error
-    (recorded,) = runs(client)
+    (recorded,) = runs_of(client)
     assert recorded.info.status == status
 
 
@@ -100,7 +101,7 @@ def test_a_run_ends_as_its_training_does(client: Any, error: BaseException, stat
 def test_a_run_is_killed_by_ctrl_c_whatever_error_a_library_raises(client: Any) -> None:
     with pytest.raises(ValueError, match="the shape"), training_run(TAGS, "key", {}):
         raise ValueError("could not determine the shape")
-    (recorded,) = runs(client)
+    (recorded,) = runs_of(client)
     assert recorded.info.status == "KILLED"
 
 
@@ -121,7 +122,7 @@ def test_ctrl_c_during_any_write_leaves_no_run_running(
     monkeypatch.setattr(type(client), call, written)
     with pytest.raises(KeyboardInterrupt), training_run(TAGS, "key", {"seed": 0}) as run:
         run.epochs(EPOCHS)
-    (recorded,) = runs(client)
+    (recorded,) = runs_of(client)
     assert recorded.info.status == ("FINISHED" if call == "set_terminated" else "KILLED")
 
 
@@ -135,7 +136,7 @@ def test_a_retry_continues_the_run_without_duplicate_points(client: Any, error: 
         run.epochs(EPOCHS[:2])  # a resumed training reports earlier epochs at once
         run.epochs(EPOCHS)
         run.epochs(EPOCHS)
-    (recorded,) = runs(client)
+    (recorded,) = runs_of(client)
     assert recorded.info.status == "FINISHED"
     assert points(client, recorded) == [(2, 1 / 2), (4, 1 / 4), (6, 1 / 6)]
 
@@ -147,7 +148,7 @@ def test_a_run_still_running_after_kill_9_is_continued(client: Any) -> None:
     client.update_run(run.run_id, status="RUNNING")
     with training_run(TAGS, "key", {}) as run:
         run.epochs(EPOCHS)
-    (recorded,) = runs(client)
+    (recorded,) = runs_of(client)
     assert recorded.info.status == "FINISHED" and len(points(client, recorded)) == 3
 
 
@@ -158,7 +159,7 @@ def test_a_training_with_another_key_is_a_new_run_and_the_old_one_is_ended(clien
     with training_run(TAGS, "new", {}) as fresh:
         pass
     assert left.run_id != fresh.run_id
-    assert {run.info.run_id: run.info.status for run in runs(client)} == {
+    assert {run.info.run_id: run.info.status for run in runs_of(client)} == {
         left.run_id: "KILLED",
         fresh.run_id: "FINISHED",
     }
@@ -168,7 +169,7 @@ def test_a_repeated_training_is_a_new_run(client: Any) -> None:
     for _ in range(2):
         with training_run(TAGS, "key", {}) as run:
             run.epochs(EPOCHS)
-    first, second = runs(client)
+    first, second = runs_of(client)
     assert points(client, first) == points(client, second)
 
 
@@ -181,16 +182,16 @@ def test_each_task_method_and_seed_is_a_separate_run(client: Any) -> None:
     for tags in (TAGS, *different):
         with pytest.raises(ValueError, match="gone"), training_run(tags, "key", {}):
             raise ValueError("gone")
-    assert len(runs(client)) == 4
-    assert len({find_run(client, tags) for tags in (TAGS, *different)}) == 4
-    assert find_run(client, TAGS, "FAILED") == find_run(client, TAGS)
-    assert find_run(client, TAGS, "FINISHED") is None
+    assert len(runs_of(client)) == 4
+    assert len({RunStore().find(tags) for tags in (TAGS, *different)}) == 4
+    assert RunStore().find(TAGS, "FAILED") == RunStore().find(TAGS)
+    assert RunStore().find(TAGS, "FINISHED") is None
 
 
 def test_a_run_whose_settings_cannot_be_logged_is_not_left_running(client: Any) -> None:
     with pytest.raises(Exception, match="cup & saucer"), training_run(TAGS, "key", {"cup & saucer": 1}):
         pass
-    assert [run.info.status for run in runs(client)] == ["FAILED"]
+    assert [run.info.status for run in runs_of(client)] == ["FAILED"]
 
 
 ROOM = "make room and run the same command again"
@@ -209,21 +210,21 @@ def test_a_file_that_cannot_be_read_is_named_and_not_kept(client: Any, tmp_path:
 
 
 def test_runs_are_readable_in_a_read_only_folder(client: Any) -> None:
-    tracking.LOCK.unlink(missing_ok=True)
-    tracking.LOCK.mkdir()  # as in a folder in which it cannot be opened
-    assert tracking.run_of_tensors("mini", "ab") is None
+    store.LOCK.unlink(missing_ok=True)
+    store.LOCK.mkdir()  # as in a folder in which it cannot be opened
+    assert run_of_tensors("mini", "ab") is None
     with pytest.raises(
         StorageError,
         match=r"^mlflow\.db\.lock: cannot be written \(Is a directory\); correct this",
     ):
-        tracking.experiment_of(client, "another")
+        store.experiment_of(client, "another")
 
 
 def test_a_database_that_cannot_be_made_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StorageError, match=rf"^mlflow\.db: cannot be written .*{ROOM}$"), room_for(50_000):
-        tracking.connect()  # half of the tables
-    assert [path.name for path in tmp_path.iterdir()] == [tracking.LOCK.name]
+        connect()  # half of the tables
+    assert [path.name for path in tmp_path.iterdir()] == [store.LOCK.name]
 
 
 def test_a_full_disk_ends_the_run_and_a_retry_continues_it(client: Any) -> None:
@@ -232,10 +233,10 @@ def test_a_full_disk_ends_the_run_and_a_retry_continues_it(client: Any) -> None:
         run.epochs(EPOCHS[:1])
         with room_for(0):
             run.epochs(EPOCHS[:2])
-    assert [run.info.status for run in runs(client)] == ["FAILED"]
+    assert [run.info.status for run in runs_of(client)] == ["FAILED"]
     with training_run(TAGS, "key", {}) as run:
         run.epochs(EPOCHS)
-    (recorded,) = runs(client)
+    (recorded,) = runs_of(client)
     assert recorded.info.status == "FINISHED" and points(client, recorded) == [(2, 1 / 2), (4, 1 / 4), (6, 1 / 6)]
 
 
@@ -243,10 +244,10 @@ def test_a_database_on_a_full_disk_does_not_hide_the_error(client: Any) -> None:
     with ExitStack() as disk, pytest.raises(StorageError, match=r"^a\.resume"), training_run(TAGS, "key", {}):
         disk.enter_context(room_for(0))
         raise StorageError("a.resume: cannot be written")
-    assert [run.info.status for run in runs(client)] == ["RUNNING"]  # the status could not be written
+    assert [run.info.status for run in runs_of(client)] == ["RUNNING"]  # the status could not be written
     with training_run(TAGS, "key", {}):
         pass
-    assert [run.info.status for run in runs(client)] == ["FINISHED"]
+    assert [run.info.status for run in runs_of(client)] == ["FINISHED"]
 
 
 def test_a_database_that_fails_during_a_training_gives_one_line(client: Any) -> None:
@@ -261,42 +262,43 @@ def test_an_empty_file_becomes_a_database(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     Path("mlflow.db").touch()
 
-    def made(address: str = "sqlite:///other") -> None:
+    def made(address: str, artifacts: str) -> None:
         Path(address.removeprefix("sqlite:///")).write_text("made")
 
-    monkeypatch.setattr(tracking.mlflow, "MlflowClient", made)
-    tracking.connect()
+    monkeypatch.setattr(store, "SqlAlchemyStore", made)
+    monkeypatch.setattr(store.mlflow, "MlflowClient", lambda: None)
+    connect()
     assert Path("mlflow.db").read_text() == "made"
 
 
 def test_a_run_has_the_commit_of_the_code(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for version in ("c0ffee-dirty", "c0ffee", ""):
-        monkeypatch.setattr(tracking, "code_version", lambda version=version: version)
+        monkeypatch.setattr(runs, "code_version", lambda version=version: version)
         with training_run(TAGS, "key", {}):
             pass
-    tags_of_runs = [run.data.tags for run in runs(client)]
+    tags_of_runs = [run.data.tags for run in runs_of(client)]
     assert [tags.get("mlflow.source.git.commit") for tags in tags_of_runs] == ["c0ffee", "c0ffee", None]
     assert [tags.get("code_changed") for tags in tags_of_runs] == ["true", "false", None]
 
 
 def test_a_continued_run_has_the_commit_of_its_end(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "code_version", lambda: "c0ffee")
+    monkeypatch.setattr(runs, "code_version", lambda: "c0ffee")
     with pytest.raises(ValueError, match="gone"), training_run(TAGS, "key", {}):
         raise ValueError("gone")
-    monkeypatch.setattr(tracking, "code_version", lambda: "decaf")  # a commit that changed only documents
+    monkeypatch.setattr(runs, "code_version", lambda: "decaf")  # a commit that changed only documents
     with training_run(TAGS, "key", {}):
         pass
-    (recorded,) = runs(client)
+    (recorded,) = runs_of(client)
     assert recorded.data.tags["mlflow.source.git.commit"] == "decaf"
 
 
 def test_jobs_that_start_together_make_one_database(tmp_path: Path) -> None:
     jobs = (
         "import os\n"
-        "from palimpsest import tracking\n"
+        "from palimpsest.tracking.store import connect, experiment_of\n"
         "for _ in range(3):\n"
         "    if os.fork() == 0:\n"
-        "        tracking.experiment_of(tracking.connect(), 'mini')\n"
+        "        experiment_of(connect(), 'mini')\n"
         "        os._exit(0)\n"
         "ended = [os.wait()[1] for _ in range(3)]\n"
         "assert ended == [0] * 3, ended\n"
@@ -336,7 +338,7 @@ def test_measurements_are_added_once_to_the_runs_of_the_trainings(client: Any, t
     assert not list((tmp_path / "mlruns").rglob("*.png*"))
     for _ in range(2):  # as in a repeated evaluation
         complete_runs(Layout("mini"), 0, "piggyback", cells, tables, tmp_path / "samples")
-    first, second = (client.get_run(find_run(client, tags)) for tags in (base, TAGS))
+    first, second = (client.get_run(RunStore().find(tags)) for tags in (base, TAGS))
     del second.data.metrics["loss"], second.data.metrics["images_per_second"]
     assert second.data.metrics == {
         "coco-seg/miou": 19,
@@ -353,7 +355,7 @@ def test_measurements_are_added_once_to_the_runs_of_the_trainings(client: Any, t
     assert [file.path for file in client.list_artifacts(second.info.run_id, "samples")] == [
         "samples/after-voc-seg-0.png"
     ]
-    assert [run.info.status for run in runs(client)] == ["FINISHED", "FINISHED"]
+    assert [run.info.status for run in runs_of(client)] == ["FINISHED", "FINISHED"]
     cells[1] = cell("coco-seg", "voc-seg", 18)  # as after a new training of the base
     complete_runs(Layout("mini"), 0, "piggyback", cells, tables, tmp_path / "samples")
     assert client.get_run(second.info.run_id).data.metrics["coco-seg/miou"] == 18
@@ -364,12 +366,12 @@ def test_the_latest_run_with_these_tensors_is_returned(client: Any, monkeypatch:
     for key, sha256 in (("first", "ab"), ("second", "ab"), ("third", "cd")):
         with training_run(TAGS, key, {}) as run:
             run.tags({"sha256": sha256})
-    name = client.get_experiment(tracking.experiment_of(client, "mini")).name
-    second = runs(client)[1].info.run_id
-    monkeypatch.setattr(tracking, "experiment_name", lambda preset: name if preset == "mini" else "none")
-    assert tracking.run_of_tensors("mini", "ab") == second
-    assert tracking.run_of_tensors("mini", "ef") is None
-    assert tracking.run_of_tensors("real", "ab") is None
+    name = client.get_experiment(store.experiment_of(client, "mini")).name
+    second = runs_of(client)[1].info.run_id
+    monkeypatch.setattr(store, "experiment_name", lambda preset: name if preset == "mini" else "none")
+    assert run_of_tensors("mini", "ab") == second
+    assert run_of_tensors("mini", "ef") is None
+    assert run_of_tensors("real", "ab") is None
 
 
 def test_one_evaluation_at_a_time_completes_runs(
@@ -380,11 +382,11 @@ def test_one_evaluation_at_a_time_completes_runs(
     recorded_values = []
 
     def metrics(run: Any, values: Any) -> None:
-        with tracking.COMPLETING.open("a") as stream, pytest.raises(BlockingIOError):
+        with runs.COMPLETING.open("a") as stream, pytest.raises(BlockingIOError):
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         recorded_values.append(values)
 
-    monkeypatch.setattr(tracking.Run, "metrics", metrics)
+    monkeypatch.setattr(runs.Run, "metrics", metrics)
     tables: Any = {"sizes": [], "zeros": []}
     complete_runs(Layout("mini"), 0, "piggyback", [cell("coco-seg", "coco-seg", 20)], tables, tmp_path)
     assert recorded_values == [{"coco-seg/miou": 20, "bytes": 0}]

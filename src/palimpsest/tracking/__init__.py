@@ -1,0 +1,1 @@
+"""MLflow runs: one per training, with its settings, curves, measurements and files."""

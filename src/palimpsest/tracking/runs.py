@@ -1,0 +1,208 @@
+"""Runs of trainings: identified by tags; a retry continues the run, and none stays RUNNING."""
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from palimpsest.interruption import is_interruption
+from palimpsest.layout import TRACKING_DATABASE, Layout
+from palimpsest.methods import entry_of
+from palimpsest.methods.base import MASK
+from palimpsest.params import dotted
+from palimpsest.processes.file_locks import exclusive
+from palimpsest.provenance import DIRTY, code_version
+from palimpsest.storage.atomic import replacing
+from palimpsest.tracking import database
+from palimpsest.tracking.service import open_store
+
+if TYPE_CHECKING:
+    from palimpsest.analysis.forgetting import Cell
+    from palimpsest.tracking.store import RunStore
+
+COMPLETING = TRACKING_DATABASE.with_suffix(".db.completing")
+"""Lock for the completion of runs, since methods measured at the same time complete the run of the base network."""
+
+
+def training_tags(scope: str, seed: int, method: str, task: str) -> dict[str, str]:
+    """Return the tags that identify a training (`store.IDENTITY`) and its rule; ``scope`` is `Layout.scope`."""
+    return {"preset": scope, "seed": str(seed), "method": method, "task": task, "rule": "train"}
+
+
+def code_tags(version: str) -> dict[str, str]:
+    """Return the tags of a commit from `provenance.code_version`; empty without a commit."""
+    if not version:
+        return {}
+    changed = str(version.endswith(DIRTY)).lower()
+    return {"mlflow.source.git.commit": version.removesuffix(DIRTY), "code_changed": changed}
+
+
+class Run:
+    """Run of one training, to which this process logs."""
+
+    def __init__(self, store: "RunStore", run_id: str) -> None:
+        self.store = store
+        self.run_id = run_id
+        self.logged = store.last_step(run_id)  # a resumed training must not log steps twice
+
+    def settings(self, values: Mapping[str, Any]) -> None:
+        """Log settings as parameters, nested ones under dotted names."""
+        self.store.log_settings(self.run_id, {name: str(value) for name, value in dotted(values).items()})
+
+    def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Log the metrics of each epoch that the run does not have yet; ``history`` has one entry per epoch."""
+        new = [entry for entry in history if entry["step"] > self.logged]
+        if new:
+            self._log(
+                [(int(entry["step"]), name, entry[name]) for entry in new for name in entry if name != "step"]
+            )
+            self.logged = int(new[-1]["step"])
+
+    def metrics(self, values: Mapping[str, float]) -> None:
+        """Log metrics of the finished training."""
+        self._log([(0, name, float(value)) for name, value in values.items()])
+
+    def _log(self, values: Sequence[tuple[int, str, float]]) -> None:
+        """Log values of metrics; each is a step, a name and a value."""
+        now = int(time.time() * 1000)
+        self.store.log_metrics(self.run_id, [(name, value, now, step) for step, name, value in values])
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags of the run."""
+        self.store.set_tags(self.run_id, values)
+
+    def file(self, path: Path, folder: str | None = None) -> None:
+        """Copy a file to the run's artifacts atomically; a copy by MLflow may stay incomplete."""
+        with replacing(self.store.artifacts(self.run_id) / (folder or "") / path.name) as temporary:
+            shutil.copyfile(path, temporary)
+
+
+class NoRun:
+    """Replacement of a `Run` that logs nothing, for all devices of a training but the first."""
+
+    def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Ignore the epochs."""
+
+    def metrics(self, values: Mapping[str, float]) -> None:
+        """Ignore the metrics."""
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Ignore the tags."""
+
+
+def run_of_tensors(scope: str, sha256: str) -> str | None:
+    """Return the identifier of the latest run that stored the tensors with this digest; None without one.
+
+    ``scope`` is `Layout.scope`. The database is only read.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    if database.is_missing(TRACKING_DATABASE):
+        return None
+    from palimpsest.tracking.store import RunStore  # noqa: PLC0415 - imports MLflow
+
+    return RunStore(to_write=False).find_tensors(scope, sha256)
+
+
+@contextmanager
+def training_run(
+    tags: Mapping[str, str], key: str, settings: Mapping[str, Any], is_first: bool = True
+) -> Iterator[Run | NoRun]:
+    """Yield the MLflow run of a training, and set its final status: FINISHED, FAILED, or KILLED by a signal.
+
+    An interrupted run of the same ``key``, the digest of settings, inputs and code, is continued. If several
+    devices train together, only the first one (``is_first``) has a run; the others get a `NoRun`.
+    """
+    if not is_first:
+        yield NoRun()
+        return
+    with open_store() as store:
+        yield from tracked_run(store, tags, key, settings)
+
+
+def tracked_run(store: "RunStore", tags: Mapping[str, str], key: str, settings: Mapping[str, Any]) -> Iterator[Run]:
+    """Yield the run of a training and set its final status; see `training_run`."""
+    try:
+        run_id = store.start(tags, key, f"{tags['method']} · {tags['task']} · seed {tags['seed']}")
+        run = Run(store, run_id)
+        run.tags(code_tags(code_version()))  # a continued run has the same key, and so the same code
+        run.settings(settings)  # a continued run gets the same values again
+        yield run
+        store.end(run_id, "FINISHED")
+    except BaseException as error:
+        status = "KILLED" if is_interruption(error) else "FAILED"
+        with suppress(Exception):  # such as a full disk; a retry continues a RUNNING run too
+            open_run = store.find(tags, "RUNNING")  # `run_id` is unset after an interruption in `start`
+            if open_run:
+                store.end(open_run, status)
+        raise
+
+
+@exclusive(COMPLETING)
+def complete_runs(
+    layout: Layout,
+    seed: int,
+    method: str,
+    cells: Sequence["Cell"],
+    tables: Mapping[str, Sequence[Mapping[str, Any]]],
+    samples: Path,
+) -> None:
+    """Add the measurements of a method to the runs of its trainings: metrics, sizes and sample pictures.
+
+    ``cells`` are measurements of each task after each later training, ``tables`` the rows of the method's tables by
+    name, and ``samples`` is the folder of the pictures. The run of a training gets the metrics of all tasks learned
+    so far. The method that is measured first completes the run of the base network. A joint training has a single
+    run. Values that a run already has, as after a second evaluation, are not logged again.
+    """
+    with open_store() as store:
+        complete(store, layout, seed, method, cells, tables, samples)
+
+
+def complete(
+    store: "RunStore",
+    layout: Layout,
+    seed: int,
+    method: str,
+    cells: Sequence["Cell"],
+    tables: Mapping[str, Sequence[Mapping[str, Any]]],
+    samples: Path,
+) -> None:
+    """Add the measurements of a method to the runs in a store; see `complete_runs`."""
+    last_task, entry = cells[-1].after, entry_of(method)
+    for task in [last_task] if entry.together else dict.fromkeys(cell.after for cell in cells):
+        learned = cells[0].after if entry.together else task  # a joint training has the first task's name
+        run_id = store.find(training_tags(layout.scope, seed, method, learned)) or store.find(
+            training_tags(layout.scope_of(entry.base_training), seed, entry.base_training, learned)
+        )
+        if run_id is None:
+            continue
+        run = Run(store, run_id)
+        values = {
+            f"{cell.task}/{name}": value
+            for cell in cells
+            if cell.after == task
+            for name, value in cell.measurement.metrics.items()
+        }
+        for size in tables["sizes"]:
+            if size["task"] == task or entry.together:
+                name = f"bytes/{size['component']}"
+                values[name] = values.get(name, 0) + size["bytes"]
+        values["bytes"] = sum(value for name, value in values.items() if name.startswith("bytes/"))
+        for row in tables["zeros"]:
+            if row["task"] == task:
+                values[f"zeros/{row['layer']}"] = row["zeros"]
+                if row["layer"] == "all":
+                    values["bits_per_weight"] = 8 * values[f"bytes/{MASK}"] / row["weights"]
+        logged = store.values(run_id)
+        changed = {name: value for name, value in values.items() if logged.get(name) != value}
+        if not changed:
+            continue
+        for picture in sorted((samples / task).glob(f"after-{task}-*.png")):
+            run.file(picture, "samples")
+        if task != last_task:
+            for picture in sorted((samples / task).glob(f"after-{last_task}-*.png")):
+                run.file(picture, f"samples-after-{last_task}")
+        run.metrics(changed)  # after the pictures: metrics mark the run as complete

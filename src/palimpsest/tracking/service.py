@@ -1,0 +1,133 @@
+"""Process that records the runs of all jobs of a pipeline, so that only one process imports MLflow.
+
+The import and the connection to the database take three seconds of CPU time, half of a job's start. The pipeline
+starts the service (`start_service`), and its jobs use it (`open_store`). A job without a service, such as a job on
+another host or one started by hand, imports MLflow itself.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
+from multiprocessing.connection import Client, Connection, Listener
+from typing import TYPE_CHECKING, Any, cast
+
+from palimpsest.errors import StorageError
+
+if TYPE_CHECKING:
+    from palimpsest.tracking.store import RunStore
+
+ADDRESS = "PALIMPSEST_TRACKING"
+"""Environment variable with the socket of the service, which only the same user can open."""
+
+_services: list["subprocess.Popen[str]"] = []
+"""Services of this process. A service ends when its standard input is closed, which happens with this process."""
+
+
+def start_service() -> None:
+    """Start the service of this process and set `ADDRESS` for its jobs.
+
+    The service is in a session of its own: Ctrl-C must not end it before the jobs have recorded their ends.
+    """
+    command = [sys.executable, "-m", "palimpsest.tracking.service"]
+    pipe = subprocess.PIPE
+    service = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
+    assert service.stdout is not None
+    os.environ[ADDRESS] = service.stdout.readline().rstrip("\n")  # empty if the service has failed
+    _services.append(service)
+
+
+@contextmanager
+def open_store() -> Iterator["RunStore"]:
+    """Yield a store of runs that uses the service, or MLflow in this process if no service answers."""
+    try:
+        remote = RemoteStore(os.environ[ADDRESS])
+    except (KeyError, OSError):
+        from palimpsest.tracking.store import RunStore  # noqa: PLC0415 - imports MLflow
+
+        yield RunStore()
+        return
+    with remote.connection, remote.worker:  # a call that a signal interrupted is completed first
+        yield cast("RunStore", remote)
+
+
+class RemoteStore:
+    """`RunStore` in the process of the service. Its methods raise the errors that the store raises there."""
+
+    def __init__(self, address: str) -> None:
+        """Connect to the service.
+
+        Raises:
+            OSError: no service answers at this address.
+        """
+        self.connection = Client(address, family="AF_UNIX")
+        self.worker = ThreadPoolExecutor(max_workers=1)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return partial(self.call, name)
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """Return the result of a method of the store.
+
+        The thread completes a call that a signal interrupts, so that the next call gets its own answer.
+
+        Raises:
+            StorageError: the database cannot be written, or the service has ended.
+        """
+        result, error = self.worker.submit(self.exchange, name, arguments).result()
+        if error is not None:
+            raise error
+        return result
+
+    def exchange(self, name: str, arguments: tuple[Any, ...]) -> tuple[Any, Exception | None]:
+        """Send a call to the service; return its result and its error."""
+        try:
+            self.connection.send((name, arguments))
+            return cast("tuple[Any, Exception | None]", self.connection.recv())
+        except (EOFError, OSError) as error:
+            message = f"the process that records runs has ended ({error!r}); run the same command again"
+            return None, StorageError(message)
+
+
+def serve(connection: Connection) -> None:
+    """Answer the calls of one job until it disconnects."""
+    from palimpsest.tracking.store import RunStore  # noqa: PLC0415 - imports MLflow, once a job needs it
+
+    store = None
+    with connection, suppress(EOFError, OSError):
+        while True:
+            name, arguments = connection.recv()
+            answer: tuple[Any, Exception | None]
+            try:
+                store = store or RunStore()
+                answer = getattr(store, name)(*arguments), None
+            except Exception as error:  # the job raises it
+                answer = None, error
+            connection.send(answer)
+
+
+def accept(listener: Listener, threads: list[threading.Thread]) -> None:
+    """Start a thread for every job that connects."""
+    while True:
+        thread = threading.Thread(target=serve, args=[listener.accept()], daemon=True)
+        thread.start()
+        threads.append(thread)
+
+
+def main() -> None:
+    """Serve jobs until the process that started the service has ended and all jobs have disconnected."""
+    with Listener(family="AF_UNIX") as listener:
+        threads: list[threading.Thread] = []
+        threading.Thread(target=accept, args=[listener, threads], daemon=True).start()
+        print(listener.address, flush=True)
+        sys.stdin.read()
+        for thread in threads:
+            thread.join()
+
+
+if __name__ == "__main__":
+    main()
