@@ -6,10 +6,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import chdir
 from pathlib import Path
 
 from benchmarks.ratios import Ratio, spread
 from palimpsest import machine
+from palimpsest.tracking.service import start_service
 from palimpsest.tracking.store import IDENTITY, connect, experiment_name
 
 PRESET = "mini"
@@ -28,11 +30,16 @@ runpy.run_module("pipeline.train", run_name="__main__", alter_sys=True)
 
 
 def job_start(rounds: int) -> Ratio:
-    """Measure the seconds from the start of a training job's process to its first batch, ``rounds`` times."""
+    """Measure the seconds from the start of a training job's process to its first batch, ``rounds`` times.
+
+    As in the pipeline, a service records the runs.
+    """
     root = Path.cwd()
     with tempfile.TemporaryDirectory() as name:
         for path in ("params.yaml", "styles", "data", "models", "src", "pipeline"):
             (Path(name) / path).symlink_to(root / path)
+        with chdir(name):
+            start_service()
         options = ["--seed", "0", "--method", "piggyback", "--task", "voc-seg"]
         job = [sys.executable, "-c", FIRST_STEP_CODE, *options, "--config", json.dumps(SETTINGS)]
         return spread([wall(job, name) for _ in range(rounds)], "s")

@@ -64,13 +64,18 @@ def test_a_job_of_a_pipeline_records_its_run_without_mlflow() -> None:
 
 def test_a_job_without_a_service_records_its_run_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for address in (None, "", str(tmp_path / "gone")):
-        if address is None:
-            monkeypatch.delenv(service.ADDRESS, raising=False)
-        else:
-            monkeypatch.setenv(service.ADDRESS, address)
+    for address in ("", f":{tmp_path}", f"{tmp_path}/gone:{tmp_path}"):
+        monkeypatch.setenv(service.ADDRESS, address)
         with open_store() as store:
             assert isinstance(store, RunStore)
+
+
+@pytest.mark.usefixtures("started")
+def test_a_job_in_another_folder_records_its_run_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    assert job() == "True"
+    assert statuses() == ["FINISHED"] and not (tmp_path / "mlflow.db").exists()
 
 
 def test_a_full_disk_is_the_error_of_the_job(started: psutil.Process) -> None:

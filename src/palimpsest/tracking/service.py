@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from palimpsest.errors import StorageError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from palimpsest.tracking.store import RunStore
 
 ADDRESS = "PALIMPSEST_TRACKING"
-"""Environment variable with the socket of the service, which only the same user can open."""
+"""Environment variable with the socket of the service, which only the same user can open, and its folder."""
 
 _services: list["subprocess.Popen[str]"] = []
 """Services of this process. A service ends when its standard input is closed, which happens with this process."""
@@ -37,22 +38,33 @@ def start_service() -> None:
     pipe = subprocess.PIPE
     service = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
     assert service.stdout is not None
-    os.environ[ADDRESS] = service.stdout.readline().rstrip("\n")  # empty if the service has failed
+    os.environ[ADDRESS] = (
+        f"{service.stdout.readline().rstrip()}:{Path.cwd()}"  # no socket if the service has failed
+    )
     _services.append(service)
 
 
 @contextmanager
 def open_store() -> Iterator["RunStore"]:
-    """Yield a store of runs that uses the service, or MLflow in this process if no service answers."""
-    try:
-        remote = RemoteStore(os.environ[ADDRESS])
-    except (KeyError, OSError):
+    """Yield a store of runs: of the service, or of this process if no service of this folder answers."""
+    remote = connect()
+    if remote is None:
         from palimpsest.tracking.store import RunStore  # noqa: PLC0415 - imports MLflow
 
         yield RunStore()
         return
     with remote.connection, remote.worker:  # a call that a signal interrupted is completed first
         yield cast("RunStore", remote)
+
+
+def connect() -> "RemoteStore | None":
+    """Return a connection to the service of the working directory; None if no such service answers."""
+    address, _, folder = os.environ.get(ADDRESS, "").partition(":")
+    if folder != str(Path.cwd()):
+        return None
+    with suppress(OSError):
+        return RemoteStore(address)
+    return None
 
 
 class RemoteStore:

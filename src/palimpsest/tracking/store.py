@@ -168,7 +168,7 @@ def make_database() -> None:
     """Make the database atomically, unless another job has made it in the meantime."""
     if database.is_missing(TRACKING_DATABASE):
         with replacing(TRACKING_DATABASE) as temporary:
-            # Not a client: it keeps the store of this address, and would make no tables after a move of the database.
+            # A client keeps the store of this address and would not make tables again for a moved database.
             SqlAlchemyStore(database.address(temporary), str(TRACKING_ARTIFACTS))  # type: ignore[no-untyped-call]
 
 
