@@ -70,7 +70,7 @@ def mini_training_share(rounds: int) -> Ratio:
     jobs = finished_jobs(PRESET)
     cores = min(machine.cores(), 2)  # the README's run times are for two cores
     values = [training_seconds(PRESET) / (cores * union(jobs))]
-    return spread(values, f"training on one core each ÷ {cores} cores × wall time")
+    return spread(values, f"core time of training ÷ ({cores} × wall time)")
 
 
 def finished_jobs(preset: str) -> list[tuple[float, float]]:

@@ -5,7 +5,7 @@ from contextlib import chdir
 
 import torch
 
-from benchmarks.ratios import Ratio, paired
+from benchmarks.ratios import Ratio, paired, seconds, spread
 from benchmarks.training import DEVICE, SEGMENTATION, segmentation
 from palimpsest.groups import TrainingSettings
 from palimpsest.layout import Layout
@@ -21,28 +21,43 @@ from palimpsest.storage.task_file import Provenance, save_task
 TASKS = ["first", "second", "third"]
 
 
+def switch_milliseconds(rounds: int) -> Ratio:
+    """Measure the milliseconds of a switch between masked tasks, at width 64."""
+    switcher = random_switcher()
+    return spread([1000 * seconds(lambda: switch_twice(switcher)) / 2 for _ in range(5 * rounds)], "ms, width 64")
+
+
 def switch_vs_memcpy(rounds: int) -> Ratio:
     """Measure the time of a switch between masked tasks ÷ the time of a copy of the weights, at width 64."""
+    switcher = random_switcher()
+    weights = [tensor for tensor in switcher.loaded_tasks["second"].base.values() if tensor.ndim == 4]
+    flat = torch.cat([weight.flatten() for weight in weights])
+    copy = torch.empty_like(flat)
+
+    def memcpy() -> None:
+        for _ in range(2):
+            copy.copy_(flat)
+
+    return paired(
+        lambda: switch_twice(switcher), memcpy, 5 * rounds, "time ÷ time of copying the weights, width 64"
+    )
+
+
+def switch_twice(switcher: TaskSwitcher) -> None:
+    """Switch to each of two masked tasks."""
+    for name in TASKS[1:]:
+        switcher.switch(name)
+
+
+def random_switcher() -> TaskSwitcher:
+    """Return a base network and two masked tasks in memory, all with random weights."""
     tasks = []
     for name in TASKS:
         task = segmentation()
         task.name = name
         tasks.append(task)
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        switcher = TaskSwitcher(stored_at_random(), tasks, DEVICE)
-    weights = [tensor for tensor in switcher.loaded_tasks["second"].base.values() if tensor.ndim == 4]
-    flat = torch.cat([weight.flatten() for weight in weights])
-    copy = torch.empty_like(flat)
-
-    def switch() -> None:
-        for name in ("second", "third"):
-            switcher.switch(name)
-
-    def memcpy() -> None:
-        for _ in range(2):
-            copy.copy_(flat)
-
-    return paired(switch, memcpy, 5 * rounds, "time ÷ time of copying the weights, width 64")
+        return TaskSwitcher(stored_at_random(), tasks, DEVICE)
 
 
 def stored_at_random() -> StoredTasks:

@@ -10,4 +10,4 @@ class FineTuneSettings(MethodSettings):
 
     batchnorm: Literal["task", "shared"] = "task"
     """Owner of BatchNorm's parameters and statistics. `task`: each task has its own; `shared`: all tasks share one,
-    as in most published code, and forget more."""
+    as in most published code."""
