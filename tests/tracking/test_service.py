@@ -1,6 +1,8 @@
 """One process records the runs of all jobs; the jobs import no MLflow and behave as with a store of their own."""
 
+import os
 import resource
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -124,6 +126,19 @@ def test_an_interrupted_call_is_completed_before_the_next(monkeypatch: pytest.Mo
         assert run is not None
         store.end(run, "KILLED")
     assert statuses() == ["KILLED"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_all_processes_of_a_terminal_does_not_end_the_service(
+    started: psutil.Process, number: signal.Signals
+) -> None:
+    if number == signal.SIGHUP:
+        assert os.getsid(started.pid) == started.pid  # a terminal sends it to its own session
+        return
+    with training_run(TAGS, "key", {}) as run:
+        started.send_signal(number)
+        run.epochs([{"step": 2.0, "loss": 0.5}])
+    assert statuses() == ["FINISHED"]
 
 
 def test_a_service_that_is_gone_is_named(started: psutil.Process) -> None:

@@ -6,6 +6,7 @@ another host or one started by hand, imports MLflow itself.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -32,7 +33,7 @@ _services: list["subprocess.Popen[str]"] = []
 def start_service() -> None:
     """Start the service of this process and set `ADDRESS` for its jobs.
 
-    The service is in a session of its own: Ctrl-C must not end it before the jobs have recorded their ends.
+    The service is in a session of its own, so that the end of a terminal does not end it before its jobs.
     """
     command = [sys.executable, "-m", "palimpsest.tracking.service"]
     pipe = subprocess.PIPE
@@ -131,7 +132,12 @@ def accept(listener: Listener, threads: list[threading.Thread]) -> None:
 
 
 def main() -> None:
-    """Serve jobs until the process that started the service has ended and all jobs have disconnected."""
+    """Serve jobs until the process that started the service has ended and all jobs have disconnected.
+
+    Signals that end the jobs are ignored, because the jobs record their ends.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     with Listener(family="AF_UNIX") as listener:
         threads: list[threading.Thread] = []
         threading.Thread(target=accept, args=[listener, threads], daemon=True).start()
