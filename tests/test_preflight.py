@@ -14,7 +14,7 @@ from palimpsest.data.generated import COCO_FIRST_ID, generate_coco, generate_voc
 from palimpsest.data.public_checks import COCO_ARCHIVES, SUPERCATEGORIES, VOC_ARCHIVES
 from palimpsest.data.scenes import coco
 from palimpsest.errors import SettingsError
-from palimpsest.params import resolve
+from palimpsest.params import merge_settings, resolve
 from palimpsest.settings import Settings
 from tests.conftest import nested
 
@@ -42,10 +42,18 @@ def test_the_settings_of_the_repository_pass(resolved: Callable[..., Settings], 
     preflight.check_settings(resolved({"preset": preset}))
 
 
-@pytest.mark.parametrize("key", ["tasks.style-gogh.picture", "tasks.style-gogh.weights", "base.encoder_weights"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "tasks.style-gogh.picture",
+        "tasks.style-gogh.weights",
+        "base.encoder_weights",
+        "network.encoder_weights",
+    ],
+)
 def test_a_missing_file_of_the_user_is_refused_with_its_key(resolved: Callable[..., Settings], key: str) -> None:
     refused(
-        resolved(nested(key.replace(".", "/"), "lost.bin")),
+        resolved(merge_settings({"network": {"encoder": "resnet18"}}, nested(key.replace(".", "/"), "lost.bin"))),
         f"{key}: file lost.bin does not exist; correct the path",
     )
 

@@ -171,6 +171,12 @@ def fetched_weights(tasks):
     return [path for path in task_inputs(tasks) if path.parent == LAYOUT.perceptual_weights("").parent]
 
 
+def downloaded_encoder():
+    """Return the file of the encoder's weights, if the rule `encoder` makes it."""
+    path = SETTINGS.network.initial_weights
+    return [path] if path and path.parent == LAYOUT.encoder_weights("").parent else []
+
+
 @cache
 def varied(name):
     """Return the settings of a variant. The call is late, so that an invalid variant stops only its own table."""
@@ -207,6 +213,6 @@ def starting_points(wildcards):
 
 
 def encoder_weights(wildcards):
-    """Return the file of the base network's encoder weights, if the settings name one."""
-    path = SETTINGS.base.encoder_weights  # no variant may change it
-    return [path] if path and wildcards.method == BASE else []
+    """Return the files of initial weights of a training's network."""
+    job = training(wildcards)
+    return [path for path in (job.base and job.base.encoder_weights, job.encoder_weights) if path]

@@ -36,6 +36,21 @@ rule weights:
         "python -m pipeline.weights --network {wildcards.network} --log {log}"
 
 
+rule encoder:
+    """Download the published weights of an encoder."""
+    output:
+        LAYOUT.encoder_weights("{encoder}"),
+    log:
+        LOGS / "encoder-{encoder}.log",
+    threads: claim(1)
+    resources:
+        mem_mb=1000,
+    params:
+        code=code("encoder"),
+    shell:
+        "python -m pipeline.encoder --encoder {wildcards.encoder} --log {log}"
+
+
 rule prepare:
     """Turn a data set into the memory-mapped arrays of one task."""
     input:

@@ -49,6 +49,7 @@ use rule train as train_together with:
     input:
         prepared=expand(rules.prepare.output, task=SETTINGS.sequence),
         files=task_inputs(SETTINGS.sequence),
+        encoder=[path for path in [SETTINGS.network.initial_weights] if path],
     output:
         task=[LAYOUT.stored("{seed}", "{method}", task) for task in SETTINGS.sequence],
         predictions=[LAYOUT.prediction_record("{seed}", "{method}", task) for task in SETTINGS.sequence],

@@ -198,6 +198,7 @@ def describe_task(stored: TaskFile) -> dict[str, Any]:
         "components": {part.name: describe_component(part) for part in stored.components},
         "commit": origin.commit or MISSING,
         "data_sha256": origin.data_sha256 or MISSING,
+        "encoder_sha256": origin.encoder_sha256 or "none: random initial weights",
         "mlflow_run": describe_run(stored),
         "settings": dict(origin.settings),
     }

@@ -77,6 +77,11 @@ class TrainingJob(SettingsGroup):
         """Names of the tasks, in the order of the sequence."""
         return [task.name for task in self.tasks]
 
+    @property
+    def encoder_weights(self) -> Path | None:
+        """File of the network's initial weights, if this training starts with a new network."""
+        return self.network.initial_weights if entry_of(self.method).starts_from == "nothing" else None
+
     def parameters(self) -> dict[str, Any]:
         """Return the settings for a tracking server, with the tasks by their names."""
         values = self.model_dump(mode="json")
@@ -84,8 +89,9 @@ class TrainingJob(SettingsGroup):
 
     def files(self) -> list[Path]:
         """Return the files named in the settings, each once, without prepared arrays and stored tasks."""
-        encoder = [self.base.encoder_weights] if self.base and self.base.encoder_weights else []
-        return list(dict.fromkeys([*encoder, *(path for task in self.tasks for path in task.settings.files())]))
+        initial = [self.base and self.base.encoder_weights, self.encoder_weights]
+        files = [path for path in initial if path]
+        return list(dict.fromkeys([*files, *(path for task in self.tasks for path in task.settings.files())]))
 
 
 class EvaluationJob(SettingsGroup):

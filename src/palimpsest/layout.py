@@ -74,6 +74,10 @@ class Layout:
         """Return the path of a perceptual network's downloaded weights; its parent is the folder of all weights."""
         return self.raw / "weights" / f"{network}.pth"
 
+    def encoder_weights(self, encoder: str) -> Path:
+        """Return the path of the downloaded weights of an encoder."""
+        return self.raw / "weights" / f"{encoder}.safetensors"
+
     def prepared(self, task: str) -> Path:
         """Return the folder of a task's prepared arrays."""
         return Path("data") / self.preset / "prepared" / task

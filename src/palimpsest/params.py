@@ -145,10 +145,11 @@ def groups_below(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def with_weights(settings: Settings) -> Settings:
-    """Return the settings with the downloaded weights' path in every task that needs weights and names no file."""
+    """Return the settings with the path of downloaded weights in the network and every task that names no file."""
     path_of = settings.layout.perceptual_weights
     tasks = {name: task.with_weights(path_of) for name, task in settings.tasks.items()}
-    return settings.model_copy(update={"tasks": tasks})
+    network = settings.network.with_weights(settings.layout.encoder_weights)
+    return settings.model_copy(update={"tasks": tasks, "network": network})
 
 
 def use_data_root(values: dict[str, Any]) -> None:

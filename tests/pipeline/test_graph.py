@@ -16,11 +16,12 @@ Stages = dict[str, list[Job]]
 EVERYTHING: dict[str, Any] = {
     "preset": "real",
     "methods": "all",
+    "network": {"encoder": "tf_efficientnet_lite0"},
     "datasets": {"edges": {"format": "paired", "source": "directory", "root": "edges"}},
     "tasks": {"edges": {"kind": "paired", "data": "edges"}},
     "sequence": ["coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch", "edges"],
 }
-"""Settings with all kinds of tasks and a perceptual network with weights, so that every rule has a job."""
+"""Settings with all kinds of tasks and with networks of downloaded weights, so that every rule has a job."""
 
 CHANGES: dict[str, dict[str, Any]] = {
     "data_root": {"data_root": "elsewhere"},

@@ -33,6 +33,7 @@ PROVENANCE = Provenance(
     task="voc-seg",
     settings={"network": {"width": 16}, "task": {"classes": {"café": ["dog"]}}},
     network_sha256="ab" * 32,
+    encoder_sha256="cd" * 32,
 )
 COMPONENTS = (
     Component("mask", {"encoder.0": torch.tensor([129, 64], dtype=torch.uint8)}),
@@ -114,6 +115,7 @@ def test_metadata_are_as_documented(stored: Path) -> None:
     )
     assert json.loads(metadata["settings"]) == PROVENANCE.settings
     assert metadata["network_sha256"] == "ab" * 32
+    assert metadata["encoder_sha256"] == "cd" * 32
 
 
 def test_the_sha256_is_over_names_types_shapes_and_bytes() -> None:

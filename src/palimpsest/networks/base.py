@@ -1,7 +1,8 @@
 """The interface between a network and the rest of the code."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
 
@@ -18,9 +19,9 @@ class Network(nn.Module, ABC):
     Input: float (N, 3, H, W) in [0, 1], H and W multiples of `stride`. Output: (N, head_channels, H, W).
     """
 
-    stride: ClassVar[int]
+    stride: int
     """Ratio of the picture's side to that of the coarsest features."""
-    reach: ClassVar[int | None]
+    reach: int | None
     """Pixels by which the receptive field extends beyond a window aligned to `stride`; None if the output depends
     on the whole picture."""
     bytes_per_pixel: ClassVar[int]
@@ -36,11 +37,19 @@ class Network(nn.Module, ABC):
 
     @classmethod
     @abstractmethod
-    def from_settings(cls, settings: Any, head_channels: int) -> Self:
+    def from_settings(cls, settings: Any, head_channels: int) -> "Network":
         """Build a network with random weights and a head for one task.
 
         ``settings`` is an instance of the settings class in the network's row of `NETWORKS`.
         """
+
+    def load_initial(self, path: Path) -> None:
+        """Copy initial weights (`NetworkSettings.initial_weights`) from a file into the network, in place.
+
+        Raises:
+            DataError: the file cannot be read, or is of another network.
+        """
+        raise NotImplementedError
 
     def check_contract(self, entry: "NetworkEntry", head_channels: int) -> None:
         """Check that the network keeps the rules of this class and fits its row of `NETWORKS`, ``entry``.

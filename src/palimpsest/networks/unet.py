@@ -5,15 +5,13 @@ At width 64 and 21 classes it has 14,785,301 parameters (56.40 MiB), 20.51 MiB o
 Source: the study (Matsumoto and Yanai, ACPR 2019), after Ronneberger et al., MICCAI 2015.
 """
 
-from typing import Self
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from palimpsest.networks.base import Network
 from palimpsest.networks.convolution import PaddedConvolution, PaddingMode
-from palimpsest.networks.unet_settings import UNetSettings
+from palimpsest.networks.unet_settings import STUDY, UNetSettings
 
 
 class Stage(nn.Sequential):
@@ -30,11 +28,19 @@ class Stage(nn.Sequential):
         )
 
 
-class UNetEncoder(nn.Module):
+class Encoder(nn.Module):
+    """Base class of the encoders."""
+
+    channels: list[int]
+    """Numbers of channels of the features at each scale."""
+
+
+class UNetEncoder(Encoder):
     """Stages with max-pooling between them; ``channels`` are the output channels of each stage."""
 
     def __init__(self, channels: list[int], padding: PaddingMode) -> None:
         super().__init__()
+        self.channels = channels
         self.stages = nn.ModuleList(
             Stage(before, after, padding) for before, after in zip([3, *channels], channels, strict=False)
         )
@@ -91,29 +97,45 @@ class UNet(Network):
     bytes_per_pixel = 36
     """Peak memory of inference, in bytes per pixel and channel of the first stage; measured: 33 to 39."""
 
-    def __init__(self, width: int, head_channels: int, padding: PaddingMode = "reflect") -> None:
+    def __init__(
+        self,
+        width: int,
+        head_channels: int,
+        padding: PaddingMode = "reflect",
+        encoder: Encoder | None = None,
+    ) -> None:
         super().__init__()
         self.width = width
-        encoder_channels = [width * factor for factor in (1, 2, 4, 8, 8)]
-        decoder_channels = [width * factor for factor in (4, 2, 1, 1)]
-        self.encoder = UNetEncoder(encoder_channels, padding)
-        self.decoder = UNetDecoder(encoder_channels, decoder_channels, padding)
+        channels = [width * factor for factor in (1, 2, 4, 8, 8)]
+        self.encoder = encoder or UNetEncoder(channels, padding)
+        decoder_channels = [width * factor for factor in (8, 4, 2, 1, 1)[1 - len(self.encoder.channels) :]]
+        self.decoder = UNetDecoder(self.encoder.channels, decoder_channels, padding)
         self.head_width = decoder_channels[-1]
         self.head = nn.Conv2d(self.head_width, head_channels, 1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d) and module is not self.head:
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            elif isinstance(module, nn.ConvTranspose2d):
-                init_nearest_neighbour(module)
+        for part in (self.decoder,) if encoder else (self.encoder, self.decoder):
+            initialise(part)
 
     @classmethod
-    def from_settings(cls, settings: UNetSettings, head_channels: int) -> Self:
-        """Build a network with random weights and a head for one task."""
-        return cls(settings.width, head_channels, settings.padding)
+    def from_settings(cls, settings: UNetSettings, head_channels: int) -> "UNet":
+        """Build a network with random weights and a head for one task, over the encoder of the settings."""
+        if settings.encoder == STUDY:
+            return cls(settings.width, head_channels, settings.padding)
+        from palimpsest.networks.backbone import BackboneUNet  # noqa: PLC0415 - imports timm, which takes a second
+
+        return BackboneUNet(settings.width, head_channels, settings.padding, settings.encoder)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the raw output of the head (N, head_channels, H, W) for pictures (N, 3, H, W)."""
         return self.head(self.decoder(self.encoder(2 * x - 1)))  # type: ignore[no-any-return]
+
+
+def initialise(module: nn.Module) -> None:
+    """Give new random weights to the convolutions in a module, in place."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        elif isinstance(layer, nn.ConvTranspose2d):
+            init_nearest_neighbour(layer)
 
 
 def init_nearest_neighbour(up: nn.ConvTranspose2d) -> None:

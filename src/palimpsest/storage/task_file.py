@@ -46,6 +46,9 @@ class Provenance:
     """Commit of the code, see `provenance.code_version`; empty if it is not known."""
     data_sha256: str = ""
     """SHA-256 of the prepared arrays of the training."""
+    encoder_sha256: str = ""
+    """SHA-256 of the file of weights with which the encoder of the network, or of its base network, started; empty
+    for random weights."""
     diagnostics: Mapping[str, float] = field(default_factory=dict)
     """Figures about the training by name; see `Method.diagnostics`."""
 
@@ -113,6 +116,7 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
         "base_file": provenance.base_file,
         "commit": provenance.commit,
         "data_sha256": provenance.data_sha256,
+        "encoder_sha256": provenance.encoder_sha256,
         "diagnostics": json.dumps(provenance.diagnostics, sort_keys=True),
         "sha256": sha256,
         "components": json.dumps(
@@ -182,6 +186,7 @@ def load_task(path: Path) -> TaskFile:
             base_file=metadata["base_file"],
             commit=metadata["commit"],
             data_sha256=metadata["data_sha256"],
+            encoder_sha256=metadata.get("encoder_sha256", ""),  # missing in files of older versions
             diagnostics=json.loads(metadata["diagnostics"]),
         )
     except (KeyError, ValueError, TypeError) as error:

@@ -14,11 +14,13 @@ from palimpsest.analysis.measurement import Measurement, measure, metrics_line
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import TrainingBatches
 from palimpsest.devices import measuring_conditions, precision_for
+from palimpsest.errors import SettingsError
 from palimpsest.inference import Predictor
 from palimpsest.jobs import TaskJob, TrainingJob
 from palimpsest.methods import entry_of, method_class
 from palimpsest.methods.base import EarlierTask, Method, Start, load_into
 from palimpsest.networks import build_network
+from palimpsest.networks.base import Network
 from palimpsest.networks.pretrained import load_encoder
 from palimpsest.networks.standardised import standardise
 from palimpsest.provenance import code_version
@@ -157,8 +159,16 @@ def provenance(
         base_file=Path(os.path.relpath(base.path, folder)).as_posix() if base else "",
         commit=code_version(),
         data_sha256=prepared.sha256,
+        encoder_sha256=encoder_sha256(job, stored),
         diagnostics=diagnostics,
     )
+
+
+def encoder_sha256(job: TrainingJob, stored: StoredTasks) -> str:
+    """Return the SHA-256 of the file with the initial weights of this network or of its base; '' for none."""
+    if entry_of(job.method).starts_from != "nothing":
+        return stored.base.open(stored.sequence[0]).provenance.encoder_sha256
+    return hashlib.sha256(job.encoder_weights.read_bytes()).hexdigest() if job.encoder_weights else ""
 
 
 def checkpoint_of(stored: Path) -> Path:
@@ -174,7 +184,10 @@ def starting_network(job: TrainingJob, stored: StoredTasks, before: Sequence[str
     """
     starts_from = entry_of(job.method).starts_from
     if starts_from == "nothing":
-        network: nn.Module = build_network(job.network, task.head_channels)
+        network = build_network(job.network, task.head_channels)
+        check_sides(job, network)
+        if job.encoder_weights is not None:
+            network.load_initial(job.encoder_weights)
         if job.base is not None and job.base.encoder_weights is not None:
             load_encoder(network, job.base.encoder_weights)
         if job.base is not None and job.base.standardised:
@@ -190,6 +203,21 @@ def starting_network(job: TrainingJob, stored: StoredTasks, before: Sequence[str
         strict=False,
     )
     return network.eval()
+
+
+def check_sides(job: TrainingJob, network: Network) -> None:
+    """Check that pictures and crops have sides that the network can halve to its coarsest features.
+
+    Raises:
+        SettingsError: a side is no multiple of the network's stride.
+    """
+    for key in ("size", "crop"):
+        side = getattr(job.tasks[0].pictures, key)
+        if side % network.stride:
+            raise SettingsError(
+                f"pictures.{key}: {side} is no multiple of {network.stride}, the stride of the network; set it to "
+                f"{round(side / network.stride) * network.stride}"
+            )
 
 
 def earlier(job: TrainingJob, stored: StoredTasks, before: Sequence[str]) -> Iterator[EarlierTask]:

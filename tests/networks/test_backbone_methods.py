@@ -1,0 +1,70 @@
+"""Every method that works on a network of convolutions learns, stores and loads tasks on a network of timm."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from palimpsest.analysis.forgetting import measure_matrix
+from palimpsest.errors import SettingsError
+from palimpsest.methods import BASE, METHODS, works_on
+from palimpsest.networks.unet_settings import UNetSettings
+
+Study = Any
+pytestmark = pytest.mark.slow
+ENCODER = "test_efficientnet"
+"""Smallest network of timm, made for tests."""
+SUPPORTED = [name for name, entry in METHODS.items() if entry.network is None and works_on(name, "unet")]
+
+
+@pytest.mark.parametrize("method", SUPPORTED)
+def test_predictions_after_later_tasks_are_those_right_after_training(
+    new_study: Callable[..., Study], method: str
+) -> None:
+    network = UNetSettings(width=2, encoder=ENCODER, encoder_weights="random").model_dump()
+    study = new_study(network=network, methods=[method], sequence=["shapes", "colour"])
+    study.learn_all(method)
+    stored, tasks = study.stored(method), study.tasks()
+    learned = {task.name: stored.prediction_record(task.name).checksum for task in tasks}
+    changed = {
+        (cell.task, cell.after)
+        for cell in measure_matrix(stored, tasks, study.prepared, torch.device("cpu"), 0)
+        if cell.measurement.checksum != learned[cell.task]
+    }
+    assert changed == ({("shapes", "colour")} if METHODS[method].can_forget else set())
+
+
+def test_sides_that_the_network_cannot_halve_are_refused(new_study: Callable[..., Study]) -> None:
+    network = UNetSettings(width=2, encoder=ENCODER, encoder_weights="random").model_dump()
+    study = new_study(network=network, methods=["scratch"], pictures={"size": 80, "crop": 64})
+    message = r"^pictures\.size: 80 is no multiple of 32, the stride of the network; set it to 64$"
+    with pytest.raises(SettingsError, match=message):
+        study.learn_all("scratch")
+
+
+def test_tasks_start_from_the_weights_of_the_file_and_record_its_digest(
+    new_study: Callable[..., Study], tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    path = tmp_path / "weights.safetensors"
+    weights = timm.create_model(ENCODER).state_dict()
+    save_file(weights, path)
+    network = UNetSettings(width=2, encoder=ENCODER, encoder_weights=path).model_dump(mode="json")
+    study = new_study(
+        network=network,
+        methods=["scratch", "piggyback"],
+        sequence=["shapes", "colour"],
+        training={"learning_rate": 1e-12, "accelerator": "cpu", "steps": 2, "batch_size": 4},
+    )
+    study.learn_all("scratch")
+    study.learn_all("piggyback")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    for method, task in ((BASE, "shapes"), ("scratch", "colour"), ("piggyback", "colour")):
+        assert study.stored(method).open(task).provenance.encoder_sha256 == digest
+    learned = study.stored("scratch").open("colour").tensors()["encoder.backbone.conv_stem.weight"]
+    assert torch.allclose(learned, weights["conv_stem.weight"], atol=1e-6)

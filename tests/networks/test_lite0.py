@@ -1,0 +1,45 @@
+"""EfficientNet-Lite0 with its published weights as the encoder."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from skimage import data
+from torch import Tensor
+from torchvision.transforms.v2.functional import center_crop, resize
+
+from palimpsest.networks import build_network
+from palimpsest.networks.unet_settings import UNetSettings
+from tests.networks.lite0 import NAME, lite0, write_lite0
+
+CATS, CUPS = range(281, 286), (504, 967, 968)
+"""Classes of ImageNet: tabby, tiger, Persian, Siamese and Egyptian cat; coffee mug, espresso and cup."""
+
+
+def photograph(name: str) -> Tensor:
+    """Return a photograph of scikit-image, (1, 3, 224, 224) in [0, 1]."""
+    picture = torch.from_numpy(getattr(data, name)()).movedim(-1, 0)[None] / 255
+    return center_crop(resize(picture, [224]), [224, 224])
+
+
+@pytest.mark.parametrize(("name", "classes"), [("chelsea", CATS), ("coffee", CUPS)])
+def test_the_weights_recognise_a_photograph(name: str, classes: range) -> None:
+    network = timm.create_model(NAME)
+    network.load_state_dict(lite0(), strict=False)
+    assert int(network.eval()((photograph(name) - 0.5) / 0.5).argmax()) in classes
+
+
+def test_the_encoder_has_the_features_of_the_weights(tmp_path: Path) -> None:
+    path = tmp_path / "lite0.safetensors"
+    write_lite0(path)
+    settings = UNetSettings(width=4, encoder=NAME, encoder_weights=path)
+    network = build_network(settings, 3).eval()
+    network.load_initial(path)
+    reference = timm.create_model(NAME)
+    reference.load_state_dict(lite0(), strict=False)
+    picture = photograph("chelsea")
+    expected = reference.eval().forward_intermediates((picture - 0.5) / 0.5)[1]
+    features = network.encoder(2 * picture - 1)[1:]
+    assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(features, expected, strict=True))
+    assert features[-1].shape == (1, 320, 7, 7) and network.stride == 32 and network.reach == 512
