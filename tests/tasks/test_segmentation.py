@@ -99,3 +99,44 @@ def test_classes_and_ignored_pixels_are_painted_in_the_colours_of_voc(task: Segm
 
 def test_no_photograph_is_refused(task: SegmentationTask) -> None:
     assert task.refuse(np.zeros((4, 4, 3), np.uint8)) is None
+
+
+COUNTS = {"classes/train/background": 0.81, "classes/train/cat": 0.09, "classes/train/dog": 0.0}
+
+
+def balanced(exponent: float) -> SegmentationTask:
+    """Return a task whose classes are weighted by `COUNTS`."""
+    classes = {"cat": ["cat"], "dog": ["dog"]}
+    settings = SegmentationSettings(kind="segmentation", data="a", classes=classes, class_balance=exponent)
+    task = SegmentationTask("pets", settings)
+    task.use_statistics(COUNTS)
+    return task
+
+
+@pytest.mark.parametrize(("exponent", "ratio"), [(0.5, 3), (1, 9)])
+def test_a_rare_class_weighs_more_and_a_missing_one_nothing(exponent: float, ratio: float) -> None:
+    weights = balanced(exponent).class_weights
+    assert weights is not None
+    assert weights[1] / weights[0] == pytest.approx(ratio) and weights[2] == 0
+    assert float(weights @ torch.tensor([0.81, 0.09, 0.0])) == pytest.approx(0.9)  # the mean weight of a pixel is 1
+
+
+def test_without_balance_no_class_has_a_weight() -> None:
+    assert balanced(0).class_weights is None
+
+
+def test_the_balanced_loss_is_the_weighted_mean_of_pytorch(batch: Batch) -> None:
+    task, prediction = balanced(0.5), torch.rand(1, 3, 2, 2)
+    expected = torch.nn.functional.cross_entropy(
+        prediction, batch["target"].long(), task.class_weights, ignore_index=255
+    )
+    assert torch.allclose(task.losses(prediction, batch)["loss"], expected)
+    ignored = {**batch, "target": torch.full((1, 2, 2), 255, dtype=torch.uint8)}
+    assert task.losses(prediction, ignored)["loss"] == 0
+
+
+def test_a_loss_of_pictures_cannot_be_balanced() -> None:
+    with pytest.raises(
+        ValueError, match="class_balance: the loss 'l1' has no weights of classes; remove class_balance"
+    ):
+        SegmentationSettings(kind="segmentation", data="a", classes={"cat": ["cat"]}, loss="l1", class_balance=0.5)

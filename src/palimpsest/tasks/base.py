@@ -95,6 +95,10 @@ class Task(nn.Module, ABC):
         """
         return enlarged
 
+    def use_statistics(self, counts: Mapping[str, float]) -> None:
+        """Adapt the loss to the prepared data before a training; ``counts`` is `Prepared.counts`. By default, do
+        nothing."""
+
     @abstractmethod
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss``, the scalar to minimise, and its parts, if any, by their names in `metrics.csv`."""

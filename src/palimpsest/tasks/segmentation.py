@@ -3,7 +3,7 @@
 The loss is cross-entropy, or a loss of pictures on the label map painted with one colour per class.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ class SegmentationTask(Task):
 
     working_scale = "trained"
     discriminator: PatchDiscriminator | None
+    class_weights: Tensor | None
+    """Weight of each class in the cross-entropy, (classes,); None if all are equal."""
 
     def __init__(self, name: str, settings: SegmentationSettings) -> None:
         super().__init__(name, settings)
@@ -39,6 +41,8 @@ class SegmentationTask(Task):
         self.colours = Colours(len(self.classes))
         self.squared = settings.loss == "l2"
         self.discriminator = PatchDiscriminator() if settings.loss == "adversarial" else None
+        self.class_balance = settings.class_balance
+        self.register_buffer("class_weights", None)
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
         """Return class scores (N, classes, H, W), or if `painted` label maps as pictures (N, 3, H, W) in [0, 1]."""
@@ -48,14 +52,29 @@ class SegmentationTask(Task):
         """Return class scores (N, classes, H, W) for predictions of this task, painted or not."""
         return self.colours.scores(prediction) if self.painted else prediction
 
+    def use_statistics(self, counts: Mapping[str, float]) -> None:
+        """Set the weights of classes from their fractions of the training pixels; a class without pixels has 0."""
+        if self.class_balance:
+            shares = torch.tensor([counts[f"classes/train/{name}"] for name in self.classes])
+            weights = torch.where(shares > 0, shares.clamp(min=1e-9) ** -self.class_balance, 0)
+            self.class_weights = weights / (weights * shares).sum() * shares.sum()
+
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss``: the mean cross-entropy or colour distance over valid pixels; zero without valid pixels.
+
+        The mean is weighted if classes have weights.
 
         With an adversarial loss, ``loss`` is the sum of ``adversarial_loss`` and the weighted ``l1_loss``.
         """
         target = batch["target"].long()
         counted = target != IGNORED
         number = counted.sum().clamp(min=1)
+        if self.class_weights is not None:
+            weights = self.class_weights
+            return {
+                "loss": F.cross_entropy(prediction, target, weights, ignore_index=IGNORED, reduction="sum")
+                / (weights[target.where(counted, 0)] * counted).sum().clamp(min=1e-6)
+            }
         if not self.painted:
             return {"loss": F.cross_entropy(prediction, target, ignore_index=IGNORED, reduction="sum") / number}
         painted = self.colours.paint(target)
