@@ -157,52 +157,54 @@ def complete_runs(
     so far. The method that is measured first completes the run of the base network. A joint training has a single
     run. Values that a run already has, as after a second evaluation, are not logged again.
     """
+    last_task, entry = cells[-1].after, entry_of(method)
+    tasks = [last_task] if entry.together else list(dict.fromkeys(cell.after for cell in cells))
     with open_store() as store:
-        complete(store, layout, seed, method, cells, tables, samples)
+        for task in tasks:
+            learned = cells[0].after if entry.together else task  # a joint training has the first task's name
+            run_id = store.find(training_tags(layout.scope, seed, method, learned)) or store.find(
+                training_tags(layout.scope_of(entry.base_training), seed, entry.base_training, learned)
+            )
+            if run_id is None:
+                continue
+            logged = store.values(run_id)
+            values = measured_values(cells, tables, task, of_all_tasks=entry.together)
+            changed = {name: value for name, value in values.items() if logged.get(name) != value}
+            if not changed:
+                continue
+            run = Run(store, run_id)
+            for after in dict.fromkeys((task, last_task)):
+                folder = "samples" if after == task else f"samples-after-{after}"
+                for picture in sorted((samples / task).glob(f"after-{after}-*.png")):
+                    run.file(picture, folder)
+            run.metrics(changed)  # after the pictures: metrics mark the run as complete
 
 
-def complete(
-    store: "RunStore",
-    layout: Layout,
-    seed: int,
-    method: str,
+def measured_values(
     cells: Sequence["Cell"],
     tables: Mapping[str, Sequence[Mapping[str, Any]]],
-    samples: Path,
-) -> None:
-    """Add the measurements of a method to the runs in a store; see `complete_runs`."""
-    last_task, entry = cells[-1].after, entry_of(method)
-    for task in [last_task] if entry.together else dict.fromkeys(cell.after for cell in cells):
-        learned = cells[0].after if entry.together else task  # a joint training has the first task's name
-        run_id = store.find(training_tags(layout.scope, seed, method, learned)) or store.find(
-            training_tags(layout.scope_of(entry.base_training), seed, entry.base_training, learned)
-        )
-        if run_id is None:
-            continue
-        run = Run(store, run_id)
-        values = {
-            f"{cell.task}/{name}": value
-            for cell in cells
-            if cell.after == task
-            for name, value in cell.measurement.metrics.items()
-        }
-        for size in tables["sizes"]:
-            if size["task"] == task or entry.together:
-                name = f"bytes/{size['component']}"
-                values[name] = values.get(name, 0) + size["bytes"]
-        values["bytes"] = sum(value for name, value in values.items() if name.startswith("bytes/"))
-        for row in tables["zeros"]:
-            if row["task"] == task:
-                values[f"zeros/{row['layer']}"] = row["zeros"]
-                if row["layer"] == "all":
-                    values["bits_per_weight"] = 8 * values[f"bytes/{MASK}"] / row["weights"]
-        logged = store.values(run_id)
-        changed = {name: value for name, value in values.items() if logged.get(name) != value}
-        if not changed:
-            continue
-        for picture in sorted((samples / task).glob(f"after-{task}-*.png")):
-            run.file(picture, "samples")
-        if task != last_task:
-            for picture in sorted((samples / task).glob(f"after-{last_task}-*.png")):
-                run.file(picture, f"samples-after-{last_task}")
-        run.metrics(changed)  # after the pictures: metrics mark the run as complete
+    task: str,
+    *,
+    of_all_tasks: bool,
+) -> dict[str, float]:
+    """Return the measurements after the training of a task as metrics of its run, by name; see `complete_runs`.
+
+    ``of_all_tasks`` counts the bytes of all tasks, as for a joint training.
+    """
+    values: dict[str, float] = {
+        f"{cell.task}/{name}": value
+        for cell in cells
+        if cell.after == task
+        for name, value in cell.measurement.metrics.items()
+    }
+    for size in tables["sizes"]:
+        if size["task"] == task or of_all_tasks:
+            name = f"bytes/{size['component']}"
+            values[name] = values.get(name, 0) + size["bytes"]
+    values["bytes"] = sum(value for name, value in values.items() if name.startswith("bytes/"))
+    for row in tables["zeros"]:
+        if row["task"] == task:
+            values[f"zeros/{row['layer']}"] = row["zeros"]
+            if row["layer"] == "all":
+                values["bits_per_weight"] = 8 * values[f"bytes/{MASK}"] / row["weights"]
+    return values
