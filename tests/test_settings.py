@@ -301,3 +301,12 @@ def test_the_width_of_residual_networks_changes_their_trainings_alone(params_yam
     residual = [method for method, entry in METHODS.items() if entry.network is not None]
     assert {job.split()[1] for job in changed} == {*residual}
     assert resolve(params_yaml, nested("networks/resblock/width", 24)).network_of("resblock6").width == 24
+
+
+@pytest.mark.parametrize("preset", ["mini", "real", "paper"])
+def test_no_result_of_a_preset_is_measured_on_dev(params_yaml: Content, preset: str) -> None:
+    settings = resolve(params_yaml, {"preset": preset, "methods": "all"})
+    measured = [evaluation_job(settings, 0, method) for method in (FLOOR, *METHODS)]
+    trained = [training_job(settings, 0, method, settings.base_task) for method in (BASE, *METHODS)]
+    composed = [composition_job(settings, name) for name in settings.composed]
+    assert {job.split for job in (*measured, *trained, *composed)} == {"val"}
