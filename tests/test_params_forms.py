@@ -114,6 +114,8 @@ def test_a_tilde_means_the_home_folder_in_paths_alone(
         "data_root",
         "base/encoder_weights",
         "datasets/root",
+        "network/encoder_weights",
+        "networks/encoder_weights",
         "tasks/picture",
         "tasks/weights",
     }
@@ -122,6 +124,7 @@ def test_a_tilde_means_the_home_folder_in_paths_alone(
         "preset": "real",
         "data_root": "~/data",
         "base": {"encoder_weights": "~/vgg.pth"},
+        "network": {"encoder": "resnet18", "encoder_weights": "~/resnet.pth"},
         "datasets": {"mine": mine, "coco": {"archives": ["~.zip"]}},
         "tasks": {"style-gogh": {"picture": "~/gogh.png", "weights": "~/w.pth"}},
     }
@@ -132,6 +135,7 @@ def test_a_tilde_means_the_home_folder_in_paths_alone(
     assert [*paths, style.weights, settings.datasets["voc"].root] == [
         tmp_path / name for name in ("data", "vgg.pth", "pairs", "gogh.png", "w.pth", "data/voc")
     ]
+    assert settings.network.initial_weights == tmp_path / "resnet.pth"
     assert settings.datasets["coco"].archives == ["~.zip"]
     assert resolve(params_yaml, {"preset": "real", "data_root": "a~/~b"}).data_root == Path("a~/~b")
 

@@ -265,7 +265,10 @@ def test_the_network_is_the_users_choice_except_for_methods_with_a_network(conte
     [
         ({"network": {"name": "unett"}}, "network.name: unknown network 'unett'; did you mean 'unet'?"),
         ({"network": {"name": ["unet"]}}, "network.name: unknown network ['unet']; did you mean 'unet'?"),
-        ({"network": {"blocks": 3}}, "network.blocks: unknown setting; choose from name, padding, width"),
+        (
+            {"network": {"blocks": 3}},
+            "network.blocks: unknown setting; choose from encoder, encoder_weights, name, padding, width",
+        ),
         ({"network": {"resblock_width": 3}}, "network.resblock_width: was renamed; write networks.resblock.width"),
         ({"networks": {"resblok": {}}}, "networks: unknown network 'resblok'; did you mean 'resblock'?"),
         (

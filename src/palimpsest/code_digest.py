@@ -176,7 +176,8 @@ def stage_sources(
     rows = [KINDS[kind] for kind in kinds]
     by_name = [path for entry in entries for path in (entry.path, entry.settings) if path]
     by_name += [path for row in rows for path in (row.task, row.settings)]
-    by_name += [path for name in networks for path in (NETWORKS[name].path, NETWORKS[name].settings)]
+    for name in networks:
+        by_name += [NETWORKS[name].path, NETWORKS[name].settings, *NETWORKS[name].modules]
     by_name += [path for name in formats for path in FORMATS[name].paths]
     return sources([f"pipeline.{stage}", *(path.split(":")[0] for path in by_name)])
 

@@ -101,15 +101,15 @@ def test_no_photograph_is_refused(task: SegmentationTask) -> None:
     assert task.refuse(np.zeros((4, 4, 3), np.uint8)) is None
 
 
-COUNTS = {"classes/train/background": 0.81, "classes/train/cat": 0.09, "classes/train/dog": 0.0}
+SHARES = {"background": 0.81, "cat": 0.09, "dog": 0.0}
 
 
 def balanced(exponent: float) -> SegmentationTask:
-    """Return a task whose classes are weighted by `COUNTS`."""
+    """Return a task whose classes are weighted by `SHARES`."""
     classes = {"cat": ["cat"], "dog": ["dog"]}
     settings = SegmentationSettings(kind="segmentation", data="a", classes=classes, class_balance=exponent)
     task = SegmentationTask("pets", settings)
-    task.use_statistics(COUNTS)
+    task.use_class_shares(SHARES)
     return task
 
 

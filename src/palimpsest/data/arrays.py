@@ -110,6 +110,10 @@ class Prepared:
             counts |= {f"values/{split}/{name}": number for name, number in values.items()}
         return counts
 
+    def class_shares(self, split: str) -> dict[str, float]:
+        """Return the fraction of the pixels of each class in a split by the class's name; empty without labels."""
+        return dict(self.info.get("labels", {}).get(split, {}).get("classes", {}))
+
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the indices of the pictures of a split, such as ``train``, ascending: (N,).
 

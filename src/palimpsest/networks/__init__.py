@@ -25,6 +25,8 @@ class NetworkEntry:
     """``module:class`` of the network; imported only to build one, because it needs PyTorch."""
     settings: str = "palimpsest.networks.settings:NetworkSettings"
     """``module:class`` of the settings; the module imports no PyTorch."""
+    modules: tuple[str, ...] = ()
+    """Names of modules that the network imports by name; the digest of the code covers them."""
     kernels_only: bool = False
     """True if every layer of the trunk is a convolution, with a 4-D kernel as weight."""
     submodules: tuple[str, ...] = ()
@@ -35,6 +37,7 @@ NETWORKS: dict[str, NetworkEntry] = {
     "unet": NetworkEntry(
         "palimpsest.networks.unet:UNet",
         settings="palimpsest.networks.unet_settings:UNetSettings",
+        modules=("palimpsest.networks.backbone",),
         kernels_only=True,
         submodules=("encoder", "decoder"),
     ),

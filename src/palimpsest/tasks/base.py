@@ -95,9 +95,8 @@ class Task(nn.Module, ABC):
         """
         return enlarged
 
-    def use_statistics(self, counts: Mapping[str, float]) -> None:
-        """Adapt the loss to the prepared data before a training; ``counts`` is `Prepared.counts`. By default, do
-        nothing."""
+    def use_class_shares(self, shares: Mapping[str, float]) -> None:
+        """Adapt the loss to the fractions of the training pixels of each class. By default, do nothing."""
 
     @abstractmethod
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:

@@ -52,12 +52,12 @@ class SegmentationTask(Task):
         """Return class scores (N, classes, H, W) for predictions of this task, painted or not."""
         return self.colours.scores(prediction) if self.painted else prediction
 
-    def use_statistics(self, counts: Mapping[str, float]) -> None:
+    def use_class_shares(self, shares: Mapping[str, float]) -> None:
         """Set the weights of classes from their fractions of the training pixels; a class without pixels has 0."""
         if self.class_balance:
-            shares = torch.tensor([counts[f"classes/train/{name}"] for name in self.classes])
-            weights = torch.where(shares > 0, shares.clamp(min=1e-9) ** -self.class_balance, 0)
-            self.class_weights = weights / (weights * shares).sum() * shares.sum()
+            fractions = torch.tensor([shares[name] for name in self.classes])
+            weights = torch.where(fractions > 0, fractions.clamp(min=1e-9) ** -self.class_balance, 0)
+            self.class_weights = weights / (weights * fractions).sum() * fractions.sum()
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss``: the mean cross-entropy or colour distance over valid pixels; zero without valid pixels.
