@@ -214,5 +214,4 @@ def starting_points(wildcards):
 
 def encoder_weights(wildcards):
     """Return the files of initial weights of a training's network."""
-    job = training(wildcards)
-    return [path for path in (job.base and job.base.encoder_weights, job.encoder_weights) if path]
+    return training(wildcards).initial_weights()

@@ -82,6 +82,10 @@ class TrainingJob(SettingsGroup):
         """File of the network's initial weights, if this training starts with a new network."""
         return self.network.initial_weights if entry_of(self.method).starts_from == "nothing" else None
 
+    def initial_weights(self) -> list[Path]:
+        """Return the files of weights with which the network starts."""
+        return [path for path in (self.base and self.base.encoder_weights, self.encoder_weights) if path]
+
     def parameters(self) -> dict[str, Any]:
         """Return the settings for a tracking server, with the tasks by their names."""
         values = self.model_dump(mode="json")
@@ -89,9 +93,11 @@ class TrainingJob(SettingsGroup):
 
     def files(self) -> list[Path]:
         """Return the files named in the settings, each once, without prepared arrays and stored tasks."""
-        initial = [self.base and self.base.encoder_weights, self.encoder_weights]
-        files = [path for path in initial if path]
-        return list(dict.fromkeys([*files, *(path for task in self.tasks for path in task.settings.files())]))
+        return list(
+            dict.fromkeys(
+                [*self.initial_weights(), *(path for task in self.tasks for path in task.settings.files())]
+            )
+        )
 
 
 class EvaluationJob(SettingsGroup):

@@ -57,12 +57,11 @@ def check_files(settings: Settings) -> None:
 def files_of(settings: Settings) -> Iterator[tuple[str, Path]]:
     """Yield full key and path of each file that the user provides, without weights that the pipeline downloads."""
     downloads = settings.layout.perceptual_weights("").parent
-    for key, weights in (
-        ("base.encoder_weights", settings.base.encoder_weights),
-        ("network.encoder_weights", settings.network.initial_weights),
-    ):
-        if weights is not None and weights.parent != downloads:
-            yield key, weights
+    if settings.base.encoder_weights is not None:
+        yield "base.encoder_weights", settings.base.encoder_weights
+    weights = settings.network.initial_weights
+    if weights is not None and weights.parent != downloads:
+        yield "network.encoder_weights", weights
     for name in settings.sequence:
         for key, path in settings.tasks[name].users_files().items():
             if path.parent != downloads:

@@ -5,6 +5,7 @@ At width 64 and 21 classes it has 14,785,301 parameters (56.40 MiB), 20.51 MiB o
 Source: the study (Matsumoto and Yanai, ACPR 2019), after Ronneberger et al., MICCAI 2015.
 """
 
+from collections.abc import Callable
 from pkgutil import resolve_name
 
 import torch
@@ -125,8 +126,8 @@ class UNet(Network):
         """Build a network with random weights and a head for one task, over the encoder of the settings."""
         if settings.encoder == STUDY:
             return cls(settings.width, head_channels, settings.padding)
-        network: type[UNet] = resolve_name(BACKBONE)
-        return network(settings.width, head_channels, settings.padding, settings.encoder)  # type: ignore[arg-type]
+        network: Callable[..., UNet] = resolve_name(BACKBONE)
+        return network(settings.width, head_channels, settings.padding, settings.encoder)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the raw output of the head (N, head_channels, H, W) for pictures (N, 3, H, W)."""

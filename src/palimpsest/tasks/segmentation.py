@@ -69,14 +69,12 @@ class SegmentationTask(Task):
         target = batch["target"].long()
         counted = target != IGNORED
         number = counted.sum().clamp(min=1)
-        if self.class_weights is not None:
-            weights = self.class_weights
-            return {
-                "loss": F.cross_entropy(prediction, target, weights, ignore_index=IGNORED, reduction="sum")
-                / (weights[target.where(counted, 0)] * counted).sum().clamp(min=1e-6)
-            }
         if not self.painted:
-            return {"loss": F.cross_entropy(prediction, target, ignore_index=IGNORED, reduction="sum") / number}
+            weights = self.class_weights
+            if weights is not None:
+                number = (weights[target.where(counted, 0)] * counted).sum().clamp(min=1e-6)
+            total = F.cross_entropy(prediction, target, weights, ignore_index=IGNORED, reduction="sum")
+            return {"loss": total / number}
         painted = self.colours.paint(target)
         difference = prediction - painted
         distance = difference.square() if self.squared else difference.abs()

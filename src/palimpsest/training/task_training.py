@@ -148,7 +148,9 @@ def provenance(
     job: TrainingJob, task: str, stored: StoredTasks, prepared: Prepared, diagnostics: Mapping[str, float]
 ) -> Provenance:
     """Return the header of one task's file."""
-    base = stored.base.open(stored.sequence[0]) if entry_of(job.method).adds_to_base else None
+    entry = entry_of(job.method)
+    start = None if entry.starts_from == "nothing" else stored.base.open(stored.sequence[0])
+    base = start if entry.adds_to_base else None
     folder = stored.layout.stored(job.seed, job.method, task).parent
     return Provenance(
         preset=stored.layout.scope,
@@ -160,16 +162,14 @@ def provenance(
         base_file=Path(os.path.relpath(base.path, folder)).as_posix() if base else "",
         commit=code_version(),
         data_sha256=prepared.sha256,
-        encoder_sha256=encoder_sha256(job, stored),
+        encoder_sha256=start.provenance.encoder_sha256 if start else weights_sha256(job.encoder_weights),
         diagnostics=diagnostics,
     )
 
 
-def encoder_sha256(job: TrainingJob, stored: StoredTasks) -> str:
-    """Return the SHA-256 of the file with the initial weights of this network or of its base; '' for none."""
-    if entry_of(job.method).starts_from != "nothing":
-        return stored.base.open(stored.sequence[0]).provenance.encoder_sha256
-    return hashlib.sha256(job.encoder_weights.read_bytes()).hexdigest() if job.encoder_weights else ""
+def weights_sha256(path: Path | None) -> str:
+    """Return the SHA-256 of a file of initial weights; '' without a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
 
 
 def checkpoint_of(stored: Path) -> Path:
