@@ -9,12 +9,13 @@ import logging
 from palimpsest import stage
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.census import census_lines
+from palimpsest.data.joined import JoinedReader, Part
 from palimpsest.data.manifest import Digests
 from palimpsest.data.pictures import Limits
 from palimpsest.data.prepare import prepare
-from palimpsest.data.reader import SampleSpec, ValueScale
+from palimpsest.data.reader import DatasetReader, SampleSpec, ValueScale
 from palimpsest.data.sources import classes_of, open_dataset
-from palimpsest.jobs import preparation_job
+from palimpsest.jobs import PreparationJob, preparation_job
 from palimpsest.layout import Layout
 from palimpsest.settings import Settings
 from palimpsest.tasks import KINDS, task_class
@@ -27,6 +28,10 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     job = preparation_job(settings, options.task)
     manifest, limits = layout.manifest(job.data), Limits(job.max_megapixels)
     dataset = open_dataset(job.dataset, manifest.parent, limits)
+    splits = dict(job.splits)
+    if job.additional:
+        dataset = with_additional(dataset, job, layout, limits)
+        splits["train"] = dataset.joined
     classes = classes_of(options.task, job, dataset)
     for note in classes.notes if classes else ():
         log.info(note)
@@ -34,7 +39,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     prepare(
         dataset,
         folder,
-        {split: (source, job.images.get(split)) for split, source in job.splits.items()},
+        {split: (source, job.images.get(split)) for split, source in splits.items()},
         SampleSpec(job.size, KINDS[job.kind].target, classes, limits, ValueScale(job.scale, job.valid)),
         refuse=task_class(job.kind).refuse,
         log=log.info,
@@ -44,6 +49,17 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     )
     for line in census_lines(Prepared.open(folder).info):
         log.info(line)
+
+
+def with_additional(dataset: DatasetReader, job: PreparationJob, layout: Layout, limits: Limits) -> JoinedReader:
+    """Return a reader of the task's data set whose split `joined` has the additional training pictures too."""
+    parts = []
+    for name, additional in job.additional.items():
+        reader = dataset
+        if name != job.data:
+            reader = open_dataset(additional.dataset, layout.manifest(name).parent, limits)
+        parts += [Part(name, reader, split) for split in additional.splits]
+    return JoinedReader(Part(job.data, dataset, job.splits["train"]), parts)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,12 @@ def test_a_painting_that_is_no_picture_is_refused_with_its_key(resolved: Callabl
         ),
         (
             "mini",
+            "tasks/colorize/additional",
+            {"coco": ["train"], "voc": ["trian"]},
+            "tasks.colorize.additional.voc: data set 'voc' has no split 'trian'; did you mean 'train'?",
+        ),
+        (
+            "mini",
             "tasks/voc-seg/splits/train",
             "trainval",
             "tasks.voc-seg.splits.train: data set 'voc' has no annotated split 'trainval'; did you mean 'train'?",

@@ -54,7 +54,7 @@ rule encoder:
 rule prepare:
     """Turn a data set into the memory-mapped arrays of one task."""
     input:
-        manifest=lambda wildcards: LAYOUT.manifest(SETTINGS.tasks[wildcards.task].data),
+        manifests=lambda wildcards: [LAYOUT.manifest(name) for name in SETTINGS.tasks[wildcards.task].datasets],
     output:
         picture=LAYOUT.prepared("{task}") / "picture.npy",
         index=LAYOUT.prepared("{task}") / "index.csv",
@@ -66,10 +66,10 @@ rule prepare:
         mem_mb=2000,
     params:
         code=lambda wildcards: code(
-            "prepare", tasks=[wildcards.task], datasets=[SETTINGS.tasks[wildcards.task].data]
+            "prepare", tasks=[wildcards.task], datasets=SETTINGS.tasks[wildcards.task].datasets
         ),
         settings=lambda wildcards: preparation_job(SETTINGS, wildcards.task).model_dump_json(),
         target=lambda wildcards: str(kind_of(wildcards.task).target),
-        format=lambda wildcards: format_of(SETTINGS.tasks[wildcards.task].data),
+        format=lambda wildcards: [format_of(name) for name in SETTINGS.tasks[wildcards.task].datasets],
     shell:
         "python -m pipeline.prepare --task {wildcards.task} --log {log}"

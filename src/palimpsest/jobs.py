@@ -24,6 +24,13 @@ from palimpsest.tasks.reconstruction_settings import ReconstructionSettings
 from palimpsest.tasks.settings import TaskSettings
 
 
+class AdditionalPictures(SettingsGroup):
+    """Splits of one data set whose pictures are added to the training pictures of a task."""
+
+    dataset: AnyDataset
+    splits: list[str]
+
+
 class PreparationJob(SettingsGroup):
     """Settings that decide the prepared arrays of one task."""
 
@@ -35,6 +42,8 @@ class PreparationJob(SettingsGroup):
     kind: str
     data: str
     splits: dict[Literal["train", "val"], str]
+    additional: dict[str, AdditionalPictures]
+    """Additional training pictures by the name of their data set."""
     images: dict[Literal["train", "val"], int]
     classes: dict[str, list[str]] | None = None
     """Categories by class, of targets that are labels."""
@@ -133,6 +142,10 @@ def preparation_job(settings: Settings, task: str) -> PreparationJob:
         kind=task_settings.kind,
         data=task_settings.data,
         splits=task_settings.splits,
+        additional={
+            name: AdditionalPictures(dataset=settings.datasets[name], splits=splits)
+            for name, splits in task_settings.additional.items()
+        },
         images=task_settings.images,
         **task_settings.preparation(),
     )

@@ -31,7 +31,7 @@ def check_settings(settings: Settings) -> None:
         SettingsError: one of them is missing or wrong; the message names the full path of the key.
     """
     check_files(settings)
-    for name in dict.fromkeys(settings.tasks[task].data for task in settings.sequence):
+    for name in dict.fromkeys(name for task in settings.sequence for name in settings.tasks[task].datasets):
         check_dataset(settings, name)
     for task in settings.sequence:
         check_splits(settings, task)
@@ -93,7 +93,7 @@ def check_dataset(settings: Settings, name: str) -> None:
 
 
 def check_splits(settings: Settings, name: str) -> None:
-    """Check that the data set of a task has the splits that the task names.
+    """Check that the data sets of a task have the splits that the task names.
 
     Formats without a fixed list of splits are checked by the files in the user's folder, until the task is
     prepared.
@@ -102,17 +102,20 @@ def check_splits(settings: Settings, name: str) -> None:
         SettingsError: the data set has no such split; the message names the full path of the key.
     """
     task = settings.tasks[name]
-    checks, labelled = checks_of(settings, task.data), KINDS[task.kind].target is LABELS
-    known, root = checks.splits(labelled), settings.datasets[task.data].root
+    labelled = KINDS[task.kind].target is LABELS
     prepared = (settings.layout.prepared(name) / "info.json").exists()
-    if known is None and not prepared and root is not None and root.is_dir():
-        known = checks.splits_in_folder(labelled)
-    if known is None:
-        return
-    for split, source in task.splits.items():
-        if checks.split_name(source) not in known:
+    sources = [(f"splits.{split}", task.data, source) for split, source in task.splits.items()]
+    sources += [
+        (f"additional.{data}", data, source) for data, splits in task.additional.items() for source in splits
+    ]
+    for key, data, source in sources:
+        checks, root = checks_of(settings, data), settings.datasets[data].root
+        known = checks.splits(labelled)
+        if known is None and not prepared and root is not None and root.is_dir():
+            known = checks.splits_in_folder(labelled)
+        if known is not None and checks.split_name(source) not in known:
             raise SettingsError(
-                f"tasks.{name}.splits.{split}: data set {task.data!r} has no "
+                f"tasks.{name}.{key}: data set {data!r} has no "
                 f"{'annotated ' if labelled else ''}split {source!r}{nearest(source, known)}"
             )
 

@@ -106,12 +106,24 @@ class Settings(SettingsGroup):
             for index, value in enumerate(values):
                 if value in values[:index]:
                     raise ValueError(f"{key}: duplicate entry {value!r}; remove one")
+        return self
+
+    @model_validator(mode="after")
+    def _data_sets_serve_their_tasks(self) -> typing.Self:
         for name in self.sequence:
-            data = self.tasks[name].data
+            data, kind = self.tasks[name].data, self.tasks[name].kind
+            target = KINDS[kind].target
+            for key in self.tasks[name].additional:
+                if key not in self.datasets:
+                    raise ValueError(f"tasks.{name}.additional: {unknown_name(key, self.datasets, 'data set')}")
+                if target is not None:
+                    raise ValueError(
+                        f"tasks.{name}.additional: a task of kind {kind} has targets, and additional pictures have "
+                        "none; remove additional"
+                    )
             if data not in self.datasets:
                 raise ValueError(f"tasks.{name}.data: {unknown_name(data, self.datasets, 'data set')}")
-            format_name, kind = self.datasets[data].format, self.tasks[name].kind
-            target = KINDS[kind].target
+            format_name = self.datasets[data].format
             if not FORMATS[format_name].serves(target):
                 raise ValueError(
                     f"tasks.{name}.data: a task of kind {kind} cannot learn from {format_name} data; choose a data "

@@ -2,7 +2,8 @@
 
     picture.npy   uint8 (N, S, S, 3) RGB
     target.npy    targets of a type of `palimpsest.data.targets`; missing for tasks without targets
-    index.csv     row,source,split: the source file of each row, relative to the folder of the data set
+    index.csv     row,source,split: the source file of each row, relative to the folder of the data set; files of
+                  another data set (`additional`) start with its name
     info.json     sizes, classes, counts of pictures and fractions of the classes per split, excluded pictures and
                   annotations with the reasons, and SHA-256 of the arrays
 
