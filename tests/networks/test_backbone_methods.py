@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from safetensors.torch import save_file
 
 from palimpsest.analysis.forgetting import measure_matrix
 from palimpsest.errors import SettingsError
-from palimpsest.methods import BASE, METHODS, works_on
+from palimpsest.groups import TrainingSettings
+from palimpsest.methods import BASE, METHODS, default_method_settings, method_class, works_on
+from palimpsest.methods.base import Component, EarlierTask, Start, slower_backbone
+from palimpsest.networks import build_network
 from palimpsest.networks.unet_settings import UNetSettings
 
 Study = Any
@@ -20,6 +24,28 @@ pytestmark = pytest.mark.slow
 ENCODER = "test_efficientnet"
 """Smallest network of timm, made for tests."""
 SUPPORTED = [name for name, entry in METHODS.items() if entry.network is None and works_on(name, "unet")]
+
+
+@pytest.mark.parametrize("method", SUPPORTED)
+def test_the_backbone_learns_at_a_lower_rate_under_every_method(method: str) -> None:
+    network = build_network(UNetSettings(width=2, encoder=ENCODER, encoder_weights="random"), 3)
+    base = Component("network", {key: tensor.clone() for key, tensor in network.state_dict().items()})
+    earlier = () if method == "packnet" else (EarlierTask(None, (base,)),)  # type: ignore[arg-type]
+    together = [SimpleNamespace(name="only", head_channels=3)]
+    learner = method_class(method)(default_method_settings().get(method))
+    start = Start(network, None, TrainingSettings(), earlier, together=together)  # type: ignore[arg-type]
+    whole = learner.begin_task(start)
+    split = slower_backbone(whole, network.backbone_parameters(), 0.5)
+    backbone = {id(parameter) for parameter in network.backbone_parameters()}
+    rates = {id(parameter): group.learning_rate for group in whole for parameter in group.parameters}
+    slower = 0
+    for group in split:
+        for parameter in group.parameters:
+            slow = id(parameter) in backbone and group.name != "scores"
+            assert group.learning_rate == rates.pop(id(parameter)) * (0.5 if slow else 1)
+            slower += slow
+    assert slower and not rates  # each parameter is in one group
+    assert slower_backbone(whole, network.backbone_parameters(), 1) == whole
 
 
 @pytest.mark.parametrize("method", SUPPORTED)

@@ -39,7 +39,7 @@ Methods that freeze the base's weights also freeze the trunk's biases and bare p
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -257,6 +257,28 @@ def task_group(start: Start, parameters: Iterable[nn.Parameter] | None = None) -
 def all_groups(start: Start) -> list[ParameterGroup]:
     """Return all parameters as two groups, trunk and task (normalisation and head), and enable their gradients."""
     return [weight_group(start), task_group(start)]
+
+
+def slower_backbone(
+    groups: Iterable[ParameterGroup], backbone: Iterable[nn.Parameter], multiplier: float
+) -> list[ParameterGroup]:
+    """Return the groups, with the parameters of ``backbone`` in groups of their own, at a smaller learning rate.
+
+    It is the rate of their group times ``multiplier``, which is `TrainingSettings.encoder_lr_multiplier`. A group
+    with another setting for its learning rate, such as scores of masks, stays whole.
+    """
+    inside = {id(parameter) for parameter in backbone}
+    split: list[ParameterGroup] = []
+    for group in groups:
+        slow = [parameter for parameter in group.parameters if id(parameter) in inside]
+        if multiplier == 1 or not slow or group.setting != ParameterGroup.setting:
+            split.append(group)
+            continue
+        rest = [parameter for parameter in group.parameters if id(parameter) not in inside]
+        split += [replace(group, parameters=rest)] if rest else []
+        rate = group.learning_rate * multiplier
+        split.append(replace(group, name=f"{group.name} of the encoder", parameters=slow, learning_rate=rate))
+    return split
 
 
 def weight_group(start: Start, submodule: str = "") -> ParameterGroup:

@@ -3,6 +3,7 @@
 Source of the idea: Piggyback (Mallya et al., ECCV 2018) masks networks pretrained on ImageNet.
 """
 
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,12 @@ class BackboneUNet(UNet):
         """Copy the weights of timm's network from a file into the encoder, in place; see `load_weights`."""
         assert isinstance(self.encoder, BackboneEncoder)
         load_weights(self.encoder, path)
+
+    def backbone_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters of timm's network, without those of the `Stage` at full resolution."""
+        assert isinstance(self.encoder, BackboneEncoder)
+        parameters: Iterator[nn.Parameter] = self.encoder.backbone.parameters()
+        return parameters
 
     @cached_property  # it takes a second, and only windows need it
     def reach(self) -> int | None:  # type: ignore[override]

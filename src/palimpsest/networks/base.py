@@ -1,6 +1,7 @@
 """The interface between a network and the rest of the code."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -50,6 +51,10 @@ class Network(nn.Module, ABC):
             DataError: the file cannot be read, or is of another network.
         """
         raise NotImplementedError
+
+    def backbone_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters of a backbone whose weights are from a pretraining; by default there are none."""
+        return iter(())
 
     def check_contract(self, entry: "NetworkEntry", head_channels: int) -> None:
         """Check that the network keeps the rules of this class and fits its row of `NETWORKS`, ``entry``.

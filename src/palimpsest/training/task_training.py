@@ -18,7 +18,7 @@ from palimpsest.errors import SettingsError
 from palimpsest.inference import Predictor
 from palimpsest.jobs import TaskJob, TrainingJob
 from palimpsest.methods import entry_of, method_class
-from palimpsest.methods.base import EarlierTask, Method, Start, load_into
+from palimpsest.methods.base import EarlierTask, Method, Start, load_into, slower_backbone
 from palimpsest.networks import build_network
 from palimpsest.networks.base import Network
 from palimpsest.networks.pretrained import load_encoder
@@ -57,16 +57,16 @@ def learn(
     method = method_class(job.method)(job.method_settings)
     targets = [stored.layout.stored(job.seed, job.method, name) for name in job.task_names]
     plan = Plan(job.training, checkpoint_of(targets[0]), key)
-    groups = method.begin_task(
-        Start(
-            network,
-            tasks[0],
-            job.training,
-            earlier=tuple(earlier(job, stored, before)),
-            batches=lambda: passes(job, first, prepared[first.name]),
-            together=tasks,
-        )
+    start = Start(
+        network,
+        tasks[0],
+        job.training,
+        earlier=tuple(earlier(job, stored, before)),
+        batches=lambda: passes(job, first, prepared[first.name]),
+        together=tasks,
     )
+    backbone, multiplier = network.backbone_parameters(), job.training.encoder_lr_multiplier
+    groups = slower_backbone(method.begin_task(start), backbone, multiplier)
     if groups:
         train(fabric, network, method, groups, task_data, plan, on_epoch)
     else:  # no parameters to train, as for a method that only inspects the base network
@@ -177,7 +177,7 @@ def checkpoint_of(stored: Path) -> Path:
     return stored.with_suffix(".resume")
 
 
-def starting_network(job: TrainingJob, stored: StoredTasks, before: Sequence[str], task: Task) -> nn.Module:
+def starting_network(job: TrainingJob, stored: StoredTasks, before: Sequence[str], task: Task) -> Network:
     """Build the network that a method starts from: a new one, the base network, or that of the previous task.
 
     The previous task is the last of ``before``, the earlier tasks. The head is new, unless the loaded network was
