@@ -10,35 +10,31 @@ PyTorch, so that help and usage errors appear at once.
 import argparse
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn
 
 from palimpsest import __version__
-from palimpsest.errors import (
-    PalimpsestError,
-    SettingsError,
-    failure_message,
-    no_space,
-    printable,
-    unknown_name,
-    user_message,
+from palimpsest.cli_options import (
+    PARAMS,
+    UsageError,
+    check_choice,
+    choose_model,
+    make_folder,
+    overridden_settings,
+    override_settings,
+    positive,
+    positive_integer,
+    settings_of,
 )
+from palimpsest.errors import PalimpsestError, no_space, printable, user_message
 from palimpsest.layout import making_command
 from palimpsest.machine import MAX_MEGAPIXELS
 from palimpsest.methods import METHODS
 from palimpsest.output import survive_any_output
 
-if TYPE_CHECKING:
-    from palimpsest.settings import Settings
-
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
-PARAMS = Path("params.yaml")
-
-
-class UsageError(PalimpsestError):
-    """Error in the arguments of the command."""
 
 
 @dataclass(frozen=True)
@@ -130,58 +126,6 @@ def parser() -> Parser:
     return whole
 
 
-def choose_model(arguments: argparse.ArgumentParser) -> None:
-    """Add the options that select a stored task: `--preset`, `--method`, `--seed` and `--task`."""
-    arguments.add_argument("--preset", help="preset of the training (default: the preset of params.yaml)")
-    arguments.add_argument(
-        "--method",
-        default="piggyback",
-        help=f"method of the training: {', '.join(METHODS)} (default: %(default)s)",
-    )
-    arguments.add_argument("--seed", type=int, help="seed of the training (default: the first seed of params.yaml)")
-    arguments.add_argument("--task", required=True, help="name of the task in params.yaml, as colorize")
-
-
-def require_params(beside: str) -> None:
-    """Check that `params.yaml` is in this folder; ``beside`` names what else the right folder contains.
-
-    Raises:
-        SettingsError: the file is missing.
-    """
-    if not PARAMS.exists():
-        raise SettingsError(f"{PARAMS}: is missing; run palimpsest in the folder with {PARAMS} and {beside}")
-
-
-def settings_of(preset: str | None) -> "Settings":
-    """Return the settings of a preset from `params.yaml` in this folder.
-
-    None means the preset that the file selects. `data_root` is ignored, because translation needs no data.
-
-    Raises:
-        SettingsError: the file is missing or invalid.
-        UsageError: the file has no such preset.
-    """
-    from palimpsest.params import read, resolve  # noqa: PLC0415 (pydantic takes a while)
-
-    require_params(beside="models/")
-    content = read(PARAMS)
-    if preset is not None:
-        check_choice("--preset", preset, content.get("presets") or {})
-    content.pop("data_root", None)  # may belong to another preset
-    return resolve(content, {} if preset is None else {"preset": preset})
-
-
-def check_choice(option: str, name: str, names: Iterable[str]) -> None:
-    """Check that the value of an option is one of the names that it accepts.
-
-    Raises:
-        UsageError: ``name`` is not among ``names``; the message proposes the nearest one.
-    """
-    choices = list(names)
-    if name not in choices:
-        raise UsageError(f"{option}: {unknown_name(name, choices, 'value')}")
-
-
 def translate_arguments(arguments: argparse.ArgumentParser) -> None:
     """Add the arguments of `translate`."""
     choose_model(arguments)
@@ -198,18 +142,6 @@ def translate_arguments(arguments: argparse.ArgumentParser) -> None:
         default=MAX_MEGAPIXELS,
         help="refuse larger pictures; translation takes about 25 bytes of memory per pixel (default: %(default)g)",
     )
-
-
-def positive(text: str) -> float:
-    """Return the number in a text; argparse turns a `ValueError` into its own message.
-
-    Raises:
-        ValueError: the text is no number, or the number is not above 0.
-    """
-    number = float(text)
-    if not number > 0:
-        raise ValueError(f"{text} is not above 0")
-    return number
 
 
 def run_translate(options: argparse.Namespace) -> int:
@@ -267,66 +199,48 @@ def run_inspect(options: argparse.Namespace) -> int:
     return FAILED if failed else DONE
 
 
+def classes_arguments(arguments: argparse.ArgumentParser) -> None:
+    """Add the arguments of `classes`."""
+    arguments.add_argument("--task", required=True, help="name of a segmentation task in params.yaml, as voc-seg")
+    override_settings(arguments)
+    for split, number, purpose in (("train", 80, "learn"), ("val", 15, "measure")):
+        arguments.add_argument(
+            f"--{split}",
+            metavar="N",
+            type=positive_integer,
+            default=number,
+            help=f"pictures of the task's split {split} that suffice to {purpose} a class (default: %(default)s)",
+        )
+
+
+def run_classes(options: argparse.Namespace) -> int:
+    """Print the number of pictures per category, and the setting `classes` as YAML; return the exit status."""
+    settings = overridden_settings(options.config)
+    check_choice("--task", options.task, settings.sequence)
+
+    from palimpsest.class_counts import Rule, classes_yaml, count_classes, tables  # noqa: PLC0415 (reads pictures)
+
+    counts, rule = count_classes(settings, options.task), Rule(options.train, options.val)
+    print(printable(f"{tables(counts, rule)}\n\n{classes_yaml(counts, rule)}".lstrip()))
+    return DONE
+
+
 def adopt_arguments(arguments: argparse.ArgumentParser) -> None:
     """Add the arguments of `adopt`."""
-    arguments.add_argument(
-        "--config",
-        metavar="KEY=VALUE",
-        nargs="+",
-        default=[],
-        help="overrides of params.yaml in the notation of snakemake --config, as preset=real",
-    )
+    override_settings(arguments)
 
 
 def run_adopt(options: argparse.Namespace) -> int:
     """Record the outputs in this folder as made with its settings, print the result, and return the exit status."""
     from palimpsest.adoption import adopt  # noqa: PLC0415
-    from palimpsest.params import read, resolve  # noqa: PLC0415 (pydantic takes a while)
 
-    require_params(beside="Snakefile")
-    overrides = dict(parse_override(text) for text in options.config)
-    adopted = adopt(resolve(read(PARAMS), overrides).layout, options.config)
+    adopted = adopt(overridden_settings(options.config).layout, options.config)
     print(f"{adopted.outputs} outputs are recorded as made with the settings of {PARAMS}")
     if adopted.copied:
         print(f"{adopted.copied} links and write-protected files were replaced by copies")
     for path in adopted.missing:
         print(printable(f"{path} is missing; `{making_command(Path(path))}` makes it"))
     return DONE
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """Return key and value of an override `KEY=VALUE`; the value is parsed as YAML, as by Snakemake.
-
-    Raises:
-        UsageError: the text has another form.
-    """
-    import yaml  # noqa: PLC0415
-
-    key, equals, value = text.partition("=")
-    try:
-        return key, yaml.safe_load(value) if key.isidentifier() and equals else refuse_override(text)
-    except yaml.YAMLError:
-        refuse_override(text)
-
-
-def refuse_override(text: str) -> NoReturn:
-    """Raise a `UsageError` for a text that is not of the form `KEY=VALUE`."""
-    raise UsageError(f"--config: {text!r} is not a setting; write KEY=VALUE, as preset=real")
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder for results, and its parent folders; an existing folder stays.
-
-    Raises:
-        UsageError: the path is a file, or below a file.
-        PalimpsestError: the folder cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UsageError(f"{path}: is a file, or below a file; name a folder for the results") from None
-    except OSError as error:
-        raise PalimpsestError(failure_message(path, error, "made a folder", "name another one")) from error
 
 
 COMMANDS = (
@@ -353,6 +267,18 @@ COMMANDS = (
         example="palimpsest inspect models/mini/seed-0/piggyback/voc-seg.safetensors",
         arguments=inspect_arguments,
         run=run_inspect,
+    ),
+    Command(
+        name="classes",
+        summary="list the categories with enough pictures to be classes of a task",
+        description=(
+            "Count the pictures of the task's splits train and val that contain each category of its data set,\n"
+            "with at least one labelled pixel. Print the numbers, and as YAML the setting `classes` with every\n"
+            "category that has at least --train and --val pictures. Pictures of the split dev count as train."
+        ),
+        example="palimpsest classes --task voc-seg --config preset=real data_root=/path/to/folder",
+        arguments=classes_arguments,
+        run=run_classes,
     ),
     Command(
         name="adopt",
