@@ -18,6 +18,7 @@ include: "pipeline/rules/compositions.smk"
 onstart:
     check_devices()
     provenance.warn_without_commit()
+    announce_downloads()
     show_progress()
     if workflow.local_exec:
         start_service()

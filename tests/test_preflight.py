@@ -306,3 +306,23 @@ def test_missing_cards_are_refused(
     else:
         with pytest.raises(SettingsError, match=f"^{re.escape(message)}"):
             preflight.check_devices(settings, cards)
+
+
+def test_the_note_on_downloads_lists_files_sizes_and_the_way_without(
+    resolved: Callable[..., Settings], tmp_path: Path
+) -> None:
+    settings = resolved({"preset": "real", "network": {"encoder": "resnet18"}})
+    assert preflight.download_note(settings, ["coco", "voc"], ["squeezenet"], ["resnet18"]) == (
+        "downloads val2017.zip, annotations_trainval2017.zip, VOCtrainval_11-May-2012.tar, "
+        "squeezenet1_1-b8a52dc0.pth (3.1 GB) and weights of resnet18 from timm's hub (some MB); to do without, set data_root to a folder with "
+        "coco/, voc/ and weights/, and network.encoder_weights to a file with timm's weights"
+    )
+    weights = tmp_path / "photographs/weights/squeezenet1_1_features.pth"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    settings = resolved({"preset": "real", "data_root": str(tmp_path / "photographs")})
+    assert preflight.download_note(settings, ["coco", "voc"], ["squeezenet"], []) == ""
+    assert preflight.download_note(settings, [], ["vgg16"], []) == (
+        "downloads vgg16-397923af.pth (0.6 GB); to do without, set data_root to a folder with coco/, voc/ and "
+        "weights/"
+    )

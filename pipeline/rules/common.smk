@@ -90,6 +90,17 @@ def check_devices():
             sys.exit(f"error: {error}")
 
 
+def announce_downloads():
+    """Print a line on stderr about the files that the run downloads, if any."""
+    names = {"raw": [], "weights": [], "encoder": []}
+    for job in workflow.dag.needrun_jobs():
+        if job.rule.name in names:
+            names[job.rule.name] += dict(job.wildcards_dict).values()
+    note = preflight.download_note(SETTINGS, *map(sorted, names.values()))
+    if note:
+        print(f"note: {note}", file=sys.stderr)
+
+
 def show_progress():
     """Start a thread that prints how much of the run is done and how long the rest takes; it ends with the process."""
     jobs = list(workflow.dag.needrun_jobs())

@@ -4,7 +4,7 @@ The Snakefile alone runs them, so that an edit of this module reruns no job. A j
 ends with an error of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -13,8 +13,11 @@ from palimpsest import machine
 from palimpsest.data.categories import members_of
 from palimpsest.data.checks import DatasetChecks
 from palimpsest.data.classes import class_mapping
+from palimpsest.data.download import DOWNLOADS
 from palimpsest.data.formats import FORMATS
 from palimpsest.data.pictures import read_frame
+from palimpsest.data.public_settings import PublicDatasetSettings
+from palimpsest.data.sources import WEIGHTS, local_weights
 from palimpsest.data.targets import LABELS
 from palimpsest.errors import DataError, SettingsError, nearest
 from palimpsest.settings import Settings
@@ -144,6 +147,31 @@ def check_classes(settings: Settings, name: str) -> None:
                 f"tasks.{name}.classes.{label}: generated pictures show none of {', '.join(members)}; "
                 f"choose from {', '.join(sorted(drawn))}"
             )
+
+
+def download_note(
+    settings: Settings, datasets: Sequence[str], networks: Sequence[str], encoders: Sequence[str]
+) -> str:
+    """Return a line on the downloads of a run, and on how to do without them; empty without downloads.
+
+    ``datasets`` are the data sets that the run makes. ``networks`` and ``encoders`` are the perceptual networks and
+    the encoders with weights that it makes.
+    """
+    archives = [
+        archive
+        for name in datasets
+        if isinstance(dataset := settings.datasets[name], PublicDatasetSettings) and dataset.source == "download"
+        for archive in dataset.archives
+    ]
+    files = [*archives, *(WEIGHTS[name] for name in networks if not local_weights(name, settings.data_root))]
+    advice = ["data_root to a folder with coco/, voc/ and weights/"] if files else []
+    texts = (
+        [f"{', '.join(files)} ({sum(DOWNLOADS[name].megabytes for name in files) / 1000:.1f} GB)"] if files else []
+    )
+    for name in encoders:
+        texts.append(f"weights of {name} from timm's hub (some MB)")
+        advice.append("network.encoder_weights to a file with timm's weights")
+    return f"downloads {' and '.join(texts)}; to do without, set {', and '.join(advice)}" if texts else ""
 
 
 def check_devices(settings: Settings, cards: int | None = None) -> None:

@@ -34,20 +34,22 @@ class Download:
     url: str
     checksum: str
     """``md5:`` or ``sha256:`` with all hexadecimal digits or the first few."""
+    megabytes: int
+    """Size, rounded to 10⁶ bytes."""
 
 
 DOWNLOADS = {
     download.url.rpartition("/")[2]: download
     for download in (
-        Download(f"{COCO}/zips/train2017.zip", "md5:cced6f7f71b7629ddf16f17bbcfab6b2"),
-        Download(f"{COCO}/zips/val2017.zip", "md5:442b8da7639aecaf257c1dceb8ba8c80"),
-        Download(f"{COCO}/zips/unlabeled2017.zip", "md5:7ebc562819fdb32847aab79530457326"),
-        Download(f"{COCO}/annotations/annotations_trainval2017.zip", "md5:f4bbac642086de4f52a3fdda2de5fa2c"),
-        Download(f"{VOC}/VOCtrainval_11-May-2012.tar", "md5:6cd6e144f989b92b3379bac3b3de84fd"),
-        Download(f"{SBD}/benchmark.tgz", "md5:82b4d87ceb2ed10f6038a1cba92111cb"),
-        Download(f"{TORCHVISION}/squeezenet1_1-b8a52dc0.pth", "sha256:b8a52dc0"),
-        Download(f"{TORCHVISION}/vgg16-397923af.pth", "sha256:397923af"),
-        Download(f"{TORCHVISION}/vgg16_features-amdegroot-88682ab5.pth", "sha256:88682ab5"),
+        Download(f"{COCO}/zips/train2017.zip", "md5:cced6f7f71b7629ddf16f17bbcfab6b2", 19337),
+        Download(f"{COCO}/zips/val2017.zip", "md5:442b8da7639aecaf257c1dceb8ba8c80", 816),
+        Download(f"{COCO}/zips/unlabeled2017.zip", "md5:7ebc562819fdb32847aab79530457326", 20127),
+        Download(f"{COCO}/annotations/annotations_trainval2017.zip", "md5:f4bbac642086de4f52a3fdda2de5fa2c", 253),
+        Download(f"{VOC}/VOCtrainval_11-May-2012.tar", "md5:6cd6e144f989b92b3379bac3b3de84fd", 2000),
+        Download(f"{SBD}/benchmark.tgz", "md5:82b4d87ceb2ed10f6038a1cba92111cb", 1420),
+        Download(f"{TORCHVISION}/squeezenet1_1-b8a52dc0.pth", "sha256:b8a52dc0", 5),
+        Download(f"{TORCHVISION}/vgg16-397923af.pth", "sha256:397923af", 553),
+        Download(f"{TORCHVISION}/vgg16_features-amdegroot-88682ab5.pth", "sha256:88682ab5", 553),
     )
 }
 """Downloadable files by name."""

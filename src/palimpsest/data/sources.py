@@ -64,11 +64,16 @@ def provide_weights(network: str, path: Path, data_root: Path | None) -> None:
     Raises:
         DataError: the file cannot be read or downloaded.
     """
-    stem = WEIGHTS[network].partition("-")[0]
-    local_files = sorted((data_root / "weights").glob(f"{stem}*.pth")) if data_root else []
-    source = local_files[0] if local_files else fetch(WEIGHTS[network], path.parent)
+    source = local_weights(network, data_root) or fetch(WEIGHTS[network], path.parent)
     with replacing(path) as temporary:
         shutil.copyfile(source, temporary)
+
+
+def local_weights(network: str, data_root: Path | None) -> Path | None:
+    """Return the file in ``data_root``/weights with the weights of a perceptual network; None if there is none."""
+    stem = WEIGHTS[network].partition("-")[0]
+    files = sorted((data_root / "weights").glob(f"{stem}*.pth")) if data_root else []
+    return files[0] if files else None
 
 
 def root_of(dataset: DatasetSettings, folder: Path) -> Path:
