@@ -39,7 +39,6 @@ rule data:
     input:
         expand(rules.prepare.output, task=SETTINGS.sequence),
         fetched_weights(SETTINGS.sequence),
-        downloaded_encoder(),
 
 
 rule models:

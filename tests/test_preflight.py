@@ -314,8 +314,9 @@ def test_the_note_on_downloads_lists_files_sizes_and_the_way_without(
     settings = resolved({"preset": "real", "network": {"encoder": "resnet18"}})
     assert preflight.download_note(settings, ["coco", "voc"], ["squeezenet"], ["resnet18"]) == (
         "downloads val2017.zip, annotations_trainval2017.zip, VOCtrainval_11-May-2012.tar, "
-        "squeezenet1_1-b8a52dc0.pth (3.1 GB) and weights of resnet18 from timm's hub (some MB); to do without, set data_root to a folder with "
-        "coco/, voc/ and weights/, and network.encoder_weights to a file with timm's weights"
+        "squeezenet1_1-b8a52dc0.pth (3.1 GB) and weights of resnet18 from timm's hub (some MB); to do without, set "
+        "data_root to a folder with coco/, voc/ and weights/, and network.encoder_weights to a file with timm's "
+        "weights"
     )
     weights = tmp_path / "photographs/weights/squeezenet1_1_features.pth"
     weights.parent.mkdir(parents=True)

@@ -178,14 +178,9 @@ def task_inputs(tasks):
 
 
 def fetched_weights(tasks):
-    """Return the files among `task_inputs` that the rule `weights` makes."""
-    return [path for path in task_inputs(tasks) if path.parent == LAYOUT.perceptual_weights("").parent]
-
-
-def downloaded_encoder():
-    """Return the file of the encoder's weights, if the rule `encoder` makes it."""
-    path = SETTINGS.network.initial_weights
-    return [path] if path and path.parent == LAYOUT.encoder_weights("").parent else []
+    """Return the files of weights that the rules `weights` and `encoder` make for the network and these tasks."""
+    files = [*task_inputs(tasks), SETTINGS.network.initial_weights]
+    return [path for path in files if path and path.parent == LAYOUT.weights]
 
 
 @cache

@@ -70,13 +70,18 @@ class Layout:
         """Return the path of a data set's manifest, the JSON file with the checksums of its files."""
         return self.raw / dataset / "manifest.json"
 
+    @property
+    def weights(self) -> Path:
+        """Folder of the weights that the pipeline downloads or copies."""
+        return self.raw / "weights"
+
     def perceptual_weights(self, network: str) -> Path:
-        """Return the path of a perceptual network's downloaded weights; its parent is the folder of all weights."""
-        return self.raw / "weights" / f"{network}.pth"
+        """Return the path of a perceptual network's weights."""
+        return self.weights / f"{network}.pth"
 
     def encoder_weights(self, encoder: str) -> Path:
         """Return the path of the downloaded weights of an encoder."""
-        return self.raw / "weights" / f"{encoder}.safetensors"
+        return self.weights / f"{encoder}.safetensors"
 
     def prepared(self, task: str) -> Path:
         """Return the folder of a task's prepared arrays."""
@@ -125,7 +130,7 @@ class Layout:
 
     def outputs(self) -> list[Path]:
         """Return the files and folders with all outputs of the preset's rules; of raw data only the manifests."""
-        folders = [self.prepared(""), self.perceptual_weights("").parent, Path("models") / self.scope, self.results]
+        folders = [self.prepared(""), self.weights, Path("models") / self.scope, self.results]
         return [*sorted(self.raw.glob(self.manifest("*").relative_to(self.raw).as_posix())), *folders]
 
     def origin(self, seed: int | str, method: str) -> Path:

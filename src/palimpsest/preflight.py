@@ -59,7 +59,7 @@ def check_files(settings: Settings) -> None:
 
 def files_of(settings: Settings) -> Iterator[tuple[str, Path]]:
     """Yield full key and path of each file that the user provides, without weights that the pipeline downloads."""
-    downloads = settings.layout.perceptual_weights("").parent
+    downloads = settings.layout.weights
     if settings.base.encoder_weights is not None:
         yield "base.encoder_weights", settings.base.encoder_weights
     weights = settings.network.initial_weights
