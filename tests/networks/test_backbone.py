@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from palimpsest.errors import DataError, SettingsError
 from palimpsest.networks import build_network
@@ -150,3 +151,27 @@ def test_weights_that_cannot_be_downloaded_are_named_with_the_way_without(
     with pytest.raises(DataError, match=message):
         provide_encoder(SMALL, tmp_path / "weights.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_depthwise_convolutions_compute_in_float32_under_autocast_on_the_cpu() -> None:
+    network = build().train()
+    seen: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            depthwise = layer.groups > 1
+            layer.register_forward_hook(
+                lambda _, inputs, output, depthwise=depthwise: seen[depthwise].add(output.dtype)
+            )
+    with torch.autocast("cpu", torch.bfloat16):
+        network(torch.rand(2, 3, 64, 64)).float().sum().backward()
+        assert torch.is_autocast_enabled("cpu")
+    assert seen == {True: {torch.float32}, False: {torch.bfloat16}}
+
+
+def test_an_error_in_a_depthwise_convolution_leaves_autocast_on() -> None:
+    network = build()
+    depthwise = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and layer.groups > 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        with pytest.raises(RuntimeError):
+            depthwise(torch.rand(1, depthwise.in_channels + 1, 8, 8))
+        assert torch.is_autocast_enabled("cpu")
