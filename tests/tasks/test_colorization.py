@@ -3,12 +3,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from palimpsest.data.arrays import Prepared
 from palimpsest.tasks import build_task
-from palimpsest.tasks.colorization import ColorizationTask, chroma, luminance, with_chroma
+from palimpsest.tasks.colorization import (
+    CELLS,
+    ColorizationTask,
+    cells,
+    chroma,
+    colour_fractions,
+    luminance,
+    with_chroma,
+)
 from palimpsest.tasks.colorization_settings import ColorizationSettings
 
 
-def colorization(**options: str) -> ColorizationTask:
+def colorization(**options: str | float) -> ColorizationTask:
     task = build_task("colorize", ColorizationSettings(kind="colorization", data="a", **options))  # type: ignore[arg-type]
     assert isinstance(task, ColorizationTask)
     return task
@@ -118,3 +127,52 @@ def test_predictions_are_painted_with_values_outside_clipped(batch: dict[str, Te
     prediction = torch.tensor([-0.2, 0.5, 1.3])[None, :, None, None]
     assert task.paint(prediction).tolist() == [[[[0, 128, 255]]]]
     assert np.array_equal(task.paint_target(batch), batch["picture"].permute(0, 2, 3, 1).numpy())
+
+
+@pytest.fixture
+def photographs() -> Prepared:
+    """Return two training pictures, three quarters grey and one orange, and a blue picture of another split."""
+    pictures = np.full((3, 32, 32, 3), 128, np.uint8)
+    pictures[:2, :16, :16] = (230, 120, 30)
+    pictures[2] = (0, 0, 255)
+    return Prepared(pictures, None, ("a", "b", "c"), ("train", "train", "val"), {})
+
+
+def test_the_fractions_of_colours_are_those_of_the_training_pixels(photographs: Prepared) -> None:
+    fractions = colour_fractions(photographs)
+    assert fractions.shape == (CELLS, CELLS) and fractions.sum() == 1
+    assert sorted(fractions[fractions > 0].tolist()) == [0.25, 0.75]
+    grey = cells(torch.zeros(1, 2, 1, 1))
+    assert fractions[grey] == 0.75
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1])
+def test_a_rare_colour_weighs_more_and_the_mean_weight_is_1(photographs: Prepared, exponent: float) -> None:
+    task = colorization(colour_balance=exponent)
+    task.use_training_data(photographs)
+    assert task.colour_weights is not None
+    fractions = colour_fractions(photographs)
+    grey, orange = fractions == 0.75, fractions == 0.25
+    ratio = (0.5 * 0.75 + 0.25) / (0.5 * 0.25 + 0.25)  # of the fractions, each averaged with one half
+    assert task.colour_weights[orange] / task.colour_weights[grey] == pytest.approx(ratio**exponent)
+    assert (task.colour_weights * fractions).sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("loss", ["l1", "l2"])
+def test_the_balanced_loss_is_the_weighted_mean_of_the_distances(photographs: Prepared, loss: str) -> None:
+    plain, balanced = colorization(loss=loss), colorization(loss=loss, colour_balance=0.5)
+    for task in (plain, balanced):
+        task.use_training_data(photographs)
+    truth = torch.from_numpy(photographs.picture[:1]).permute(0, 3, 1, 2)
+    halves = [{"picture": truth[..., :16, :16]}, {"picture": truth[..., 16:, 16:]}]  # orange, grey
+    weights = [balanced.colour_weights[colour_fractions(photographs) == share] for share in (0.25, 0.75)]
+    for batch, weight in zip(halves, weights, strict=True):
+        prediction = torch.rand(1, 3, 16, 16)
+        unweighted = plain.losses(prediction, batch)["loss"]
+        assert balanced.losses(prediction, batch)["loss"] == pytest.approx(float(weight * unweighted))
+
+
+def test_without_balance_no_colour_has_a_weight(photographs: Prepared) -> None:
+    task = colorization()
+    task.use_training_data(photographs)
+    assert task.colour_weights is None

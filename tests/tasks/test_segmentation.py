@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from palimpsest.data.arrays import Prepared
 from palimpsest.tasks import build_task
 from palimpsest.tasks.segmentation import SegmentationTask
 from palimpsest.tasks.segmentation_settings import SegmentationSettings
@@ -109,7 +110,8 @@ def balanced(exponent: float) -> SegmentationTask:
     classes = {"cat": ["cat"], "dog": ["dog"]}
     settings = SegmentationSettings(kind="segmentation", data="a", classes=classes, class_balance=exponent)
     task = SegmentationTask("pets", settings)
-    task.use_class_shares(SHARES)
+    labels = {"labels": {"train": {"classes": SHARES}}}
+    task.use_training_data(Prepared(np.zeros((0, 4, 4, 3), np.uint8), None, (), (), labels))
     return task
 
 

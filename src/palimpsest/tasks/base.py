@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from palimpsest.data.arrays import Prepared
 from palimpsest.metrics.bootstrap import Sample
 
 SMALLEST_VARIANCE = 1e-6
@@ -95,8 +96,8 @@ class Task(nn.Module, ABC):
         """
         return enlarged
 
-    def use_class_shares(self, shares: Mapping[str, float]) -> None:
-        """Adapt the loss to the fractions of the training pixels of each class. By default, do nothing."""
+    def use_training_data(self, prepared: Prepared) -> None:
+        """Adapt the loss to the statistics of the training pictures or targets. By default, do nothing."""
 
     @abstractmethod
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:

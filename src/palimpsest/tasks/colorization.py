@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from palimpsest.data.arrays import Prepared
 from palimpsest.data.pictures import is_grey
 from palimpsest.tasks.base import Batch, Meter, Pixels, Targets, Task, to_pixels, unit
 from palimpsest.tasks.colorization_settings import ColorizationSettings
@@ -19,12 +21,28 @@ class ColorizationTask(Task):
     """
 
     working_scale = "trained"
+    colour_weights: Tensor | None
+    """Weight of each cell of chroma in the loss, (`CELLS`, `CELLS`), mean 1 over the training pixels; None if all
+    are equal."""
 
     def __init__(self, name: str, settings: ColorizationSettings) -> None:
         super().__init__(name, settings)
         self.output = settings.output
         self.distance = LOSSES[settings.loss]
+        self.colour_balance = settings.colour_balance
+        self.register_buffer("colour_weights", None)
         self.head_channels = 3 if settings.output == "rgb" else 2
+
+    def use_training_data(self, prepared: Prepared) -> None:
+        """Set the weights of colours from their fractions of the pixels of the training pictures.
+
+        Each fraction is first averaged with 1 / number of occurring colours, to bound the weights of the rarest.
+        Source: Zhang, Isola and Efros, Colorful Image Colorization, ECCV 2016, with k = 1.
+        """
+        if self.colour_balance:
+            fractions = colour_fractions(prepared)
+            weights = (0.5 * fractions + 0.5 / (fractions > 0).sum()) ** -self.colour_balance
+            self.colour_weights = weights / (weights * fractions).sum()
 
     @staticmethod
     def refuse(picture: Pixels) -> str | None:
@@ -50,8 +68,12 @@ class ColorizationTask(Task):
         return with_chroma(luma, within_gamut(luma, chroma(enlarged)))
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return ``loss``, the L1 or L2 distance of predictions to the photographs."""
-        return {"loss": self.distance(prediction, unit(batch["picture"]))}
+        """Return ``loss``, the L1 or L2 distance to the photographs, weighted by `colour_weights`, if any."""
+        truth = self.truth(batch)
+        if self.colour_weights is None:
+            return {"loss": self.distance(prediction, truth)}
+        distance = self.distance(prediction, truth, reduction="none").mean(1)
+        return {"loss": (distance * self.colour_weights[cells(chroma(truth))]).mean()}
 
     def sampled_loss(self, prediction: Tensor, batch: Batch) -> Tensor:
         """Return the negative log-likelihood of pictures drawn around the predictions, a scalar."""
@@ -76,6 +98,32 @@ class ColorizationTask(Task):
     def paint_target(self, batch: Batch) -> Pixels:
         """Return the photographs, uint8 (N, H, W, 3)."""
         return to_pixels(unit(batch["picture"]))
+
+
+CELLS = 24
+"""Cells of equal size into which each of the two colour differences is divided, from −0.5 to 0.5."""
+MAX_COUNTED = 1000
+"""Number of training pictures from which the fractions of colours are estimated."""
+
+
+def cells(differences: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the indices of the cells of two colour differences (N, 2, H, W): Cb and Cr, both (N, H, W)."""
+    indices = ((differences + 0.5) * CELLS).long().clamp(0, CELLS - 1)
+    return indices[:, 0], indices[:, 1]
+
+
+def colour_fractions(prepared: Prepared) -> Tensor:
+    """Return the fraction of the training pixels in each cell of chroma, (`CELLS`, `CELLS`); the sum is 1.
+
+    One pixel in 16, of at most `MAX_COUNTED` pictures spread over the training pictures, is counted.
+    """
+    rows = prepared.rows("train")
+    counts = torch.zeros(CELLS, CELLS)
+    for row in rows[:: -(-len(rows) // MAX_COUNTED)]:
+        pixels = torch.from_numpy(np.ascontiguousarray(prepared.picture[row, ::4, ::4])).permute(2, 0, 1)[None]
+        blue, red = cells(chroma(unit(pixels)))
+        counts.index_put_((blue, red), torch.ones(()), accumulate=True)
+    return counts / counts.sum()
 
 
 def luminance(rgb: Tensor) -> Tensor:

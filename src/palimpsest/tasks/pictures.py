@@ -13,7 +13,7 @@ from palimpsest.metrics import pictures as metrics
 from palimpsest.metrics.bootstrap import Sample
 from palimpsest.tasks.base import SMALLEST_VARIANCE, Batch
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
+LOSSES: dict[str, Callable[..., Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
 """Distances of predictions to targets, by the value of the setting `loss`."""
 
 

@@ -3,7 +3,7 @@
 The loss is cross-entropy, or a loss of pictures on the label map painted with one colour per class.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from palimpsest.data.arrays import Prepared
 from palimpsest.data.voc import palette
 from palimpsest.metrics.bootstrap import Sample
 from palimpsest.metrics.segmentation import IGNORED, confusion_matrix, intersection_over_union, mean_iou
@@ -52,9 +53,10 @@ class SegmentationTask(Task):
         """Return class scores (N, classes, H, W) for predictions of this task, painted or not."""
         return self.colours.scores(prediction) if self.painted else prediction
 
-    def use_class_shares(self, shares: Mapping[str, float]) -> None:
+    def use_training_data(self, prepared: Prepared) -> None:
         """Set the weights of classes from their fractions of the training pixels; a class without pixels has 0."""
         if self.class_balance:
+            shares = prepared.class_shares("train")
             fractions = torch.tensor([shares[name] for name in self.classes])
             weights = torch.where(fractions > 0, fractions.clamp(min=1e-9) ** -self.class_balance, 0)
             self.class_weights = weights / (weights * fractions).sum() * fractions.sum()

@@ -138,7 +138,7 @@ def measure_trained(
 def task_data_of(job: TrainingJob, task_job: TaskJob, prepared: Prepared) -> TaskData:
     """Return a task with its prepared data and number of steps."""
     task = build_task(task_job.name, task_job.settings)
-    task.use_class_shares(prepared.class_shares("train"))
+    task.use_training_data(prepared)
     return TaskData(
         task, prepared, task_job.pictures, task_job.batch_size, task_job.steps, seed_of(job, task_job.name)
     )
