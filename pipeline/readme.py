@@ -1,4 +1,4 @@
-"""Update the results in README.md and docs/: the tables between markers, and the picture of scenes.
+"""Update the results in README.md and docs/: the tables between markers, and the pictures.
 
 python -m pipeline.readme
 """
@@ -9,9 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import skimage.data
+from PIL import Image, ImageOps
 
 from palimpsest.analysis.conditions import describe_conditions, load_json
+from palimpsest.data.encoding import encoded
+from palimpsest.data.pictures import Pixels
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
 from palimpsest.methods import by_required_network
@@ -19,24 +24,57 @@ from palimpsest.output import survive_any_output
 from palimpsest.params import read, resolve
 from palimpsest.report.ablation import ablation_table, curves, load_ablations, steps_table
 from palimpsest.report.bench import bench_table
-from palimpsest.report.grid import write_grid
+from palimpsest.report.grid import overlaid, titled_columns, write_grid
 from palimpsest.report.readme import has_table, methods_table, tasks_table, write_tables
 from palimpsest.report.sweep import load_sweep, sweep_table
-from palimpsest.settings import FLOOR
+from palimpsest.settings import FLOOR, Settings
+from palimpsest.storage.atomic import write_bytes
 from palimpsest.variants import sweep_tables
 
+PHOTOGRAPHS = ("chelsea", "astronaut", "coffee", "rocket")
+"""Photographs of scikit-image in the picture of photographs; no data set of the project contains them."""
+PHOTOGRAPH_SIDE = 320
+"""Side of the photographs before their translation, in pixels."""
 GRID_TASKS = ("coco-seg", "colorize", "style-gogh", "style-munch")
 """Tasks whose predictions the picture of scenes shows."""
 
 
 def main() -> None:
-    """Replace the tables between markers in README.md and docs/; replace the picture if results of `mini` exist."""
+    """Replace the tables between markers in README.md and docs/.
+
+    Replace the pictures if results of `mini` exist and all tasks of `real` are trained.
+    """
     text_of = dict(tables(Path("results"), Path("docs/results"), read(Path("params.yaml"))))
     for document in (Path("README.md"), *sorted(Path("docs").glob("*.md"))):
         write_tables(document, {name: text for name, text in text_of.items() if has_table(document, name)})
     evaluation = Layout("mini").evaluation(0, "piggyback").parent
     if evaluation.exists():
         write_grid(Path("docs/translations.png"), evaluation, "piggyback", GRID_TASKS, rows=3, side=160)
+    settings = resolve(read(Path("params.yaml")), {"preset": "real", "data_root": None})
+    if all(settings.layout.stored(0, "piggyback", task).exists() for task in settings.sequence[1:]):
+        write_photographs(Path("docs/translations-real.png"), settings)
+
+
+def write_photographs(destination: Path, settings: Settings) -> None:
+    """Write the translations of `PHOTOGRAPHS` by the masks of seed 0: a row per photograph, a column per task."""
+    from palimpsest.translation import load_translator  # noqa: PLC0415 - PyTorch takes seconds
+
+    photographs = [centred(getattr(skimage.data, name)()) for name in PHOTOGRAPHS]
+    columns = [("photograph", np.stack(photographs))]
+    for name in settings.sequence:
+        translator = load_translator(settings, 0, "piggyback", name)
+        translated = [translator(photograph) for photograph in photographs]
+        if settings.tasks[name].kind == "segmentation":
+            translated = [overlaid(*pair) for pair in zip(photographs, translated, strict=True)]
+        columns.append((name, np.stack(translated)))
+    picture = Image.fromarray(titled_columns(columns, side=160))
+    write_bytes(destination, encoded(picture, destination.suffix, optimize=True))
+
+
+def centred(photograph: Pixels) -> Pixels:
+    """Return the centred square of a photograph, scaled to `PHOTOGRAPH_SIDE`."""
+    picture = Image.fromarray(photograph)
+    return np.array(ImageOps.fit(picture, (PHOTOGRAPH_SIDE, PHOTOGRAPH_SIDE), Image.Resampling.LANCZOS))
 
 
 def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

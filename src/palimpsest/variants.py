@@ -46,6 +46,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 CHANGEABLE = ("network", "networks", "base", "autoencoder", "training", "learning_rates", "method_settings")
 """Groups that a variant may change, beside the length of the sequence and settings of tasks. A change of other
 settings would change the data, and the figures could not be compared."""
+LOSS_SETTINGS = ("loss", "class_balance", "colour_balance")
+"""Settings of the loss of a task that a variant of a sweep may change."""
 FIXED = {"base": ("encoder_weights",), "training": ("threads", "accelerator", "devices")}
 """Keys within `CHANGEABLE` that a variant may not change: files and hardware."""
 
@@ -182,7 +184,7 @@ def vary(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str) ->
         raise SettingsError(f"{group}: {name}: {error}") from error
     for key in changed_keys(main, varied, of_sweep=group == "sweeps"):
         if key not in CHANGEABLE:
-            of_tasks = "loss and training" if group == "sweeps" else "settings that leave the data unchanged"
+            of_tasks = f"{', '.join(LOSS_SETTINGS)} and training" if group == "sweeps" else "settings that leave the data unchanged"
             raise SettingsError(
                 f"{group}: {name}: a variant cannot change {key}; change {', '.join(CHANGEABLE)}, {of_tasks} of "
                 "tasks, or the length of the sequence only"
@@ -257,8 +259,8 @@ def changed_keys(main: Settings, varied: Settings, *, of_sweep: bool) -> list[st
 
 
 def without_training(settings: Settings, task: str) -> dict[str, Any]:
-    """Return the settings of a task as a dictionary, without its loss and its overrides of the training."""
-    return settings.tasks[task].model_dump(exclude={"loss", "training"})
+    """Return the settings of a task as a dictionary, without `LOSS_SETTINGS` and its overrides of the training."""
+    return settings.tasks[task].model_dump(exclude={*LOSS_SETTINGS, "training"})
 
 
 def sweep_tables(results: Path) -> list[Path]:
