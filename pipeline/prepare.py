@@ -10,7 +10,7 @@ from palimpsest import stage
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.census import census_lines
 from palimpsest.data.joined import JoinedReader, Part
-from palimpsest.data.manifest import Digests
+from palimpsest.data.manifest import Digests, JoinedDigests
 from palimpsest.data.pictures import Limits
 from palimpsest.data.prepare import prepare
 from palimpsest.data.reader import DatasetReader, SampleSpec, ValueScale
@@ -28,9 +28,9 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     job = preparation_job(settings, options.task)
     manifest, limits = layout.manifest(job.data), Limits(job.max_megapixels)
     dataset = open_dataset(job.dataset, manifest.parent, limits)
-    splits = dict(job.splits)
-    if job.additional:
-        dataset = with_additional(dataset, job, layout, limits)
+    splits, digests = dict(job.splits), Digests(dataset.root, manifest)
+    if job.additional_pictures:
+        dataset, digests = with_additional_pictures(dataset, digests, job, layout)
         splits["train"] = dataset.joined
     classes = classes_of(options.task, job, dataset)
     for note in classes.notes if classes else ():
@@ -45,21 +45,27 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         log=log.info,
         max_broken_share=job.broken_share,
         dev_share=job.dev_share,
-        digests=Digests(dataset.root, manifest),
+        digests=digests,
     )
     for line in census_lines(Prepared.open(folder).info):
         log.info(line)
 
 
-def with_additional(dataset: DatasetReader, job: PreparationJob, layout: Layout, limits: Limits) -> JoinedReader:
-    """Return a reader of the task's data set whose split `joined` has the additional training pictures too."""
-    parts = []
-    for name, additional in job.additional.items():
-        reader = dataset
+def with_additional_pictures(
+    dataset: DatasetReader, digests: Digests, job: PreparationJob, layout: Layout
+) -> tuple[JoinedReader, Digests]:
+    """Return a reader of the task's data set with the split `joined`, and the digests of all data sets.
+
+    ``dataset`` and ``digests`` are those of the data set without additional pictures.
+    """
+    parts, all_digests = [], [digests]
+    for name, additional in job.additional_pictures.items():
+        reader, manifest = dataset, layout.manifest(name)
         if name != job.data:
-            reader = open_dataset(additional.dataset, layout.manifest(name).parent, limits)
+            reader = open_dataset(additional.dataset, manifest.parent, Limits(job.max_megapixels))
+            all_digests.append(Digests(reader.root, manifest))
         parts += [Part(name, reader, split) for split in additional.splits]
-    return JoinedReader(Part(job.data, dataset, job.splits["train"]), parts)
+    return JoinedReader(Part(job.data, dataset, job.splits["train"]), parts), JoinedDigests(all_digests)
 
 
 if __name__ == "__main__":

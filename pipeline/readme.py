@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import skimage.data
-from PIL import Image, ImageOps
+from PIL import Image
 
 from palimpsest.analysis.conditions import describe_conditions, load_json
 from palimpsest.data.encoding import encoded
-from palimpsest.data.pictures import Pixels
+from palimpsest.data.pictures import resize_and_crop
 from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
 from palimpsest.methods import by_required_network
@@ -29,6 +29,7 @@ from palimpsest.report.readme import has_table, methods_table, tasks_table, writ
 from palimpsest.report.sweep import load_sweep, sweep_table
 from palimpsest.settings import FLOOR, Settings
 from palimpsest.storage.atomic import write_bytes
+from palimpsest.task_files import TaskFiles
 from palimpsest.variants import sweep_tables
 
 PHOTOGRAPHS = ("chelsea", "astronaut", "coffee", "rocket")
@@ -42,7 +43,8 @@ GRID_TASKS = ("coco-seg", "colorize", "style-gogh", "style-munch")
 def main() -> None:
     """Replace the tables between markers in README.md and docs/.
 
-    Replace the pictures if results of `mini` exist and all tasks of `real` are trained.
+    Replace the picture of scenes if results of `mini` exist. Replace the picture of photographs if all tasks of
+    `real` are trained with masks.
     """
     text_of = dict(tables(Path("results"), Path("docs/results"), read(Path("params.yaml"))))
     for document in (Path("README.md"), *sorted(Path("docs").glob("*.md"))):
@@ -51,7 +53,8 @@ def main() -> None:
     if evaluation.exists():
         write_grid(Path("docs/translations.png"), evaluation, "piggyback", GRID_TASKS, rows=3, side=160)
     settings = resolve(read(Path("params.yaml")), {"preset": "real", "data_root": None})
-    if all(settings.layout.stored(0, "piggyback", task).exists() for task in settings.sequence[1:]):
+    trained = TaskFiles(settings.layout, 0, "piggyback", settings.sequence)
+    if all(path.exists() for path in trained.files(settings.sequence)):
         write_photographs(Path("docs/translations-real.png"), settings)
 
 
@@ -59,7 +62,9 @@ def write_photographs(destination: Path, settings: Settings) -> None:
     """Write the translations of `PHOTOGRAPHS` by the masks of seed 0: a row per photograph, a column per task."""
     from palimpsest.translation import load_translator  # noqa: PLC0415 - PyTorch takes seconds
 
-    photographs = [centred(getattr(skimage.data, name)()) for name in PHOTOGRAPHS]
+    photographs = [
+        resize_and_crop(getattr(skimage.data, name)(), PHOTOGRAPH_SIDE, labels=False) for name in PHOTOGRAPHS
+    ]
     columns = [("photograph", np.stack(photographs))]
     for name in settings.sequence:
         translator = load_translator(settings, 0, "piggyback", name)
@@ -69,12 +74,6 @@ def write_photographs(destination: Path, settings: Settings) -> None:
         columns.append((name, np.stack(translated)))
     picture = Image.fromarray(titled_columns(columns, side=160))
     write_bytes(destination, encoded(picture, destination.suffix, optimize=True))
-
-
-def centred(photograph: Pixels) -> Pixels:
-    """Return the centred square of a photograph, scaled to `PHOTOGRAPH_SIDE`."""
-    picture = Image.fromarray(photograph)
-    return np.array(ImageOps.fit(picture, (PHOTOGRAPH_SIDE, PHOTOGRAPH_SIDE), Image.Resampling.LANCZOS))
 
 
 def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

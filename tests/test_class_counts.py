@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from palimpsest import class_counts
-from palimpsest.class_counts import ClassCount, Rule, classes_yaml, count_classes, tables
+from palimpsest.class_counts import ClassCount, MinimumCounts, classes_yaml, count_classes, tables
 from palimpsest.cli import main
 from palimpsest.data.classes import class_mapping
 from palimpsest.data.voc import GROUPS, VOC_CLASSES
@@ -211,7 +211,7 @@ def test_a_name_of_a_category_and_a_supercategory(tmp_path: Path, settings_of: C
     ("train", "val", "is_met"), [(80, 15, True), (79, 15, False), (80, 14, False), (500, 14, False), (81, 16, True)]
 )
 def test_both_limits_of_the_rule_apply(train: int, val: int, is_met: bool) -> None:
-    assert Rule(80, 15).is_met(ClassCount("cat", ("cat",), train, val)) is is_met
+    assert MinimumCounts(80, 15).is_met(ClassCount("cat", ("cat",), train, val)) is is_met
 
 
 COUNTS = [
@@ -225,7 +225,7 @@ COUNTS = [
 
 
 def test_the_tables_are_sorted_by_number() -> None:
-    rows = [line.split() for line in tables(COUNTS, Rule(5, 3)).splitlines()]
+    rows = [line.split() for line in tables(COUNTS, MinimumCounts(5, 3)).splitlines()]
     header = ["training", "pictures", "validation", "pictures", "enough"]
     assert rows == [
         ["category", *header],
@@ -238,11 +238,11 @@ def test_the_tables_are_sorted_by_number() -> None:
         ["animal", "11", "6", "yes"],
         ["kitchen", "6", "7", "yes"],
     ]
-    assert "supercategory" not in tables(COUNTS[:4], Rule(5, 3))
+    assert "supercategory" not in tables(COUNTS[:4], MinimumCounts(5, 3))
 
 
 def test_a_supercategory_is_a_class_only_if_no_member_is_one() -> None:
-    assert classes_yaml(COUNTS, Rule(5, 3)).splitlines() == [
+    assert classes_yaml(COUNTS, MinimumCounts(5, 3)).splitlines() == [
         "classes:",
         "  cat: [cat]",
         "  # animal: [animal] # in place of cat",
@@ -251,16 +251,23 @@ def test_a_supercategory_is_a_class_only_if_no_member_is_one() -> None:
 
 
 def test_without_a_class_a_comment_says_what_to_change() -> None:
-    text = classes_yaml(COUNTS, Rule(12, 3))
+    text = classes_yaml(COUNTS, MinimumCounts(12, 3))
     assert text.startswith(
-        "# no category is in at least 12 training and 3 validation pictures; lower --train or --val"
+        "# no category is in at least 12 training and 3 validation pictures; lower --min-train or --min-val"
     )
     assert yaml.safe_load(text) is None
 
 
+def test_a_task_gets_no_more_classes_than_the_settings_allow() -> None:
+    counts = [ClassCount(f"c{number}", (f"c{number}",), number, 9) for number in range(1, 257)]
+    lines = classes_yaml(counts, MinimumCounts(1, 1)).splitlines()
+    assert lines[1:3] == [f"  # c{n}: [c{n}] # in place of another: a task has at most 254 classes" for n in (1, 2)]
+    assert len(yaml.safe_load("\n".join(lines))["classes"]) == 254
+
+
 @pytest.mark.parametrize("name", ["11", "yes", "traffic light", "a: b", "Straße", "can (0.5 l)"])
 def test_any_name_of_a_category_can_be_pasted(name: str, settings_of: Callable[..., Settings]) -> None:
-    ((label, members),) = yaml.safe_load(classes_yaml([ClassCount(name, (name,), 9, 9)], Rule(1, 1)))[
+    ((label, members),) = yaml.safe_load(classes_yaml([ClassCount(name, (name,), 9, 9)], MinimumCounts(1, 1)))[
         "classes"
     ].items()
     assert members == [name] and label == name.replace("(", "-").replace(")", "-")
@@ -314,7 +321,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: dict[str, A
 def test_the_command_prints_tables_and_yaml(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_voc(folder / "own" / "voc", {"train": [["cat"], ["cat", "cow"], ["boat"]], "val": [["cat"], ["boat"]]})
     command = ["classes", "--task", "shapes", "--config", "preset=downloaded", "data_root=own"]
-    assert main([*command, "--train", "2", "--val", "1"]) == 0
+    assert main([*command, "--min-train", "2", "--min-val", "1"]) == 0
     printed = capsys.readouterr().out
     assert [line.split() for line in printed.splitlines()[1:4]] == [
         ["cat", "2", "1", "yes"],
@@ -340,7 +347,11 @@ def test_the_command_prints_tables_and_yaml(folder: Path, capsys: pytest.Capture
             1,
             "data/tiny/raw/drawn/manifest.json: is missing; `snakemake --cores all data/tiny/",
         ),
-        (["--task", "shapes", "--val", "0"], 2, "argument --val: invalid positive_integer value: '0'; see: palim"),
+        (
+            ["--task", "shapes", "--min-val", "0"],
+            2,
+            "argument --min-val: has to be an integer above 0, found '0'; see",
+        ),
         (["--task", "shapes", "--config", "mini"], 2, "--config: 'mini' is not a setting; write KEY=VALUE"),
         (
             ["--task", "shapes", "--config", "preset=downloaded", "data_root=none"],
@@ -360,7 +371,7 @@ def test_errors_of_the_command_are_one_line(
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real photographs are not there")
 def test_classes_of_the_real_photographs(params_yaml: dict[str, Any]) -> None:
     counts = count_classes(resolve(params_yaml, {"preset": "real", "data_root": str(REAL)}), "voc-seg")
-    kept = [count.name for count in counts if Rule(80, 15).is_met(count) and not count.is_group]
+    kept = [count.name for count in counts if MinimumCounts(80, 15).is_met(count) and not count.is_group]
     assert kept == ["car", "cat", "chair", "cow", "dog", "horse", "person", "sheep", "sofa"]
     numbers = numbers_of(counts)
     assert numbers["person"] == (471, 89) and numbers["car"] == (89, 16) and numbers["pottedplant"] == (63, 8)

@@ -313,3 +313,14 @@ def test_no_result_of_a_preset_is_measured_on_dev(params_yaml: Content, preset: 
     trained = [training_job(settings, 0, method, settings.base_task) for method in (BASE, *METHODS)]
     composed = [composition_job(settings, name) for name in settings.composed]
     assert {job.split for job in (*measured, *trained, *composed)} == {"val"}
+
+
+def test_the_learning_rate_of_an_encoder_needs_an_encoder_of_timm(params_yaml: Content) -> None:
+    slower = nested("training/encoder_lr_multiplier", 0.3)
+    with pytest.raises(
+        SettingsError, match=r"^training\.encoder_lr_multiplier: the network has no encoder of timm"
+    ):
+        resolve(params_yaml, slower)
+    assert (
+        resolve(params_yaml, {**slower, "network": {"encoder": "resnet18"}}).training.encoder_lr_multiplier == 0.3
+    )

@@ -135,6 +135,12 @@ def test_a_variant_may_have_another_loss_and_fewer_tasks(content: Content) -> No
     assert varied.variant == Variant(name="painted", shares="base", split="dev")
 
 
+def test_a_variant_of_a_sweep_may_balance_a_loss(content: Content) -> None:
+    balanced = {"tasks": {"shapes": {"class_balance": 0.5}, "colour": {"colour_balance": 0.5}}}
+    varied = vary(with_sweeps(content, balanced=balanced), {}, "balanced")
+    assert training_job(varied, 0, "piggyback", "colour").tasks[0].settings.model_dump()["colour_balance"] == 0.5
+
+
 def test_another_loss_of_the_base_task_changes_the_base_network_and_not_the_auto_encoder(
     content: Content,
 ) -> None:

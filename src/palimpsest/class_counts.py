@@ -8,15 +8,16 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import yaml
-from tqdm import tqdm
 
 from palimpsest.data.categories import members_of, total
 from palimpsest.data.classes import BACKGROUND, Classes
 from palimpsest.data.manifest import Digests
 from palimpsest.data.pictures import Limits, Record
+from palimpsest.data.prepare import usable
 from palimpsest.data.reader import DatasetReader, SampleSpec
 from palimpsest.data.selection import EarlierSplits, SplitTally, sampling_order
 from palimpsest.data.sources import open_dataset
@@ -35,7 +36,7 @@ SIDE = 32
 
 @dataclass(frozen=True)
 class ClassCount:
-    """Numbers of pictures that contain what one name in `classes` means."""
+    """Numbers of pictures that contain a category, or a category of a supercategory."""
 
     name: str
     """Name of a category or supercategory."""
@@ -53,7 +54,7 @@ class ClassCount:
 
 
 @dataclass(frozen=True)
-class Rule:
+class MinimumCounts:
     """Smallest numbers of pictures that a class needs."""
 
     train: int
@@ -123,15 +124,9 @@ def pictures_by_categories(
         location = f"{dataset.root}: {split} from {source!r}"
         tally = SplitTally(location, len(records), len(listed), job.broken_share)
         counters[split] = Counter()
-        for record in tqdm(sampling_order(records, limit), unit=" pictures", disable=None, leave=False):
-            tally.examined_records.append(record)
-            try:
-                contained = categories_in(dataset, record, categories, Limits(job.max_megapixels))
-            except DataError as error:
-                tally.leave_out(record, "broken", str(error))
-                continue
+        read = partial(categories_in, dataset, categories=categories, limits=Limits(job.max_megapixels))
+        for _, contained in usable(sampling_order(records, limit), read, tally):
             counters[split][contained] += 1
-            tally.used += 1
             if tally.used == limit:
                 break
         tally.check_usable()
@@ -140,15 +135,13 @@ def pictures_by_categories(
 
 
 def categories_in(
-    dataset: DatasetReader, record: Record, categories: Sequence[str], limits: Limits
+    dataset: DatasetReader, record: Record, *, categories: Sequence[str], limits: Limits
 ) -> frozenset[str]:
     """Return the categories that have a pixel in the label map of a picture, before the map is resized.
 
     Raises:
         DataError: the picture or its labels cannot be read.
     """
-    if record.fault:
-        raise DataError(f"{record.picture}: {record.fault}")
     contained: set[str] = set()
     for start in range(0, len(categories), MAX_LABELS):
         names = (BACKGROUND, *categories[start : start + MAX_LABELS])
@@ -160,7 +153,7 @@ def categories_in(
     return frozenset(contained)
 
 
-def tables(counts: Sequence[ClassCount], rule: Rule) -> str:
+def tables(counts: Sequence[ClassCount], minimum: MinimumCounts) -> str:
     """Return a table of the categories and a table of the supercategories, if there are any.
 
     The rows are sorted by their numbers of training pictures and of validation pictures, largest first.
@@ -170,7 +163,7 @@ def tables(counts: Sequence[ClassCount], rule: Rule) -> str:
     blocks = []
     for heading, are_groups in (("category", False), ("supercategory", True)):
         rows = [
-            f"{count.name:<{width}}  {count.train:>17}  {count.val:>19}  {'yes' if rule.is_met(count) else 'no'}"
+            f"{count.name:<{width}}  {count.train:>17}  {count.val:>19}  {'yes' if minimum.is_met(count) else 'no'}"
             for count in ordered
             if count.is_group is are_groups
         ]
@@ -179,25 +172,33 @@ def tables(counts: Sequence[ClassCount], rule: Rule) -> str:
     return "\n\n".join(blocks)
 
 
-def classes_yaml(counts: Sequence[ClassCount], rule: Rule) -> str:
+def classes_yaml(counts: Sequence[ClassCount], minimum: MinimumCounts) -> str:
     """Return the setting `classes` with the names that have enough pictures, as YAML in the order of ``counts``.
 
     A category can be in one class only. A supercategory is therefore a comment if one of its members is a class.
+    Names beyond the `MAX_LABELS` with the most training pictures are comments too.
     """
-    kept = [count for count in counts if rule.is_met(count)]
+    kept = [count for count in counts if minimum.is_met(count)]
     if not kept:
         return (
-            f"# no category is in at least {rule.train} training and {rule.val} validation pictures; lower --train "
-            "or --val, or put several categories into one class"
+            f"# no category is in at least {minimum.train} training and {minimum.val} validation pictures; lower "
+            "--min-train or --min-val, or put several categories into one class"
         )
     single = {count.name for count in kept if not count.is_group}
+    possible = [count for count in kept if not count.is_group or single.isdisjoint(count.members)]
+    possible.sort(key=lambda count: -count.train)
+    surplus = {count.name for count in possible[MAX_LABELS:]}
     lines = ["classes:"]
     for count in kept:
         entry = yaml.safe_dump(
             {class_name(count.name): [count.name]}, default_flow_style=None, allow_unicode=True, width=10**6
         ).strip()
         replaced = [member for member in count.members if member in single] if count.is_group else []
-        lines.append(f"  # {entry} # in place of {', '.join(replaced)}" if replaced else f"  {entry}")
+        if replaced:
+            entry = f"# {entry} # in place of {', '.join(replaced)}"
+        elif count.name in surplus:
+            entry = f"# {entry} # in place of another: a task has at most {MAX_LABELS} classes"
+        lines.append(f"  {entry}")
     return "\n".join(lines)
 
 

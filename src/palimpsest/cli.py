@@ -205,7 +205,7 @@ def classes_arguments(arguments: argparse.ArgumentParser) -> None:
     override_settings(arguments)
     for split, number, purpose in (("train", 80, "learn"), ("val", 15, "measure")):
         arguments.add_argument(
-            f"--{split}",
+            f"--min-{split}",
             metavar="N",
             type=positive_integer,
             default=number,
@@ -218,10 +218,10 @@ def run_classes(options: argparse.Namespace) -> int:
     settings = overridden_settings(options.config)
     check_choice("--task", options.task, settings.sequence)
 
-    from palimpsest.class_counts import Rule, classes_yaml, count_classes, tables  # noqa: PLC0415 (reads pictures)
+    from palimpsest.class_counts import MinimumCounts, classes_yaml, count_classes, tables  # noqa: PLC0415 (reads pictures)
 
-    counts, rule = count_classes(settings, options.task), Rule(options.train, options.val)
-    print(printable(f"{tables(counts, rule)}\n\n{classes_yaml(counts, rule)}".lstrip()))
+    counts, minimum = count_classes(settings, options.task), MinimumCounts(options.min_train, options.min_val)
+    print(printable(f"{tables(counts, minimum)}\n\n{classes_yaml(counts, minimum)}".lstrip()))
     return DONE
 
 
@@ -274,7 +274,8 @@ COMMANDS = (
         description=(
             "Count the pictures of the task's splits train and val that contain each category of its data set,\n"
             "with at least one labelled pixel. Print the numbers, and as YAML the setting `classes` with every\n"
-            "category that has at least --train and --val pictures. Pictures of the split dev count as train."
+            "category that has at least --min-train and --min-val pictures. Pictures of the split dev count as\n"
+            "train."
         ),
         example="palimpsest classes --task voc-seg --config preset=real data_root=/path/to/folder",
         arguments=classes_arguments,

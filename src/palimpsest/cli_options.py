@@ -96,27 +96,29 @@ def check_choice(option: str, name: str, names: Iterable[str]) -> None:
 
 
 def positive(text: str) -> float:
-    """Return the number in a text; argparse turns a `ValueError` into its own message.
+    """Return the number in a text.
 
     Raises:
-        ValueError: the text is no number, or the number is not above 0.
+        argparse.ArgumentTypeError: the text is no number, or the number is not above 0.
     """
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
     if not number > 0:
-        raise ValueError(f"{text} is not above 0")
+        raise argparse.ArgumentTypeError(f"has to be a number above 0, found {text!r}")
     return number
 
 
 def positive_integer(text: str) -> int:
-    """Return the integer in a text; argparse turns a `ValueError` into its own message.
+    """Return the integer in a text.
 
     Raises:
-        ValueError: the text is no integer, or the integer is not above 0.
+        argparse.ArgumentTypeError: the text is no integer, or the integer is not above 0.
     """
-    number = int(text)
-    if number < 1:
-        raise ValueError(f"{text} is not above 0")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"has to be an integer above 0, found {text!r}")
+    return int(text)
 
 
 def parse_override(text: str) -> tuple[str, Any]:

@@ -42,7 +42,7 @@ class PreparationJob(SettingsGroup):
     kind: str
     data: str
     splits: dict[Literal["train", "val"], str]
-    additional: dict[str, AdditionalPictures]
+    additional_pictures: dict[str, AdditionalPictures]
     """Additional training pictures by the name of their data set."""
     images: dict[Literal["train", "val"], int]
     classes: dict[str, list[str]] | None = None
@@ -142,9 +142,9 @@ def preparation_job(settings: Settings, task: str) -> PreparationJob:
         kind=task_settings.kind,
         data=task_settings.data,
         splits=task_settings.splits,
-        additional={
+        additional_pictures={
             name: AdditionalPictures(dataset=settings.datasets[name], splits=splits)
-            for name, splits in task_settings.additional.items()
+            for name, splits in task_settings.additional_pictures.items()
         },
         images=task_settings.images,
         **task_settings.preparation(),

@@ -108,9 +108,8 @@ def check_splits(settings: Settings, name: str) -> None:
     labelled = KINDS[task.kind].target is LABELS
     prepared = (settings.layout.prepared(name) / "info.json").exists()
     sources = [(f"splits.{split}", task.data, source) for split, source in task.splits.items()]
-    sources += [
-        (f"additional.{data}", data, source) for data, splits in task.additional.items() for source in splits
-    ]
+    for data, splits in task.additional_pictures.items():
+        sources += [(f"additional_pictures.{data}", data, source) for source in splits]
     for key, data, source in sources:
         checks, root = checks_of(settings, data), settings.datasets[data].root
         known = checks.splits(labelled)
@@ -152,26 +151,38 @@ def check_classes(settings: Settings, name: str) -> None:
 def download_note(
     settings: Settings, datasets: Sequence[str], networks: Sequence[str], encoders: Sequence[str]
 ) -> str:
-    """Return a line on the downloads of a run, and on how to do without them; empty without downloads.
+    """Return a line on the downloads of a run, and on the way to avoid them; empty without downloads.
 
     ``datasets`` are the data sets that the run makes. ``networks`` and ``encoders`` are the perceptual networks and
-    the encoders with weights that it makes.
+    the encoders with weights that it makes. Files that were downloaded before are left out.
     """
     archives = [
-        archive
+        settings.layout.raw / "archives" / archive
         for name in datasets
         if isinstance(dataset := settings.datasets[name], PublicDatasetSettings) and dataset.source == "download"
         for archive in dataset.archives
     ]
-    files = [*archives, *(WEIGHTS[name] for name in networks if not local_weights(name, settings.data_root))]
-    advice = ["data_root to a folder with coco/, voc/ and weights/"] if files else []
-    texts = (
-        [f"{', '.join(files)} ({sum(DOWNLOADS[name].megabytes for name in files) / 1000:.1f} GB)"] if files else []
-    )
+    weights = [
+        settings.layout.weights / WEIGHTS[name] for name in networks if not local_weights(name, settings.data_root)
+    ]
+    missing = {kind: [p.name for p in paths if not p.exists()] for kind, paths in (("a", archives), ("w", weights))}
+    files = [*missing["a"], *missing["w"]]
+    texts, advice = [], []
+    if files:
+        megabytes = sum(DOWNLOADS[name].megabytes for name in files)
+        size = f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes} MB"
+        texts.append(f"{', '.join(files)} ({size})")
+    if missing["a"]:
+        advice.append("set data_root to a folder with coco/, voc/ and weights/")
+    elif missing["w"]:
+        folder = settings.data_root or "the folder data_root"
+        advice.append(f"put the weights into {folder}/weights/")
     for name in encoders:
-        texts.append(f"weights of {name} from timm's hub (some MB)")
-        advice.append("network.encoder_weights to a file with timm's weights")
-    return f"downloads {' and '.join(texts)}; to do without, set {', and '.join(advice)}" if texts else ""
+        texts.append(f"the weights of {name} from timm's hub")
+        advice.append("set network.encoder_weights to a file with timm's weights")
+    if not texts:
+        return ""
+    return f"the run downloads {' and '.join(texts)}; to avoid that, {' and '.join(advice)}"
 
 
 def check_devices(settings: Settings, cards: int | None = None) -> None:

@@ -109,18 +109,31 @@ class Settings(SettingsGroup):
         return self
 
     @model_validator(mode="after")
+    def _additional_pictures_are_new(self) -> typing.Self:
+        for name in self.sequence:
+            task, key = self.tasks[name], f"tasks.{name}.additional_pictures"
+            if task.additional_pictures and KINDS[task.kind].target is not None:
+                raise ValueError(
+                    f"{key}: a task of kind {task.kind} has targets, and additional pictures have none; remove "
+                    "additional_pictures"
+                )
+            used = {(task.data, split): f"splits.{role}" for role, split in task.splits.items()}
+            for data, splits in task.additional_pictures.items():
+                if data not in self.datasets:
+                    raise ValueError(f"{key}: {unknown_name(data, self.datasets, 'data set')}")
+                for split in splits:
+                    if (data, split) in used:
+                        raise ValueError(
+                            f"{key}.{data}: {split!r} is also in {used[data, split]}; remove it from one of them"
+                        )
+                    used[data, split] = f"additional_pictures.{data}"
+        return self
+
+    @model_validator(mode="after")
     def _data_sets_serve_their_tasks(self) -> typing.Self:
         for name in self.sequence:
             data, kind = self.tasks[name].data, self.tasks[name].kind
             target = KINDS[kind].target
-            for key in self.tasks[name].additional:
-                if key not in self.datasets:
-                    raise ValueError(f"tasks.{name}.additional: {unknown_name(key, self.datasets, 'data set')}")
-                if target is not None:
-                    raise ValueError(
-                        f"tasks.{name}.additional: a task of kind {kind} has targets, and additional pictures have "
-                        "none; remove additional"
-                    )
             if data not in self.datasets:
                 raise ValueError(f"tasks.{name}.data: {unknown_name(data, self.datasets, 'data set')}")
             format_name = self.datasets[data].format
@@ -132,6 +145,15 @@ class Settings(SettingsGroup):
             reason = self.datasets[data].unfit_for(target)
             if reason is not None:
                 raise ValueError(f"datasets.{data}: {name} cannot learn from it: {reason}")
+        return self
+
+    @model_validator(mode="after")
+    def _encoder_has_a_learning_rate(self) -> typing.Self:
+        if self.training.encoder_lr_multiplier != 1 and not self.network.has_backbone:
+            raise ValueError(
+                "training.encoder_lr_multiplier: the network has no encoder of timm, to which it applies; set it "
+                "to 1, or set network.encoder"
+            )
         return self
 
     @model_validator(mode="after")

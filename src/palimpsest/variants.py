@@ -184,7 +184,11 @@ def vary(content: Mapping[str, Any], overrides: Mapping[str, Any], name: str) ->
         raise SettingsError(f"{group}: {name}: {error}") from error
     for key in changed_keys(main, varied, of_sweep=group == "sweeps"):
         if key not in CHANGEABLE:
-            of_tasks = f"{', '.join(LOSS_SETTINGS)} and training" if group == "sweeps" else "settings that leave the data unchanged"
+            of_tasks = (
+                f"{', '.join(LOSS_SETTINGS)} and training"
+                if group == "sweeps"
+                else "settings that leave the data unchanged"
+            )
             raise SettingsError(
                 f"{group}: {name}: a variant cannot change {key}; change {', '.join(CHANGEABLE)}, {of_tasks} of "
                 "tasks, or the length of the sequence only"
@@ -242,8 +246,8 @@ def changed_keys(main: Settings, varied: Settings, *, of_sweep: bool) -> list[st
     """Return the keys whose values differ between a preset and its variant.
 
     The keys are those of the top level, `tasks.<name>`, and those in `FIXED`, as `base.encoder_weights`. Changes
-    that a variant may always make are left out: a shorter sequence, and of tasks loss and training (in a sweep) or
-    every setting that leaves the prepared arrays unchanged (in an ablation, whose tables stand apart).
+    that a variant may always make are left out: a shorter sequence, and of tasks `LOSS_SETTINGS` and training (in a
+    sweep) or every setting that leaves the prepared arrays unchanged (in an ablation, whose tables stand apart).
     """
     keys = [key for key in Settings.model_fields if getattr(main, key) != getattr(varied, key)]
     if varied.sequence == main.sequence[: len(varied.sequence)]:

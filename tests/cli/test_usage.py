@@ -126,4 +126,6 @@ def test_help_and_wrong_usage_import_no_pytorch() -> None:
 def test_the_limit_is_a_number_above_zero(number: str, capsys: pytest.CaptureFixture[str]) -> None:
     command_line = ["translate", "--task", "colour", "a.png", "-o", "out", "--max-megapixels", number]
     assert cli.main(command_line) == 2
-    assert only_line(capsys).startswith(f"error: argument --max-megapixels: invalid positive value: '{number}'")
+    assert only_line(capsys).startswith(
+        f"error: argument --max-megapixels: has to be a number above 0, found '{number}'"
+    )

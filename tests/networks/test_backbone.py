@@ -168,6 +168,13 @@ def test_depthwise_convolutions_compute_in_float32_under_autocast_on_the_cpu() -
     assert seen == {True: {torch.float32}, False: {torch.bfloat16}}
 
 
+def test_grouped_convolutions_that_are_not_depthwise_stay_in_bfloat16() -> None:
+    network = build("regnety_002").train()
+    grouped = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and layer.groups > 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert grouped(torch.rand(1, grouped.in_channels, 8, 8)).dtype == torch.bfloat16
+
+
 def test_an_error_in_a_depthwise_convolution_leaves_autocast_on() -> None:
     network = build()
     depthwise = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and layer.groups > 1)

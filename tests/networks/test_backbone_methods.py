@@ -36,16 +36,35 @@ def test_the_backbone_learns_at_a_lower_rate_under_every_method(method: str) -> 
     start = Start(network, None, TrainingSettings(), earlier, together=together)  # type: ignore[arg-type]
     whole = learner.begin_task(start)
     split = slower_backbone(whole, network.backbone_parameters(), 0.5)
+    added = [name for name, _ in network.named_parameters() if ".parametrizations." in name]
     backbone = {id(parameter) for parameter in network.backbone_parameters()}
+    assert not backbone & {id(network.get_parameter(name)) for name in added}
     rates = {id(parameter): group.learning_rate for group in whole for parameter in group.parameters}
     slower = 0
     for group in split:
         for parameter in group.parameters:
-            slow = id(parameter) in backbone and group.name != "scores"
+            slow = id(parameter) in backbone
             assert group.learning_rate == rates.pop(id(parameter)) * (0.5 if slow else 1)
             slower += slow
     assert slower and not rates  # each parameter is in one group
-    assert slower_backbone(whole, network.backbone_parameters(), 1) == whole
+
+
+@pytest.mark.parametrize(("multiplier", "moves"), [(1.0, True), (1e-9, False)])
+def test_a_training_uses_the_learning_rate_of_the_encoder(
+    new_study: Callable[..., Study], multiplier: float, moves: bool
+) -> None:
+    network = UNetSettings(width=2, encoder=ENCODER, encoder_weights="random").model_dump()
+    training = {"steps": 3, "encoder_lr_multiplier": multiplier}
+    study = new_study(network=network, methods=["fine-tune"], sequence=["shapes", "colour"], training=training)
+    study.learn_all("fine-tune")
+    stored = study.stored("fine-tune")
+    before, after = stored.base.open("shapes").tensors(), stored.open("colour").tensors()
+    backbone = [name for name in before if name.startswith("encoder.backbone.") and name.endswith("weight")]
+    assert backbone
+    assert any(not torch.allclose(before[name], after[name], atol=1e-7) for name in backbone) == moves
+    assert not torch.allclose(
+        before["decoder.up_blocks.0.up.weight"], after["decoder.up_blocks.0.up.weight"], atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("method", SUPPORTED)

@@ -25,9 +25,10 @@ def photograph(name: str) -> Tensor:
 
 @pytest.fixture(params=NAMES)
 def name(request: pytest.FixtureRequest) -> str:
-    """Return the name of a network whose package is installed."""
+    """Return the name of a network whose package is installed; only that of the first has to be."""
     name: str = request.param
-    pytest.importorskip(package_of(name), reason="the package is not among the development tools")
+    if name != NAMES[0]:
+        pytest.importorskip(package_of(name), reason="the package is not among the development tools")
     return name
 
 

@@ -18,9 +18,9 @@ def test_a_run_says_what_it_downloads_before_its_first_job(tmp_path: Path, monke
         .snakemake(target, "--config", "preset=real", "network={encoder: test_efficientnet}", check=False)
         .splitlines()
     )
-    (note,) = (index for index, line in enumerate(output) if line.startswith("note: downloads "))
+    (note,) = (index for index, line in enumerate(output) if line.startswith("note: the run downloads "))
     assert output[note] == (
-        "note: downloads weights of test_efficientnet from timm's hub (some MB); to do without, set "
+        "note: the run downloads the weights of test_efficientnet from timm's hub; to avoid that, set "
         "network.encoder_weights to a file with timm's weights"
     )
     (failure,) = (index for index, line in enumerate(output) if "network.encoder: weights of" in line)

@@ -18,7 +18,10 @@ EVERYTHING: dict[str, Any] = {
     "methods": "all",
     "network": {"encoder": "tf_efficientnet_lite0"},
     "datasets": {"edges": {"format": "paired", "source": "directory", "root": "edges"}},
-    "tasks": {"edges": {"kind": "paired", "data": "edges"}},
+    "tasks": {
+        "edges": {"kind": "paired", "data": "edges"},
+        "colorize": {"additional_pictures": {"coco": ["train"], "voc": ["train"]}},
+    },
     "sequence": ["coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch", "edges"],
 }
 """Settings with all kinds of tasks and with networks of downloaded weights, so that every rule has a job."""

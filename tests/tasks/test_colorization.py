@@ -138,6 +138,12 @@ def photographs() -> Prepared:
     return Prepared(pictures, None, ("a", "b", "c"), ("train", "train", "val"), {})
 
 
+def test_every_grey_is_in_one_cell() -> None:
+    greys = torch.arange(256).view(1, 1, 16, 16).expand(-1, 3, -1, -1) / 255
+    blue, red = cells(chroma(greys))
+    assert blue.unique().tolist() == red.unique().tolist() == [CELLS // 2]
+
+
 def test_the_fractions_of_colours_are_those_of_the_training_pixels(photographs: Prepared) -> None:
     fractions = colour_fractions(photographs)
     assert fractions.shape == (CELLS, CELLS) and fractions.sum() == 1

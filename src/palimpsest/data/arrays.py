@@ -3,7 +3,7 @@
     picture.npy   uint8 (N, S, S, 3) RGB
     target.npy    targets of a type of `palimpsest.data.targets`; missing for tasks without targets
     index.csv     row,source,split: the source file of each row, relative to the folder of the data set; files of
-                  another data set (`additional`) start with its name
+                  another data set (`additional_pictures`) start with its name
     info.json     sizes, classes, counts of pictures and fractions of the classes per split, excluded pictures and
                   annotations with the reasons, and SHA-256 of the arrays
 
@@ -45,7 +45,7 @@ class Prepared:
     """Targets of the type `target_type`, one per picture; None for tasks without targets."""
 
     sources: tuple[str, ...]
-    """Source file of each picture, relative to the folder of the data set."""
+    """Source file of each picture, as in `index.csv`."""
     splits: tuple[str, ...]
     """Split of each picture: ``train``, ``dev`` or ``val``."""
     info: Mapping[str, Any]

@@ -6,6 +6,7 @@ a task counts it as a broken picture.
 """
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -73,6 +74,10 @@ class Digests:
         size_and_digest = size_and_sha256(path)
         return size_and_digest[1] if size_and_digest else None
 
+    def contains(self, path: Path) -> bool:
+        """Return whether a file is below the folder of the data set."""
+        return path.is_relative_to(self._root)
+
     def _entry(self, path: Path) -> Entry:
         entry = self._listed.get(self._name(path))
         if entry is not None or not self._listed:
@@ -83,7 +88,19 @@ class Digests:
         return self._by_real_path.get(real_paths([path])[0], {})
 
     def _name(self, path: Path) -> str:
-        return printable(path.relative_to(self._root).as_posix()) if path.is_relative_to(self._root) else ""
+        return printable(path.relative_to(self._root).as_posix()) if self.contains(path) else ""
+
+
+class JoinedDigests(Digests):
+    """Function from a file of one of several data sets to its SHA-256."""
+
+    def __init__(self, digests: Sequence[Digests]) -> None:
+        """Use ``digests``, one per data set; the first for a file outside all folders."""
+        self._digests = digests
+
+    def __call__(self, path: Path) -> str | None:
+        """Return the SHA-256 of a file in hexadecimal; None if it cannot be read."""
+        return next((digests for digests in self._digests if digests.contains(path)), self._digests[0])(path)
 
 
 def _listed_files(root: Path, manifest: Path) -> list[Path]:

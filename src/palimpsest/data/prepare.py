@@ -1,10 +1,10 @@
 """Preparation of a data set as arrays: reads, resizes and counts; excludes and lists broken pictures."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -70,8 +70,11 @@ def prepare(
             annotations = Census(tally.location, spec.classes.names if spec.classes else ())
             available = dataset.count_annotations(source) if spec.classes else 0
             parts: dict[str, _Part] = {}
-            for record, sample in _usable(
-                sampling_order(records, limit), partial(dataset.read, spec=spec), refuse, tally
+            for record, sample in usable(
+                sampling_order(records, limit),
+                partial(dataset.read, spec=spec),
+                tally,
+                lambda sample: refuse(sample.picture),
             ):
                 name = "dev" if record in dev else split
                 rows.add(name, record.source, sample.picture, sample.target)
@@ -96,7 +99,7 @@ def prepare(
                 part.note(rows.info, name, log)
             earlier.add(split, tally)
             counts = {name: len(part.used) for name, part in parts.items()}
-            _note_pictures(rows.info, (split, source), counts, tally, copies, dataset.root, log)
+            _note_pictures(rows.info, (split, source), counts, tally, copies, dataset.roots, log)
             findings = dataset.take_findings()
             if findings is not None:
                 _note_findings(rows.info, split, findings, log)
@@ -133,7 +136,7 @@ def _note_pictures(
     used: Mapping[str, int],
     tally: SplitTally,
     copies: list[LeftOut],
-    root: Path,
+    roots: Sequence[Path],
     log: Callable[[str], None],
 ) -> None:
     """Log the number of used pictures of a split and its excluded pictures, and add both to ``info``.
@@ -144,7 +147,9 @@ def _note_pictures(
     """
     split, source = splits
     for record, kind, reason in [*tally.left_out, *copies]:
-        reason_anywhere = reason.replace(f"{root}{os.sep}", "")
+        reason_anywhere = reason
+        for root in roots:
+            reason_anywhere = reason_anywhere.replace(f"{root}{os.sep}", "")
         entry = {"split": split, "source": record.source, "kind": kind, "reason": reason_anywhere}
         info["left_out"].append(entry)
         log(f"{split}: {record.source} left out, {kind}: {reason_anywhere}")
@@ -177,15 +182,18 @@ def _contents(dataset: DatasetReader, records: list[Record], classes: Classes, n
     return dataset.contents(records, classes.members(names))
 
 
-def _usable(
-    records: list[Record],
-    read: Callable[[Record], Sample],
-    refuse: Callable[[Pixels], str | None],
-    tally: SplitTally,
-) -> Iterator[tuple[Record, Sample]]:
-    """Yield the usable records with their samples; count them, and the excluded records, in ``tally``.
+T = TypeVar("T")
 
-    ``refuse`` returns the reason to exclude a prepared picture, or None.
+
+def usable(
+    records: list[Record],
+    read: Callable[[Record], T],
+    tally: SplitTally,
+    refuse: Callable[[T], str | None] = lambda sample: None,
+) -> Iterator[tuple[Record, T]]:
+    """Yield the usable records with what ``read`` returns; count them, and the excluded records, in ``tally``.
+
+    ``refuse`` returns the reason to exclude a sample, or None.
     """
     for record in tqdm(records, unit=" pictures", disable=None, leave=False):
         tally.examined_records.append(record)
@@ -196,7 +204,7 @@ def _usable(
         except DataError as error:
             tally.leave_out(record, "broken", str(error))
             continue
-        reason = refuse(sample.picture)
+        reason = refuse(sample)
         if reason:
             tally.leave_out(record, "refused", reason)
             continue

@@ -72,6 +72,11 @@ class DatasetReader(ABC):
     root: Path
     """Folder of the data set."""
 
+    @property
+    def roots(self) -> list[Path]:
+        """Folders of all data sets that the reader reads."""
+        return [self.root]
+
     @classmethod
     def of(cls, settings: DatasetSettings, root: Path, limits: Limits = DEFAULT_LIMITS) -> typing.Self:
         """Return the reader of the data set in the folder ``root``.

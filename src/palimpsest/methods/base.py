@@ -262,16 +262,16 @@ def all_groups(start: Start) -> list[ParameterGroup]:
 def slower_backbone(
     groups: Iterable[ParameterGroup], backbone: Iterable[nn.Parameter], multiplier: float
 ) -> list[ParameterGroup]:
-    """Return the groups, with the parameters of ``backbone`` in groups of their own, at a smaller learning rate.
+    """Return the groups, with the parameters of ``backbone`` in groups of their own.
 
-    It is the rate of their group times ``multiplier``, which is `TrainingSettings.encoder_lr_multiplier`. A group
-    with another setting for its learning rate, such as scores of masks, stays whole.
+    Their learning rate is that of their group times ``multiplier``, `TrainingSettings.encoder_lr_multiplier`. They
+    are separate for every value of it, because the gradients of each group are clipped together.
     """
     inside = {id(parameter) for parameter in backbone}
     split: list[ParameterGroup] = []
     for group in groups:
         slow = [parameter for parameter in group.parameters if id(parameter) in inside]
-        if multiplier == 1 or not slow or group.setting != ParameterGroup.setting:
+        if not slow:
             split.append(group)
             continue
         rest = [parameter for parameter in group.parameters if id(parameter) not in inside]

@@ -45,7 +45,7 @@ class BackboneEncoder(Encoder):
                 "convolutions"
             )
         for layer in self.backbone.modules():
-            if isinstance(layer, nn.Conv2d) and layer.groups > 1:
+            if isinstance(layer, nn.Conv2d) and 1 < layer.groups == layer.in_channels:
                 DepthwiseInFloat32(layer)
         channels = dict(
             zip(self.backbone.feature_info.reduction(), self.backbone.feature_info.channels(), strict=True)
@@ -85,18 +85,18 @@ class DepthwiseInFloat32:
 
     def __init__(self, layer: nn.Conv2d) -> None:
         self._switched_off = ExitStack()
-        layer.register_forward_pre_hook(self.enter)
-        layer.register_forward_hook(self.leave, always_call=True)
+        layer.register_forward_pre_hook(self.disable_autocast)
+        layer.register_forward_hook(self.restore_autocast, always_call=True)
 
-    def enter(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor] | None:
+    def disable_autocast(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor] | None:
         """Switch autocast off and return the input in float32, if the layer is on the CPU under autocast."""
         if inputs[0].device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
             return None
         self._switched_off.enter_context(torch.autocast("cpu", enabled=False))
         return (inputs[0].float(),)
 
-    def leave(self, *forward: object) -> None:
-        """Switch autocast on again, if `enter` switched it off."""
+    def restore_autocast(self, *forward: object) -> None:
+        """Switch autocast on again, if `disable_autocast` switched it off."""
         self._switched_off.close()
 
 
@@ -116,8 +116,9 @@ class BackboneUNet(UNet):
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the parameters of timm's network, without those of the `Stage` at full resolution."""
         assert isinstance(self.encoder, BackboneEncoder)
-        parameters: Iterator[nn.Parameter] = self.encoder.backbone.parameters()
-        return parameters
+        for name, parameter in self.encoder.backbone.named_parameters():
+            if ".parametrizations." not in f".{name}":
+                yield parameter
 
     @cached_property  # it takes a second, and only windows need it
     def reach(self) -> int | None:  # type: ignore[override]

@@ -53,7 +53,10 @@ class Network(nn.Module, ABC):
         raise NotImplementedError
 
     def backbone_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters of a backbone whose weights are from a pretraining; by default there are none."""
+        """Yield weights and normalisation of a backbone from a pretraining; by default there are none.
+
+        Tensors that a method adds to its layers are left out.
+        """
         return iter(())
 
     def check_contract(self, entry: "NetworkEntry", head_channels: int) -> None:

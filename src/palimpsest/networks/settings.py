@@ -22,6 +22,11 @@ class NetworkSettings(SettingsGroup):
         """File of weights with which new networks of these settings start; None for random weights."""
         return None
 
+    @property
+    def has_backbone(self) -> bool:
+        """True if the network contains a backbone of the library timm."""
+        return False
+
     def with_weights(self, path_of: Callable[[str], Path]) -> Self:
         """Return the settings with the file of downloaded weights, if the network needs weights and names no file.
 

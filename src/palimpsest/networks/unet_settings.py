@@ -31,6 +31,11 @@ class UNetSettings(NetworkSettings):
         weights = self.encoder_weights
         return weights if isinstance(weights, Path) and self.encoder != STUDY else None
 
+    @property
+    def has_backbone(self) -> bool:
+        """True if the encoder is a network of the library timm."""
+        return self.encoder != STUDY
+
     def with_weights(self, path_of: Callable[[str], Path]) -> Self:
         """Return the settings with the file of the downloaded weights of an encoder of timm without a setting."""
         if self.encoder == STUDY or self.encoder_weights is not None:

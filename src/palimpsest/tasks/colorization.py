@@ -10,7 +10,7 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.data.pictures import is_grey
 from palimpsest.tasks.base import Batch, Meter, Pixels, Targets, Task, to_pixels, unit
 from palimpsest.tasks.colorization_settings import ColorizationSettings
-from palimpsest.tasks.pictures import LOSSES, PictureMeter, sampled_loss
+from palimpsest.tasks.pictures import LOSSES, PictureMeter, balanced, sampled_loss
 
 
 class ColorizationTask(Task):
@@ -41,8 +41,8 @@ class ColorizationTask(Task):
         """
         if self.colour_balance:
             fractions = colour_fractions(prepared)
-            weights = (0.5 * fractions + 0.5 / (fractions > 0).sum()) ** -self.colour_balance
-            self.colour_weights = weights / (weights * fractions).sum()
+            smoothed = 0.5 * fractions + 0.5 / (fractions > 0).sum()
+            self.colour_weights = balanced(fractions, smoothed**-self.colour_balance)
 
     @staticmethod
     def refuse(picture: Pixels) -> str | None:
@@ -100,8 +100,9 @@ class ColorizationTask(Task):
         return to_pixels(unit(batch["picture"]))
 
 
-CELLS = 24
-"""Cells of equal size into which each of the two colour differences is divided, from −0.5 to 0.5."""
+CELLS = 25
+"""Cells of equal size into which each of the two colour differences is divided, from −0.5 to 0.5; an odd number, so
+that grey is in the middle of a cell."""
 MAX_COUNTED = 1000
 """Number of training pictures from which the fractions of colours are estimated."""
 
@@ -118,12 +119,12 @@ def colour_fractions(prepared: Prepared) -> Tensor:
     One pixel in 16, of at most `MAX_COUNTED` pictures spread over the training pictures, is counted.
     """
     rows = prepared.rows("train")
-    counts = torch.zeros(CELLS, CELLS)
+    counts = torch.zeros(CELLS**2, dtype=torch.int64)
     for row in rows[:: -(-len(rows) // MAX_COUNTED)]:
         pixels = torch.from_numpy(np.ascontiguousarray(prepared.picture[row, ::4, ::4])).permute(2, 0, 1)[None]
         blue, red = cells(chroma(unit(pixels)))
-        counts.index_put_((blue, red), torch.ones(()), accumulate=True)
-    return counts / counts.sum()
+        counts += torch.bincount((blue * CELLS + red).flatten(), minlength=CELLS**2)
+    return (counts / counts.sum()).view(CELLS, CELLS)
 
 
 def luminance(rgb: Tensor) -> Tensor:

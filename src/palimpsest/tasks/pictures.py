@@ -17,6 +17,11 @@ LOSSES: dict[str, Callable[..., Tensor]] = {"l1": F.l1_loss, "l2": F.mse_loss}
 """Distances of predictions to targets, by the value of the setting `loss`."""
 
 
+def balanced(fractions: Tensor, weights: Tensor) -> Tensor:
+    """Return weights scaled so that their mean over pixels is 1; ``fractions`` are the fractions of the pixels."""
+    return weights / (weights * fractions).sum() * fractions.sum()
+
+
 def sampled_loss(prediction: Tensor, truth: Tensor, counted: Tensor | None = None) -> Tensor:
     """Return the negative log-likelihood, summed over pixels, of pictures drawn from a Gaussian around predictions.
 

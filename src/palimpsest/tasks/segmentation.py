@@ -18,7 +18,7 @@ from palimpsest.metrics.segmentation import IGNORED, confusion_matrix, intersect
 from palimpsest.tasks.base import Batch, Meter, Pixels, Targets, Task
 from palimpsest.tasks.discriminator import PatchDiscriminator
 from palimpsest.tasks.painted import Colours
-from palimpsest.tasks.pictures import sampled_loss
+from palimpsest.tasks.pictures import balanced, sampled_loss
 from palimpsest.tasks.segmentation_settings import SegmentationSettings
 
 
@@ -59,7 +59,7 @@ class SegmentationTask(Task):
             shares = prepared.class_shares("train")
             fractions = torch.tensor([shares[name] for name in self.classes])
             weights = torch.where(fractions > 0, fractions.clamp(min=1e-9) ** -self.class_balance, 0)
-            self.class_weights = weights / (weights * fractions).sum() * fractions.sum()
+            self.class_weights = balanced(fractions, weights)
 
     def losses(self, prediction: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return ``loss``: the mean cross-entropy or colour distance over valid pixels; zero without valid pixels.

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from palimpsest.data.classes import BACKGROUND
-from palimpsest.schema import ClassName
+from palimpsest.schema import ClassName, Share
 from palimpsest.tasks.settings import TaskSettings
 
 
@@ -21,7 +21,7 @@ class SegmentationSettings(TaskSettings):
     loss: Literal["cross-entropy", "l1", "l2", "adversarial"] = "cross-entropy"
     """Loss of the training. `cross-entropy` compares class scores. `l1`, `l2` and `adversarial` compare pictures
     with a colour per class, as in the study; the predicted class of a pixel is that of the nearest colour."""
-    class_balance: Annotated[float, Field(ge=0, le=1)] = 0.0
+    class_balance: Share = 0.0
     """Exponent k of the weights of classes in the cross-entropy: a class with the fraction p of the training pixels
     has a weight proportional to p⁻ᵏ. At 0 all pixels count alike, and a short training leaves rare classes to the
     background; at 1 all classes count alike."""

@@ -20,9 +20,10 @@ class TaskSettings(SettingsGroup):
     """Name of the data set that the task learns from, a key of `datasets`."""
     splits: dict[Literal["train", "val"], str] = {"train": "train", "val": "val"}
     """Name of the data set's split for each split of the task; by default the same name."""
-    additional: dict[Name, Annotated[list[str], Field(min_length=1)]] = {}
+    additional_pictures: dict[Name, Annotated[list[str], Field(min_length=1)]] = {}
     """Splits whose pictures are added to the training pictures, by the name of their data set, as
-    `{coco: [train], voc: [train]}`; only for tasks without targets, such as colorization and style."""
+    `{coco: [train], voc: [train]}`; only for tasks without targets, such as colorization and style. `images.train`
+    limits all training pictures together."""
     images: dict[Literal["train", "val"], Annotated[int, Field(ge=1)]] = {}
     """Largest number of pictures by split of the task; by default all pictures."""
     training: TrainingOverrides = TrainingOverrides()
@@ -50,7 +51,7 @@ class TaskSettings(SettingsGroup):
     @property
     def datasets(self) -> list[str]:
         """Names of all data sets that the task learns from, each once."""
-        return list(dict.fromkeys([self.data, *self.additional]))
+        return list(dict.fromkeys([self.data, *self.additional_pictures]))
 
     @property
     def gives_picture(self) -> bool:
