@@ -71,7 +71,7 @@ class Answer(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setitem(DOWNLOADS, NAME, Download("", f"md5:{hashlib.md5(CONTENT).hexdigest()}"))
+    monkeypatch.setitem(DOWNLOADS, NAME, Download("", f"md5:{hashlib.md5(CONTENT).hexdigest()}", 1))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
@@ -95,7 +95,7 @@ def test_a_valid_file_is_fetched_once(server: Server, tmp_path: Path) -> None:
 def test_the_first_digits_of_a_sha256_suffice(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(DOWNLOADS, NAME, Download("", f"sha256:{hashlib.sha256(CONTENT).hexdigest()[:8]}"))
+    monkeypatch.setitem(DOWNLOADS, NAME, Download("", f"sha256:{hashlib.sha256(CONTENT).hexdigest()[:8]}", 1))
     assert get(server, tmp_path).read_bytes() == CONTENT
 
 

@@ -37,6 +37,7 @@ def preparation(
         data="a",
         splits={"train": "train", "val": "val"},
         images={},
+        additional_pictures={},
         classes=classes,
         others=others,  # type: ignore[arg-type]
     )
