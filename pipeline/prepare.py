@@ -10,7 +10,7 @@ from palimpsest import stage
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.census import census_lines
 from palimpsest.data.joined import JoinedReader, Part
-from palimpsest.data.manifest import Digests, JoinedDigests
+from palimpsest.data.manifest import Digests, FileDigest, JoinedDigests
 from palimpsest.data.pictures import Limits
 from palimpsest.data.prepare import prepare
 from palimpsest.data.reader import DatasetReader, SampleSpec, ValueScale
@@ -28,9 +28,10 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     job = preparation_job(settings, options.task)
     manifest, limits = layout.manifest(job.data), Limits(job.max_megapixels)
     dataset = open_dataset(job.dataset, manifest.parent, limits)
-    splits, digests = dict(job.splits), Digests(dataset.root, manifest)
+    splits = dict(job.splits)
+    digests: FileDigest = Digests(dataset.root, manifest)
     if job.additional_pictures:
-        dataset, digests = with_additional_pictures(dataset, digests, job, layout)
+        dataset, digests = with_additional_pictures(dataset, job, layout)
         splits["train"] = dataset.joined
     classes = classes_of(options.task, job, dataset)
     for note in classes.notes if classes else ():
@@ -52,20 +53,17 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 
 def with_additional_pictures(
-    dataset: DatasetReader, digests: Digests, job: PreparationJob, layout: Layout
-) -> tuple[JoinedReader, Digests]:
-    """Return a reader of the task's data set with the split `joined`, and the digests of all data sets.
-
-    ``dataset`` and ``digests`` are those of the data set without additional pictures.
-    """
-    parts, all_digests = [], [digests]
+    dataset: DatasetReader, job: PreparationJob, layout: Layout
+) -> tuple[JoinedReader, FileDigest]:
+    """Return a reader of ``dataset``, that of the task, with the split `joined`, and the digests of all files."""
+    parts, digests = [], [Digests(dataset.root, layout.manifest(job.data))]
     for name, additional in job.additional_pictures.items():
         reader, manifest = dataset, layout.manifest(name)
         if name != job.data:
             reader = open_dataset(additional.dataset, manifest.parent, Limits(job.max_megapixels))
-            all_digests.append(Digests(reader.root, manifest))
+            digests.append(Digests(reader.root, manifest))
         parts += [Part(name, reader, split) for split in additional.splits]
-    return JoinedReader(Part(job.data, dataset, job.splits["train"]), parts), JoinedDigests(all_digests)
+    return JoinedReader(Part(job.data, dataset, job.splits["train"]), parts), JoinedDigests(digests)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from palimpsest import preflight
 from palimpsest.data.coco import INDEX
 from palimpsest.data.download import DOWNLOADS
 from palimpsest.data.generated import COCO_FIRST_ID, generate_coco, generate_voc
-from palimpsest.data.public_checks import COCO_ARCHIVES, SMALL_COCO, SUPERCATEGORIES, VOC_ARCHIVES
+from palimpsest.data.public_checks import COCO_ARCHIVES, SUPERCATEGORIES, VOC_ARCHIVES
 from palimpsest.data.scenes import coco
 from palimpsest.errors import SettingsError
 from palimpsest.params import merge_settings, resolve
@@ -306,30 +306,3 @@ def test_missing_cards_are_refused(
     else:
         with pytest.raises(SettingsError, match=f"^{re.escape(message)}"):
             preflight.check_devices(settings, cards)
-
-
-def test_the_note_on_downloads_lists_files_and_sizes(resolved: Callable[..., Settings], tmp_path: Path) -> None:
-    settings = resolved({"preset": "real", "network": {"encoder": "resnet18"}})
-    assert preflight.download_note(settings, ["coco", "voc"], ["squeezenet"], ["resnet18"]) == (
-        "the run downloads val2017.zip, annotations_trainval2017.zip, VOCtrainval_11-May-2012.tar, "
-        "squeezenet1_1-b8a52dc0.pth (3.1 GB) and the weights of resnet18 from timm's hub; to avoid that, set "
-        "data_root to a folder with coco/, voc/ and weights/ and set network.encoder_weights to a file with timm's "
-        "weights"
-    )
-    archives = settings.layout.raw / "archives"
-    archives.mkdir(parents=True)
-    for name in (*SMALL_COCO, "VOCtrainval_11-May-2012.tar"):
-        (archives / name).touch()
-    assert preflight.download_note(settings, ["coco", "voc"], [], []) == ""
-
-
-def test_the_note_on_weights_names_their_folder(resolved: Callable[..., Settings], tmp_path: Path) -> None:
-    folder = tmp_path / "photographs"
-    settings = resolved({"preset": "real", "data_root": str(folder)})
-    assert preflight.download_note(settings, ["coco", "voc"], ["squeezenet"], []) == (
-        "the run downloads squeezenet1_1-b8a52dc0.pth (5 MB); to avoid that, put the weights into "
-        f"{folder}/weights/"
-    )
-    (folder / "weights").mkdir(parents=True)
-    (folder / "weights/squeezenet1_1_features.pth").touch()
-    assert preflight.download_note(settings, ["coco", "voc"], ["squeezenet"], []) == ""

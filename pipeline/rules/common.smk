@@ -96,9 +96,12 @@ def announce_downloads():
     for job in workflow.dag.needrun_jobs():
         if job.rule.name in names:
             names[job.rule.name] += dict(job.wildcards_dict).values()
-    note = preflight.download_note(SETTINGS, *map(sorted, names.values()))
-    if note:
-        print(f"note: {note}", file=sys.stderr)
+    if any(names.values()):
+        from palimpsest.download_note import download_note  # here, since every job would wait for the import
+
+        note = download_note(SETTINGS, *map(sorted, names.values()))
+        if note:
+            print(f"note: {note}", file=sys.stderr)
 
 
 def show_progress():

@@ -4,7 +4,7 @@ The Snakefile alone runs them, so that an edit of this module reruns no job. A j
 ends with an error of its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -13,11 +13,8 @@ from palimpsest import machine
 from palimpsest.data.categories import members_of
 from palimpsest.data.checks import DatasetChecks
 from palimpsest.data.classes import class_mapping
-from palimpsest.data.download import DOWNLOADS
 from palimpsest.data.formats import FORMATS
 from palimpsest.data.pictures import read_frame
-from palimpsest.data.public_settings import PublicDatasetSettings
-from palimpsest.data.sources import WEIGHTS, local_weights
 from palimpsest.data.targets import LABELS
 from palimpsest.errors import DataError, SettingsError, nearest
 from palimpsest.settings import Settings
@@ -146,43 +143,6 @@ def check_classes(settings: Settings, name: str) -> None:
                 f"tasks.{name}.classes.{label}: generated pictures show none of {', '.join(members)}; "
                 f"choose from {', '.join(sorted(drawn))}"
             )
-
-
-def download_note(
-    settings: Settings, datasets: Sequence[str], networks: Sequence[str], encoders: Sequence[str]
-) -> str:
-    """Return a line on the downloads of a run, and on the way to avoid them; empty without downloads.
-
-    ``datasets`` are the data sets that the run makes. ``networks`` and ``encoders`` are the perceptual networks and
-    the encoders with weights that it makes. Files that were downloaded before are left out.
-    """
-    archives = [
-        settings.layout.raw / "archives" / archive
-        for name in datasets
-        if isinstance(dataset := settings.datasets[name], PublicDatasetSettings) and dataset.source == "download"
-        for archive in dataset.archives
-    ]
-    weights = [
-        settings.layout.weights / WEIGHTS[name] for name in networks if not local_weights(name, settings.data_root)
-    ]
-    missing = {kind: [p.name for p in paths if not p.exists()] for kind, paths in (("a", archives), ("w", weights))}
-    files = [*missing["a"], *missing["w"]]
-    texts, advice = [], []
-    if files:
-        megabytes = sum(DOWNLOADS[name].megabytes for name in files)
-        size = f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes} MB"
-        texts.append(f"{', '.join(files)} ({size})")
-    if missing["a"]:
-        advice.append("set data_root to a folder with coco/, voc/ and weights/")
-    elif missing["w"]:
-        folder = settings.data_root or "the folder data_root"
-        advice.append(f"put the weights into {folder}/weights/")
-    for name in encoders:
-        texts.append(f"the weights of {name} from timm's hub")
-        advice.append("set network.encoder_weights to a file with timm's weights")
-    if not texts:
-        return ""
-    return f"the run downloads {' and '.join(texts)}; to avoid that, {' and '.join(advice)}"
 
 
 def check_devices(settings: Settings, cards: int | None = None) -> None:

@@ -6,7 +6,7 @@ a task counts it as a broken picture.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,6 +38,10 @@ def write_manifest(root: Path, path: Path) -> None:
 
 Entry = dict[str, int | str | None]
 """Size (``bytes``) and ``sha256`` of a file, both None for an unreadable file."""
+
+
+FileDigest = Callable[[Path], str | None]
+"""Function from a file to its SHA-256 in hexadecimal; None if the file cannot be read."""
 
 
 class Digests:
@@ -91,7 +95,7 @@ class Digests:
         return printable(path.relative_to(self._root).as_posix()) if self.contains(path) else ""
 
 
-class JoinedDigests(Digests):
+class JoinedDigests:
     """Function from a file of one of several data sets to its SHA-256."""
 
     def __init__(self, digests: Sequence[Digests]) -> None:

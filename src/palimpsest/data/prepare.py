@@ -11,13 +11,15 @@ from tqdm import tqdm
 from palimpsest.data.arrays import write_prepared
 from palimpsest.data.census import Census
 from palimpsest.data.classes import Classes
-from palimpsest.data.manifest import Digests
+from palimpsest.data.manifest import Digests, FileDigest
 from palimpsest.data.pictures import Pixels, Record
 from palimpsest.data.reader import DatasetReader, Findings, Sample, SampleSpec
 from palimpsest.data.selection import DevSelection, EarlierSplits, LeftOut, SplitTally, sampling_order
 from palimpsest.data.targets import VALUES
 from palimpsest.data.values import ValueCensus, note_values
 from palimpsest.errors import DataError
+
+T = TypeVar("T")
 
 
 def prepare(
@@ -30,7 +32,7 @@ def prepare(
     log: Callable[[str], None],
     max_broken_share: float = 0.01,
     dev_share: float = 0.0,
-    digests: Digests | None = None,
+    digests: FileDigest | None = None,
 ) -> None:
     """Write the prepared arrays of one task to ``folder`` (see `palimpsest.data.arrays`).
 
@@ -180,9 +182,6 @@ def _note_findings(info: dict[str, Any], split: str, findings: Findings, log: Ca
 
 def _contents(dataset: DatasetReader, records: list[Record], classes: Classes, names: list[str]) -> str:
     return dataset.contents(records, classes.members(names))
-
-
-T = TypeVar("T")
 
 
 def usable(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from palimpsest.data.files import real_paths
-from palimpsest.data.manifest import Digests
+from palimpsest.data.manifest import FileDigest
 from palimpsest.data.pictures import Record
 from palimpsest.errors import DataError
 
@@ -85,7 +85,7 @@ class SplitTally:
 class EarlierSplits:
     """Pictures or pairs that the earlier splits of a task examined; recognises copies in later splits."""
 
-    def __init__(self, digests: Digests) -> None:
+    def __init__(self, digests: FileDigest) -> None:
         self._digests = digests
         self._names: set[Files] = set()
         self._paths: dict[tuple[str, str], str] = {}
@@ -152,7 +152,7 @@ class DevSelection:
     ``dev`` or all in ``train``. The selection depends neither on the other pictures nor on the number used.
     """
 
-    def __init__(self, records: list[Record], share: float, digests: Digests) -> None:
+    def __init__(self, records: list[Record], share: float, digests: FileDigest) -> None:
         """Select about the fraction ``share`` of the pictures; none if all of them would be selected."""
         bound = round(share * 16**8)
         selected = {record.picture for record in records if bound and _below(digests(record.picture), bound)}

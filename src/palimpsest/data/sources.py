@@ -44,12 +44,17 @@ def download(dataset: PublicDatasetSettings, folder: Path) -> None:
 
     If the archives of COCO lack its training pictures (19 GB), val2017 is split by picture id (`split_val2017`).
     """
-    archives = folder.parent / "archives"
+    archives = archives_beside(folder)
     small = dataset.is_small_coco
     for name in dataset.archives:
         unpack(fetch(name, archives), archives / "coco-val2017" if small else folder)
     if small:
         split_val2017(archives / "coco-val2017", folder)
+
+
+def archives_beside(folder: Path) -> Path:
+    """Return the folder of the downloaded archives of a data set that is unpacked in ``folder``."""
+    return folder.parent / "archives"
 
 
 WEIGHTS = {"squeezenet": "squeezenet1_1-b8a52dc0.pth", "vgg16": "vgg16-397923af.pth"}

@@ -65,8 +65,9 @@ def learn(
         batches=lambda: passes(job, first, prepared[first.name]),
         together=tasks,
     )
-    backbone, multiplier = network.backbone_parameters(), job.training.encoder_lr_multiplier
-    groups = slower_backbone(method.begin_task(start), backbone, multiplier)
+    groups = slower_backbone(
+        method.begin_task(start), network.backbone_parameters(), job.training.encoder_lr_multiplier
+    )
     if groups:
         train(fabric, network, method, groups, task_data, plan, on_epoch)
     else:  # no parameters to train, as for a method that only inspects the base network
