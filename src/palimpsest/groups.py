@@ -73,8 +73,9 @@ class TrainingSettings(SettingsGroup):
     head_lr_multiplier: Positive = 1.0
     """Factor of the learning rate for BatchNorm and head, which need larger steps if the weights are frozen."""
     encoder_lr_multiplier: Positive = 1.0
-    """Factor of the learning rate for weights and BatchNorm of an encoder of timm (`network.encoder`); below 1,
-    they stay close to their pretrained values. It does not apply to tensors that a method adds, such as scores."""
+    """Factor of the learning rate for the weights of an encoder of timm (`network.encoder`), and for what a method
+    trains in their place, such as the scores of masks; below 1, the encoder stays close to its pretrained
+    weights. It does not apply to BatchNorm."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     """Decay of the weights by AdamW: each step multiplies a weight by 1 − learning rate · decay. Other parameters,
     such as those of BatchNorm and scores of masks, do not decay."""

@@ -55,6 +55,17 @@ def test_the_picture_is_normalised_as_the_weights_expect() -> None:
     assert seen[0].abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("encoder", [SMALL, "test_resnet", "convnext_atto", "vgg11_bn"])
+def test_features_of_all_scales_enter_the_decoder_with_one_deviation(encoder: str) -> None:
+    network = build(encoder).train()
+    with torch.no_grad():
+        for parameter in network.encoder.backbone.parameters():
+            parameter.mul_(3)
+        features = network.encoder(2 * torch.rand(4, 3, 64, 64) - 1)
+    deviations = [feature.std().item() for feature in features[1:] if feature.shape[1]]
+    assert deviations == pytest.approx([1] * len(deviations), abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("encoder", "pixels"),
     [

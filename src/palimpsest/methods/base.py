@@ -47,6 +47,7 @@ from torch import Tensor, nn
 
 from palimpsest.errors import StorageError
 from palimpsest.groups import TrainingSettings
+from palimpsest.networks.base import Network
 from palimpsest.networks.trunk import (
     UNUSED,
     enable_gradients,
@@ -259,15 +260,15 @@ def all_groups(start: Start) -> list[ParameterGroup]:
     return [weight_group(start), task_group(start)]
 
 
-def slower_backbone(
-    groups: Iterable[ParameterGroup], backbone: Iterable[nn.Parameter], multiplier: float
-) -> list[ParameterGroup]:
-    """Return the groups, with the parameters of ``backbone`` in groups of their own.
+def slower_backbone(groups: Iterable[ParameterGroup], network: Network, multiplier: float) -> list[ParameterGroup]:
+    """Return the groups, with the parameters of the trunk in ``network.backbone`` in groups of their own.
 
-    Their learning rate is that of their group times ``multiplier``, `TrainingSettings.encoder_lr_multiplier`. They
-    are separate for every value of it, because the gradients of each group are clipped together.
+    These are weights, or what a method trains in their place. Their learning rate is that of their group times
+    ``multiplier``, `TrainingSettings.encoder_lr_multiplier`. They are separate for every value of it, because the
+    gradients of each group are clipped together.
     """
-    inside = {id(parameter) for parameter in backbone}
+    backbone = network.backbone
+    inside = set() if backbone is None else {id(parameter) for parameter in trunk_parameters(network, backbone)}
     split: list[ParameterGroup] = []
     for group in groups:
         slow = [parameter for parameter in group.parameters if id(parameter) in inside]

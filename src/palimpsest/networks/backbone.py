@@ -3,7 +3,6 @@
 Source of the idea: Piggyback (Mallya et al., ECCV 2018) masks networks pretrained on ImageNet.
 """
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +53,7 @@ class BackboneEncoder(Encoder):
         self.scales = [2**level for level in range(max(channels).bit_length())]
         self.channels = [channels.get(scale, width if scale == 1 else 0) for scale in self.scales]
         initialise(self.full)
+        self.norms = nn.ModuleDict({str(scale): nn.BatchNorm2d(number) for scale, number in channels.items()})
         mean, std = (torch.tensor(self.backbone.default_cfg[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
         self.register_buffer("mean", 2 * mean - 1, persistent=False)
         self.register_buffer("std", 2 * std, persistent=False)
@@ -63,10 +63,15 @@ class BackboneEncoder(Encoder):
 
         Those of scale i are (N, channels[i], H / 2ⁱ, W / 2ⁱ). A scale at which the network of timm has no features
         has 0 channels.
+
+        Features of timm's networks have standard deviations of up to 8. In the decoder, they would hide those of
+        coarser scales, whose standard deviation is 0.6; so BatchNorm brings all to 1.
         """
-        features = dict(
-            zip(self.backbone.feature_info.reduction(), self.backbone((x - self.mean) / self.std), strict=True)
-        )
+        extracted = self.backbone((x - self.mean) / self.std)
+        features = {
+            scale: self.norms[str(scale)](feature)
+            for scale, feature in zip(self.backbone.feature_info.reduction(), extracted, strict=True)
+        }
         if 1 not in features:
             features[1] = self.full(x)
         height, width = x.shape[-2:]
@@ -103,6 +108,8 @@ class DepthwiseInFloat32:
 class BackboneUNet(UNet):
     """U-Net over a network of timm; ``width`` counts the channels of the full-resolution stage and the decoder."""
 
+    backbone = "encoder.backbone"
+
     def __init__(self, width: int, head_channels: int, padding: PaddingMode, encoder: str) -> None:
         backbone = BackboneEncoder(encoder, width, padding)
         super().__init__(width, head_channels, padding, backbone)
@@ -112,13 +119,6 @@ class BackboneUNet(UNet):
         """Copy the weights of timm's network from a file into the encoder, in place; see `load_weights`."""
         assert isinstance(self.encoder, BackboneEncoder)
         load_weights(self.encoder, path)
-
-    def backbone_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters of timm's network, without those of the `Stage` at full resolution."""
-        assert isinstance(self.encoder, BackboneEncoder)
-        for name, parameter in self.encoder.backbone.named_parameters():
-            if ".parametrizations." not in f".{name}":
-                yield parameter
 
     @cached_property  # it takes a second, and only windows need it
     def reach(self) -> int | None:  # type: ignore[override]

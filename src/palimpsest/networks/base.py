@@ -1,7 +1,6 @@
 """The interface between a network and the rest of the code."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,6 +28,8 @@ class Network(nn.Module, ABC):
     """Peak memory of inference, in bytes per pixel of the picture and channel of the first stage."""
     normalisation: ClassVar[tuple[type[nn.Module], ...]] = NORMALISATION
     """Classes of the normalisation layers; these layers and their submodules belong to the task."""
+    backbone: ClassVar[str | None] = None
+    """Name of the submodule whose weights come from a pretraining; None without one."""
     width: int
     """Channels of the first stage."""
     head_width: int
@@ -51,13 +52,6 @@ class Network(nn.Module, ABC):
             DataError: the file cannot be read, or is of another network.
         """
         raise NotImplementedError
-
-    def backbone_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield weights and normalisation of a backbone from a pretraining; by default there are none.
-
-        Tensors that a method adds to its layers are left out.
-        """
-        return iter(())
 
     def check_contract(self, entry: "NetworkEntry", head_channels: int) -> None:
         """Check that the network keeps the rules of this class and fits its row of `NETWORKS`, ``entry``.

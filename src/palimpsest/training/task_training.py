@@ -65,9 +65,7 @@ def learn(
         batches=lambda: passes(job, first, prepared[first.name]),
         together=tasks,
     )
-    groups = slower_backbone(
-        method.begin_task(start), network.backbone_parameters(), job.training.encoder_lr_multiplier
-    )
+    groups = slower_backbone(method.begin_task(start), network, job.training.encoder_lr_multiplier)
     if groups:
         train(fabric, network, method, groups, task_data, plan, on_epoch)
     else:  # no parameters to train, as for a method that only inspects the base network
