@@ -1,0 +1,36 @@
+"""The picture of photographs that `make readme` writes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from palimpsest.data.pictures import resize_and_crop
+from palimpsest.report.grid import GAP, LINE, overlaid, scaled
+from palimpsest.translation import load_translator
+from pipeline.readme import PHOTOGRAPH_SIDE, PHOTOGRAPHS, write_photographs
+
+Study = Any
+SIDE = 160
+pytestmark = pytest.mark.slow
+
+
+def test_each_task_has_a_column_with_its_translations(new_study: Callable[..., Study], tmp_path: Path) -> None:
+    study = new_study(sequence=["shapes", "colour"])
+    study.store_untrained("piggyback", "colour")
+    write_photographs(tmp_path / "grid.png", study.settings)
+    grid = np.array(Image.open(tmp_path / "grid.png"))
+    step = SIDE + GAP
+    assert grid.shape == (LINE + len(PHOTOGRAPHS) * step, 3 * SIDE + 2 * GAP, 3)
+    translators = [load_translator(study.settings, 0, "piggyback", name) for name in ("shapes", "colour")]
+    for row, name in enumerate(PHOTOGRAPHS):
+        photograph = resize_and_crop(getattr(skimage.data, name)(), PHOTOGRAPH_SIDE, labels=False)
+        labels, colours = (translator(photograph) for translator in translators)
+        for column, expected in enumerate([photograph, overlaid(photograph, labels), colours]):
+            top, left = LINE + GAP + row * step, column * step
+            square = grid[top : top + SIDE, left : left + SIDE]
+            assert (square == scaled(Image.fromarray(expected), SIDE)).all()
