@@ -64,8 +64,8 @@ class BackboneEncoder(Encoder):
         Those of scale i are (N, channels[i], H / 2ⁱ, W / 2ⁱ). A scale at which the network of timm has no features
         has 0 channels.
 
-        Features of timm's networks have standard deviations of up to 8. In the decoder, they would hide those of
-        coarser scales, whose standard deviation is 0.6; so BatchNorm brings all to 1.
+        The features of EfficientNet-Lite0 have standard deviations of 3 to 8. In the decoder, they would hide those
+        of the coarser scale, whose standard deviation is 0.6 at first; so BatchNorm brings all to 1.
         """
         extracted = self.backbone((x - self.mean) / self.std)
         features = {
