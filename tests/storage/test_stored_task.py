@@ -85,3 +85,9 @@ def test_a_moved_base_is_named(new_study: Callable[..., Study]) -> None:
     base.rename(base.with_suffix(".moved"))
     with pytest.raises(StorageError, match=r"base/shapes\.safetensors: the stored task is missing"):
         open_task(study.stored("decoder").path("halves")).load()
+
+
+def test_the_classes_keep_the_order_of_their_labels(new_study: Callable[..., Study]) -> None:
+    study = new_study()
+    study.store_untrained("base", "shapes")
+    assert open_task(study.layout.stored(0, "base", "shapes")).task().classes == ["background", "red", "blue"]

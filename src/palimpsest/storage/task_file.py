@@ -111,7 +111,7 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
         "seed": str(provenance.seed),
         "method": provenance.method,
         "task": provenance.task,
-        "settings": json.dumps(provenance.settings, sort_keys=True),
+        "settings": json.dumps(provenance.settings),  # in their order: that of the classes decides their labels
         "network_sha256": provenance.network_sha256 or "",
         "base_file": provenance.base_file,
         "commit": provenance.commit,
