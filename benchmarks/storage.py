@@ -57,7 +57,7 @@ def random_switcher() -> TaskSwitcher:
         task.name = name
         tasks.append(task)
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        return TaskSwitcher(stored_at_random(), tasks, DEVICE)
+        return TaskSwitcher.of(stored_at_random(), tasks, DEVICE)
 
 
 def stored_at_random() -> StoredTasks:

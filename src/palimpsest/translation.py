@@ -9,7 +9,7 @@ in one pass; a picture that does not fit into memory is refused.
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from palimpsest.data.pictures import Pixels
+from palimpsest.data.voc import palette
 from palimpsest.devices import device_for
 from palimpsest.errors import DataError, StorageError
 from palimpsest.inference import Predictor
@@ -30,7 +31,7 @@ from palimpsest.methods import METHODS
 from palimpsest.networks.base import Network
 from palimpsest.settings import Settings
 from palimpsest.storage.stored_tasks import StoredTasks
-from palimpsest.tasks.base import Batch
+from palimpsest.tasks.base import Batch, Task
 
 WINDOW_BYTES = 3 * 2**28
 """Memory of one window. A photograph of 12 megapixels then takes less than 2 GB in total, with PyTorch."""
@@ -71,13 +72,35 @@ class Translator:
         Raises:
             DataError: the network needs the whole photograph at once, and the free memory does not suffice.
         """
+        return self.finish(self.predict_whole(photograph, name), photograph, self.predictor.task.paint)
+
+    @torch.inference_mode()
+    def image(self, photograph: Pixels, name: Path | str = "the photograph") -> Image.Image:
+        """Return the translation of a photograph as a picture of Pillow of its size.
+
+        For a task with classes the picture has mode ``P``: its values are the labels, and its palette has the
+        colours of the classes. Arguments and errors are those of `__call__`.
+        """
+        task = self.predictor.task
+        if task.classes is None:
+            return Image.fromarray(self(photograph, name))
+        labels = Image.fromarray(self.finish(self.predict_whole(photograph, name), photograph, task.labels))
+        labels.putpalette(palette().tobytes())
+        return labels
+
+    def predict_whole(self, photograph: Pixels, name: Path | str) -> Tensor:
+        """Return the prediction, float (1, C, h, w), for a photograph at the size at which the task works.
+
+        Raises:
+            DataError: the network needs the whole photograph at once, and the free memory does not suffice.
+        """
         height, width = photograph.shape[:2]
         working = photograph
         if self.predictor.task.working_scale != "own":
             working = resized(photograph, *working_size(height, width, self.size))
         if self.window is None and self.device.type == "cpu":  # on a GPU, PyTorch raises its own error
             check_memory(self.network, working, name)
-        return self.finish(self.predict(working), photograph)
+        return self.predict(working)
 
     def predict(self, photograph: Pixels) -> Tensor:
         """Return the task's prediction, float (1, C, H, W) on the CPU, for a photograph at the working scale.
@@ -101,22 +124,23 @@ class Translator:
         assert whole is not None
         return whole[:, :, :height, :width]
 
-    def finish(self, prediction: Tensor, photograph: Pixels) -> Pixels:
-        """Return a prediction (1, C, h, w) as a picture of the photograph's size, uint8 (H, W, 3).
+    def finish(self, prediction: Tensor, photograph: Pixels, render: Callable[[Tensor], Pixels]) -> Pixels:
+        """Return a prediction (1, C, h, w) as a picture of the photograph's size, uint8 (H, W, 3) or (H, W).
 
-        ``photograph`` is the original, whose details `Task.refine` can use. The picture is made in bands of rows,
-        since the scores of many classes at full size do not fit into memory.
+        ``photograph`` is the original, whose details `Task.refine` can use; ``render`` returns the picture of
+        refined predictions, as `Task.paint` and `Task.labels` do. The picture is made in bands of rows, since the
+        scores of many classes at full size do not fit into memory.
         """
         height, width = photograph.shape[:2]
         tall = resampled(prediction, height, prediction.shape[3])
         band = max(1, BAND_VALUES // (prediction.shape[1] * width))
-        picture = np.empty_like(photograph)
+        bands = []
         for top in range(0, height, band):
             rows = slice(top, min(top + band, height))
             enlarged = resampled(tall[:, :, rows], rows.stop - rows.start, width).to(self.device)
             refined = self.predictor.task.refine(enlarged, self.batch(photograph[rows])["picture"])
-            picture[rows] = self.predictor.task.paint(refined)[0]
-        return picture
+            bands.append(render(refined)[0])
+        return np.concatenate(bands)
 
     def batch(self, photograph: Pixels) -> Batch:
         """Return a photograph, uint8 (H, W, 3), as a batch of one picture on the device."""
@@ -157,13 +181,13 @@ def load_translator(settings: Settings, seed: int, method: str, name: str) -> Tr
             )
     opened = stored.open(name)
     task, network = opened.task(), opened.load().build()
-    device = device_for(settings.training.accelerator)
-    return Translator(
-        Predictor(network.to(device), task.to(device)),
-        size=opened.size,
-        window=window_side(network),
-        device=device,
-    )
+    return translator_of(network, task, opened.size, device_for(settings.training.accelerator))
+
+
+def translator_of(network: Network, task: Task, size: int, device: torch.device) -> Translator:
+    """Return the translator of a network with the weights of a task, which was trained at this size in pixels."""
+    predictor = Predictor(network.to(device), task.to(device))
+    return Translator(predictor, size=size, window=window_side(network), device=device)
 
 
 def training_command(settings: Settings, seed: int, method: str, path: Path) -> str:

@@ -26,7 +26,7 @@ def output(network: nn.Module) -> torch.Tensor:
 def test_a_switched_network_has_the_output_of_the_loaded_one(stored_study: NewStudy, method: str) -> None:
     study = stored_study(method)
     stored, tasks = study.stored(method), study.tasks()
-    switcher = TaskSwitcher(stored, tasks[::-1])  # any order
+    switcher = TaskSwitcher.of(stored, tasks[::-1])  # any order
     for task in [*tasks, *reversed(tasks)]:
         recalled = stored.network(task.name, after=tasks[-1].name).requires_grad_(False)
         assert torch.equal(output(switcher.switch(task.name)), output(recalled)), task.name
@@ -34,7 +34,7 @@ def test_a_switched_network_has_the_output_of_the_loaded_one(stored_study: NewSt
 
 def test_a_thousand_switches_change_no_bit_of_any_output(stored_study: NewStudy) -> None:
     study = stored_study("piggyback")
-    switcher = TaskSwitcher(study.stored("piggyback"), study.tasks())
+    switcher = TaskSwitcher.of(study.stored("piggyback"), study.tasks())
     first = {name: output(switcher.switch(name)) for name in study.settings.sequence}
     for _ in range(334):
         for name, expected in first.items():
@@ -43,7 +43,9 @@ def test_a_thousand_switches_change_no_bit_of_any_output(stored_study: NewStudy)
 
 def test_the_base_is_in_memory_once_and_each_task_adds_its_bits(stored_study: NewStudy) -> None:
     study = stored_study("piggyback")
-    switcher = TaskSwitcher(study.stored("piggyback"), study.tasks(), "meta")  # every transfer to "meta" is a copy
+    switcher = TaskSwitcher.of(
+        study.stored("piggyback"), study.tasks(), "meta"
+    )  # every transfer to "meta" is a copy
     halves, colour = (switcher.loaded_tasks[name] for name in ("halves", "colour"))
     assert all(halves.base[name] is colour.base[name] for name in halves.base)
     masks = [tensor for tensor in halves.tensors.values() if tensor.dtype == torch.uint8]

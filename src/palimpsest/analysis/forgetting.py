@@ -52,7 +52,7 @@ def measure_matrix(
     """
     for index, after in enumerate(tasks):
         learned = tasks[: index + 1]
-        switcher = TaskSwitcher(stored, learned, device)
+        switcher = TaskSwitcher.of(stored, learned, device)
         for task in learned:
             switcher.switch(task.name)
         for task in learned:

@@ -11,7 +11,7 @@ class ResblockSettings(NetworkSettings):
     """The study's auto-encoder with residual blocks in the middle."""
 
     name: Literal["resblock"] = "resblock"
-    blocks: Annotated[int, Field(ge=0)] = 6
+    blocks: Annotated[int, Field(ge=0, le=2**10)] = 6
     """Number of residual blocks at each of two levels; the methods that require this network set it."""
     padding: Literal["zeros", "reflect", "replicate"] = "reflect"
     """Values beyond the border of the features in a convolution (`padding_mode` of PyTorch)."""

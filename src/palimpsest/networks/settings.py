@@ -14,7 +14,7 @@ class NetworkSettings(SettingsGroup):
 
     name: str
     """Name of the architecture, a key of `palimpsest.networks.NETWORKS`."""
-    width: Annotated[int, Field(ge=1)] = 64
+    width: Annotated[int, Field(ge=1, le=2**14)] = 64
     """Number of channels of the first stage; the study's networks have 64."""
 
     @property
@@ -32,6 +32,10 @@ class NetworkSettings(SettingsGroup):
 
         ``path_of`` returns the path of a network's weights.
         """
+        return self
+
+    def for_inference(self) -> Self:
+        """Return the settings without files of initial weights, which inference does not need."""
         return self
 
     def fits(self, required: Self) -> bool:

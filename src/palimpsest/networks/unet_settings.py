@@ -42,6 +42,10 @@ class UNetSettings(NetworkSettings):
             return self
         return self.model_copy(update={"encoder_weights": path_of(self.encoder)})
 
+    def for_inference(self) -> Self:
+        """Return the settings with random initial weights in place of a file."""
+        return self if self.encoder_weights is None else self.model_copy(update={"encoder_weights": "random"})
+
     def fits(self, required: Self) -> bool:
         """Return whether both networks have the same tensors; initial weights can differ."""
         return self.model_copy(update={"encoder_weights": required.encoder_weights}) == required

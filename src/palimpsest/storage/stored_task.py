@@ -5,6 +5,7 @@ The current `params.yaml` is not read. Loading only reads files and only copies 
 stored data.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -173,6 +174,38 @@ class LoadedTask:
     """Tensors of the base network without its head; empty for a task that needs no base network."""
     tensors: State
     """Tensors of the task itself."""
+    unusable: Callable[[Path, str], StorageError] = unusable
+    """Function that returns the error, with advice, for a file that is damaged or does not fit."""
+
+    @property
+    def head_channels(self) -> int:
+        """Output channels of the head.
+
+        Raises:
+            StorageError: the head's weight is missing.
+        """
+        if "head.weight" not in self.tensors:
+            raise self.unusable(self.path, "the tensor 'head.weight' (head) is missing from the stored task")
+        return len(self.tensors["head.weight"])
+
+    def check_head(self, channels: int) -> None:
+        """Check that the head has so many output channels.
+
+        Raises:
+            StorageError: it has another number.
+        """
+        if self.head_channels != channels:
+            raise self.unusable(
+                self.path, f"head.weight: expected {channels} output channels, found {self.head_channels}"
+            )
+
+    def new_network(self) -> Network:
+        """Build a network on the CPU with random weights and a head for the task.
+
+        Raises:
+            StorageError: the head's weight is missing.
+        """
+        return build_network(self.network, self.head_channels)
 
     def build(self) -> Network:
         """Build a network on the CPU with the weights of the task, in evaluation mode.
@@ -180,9 +213,7 @@ class LoadedTask:
         Raises:
             StorageError: tensors are missing or do not fit the network.
         """
-        if "head.weight" not in self.tensors:
-            raise unusable(self.path, "the tensor 'head.weight' (head) is missing from the stored task")
-        network = build_network(self.network, len(self.tensors["head.weight"]))
+        network = self.new_network()
         self.apply(network)
         return network.eval()
 
@@ -197,7 +228,7 @@ class LoadedTask:
         try:
             self.method.load_weights(network, self.base, self.tensors)
         except StorageError as error:
-            raise unusable(self.path, str(error)) from error
+            raise self.unusable(self.path, str(error)) from error
 
 
 def open_task(path: Path) -> StoredTask:

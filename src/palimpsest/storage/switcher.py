@@ -1,36 +1,31 @@
 """All tasks of a method in memory, with one network that switches between them in milliseconds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from palimpsest.methods.base import State
-from palimpsest.networks import build_network
 from palimpsest.storage.stored_task import LoadedTask
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.tasks.base import Task
 
 
 class TaskSwitcher:
-    """One network, and the tensors of several tasks of a method in memory; masks stay packed, one bit per weight.
+    """One network, and the tensors of several tasks in memory; masks stay packed, one bit per weight.
 
     Example:
-        >>> switcher = TaskSwitcher(stored, [segmentation, painting])  # doctest: +SKIP
+        >>> switcher = palimpsest.open("mini.safetensors").switcher()  # doctest: +SKIP
         >>> output = switcher.switch("style-gogh")(pictures)  # doctest: +SKIP
     """
 
-    def __init__(self, stored: StoredTasks, tasks: Sequence[Task], device: torch.device | str = "cpu") -> None:
-        """Load the stored tensors of every task in ``tasks``.
-
-        Components that all tasks share are those of the latest of these tasks in the sequence.
+    def __init__(self, loaded_tasks: Mapping[str, LoadedTask], device: torch.device | str = "cpu") -> None:
+        """Copy the tensors of every task to the device; those that tasks share are copied once.
 
         Raises:
-            StorageError: a file is missing, damaged or of another network.
+            StorageError: the tensors of a task are incomplete.
         """
-        sequence = list(stored.sequence)
-        latest = max((task.name for task in tasks), key=sequence.index)
         copies: dict[int, tuple[Tensor, Tensor]] = {}
 
         def on_device(state: State) -> State:
@@ -42,14 +37,26 @@ class TaskSwitcher:
 
         self.loaded_tasks: dict[str, LoadedTask] = {}
         self.heads: dict[str, nn.Module] = {}
-        for task in tasks:
-            loaded = stored.load(task.name, after=latest)
-            self.loaded_tasks[task.name] = replace(
+        for name, loaded in loaded_tasks.items():
+            self.loaded_tasks[name] = replace(
                 loaded, base=on_device(loaded.base), tensors=on_device(loaded.tensors)
             )
-            network = build_network(loaded.network, task.head_channels).to(device)
-            self.heads[task.name] = network.head.requires_grad_(False)
+            network = loaded.new_network().to(device)
+            self.heads[name] = network.head.requires_grad_(False)
         self.network: nn.Module = network.eval().requires_grad_(False)
+
+    @classmethod
+    def of(cls, stored: StoredTasks, tasks: Sequence[Task], device: torch.device | str = "cpu") -> "TaskSwitcher":
+        """Load stored tasks; components that all share are those of the latest of these tasks in the sequence.
+
+        Raises:
+            StorageError: a file is missing, damaged, of another network or of a task with other outputs.
+        """
+        latest = max((task.name for task in tasks), key=list(stored.sequence).index)
+        loaded = {task.name: stored.load(task.name, after=latest) for task in tasks}
+        for task in tasks:
+            loaded[task.name].check_head(task.head_channels)
+        return cls(loaded, device)
 
     def switch(self, task: str) -> nn.Module:
         """Load a task into the network and return the network, which is the same object for all tasks.

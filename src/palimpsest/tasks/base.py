@@ -59,6 +59,9 @@ class Task(nn.Module, ABC):
     """Size at which `palimpsest translate` runs the network: ``trained`` scales photographs to the training size,
     ``own`` leaves them unscaled."""
 
+    classes: list[str] | None = None
+    """Names of the classes in the order of their labels; None for a kind without classes."""
+
     head_channels: int
     """Output channels of the network's head."""
 
@@ -140,6 +143,10 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def paint(self, prediction: Tensor) -> Pixels:
         """Return predictions as pictures, uint8 (N, H, W, 3)."""
+
+    def labels(self, prediction: Tensor) -> Pixels:
+        """Return predictions as label maps, uint8 (N, H, W); only for tasks with `classes`."""
+        raise NotImplementedError(f"{self.name} has no classes")
 
     @abstractmethod
     def paint_target(self, batch: Batch) -> Pixels:

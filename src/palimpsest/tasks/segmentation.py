@@ -29,6 +29,7 @@ class SegmentationTask(Task):
     """
 
     working_scale = "trained"
+    classes: list[str]
     discriminator: PatchDiscriminator | None
     class_weights: Tensor | None
     """Weight of each class in the cross-entropy, (classes,); None if all are equal."""
@@ -154,7 +155,12 @@ class SegmentationTask(Task):
 
     def paint(self, prediction: Tensor) -> Pixels:
         """Return the predicted label maps as pictures in the colours of VOC, uint8 (N, H, W, 3)."""
-        return paint_labels(self.scores(prediction).argmax(1).to(torch.uint8).cpu().numpy())
+        return paint_labels(self.labels(prediction))
+
+    def labels(self, prediction: Tensor) -> Pixels:
+        """Return the predicted label maps, uint8 (N, H, W)."""
+        labels: Pixels = self.scores(prediction).argmax(1).to(torch.uint8).cpu().numpy()
+        return labels
 
     def paint_target(self, batch: Batch) -> Pixels:
         """Return the true label maps as pictures in the colours of VOC; ignored pixels are pale cream."""

@@ -1,0 +1,191 @@
+"""Bundle: a network and all its tasks in one file, which runs without the study that trained them.
+
+import palimpsest
+
+bundle = palimpsest.open("tasks.safetensors")
+print(bundle.tasks)
+bundle.translate("colorize", "photo.jpg").save("coloured.png")
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from palimpsest.data.pictures import Limits, Pixels, read_picture
+from palimpsest.devices import device_for
+from palimpsest.errors import DataError, PalimpsestError, check_name
+from palimpsest.methods import BASES, METHODS, method_class
+from palimpsest.methods.base import Method, State
+from palimpsest.networks import build_network
+from palimpsest.networks.settings import NetworkSettings
+from palimpsest.storage.bundle_file import BASE, BundleFile, TaskEntry, load_bundle, save_bundle, unusable
+from palimpsest.storage.stored_task import LoadedTask, TrainedWith
+from palimpsest.storage.switcher import TaskSwitcher
+from palimpsest.tasks import build_task
+from palimpsest.tasks.base import Task
+from palimpsest.translation import Translator, translator_of
+
+
+class Bundle:
+    """Network and tasks of a file in memory; every task shares the tensors of the base network."""
+
+    def __init__(self, file: BundleFile) -> None:
+        self.file = file
+        self.entries = {entry.name: entry for entry in file.header.tasks}
+        self._parts = {name: in_float32(part) for name, part in file.parts.items()}
+        self._translators: dict[str, Translator] = {}
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks, in the order of learning."""
+        return list(self.entries)
+
+    def translate(self, task: str, picture: Path | str | Image.Image | Pixels) -> Image.Image:
+        """Return the translation of a picture, which has the picture's size.
+
+        ``picture`` is a path, a picture of Pillow, or an array, uint8 (H, W, 3) RGB. A segmentation returns a
+        picture of mode ``P``: its values are the labels, its palette has the colours of the classes.
+
+        Raises:
+            SettingsError: the bundle has no such task.
+            DataError: the picture cannot be read, or is too large for the memory.
+            StorageError: tensors of the task are missing or do not fit.
+        """
+        pixels, name = pixels_of(picture)
+        if task not in self._translators:
+            self._translators[task] = self.translator(task)
+        return self._translators[task].image(pixels, name)
+
+    def network(self, task: str) -> nn.Module:
+        """Return a new network with the weights of a task, on the CPU in evaluation mode.
+
+        It maps float32 (N, 3, H, W) in [0, 1] to (N, head_channels, H, W), H and W multiples of its `stride`.
+
+        Raises:
+            SettingsError: the bundle has no such task.
+            StorageError: tensors of the task are missing or do not fit.
+        """
+        return self.load(task).build()
+
+    def task(self, name: str) -> Task:
+        """Return a task (`palimpsest.tasks`), without its network: preprocessing, loss, metrics, postprocessing.
+
+        Raises:
+            SettingsError: the bundle has no such task.
+            StorageError: the settings of the task are invalid.
+        """
+        return build_task(name, self._trained_with(name).tasks[0].settings)
+
+    def load(self, name: str) -> LoadedTask:
+        """Return a task in memory: its tensors, and the method that loads them into a network.
+
+        Raises:
+            SettingsError: the bundle has no such task.
+            StorageError: the header does not fit the tensors.
+        """
+        entry, trained = self.entry(name), self._trained_with(name)
+        method: Method = method_class(entry.method)(trained.method_settings)
+        tensors = {key: tensor for part in entry.parts for key, tensor in self._parts[part].items()}
+        base = self._parts[BASE] if entry.base_sha256 else {}
+        loaded = LoadedTask(self.file.path, trained.network, method, base, tensors, unusable)
+        loaded.check_head(entry.head_channels)
+        self._check_shapes(trained.network, entry)
+        return loaded
+
+    def switcher(self, device: torch.device | str = "cpu") -> TaskSwitcher:
+        """Return one network that switches between all tasks in milliseconds.
+
+        Raises:
+            StorageError: tensors of a task are missing or do not fit.
+        """
+        return TaskSwitcher({name: self.load(name) for name in self.tasks}, device)
+
+    def translator(self, task: str, device: torch.device | None = None) -> Translator:
+        """Return the translator of a task; ``device`` is by default a GPU if there is one.
+
+        Raises:
+            SettingsError: the bundle has no such task.
+            StorageError: tensors of the task are missing or do not fit.
+        """
+        network = self.load(task).build()
+        return translator_of(network, self.task(task), self.entry(task).size, device or device_for("auto"))
+
+    def save(self, path: Path) -> str:
+        """Write the bundle to a file, atomically; return its SHA-256."""
+        return save_bundle(path, self.file.header, self.file.parts)
+
+    def entry(self, name: str) -> TaskEntry:
+        """Return the header's entry of a task.
+
+        Raises:
+            SettingsError: the bundle has no such task.
+        """
+        return self.entries[check_name(name, self.entries, f"task of {self.file.path}")]
+
+    def _trained_with(self, name: str) -> TrainedWith:
+        """Return the settings of a task, its method and its network from the header."""
+        entry = self.entry(name)
+        values = {
+            "method": entry.method,
+            "method_settings": entry.method_settings,
+            "network": self.file.header.network,
+            "tasks": [{"name": name, "settings": entry.settings, "pictures": {"size": entry.size}}],
+        }
+        if entry.method not in METHODS and entry.method not in BASES:
+            raise unusable(self.file.path, f"the task {name!r} has the unknown method {entry.method!r}")
+        try:
+            return TrainedWith.model_validate(values)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = ".".join(map(str, problem["loc"]))
+            raise unusable(self.file.path, f"settings of another version ({key}: {problem['msg']})") from error
+
+    def _check_shapes(self, network: NetworkSettings, entry: TaskEntry) -> None:
+        """Check, without taking memory, that the file has a tensor for every layer of the network of its header.
+
+        A header that claims a network of another size would otherwise allocate it.
+        """
+        try:
+            with torch.device("meta"):
+                expected = build_network(network, entry.head_channels).state_dict()
+        except PalimpsestError as error:
+            raise unusable(self.file.path, f"the network of the header cannot be built ({error})") from error
+        elements = sum(tensor.numel() for tensor in expected.values())
+        stored = sum(tensor.numel() for part in self._parts.values() for tensor in part.values())
+        if elements > 8 * stored:  # packed masks have eight weights in a value
+            raise unusable(
+                self.file.path, f"the network of the header has {elements} values, the file has {stored}"
+            )
+
+
+def open_bundle(path: Path | str) -> Bundle:
+    """Open a bundle and verify its checksums.
+
+    Raises:
+        StorageError: the file is missing, damaged, of a newer format, or no bundle.
+    """
+    return Bundle(load_bundle(Path(path)))
+
+
+def in_float32(part: State) -> dict[str, Tensor]:
+    """Return tensors with those of float16 in float32."""
+    return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in part.items()}
+
+
+def pixels_of(picture: Path | str | Image.Image | Pixels) -> tuple[Pixels, str]:
+    """Return a picture as an array, uint8 (H, W, 3) RGB, and its name for errors.
+
+    Raises:
+        DataError: the file cannot be read, or the array has another form.
+    """
+    if isinstance(picture, str | Path):
+        return read_picture(Path(picture), Limits(key="")), str(picture)
+    if isinstance(picture, Image.Image):
+        return np.asarray(picture.convert("RGB")), "the picture"
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise DataError(f"the picture: expected uint8 (H, W, 3), found {picture.dtype} {picture.shape}")
+    return picture, "the picture"

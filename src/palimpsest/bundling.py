@@ -1,0 +1,174 @@
+"""Bundle of the stored tasks of a study: one method and seed, all tasks or some of them."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from palimpsest import __version__
+from palimpsest.bundle import Bundle
+from palimpsest.data.voc import palette
+from palimpsest.errors import check_name
+from palimpsest.methods import METHODS
+from palimpsest.methods.base import State
+from palimpsest.settings import Settings
+from palimpsest.storage.bundle_file import (
+    BASE,
+    SHARED,
+    TASKS,
+    BundleFile,
+    Header,
+    Origin,
+    PartTensors,
+    Quality,
+    TaskEntry,
+    describe_parts,
+    header_sha256,
+    part_sha256,
+)
+from palimpsest.storage.stored_task import LoadedTask, StoredTask
+from palimpsest.storage.stored_tasks import StoredTasks
+from palimpsest.storage.task_file import unusable
+
+Dtype = Literal["float32", "float16"]
+"""Type of the weights in a file."""
+INPUT: dict[str, Any] = {"channels": "RGB", "range": [0, 1]}
+"""Pictures that every network expects; a network with a backbone normalises them itself."""
+INFERENCE = ("method", "method_settings", "network", "tasks")
+"""Settings of a training that inference needs and that have their own entries in the header."""
+
+
+def bundle_study(
+    settings: Settings, seed: int, method: str, tasks: Sequence[str] = (), dtype: Dtype = "float32"
+) -> Bundle:
+    """Return the bundle of a method's stored tasks; without ``tasks``, of the whole sequence.
+
+    Components that all tasks share are those after the training of the latest of these tasks.
+
+    Raises:
+        SettingsError: a task is not in the sequence.
+        StorageError: a file is missing or damaged, or the files are of different networks.
+    """
+    chosen = [check_name(name, settings.sequence, "task") for name in tasks] or settings.sequence
+    names = [name for name in settings.sequence if name in chosen]
+    stored = StoredTasks.of(settings, seed, method)
+    opened = {name: stored.open(name) for name in names}
+    latest = opened[names[-1]]
+    common: dict[str, State] = {}
+    base = latest.open_base() if METHODS[method].adds_to_base else None
+    if base is not None:
+        common[BASE] = base.trunk()
+    shared = [part for part in latest.components if part.shared and part.needed_to == "run"]
+    if shared:
+        common[SHARED] = {name: tensor for part in shared for name, tensor in part.tensors.items()}
+
+    parts: dict[str, PartTensors] = {name: with_dtype(part, dtype) for name, part in common.items()}
+    base_sha256 = part_sha256(parts[BASE]) if BASE in parts else None
+    entries = []
+    for name, task in opened.items():
+        if not task.network.fits(latest.network):
+            raise unusable(task.path, f"expected the network {latest.network!r}, found {task.network!r}")
+        loaded = task.load(latest)
+        on_base = base is not None and task.provenance.network_sha256 == base.sha256
+        used, own = split(loaded, common, on_base=on_base)
+        parts[f"{TASKS}{name}"] = with_dtype(own, dtype)
+        entry = entry_of(task, loaded.head_channels, used, parts[f"{TASKS}{name}"])
+        measured = quality(settings, seed, method, name, names[-1])
+        update = {"base_sha256": base_sha256 if on_base else None, "quality": measured}
+        entries.append(entry.model_copy(update=update))
+    header = Header(
+        version=__version__,
+        dtype=dtype,
+        network=latest.network.for_inference().model_dump(mode="json"),
+        input=INPUT,
+        parts=describe_parts(parts),
+        tasks=entries,
+    )
+    return Bundle(BundleFile(Path(f"{settings.preset}.safetensors"), header, parts, header_sha256(header)))
+
+
+def split(loaded: LoadedTask, common: Mapping[str, State], *, on_base: bool) -> tuple[list[str], State]:
+    """Return the common parts whose tensors are all among those of a task, and the task's other tensors.
+
+    The tensors of a task that is not ``on_base``, but extends another network, include those of that network.
+    """
+    rest = dict(loaded.tensors) if on_base else {**loaded.base, **loaded.tensors}
+    used = []
+    for part, tensors in common.items():
+        if not (on_base and part == BASE) and all(
+            name in rest and torch.equal(rest[name], tensor) for name, tensor in tensors.items()
+        ):
+            used.append(part)
+            rest = {name: tensor for name, tensor in rest.items() if name not in tensors}
+    return used, rest
+
+
+def entry_of(task: StoredTask, head_channels: int, used: Sequence[str], own: State) -> TaskEntry:
+    """Return the header's entry of a stored task, which uses these common parts and has ``own`` tensors."""
+    origin, built = task.provenance, task.task()
+    settings = task.trained_with.method_settings
+    component_of = {name: part.name for part in task.components for name in part.tensors}
+    sizes: Counter[str] = Counter()
+    for name, tensor in own.items():
+        sizes[component_of.get(name, BASE)] += tensor.nbytes
+    return TaskEntry(
+        name=origin.task,
+        kind=task.task_settings.kind,
+        settings=without_folders(task.task_settings.model_dump(mode="json")),
+        size=task.size,
+        working_scale=built.working_scale,
+        head_channels=head_channels,
+        classes=built.classes,
+        palette=[tuple(colour) for colour in palette()[: len(built.classes)].tolist()] if built.classes else None,
+        method=origin.method,
+        method_settings=None if settings is None else settings.model_dump(mode="json"),
+        base_sha256=None,
+        parts=[*used, f"{TASKS}{origin.task}"],
+        components=dict(sorted(sizes.items())),
+        origin=Origin(
+            preset=origin.preset,
+            seed=origin.seed,
+            commit=origin.commit,
+            data_sha256=origin.data_sha256,
+            encoder_sha256=origin.encoder_sha256,
+            tensors_sha256=task.sha256,
+            settings={key: value for key, value in origin.settings.items() if key not in INFERENCE},
+        ),
+    )
+
+
+def without_folders(value: Any) -> Any:
+    """Return JSON values with the name of a file in place of an absolute path, which means nothing elsewhere."""
+    if isinstance(value, dict):
+        return {key: without_folders(content) for key, content in value.items()}
+    if isinstance(value, list):
+        return [without_folders(content) for content in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def with_dtype(part: State, dtype: Dtype) -> dict[str, Tensor]:
+    """Return tensors with float32 weights, of two dimensions or more, in another type."""
+    wide = torch.float32 if dtype == "float32" else torch.float16
+    return {
+        name: tensor.to(wide) if tensor.dtype == torch.float32 and tensor.ndim >= 2 else tensor
+        for name, tensor in part.items()
+    }
+
+
+def quality(settings: Settings, seed: int, method: str, task: str, after: str) -> Quality | None:
+    """Return the metrics of a task after the training of ``after``, as the study measured them.
+
+    None if the study has no measurement of this method and seed.
+    """
+    path = settings.layout.evaluation(seed, method) / "metrics.csv"
+    if not path.exists():
+        return None
+    table = pd.read_csv(path)
+    rows = table[(table["task"] == task) & (table["after"] == after)]
+    metrics = {name: value for name, value in zip(rows["metric"], rows["value"], strict=True) if np.isfinite(value)}
+    return Quality(split=settings.split, images=int(rows["images"].max()), metrics=metrics) if metrics else None

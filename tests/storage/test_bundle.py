@@ -1,0 +1,330 @@
+"""A bundle has the outputs of the stored tasks, without the study; a damaged one gives one clear line."""
+
+import json
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import palimpsest
+from palimpsest.bundling import bundle_study
+from palimpsest.data.voc import palette
+from palimpsest.errors import DataError, PalimpsestError, SettingsError, StorageError
+from palimpsest.methods import METHODS
+from palimpsest.storage.bundle_file import (
+    BASE,
+    DATA_TYPES,
+    FORMAT,
+    Header,
+    TaskEntry,
+    describe_parts,
+    load_bundle,
+    part_of,
+    save_bundle,
+)
+from palimpsest.storage.task_file import serialised
+from tests.conftest import ROOT
+
+Study = Any
+NewStudy = Callable[..., Study]
+PICTURES = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+FILE = Path("all.safetensors")
+
+
+def output(network: nn.Module) -> Tensor:
+    with torch.inference_mode():
+        prediction: Tensor = network(PICTURES)
+    return prediction
+
+
+@pytest.fixture
+def study(stored_study: NewStudy) -> Study:
+    """Return a study with stored masks, and write its bundle."""
+    study = stored_study("piggyback")
+    bundle_study(study.settings, 0, "piggyback").save(FILE)
+    return study
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_bundle_has_the_outputs_of_the_stored_tasks(
+    stored_study: NewStudy, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = stored_study(method)
+    last = study.settings.sequence[-1]
+    expected = {name: output(study.stored(method).network(name, after=last)) for name in study.settings.sequence}
+    bundle_study(study.settings, 0, method).save(tmp_path / FILE)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    bundle = palimpsest.open(tmp_path / FILE)
+    assert bundle.tasks == study.settings.sequence
+    switcher = bundle.switcher()
+    for name in bundle.tasks:
+        assert torch.equal(output(bundle.network(name)), expected[name])
+        assert torch.equal(output(switcher.switch(name)), expected[name])
+
+
+def test_the_base_network_is_in_the_file_once(study: Study) -> None:
+    tensors = load_file(FILE)
+    weights = {key: tensor for key, tensor in tensors.items() if tensor.ndim == 4 and "head" not in key}
+    assert weights and all(part_of(key)[0] == BASE for key in weights)
+    assert len([key for key in tensors if key.endswith(".mask")]) == 2 * len(weights)
+
+
+def test_the_same_study_gives_the_same_bytes(study: Study) -> None:
+    bundle_study(study.settings, 0, "piggyback").save(Path("again.safetensors"))
+    assert Path("again.safetensors").read_bytes() == FILE.read_bytes()
+
+
+def test_some_tasks_can_be_bundled(study: Study) -> None:
+    bundle_study(study.settings, 0, "piggyback", ["colour", "shapes"]).save(FILE)
+    assert palimpsest.open(FILE).tasks == ["shapes", "colour"]
+    with pytest.raises(SettingsError, match="unknown task 'color'; did you mean 'colour'"):
+        bundle_study(study.settings, 0, "piggyback", ["color"])
+
+
+def test_the_base_task_alone_is_a_whole_network(study: Study) -> None:
+    expected = output(study.stored("piggyback").network("shapes"))
+    bundle_study(study.settings, 0, "piggyback", ["shapes"]).save(FILE)
+    assert torch.equal(output(palimpsest.open(FILE).network("shapes")), expected)
+
+
+def test_weights_of_16_bits_take_half_of_the_space(study: Study) -> None:
+    half = Path("half.safetensors")
+    bundle_study(study.settings, 0, "piggyback", dtype="float16").save(half)
+    whole, smaller = load_file(FILE), load_file(half)
+    for key, tensor in whole.items():
+        assert smaller[key].nbytes == tensor.nbytes // (2 if tensor.ndim >= 2 else 1), key
+    for name in study.settings.sequence:
+        expected = output(palimpsest.open(FILE).network(name))
+        torch.testing.assert_close(output(palimpsest.open(half).network(name)), expected, atol=0.05, rtol=0.05)
+
+
+def test_pictures_of_every_kind_are_translated(study: Study) -> None:
+    random_pixels = np.random.default_rng(0).integers(0, 256, (37, 50, 3), dtype=np.uint8)
+    Image.fromarray(random_pixels).save("one.png")
+    bundle = palimpsest.open(FILE)
+    coloured = bundle.translate("colour", "one.png")
+    assert (coloured.mode, coloured.size) == ("RGB", (50, 37))
+    for picture in (Path("one.png"), Image.open("one.png"), random_pixels):
+        assert bundle.translate("colour", picture) == coloured
+    labels = bundle.translate("shapes", "one.png")
+    assert (labels.mode, labels.size) == ("P", (50, 37)) and np.asarray(labels).max() <= 2
+    assert np.array_equal(np.asarray(labels.convert("RGB")), palette()[np.asarray(labels)])
+    with pytest.raises(SettingsError, match=r"unknown task of all\.safetensors 'color'; did you mean 'colour'"):
+        bundle.translate("color", "one.png")
+    with pytest.raises(DataError, match=r"expected uint8 \(H, W, 3\), found float64 \(2, 2\)"):
+        bundle.translate("colour", np.zeros((2, 2)))  # type: ignore[arg-type]
+
+
+def test_the_header_says_what_inference_needs(study: Study) -> None:
+    bundle = palimpsest.open(FILE)
+    shapes, colour = bundle.entry("shapes"), bundle.entry("colour")
+    assert (shapes.kind, shapes.size, shapes.working_scale, shapes.classes) == (
+        "segmentation",
+        32,
+        "trained",
+        ["background", "red", "blue"],
+    )
+    assert shapes.palette == [(0, 0, 0), (128, 0, 0), (0, 128, 0)]
+    assert colour.components.keys() == {"mask", "batchnorm", "head"} and colour.classes is None
+    assert (colour.origin.commit, colour.origin.data_sha256, colour.origin.seed) == ("c0ffee", "da7a", 0)
+    assert colour.origin.settings["training"]["learning_rate"] == 0.01
+    assert colour.quality is None  # the study has no measurements
+
+
+def test_the_measured_quality_is_that_after_the_last_task(study: Study) -> None:
+    table = study.layout.evaluation(0, "piggyback") / "metrics.csv"
+    table.parent.mkdir(parents=True)
+    rows = ["shapes,shapes,miou,50", "shapes,colour,miou,40", "shapes,colour,iou/red,nan", "colour,colour,ssim,0.5"]
+    table.write_text("task,after,metric,value,images\n" + "".join(f"{row},80\n" for row in rows))
+    bundle = bundle_study(study.settings, 0, "piggyback")
+    quality = bundle.entry("shapes").quality
+    assert quality is not None and (quality.metrics, quality.images, quality.split) == ({"miou": 40.0}, 80, "val")
+
+
+def test_absolute_paths_do_not_leave_the_machine(new_study: NewStudy) -> None:
+    Image.new("RGB", (40, 40), "orange").save("painting.png")
+    painted = {"kind": "style", "data": "drawn", "perceptual": "random"}
+    study = new_study(
+        tasks={"painted": {**painted, "picture": str(Path("painting.png").resolve())}},
+        sequence=["shapes", "painted"],
+    )
+    study.store_untrained("base", "shapes")
+    study.store_untrained("piggyback", "painted")
+    bundle_study(study.settings, 0, "piggyback").save(FILE)
+    Path("painting.png").unlink()
+    assert str(Path.cwd()).encode() not in FILE.read_bytes()
+    assert palimpsest.open(FILE).entry("painted").settings["picture"] == "painting.png"
+    assert palimpsest.open(FILE).translate("painted", Image.new("RGB", (32, 32))).size == (32, 32)
+
+
+def test_random_changes_of_bytes_are_one_clear_line(study: Study) -> None:
+    whole = FILE.read_bytes()
+    numbers = random.Random(0)
+    damaged = Path("damaged.safetensors")
+    for _ in range(200):
+        content = bytearray(whole)
+        for _ in range(numbers.choice([1, 1, 4])):
+            index = numbers.choice([numbers.randrange(len(content)), numbers.randrange(2000)])
+            content[index] ^= numbers.randrange(1, 256)
+        damaged.write_bytes(content)
+        assert_one_line(damaged)
+
+
+def test_truncated_files_are_one_clear_line(study: Study) -> None:
+    whole = FILE.read_bytes()
+    damaged = Path("damaged.safetensors")
+    for length in [0, 1, 8, 9, 100, 5000, *range(10000, len(whole), len(whole) // 40), len(whole) - 1]:
+        damaged.write_bytes(whole[:length])
+        assert_one_line(damaged)
+    damaged.write_bytes(whole + b"\0")
+    assert_one_line(damaged)
+
+
+def assert_one_line(path: Path) -> None:
+    with pytest.raises(PalimpsestError) as error:
+        palimpsest.open(path)
+    message = str(error.value)
+    assert message.startswith(f"{path}: ") and "\n" not in message and ";" in message
+
+
+def forged(change: Callable[[dict[str, Any], dict[str, dict[str, Tensor]]], None]) -> Path:
+    """Write a bundle whose header or parts were changed, with correct checksums; return its path."""
+    file = load_bundle(FILE)
+    content = json.loads(file.header.model_dump_json())
+    parts = {name: dict(part) for name, part in file.parts.items()}
+    change(content, parts)
+    content["parts"] = {**content["parts"], **{n: p.model_dump() for n, p in describe_parts(parts).items()}}
+    path = Path("forged.safetensors")
+    save_bundle(path, Header.model_validate(content), parts)
+    return path
+
+
+def wider(content: dict[str, Any], parts: Any) -> None:
+    content["network"]["width"] = 4096
+
+
+def of_another_network(content: dict[str, Any], parts: Any) -> None:
+    content["network"]["name"] = "vnet"
+
+
+def too_wide(content: dict[str, Any], parts: Any) -> None:
+    content["network"]["width"] = 10**9
+
+
+def another_base(content: dict[str, Any], parts: Any) -> None:
+    parts["base"] = {name: tensor + 1 for name, tensor in parts["base"].items()}
+
+
+def longer_mask(content: dict[str, Any], parts: Any) -> None:
+    part = parts["tasks/halves"]
+    key = next(key for key in part if key.endswith(".mask"))
+    part[key] = torch.zeros(2 * len(part[key]), dtype=torch.uint8)
+
+
+def missing_mask(content: dict[str, Any], parts: Any) -> None:
+    part = parts["tasks/halves"]
+    del part[next(key for key in part if key.endswith(".mask"))]
+
+
+def twice(content: dict[str, Any], parts: Any) -> None:
+    content["tasks"].append(content["tasks"][0])
+
+
+def unknown_method(content: dict[str, Any], parts: Any) -> None:
+    content["tasks"][1]["method"] = "os:system"
+
+
+def unknown_kind(content: dict[str, Any], parts: Any) -> None:
+    content["tasks"][1]["settings"]["kind"] = "os:system"
+
+
+def missing_part(content: dict[str, Any], parts: Any) -> None:
+    content["tasks"][1]["parts"] = ["tasks/other"]
+
+
+def other_head(content: dict[str, Any], parts: Any) -> None:
+    content["tasks"][1]["head_channels"] = 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (wider, r"the network of the header has \d+ values, the file has \d+"),
+        (too_wide, r"settings of another version \(network\.\S*: Input should be less than or equal to"),
+        (of_another_network, r"settings of another version \(network.*unknown network 'vnet'; did you mean 'unet'"),
+        (another_base, r"the task 'halves' belongs to another base network: expected \w+…, found \w+…"),
+        (longer_mask, r"layer 'decoder.up_blocks.0.stage.0': expected a mask of \d+ bytes, found \d+"),
+        (missing_mask, r"tensor 'mask' of layer 'decoder.up_blocks.0.stage.0' is missing"),
+        (twice, "two tasks have the name 'shapes'"),
+        (unknown_method, "the task 'halves' has the unknown method 'os:system'"),
+        (unknown_kind, r"settings of another version \(tasks\.0\.settings.*unknown kind 'os:system'"),
+        (missing_part, "the part 'tasks/other' of the task 'halves' is missing"),
+        (other_head, r"head\.weight: expected 5 output channels, found 2"),
+    ],
+)
+def test_a_forged_header_is_one_clear_line(study: Study, change: Any, message: str) -> None:
+    path = forged(change)
+    with pytest.raises(StorageError, match=rf"^forged\.safetensors: {message}"):
+        palimpsest.open(path).network("halves")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"format": "palimpsest bundle 2"}, "has the newer format 'palimpsest bundle 2', expected .*; update"),
+        ({"format": "palimpsest task 3"}, "no bundle .*found 'palimpsest task 3'"),
+        ({}, "no bundle"),
+        ({"format": FORMAT, "header": "[" * 10**6, "sha256": ""}, "the header was altered"),
+    ],
+)
+def test_another_format_is_refused(metadata: dict[str, str], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(serialised({"base/x": torch.zeros(1)}, metadata))
+    with pytest.raises(StorageError, match=message):
+        palimpsest.open(path)
+
+
+def test_a_tensor_that_the_header_lists_twice_is_refused(study: Study) -> None:
+    content = FILE.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + length].rstrip()
+    key = next(key for key in json.loads(header) if key.startswith("base/"))
+    header = header[:-1] + b"," + json.dumps({key: json.loads(header)[key]}).encode()[1:]
+    FILE.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+    with pytest.raises(StorageError, match=f"duplicate key '{key}'"):
+        palimpsest.open(FILE)
+
+
+def test_numpy_alone_decodes_a_mask_and_computes_a_layer(
+    stored_study: NewStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = stored_study("piggyback")
+    bundle = bundle_study(study.settings, 0, "piggyback")
+    bundle.save(tmp_path / "tasks.safetensors")
+    monkeypatch.chdir(tmp_path)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/file-format.md").read_text("utf-8"), re.DOTALL)
+    assert set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)) == {"json", "pathlib", "numpy"}
+    names: dict[str, Any] = {}
+    exec(code, names)
+    network = bundle.network(names["task"]["name"])
+    with torch.inference_mode():
+        expected = network.get_submodule("encoder.stages.0.0")(2 * torch.from_numpy(names["picture"]) - 1)
+    assert 0 < names["bits"].mean() < 1
+    np.testing.assert_allclose(names["output"], expected.numpy(), atol=1e-4)
+
+
+def test_the_page_describes_every_entry_of_the_header() -> None:
+    page = (ROOT / "docs/file-format.md").read_text("utf-8")
+    for model in (Header, TaskEntry):
+        for name in model.model_fields:
+            assert f"`{name}`" in page, name
+    assert f"`{FORMAT}`" in page and all(f"`{name}`" in page for name in DATA_TYPES.values())
