@@ -60,14 +60,14 @@ def main() -> None:
 
 def write_photographs(destination: Path, settings: Settings) -> None:
     """Write the translations of `PHOTOGRAPHS` by the masks of seed 0: a row per photograph, a column per task."""
-    from palimpsest.translation import load_translator  # noqa: PLC0415 - PyTorch takes seconds
+    from palimpsest.bundling import bundle_study  # noqa: PLC0415 - PyTorch takes seconds
 
     photographs = [
         resize_and_crop(getattr(skimage.data, name)(), PHOTOGRAPH_SIDE, labels=False) for name in PHOTOGRAPHS
     ]
     columns = [("photograph", np.stack(photographs))]
     for name in settings.sequence:
-        translator = load_translator(settings, 0, "piggyback", name)
+        translator = bundle_study(settings, 0, "piggyback", [name]).translator(name)
         translated = [translator(photograph) for photograph in photographs]
         if settings.tasks[name].kind == "segmentation":
             translated = [overlaid(*pair) for pair in zip(photographs, translated, strict=True)]

@@ -350,7 +350,7 @@ def test_the_command_prints_tables_and_yaml(folder: Path, capsys: pytest.Capture
         (
             ["--task", "shapes", "--min-val", "0"],
             2,
-            "argument --min-val: has to be an integer above 0, found '0'; see",
+            "invalid value for '--min-val': Input should be greater than or equal to 1; see",
         ),
         (["--task", "shapes", "--config", "mini"], 2, "--config: 'mini' is not a setting; write KEY=VALUE"),
         (

@@ -96,7 +96,7 @@ STAGES = [path.stem for path in (ROOT / "pipeline").glob("*.py") if path.stem !=
     [
         ("report/chart.py", {"report"}),  # imports matplotlib
         ("training/loop.py", {"train"}),
-        ("data/categories.py", {"raw", "weights", "prepare"}),
+        ("data/categories.py", {"raw", "weights", "prepare", "readme"}),
         ("errors.py", set(STAGES)),
     ],
 )
@@ -131,7 +131,7 @@ def test_every_module_is_used_by_a_stage_the_command_line_or_the_public_interfac
     stages = [path.stem for path in Path("pipeline").glob("*.py") if path.stem != "__init__"]
     reached = {name for stage in stages for name in stage_sources(stage, METHODS, KINDS, NETWORKS, FORMATS)}
     of_workflow = ["palimpsest.preflight", "palimpsest.progress", "palimpsest.download_note"]
-    reached |= set(sources([*of_workflow, "palimpsest.cli", "palimpsest.storage.switcher"]))
+    reached |= set(sources([*of_workflow, "palimpsest.cli.__main__", "palimpsest.bundle"]))
     reached |= set(sources(row.checks.partition(":")[0] for row in FORMATS.values()))
     reached |= {file_of(table).as_posix() for table in TABLES}
     assert {path.as_posix() for path in Path(SOURCE).rglob("*.py")} - reached == set()

@@ -170,7 +170,7 @@ def test_results_without_the_table_of_measurements_are_refused(study: Study) -> 
 
 
 def test_a_file_outside_the_study_is_refused(study: Study, tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"absent\.csv: is missing; name a file"):
+    with pytest.raises(StorageError, match=r"absent\.csv: is missing; name a bundle"):
         inspect(tmp_path / "absent.csv")
     unrelated = tmp_path / "other.csv"
     unrelated.touch()
@@ -256,4 +256,4 @@ def test_of_several_files_the_valid_ones_are_printed(study: Study, capsys: pytes
     assert main(["inspect", "absent.csv", str(path)]) == 1
     printed = capsys.readouterr()
     assert yaml.safe_load(printed.out)["task"] == "halves"
-    assert printed.err == "error: absent.csv: is missing; name a file below models/ or results/\n"
+    assert printed.err == "error: absent.csv: is missing; name a bundle, or a file below models/ or results/\n"

@@ -13,9 +13,9 @@ from PIL import Image
 
 from palimpsest.analysis.forgetting import measure_matrix, metric_rows
 from palimpsest.analysis.transfer import quality_figures, quality_table
+from palimpsest.bundling import bundle_study
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.sources import provide
-from palimpsest.translation import load_translator
 from pipeline import floor, prepare
 
 Study = Any
@@ -127,6 +127,6 @@ def test_a_study_with_targets_of_each_form_is_learned_measured_stored_and_loaded
     for method in study.settings.methods:
         missing = {name for name, value in figures[method][0].items() if not np.isfinite(value)}
         assert missing == {"excess_loss"}, method  # no task is a style
-    translator = load_translator(study.settings, 0, "piggyback", "millimetres")
+    translator = bundle_study(study.settings, 0, "piggyback", ["millimetres"]).translator("millimetres")
     painted = translator(np.full((50, 70, 3), 90, np.uint8))
     assert painted.shape == (50, 70, 3) and painted.dtype == np.uint8

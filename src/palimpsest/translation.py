@@ -8,8 +8,7 @@ in one pass; a picture that does not fit into memory is refused.
 """
 
 import math
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -24,13 +23,9 @@ from tqdm import tqdm
 
 from palimpsest.data.pictures import Pixels
 from palimpsest.data.voc import palette
-from palimpsest.devices import device_for
-from palimpsest.errors import DataError, StorageError
+from palimpsest.errors import DataError
 from palimpsest.inference import Predictor
-from palimpsest.methods import METHODS
 from palimpsest.networks.base import Network
-from palimpsest.settings import Settings
-from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.tasks.base import Batch, Task
 
 WINDOW_BYTES = 3 * 2**28
@@ -42,6 +37,10 @@ MAX_ENLARGED = 16
 
 BAND_VALUES = 2**22
 """Number of values of a prediction that are resized to full size at a time."""
+
+
+OPACITY = 0.6
+"""Opacity of the classes over a photograph."""
 
 
 @dataclass(frozen=True)
@@ -163,66 +162,21 @@ class Span:
         return slice(self.core.start - self.window.start, self.core.stop - self.window.start)
 
 
-def load_translator(settings: Settings, seed: int, method: str, name: str) -> Translator:
-    """Load the stored task ``name`` as it was at the end of its training.
-
-    The settings of task and network come from the file of the task, since `params.yaml` may have changed; those of
-    ``settings`` give paths and device.
-
-    Raises:
-        StorageError: a file is missing, damaged, or belongs to another base network.
-        DataError: an input of the task, such as its painting, is missing.
-    """
-    stored = StoredTasks.of(settings, seed, method)
-    for path in [stored.path(name), *([stored.task_files.base] if METHODS[method].adds_to_base else [])]:
-        if not path.exists():
-            raise StorageError(
-                f"{path}: not trained yet; make it with: {training_command(settings, seed, method, path)}"
-            )
-    opened = stored.open(name)
-    task, network = opened.task(), opened.load().build()
-    return translator_of(network, task, opened.size, device_for(settings.training.accelerator))
-
-
 def translator_of(network: Network, task: Task, size: int, device: torch.device) -> Translator:
     """Return the translator of a network with the weights of a task, which was trained at this size in pixels."""
     predictor = Predictor(network.to(device), task.to(device))
     return Translator(predictor, size=size, window=window_side(network), device=device)
 
 
-def training_command(settings: Settings, seed: int, method: str, path: Path) -> str:
-    """Return the Snakemake command that makes a stored task, with its preset, and its seed and method if needed."""
-    config = [f"preset={settings.preset}"]
-    if seed not in settings.seeds:
-        config.append(f"seeds=[{seed}]")
-    if method not in settings.methods:
-        config.append(f"methods=[{method}]")
-    return shlex.join(["snakemake", "--cores", "all", path.as_posix(), "--config", *config])
+def overlaid(photograph: Pixels, labels: Image.Image) -> Image.Image:
+    """Return a photograph, uint8 (H, W, 3), with the classes in colour over it; the background stays.
 
-
-def output_paths(photographs: Sequence[Path], task: str, folder: Path) -> list[Path]:
-    """Return a path in ``folder`` for the translation of each photograph, in their order.
-
-    The name is ``<stem>-<task>.png``, or ``<stem>-2-<task>.png`` and so on if an earlier name is used already.
-
-    No path is that of another result or of a photograph. Names are compared without case, as some file systems do.
+    ``labels`` is a picture of mode ``P`` of the same size, as `Translator.image` returns it.
     """
-    used = {comparison_key(path) for path in photographs}
-    paths = []
-    for photograph in photographs:
-        path = folder / f"{photograph.stem}-{task}.png"
-        number = 1
-        while comparison_key(path) in used:
-            number += 1
-            path = folder / f"{photograph.stem}-{number}-{task}.png"
-        used.add(comparison_key(path))
-        paths.append(path)
-    return paths
-
-
-def comparison_key(path: Path) -> str:
-    """Return a text that is equal for all paths of one file, also where the file system ignores case."""
-    return str(path.resolve()).casefold()
+    original, colours = Image.fromarray(photograph), labels.convert("RGB")
+    return Image.composite(
+        Image.blend(original, colours, OPACITY), original, labels.point(lambda label: 255 * (label > 0), "L")
+    )
 
 
 def working_size(height: int, width: int, size: int) -> tuple[int, int]:

@@ -45,7 +45,10 @@ def test_a_missing_base_network_is_named(study: Path, capsys: pytest.CaptureFixt
     Path("models").unlink()
     Path("models/tiny/seed-4").mkdir(parents=True)
     Path("models/tiny/seed-4/piggyback").symlink_to(study / "models/tiny/seed-4/piggyback")
-    assert cli.main(["translate", "--task", "colour", picture("one.png", 32, 32), "-o", "out"]) == 1
+    assert (
+        cli.main(["translate", "--preset", "tiny", "--task", "colour", picture("one.png", 32, 32), "-o", "out"])
+        == 1
+    )
     assert only_line(capsys).startswith("error: models/tiny/seed-4/base/classes.safetensors: not trained yet")
 
 
@@ -86,7 +89,10 @@ def test_an_unusable_stored_task_gives_one_line_and_stays_unchanged(
     shutil.copytree(study / "models", "models")
     COLOUR.write_bytes(damage(COLOUR.read_bytes()))
     before = {path: path.read_bytes() for path in Path("models").rglob("*.safetensors")}
-    assert cli.main(["translate", "--task", "colour", picture("one.png", 32, 32), "-o", "out"]) == 1
+    assert (
+        cli.main(["translate", "--preset", "tiny", "--task", "colour", picture("one.png", 32, 32), "-o", "out"])
+        == 1
+    )
     line = only_line(capsys)
     assert re.search(
         rf"{COLOUR}: {message}.*; restore it with `dvc pull`, or delete it: the next `snakemake", line
@@ -97,14 +103,14 @@ def test_an_unusable_stored_task_gives_one_line_and_stays_unchanged(
 
 def test_a_task_runs_with_the_settings_of_its_training() -> None:
     name = picture("one.png", 100, 80)
-    assert cli.main(["translate", "--task", "classes", name, "-o", "before"]) == 0
+    assert cli.main(["translate", "--preset", "tiny", "--task", "classes", name, "-o", "before"]) == 0
     edited = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     edited["defaults"]["network"]["width"] = 3
     edited["defaults"]["pictures"]["size"] = 64
     edited["defaults"]["tasks"]["classes"]["classes"]["cow"] = ["cow"]
     Path("params.yaml").unlink()
     Path("params.yaml").write_text(yaml.safe_dump(edited), encoding="utf-8")
-    assert cli.main(["translate", "--task", "classes", name, "-o", "after"]) == 0
+    assert cli.main(["translate", "--preset", "tiny", "--task", "classes", name, "-o", "after"]) == 0
     assert Path("after/one-classes.png").read_bytes() == Path("before/one-classes.png").read_bytes()
 
 
@@ -117,7 +123,10 @@ def test_training_settings_may_be_of_another_version(study: Path) -> None:
     save_task(
         Path("models/tiny/seed-4/base/classes.safetensors"), file.components, replace(file.provenance, settings=old)
     )
-    assert cli.main(["translate", "--task", "classes", picture("one.png", 32, 32), "-o", "out"]) == 0
+    assert (
+        cli.main(["translate", "--preset", "tiny", "--task", "classes", picture("one.png", 32, 32), "-o", "out"])
+        == 0
+    )
 
 
 def test_settings_of_another_version_give_a_training_command(capsys: pytest.CaptureFixture[str]) -> None:

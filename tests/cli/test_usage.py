@@ -1,13 +1,17 @@
 """Help, wrong usage and settings that cannot be read."""
 
+import functools
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
 
 from palimpsest import cli
+from palimpsest.cli import app
 from palimpsest.errors import StorageError
 from palimpsest.storage.stored_tasks import StoredTasks
 from tests.cli.conftest import PARAMS, only_line, picture
@@ -25,22 +29,28 @@ from tests.cli.conftest import PARAMS, only_line, picture
         (["--task", "colour", "--preset", "tny"], "--preset: unknown value 'tny'; did you mean 'tiny'?"),
         (
             ["--task", "colour", "--seed", "x"],
-            "argument --seed: invalid int value: 'x'; see: palimpsest translate --help",
+            "invalid value for '--seed': Input should be a valid integer, unable to parse string as an integer; "
+            "see: palimpsest translate --help",
         ),
-        (["--tusk", "colour"], "the following arguments are required: --task; see: palimpsest translate --help"),
+        (
+            ["--tusk", "colour"],
+            "no such option: --tusk (Possible options: --task); see: palimpsest translate --help",
+        ),
+        ([], "missing option '--task'; see: palimpsest translate --help"),
     ],
 )
 def test_wrong_usage_gives_one_line_and_status_2(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["translate", *arguments, "one.png", "-o", "out"]) == 2
+    preset = [] if "--preset" in arguments else ["--preset", "tiny"]
+    assert cli.main(["translate", *preset, *arguments, "one.png", "-o", "out"]) == 2
     assert only_line(capsys) == f"error: {message}"
     assert not Path("out").exists()
 
 
 def test_a_file_instead_of_the_folder_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     name = picture("one.png", 32, 32)
-    assert cli.main(["translate", "--task", "colour", name, "-o", name]) == 2
+    assert cli.main(["translate", "--preset", "tiny", "--task", "colour", name, "-o", name]) == 2
     assert only_line(capsys).startswith("error: one.png: is a file")
 
 
@@ -51,7 +61,6 @@ def test_a_file_instead_of_the_folder_is_wrong_usage(capsys: pytest.CaptureFixtu
             "preset: [tiny\nseeds: 0\n",
             "params.yaml, line 2: is not valid YAML (expected ',' or ']', but got ':'); correct the file",
         ),
-        ("preset: tyni\npresets: {tiny: {}}", "preset: unknown value 'tyni'; did you mean 'tiny'?"),
         (
             yaml.safe_dump({**PARAMS, "presets": {"tiny": {"training": {"learning_rat": 1}}}}),
             "training.learning_rat: unknown setting; did you mean 'learning_rate'?",
@@ -63,7 +72,7 @@ def test_settings_that_cannot_be_read_give_one_line(
 ) -> None:
     Path("params.yaml").unlink()
     Path("params.yaml").write_text(text, encoding="utf-8")
-    assert cli.main(["translate", "--task", "colour", "one.png", "-o", "out"]) == 1
+    assert cli.main(["translate", "--preset", "tiny", "--task", "colour", "one.png", "-o", "out"]) == 1
     assert only_line(capsys) == f"error: {message}"
 
 
@@ -71,7 +80,7 @@ def test_outside_a_study_the_line_names_the_folder_to_use(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("params.yaml").unlink()
-    assert cli.main(["translate", "--task", "colour", "one.png", "-o", "out"]) == 1
+    assert cli.main(["translate", "--preset", "tiny", "--task", "colour", "one.png", "-o", "out"]) == 1
     message = "error: params.yaml: is missing; run palimpsest in the folder with params.yaml and models/"
     assert only_line(capsys) == message
 
@@ -90,33 +99,52 @@ def test_an_unexpected_error_gives_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(StoredTasks, "of", lambda *arguments: {}["lost"])
-    assert cli.main(["translate", "--task", "colour", "one.png", "-o", "out"]) == 1
+    assert cli.main(["translate", "--preset", "tiny", "--task", "colour", "one.png", "-o", "out"]) == 1
     assert only_line(capsys) == "error: unexpected KeyError: 'lost'; --debug shows where"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([command.name, "--help"] for command in cli.COMMANDS)])
+@pytest.mark.parametrize("arguments", [["--help"], *([command.__name__, "--help"] for command in app.COMMANDS)])
 def test_help_contains_an_example(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        cli.main(arguments)
-    assert end.value.code == 0
-    commands = cli.COMMANDS if arguments == ["--help"] else [c for c in cli.COMMANDS if c.name == arguments[0]]
+    assert cli.main(arguments) == 0
+    named = [command for command in app.COMMANDS if command.__name__ == arguments[0]]
     printed = capsys.readouterr().out
-    assert all(command.example in printed for command in commands)
+    assert all(app.example_of(command) in printed for command in named or app.COMMANDS)
 
 
-@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda command: command.name)
-def test_examples_are_valid(command: cli.Command) -> None:
-    program, *arguments = command.example.split()
+@pytest.mark.parametrize("command", app.COMMANDS, ids=lambda command: command.__name__)
+def test_examples_are_valid(command: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
+    program, *arguments = app.example_of(command).split()
     assert program == "palimpsest"
-    assert cli.parser().parse_args(arguments).command == command.name
+    called: list[str] = []
+    for registered in app.app.registered_commands:
+        assert registered.callback is not None
+        noted = functools.wraps(registered.callback)(
+            lambda name=registered.callback.__name__, **_: called.append(name)
+        )
+        monkeypatch.setattr(registered, "callback", noted)
+    assert cli.main(arguments) == 0
+    assert called == [command.__name__]
+
+
+def test_completion_lists_the_subcommands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (
+        ("_PALIMPSEST_COMPLETE", "complete_bash"),
+        ("COMP_WORDS", "palimpsest tr"),
+        ("COMP_CWORD", "1"),
+    ):
+        monkeypatch.setenv(name, value)
+    with suppress(SystemExit):
+        cli.main([])
+    assert capsys.readouterr().out.split() == ["translate"]
 
 
 def test_help_and_wrong_usage_import_no_pytorch() -> None:
     script = (
         "import sys; from palimpsest import cli\n"
         "assert cli.main(['translate', '--task', 'color', 'one.png', '-o', 'out']) == 2\n"
-        "try: cli.main(['--help'])\n"
-        "except SystemExit: pass\n"
+        "assert cli.main(['--help']) == 0\n"
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
@@ -124,8 +152,17 @@ def test_help_and_wrong_usage_import_no_pytorch() -> None:
 
 @pytest.mark.parametrize("number", ["0", "-1", "many", "nan"])
 def test_the_limit_is_a_number_above_zero(number: str, capsys: pytest.CaptureFixture[str]) -> None:
-    command_line = ["translate", "--task", "colour", "a.png", "-o", "out", "--max-megapixels", number]
+    command_line = [
+        "translate",
+        "--preset",
+        "tiny",
+        "--task",
+        "colour",
+        "a.png",
+        "-o",
+        "out",
+        "--max-megapixels",
+        number,
+    ]
     assert cli.main(command_line) == 2
-    assert only_line(capsys).startswith(
-        f"error: argument --max-megapixels: has to be a number above 0, found '{number}'"
-    )
+    assert only_line(capsys).startswith("error: invalid value for '--max-megapixels': ")

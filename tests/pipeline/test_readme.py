@@ -9,9 +9,9 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from palimpsest.bundling import bundle_study
 from palimpsest.data.pictures import resize_and_crop
 from palimpsest.report.grid import GAP, LINE, overlaid, scaled
-from palimpsest.translation import load_translator
 from pipeline.readme import PHOTOGRAPH_SIDE, PHOTOGRAPHS, write_photographs
 
 Study = Any
@@ -26,7 +26,9 @@ def test_each_task_has_a_column_with_its_translations(new_study: Callable[..., S
     grid = np.array(Image.open(tmp_path / "grid.png"))
     step = SIDE + GAP
     assert grid.shape == (LINE + len(PHOTOGRAPHS) * step, 3 * SIDE + 2 * GAP, 3)
-    translators = [load_translator(study.settings, 0, "piggyback", name) for name in ("shapes", "colour")]
+    translators = [
+        bundle_study(study.settings, 0, "piggyback", [name]).translator(name) for name in ("shapes", "colour")
+    ]
     for row, name in enumerate(PHOTOGRAPHS):
         photograph = resize_and_crop(getattr(skimage.data, name)(), PHOTOGRAPH_SIDE, labels=False)
         labels, colours = (translator(photograph) for translator in translators)

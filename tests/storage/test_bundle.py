@@ -4,6 +4,7 @@ import json
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ from palimpsest.storage.bundle_file import (
     part_of,
     save_bundle,
 )
-from palimpsest.storage.task_file import serialised
+from palimpsest.storage.stored_task import open_task
+from palimpsest.storage.task_file import load_task, save_task, serialised
 from tests.conftest import ROOT
 
 Study = Any
@@ -328,3 +330,26 @@ def test_the_page_describes_every_entry_of_the_header() -> None:
         for name in model.model_fields:
             assert f"`{name}`" in page, name
     assert f"`{FORMAT}`" in page and all(f"`{name}`" in page for name in DATA_TYPES.values())
+
+
+def test_classes_of_an_older_file_get_the_order_of_their_labels(study: Study) -> None:
+    path = study.stored("piggyback").path("shapes")
+    stored = load_task(path)
+    job = json.loads(json.dumps(stored.provenance.settings, sort_keys=True))
+    save_task(path, stored.components, replace(stored.provenance, settings=job))
+    assert open_task(path).task().classes == ["background", "blue", "red"]
+    bundle = bundle_study(study.settings, 0, "piggyback")
+    assert bundle.task("shapes").classes == bundle.entry("shapes").classes == ["background", "red", "blue"]
+
+
+def test_the_five_lines_of_the_readme_translate_a_picture(
+    stored_study: NewStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = stored_study("piggyback")
+    bundle_study(study.settings, 0, "piggyback").save(tmp_path / "tasks.safetensors")
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (40, 30), "teal").save("photo.jpg")
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) <= 5
+    exec(code.replace("style-gogh", "colour"))
+    assert Image.open("painted.png").size == (40, 30)

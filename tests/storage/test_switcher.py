@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from palimpsest.bundling import bundle_study
 from palimpsest.methods import METHODS
 from palimpsest.storage.switcher import TaskSwitcher
 from tests.conftest import ROOT
@@ -53,12 +55,14 @@ def test_the_base_is_in_memory_once_and_each_task_adds_its_bits(stored_study: Ne
     assert sum(mask.numel() for mask in masks) == pytest.approx(weights / 8, abs=len(masks))
 
 
-def test_the_documented_example_paints_every_task(stored_study: NewStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documented_example_paints_every_task(
+    stored_study: NewStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = stored_study("piggyback")
-    monkeypatch.setattr("palimpsest.params.read", lambda path: {})
-    monkeypatch.setattr("palimpsest.params.resolve", lambda params: study.settings)
+    bundle_study(study.settings, 0, "piggyback").save(tmp_path / "tasks.safetensors")
+    monkeypatch.chdir(tmp_path)
     _, code = re.findall(r"```python\n(.*?)```", (ROOT / "docs/design.md").read_text("utf-8"), re.DOTALL)
     painted: list[tuple[str, Any]] = []
-    exec(code + "    seen.append((task.name, painted))\n", {"seen": painted})
+    exec(code + "    seen.append((name, painted))\n", {"seen": painted})
     assert [name for name, _ in painted] == study.settings.sequence
     assert {(picture.shape, picture.dtype) for _, picture in painted} == {((1, 96, 96, 3), np.dtype("uint8"))}

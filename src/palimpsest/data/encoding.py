@@ -10,9 +10,13 @@ from palimpsest.data.pictures import Pixels
 from palimpsest.storage.atomic import write_bytes
 
 
-def write_picture(path: Path, picture: Pixels) -> None:
-    """Write a picture, uint8 (H, W, 3), atomically in the format of the suffix; missing folders are created."""
-    write_bytes(path, encoded(Image.fromarray(picture), path.suffix))
+def write_picture(path: Path, picture: Pixels | Image.Image) -> None:
+    """Write a picture, of Pillow or uint8 (H, W, 3), atomically; missing folders are created.
+
+    The suffix of the path is the format.
+    """
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    write_bytes(path, encoded(image, path.suffix))
 
 
 def encoded(picture: Image.Image, suffix: str, **options: Any) -> memoryview:

@@ -183,6 +183,15 @@ def unusable(path: Path, reason: str) -> StorageError:
     return StorageError(f"{path}: {reason}; copy the bundle again, or make it again with `palimpsest bundle`")
 
 
+def is_bundle(path: Path) -> bool:
+    """Return True if the metadata of a safetensors file name the format of bundles, of any version.
+
+    Raises:
+        StorageError: the file is missing or no such file.
+    """
+    return read_metadata(path).get("format", "").startswith(f"{NAME} ")
+
+
 def load_bundle(path: Path) -> BundleFile:
     """Load a bundle and verify its checksums.
 

@@ -1,0 +1,7 @@
+"""`python -m palimpsest.cli`, the same as `palimpsest`."""
+
+import sys
+
+from palimpsest.cli import main
+
+sys.exit(main())

@@ -1,0 +1,50 @@
+"""`palimpsest inspect`: content and origin of files."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from palimpsest.cli.options import Debug
+from palimpsest.cli.outcome import DONE, FAILED, message_of, report
+from palimpsest.errors import PalimpsestError
+
+
+def inspect(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Bundles, or files below models/ or results/.")
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a list in JSON instead of YAML documents.")
+    ] = False,
+    debug: Debug = False,
+) -> int:
+    """Print content and origin of files.
+
+    For a bundle: network, parts, and each task with its quality and origin. For a stored task: its components, the
+    base network it needs, all settings of the training, the commit, the data and the MLflow run. For results: the
+    settings, commit and data of the measurement, and the above for every training measured; run this in the folder
+    with params.yaml and models/. A damaged file is an error.
+
+    \b
+    example:
+      palimpsest inspect tasks.safetensors
+    """
+    import yaml  # noqa: PLC0415
+
+    from palimpsest import inspection  # noqa: PLC0415 (PyTorch and MLflow take seconds)
+
+    failed, origins = 0, []
+    for file in files:
+        try:
+            origins.append(inspection.inspect(file))
+        except PalimpsestError as error:
+            failed += 1
+            report(message_of(error))
+        else:
+            if not as_json:
+                print(yaml.safe_dump(origins[-1], sort_keys=False, allow_unicode=True, explicit_start=True), end="")
+    if as_json:
+        print(json.dumps(origins, indent=1, ensure_ascii=False))
+    return FAILED if failed else DONE

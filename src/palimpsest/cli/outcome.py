@@ -1,0 +1,28 @@
+"""Exit status of a subcommand, and the one line on stderr about each problem."""
+
+import sys
+import traceback
+
+from palimpsest.errors import PalimpsestError, user_message
+
+DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+"""Exit status: success, failure, wrong usage, Ctrl-C."""
+
+debug = False
+"""True after the option `--debug`: errors show a traceback."""
+
+
+class UsageError(PalimpsestError):
+    """Error in the arguments of the command."""
+
+
+def message_of(error: Exception) -> str:
+    """Return the message of an error for the user; for an unexpected error, with the error's type."""
+    return user_message(error) or f"unexpected {type(error).__name__}: {error}; --debug shows where"
+
+
+def report(problem: str) -> None:
+    """Print a problem as one line on stderr; after `--debug`, with the traceback of the current error before it."""
+    if debug:
+        traceback.print_exc()
+    print("error:", " ".join(problem.split()), file=sys.stderr)

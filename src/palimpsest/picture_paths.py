@@ -1,0 +1,79 @@
+"""Paths of the pictures to translate and of the results."""
+
+import glob
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from palimpsest.data.pictures import list_pictures
+from palimpsest.errors import DataError
+
+OVERLAY = "-overlay"
+"""End of the name, without suffix, of a picture with the classes over it."""
+
+
+def expand(names: Iterable[str]) -> list[Path]:
+    """Return the pictures that paths, folders and patterns such as ``holiday/*.jpg`` name, in their order.
+
+    A folder stands for all pictures in it and below. An existing path is no pattern.
+
+    Raises:
+        DataError: a folder has no picture, or a pattern has no match.
+    """
+    pictures: list[Path] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            below = list_pictures(path)
+            if not below:
+                raise DataError(f"{name}: the folder has no picture; name another folder, or pictures")
+            pictures += below
+        elif glob.has_magic(name) and not path.exists():
+            matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]  # noqa: PTH207 (absolute too)
+            if not matches:
+                raise DataError(f"{name}: no picture matches the pattern; correct it")
+            pictures += [match for match in matches if match.is_file()]
+        else:
+            pictures.append(path)
+    return pictures
+
+
+def output_paths(photographs: Sequence[Path], task: str, folder: Path) -> list[Path]:
+    """Return a path in ``folder`` for the translation of each photograph, in their order.
+
+    The name is ``<stem>-<task>.png``, or ``<stem>-2-<task>.png`` and so on if an earlier name is used already.
+
+    No path is that of another result or of a photograph. Names are compared without case, as some file systems do.
+    """
+    used = {comparison_key(path) for path in photographs}
+    paths = []
+    for photograph in photographs:
+        path = folder / f"{photograph.stem}-{task}.png"
+        number = 1
+        while used & {comparison_key(path), comparison_key(overlay_path(path))}:
+            number += 1
+            path = folder / f"{photograph.stem}-{number}-{task}.png"
+        used |= {comparison_key(path), comparison_key(overlay_path(path))}
+        paths.append(path)
+    return paths
+
+
+def overlay_path(path: Path) -> Path:
+    """Return the path of the overlay beside a result."""
+    return path.with_stem(f"{path.stem}{OVERLAY}")
+
+
+def comparison_key(path: Path) -> str:
+    """Return a text that is equal for all paths of one file, also where the file system ignores case."""
+    return str(path.resolve()).casefold()
+
+
+def refuse_existing(paths: Iterable[Path]) -> None:
+    """Check that no file has one of these paths.
+
+    Raises:
+        DataError: a file exists; the message names the first one and the number of the others.
+    """
+    existing = [path for path in paths if path.exists()]
+    if existing:
+        others = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+        raise DataError(f"{existing[0]}{others}: exists; name another folder, or overwrite with --force")
