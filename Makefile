@@ -59,5 +59,5 @@ format: .venv/installed ## format everything
 readme: .venv/installed ## write the measured tables of README and docs from results/
 	$(BIN)/python -m pipeline.readme
 
-lock: ## pin requirements.in again for every platform (needs uv)
-	uv pip compile --universal --python-version 3.11 --no-emit-index-url --no-annotate requirements.in -o requirements.lock
+lock: ## pin the dependencies of pyproject.toml again for every platform (needs uv)
+	uv pip compile --universal --python-version 3.11 --no-emit-index-url --no-annotate --all-extras pyproject.toml -o requirements.lock

@@ -6,20 +6,18 @@ in which the task was trained. Values without a record are printed as `not recor
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
 import pandas as pd
-from torch import Tensor
 
 from palimpsest.errors import StorageError
 from palimpsest.layout import CURRENT, PREDICTIONS, SWEEP, TRACKING_DATABASE, Layout, Shared, making_command
 from palimpsest.methods.base import Component
 from palimpsest.settings import FLOOR
-from palimpsest.storage.bundle_file import FORMAT, TASKS, BundleFile, is_bundle, load_bundle
+from palimpsest.storage.description import describe_masks
 from palimpsest.storage.prediction_record import load_record
 from palimpsest.storage.task_file import TaskFile, load_task
 from palimpsest.task_files import TaskFiles
@@ -45,8 +43,6 @@ def inspect(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise StorageError(f"{path}: is missing; name a bundle, or a file below models/ or results/")
     if path.suffix == ".safetensors":
-        if is_bundle(path):
-            return {"file": str(path), **describe_bundle(load_bundle(path))}
         return {"file": str(path), **describe_task(load_task(path))}
     if path.name.endswith(PREDICTIONS):
         stored = path.with_name(path.name.removesuffix(PREDICTIONS) + ".safetensors")
@@ -189,26 +185,6 @@ def origin_of(path: Path) -> Any:
         ) from error
 
 
-def describe_bundle(bundle: BundleFile) -> dict[str, Any]:
-    """Return content, network, parts and tasks of a bundle by property, as `palimpsest inspect` prints them."""
-    header = bundle.header.model_dump(mode="json")
-    tasks = header.pop("tasks")
-    masks = {
-        task["name"]: describe_masks(Component("mask", part).mask_bits)
-        for task in tasks
-        for name, part in bundle.parts.items()
-        if name == f"{TASKS}{task['name']}"
-    }
-    return {
-        "format": FORMAT,
-        "sha256": bundle.sha256,
-        "bytes": bundle.path.stat().st_size,
-        **header,
-        "tasks": {task.pop("name"): task for task in tasks},
-        "ones": {name: ones for name, ones in masks.items() if ones},
-    }
-
-
 def describe_task(stored: TaskFile) -> dict[str, Any]:
     """Return content, base network and origin of a stored task by property, as `palimpsest inspect` prints them."""
     origin = stored.provenance
@@ -238,14 +214,6 @@ def describe_component(part: Component) -> dict[str, Any]:
     if part.mask_bits:
         content["ones"] = describe_masks(part.mask_bits)
     return content
-
-
-def describe_masks(masks: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the number of ones in each packed mask, by layer."""
-    return {
-        layer: f"{int(np.bitwise_count(bits.numpy()).sum())} in {8 * bits.numel()} bits"
-        for layer, bits in masks.items()
-    }
 
 
 def describe_run(stored: TaskFile) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,12 +33,10 @@ def inspect(
     """
     import yaml  # noqa: PLC0415
 
-    from palimpsest import inspection  # noqa: PLC0415 (PyTorch and MLflow take seconds)
-
     failed, origins = 0, []
     for file in files:
         try:
-            origins.append(inspection.inspect(file))
+            origins.append(origin_of(file))
         except PalimpsestError as error:
             failed += 1
             report(message_of(error))
@@ -48,3 +46,19 @@ def inspect(
     if as_json:
         print(json.dumps(origins, indent=1, ensure_ascii=False))
     return FAILED if failed else DONE
+
+
+def origin_of(path: Path) -> dict[str, Any]:
+    """Return the properties of a bundle, or of a file of a study, by name.
+
+    Raises:
+        StorageError: the file is missing, damaged, or of neither kind.
+    """
+    from palimpsest.storage.bundle_file import is_bundle, load_bundle  # noqa: PLC0415 (PyTorch takes seconds)
+    from palimpsest.storage.description import describe_bundle  # noqa: PLC0415
+
+    if path.suffix == ".safetensors" and path.exists() and is_bundle(path):
+        return {"file": str(path), **describe_bundle(load_bundle(path))}
+    from palimpsest.inspection import inspect as inspect_study  # noqa: PLC0415 (MLflow takes seconds)
+
+    return inspect_study(path)

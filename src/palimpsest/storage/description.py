@@ -1,0 +1,38 @@
+"""Content of bundles and masks, for `palimpsest inspect`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from palimpsest.methods.base import Component
+from palimpsest.storage.bundle_file import FORMAT, TASKS, BundleFile
+
+
+def describe_bundle(bundle: BundleFile) -> dict[str, Any]:
+    """Return content, network, parts and tasks of a bundle by property, as `palimpsest inspect` prints them."""
+    header = bundle.header.model_dump(mode="json")
+    tasks = header.pop("tasks")
+    masks = {
+        task["name"]: describe_masks(Component("mask", part).mask_bits)
+        for task in tasks
+        for name, part in bundle.parts.items()
+        if name == f"{TASKS}{task['name']}"
+    }
+    return {
+        "format": FORMAT,
+        "sha256": bundle.sha256,
+        "bytes": bundle.path.stat().st_size,
+        **header,
+        "tasks": {task.pop("name"): task for task in tasks},
+        "ones": {name: ones for name, ones in masks.items() if ones},
+    }
+
+
+def describe_masks(masks: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the number of ones in each packed mask, by layer."""
+    return {
+        layer: f"{int(np.bitwise_count(bits.numpy()).sum())} in {8 * bits.numel()} bits"
+        for layer, bits in masks.items()
+    }
