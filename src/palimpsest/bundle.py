@@ -8,12 +8,14 @@ bundle.translate("colorize", "photo.jpg").save("coloured.png")
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from palimpsest.data.pictures import Limits, Pixels, read_picture
 from palimpsest.devices import device_for
@@ -150,7 +152,7 @@ class Bundle:
         A header that claims a network of another size would otherwise allocate it.
         """
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), Uninitialised():
                 expected = build_network(network, entry.head_channels).state_dict()
         except PalimpsestError as error:
             raise unusable(self.file.path, f"the network of the header cannot be built ({error})") from error
@@ -160,6 +162,21 @@ class Bundle:
             raise unusable(
                 self.file.path, f"the network of the header has {elements} values, the file has {stored}"
             )
+
+
+class Uninitialised(TorchFunctionMode):
+    """Mode without initial weights, for which PyTorch would import its compiler on the device ``meta``."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Return the result of a function of PyTorch; an initialisation returns its tensor unchanged."""
+        given = kwargs or {}
+        if func in (Tensor.normal_, Tensor.uniform_) or getattr(func, "__module__", "") == nn.init.__name__:
+            return args[0] if args else given["tensor"]
+        if func is torch.eye:
+            return torch.empty(args[0], args[0])
+        return func(*args, **given)
 
 
 def open_bundle(path: Path | str) -> Bundle:
