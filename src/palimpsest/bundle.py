@@ -29,6 +29,7 @@ from palimpsest.storage.stored_task import LoadedTask, TrainedWith
 from palimpsest.storage.switcher import TaskSwitcher
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Task
+from palimpsest.tasks.settings import TaskSettings
 from palimpsest.translation import Translator, translator_of
 
 
@@ -80,7 +81,16 @@ class Bundle:
             SettingsError: the bundle has no such task.
             StorageError: the settings of the task are invalid.
         """
-        return build_task(name, self._trained_with(name).tasks[0].settings)
+        return build_task(name, self.settings(name))
+
+    def settings(self, name: str) -> TaskSettings:
+        """Return the settings of a task.
+
+        Raises:
+            SettingsError: the bundle has no such task.
+            StorageError: the settings are invalid.
+        """
+        return self._trained_with(name).tasks[0].settings
 
     def load(self, name: str) -> LoadedTask:
         """Return a task in memory: its tensors, and the method that loads them into a network.

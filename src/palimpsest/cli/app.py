@@ -15,6 +15,7 @@ import typer
 from palimpsest import __version__
 from palimpsest.cli import outcome
 from palimpsest.cli.bundle import bundle
+from palimpsest.cli.evaluate import evaluate
 from palimpsest.cli.inspect import inspect
 from palimpsest.cli.options import Debug
 from palimpsest.cli.outcome import DONE, FAILED, INTERRUPTED, WRONG_USE, UsageError, message_of, report
@@ -22,7 +23,7 @@ from palimpsest.cli.study import adopt, classes
 from palimpsest.cli.translate import translate
 from palimpsest.output import survive_any_output
 
-COMMANDS: tuple[Callable[..., int], ...] = (translate, bundle, inspect, classes, adopt)
+COMMANDS: tuple[Callable[..., int], ...] = (translate, evaluate, bundle, inspect, classes, adopt)
 """Subcommands, in the order of the help. The docstring of each is its help; the last line is an example."""
 
 

@@ -33,6 +33,7 @@ def prepare(
     max_broken_share: float = 0.01,
     dev_share: float = 0.0,
     digests: FileDigest | None = None,
+    every_class: bool = True,
 ) -> None:
     """Write the prepared arrays of one task to ``folder`` (see `palimpsest.data.arrays`).
 
@@ -51,8 +52,8 @@ def prepare(
     Broken pictures are excluded. ``refuse`` returns a reason to exclude a prepared picture, uint8 (S, S, 3), or
     None. Excluded pictures are counted, listed in `info.json`, passed to ``log`` as lines, and replaced by others.
 
-    For label maps the fraction of each class is recorded. Faulty annotations are counted, listed and logged; their
-    pictures are used.
+    For label maps the fraction of each class is recorded; with ``every_class`` each has to occur. Faulty
+    annotations are counted, listed and logged; their pictures are used.
 
     Raises:
         DataError: a split has more than ``max_broken_share`` broken pictures or faulty annotations, no usable
@@ -95,7 +96,7 @@ def prepare(
                     "use more pictures, or set pictures.dev_share to 0"
                 )
             annotations.check_annotations(max_broken_share)
-            if spec.classes is not None:
+            if spec.classes is not None and every_class:
                 parts[split].labels.check_classes(partial(_contents, dataset, parts[split].used, spec.classes))
             for name, part in parts.items():
                 part.note(rows.info, name, log)

@@ -2,8 +2,10 @@
 
 import itertools
 import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import Literal
 
 from palimpsest.data.categories import check_similar_names, notes_for, total
 from palimpsest.data.classes import Classes, class_mapping
@@ -104,17 +106,34 @@ def classes_of(task: str, job: PreparationJob, dataset: DatasetReader) -> Classe
     """
     if job.classes is None:
         return None
+    return task_classes(task, job.classes, job.others, job.splits.values(), dataset)
+
+
+def task_classes(
+    task: str,
+    classes: Mapping[str, Sequence[str]],
+    others: Literal["background", "ignored"] | None,
+    splits: Iterable[str],
+    dataset: DatasetReader,
+) -> Classes:
+    """Return the classes of a task, made of the categories of a data set; ``splits`` are those that are read.
+
+    ``others`` is the label of all other categories.
+
+    Raises:
+        SettingsError: the data set lacks a category; the message names the full path of the key.
+        DataError: categories are ambiguous, or two splits have different ones; the message names the file.
+    """
     notes: list[str] = []
-    listed = itertools.chain.from_iterable(job.classes.values())
-    by_split = dataset.annotated(job.splits.values(), listed)
+    by_split = dataset.annotated(splits, itertools.chain.from_iterable(classes.values()))
     annotated = total(by_split) if by_split else None
     categories = dataset.categories
     try:
-        names, class_of = class_mapping(job.classes, categories, annotated)
+        names, class_of = class_mapping(classes, categories, annotated)
         if annotated is not None:
-            notes = notes_for(job.classes, categories, annotated)
-            notes += check_similar_names(job.classes, class_of, by_split)
+            notes = notes_for(classes, categories, annotated)
+            notes += check_similar_names(classes, class_of, by_split)
     except SettingsError as error:
         raise SettingsError(f"tasks.{task}.{error}") from error
-    other_label = 255 if job.others == "ignored" else 0
+    other_label = 255 if others == "ignored" else 0
     return Classes(tuple(names), class_of, other_label, tuple(f"tasks.{task}.{note}" for note in notes))
