@@ -3,17 +3,14 @@
 import csv
 import math
 import shlex
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from palimpsest import __version__
 from palimpsest.bundle import Bundle
-from palimpsest.data.voc import palette
+from palimpsest.bundle_entries import INPUT, Dtype, component_sizes, task_entry, with_dtype
 from palimpsest.errors import StorageError, check_name
 from palimpsest.jobs import without_training
 from palimpsest.methods import METHODS
@@ -39,12 +36,10 @@ from palimpsest.storage.task_file import unusable
 from palimpsest.tasks import build_task
 from palimpsest.tasks.settings import TaskSettings
 
-Dtype = Literal["float32", "float16"]
-"""Type of the weights in a file."""
-INPUT: dict[str, Any] = {"channels": "RGB", "range": [0, 1]}
-"""Pictures that every network expects; a network with a backbone normalises them itself."""
 INFERENCE = ("method", "method_settings", "network", "tasks")
 """Settings of a training that inference needs and that have their own entries in the header."""
+OF_TASK = ("pictures", "batch_size", "steps")
+"""Settings of one task in a training."""
 
 
 def bundle_study(
@@ -65,7 +60,7 @@ def bundle_study(
     opened = {name: stored.open(name) for name in names}
     latest = opened[names[-1]]
     common: dict[str, State] = {}
-    base = latest.open_base() if METHODS[method].adds_to_base else None
+    base = stored.base.open(stored.sequence[0]) if METHODS[method].adds_to_base else None
     if base is not None:
         common[BASE] = base.trunk()
     shared = [part for part in latest.components if part.shared and part.needed_to == "run"]
@@ -83,7 +78,7 @@ def bundle_study(
         used, own = split(loaded, common, on_base=on_base)
         parts[f"{TASKS}{name}"] = with_dtype(own, dtype)
         task_settings = in_order(task.task_settings, settings.tasks[name])
-        entry = entry_of(task, task_settings, loaded.head_channels, used, parts[f"{TASKS}{name}"])
+        entry = entry_of(task, task_settings, used, parts[f"{TASKS}{name}"])
         measured = quality(settings, seed, method, name, names[-1])
         update = {"base_sha256": base_sha256 if on_base else None, "quality": measured}
         entries.append(entry.model_copy(update=update))
@@ -146,30 +141,20 @@ def in_order(stored: TaskSettings, current: TaskSettings) -> TaskSettings:
     return without if without == stored else stored
 
 
-def entry_of(
-    task: StoredTask, task_settings: TaskSettings, head_channels: int, used: Sequence[str], own: State
-) -> TaskEntry:
+def entry_of(task: StoredTask, settings: TaskSettings, used: Sequence[str], own: State) -> TaskEntry:
     """Return the header's entry of a stored task, which uses these common parts and has ``own`` tensors."""
-    origin, built = task.provenance, build_task(task.provenance.task, task_settings)
-    settings = task.trained_with.method_settings
-    component_of = {name: part.name for part in task.components for name in part.tensors}
-    sizes: Counter[str] = Counter()
-    for name, tensor in own.items():
-        sizes[component_of.get(name, BASE)] += tensor.nbytes
-    return TaskEntry(
-        name=origin.task,
-        kind=task_settings.kind,
-        settings=without_folders(task_settings.model_dump(mode="json")),
+    origin = task.provenance
+    (raw,) = (raw for raw in origin.settings["tasks"] if raw["name"] == origin.task)
+    trained = {key: value for key, value in origin.settings.items() if key not in INFERENCE}
+    trained |= {key: raw[key] for key in OF_TASK if key in raw}
+    return task_entry(
+        build_task(origin.task, settings),
+        settings,
         size=task.size,
-        working_scale=built.working_scale,
-        head_channels=head_channels,
-        classes=built.classes,
-        palette=[tuple(colour) for colour in palette()[: len(built.classes)].tolist()] if built.classes else None,
         method=origin.method,
-        method_settings=None if settings is None else settings.model_dump(mode="json"),
-        base_sha256=None,
-        parts=[*used, f"{TASKS}{origin.task}"],
-        components=dict(sorted(sizes.items())),
+        method_settings=task.trained_with.method_settings,
+        tensors=component_sizes(task.components, own),
+        parts=used,
         origin=Origin(
             preset=origin.preset,
             seed=origin.seed,
@@ -177,27 +162,9 @@ def entry_of(
             data_sha256=origin.data_sha256,
             encoder_sha256=origin.encoder_sha256,
             tensors_sha256=task.sha256,
-            settings={key: value for key, value in origin.settings.items() if key not in INFERENCE},
+            settings=trained,
         ),
     )
-
-
-def without_folders(value: Any) -> Any:
-    """Return JSON values with the name of a file in place of an absolute path, which means nothing elsewhere."""
-    if isinstance(value, dict):
-        return {key: without_folders(content) for key, content in value.items()}
-    if isinstance(value, list):
-        return [without_folders(content) for content in value]
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
-
-
-def with_dtype(part: State, dtype: Dtype) -> dict[str, Tensor]:
-    """Return tensors with float32 weights, of two dimensions or more, in another type."""
-    wide = torch.float32 if dtype == "float32" else torch.float16
-    return {
-        name: tensor.to(wide) if tensor.dtype == torch.float32 and tensor.ndim >= 2 else tensor
-        for name, tensor in part.items()
-    }
 
 
 def quality(settings: Settings, seed: int, method: str, task: str, after: str) -> Quality | None:

@@ -14,6 +14,7 @@ import typer
 
 from palimpsest import __version__
 from palimpsest.cli import outcome
+from palimpsest.cli.add_task import add_task
 from palimpsest.cli.bundle import bundle
 from palimpsest.cli.evaluate import evaluate
 from palimpsest.cli.inspect import inspect
@@ -23,7 +24,7 @@ from palimpsest.cli.study import adopt, classes
 from palimpsest.cli.translate import translate
 from palimpsest.output import survive_any_output
 
-COMMANDS: tuple[Callable[..., int], ...] = (translate, evaluate, bundle, inspect, classes, adopt)
+COMMANDS: tuple[Callable[..., int], ...] = (translate, evaluate, add_task, bundle, inspect, classes, adopt)
 """Subcommands, in the order of the help. The docstring of each is its help; the last line is an example."""
 
 

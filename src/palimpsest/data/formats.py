@@ -60,6 +60,7 @@ FORMATS: dict[str, Format] = {
         settings="palimpsest.data.paired_settings:PairedDatasetSettings",
         checks="palimpsest.data.pair_folders:PairChecks",
     ),
+    "pictures": Format(reader="palimpsest.data.picture_folder:PictureFolder", targets=()),
     "table": Format(
         reader="palimpsest.data.table:TableFolder",
         targets=("labels", "picture", "values"),

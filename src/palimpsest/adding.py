@@ -1,0 +1,281 @@
+"""A new task on an existing bundle, learned without the study and without old data.
+
+The settings of the training are those of a task of the bundle that the study trained in the same way, so that they
+suit the base network. The base network and all old tasks stay as they are, bit for bit.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from palimpsest import __version__
+from palimpsest.analysis.measurement import Measurement, measure
+from palimpsest.bundle import Bundle, open_bundle
+from palimpsest.bundle_entries import component_sizes, task_entry, with_dtype
+from palimpsest.data.arrays import Prepared
+from palimpsest.data.batches import evaluation_batches
+from palimpsest.data.pictures import DEFAULT_LIMITS, Pixels
+from palimpsest.data.prepare import prepare
+from palimpsest.data.reader import DatasetReader, SampleSpec, ValueScale
+from palimpsest.data.sources import task_classes
+from palimpsest.errors import DataError, SettingsError, StorageError
+from palimpsest.groups import CropSettings, TrainingSettings
+from palimpsest.inference import Predictor
+from palimpsest.methods import method_class
+from palimpsest.methods.base import Start, load_into, slower_backbone
+from palimpsest.networks import build_network
+from palimpsest.storage.bundle_file import (
+    BASE,
+    TASKS,
+    BundleFile,
+    Origin,
+    Quality,
+    TaskEntry,
+    describe_parts,
+    header_sha256,
+)
+from palimpsest.tasks import KINDS, task_class
+from palimpsest.tasks.base import Task
+from palimpsest.tasks.settings import TaskSettings
+from palimpsest.training.loop import EpochDone, Plan, TaskData, start_fabric, train
+
+log = logging.getLogger(__name__)
+
+HELD_OUT = 0.1
+"""Fraction of the pictures that are kept for validation, if the data have no split for it."""
+SHOWN = 4
+"""Number of validation pictures in the sample."""
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """Task to learn, with its data and the settings that differ from those of the template."""
+
+    name: str
+    settings: TaskSettings
+    reader: DatasetReader
+    method: str = "piggyback"
+    steps: int | None = None
+    batch_size: int | None = None
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Added:
+    """Bundle with the new task, and the measurement of this task on its validation pictures."""
+
+    bundle: Bundle
+    measured: Measurement
+    sample: Pixels
+    """Input, target and output of some validation pictures, uint8 (H, W, 3)."""
+
+
+def template_of(bundle: Bundle, kind: str, method: str) -> TaskEntry:
+    """Return the entry of the task whose training the new one copies: of the same method, if possible also kind.
+
+    Raises:
+        SettingsError: the bundle has no task of this method.
+    """
+    entries = [entry for entry in bundle.entries.values() if entry.method == method and entry.base_sha256]
+    if not entries:
+        names = ", ".join(dict.fromkeys(entry.method for entry in bundle.entries.values() if entry.base_sha256))
+        advice = f"choose from {names}" if names else "make a bundle of a method on a base network, as piggyback"
+        raise SettingsError(f"{bundle.file.path}: has no task of the method {method}; {advice}")
+    return next((entry for entry in entries if entry.kind == kind), entries[0])
+
+
+def add_task(bundle: Bundle, new: NewTask, work: Path, on_epoch: EpochDone = lambda history: None) -> Added:
+    """Learn a task on the base network of a bundle; return the bundle with it.
+
+    ``work`` is a folder for prepared pictures and the checkpoint of the training. An interrupted training resumes
+    there if the same task is added again.
+
+    Raises:
+        SettingsError: the bundle has such a task, or none whose training can be copied.
+        DataError: the data cannot be used.
+        TrainingError: the training failed.
+    """
+    if new.name in bundle.entries:
+        raise SettingsError(f"{bundle.file.path}: has a task {new.name!r} already; choose another name")
+    template = template_of(bundle, new.settings.kind, new.method)
+    training, pictures = training_of(template, new)
+    task = task_class(new.settings.kind)(new.name, new.settings)
+    prepared = prepare_data(new, pictures, work / "prepared")
+    task.use_training_data(prepared)
+
+    loaded = bundle.load(template.name)
+    seed = int.from_bytes(hashlib.sha256(new.name.encode()).digest()[:4], "big")
+    torch.manual_seed(seed)
+    fabric = start_fabric(training)
+    network = build_network(loaded.network, task.head_channels)
+    load_into(network, loaded.base)
+    method = method_class(new.method)(loaded.method.settings)
+    groups = slower_backbone(
+        method.begin_task(Start(network, task, training)), network, training.encoder_lr_multiplier
+    )
+    steps = training.steps
+    data = TaskData(task, prepared, pictures, training.batch_size, steps, seed)
+    plan = Plan(training, work / "training.resume", key_of(bundle, new, training, pictures, prepared))
+    train(fabric, network, method, groups, [data], plan, on_epoch)
+
+    run = [part for part in method.store(network) if part.needed_to == "run"]
+    own = with_dtype(
+        {name: tensor.detach().cpu() for part in run for name, tensor in part.tensors.items()},
+        bundle.file.header.dtype,
+    )
+    origin = Origin(
+        preset=template.origin.preset,
+        seed=template.origin.seed,
+        commit="",
+        data_sha256=prepared.sha256,
+        encoder_sha256=template.origin.encoder_sha256,
+        tensors_sha256="",
+        settings={"training": training.model_dump(mode="json"), "pictures": pictures.model_dump(mode="json")},
+    )
+    entry = task_entry(
+        task,
+        new.settings,
+        size=pictures.size,
+        method=new.method,
+        method_settings=loaded.method.settings,
+        tensors=component_sizes(run, own),
+        parts=[],
+        origin=origin,
+    ).model_copy(update={"base_sha256": template.base_sha256})
+    learned = extended(bundle, entry, own)
+    predictor = Predictor(learned.network(new.name).to(fabric.device), task.to(fabric.device))
+    measured = measure(predictor.predict, task, prepared, fabric.device, SHOWN)
+    quality = Quality(split="val", images=measured.images, metrics=finite(measured.metrics))
+    learned = extended(bundle, entry.model_copy(update={"quality": quality}), own)
+    return Added(learned, measured, sample_of(task, prepared, measured))
+
+
+def training_of(template: TaskEntry, new: NewTask) -> tuple[TrainingSettings, CropSettings]:
+    """Return the settings of the training and of the pictures: those of the template, with the new task's changes.
+
+    Raises:
+        StorageError: the settings of the template are of another version.
+    """
+    settings = template.origin.settings
+    changes = {
+        "steps": new.steps or settings.get("steps"),
+        "batch_size": new.batch_size or settings.get("batch_size"),
+    }
+    fixed = {"threads": new.threads, "devices": 1, "accelerator": "auto", "precision": "auto"}
+    values = {**settings.get("training", {}), **{k: v for k, v in changes.items() if v}, **fixed}
+    try:
+        return TrainingSettings.model_validate(values), CropSettings.model_validate(
+            settings.get("pictures", {"size": template.size})
+        )
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise StorageError(
+            f"task {template.name}: training settings of another version ({problem['loc'][0]}: {problem['msg']}); "
+            "make the bundle again with `palimpsest bundle`"
+        ) from error
+
+
+def prepare_data(new: NewTask, pictures: CropSettings, folder: Path) -> Prepared:
+    """Prepare the pictures of a new task in a folder; some are held out for validation if there is no such split.
+
+    Raises:
+        DataError: the data have no usable picture or too many broken ones.
+        SettingsError: the data lack a category of the classes.
+    """
+    settings, reader = new.settings, new.reader
+    train, val = settings.splits["train"], settings.splits["val"]
+    splits: dict[str, tuple[str, int | None]] = {"train": (train, None), "val": (val, None)}
+    if not has_split(reader, val):
+        number = len(reader.records(train))
+        if number < 2:
+            raise DataError(
+                f"{reader.root}: {number} pictures; a task needs at least two, one of them for validation"
+            )
+        splits = {"val": (train, max(1, round(HELD_OUT * number))), "train": (train, None)}
+    options: dict[str, Any] = settings.preparation()
+    classes = None
+    if options.get("classes") is not None:
+        sources = [source for source, _ in splits.values()]
+        classes = task_classes(new.name, options["classes"], options["others"], sources, reader)
+    values = ValueScale(options.get("scale", 1.0), options.get("valid"))
+    spec = SampleSpec(pictures.size, KINDS[settings.kind].target, classes, DEFAULT_LIMITS, values)
+    refuse = task_class(settings.kind).refuse
+    prepare(reader, folder, splits, spec, refuse=refuse, log=log.info, every_class=False)
+    return Prepared.open(folder)
+
+
+def has_split(reader: DatasetReader, split: str) -> bool:
+    """Return True if a data set has pictures in a split."""
+    try:
+        return bool(reader.records(split))
+    except DataError:
+        return False
+
+
+def key_of(
+    bundle: Bundle, new: NewTask, training: TrainingSettings, pictures: CropSettings, prepared: Prepared
+) -> str:
+    """Return a digest of all that decides the training, so that another one does not resume its checkpoint."""
+    parts = [
+        bundle.file.header.parts[BASE].sha256,
+        new.method,
+        new.settings.model_dump_json(),
+        training.model_dump_json(),
+        pictures.model_dump_json(),
+        prepared.sha256,
+        __version__,
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def extended(bundle: Bundle, entry: TaskEntry, own: dict[str, torch.Tensor]) -> Bundle:
+    """Return a bundle with one more task; all other parts and entries are the same."""
+    parts = {**bundle.file.parts, f"{TASKS}{entry.name}": own}
+    header = bundle.file.header.model_copy(
+        update={
+            "version": __version__,
+            "parts": {**bundle.file.header.parts, **describe_parts({f"{TASKS}{entry.name}": own})},
+            "tasks": [*bundle.file.header.tasks, entry],
+        }
+    )
+    return Bundle(BundleFile(bundle.file.path, header, parts, header_sha256(header)))
+
+
+def finite(metrics: dict[str, float]) -> dict[str, float]:
+    """Return the metrics that have a value."""
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}
+
+
+def sample_of(task: Task, prepared: Prepared, measured: Measurement) -> Pixels:
+    """Return validation pictures, their targets and the predictions side by side, one row per picture."""
+    batch = next(evaluation_batches(prepared, "val", len(measured.samples)))
+    pictures: Pixels = batch["picture"].permute(0, 2, 3, 1).numpy()
+    columns = [[*pictures], [*task.to("cpu").paint_target(batch)], measured.samples]
+    grid: Pixels = np.concatenate([np.concatenate(column) for column in columns], axis=1)
+    return grid
+
+
+def unchanged(before: Bundle, path: Path) -> list[str]:
+    """Return the names of the tasks of a bundle whose outputs are bit-identical with the bundle in a file.
+
+    Raises:
+        StorageError: the output of a task differs.
+    """
+    after = open_bundle(path)
+    for name in before.tasks:
+        network = before.load(name).build()
+        side = 2 * network.stride
+        noise = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            if not torch.equal(network(noise), after.network(name)(noise)):
+                raise StorageError(
+                    f"{path}: the output of the task {name!r} differs from that of {before.file.path}"
+                )
+    return before.tasks
