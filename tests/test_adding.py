@@ -1,6 +1,8 @@
 """A task that is added to a bundle is learned, and leaves the old ones as they are."""
 
 import json
+import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ import palimpsest
 from palimpsest import cli
 from palimpsest.bundling import bundle_study
 from palimpsest.data.generated import generate_voc
-from tests.conftest import Study
+from tests.conftest import ROOT, Study
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +69,10 @@ def test_a_pair_task_is_learned_and_the_old_ones_stay(file: str, capsys: pytest.
     before, bytes_before = outputs(file), Path(file).read_bytes()
     assert add("--kind", "paired", "--input", "a", "--target", "b") == 0
     printed = capsys.readouterr().out
-    assert "the outputs of the 3 old tasks are bit-identical" in printed and "measured on 2 pictures" in printed
+    assert (
+        "the outputs of the 3 old tasks are bit-identical" in printed
+        and "new: pictures held out for validation: 1" in printed
+    )
     after = outputs(NEW)
     assert list(after) == [*before, "new"] and all(torch.equal(after[name], before[name]) for name in before)
     assert Path(file).read_bytes() == bytes_before and not Path("more.learning").exists()
@@ -78,7 +83,7 @@ def test_a_pair_task_is_learned_and_the_old_ones_stay(file: str, capsys: pytest.
     learned, old = (np.asarray(bundle.translate(task, "a/00.png").convert("RGB")) for task in ("new", "colour"))
     truth = 255 - picture.astype(int)
     assert np.abs(learned - truth).mean() < 0.7 * np.abs(picture - truth).mean() < np.abs(old - truth).mean() * 2
-    assert Image.open("more-new.png").size == (96, 64)  # two pictures; input, target and output
+    assert Image.open("more-new.png").size == (96, 32)  # input, target and output
     assert (cli.main(["evaluate", NEW, "--task", "new", "--data", "joined", "--json"]), capsys.readouterr())[0] == 1
     shutil.copytree("a", "joined/input")
     shutil.copytree("b", "joined/target")
@@ -113,7 +118,7 @@ def test_a_segmentation_is_learned_from_a_folder_of_voc(file: str, capsys: pytes
     options = ["--kind", "segmentation", "--data", "voc", "--steps", "4"]
     assert add(*options, "--classes", "sheep, boat") == 0
     assert palimpsest.open(NEW).entry("new").classes == ["background", "sheep", "boat"]
-    assert "measured on 4 pictures" in capsys.readouterr().out
+    assert "new: pictures held out for validation: 4" in capsys.readouterr().out
     assert add(*options, "--classes", "ship", "--force") == 1
     assert "unknown category 'ship'" in capsys.readouterr().err
 
@@ -179,3 +184,22 @@ def test_a_name_is_used_once(file: str, capsys: pytest.CaptureFixture[str]) -> N
     pictures("a")
     assert add("--kind", "colorization", "--data", "a", name="colour") == 1
     assert f"{FILE}: has a task 'colour' already; choose another name" in capsys.readouterr().err
+
+
+def test_the_walk_through_learns_the_negative(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs/own-task.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(code, {})
+    first, *later = [
+        line for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) for line in block.splitlines()
+    ]
+    assert cli.main(shlex.split(first)[1:]) == 0
+    printed = capsys.readouterr().out
+    assert "more-negative.png" in printed and "old tasks are bit-identical" in printed
+    for command in later:
+        assert cli.main(shlex.split(command)[1:]) == 0
+    picture, truth, output = (
+        np.asarray(Image.open(name)).astype(int)
+        for name in ("pairs/input/00.png", "pairs/target/00.png", "out/00-negative.png")
+    )
+    assert np.abs(output - truth).mean() < 0.7 * np.abs(picture - truth).mean()

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from palimpsest.cli.options import Debug, check_choice
-from palimpsest.cli.outcome import DONE, INTERRUPTED, UsageError, report
+from palimpsest.cli.outcome import DONE, INTERRUPTED, UsageError, metric_lines, report
 from palimpsest.errors import DataError, printable
 from palimpsest.methods import METHODS
 
@@ -111,9 +111,8 @@ def add_task(
     write_picture(sample, added.sample)
     shutil.rmtree(work)
     entry = added.bundle.entry(name)
-    print(printable(f"{name}, measured on {added.measured.images} pictures that were held out:"))
-    for metric, value in added.measured.metrics.items():
-        print(printable(f"  {metric:<24} {value:>12.4f} ± {added.measured.errors[metric]:.4f}"))
+    print(printable(f"{name}: pictures held out for validation: {added.measured.images}"))
+    print(printable("\n".join(metric_lines(added.measured.metrics, added.measured.errors))))
     components = ", ".join(f"{part} {size / 1024:.1f} KiB" for part, size in entry.components.items())
     print(printable(f"{sample}: some of them, with target and output"))
     print(

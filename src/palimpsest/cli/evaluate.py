@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from palimpsest.cli.options import Debug, Method, Preset, Seed, TaskName, check_choice, open_model
-from palimpsest.cli.outcome import DONE
+from palimpsest.cli.outcome import DONE, metric_lines
 from palimpsest.data.formats import FORMATS
 from palimpsest.errors import printable
 
@@ -63,6 +63,5 @@ def evaluate(
         print(json.dumps(content, indent=1))
         return DONE
     print(printable(f"{task}: {measured.images} pictures"))
-    for name, value in measured.metrics.items():
-        print(printable(f"{name:<24} {value:>12.4f} ± {measured.errors[name]:.4f}"))
+    print(printable("\n".join(metric_lines(measured.metrics, measured.errors))))
     return DONE

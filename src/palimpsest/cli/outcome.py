@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from collections.abc import Iterator, Mapping
 
 from palimpsest.errors import PalimpsestError, user_message
 
@@ -26,3 +27,10 @@ def report(problem: str) -> None:
     if debug:
         traceback.print_exc()
     print("error:", " ".join(problem.split()), file=sys.stderr)
+
+
+def metric_lines(metrics: Mapping[str, float], errors: Mapping[str, float]) -> Iterator[str]:
+    """Yield a line per metric, with its standard error if there is one: few pictures have none."""
+    for name, value in metrics.items():
+        deviation = f" ± {errors[name]:.4f}" if name in errors else ""
+        yield f"{name:<24} {value:>12.4f}{deviation}"
