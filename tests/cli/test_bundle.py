@@ -3,10 +3,12 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
 from PIL import Image
 
 from palimpsest import cli
@@ -94,3 +96,57 @@ def inspected(name: str, capsys: pytest.CaptureFixture[str]) -> str:
     capsys.readouterr()
     assert cli.main(["inspect", name]) == 0
     return capsys.readouterr().out
+
+
+def composed(*arguments: str, tasks: str = "colour,painted", folder: str = "out") -> int:
+    return cli.main(["compose", "tasks.safetensors", "one.png", "--tasks", tasks, "-o", folder, *arguments])
+
+
+def pixels(name: str) -> NDArray[Any]:
+    with Image.open(name) as opened:
+        return np.asarray(opened.convert("RGB")).astype(int)
+
+
+def test_two_stages_are_two_translations(file: str) -> None:
+    picture("one.png", 50, 40)
+    assert composed("--how", "two-stage") == 0
+    assert cli.main(["translate", file, "one.png", "--task", "colour", "-o", "steps"]) == 0
+    assert cli.main(["translate", file, "steps/one-colour.png", "--task", "painted", "-o", "steps"]) == 0
+    assert np.array_equal(pixels("out/one-colour-painted.png"), pixels("steps/one-colour-painted.png"))
+
+
+def test_a_blend_has_the_share_of_the_first_task_and_the_pictures(
+    file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture("one.png", 50, 40)
+    blended: list[Any] = []
+
+    def blend(first: Any, second: Any, alpha: float, pictures: Any) -> Any:
+        sizes = [tuple(batch["picture"].shape) for batch in pictures]
+        blended.append((first.task.name, second.task.name, alpha, sizes))
+        return second
+
+    monkeypatch.setattr("palimpsest.composing.blend", blend)
+    assert composed("--how", "blend", "--alpha", "0.25") == 0
+    assert blended == [("colour", "painted", 0.25, [(1, 3, 32, 48)])]
+    assert cli.main(["translate", file, "one.png", "--task", "painted", "-o", "out"]) == 0
+    assert np.array_equal(pixels("out/one-colour-painted.png"), pixels("out/one-painted.png"))
+
+
+def test_wrong_compositions_are_one_line(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    picture("one.png", 20, 20)
+    for arguments, tasks, status, message in (
+        (["--how", "sequential"], "colour,painted", 1, "colour: was learned by piggyback, and sequential needs"),
+        (
+            ["--how", "blend"],
+            "classes,painted",
+            1,
+            "classes: was learned by base, and blend needs tasks of piggyback",
+        ),
+        (["--how", "two-stage"], "colour", 2, "--tasks: expected two names, found 'colour'; write them as"),
+        (["--how", "two-stage"], "colour,pained", 2, "--tasks: unknown value 'pained'; did you mean 'painted'?"),
+        (["--how", "twice"], "colour,painted", 2, "invalid value for '--how'"),
+    ):
+        assert composed(*arguments, tasks=tasks) == status
+        assert only_line(capsys).startswith(f"error: {message}")
+    assert not Path("out").exists()

@@ -205,7 +205,7 @@ def run_as_a_program(command: str, **variables: str) -> subprocess.CompletedProc
 
 def test_all_pictures_are_translated_in_an_ascii_locale_and_with_a_closed_pipe() -> None:
     names = f"{picture('a.png', 8, 8)} {picture('b.png', 8, 8)}"
-    translate = f"$PALIMPSEST translate --task colour {names} -o"
+    translate = f"$PALIMPSEST translate --preset tiny --task colour {names} -o"
     printed = run_as_a_program(f"{translate} ascii && {{ {translate} unread; }} | true", PYTHONIOENCODING="ascii")
     assert printed.stdout.splitlines() == [f"{name}.png \\u2192 ascii/{name}-colour.png" for name in "ab"]
     assert printed.stderr == ""

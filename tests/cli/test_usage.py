@@ -103,27 +103,28 @@ def test_an_unexpected_error_gives_one_line(
     assert only_line(capsys) == "error: unexpected KeyError: 'lost'; --debug shows where"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([command.__name__, "--help"] for command in app.COMMANDS)])
+@pytest.mark.parametrize("arguments", [["--help"], *([app.name_of(command), "--help"] for command in app.COMMANDS)])
 def test_help_contains_an_example(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(arguments) == 0
-    named = [command for command in app.COMMANDS if command.__name__ == arguments[0]]
+    named = [command for command in app.COMMANDS if app.name_of(command) == arguments[0]]
     printed = capsys.readouterr().out
     assert all(app.example_of(command) in printed for command in named or app.COMMANDS)
 
 
-@pytest.mark.parametrize("command", app.COMMANDS, ids=lambda command: command.__name__)
+@pytest.mark.parametrize("command", app.COMMANDS, ids=app.name_of)
 def test_examples_are_valid(command: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
     program, *arguments = app.example_of(command).split()
     assert program == "palimpsest"
-    called: list[str] = []
+    called: list[object] = []
     for registered in app.app.registered_commands:
         assert registered.callback is not None
-        noted = functools.wraps(registered.callback)(
-            lambda name=registered.callback.__name__, **_: called.append(name)
-        )
-        monkeypatch.setattr(registered, "callback", noted)
+
+        def note(original: object = registered.callback, **options: object) -> None:
+            called.append(original)
+
+        monkeypatch.setattr(registered, "callback", functools.wraps(registered.callback)(note))
     assert cli.main(arguments) == 0
-    assert called == [command.__name__]
+    assert called == [command]
 
 
 def test_completion_lists_the_subcommands(
@@ -143,7 +144,7 @@ def test_completion_lists_the_subcommands(
 def test_help_and_wrong_usage_import_no_pytorch() -> None:
     script = (
         "import sys; from palimpsest import cli\n"
-        "assert cli.main(['translate', '--task', 'color', 'one.png', '-o', 'out']) == 2\n"
+        "assert cli.main(['translate', '--preset', 'tiny', '--task', 'color', 'one.png', '-o', 'out']) == 2\n"
         "assert cli.main(['--help']) == 0\n"
         "sys.exit('torch' in sys.modules)"
     )

@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 import palimpsest
 from palimpsest.bundling import bundle_study
+from palimpsest.composing import composed_translator
+from palimpsest.composition import UNBLENDED
+from palimpsest.data.pictures import DEFAULT_LIMITS
 from palimpsest.data.voc import palette
 from palimpsest.errors import DataError, PalimpsestError, SettingsError, StorageError
 from palimpsest.methods import METHODS
@@ -353,3 +356,17 @@ def test_the_five_lines_of_the_readme_translate_a_picture(
     assert len([line for line in code.splitlines() if line]) <= 5
     exec(code.replace("style-gogh", "colour"))
     assert Image.open("painted.png").size == (40, 30)
+
+
+@pytest.mark.parametrize("how", ["sequential", "alternate"])
+def test_residual_blocks_of_two_tasks_are_composed(stored_study: NewStudy, how: str) -> None:
+    study = stored_study("resblock6")
+    bundle = bundle_study(study.settings, 0, "resblock6")
+    noise = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    Image.fromarray(noise).save("noise.png")
+    translate = composed_translator(bundle, "colour", "shapes", how, 0.5, [Path("noise.png")], DEFAULT_LIMITS)
+    first, second = (bundle.translator(name).predictor for name in ("colour", "shapes"))
+    batch = {"picture": torch.from_numpy(noise).permute(2, 0, 1)[None]}
+    with torch.inference_mode():
+        expected = second.task.labels(UNBLENDED[how](first, second)(batch))[0]
+    assert np.array_equal(np.asarray(translate(noise, Path("noise.png"))), expected)

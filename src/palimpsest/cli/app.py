@@ -16,6 +16,7 @@ from palimpsest import __version__
 from palimpsest.cli import outcome
 from palimpsest.cli.add_task import add_task
 from palimpsest.cli.bundle import bundle
+from palimpsest.cli.compose import compose
 from palimpsest.cli.evaluate import evaluate
 from palimpsest.cli.inspect import inspect
 from palimpsest.cli.options import Debug
@@ -24,13 +25,18 @@ from palimpsest.cli.study import adopt, classes
 from palimpsest.cli.translate import translate
 from palimpsest.output import survive_any_output
 
-COMMANDS: tuple[Callable[..., int], ...] = (translate, evaluate, add_task, bundle, inspect, classes, adopt)
+COMMANDS: tuple[Callable[..., int], ...] = (translate, compose, evaluate, add_task, bundle, inspect, classes, adopt)
 """Subcommands, in the order of the help. The docstring of each is its help; the last line is an example."""
 
 
 def examples() -> list[str]:
     """Return the example of each subcommand."""
     return [example_of(command) for command in COMMANDS]
+
+
+def name_of(command: Callable[..., int]) -> str:
+    """Return the name of a subcommand on the command line."""
+    return command.__name__.replace("_", "-")
 
 
 def example_of(command: Callable[..., int]) -> str:
@@ -47,7 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for _command in COMMANDS:
-    app.command(help=_command.__doc__)(_command)
+    app.command(name_of(_command), help=_command.__doc__)(_command)
 
 
 def print_version(value: bool) -> None:

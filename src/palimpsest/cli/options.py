@@ -23,6 +23,17 @@ def show_traceback(value: bool) -> None:
     outcome.debug = outcome.debug or value
 
 
+def positive(value: float) -> float:
+    """Return the value of an option.
+
+    Raises:
+        BadParameter: the number is not above 0.
+    """
+    if not value > 0:
+        raise typer.BadParameter(f"has to be a number above 0, found {value:g}")
+    return value
+
+
 Debug = Annotated[
     bool, typer.Option("--debug", callback=show_traceback, is_eager=True, help="Show the traceback of errors.")
 ]
@@ -37,6 +48,26 @@ Method = Annotated[
 Seed = Annotated[
     int | None,
     typer.Option(metavar="N", help="Seed of the stored tasks.", show_default="the first seed of params.yaml"),
+]
+Items = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH",
+        help="The bundle, unless --preset is given; then pictures of any size and common format, folders, or "
+        "quoted patterns such as 'holiday/*.jpg'.",
+    ),
+]
+OutputFolder = Annotated[
+    Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results, made if it is missing.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite results that exist.")]
+MaxMegapixels = Annotated[
+    float,
+    typer.Option(
+        metavar="N",
+        callback=positive,
+        help="Refuse larger pictures; a translation takes about 25 bytes of memory per pixel.",
+    ),
 ]
 TaskName = Annotated[str, typer.Option("--task", metavar="NAME", help="Name of the task, as colorize.")]
 Config = Annotated[
@@ -134,17 +165,6 @@ def check_choice(option: str, name: str, names: Iterable[str]) -> None:
     choices = list(names)
     if name not in choices:
         raise UsageError(f"{option}: {unknown_name(name, choices, 'value')}")
-
-
-def positive(value: float) -> float:
-    """Return the value of an option.
-
-    Raises:
-        BadParameter: the number is not above 0.
-    """
-    if not value > 0:
-        raise typer.BadParameter(f"has to be a number above 0, found {value:g}")
-    return value
 
 
 def parse_override(text: str) -> tuple[str, Any]:

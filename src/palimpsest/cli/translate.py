@@ -1,6 +1,6 @@
 """`palimpsest translate`: pictures through one task."""
 
-import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,13 +8,16 @@ import typer
 
 from palimpsest.cli.options import (
     Debug,
+    Force,
+    Items,
+    MaxMegapixels,
     Method,
+    OutputFolder,
     Preset,
     Seed,
     TaskName,
     make_folder,
     open_model,
-    positive,
     split_file,
 )
 from palimpsest.cli.outcome import DONE, FAILED, UsageError, message_of, report
@@ -27,33 +30,17 @@ if TYPE_CHECKING:
 
 
 def translate(
-    items: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH",
-            help="The bundle, unless --preset is given; then pictures of any size and common format, folders, or "
-            "quoted patterns such as 'holiday/*.jpg'.",
-        ),
-    ],
+    items: Items,
     task: TaskName,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results, made if it is missing.")
-    ],
+    output: OutputFolder,
     preset: Preset = None,
     method: Method = "piggyback",
     seed: Seed = None,
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Also write the classes in colour over the picture, for people.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite results that exist.")] = False,
-    max_megapixels: Annotated[
-        float,
-        typer.Option(
-            metavar="N",
-            callback=positive,
-            help="Refuse larger pictures; a translation takes about 25 bytes of memory per pixel.",
-        ),
-    ] = MAX_MEGAPIXELS,
+    force: Force = False,
+    max_megapixels: MaxMegapixels = MAX_MEGAPIXELS,
     debug: Debug = False,
 ) -> int:
     """Translate pictures of any size.
@@ -71,9 +58,7 @@ def translate(
     if not names:
         raise UsageError("no picture given; name a bundle, then pictures, or a study with --preset")
 
-    from tqdm import tqdm  # noqa: PLC0415 (as PyTorch, not for the help)
-
-    from palimpsest.data.pictures import Limits  # noqa: PLC0415
+    from palimpsest.data.pictures import Limits  # noqa: PLC0415 (PyTorch takes seconds)
     from palimpsest.picture_paths import expand, output_paths, overlay_path, refuse_existing  # noqa: PLC0415
 
     translator = model.translator(task)
@@ -85,6 +70,23 @@ def translate(
         refuse_existing([*paths, *(map(overlay_path, paths) if overlay else ())])
     make_folder(output)
     limits = Limits(max_megapixels, "--max-megapixels", pipes=True)
+
+    def write(picture: Path, path: Path) -> None:
+        translate_one(translator, picture, path, limits, overlay=overlay)
+
+    return for_each(pictures, paths, write)
+
+
+def for_each(pictures: Sequence[Path], paths: Sequence[Path], write: Callable[[Path, Path], None]) -> int:
+    """Call ``write`` for each picture with the path of its result; return the exit status.
+
+    Pictures that fail are reported and skipped. A terminal shows a progress bar.
+
+    Raises:
+        StorageError: there is no space for the results.
+    """
+    from tqdm import tqdm  # noqa: PLC0415
+
     failed = 0
     bar = tqdm(
         zip(pictures, paths, strict=True),
@@ -95,7 +97,7 @@ def translate(
     )
     for picture, path in bar:
         try:
-            translate_one(translator, picture, path, limits, overlay=overlay)
+            write(picture, path)
         except PalimpsestError as error:
             if no_space(error):  # the next ones would not fit either
                 raise
@@ -105,8 +107,8 @@ def translate(
             failed += 1
             report(f"{picture}: {message_of(error)}")
         else:
-            bar.write(printable(f"{picture} → {path}"))
-            sys.stdout.flush()
+            line = printable(f"{picture} → {path}")
+            print(line, flush=True) if bar.disable else bar.write(line)
     return FAILED if failed else DONE
 
 
