@@ -126,7 +126,7 @@ def add_task(bundle: Bundle, new: NewTask, work: Path, on_epoch: EpochDone = lam
     train(fabric, network, method, groups, [data], plan, on_epoch)
 
     run = [part for part in method.store(network) if part.needed_to == "run"]
-    own = with_dtype(
+    learned_tensors = with_dtype(
         {name: tensor.detach().cpu() for part in run for name, tensor in part.tensors.items()},
         bundle.file.header.dtype,
     )
@@ -145,15 +145,15 @@ def add_task(bundle: Bundle, new: NewTask, work: Path, on_epoch: EpochDone = lam
         size=pictures.size,
         method=new.method,
         method_settings=loaded.method.settings,
-        tensors=component_sizes(run, own),
+        components=component_sizes(run, learned_tensors),
         parts=[],
         origin=origin,
     ).model_copy(update={"base_sha256": template.base_sha256})
-    learned = extended(bundle, entry, own)
+    learned = extended(bundle, entry, learned_tensors)
     predictor = Predictor(learned.network(new.name).to(fabric.device), task.to(fabric.device))
     measured = measure(predictor.predict, task, prepared, fabric.device, SHOWN)
     quality = Quality(split="val", images=measured.images, metrics=finite(measured.metrics))
-    learned = extended(bundle, entry.model_copy(update={"quality": quality}), own)
+    learned = extended(bundle, entry.model_copy(update={"quality": quality}), learned_tensors)
     return Added(learned, measured, sample_of(task, prepared, measured))
 
 
@@ -235,13 +235,13 @@ def key_of(
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def extended(bundle: Bundle, entry: TaskEntry, own: dict[str, torch.Tensor]) -> Bundle:
+def extended(bundle: Bundle, entry: TaskEntry, learned_tensors: dict[str, torch.Tensor]) -> Bundle:
     """Return a bundle with one more task; all other parts and entries are the same."""
-    parts = {**bundle.file.parts, f"{TASKS}{entry.name}": own}
+    parts = {**bundle.file.parts, f"{TASKS}{entry.name}": learned_tensors}
     header = bundle.file.header.model_copy(
         update={
             "version": __version__,
-            "parts": {**bundle.file.header.parts, **describe_parts({f"{TASKS}{entry.name}": own})},
+            "parts": {**bundle.file.header.parts, **describe_parts({f"{TASKS}{entry.name}": learned_tensors})},
             "tasks": [*bundle.file.header.tasks, entry],
         }
     )

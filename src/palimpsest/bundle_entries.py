@@ -28,13 +28,13 @@ def task_entry(
     size: int,
     method: str,
     method_settings: MethodSettings | None,
-    tensors: Mapping[str, int],
+    components: Mapping[str, int],
     parts: Sequence[str],
     origin: Origin,
 ) -> TaskEntry:
     """Return the entry of a task, without `base_sha256` and `quality`.
 
-    ``size`` is that of the pictures in training; ``tensors`` are the bytes of each component in the task's own
+    ``size`` is that of the pictures in training; ``components`` are the bytes of each in the task's own
     part; ``parts`` are further parts with tensors of the task.
     """
     classes = task.classes
@@ -51,16 +51,16 @@ def task_entry(
         method_settings=None if method_settings is None else method_settings.model_dump(mode="json"),
         base_sha256=None,
         parts=[*parts, f"{TASKS}{task.name}"],
-        components=dict(tensors),
+        components=dict(components),
         origin=origin,
     )
 
 
-def component_sizes(components: Iterable[Component], own: State) -> dict[str, int]:
-    """Return the bytes of each component among the ``own`` tensors of a task; others are the base network's."""
+def component_sizes(components: Iterable[Component], tensors: State) -> dict[str, int]:
+    """Return the bytes of each component among the ``tensors`` of a task; others are the base network's."""
     component_of = {name: part.name for part in components for name in part.tensors}
     sizes: Counter[str] = Counter()
-    for name, tensor in own.items():
+    for name, tensor in tensors.items():
         sizes[component_of.get(name, BASE)] += tensor.nbytes
     return dict(sorted(sizes.items()))
 

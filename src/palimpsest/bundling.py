@@ -75,8 +75,8 @@ def bundle_study(
             raise unusable(task.path, f"expected the network {latest.network!r}, found {task.network!r}")
         loaded = task.load(latest)
         on_base = base is not None and task.provenance.network_sha256 == base.sha256
-        used, own = split(loaded, common, on_base=on_base)
-        parts[f"{TASKS}{name}"] = with_dtype(own, dtype)
+        used, rest = split(loaded, common, on_base=on_base)
+        parts[f"{TASKS}{name}"] = with_dtype(rest, dtype)
         task_settings = in_order(task.task_settings, settings.tasks[name])
         entry = entry_of(task, task_settings, used, parts[f"{TASKS}{name}"])
         measured = quality(settings, seed, method, name, names[-1])
@@ -141,8 +141,8 @@ def in_order(stored: TaskSettings, current: TaskSettings) -> TaskSettings:
     return without if without == stored else stored
 
 
-def entry_of(task: StoredTask, settings: TaskSettings, used: Sequence[str], own: State) -> TaskEntry:
-    """Return the header's entry of a stored task, which uses these common parts and has ``own`` tensors."""
+def entry_of(task: StoredTask, settings: TaskSettings, used: Sequence[str], tensors: State) -> TaskEntry:
+    """Return the header's entry of a stored task, which uses these common parts and has ``tensors``."""
     origin = task.provenance
     (raw,) = (raw for raw in origin.settings["tasks"] if raw["name"] == origin.task)
     trained = {key: value for key, value in origin.settings.items() if key not in INFERENCE}
@@ -153,7 +153,7 @@ def entry_of(task: StoredTask, settings: TaskSettings, used: Sequence[str], own:
         size=task.size,
         method=origin.method,
         method_settings=task.trained_with.method_settings,
-        tensors=component_sizes(task.components, own),
+        components=component_sizes(task.components, tensors),
         parts=used,
         origin=Origin(
             preset=origin.preset,
