@@ -25,22 +25,23 @@ from palimpsest.data.pictures import DEFAULT_LIMITS, Pixels
 from palimpsest.data.prepare import prepare
 from palimpsest.data.reader import DatasetReader, SampleSpec, ValueScale
 from palimpsest.data.sources import task_classes
+from palimpsest.devices import device_for
 from palimpsest.errors import DataError, SettingsError, StorageError
 from palimpsest.groups import CropSettings, TrainingSettings
 from palimpsest.inference import Predictor
 from palimpsest.methods import method_class
-from palimpsest.methods.base import Start, load_into, slower_backbone
+from palimpsest.methods.base import Component, Start, load_into, slower_backbone
 from palimpsest.networks import build_network
 from palimpsest.storage.bundle_file import (
     BASE,
     TASKS,
     BundleFile,
-    Origin,
     Quality,
     TaskEntry,
     describe_parts,
     header_sha256,
 )
+from palimpsest.storage.task_file import content_sha256
 from palimpsest.tasks import KINDS, task_class
 from palimpsest.tasks.base import Task
 from palimpsest.tasks.settings import TaskSettings
@@ -110,51 +111,69 @@ def add_task(bundle: Bundle, new: NewTask, work: Path, on_epoch: EpochDone = lam
     prepared = prepare_data(new, pictures, work / "prepared")
     task.use_training_data(prepared)
 
-    loaded = bundle.load(template.name)
-    seed = int.from_bytes(hashlib.sha256(new.name.encode()).digest()[:4], "big")
-    torch.manual_seed(seed)
-    fabric = start_fabric(training)
-    network = build_network(loaded.network, task.head_channels)
-    load_into(network, loaded.base)
-    method = method_class(new.method)(loaded.method.settings)
-    groups = slower_backbone(
-        method.begin_task(Start(network, task, training)), network, training.encoder_lr_multiplier
-    )
-    steps = training.steps
-    data = TaskData(task, prepared, pictures, training.batch_size, steps, seed)
-    plan = Plan(training, work / "training.resume", key_of(bundle, new, training, pictures, prepared))
-    train(fabric, network, method, groups, [data], plan, on_epoch)
-
-    run = [part for part in method.store(network) if part.needed_to == "run"]
-    learned_tensors = with_dtype(
-        {name: tensor.detach().cpu() for part in run for name, tensor in part.tensors.items()},
-        bundle.file.header.dtype,
-    )
-    origin = Origin(
-        preset=template.origin.preset,
-        seed=template.origin.seed,
-        commit="",
-        data_sha256=prepared.sha256,
-        encoder_sha256=template.origin.encoder_sha256,
-        tensors_sha256="",
-        settings={"training": training.model_dump(mode="json"), "pictures": pictures.model_dump(mode="json")},
-    )
+    components = learn(bundle, new, template, task, prepared, (training, pictures), work, on_epoch)
+    tensors = {name: tensor.detach().cpu() for part in components for name, tensor in part.tensors.items()}
+    stored = with_dtype(tensors, bundle.file.header.dtype)
     entry = task_entry(
         task,
         new.settings,
         size=pictures.size,
         method=new.method,
-        method_settings=loaded.method.settings,
-        components=component_sizes(run, learned_tensors),
+        method_settings=bundle.load(template.name).method.settings,
+        components=component_sizes(components, stored),
         parts=[],
-        origin=origin,
+        origin=template.origin.model_copy(
+            update={
+                "commit": "",
+                "data_sha256": prepared.sha256,
+                "tensors_sha256": content_sha256(tensors),
+                "settings": {"training": training.model_dump(mode="json"), "pictures": pictures.model_dump()},
+            }
+        ),
     ).model_copy(update={"base_sha256": template.base_sha256})
-    learned = extended(bundle, entry, learned_tensors)
-    predictor = Predictor(learned.network(new.name).to(fabric.device), task.to(fabric.device))
-    measured = measure(predictor.predict, task, prepared, fabric.device, SHOWN)
+    device = device_for(training.accelerator)
+    network = extended(bundle, entry, stored).network(new.name).to(device)
+    measured = measure(Predictor(network, task.to(device)).predict, task, prepared, device, SHOWN)
     quality = Quality(split="val", images=measured.images, metrics=finite(measured.metrics))
-    learned = extended(bundle, entry.model_copy(update={"quality": quality}), learned_tensors)
+    learned = extended(bundle, entry.model_copy(update={"quality": quality}), stored)
     return Added(learned, measured, sample_of(task, prepared, measured))
+
+
+def learn(
+    bundle: Bundle,
+    new: NewTask,
+    template: TaskEntry,
+    task: Task,
+    prepared: Prepared,
+    settings: tuple[TrainingSettings, CropSettings],
+    work: Path,
+    on_epoch: EpochDone,
+) -> list[Component]:
+    """Train the method of the template on a task, from the base network; return the components for inference.
+
+    ``settings`` are those of the training and of the pictures; ``work`` is the folder of the checkpoint.
+
+    Raises:
+        TrainingError: the training failed.
+    """
+    training, pictures = settings
+    loaded = bundle.load(template.name)
+    seed = int.from_bytes(hashlib.sha256(new.name.encode()).digest()[:4], "big")
+    torch.manual_seed(seed)
+    network = build_network(loaded.network, task.head_channels)
+    load_into(network, loaded.base)
+    method = method_class(new.method)(loaded.method.settings)
+    groups = method.begin_task(Start(network, task, training))
+    train(
+        start_fabric(training),
+        network,
+        method,
+        slower_backbone(groups, network, training.encoder_lr_multiplier),
+        [TaskData(task, prepared, pictures, training.batch_size, training.steps, seed)],
+        Plan(training, work / "training.resume", key_of(bundle, new, training, pictures, prepared)),
+        on_epoch,
+    )
+    return [part for part in method.store(network) if part.needed_to == "run"]
 
 
 def training_of(template: TaskEntry, new: NewTask) -> tuple[TrainingSettings, CropSettings]:
@@ -235,13 +254,13 @@ def key_of(
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def extended(bundle: Bundle, entry: TaskEntry, learned_tensors: dict[str, torch.Tensor]) -> Bundle:
+def extended(bundle: Bundle, entry: TaskEntry, tensors: dict[str, torch.Tensor]) -> Bundle:
     """Return a bundle with one more task; all other parts and entries are the same."""
-    parts = {**bundle.file.parts, f"{TASKS}{entry.name}": learned_tensors}
+    parts = {**bundle.file.parts, f"{TASKS}{entry.name}": tensors}
     header = bundle.file.header.model_copy(
         update={
             "version": __version__,
-            "parts": {**bundle.file.header.parts, **describe_parts({f"{TASKS}{entry.name}": learned_tensors})},
+            "parts": {**bundle.file.header.parts, **describe_parts({f"{TASKS}{entry.name}": tensors})},
             "tasks": [*bundle.file.header.tasks, entry],
         }
     )
