@@ -18,6 +18,7 @@ from palimpsest.cli.add_task import add_task
 from palimpsest.cli.bundle import bundle
 from palimpsest.cli.compose import compose
 from palimpsest.cli.evaluate import evaluate
+from palimpsest.cli.export import export
 from palimpsest.cli.inspect import inspect
 from palimpsest.cli.options import Debug
 from palimpsest.cli.outcome import DONE, FAILED, INTERRUPTED, WRONG_USE, UsageError, message_of, report
@@ -25,7 +26,17 @@ from palimpsest.cli.study import adopt, classes
 from palimpsest.cli.translate import translate
 from palimpsest.output import survive_any_output
 
-COMMANDS: tuple[Callable[..., int], ...] = (translate, compose, evaluate, add_task, bundle, inspect, classes, adopt)
+COMMANDS: tuple[Callable[..., int], ...] = (
+    translate,
+    compose,
+    evaluate,
+    add_task,
+    bundle,
+    export,
+    inspect,
+    classes,
+    adopt,
+)
 """Subcommands, in the order of the help. The docstring of each is its help; the last line is an example."""
 
 

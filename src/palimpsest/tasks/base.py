@@ -144,9 +144,14 @@ class Task(nn.Module, ABC):
     def paint(self, prediction: Tensor) -> Pixels:
         """Return predictions as pictures, uint8 (N, H, W, 3)."""
 
-    def labels(self, prediction: Tensor) -> Pixels:
+    def label_tensor(self, prediction: Tensor) -> Tensor:
         """Return predictions as label maps, uint8 (N, H, W); only for tasks with `classes`."""
         raise NotImplementedError(f"{self.name} has no classes")
+
+    def labels(self, prediction: Tensor) -> Pixels:
+        """Return the label maps of `label_tensor` as an array."""
+        labels: Pixels = self.label_tensor(prediction).cpu().numpy()
+        return labels
 
     @abstractmethod
     def paint_target(self, batch: Batch) -> Pixels:

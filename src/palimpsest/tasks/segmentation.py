@@ -157,10 +157,9 @@ class SegmentationTask(Task):
         """Return the predicted label maps as pictures in the colours of VOC, uint8 (N, H, W, 3)."""
         return paint_labels(self.labels(prediction))
 
-    def labels(self, prediction: Tensor) -> Pixels:
-        """Return the predicted label maps, uint8 (N, H, W)."""
-        labels: Pixels = self.scores(prediction).argmax(1).to(torch.uint8).cpu().numpy()
-        return labels
+    def label_tensor(self, prediction: Tensor) -> Tensor:
+        """Return the class with the largest score at each pixel, uint8 (N, H, W)."""
+        return self.scores(prediction).argmax(1).to(torch.uint8)
 
     def paint_target(self, batch: Batch) -> Pixels:
         """Return the true label maps as pictures in the colours of VOC; ignored pixels are pale cream."""

@@ -1,0 +1,40 @@
+"""`palimpsest export`: one task as a stand-alone ONNX model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from palimpsest.cli.options import Debug, Method, Preset, Seed, TaskName, open_model
+from palimpsest.cli.outcome import DONE
+from palimpsest.errors import DataError, printable
+
+
+def export(
+    task: TaskName,
+    onnx: Annotated[Path, typer.Option("--onnx", metavar="OUT", help="File to write, *.onnx.")],
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="A bundle, unless --preset is given.")] = None,
+    preset: Preset = None,
+    method: Method = "piggyback",
+    seed: Seed = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")] = False,
+    debug: Debug = False,
+) -> int:
+    """Write one task as an ONNX model.
+
+    The model takes a picture of any size, uint8 (1, 3, H, W) RGB, and returns labels, or a picture of the same size
+    in [0, 1]. Classes and palette are in its metadata. This needs the extra `export` of the package.
+
+    \b
+    example:
+      palimpsest export tasks.safetensors --task voc-seg --onnx voc-seg.onnx
+    """
+    if onnx.exists() and not force:
+        raise DataError(f"{onnx}: exists; name another file, or overwrite it with --force")
+    model = open_model(file, preset, method, seed, task)
+
+    from palimpsest.exporting import export_onnx  # noqa: PLC0415 (PyTorch takes seconds)
+
+    export_onnx(model, task, onnx)
+    print(printable(f"{onnx}: {task}, {onnx.stat().st_size / 2**20:.2f} MiB"))
+    return DONE
