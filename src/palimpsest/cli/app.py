@@ -17,6 +17,7 @@ from palimpsest.cli import outcome
 from palimpsest.cli.add_task import add_task
 from palimpsest.cli.bundle import bundle
 from palimpsest.cli.compose import compose
+from palimpsest.cli.doctor import doctor
 from palimpsest.cli.evaluate import evaluate
 from palimpsest.cli.export import export
 from palimpsest.cli.inspect import inspect
@@ -34,6 +35,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     bundle,
     export,
     inspect,
+    doctor,
     classes,
     adopt,
 )
