@@ -18,13 +18,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def findings(*arguments: str, status: int, capsys: pytest.CaptureFixture[str]) -> dict[str, tuple[str, str]]:
-    assert cli.main(["doctor", "--json", *arguments]) == status
-    return {entry["subject"]: (entry["state"], entry["text"]) for entry in json.loads(capsys.readouterr().out)}
+    ended = cli.main(["doctor", "--json", *arguments])
+    seen = {entry["subject"]: (entry["state"], entry["text"]) for entry in json.loads(capsys.readouterr().out)}
+    assert ended == status, seen
+    return seen
 
 
 def write_params(**changes: Any) -> None:
     """Write a params.yaml with one task, whose data are generated."""
-    defaults = {**CONTENT["defaults"], "sequence": ["colour"], "methods": ["scratch"]}
+    drawn = {"format": "coco", "source": "generated", "generate": {"train2017": 1, "val2017": 1}}
+    changed = {"sequence": ["colour"], "methods": ["scratch"], "datasets": {"drawn": drawn}}
+    defaults = {**CONTENT["defaults"], **changed}
     Path("params.yaml").write_text(yaml.safe_dump({**CONTENT, "defaults": defaults, **changes}), "utf-8")
 
 
