@@ -105,7 +105,7 @@ class Bundle:
         base = self._parts[BASE] if entry.base_sha256 else {}
         loaded = LoadedTask(self.file.path, trained.network, method, base, tensors, unusable)
         loaded.check_head(entry.head_channels)
-        self._check_shapes(trained.network, entry)
+        self._check_size(trained.network, entry)
         return loaded
 
     def switcher(self, device: torch.device | str = "cpu") -> TaskSwitcher:
@@ -156,22 +156,35 @@ class Bundle:
             key = ".".join(map(str, problem["loc"]))
             raise unusable(self.file.path, f"settings of another version ({key}: {problem['msg']})") from error
 
-    def _check_shapes(self, network: NetworkSettings, entry: TaskEntry) -> None:
-        """Check, without taking memory, that the file has a tensor for every layer of the network of its header.
+    def _check_size(self, network: NetworkSettings, entry: TaskEntry) -> None:
+        """Check that the file has about as many values as the network of its header.
 
-        A header that claims a network of another size would otherwise allocate it.
+        A header that claims a network of another width would otherwise take all memory.
         """
+        if network.width <= SMALL:
+            return
         try:
-            with torch.device("meta"), Uninitialised():
-                expected = build_network(network, entry.head_channels).state_dict()
+            values = number_of_values(network, entry.head_channels)
         except PalimpsestError as error:
             raise unusable(self.file.path, f"the network of the header cannot be built ({error})") from error
-        elements = sum(tensor.numel() for tensor in expected.values())
         stored = sum(tensor.numel() for part in self._parts.values() for tensor in part.values())
-        if elements > 8 * stored:  # packed masks have eight weights in a value
-            raise unusable(
-                self.file.path, f"the network of the header has {elements} values, the file has {stored}"
-            )
+        if values > 8 * stored:  # packed masks have eight weights in a value
+            raise unusable(self.file.path, f"the network of the header has {values} values, the file has {stored}")
+
+
+SMALL = 128
+"""Width up to which a network is built without a check of its size; the study's U-Net then takes 226 MiB."""
+
+
+def number_of_values(settings: NetworkSettings, head_channels: int) -> int:
+    """Return the number of values of a network, without taking their memory; for some networks an estimate."""
+    try:
+        with torch.device("meta"), Uninitialised():
+            wide = build_network(settings, head_channels).state_dict()
+            return sum(tensor.numel() for tensor in wide.values())
+    except (NotImplementedError, RuntimeError):  # the network computes its initial weights
+        narrow = build_network(settings.model_copy(update={"width": SMALL // 8}), head_channels).state_dict()
+        return round(sum(tensor.numel() for tensor in narrow.values()) * (settings.width / (SMALL // 8)) ** 2)
 
 
 class Uninitialised(TorchFunctionMode):

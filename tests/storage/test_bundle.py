@@ -3,6 +3,7 @@
 import json
 import random
 import re
+import resource
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import palimpsest
+from palimpsest.bundle import number_of_values
 from palimpsest.bundling import bundle_study
 from palimpsest.composing import composed_translator
 from palimpsest.composition import UNBLENDED
@@ -23,6 +25,7 @@ from palimpsest.data.pictures import DEFAULT_LIMITS
 from palimpsest.data.voc import palette
 from palimpsest.errors import DataError, PalimpsestError, SettingsError, StorageError
 from palimpsest.methods import METHODS
+from palimpsest.networks import build_network, network_settings
 from palimpsest.storage.bundle_file import (
     BASE,
     DATA_TYPES,
@@ -258,6 +261,26 @@ def missing_part(content: dict[str, Any], parts: Any) -> None:
 
 def other_head(content: dict[str, Any], parts: Any) -> None:
     content["tasks"][1]["head_channels"] = 5
+
+
+@pytest.mark.parametrize("method", ["piggyback", "resblock6"])
+def test_a_header_that_claims_a_wide_network_takes_no_memory(stored_study: NewStudy, method: str) -> None:
+    study = stored_study(method)
+    bundle_study(study.settings, 0, method).save(FILE)
+    path = forged(wider)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(StorageError, match=r"the network of the header has \d+ values, the file has \d+"):
+        palimpsest.open(path).network("halves")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18  # KiB
+
+
+@pytest.mark.parametrize("width", [16, 144])
+@pytest.mark.parametrize("name", ["unet", "resblock"])
+def test_networks_of_all_widths_open(name: str, width: int) -> None:
+    settings = network_settings({"name": name, "width": width})
+    network = build_network(settings, 3)
+    expected = sum(tensor.numel() for tensor in network.state_dict().values())
+    assert number_of_values(settings, 3) == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize(
