@@ -180,11 +180,15 @@ def number_of_values(settings: NetworkSettings, head_channels: int) -> int:
     """Return the number of values of a network, without taking their memory; for some networks an estimate."""
     try:
         with torch.device("meta"), Uninitialised():
-            wide = build_network(settings, head_channels).state_dict()
-            return sum(tensor.numel() for tensor in wide.values())
+            return size_of(build_network(settings, head_channels))
     except (NotImplementedError, RuntimeError):  # the network computes its initial weights
-        narrow = build_network(settings.model_copy(update={"width": SMALL // 8}), head_channels).state_dict()
-        return round(sum(tensor.numel() for tensor in narrow.values()) * (settings.width / (SMALL // 8)) ** 2)
+        narrow = settings.model_copy(update={"width": SMALL // 8})
+        return round(size_of(build_network(narrow, head_channels)) * (settings.width / narrow.width) ** 2)
+
+
+def size_of(network: nn.Module) -> int:
+    """Return the number of values in the tensors of a network."""
+    return sum(int(tensor.numel()) for tensor in network.state_dict().values())
 
 
 class Uninitialised(TorchFunctionMode):
