@@ -19,7 +19,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def findings(*arguments: str, status: int, capsys: pytest.CaptureFixture[str]) -> dict[str, tuple[str, str]]:
     ended = cli.main(["doctor", "--json", *arguments])
-    seen = {entry["subject"]: (entry["state"], entry["text"]) for entry in json.loads(capsys.readouterr().out)}
+    seen = {entry["topic"]: (entry["state"], entry["text"]) for entry in json.loads(capsys.readouterr().out)}
     assert ended == status, seen
     return seen
 
@@ -38,7 +38,7 @@ def test_a_sound_machine_has_no_fault(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr("palimpsest.machine.gpus", lambda: 0)
     write_params()
     seen = findings(status=0, capsys=capsys)
-    assert [subject for subject, (state, _) in seen.items() if state == "fault"] == []
+    assert [topic for topic, (state, _) in seen.items() if state == "fault"] == []
     assert {
         "version",
         "packages",
@@ -71,7 +71,7 @@ def test_missing_and_old_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> 
         "pandas; extra == 'pipeline'",
     ]
     monkeypatch.setattr("importlib.metadata.requires", lambda name: required)
-    seen = {finding.subject: (finding.state, finding.text) for finding in doctor.packages()}
+    seen = {finding.topic: (finding.state, finding.text) for finding in doctor.packages()}
     state, text = seen["packages"]
     assert state == "fault" and text.startswith("lost-package is missing, numpy ")
     assert text.endswith("is older than >=99; run: pip install palimpsest")
@@ -80,7 +80,7 @@ def test_missing_and_old_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "subject", "text"),
+    ("name", "value", "topic", "text"),
     [
         (
             "psutil.virtual_memory",
@@ -95,19 +95,19 @@ def test_missing_and_old_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_lack_is_a_fault(
     name: str,
     value: object,
-    subject: str,
+    topic: str,
     text: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(name, lambda *arguments: value)
-    state, message = findings(status=1, capsys=capsys)[subject]
+    state, message = findings(status=1, capsys=capsys)[topic]
     assert state == "fault" and message.startswith(text)
 
 
 @pytest.mark.parametrize(
-    ("changes", "subject", "text"),
+    ("changes", "topic", "text"),
     [
         (
             {"presets": {"tiny": {"training": {"step": 1}}}},
@@ -126,10 +126,10 @@ def test_a_lack_is_a_fault(
     ],
 )
 def test_faults_of_a_study_are_named(
-    changes: dict[str, Any], subject: str, text: str, capsys: pytest.CaptureFixture[str]
+    changes: dict[str, Any], topic: str, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_params(**changes)
-    state, message = findings(status=1, capsys=capsys)[subject]
+    state, message = findings(status=1, capsys=capsys)[topic]
     assert state == "fault" and message.startswith(text)
 
 

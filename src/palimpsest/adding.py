@@ -9,7 +9,6 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,12 +20,12 @@ from palimpsest.bundle import Bundle, open_bundle
 from palimpsest.bundle_entries import component_sizes, task_entry, with_dtype
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
-from palimpsest.data.pictures import DEFAULT_LIMITS, Pixels
+from palimpsest.data.pictures import Pixels
 from palimpsest.data.prepare import prepare
-from palimpsest.data.reader import DatasetReader, SampleSpec, ValueScale
-from palimpsest.data.sources import task_classes
+from palimpsest.data.reader import DatasetReader
 from palimpsest.devices import device_for
 from palimpsest.errors import DataError, SettingsError, StorageError
+from palimpsest.evaluation import sample_spec
 from palimpsest.groups import CropSettings, TrainingSettings
 from palimpsest.inference import Predictor
 from palimpsest.methods import method_class
@@ -42,7 +41,7 @@ from palimpsest.storage.bundle_file import (
     header_sha256,
 )
 from palimpsest.storage.task_file import content_sha256
-from palimpsest.tasks import KINDS, task_class
+from palimpsest.tasks import task_class
 from palimpsest.tasks.base import Task
 from palimpsest.tasks.settings import TaskSettings
 from palimpsest.training.loop import EpochDone, Plan, TaskData, start_fabric, train
@@ -218,13 +217,7 @@ def prepare_data(new: NewTask, pictures: CropSettings, folder: Path) -> Prepared
                 f"{reader.root}: {number} pictures; a task needs at least two, one of them for validation"
             )
         splits = {"val": (train, max(1, round(HELD_OUT * number))), "train": (train, None)}
-    options: dict[str, Any] = settings.preparation()
-    classes = None
-    if options.get("classes") is not None:
-        sources = [source for source, _ in splits.values()]
-        classes = task_classes(new.name, options["classes"], options["others"], sources, reader)
-    values = ValueScale(options.get("scale", 1.0), options.get("valid"))
-    spec = SampleSpec(pictures.size, KINDS[settings.kind].target, classes, DEFAULT_LIMITS, values)
+    spec = sample_spec(new.name, settings, pictures.size, [source for source, _ in splits.values()], reader)
     refuse = task_class(settings.kind).refuse
     prepare(reader, folder, splits, spec, refuse=refuse, log=log.info, every_class=False)
     return Prepared.open(folder)

@@ -31,10 +31,10 @@ State = Literal["ok", "note", "fault"]
 class Finding:
     """Result of one check."""
 
-    subject: str
+    topic: str
     state: State
     text: str
-    """What was seen; for a fault also how to mend it."""
+    """Observation; for a fault also the way to mend it."""
 
 
 def examine(preset: str | None = None) -> Iterator[Finding]:
@@ -64,13 +64,13 @@ def packages() -> Iterator[Finding]:
             for requirement in requirements
             if belongs(requirement, extra) and (problem := problem_of(requirement))
         ]
-        subject = f"extra {extra}" if extra else "packages"
+        topic = f"extra {extra}" if extra else "packages"
         if not wrong:
-            yield Finding(subject, "ok", "complete")
+            yield Finding(topic, "ok", "complete")
             continue
         name = f"'palimpsest[{extra}]'" if extra else "palimpsest"
         state: State = "note" if extra else "fault"
-        yield Finding(subject, state, f"{', '.join(wrong)}; run: pip install {name}")
+        yield Finding(topic, state, f"{', '.join(wrong)}; run: pip install {name}")
 
 
 def belongs(requirement: Requirement, extra: str) -> bool:
@@ -84,7 +84,7 @@ def problem_of(requirement: Requirement) -> str:
     """Return a text about a requirement that is not met; '' if it is."""
     try:
         installed = importlib.metadata.version(requirement.name)
-    except importlib.metadata.PackageNotFoundError:
+    except ModuleNotFoundError:
         return f"{requirement.name} is missing"
     if requirement.specifier.contains(installed, prereleases=True):
         return ""
@@ -159,13 +159,13 @@ def study(preset: str | None) -> Iterator[Finding]:
         ),
         ("tracking", check_database, "mlflow.db can be used, or will be made"),
     ]
-    for subject, check, text in checks:
+    for topic, check, text in checks:
         try:
             check()
         except PalimpsestError as error:
-            yield Finding(subject, "fault", str(error))
+            yield Finding(topic, "fault", str(error))
         else:
-            yield Finding(subject, "ok", text)
+            yield Finding(topic, "ok", text)
     try:
         yield Finding("commit", "ok", commit_of_code())
     except GitError as error:

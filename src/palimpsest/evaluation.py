@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.data.formats import FORMATS, AnyDataset
 from palimpsest.data.pictures import DEFAULT_LIMITS
 from palimpsest.data.prepare import prepare
-from palimpsest.data.reader import SampleSpec, ValueScale
+from palimpsest.data.reader import DatasetReader, SampleSpec, ValueScale
 from palimpsest.data.sources import open_dataset, task_classes
 from palimpsest.devices import device_for
 from palimpsest.errors import DataError
 from palimpsest.inference import Predictor
 from palimpsest.storage.bundle_file import TaskEntry
 from palimpsest.tasks import KINDS, task_class
+from palimpsest.tasks.settings import TaskSettings
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +61,7 @@ def evaluate(
     dataset = TypeAdapter(AnyDataset).validate_python({"format": layout, "source": "directory", "root": folder})
     reader = open_dataset(dataset, folder)
     chosen = split or settings.splits["val"]
-    options: dict[str, Any] = settings.preparation()
-    classes = None
-    if options.get("classes") is not None:
-        classes = task_classes(name, options["classes"], options["others"], [chosen], reader)
-    values = ValueScale(options.get("scale", 1.0), options.get("valid"))
-    spec = SampleSpec(entry.size, target, classes, DEFAULT_LIMITS, values)
+    spec = sample_spec(name, settings, entry.size, [chosen], reader)
     device = device or device_for("auto")
     predictor = Predictor(bundle.network(name).to(device), task.to(device))
     with tempfile.TemporaryDirectory() as temporary:
@@ -74,6 +70,24 @@ def evaluate(
         prepare(reader, arrays, {"val": (chosen, None)}, spec, refuse=refuse, log=log.info, every_class=False)
         with threads_of(entry):
             return measure(predictor.predict, task, Prepared.open(arrays), device, samples=0)
+
+
+def sample_spec(
+    name: str, settings: TaskSettings, size: int, splits: Sequence[str], reader: DatasetReader
+) -> SampleSpec:
+    """Return what a task needs of the samples of a data set: size in pixels, targets, classes and units.
+
+    ``splits`` are those of the data set that are read.
+
+    Raises:
+        SettingsError: the data set lacks a category of the task.
+    """
+    options: dict[str, Any] = settings.preparation()
+    classes = None
+    if options.get("classes") is not None:
+        classes = task_classes(name, options["classes"], options["others"], splits, reader)
+    values = ValueScale(options.get("scale", 1.0), options.get("valid"))
+    return SampleSpec(size, KINDS[settings.kind].target, classes, DEFAULT_LIMITS, values)
 
 
 @contextmanager

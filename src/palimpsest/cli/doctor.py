@@ -34,5 +34,5 @@ def doctor(
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
         for finding in findings:
-            print(printable(f"{finding.state:<6} {finding.subject:<15} {finding.text}"))
+            print(printable(f"{finding.state:<6} {finding.topic:<15} {finding.text}"))
     return FAILED if any(finding.state == "fault" for finding in findings) else DONE
