@@ -91,7 +91,7 @@ def test_the_archives_are_complete(wheel: Path) -> None:
     with tarfile.open(source) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert names >= {*(f"src/{name}" for name in files), "pyproject.toml", "README.md", "LICENSE"}
-    subprocess.run(["check-wheel-contents", str(wheel)], check=True)
+    subprocess.run([sys.executable, "-m", "check_wheel_contents", str(wheel)], check=True)
 
 
 def tracked(folder: str) -> list[str]:

@@ -60,7 +60,11 @@ FORMATS: dict[str, Format] = {
         settings="palimpsest.data.paired_settings:PairedDatasetSettings",
         checks="palimpsest.data.pair_folders:PairChecks",
     ),
-    "pictures": Format(reader="palimpsest.data.picture_folder:PictureFolder", targets=()),
+    "pictures": Format(
+        reader="palimpsest.data.picture_folder:PictureFolder",
+        targets=(),
+        settings="palimpsest.data.picture_folder_settings:PictureFolderSettings",
+    ),
     "table": Format(
         reader="palimpsest.data.table:TableFolder",
         targets=("labels", "picture", "values"),
