@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from palimpsest import __version__
 from palimpsest.analysis.measurement import Measurement, measure
 from palimpsest.bundle import Bundle, open_bundle
-from palimpsest.bundle_entries import component_sizes, task_entry, with_dtype
+from palimpsest.bundle_entries import component_sizes, quality_of, task_entry, with_dtype
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
 from palimpsest.data.pictures import Pixels
@@ -35,7 +35,6 @@ from palimpsest.storage.bundle_file import (
     BASE,
     TASKS,
     BundleFile,
-    Quality,
     TaskEntry,
     describe_parts,
     header_sha256,
@@ -133,7 +132,7 @@ def add_task(bundle: Bundle, new: NewTask, work: Path, on_epoch: EpochDone = lam
     device = device_for(training.accelerator)
     network = extended(bundle, entry, stored).network(new.name).to(device)
     measured = measure(Predictor(network, task.to(device)).predict, task, prepared, device, SHOWN)
-    quality = Quality(split="val", images=measured.images, metrics=finite(measured.metrics))
+    quality = quality_of("val", measured.images, measured.metrics)
     learned = extended(bundle, entry.model_copy(update={"quality": quality}), stored)
     return Added(learned, measured, sample_of(task, prepared, measured))
 
@@ -258,11 +257,6 @@ def extended(bundle: Bundle, entry: TaskEntry, tensors: dict[str, torch.Tensor])
         }
     )
     return Bundle(BundleFile(bundle.file.path, header, parts, header_sha256(header)))
-
-
-def finite(metrics: dict[str, float]) -> dict[str, float]:
-    """Return the metrics that have a value."""
-    return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 
 def sample_of(task: Task, prepared: Prepared, measured: Measurement) -> Pixels:

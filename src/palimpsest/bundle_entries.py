@@ -1,5 +1,6 @@
 """Entries in the header of a bundle, for the modules that make bundles: `bundling` and `adding`."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 from palimpsest.data.voc import palette
 from palimpsest.methods.base import Component, State
 from palimpsest.methods.settings import MethodSettings
-from palimpsest.storage.bundle_file import BASE, TASKS, Origin, TaskEntry
+from palimpsest.storage.bundle_file import BASE, TASKS, Origin, Quality, TaskEntry
 from palimpsest.tasks.base import Task
 from palimpsest.tasks.settings import TaskSettings
 
@@ -54,6 +55,12 @@ def task_entry(
         components=dict(components),
         origin=origin,
     )
+
+
+def quality_of(split: str, images: int, metrics: Mapping[str, float]) -> Quality:
+    """Return the entry of the metrics that have a value, measured on so many pictures of a split."""
+    finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+    return Quality(split=split, images=images, metrics=finite)
 
 
 def component_sizes(components: Iterable[Component], tensors: State) -> dict[str, int]:

@@ -1,7 +1,6 @@
 """Bundle of the stored tasks of a study: one method and seed, all tasks or some of them."""
 
 import csv
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 
 from palimpsest import __version__
 from palimpsest.bundle import Bundle
-from palimpsest.bundle_entries import INPUT, Dtype, component_sizes, task_entry, with_dtype
+from palimpsest.bundle_entries import INPUT, Dtype, component_sizes, quality_of, task_entry, with_dtype
 from palimpsest.errors import StorageError, check_name
 from palimpsest.jobs import without_training
 from palimpsest.methods import METHODS
@@ -178,5 +177,5 @@ def quality(settings: Settings, seed: int, method: str, task: str, after: str) -
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if (row["task"], row["after"]) == (task, after)]
     values = {row["metric"]: float(row["value"] or "nan") for row in rows}
-    metrics = {name: value for name, value in values.items() if math.isfinite(value)}
-    return Quality(split=settings.split, images=int(rows[0]["images"]), metrics=metrics) if metrics else None
+    measured = quality_of(settings.split, int(rows[0]["images"]) if rows else 0, values)
+    return measured if measured.metrics else None

@@ -1,6 +1,5 @@
 """`palimpsest add-task`: a new task on an existing bundle."""
 
-import os
 import shutil
 import sys
 import time
@@ -11,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from palimpsest.cli.options import Debug, check_choice
+from palimpsest.cli.options import Debug, check_choice, check_output
 from palimpsest.cli.outcome import DONE, INTERRUPTED, UsageError, metric_lines, report
-from palimpsest.errors import DataError, printable
+from palimpsest.errors import printable
+from palimpsest.machine import cores
 from palimpsest.methods import METHODS
 
 
@@ -79,10 +79,7 @@ def add_task(
       palimpsest add-task tasks.safetensors --name edges --kind paired --data edges2photos -o more.safetensors
     """
     check_choice("--method", method, METHODS)
-    if output.suffix != ".safetensors":
-        raise UsageError(f"--output: {output} does not end with .safetensors; add the suffix")
-    if output.exists() and not force:
-        raise DataError(f"{output}: exists; name another file, or overwrite it with --force")
+    check_output("--output", output, ".safetensors", force=force)
     folders = [path for path in (data, inputs, targets) if path is not None]
     if (inputs is None) != (targets is None) or (data is None) == (inputs is None):
         raise UsageError("name the pictures with --data, or with --input and --target")
@@ -99,7 +96,7 @@ def add_task(
     pictures = NewData(kind.value, folders, annotations, classes.split(",") if classes else [], painting, weights)
     reader = open_data(pictures, work / "links")
     settings = task_settings(bundle, pictures, method, reader)
-    new = adding.NewTask(name, settings, reader, method, steps, batch_size, threads=os.cpu_count() or 1)
+    new = adding.NewTask(name, settings, reader, method, steps, batch_size, threads=cores())
     try:
         added = adding.add_task(bundle, new, work, ProgressPrinter())
     except KeyboardInterrupt:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from palimpsest.cli.options import Debug, Method, Seed, check_choice, chosen_settings
-from palimpsest.cli.outcome import DONE, UsageError
-from palimpsest.errors import DataError, printable
+from palimpsest.cli.options import Debug, Method, Seed, check_choice, check_output, chosen_settings
+from palimpsest.cli.outcome import DONE
+from palimpsest.errors import printable
 
 
 class Dtype(StrEnum):
@@ -42,14 +42,11 @@ def bundle(
     example:
       palimpsest bundle --preset mini -o tasks.safetensors
     """
-    if output.suffix != ".safetensors":
-        raise UsageError(f"--output: {output} does not end with .safetensors; add the suffix")
     settings = chosen_settings(preset, method)
     names = [name.strip() for name in tasks.split(",")] if tasks else []
     for name in names:
         check_choice("--tasks", name, settings.sequence)
-    if output.exists() and not force:
-        raise DataError(f"{output}: exists; name another file, or overwrite it with --force")
+    check_output("--output", output, ".safetensors", force=force)
 
     from palimpsest.bundling import bundle_study  # noqa: PLC0415 (PyTorch takes seconds)
 

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from palimpsest.cli.options import Debug, Method, Preset, Seed, TaskName, open_model
+from palimpsest.cli.options import Debug, Method, Preset, Seed, TaskName, check_output, open_model
 from palimpsest.cli.outcome import DONE
-from palimpsest.errors import DataError, printable
+from palimpsest.errors import printable
 
 
 def export(
@@ -29,8 +29,7 @@ def export(
     example:
       palimpsest export tasks.safetensors --task voc-seg --onnx voc-seg.onnx
     """
-    if onnx.exists() and not force:
-        raise DataError(f"{onnx}: exists; name another file, or overwrite it with --force")
+    check_output("--onnx", onnx, "", force=force)
     model = open_model(file, preset, method, seed, task)
 
     from palimpsest.exporting import export_onnx  # noqa: PLC0415 (PyTorch takes seconds)

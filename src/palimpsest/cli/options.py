@@ -8,7 +8,7 @@ import typer
 
 from palimpsest.cli import outcome
 from palimpsest.cli.outcome import UsageError
-from palimpsest.errors import PalimpsestError, SettingsError, failure_message, unknown_name
+from palimpsest.errors import DataError, PalimpsestError, SettingsError, failure_message, unknown_name
 from palimpsest.methods import METHODS
 
 if TYPE_CHECKING:
@@ -185,6 +185,19 @@ def parse_override(text: str) -> tuple[str, Any]:
 def refuse_override(text: str) -> NoReturn:
     """Raise a `UsageError` for a text that is not of the form `KEY=VALUE`."""
     raise UsageError(f"--config: {text!r} is not a setting; write KEY=VALUE, as preset=real")
+
+
+def check_output(option: str, path: Path, suffix: str, *, force: bool) -> None:
+    """Check that a file may be written: its path has this suffix, and it does not exist or may be overwritten.
+
+    Raises:
+        UsageError: the path has another suffix.
+        DataError: the file exists, and ``force`` is False.
+    """
+    if suffix and path.suffix != suffix:
+        raise UsageError(f"{option}: {path} does not end with {suffix}; add the suffix")
+    if path.exists() and not force:
+        raise DataError(f"{path}: exists; name another file, or overwrite it with --force")
 
 
 def make_folder(path: Path) -> None:

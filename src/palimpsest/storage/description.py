@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from palimpsest.methods.base import Component
+from palimpsest.methods.base import MASK, Component
 from palimpsest.storage.bundle_file import FORMAT, TASKS, BundleFile
 
 
@@ -14,12 +14,8 @@ def describe_bundle(bundle: BundleFile) -> dict[str, Any]:
     """Return content, network, parts and tasks of a bundle by property, as `palimpsest inspect` prints them."""
     header = bundle.header.model_dump(mode="json")
     tasks = header.pop("tasks")
-    masks = {
-        task["name"]: describe_masks(Component("mask", part).mask_bits)
-        for task in tasks
-        for name, part in bundle.parts.items()
-        if name == f"{TASKS}{task['name']}"
-    }
+    parts = {task["name"]: bundle.parts.get(f"{TASKS}{task['name']}", {}) for task in tasks}
+    masks = {name: describe_masks(Component(MASK, part).mask_bits) for name, part in parts.items()}
     return {
         "format": FORMAT,
         "sha256": bundle.sha256,
