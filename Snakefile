@@ -20,11 +20,19 @@ onstart:
     provenance.warn_without_commit()
     announce_downloads()
     show_progress()
+    start_service(server_uri(SETTINGS.tracking.uri))
     if workflow.local_exec:
-        start_service()
         # The limit on job starts per second is for clusters. Snakemake 9 implements it by a timer per finished job,
         # which reschedules all jobs every second; after sixty jobs this takes a fifth of a core.
         workflow.scheduler.job_rate_limiter = None
+
+
+onsuccess:
+    send_runs()
+
+
+onerror:
+    send_runs()
 
 
 rule all:

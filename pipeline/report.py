@@ -11,13 +11,15 @@ from palimpsest.methods import entry_of
 from palimpsest.provenance import code_version
 from palimpsest.report.page import Origin, write_page
 from palimpsest.settings import Settings
+from palimpsest.tracking import runs
 from palimpsest.variants import sweep_tables
 
 
 def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> None:
-    """Write the page `report.html` into the preset's folder of results."""
+    """Write the page `report.html` into the preset's folder of results; record it and the bundle with MLflow."""
+    page = layout.results / "report.html"
     write_page(
-        layout.results / "report.html",
+        page,
         results=layout.results,
         data=layout.prepared(settings.base_task).parents[1],
         sequence=[(name, settings.tasks[name].kind) for name in settings.sequence],
@@ -26,6 +28,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         sweeps=sweep_tables(layout.results),
         incomparable=incomparable(settings),
     )
+    runs.record_report(layout, page)
 
 
 def incomparable(settings: Settings) -> dict[str, str]:

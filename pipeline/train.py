@@ -56,7 +56,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
             if fabric.is_global_zero:
                 save_cost(record, meter.cost())
 
-        path, *_ = learn(fabric, job, stored, prepared, key, after_epoch)
+        path, *_ = learn(fabric, job, stored, prepared, key, after_epoch, run.picture)
         file, arrays = open_task(path), prepared[options.task]
         cost = meter.cost(file.sha256)
         if fabric.is_global_zero:
@@ -66,7 +66,9 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
             for name in job.task_names
         }
         learned = {
-            f"{name}/{metric}": value for name in job.task_names for metric, value in records[name].metrics.items()
+            f"final/{name}/{metric}": value
+            for name in job.task_names
+            for metric, value in records[name].metrics.items()
         }
         run.metrics({**arrays.counts(), **file.provenance.diagnostics, **learned, **cost.figures()})
         checksums = {f"predictions/{name}": record.checksum for name, record in records.items()}

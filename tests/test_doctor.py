@@ -56,6 +56,15 @@ def test_a_sound_machine_has_no_fault(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert len(lines) == len(seen) and lines[0].startswith("ok     version")
 
 
+def test_a_tracking_server_that_does_not_answer_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_params()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    state, text = findings(status=1, capsys=capsys)["tracking server"]
+    assert state == "fault" and text.startswith("http://127.0.0.1:9: the tracking server does not answer")
+
+
 def test_without_a_study_only_the_machine_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
     seen = findings(status=0, capsys=capsys)
     assert seen["study"] == ("note", "no params.yaml in this folder: only commands on bundles work here")

@@ -30,7 +30,8 @@ try:
     from palimpsest.task_files import TaskFiles
     from palimpsest.tasks import KINDS
     from palimpsest.tracking import database
-    from palimpsest.tracking.service import start_service
+    from palimpsest.tracking.server import server_uri, shown
+    from palimpsest.tracking.service import open_store, start_service
 except SyntaxError as error:
     sys.exit(f"error: {os.path.relpath(error.filename)}, line {error.lineno or 1}: {error.msg}; correct the file")
 
@@ -102,6 +103,19 @@ def announce_downloads():
         note = download_note(SETTINGS, *map(sorted, names.values()))
         if note:
             print(f"note: {note}", file=sys.stderr)
+
+
+def send_runs():
+    """Send the runs to the tracking server, if there is one, and print a line on stderr about it."""
+    uri = server_uri(SETTINGS.tracking.uri)
+    if uri is None:
+        return
+    try:
+        with open_store() as store:
+            note = f"{shown(uri)} has all runs of mlflow.db ({store.send(uri)} sent last)"
+    except PalimpsestError as error:
+        note = error
+    print(f"note: {note}", file=sys.stderr)
 
 
 def show_progress():

@@ -99,9 +99,30 @@ rule collect:
         "python -m pipeline.collect --log {log}"
 
 
-rule report:
-    """Write the report page."""
+rule bundle:
+    """Write one file with the network and every task of a method, which runs without this folder."""
     input:
+        tasks=lambda wildcards: task_files(SETTINGS.seeds[0], SETTINGS.bundled_method).files(),
+        metrics=str(rules.evaluate.output.metrics).format(seed=SETTINGS.seeds[0], method=SETTINGS.bundled_method),
+    output:
+        LAYOUT.bundle,
+    log:
+        LOGS / "bundle.log",
+    threads: claim(1)
+    resources:
+        mem_mb=2000,
+    params:
+        code=lambda wildcards: code("bundle", methods=[SETTINGS.bundled_method], tasks=SETTINGS.sequence),
+        seed=SETTINGS.seeds[0],
+        method=SETTINGS.bundled_method,
+    shell:
+        "python -m pipeline.bundle --seed {params.seed} --method {params.method} --log {log}"
+
+
+rule report:
+    """Write the report page, and record it with the bundle as an MLflow run."""
+    input:
+        bundle=rules.bundle.output,
         tables=rules.collect.output,
         samples=rules.collect.input.measured + rules.collect.input.floor,
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),

@@ -144,6 +144,7 @@ def study(preset: str | None) -> Iterator[Finding]:
     from palimpsest.preflight import check_devices, check_settings  # noqa: PLC0415
     from palimpsest.provenance import GitError, commit_of_code  # noqa: PLC0415
     from palimpsest.tracking.database import check_database  # noqa: PLC0415
+    from palimpsest.tracking.server import server_uri, shown  # noqa: PLC0415
 
     try:
         settings = resolve(read(Path("params.yaml")), {} if preset is None else {"preset": preset})
@@ -159,6 +160,11 @@ def study(preset: str | None) -> Iterator[Finding]:
         ),
         ("tracking", check_database, "mlflow.db can be used, or will be made"),
     ]
+    uri = server_uri(settings.tracking.uri)
+    if uri is not None:
+        from palimpsest.tracking.sender import check_server  # noqa: PLC0415 (MLflow takes seconds)
+
+        checks.append(("tracking server", lambda: check_server(uri), f"{shown(uri)} answers"))
     for topic, check, text in checks:
         try:
             check()

@@ -24,6 +24,14 @@ class BaseSettings(SettingsGroup):
     / fan-in."""
 
 
+class TrackingSettings(SettingsGroup):
+    """Records of runs."""
+
+    uri: Annotated[str, Field(pattern=r"^(databricks|[a-z0-9+-]+://.+)$")] | None = None
+    """Address of an MLflow tracking server that gets a copy of every run, such as ``http://mlflow.team:5000``. The
+    environment variable `MLFLOW_TRACKING_URI` has priority. None for no copies: the runs are in `mlflow.db`."""
+
+
 class CropSettings(SettingsGroup):
     """Sizes of pictures, in pixels."""
 

@@ -62,6 +62,11 @@ class Layout:
         return Path("results") / self.scope
 
     @property
+    def bundle(self) -> Path:
+        """File with the network and all tasks of one method."""
+        return self.results / "bundle.safetensors"
+
+    @property
     def logs(self) -> Path:
         """Folder of the logs, one per job."""
         return Path("logs") / self.scope

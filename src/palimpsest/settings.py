@@ -13,7 +13,14 @@ from pydantic import Field, model_validator
 from palimpsest.composition_settings import CompositionSettings
 from palimpsest.data.formats import FORMATS, AnyDataset, formats_with
 from palimpsest.errors import SettingsError, unknown_name
-from palimpsest.groups import BaseSettings, MeasuredSplit, PictureSettings, TrainingOverrides, TrainingSettings
+from palimpsest.groups import (
+    BaseSettings,
+    MeasuredSplit,
+    PictureSettings,
+    TrackingSettings,
+    TrainingOverrides,
+    TrainingSettings,
+)
 from palimpsest.layout import Layout, Shared
 from palimpsest.methods import METHODS, AnyMethods, default_method_settings, entry_of, refusal, works_on
 from palimpsest.networks import DEFAULT, AnyNetwork, AnyNetworks, default_network, network_settings
@@ -72,6 +79,8 @@ class Settings(SettingsGroup):
     compositions: list[CompositionSettings] = Field(default=[], exclude=True)
     """Pairs of tasks that `snakemake compositions` applies to one picture. No other output depends on them; digests
     exclude them."""
+    tracking: TrackingSettings = Field(default=TrackingSettings(), exclude=True)
+    """Records of runs. No output depends on them; digests exclude them."""
     variant: Variant | None = None
     """Variant of a sweep or an ablation that these settings describe; None for the preset itself. Users leave it
     out: `palimpsest.variants.vary` sets it."""
@@ -82,6 +91,11 @@ class Settings(SettingsGroup):
         if self.variant is None:
             return Layout(self.preset)
         return Layout(self.preset, self.variant.name, self.variant.shares)
+
+    @property
+    def bundled_method(self) -> str:
+        """Method of the bundle that the pipeline makes: the first that adds to the base network, or the first."""
+        return next((method for method in self.methods if entry_of(method).adds_to_base), self.methods[0])
 
     @model_validator(mode="before")
     @classmethod

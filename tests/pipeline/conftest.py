@@ -125,7 +125,7 @@ class Study:
         ]
 
     def tracked(self) -> tuple[Any, list[Any]]:
-        """Return a client of the folder's MLflow database, and all runs of the preset."""
+        """Return a client of the folder's MLflow database, and the runs of all trainings of the preset."""
         import mlflow  # noqa: PLC0415 - takes seconds
 
         # MLflow keeps a database open by its name, even after it was deleted and recreated.
@@ -133,7 +133,7 @@ class Study:
         shutil.copy(self.folder / "mlflow.db", copy)
         client = mlflow.MlflowClient(f"sqlite:///{copy}")
         experiment = client.get_experiment_by_name("palimpsest-mini")
-        return client, list(client.search_runs([experiment.experiment_id]))
+        return client, list(client.search_runs([experiment.experiment_id], "tags.rule = 'train'"))
 
     def commit(self, message: str) -> None:
         """Commit all files that git does not ignore."""

@@ -8,14 +8,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from palimpsest.analysis.forgetting import Cell
 from palimpsest.analysis.measurement import Measurement
 from palimpsest.errors import DataError, StorageError
 from palimpsest.layout import Layout
 from palimpsest.tracking import runs, store
-from palimpsest.tracking.runs import complete_runs, run_of_tensors, training_run, training_tags
+from palimpsest.tracking.runs import complete_runs, method_tags, run_of_tensors, training_run, training_tags
 from palimpsest.tracking.store import RunStore, connect
 from tests.conftest import room_for
 
@@ -49,10 +51,11 @@ def experiment_per_test(experiment_of: Callable[..., str], folder: Path) -> Call
     return lambda client, preset: experiment_of(client, f"{preset}-{folder.name}")
 
 
-def runs_of(client: Any) -> list[Any]:
-    """Return all runs, oldest first."""
+def runs_of(client: Any, rule: str = "train") -> list[Any]:
+    """Return all runs of trainings, or of another rule, oldest first."""
     experiment = store.experiment_of(client, "mini")
-    return sorted(client.search_runs([experiment]), key=lambda run: (run.info.start_time, run.info.end_time or 0))
+    of_rule = client.search_runs([experiment], f"tags.rule = '{rule}'")
+    return sorted(of_rule, key=lambda run: (run.info.start_time, run.info.end_time or 0))
 
 
 def points(client: Any, run: Any, metric: str = "loss") -> list[tuple[int, float]]:
@@ -122,11 +125,51 @@ def test_ctrl_c_during_any_write_leaves_no_run_running(
     monkeypatch.setattr(type(client), call, written)
     with pytest.raises(KeyboardInterrupt), training_run(TAGS, "key", {"seed": 0}) as run:
         run.epochs(EPOCHS)
-    (recorded,) = runs_of(client)
-    assert recorded.info.status == ("FINISHED" if call == "set_terminated" else "KILLED")
+    statuses = [run.info.status for run in (*runs_of(client), *runs_of(client, "evaluate"))]
+    assert statuses == {"create_run": ["KILLED"], "set_terminated": ["FINISHED", "KILLED"]}.get(
+        call, ["KILLED"] * 2
+    )
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), KeyboardInterrupt()])
+def test_the_trainings_of_a_method_are_below_one_run(client: Any) -> None:
+    colorize, other = (
+        training_tags("mini", 0, "piggyback", "colorize"),
+        training_tags("mini", 1, "piggyback", "voc-seg"),
+    )
+    with training_run(TAGS, "key", {}) as first:
+        with training_run(colorize, "key", {}):
+            pass
+        (above,) = runs_of(client, "evaluate")
+        assert above.info.status == "RUNNING"  # one of its trainings is not at its end
+        first.tags({"sha256": "ab"})
+    (above,) = runs_of(client, "evaluate")
+    assert above.info.status == "FINISHED" and above.info.run_name == "piggyback · seed 0"
+    assert {run.data.tags[store.PARENT] for run in runs_of(client)} == {above.info.run_id}
+    with pytest.raises(ValueError, match="broken"), training_run(other, "key", {}):
+        raise ValueError("broken")
+    assert [run.info.status for run in runs_of(client, "evaluate")] == ["FINISHED", "FAILED"]
+
+
+def test_a_training_has_a_sample_picture_per_epoch(client: Any) -> None:
+    red, blue = np.zeros((2, 8, 16, 3), np.uint8)
+    red[..., 0], blue[..., 2] = 255, 255
+    with pytest.raises(ValueError, match="gone"), training_run(TAGS, "key", {}) as run:
+        run.epochs(EPOCHS[:1])
+        run.picture(red)
+        raise ValueError("gone")
+    with training_run(TAGS, "key", {}) as run:  # a resumed training reports the last epoch again
+        run.epochs(EPOCHS[:1])
+        run.picture(red)
+        run.epochs(EPOCHS[:2])
+        run.picture(blue)
+    files = [Path(file.path).name for file in client.list_artifacts(run.run_id, "images")]
+    pictures = sorted(name for name in files if name.endswith(".png"))
+    assert [name.split("+timestamp")[0] for name in pictures] == ["sample+step+2", "sample+step+4"]
+    for name, expected in zip(pictures, (red, blue), strict=True):
+        assert np.array_equal(np.asarray(Image.open(run.store.artifacts(run.run_id) / "images" / name)), expected)
+
+
 def test_a_retry_continues_the_run_without_duplicate_points(client: Any, error: BaseException) -> None:
     with pytest.raises(type(error)), training_run(TAGS, "key", {"seed": 0}) as run:
         run.epochs(EPOCHS[:1])
@@ -339,27 +382,37 @@ def test_measurements_are_added_once_to_the_runs_of_the_trainings(client: Any, t
     for _ in range(2):  # as in a repeated evaluation
         complete_runs(Layout("mini"), 0, "piggyback", cells, tables, tmp_path / "samples")
     first, second = (client.get_run(RunStore().find(tags)) for tags in (base, TAGS))
+    above = client.get_run(RunStore().find(method_tags(TAGS)))
+    assert above.data.metrics == {
+        "final/coco-seg/miou": 19,
+        "final/voc-seg/miou": 50,
+        "size/bytes/network": 4000,
+        "size/bytes/mask": 125,
+        "size/bytes/head": 15,
+        "size/bytes": 4140,
+        "zeros/voc-seg": 0.25,
+    }
     del second.data.metrics["loss"], second.data.metrics["images_per_second"]
     assert second.data.metrics == {
-        "coco-seg/miou": 19,
-        "voc-seg/miou": 50,
-        "bytes/mask": 125,
-        "bytes/head": 15,
-        "bytes": 140,
+        "final/coco-seg/miou": 19,
+        "final/voc-seg/miou": 50,
+        "size/bytes/mask": 125,
+        "size/bytes/head": 15,
+        "size/bytes": 140,
         "zeros/conv1": 0.5,
         "zeros/all": 0.25,
-        "bits_per_weight": 1,
+        "size/bits_per_weight": 1,
     }
-    assert first.data.metrics["coco-seg/miou"] == 20 and first.data.metrics["bytes"] == 4000
-    assert len(points(client, second, "bytes")) == 1
+    assert first.data.metrics["final/coco-seg/miou"] == 20 and first.data.metrics["size/bytes"] == 4000
+    assert len(points(client, second, "size/bytes")) == 1
     assert [file.path for file in client.list_artifacts(second.info.run_id, "samples")] == [
         "samples/after-voc-seg-0.png"
     ]
     assert [run.info.status for run in runs_of(client)] == ["FINISHED", "FINISHED"]
     cells[1] = cell("coco-seg", "voc-seg", 18)  # as after a new training of the base
     complete_runs(Layout("mini"), 0, "piggyback", cells, tables, tmp_path / "samples")
-    assert client.get_run(second.info.run_id).data.metrics["coco-seg/miou"] == 18
-    assert len(points(client, second, "bytes")) == 1
+    assert client.get_run(second.info.run_id).data.metrics["final/coco-seg/miou"] == 18
+    assert len(points(client, second, "size/bytes")) == 1
 
 
 def test_the_latest_run_with_these_tensors_is_returned(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,4 +442,4 @@ def test_one_evaluation_at_a_time_completes_runs(
     monkeypatch.setattr(runs.Run, "metrics", metrics)
     tables: Any = {"sizes": [], "zeros": []}
     complete_runs(Layout("mini"), 0, "piggyback", [cell("coco-seg", "coco-seg", 20)], tables, tmp_path)
-    assert recorded_values == [{"coco-seg/miou": 20, "bytes": 0}]
+    assert recorded_values == [{"final/coco-seg/miou": 20, "size/bytes": 0}]

@@ -1,34 +1,92 @@
-"""Runs of trainings: identified by tags; a retry continues the run, and none stays RUNNING."""
+"""Runs of trainings and of reports: identified by tags; a retry continues the run, and none stays RUNNING.
 
+A run per method and seed is the parent of the runs of its trainings, one per task.
+"""
+
+import inspect
+import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from palimpsest.interruption import is_interruption
 from palimpsest.layout import TRACKING_DATABASE, Layout
-from palimpsest.methods import entry_of
+from palimpsest.methods import entry_of, method_class
 from palimpsest.methods.base import MASK
 from palimpsest.params import dotted
 from palimpsest.processes.file_locks import exclusive
-from palimpsest.provenance import DIRTY, code_version
+from palimpsest.provenance import DIRTY, code_version, digest
 from palimpsest.storage.atomic import replacing
 from palimpsest.tracking import database
 from palimpsest.tracking.service import open_store
 
 if TYPE_CHECKING:
     from palimpsest.analysis.forgetting import Cell
+    from palimpsest.data.pictures import Pixels
     from palimpsest.tracking.store import RunStore
 
 COMPLETING = TRACKING_DATABASE.with_suffix(".db.completing")
 """Lock for the completion of runs, since methods measured at the same time complete the run of the base network."""
 
 
+ALL = "all"
+"""Value of a tag that names no single task, method or seed."""
+NAME = "mlflow.runName"
+"""Tag with the name of a run."""
+NOTE = "mlflow.note.content"
+"""Tag with the description of a run, in Markdown."""
+
+
 def training_tags(scope: str, seed: int, method: str, task: str) -> dict[str, str]:
-    """Return the tags that identify a training (`store.IDENTITY`) and its rule; ``scope`` is `Layout.scope`."""
-    return {"preset": scope, "seed": str(seed), "method": method, "task": task, "rule": "train"}
+    """Return the tags that identify a training (`store.IDENTITY`), and its rule, name and description.
+
+    ``scope`` is `Layout.scope`.
+    """
+    return {
+        "preset": scope,
+        "seed": str(seed),
+        "method": method,
+        "task": task,
+        "rule": "train",
+        NAME: f"{method} · {task} · seed {seed}",
+        NOTE: f"Training of `{method}` on `{task}`. {description_of(method)}",
+    }
+
+
+def method_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags of the run above the trainings of a method and seed; ``tags`` are those of a training."""
+    method, seed = tags["method"], tags["seed"]
+    return {
+        "preset": tags["preset"],
+        "seed": seed,
+        "method": method,
+        "task": ALL,
+        "rule": "evaluate",
+        NAME: f"{method} · seed {seed}",
+        NOTE: f"Trainings of `{method}` with the seed {seed}; metrics after the last. {description_of(method)}",
+    }
+
+
+def report_tags(scope: str) -> dict[str, str]:
+    """Return the tags of the run of a report."""
+    return {
+        "preset": scope,
+        "seed": ALL,
+        "method": ALL,
+        "task": ALL,
+        "rule": "report",
+        NAME: f"report · {scope}",
+        NOTE: "Tables of all methods, the report page, and the bundle as a model.",
+    }
+
+
+def description_of(method: str) -> str:
+    """Return the first sentence of a method's documentation."""
+    return (inspect.getdoc(method_class(method)) or "").partition("\n")[0]
 
 
 def code_tags(version: str) -> dict[str, str]:
@@ -46,6 +104,7 @@ class Run:
         self.store = store
         self.run_id = run_id
         self.logged = store.last_step(run_id)  # a resumed training must not log steps twice
+        self.pictured = self.logged
 
     def settings(self, values: Mapping[str, Any]) -> None:
         """Log settings as parameters, nested ones under dotted names."""
@@ -60,6 +119,12 @@ class Run:
             )
             self.logged = int(new[-1]["step"])
 
+    def picture(self, pixels: "Pixels") -> None:
+        """Log a sample picture of the last epoch, uint8 (H, W, 3) RGB, unless the run has it already."""
+        if self.logged > self.pictured:
+            self.store.log_picture(self.run_id, pixels, self.logged)
+            self.pictured = self.logged
+
     def metrics(self, values: Mapping[str, float]) -> None:
         """Log metrics of the finished training."""
         self._log([(0, name, float(value)) for name, value in values.items()])
@@ -68,6 +133,11 @@ class Run:
         """Log values of metrics; each is a step, a name and a value."""
         now = int(time.time() * 1000)
         self.store.log_metrics(self.run_id, [(name, value, now, step) for step, name, value in values])
+
+    def changed(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return those of these metrics that the run does not have with these values."""
+        logged = self.store.values(self.run_id)
+        return {name: value for name, value in values.items() if logged.get(name) != value}
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags of the run."""
@@ -84,6 +154,9 @@ class NoRun:
 
     def epochs(self, history: Sequence[Mapping[str, float]]) -> None:
         """Ignore the epochs."""
+
+    def picture(self, pixels: "Pixels") -> None:
+        """Ignore the picture."""
 
     def metrics(self, values: Mapping[str, float]) -> None:
         """Ignore the metrics."""
@@ -120,13 +193,19 @@ def training_run(
         yield NoRun()
         return
     with open_store() as store:
-        yield from tracked_run(store, tags, key, settings)
+        yield from tracked_run(store, tags, key, settings, method_tags(tags))
 
 
-def tracked_run(store: "RunStore", tags: Mapping[str, str], key: str, settings: Mapping[str, Any]) -> Iterator[Run]:
-    """Yield the run of a training and set its final status; see `training_run`."""
+def tracked_run(
+    store: "RunStore",
+    tags: Mapping[str, str],
+    key: str,
+    settings: Mapping[str, Any],
+    parent: Mapping[str, str] | None = None,
+) -> Iterator[Run]:
+    """Yield a run and set its final status, and that of the run above it, whose tags are ``parent``."""
     try:
-        run_id = store.start(tags, key, f"{tags['method']} · {tags['task']} · seed {tags['seed']}")
+        run_id = store.start(tags, key, parent)
         run = Run(store, run_id)
         run.tags(code_tags(code_version()))  # a continued run has the same key, and so the same code
         run.settings(settings)  # a continued run gets the same values again
@@ -135,9 +214,7 @@ def tracked_run(store: "RunStore", tags: Mapping[str, str], key: str, settings: 
     except BaseException as error:
         status = "KILLED" if is_interruption(error) else "FAILED"
         with suppress(Exception):  # such as a full disk; a retry continues a RUNNING run too
-            open_run = store.find(tags, "RUNNING")  # `run_id` is unset after an interruption in `start`
-            if open_run:
-                store.end(open_run, status)
+            store.stop(tags, parent, status)  # `run_id` is unset after an interruption in `start`
         raise
 
 
@@ -154,8 +231,9 @@ def complete_runs(
 
     ``cells`` are measurements of each task after each later training, ``tables`` the rows of the method's tables by
     name, and ``samples`` is the folder of the pictures. The run of a training gets the metrics of all tasks learned
-    so far. The method that is measured first completes the run of the base network. A joint training has a single
-    run. Values that a run already has, as after a second evaluation, are not logged again.
+    so far; the run above it those after the last task. The method that is measured first completes the run of the
+    base network. A joint training has a single run. Values that a run already has, as after a second evaluation,
+    are not logged again.
     """
     last_task, entry = cells[-1].after, entry_of(method)
     tasks = [last_task] if entry.together else list(dict.fromkeys(cell.after for cell in cells))
@@ -167,17 +245,48 @@ def complete_runs(
             )
             if run_id is None:
                 continue
-            logged = store.values(run_id)
-            values = measured_values(cells, tables, task, of_all_tasks=entry.together)
-            changed = {name: value for name, value in values.items() if logged.get(name) != value}
+            run = Run(store, run_id)
+            changed = run.changed(measured_values(cells, tables, task, of_all_tasks=entry.together))
             if not changed:
                 continue
-            run = Run(store, run_id)
             for after in dict.fromkeys((task, last_task)):
                 folder = "samples" if after == task else f"samples-after-{after}"
                 for picture in sorted((samples / task).glob(f"after-{after}-*.png")):
                     run.file(picture, folder)
             run.metrics(changed)  # after the pictures: metrics mark the run as complete
+        above = store.find(method_tags(training_tags(layout.scope, seed, method, last_task)))
+        if above is not None:
+            run = Run(store, above)
+            run.metrics(run.changed(measured_values(cells, tables, last_task, of_all_tasks=True)))
+
+
+def record_report(layout: Layout, page: Path) -> None:
+    """Record a report as a run: the mean metrics of all methods, the page and tables, and the bundle as a model.
+
+    The model is registered under the name of the preset.
+    """
+    from palimpsest.tracking.model import save_model  # noqa: PLC0415 - imports MLflow
+
+    tables = [layout.results / name for name in ("summary.json", "metrics.csv", "sizes.csv", "forgetting.csv")]
+    with open_store() as store, TemporaryDirectory() as folder:
+        for run in tracked_run(store, report_tags(layout.scope), digest("", [page]), {}):
+            run.metrics(summary_values(json.loads(tables[0].read_text(encoding="utf-8"))))
+            for path in (page, *tables):
+                run.file(path)
+            save_model(layout.bundle, Path(folder) / "model")
+            store.log_model(run.run_id, Path(folder) / "model", layout.preset)
+
+
+def summary_values(summary: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return the means in `summary.json` as metrics ``final/<method>/<task>/<metric>``."""
+    return {
+        f"final/{method}/{row.split()[-1]}/{name}": float(value)
+        for method, rows in summary.items()
+        for row, values in rows.items()
+        if isinstance(values, Mapping)
+        for name, value in values.items()
+        if isinstance(value, int | float) and not name.endswith(("_std", "_se", "_best"))
+    }
 
 
 def measured_values(
@@ -189,22 +298,26 @@ def measured_values(
 ) -> dict[str, float]:
     """Return the measurements after the training of a task as metrics of its run, by name; see `complete_runs`.
 
-    ``of_all_tasks`` counts the bytes of all tasks, as for a joint training.
+    ``of_all_tasks`` counts the bytes of all tasks, as for a joint training, and gives the zeros per task instead of
+    per layer. MLflow sorts metrics by name, so that
+    those that begin with ``final`` are above the others.
     """
     values: dict[str, float] = {
-        f"{cell.task}/{name}": value
+        f"final/{cell.task}/{name}": value
         for cell in cells
         if cell.after == task
         for name, value in cell.measurement.metrics.items()
     }
     for size in tables["sizes"]:
         if size["task"] == task or of_all_tasks:
-            name = f"bytes/{size['component']}"
+            name = f"size/bytes/{size['component']}"
             values[name] = values.get(name, 0) + size["bytes"]
-    values["bytes"] = sum(value for name, value in values.items() if name.startswith("bytes/"))
+    values["size/bytes"] = sum(value for name, value in values.items() if name.startswith("size/bytes/"))
     for row in tables["zeros"]:
-        if row["task"] == task:
+        if of_all_tasks and row["layer"] == ALL:
+            values[f"zeros/{row['task']}"] = row["zeros"]
+        elif row["task"] == task and not of_all_tasks:
             values[f"zeros/{row['layer']}"] = row["zeros"]
-            if row["layer"] == "all":
-                values["bits_per_weight"] = 8 * values[f"bytes/{MASK}"] / row["weights"]
+            if row["layer"] == ALL:
+                values["size/bits_per_weight"] = 8 * values[f"size/bytes/{MASK}"] / row["weights"]
     return values

@@ -18,7 +18,8 @@ from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from palimpsest.errors import StorageError
+from palimpsest.errors import PalimpsestError, StorageError
+from palimpsest.tracking.server import VARIABLE, server_uri
 
 if TYPE_CHECKING:
     from palimpsest.tracking.store import RunStore
@@ -30,14 +31,20 @@ _services: list["subprocess.Popen[str]"] = []
 """Services of this process. A service ends when its standard input is closed, which happens with this process."""
 
 
-def start_service() -> None:
+INTERVAL = 15.0
+"""Seconds between two transfers of runs to the tracking server."""
+
+
+def start_service(uri: str | None = None) -> None:
     """Start the service of this process and set `ADDRESS` for its jobs.
 
-    The service is in a session of its own, so that the end of a terminal does not end it before its jobs.
+    If ``uri`` is given, the service also sends the runs to this tracking server. The service is in a session of its
+    own, so that the end of a terminal does not end it before its jobs.
     """
-    command = [sys.executable, "-m", "palimpsest.tracking.service"]
+    command = [sys.executable, "-m", "palimpsest.tracking.service", str(INTERVAL)]
     pipe = subprocess.PIPE
-    service = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
+    environment = {**os.environ, VARIABLE: uri or ""}  # no argument, since addresses may contain a password
+    service = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, start_new_session=True, env=environment)
     assert service.stdout is not None
     os.environ[ADDRESS] = (
         f"{service.stdout.readline().rstrip()}:{Path.cwd()}"  # no socket if the service has failed
@@ -131,6 +138,18 @@ def accept(listener: Listener, threads: list[threading.Thread]) -> None:
         threads.append(thread)
 
 
+def send_regularly(uri: str, interval: float, ended: threading.Event) -> None:
+    """Send the runs to a tracking server every ``interval`` seconds until the pipeline has ended.
+
+    Errors are ignored: the next transfer sends what is missing, and the pipeline reports the error of the last one.
+    """
+    from palimpsest.tracking.store import RunStore  # noqa: PLC0415 - imports MLflow
+
+    while not ended.wait(interval):
+        with suppress(PalimpsestError):
+            RunStore().send(uri)
+
+
 def main() -> None:
     """Serve jobs until the process that started the service has ended and all jobs have disconnected.
 
@@ -141,8 +160,12 @@ def main() -> None:
     with Listener(family="AF_UNIX") as listener:
         threads: list[threading.Thread] = []
         threading.Thread(target=accept, args=[listener, threads], daemon=True).start()
+        uri, ended = server_uri(None), threading.Event()
+        if uri is not None:
+            threading.Thread(target=send_regularly, args=[uri, float(sys.argv[1]), ended], daemon=True).start()
         print(listener.address, flush=True)
         sys.stdin.read()
+        ended.set()
         for thread in threads:
             thread.join()
 

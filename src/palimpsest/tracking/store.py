@@ -1,15 +1,16 @@
 """Store of runs: MLflow's client and its database, `mlflow.db` in the repository's root.
 
 `mlflow ui` opens this database without flags. The import of MLflow takes seconds of CPU time. Therefore only this
-module imports it, and the jobs of a pipeline share one process that does (`palimpsest.tracking.service`).
+module and those that import it (`sender`, `model`) import MLflow, and the jobs of a pipeline share one process that
+does (`palimpsest.tracking.service`).
 """
 
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -18,14 +19,19 @@ from palimpsest.layout import TRACKING_ARTIFACTS, TRACKING_DATABASE
 from palimpsest.processes.file_locks import exclusive
 from palimpsest.storage.atomic import replacing
 from palimpsest.tracking import database
+from palimpsest.tracking.server import Sent
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reads both variables at its import
 os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # a moved database must not stay open
-import mlflow
-from mlflow.entities import Metric, Param
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from sqlalchemy.exc import DatabaseError
+
+if TYPE_CHECKING:
+    from palimpsest.data.pictures import Pixels
 
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it also raises each error that it logs
 
@@ -33,6 +39,10 @@ LOCK = TRACKING_DATABASE.with_suffix(".db.lock")
 """Lock for the creation of MLflow's tables, which fails in all but one of several simultaneous processes."""
 IDENTITY = ("preset", "seed", "method", "task")
 """Tags that identify the training of a run."""
+REGISTERED = "registered_model"
+"""Tag with the name under which the model of a run is registered."""
+PARENT = MLFLOW_PARENT_RUN_ID
+"""Tag with the identifier of a run's parent."""
 
 
 @contextmanager
@@ -67,12 +77,14 @@ class RunStore:
         self.client = connect(to_write=to_write)
 
     @convert_database_errors()
-    def start(self, tags: Mapping[str, str], key: str, name: str) -> str:
-        """Return the identifier of the run to log to: the latest run of the training, or a new one with this name.
+    def start(self, tags: Mapping[str, str], key: str, parent: Mapping[str, str] | None = None) -> str:
+        """Return the identifier of the run to log to: the latest run of the training, or a new one with these tags.
 
         The latest run is continued if it has this ``key``, the digest of the training, and is unfinished. The
-        returned run is RUNNING; an older run that is still RUNNING is set to KILLED.
+        returned run is RUNNING; an older run that is still RUNNING is set to KILLED. ``parent`` are the tags of the
+        run above it, which is made if it is missing and is RUNNING as well.
         """
+        above = {PARENT: self.start_parent(parent)} if parent else {}
         latest = self.find(tags)
         previous = self.client.get_run(latest) if latest else None
         if previous and previous.data.tags.get("key") == key and previous.info.status != "FINISHED":
@@ -80,14 +92,44 @@ class RunStore:
             return str(latest)
         if previous and previous.info.status == "RUNNING":
             self.client.set_terminated(latest, "KILLED")  # a retry continues only a run of its own key
-        experiment = experiment_of(self.client, tags["preset"])
-        created = self.client.create_run(experiment, tags={**tags, "key": key}, run_name=name)
+        created = self.client.create_run(self.experiment(tags), tags={**tags, **above, "key": key})
         return str(created.info.run_id)
+
+    def start_parent(self, tags: Mapping[str, str]) -> str:
+        """Return the identifier of a parent run, which is RUNNING; create it if it is missing."""
+        experiment = self.experiment(tags)
+        with exclusive(LOCK):  # trainings of a method start at the same time
+            run_id = self.latest(experiment, query_of(tags))
+            if run_id is None:
+                return str(self.client.create_run(experiment, tags=dict(tags)).info.run_id)
+        self.client.update_run(run_id, status="RUNNING")
+        return run_id
 
     @convert_database_errors()
     def end(self, run_id: str, status: str) -> None:
-        """Set the final status of a run: FINISHED, FAILED or KILLED."""
+        """Set the final status of a run: FINISHED, FAILED or KILLED. The last RUNNING child ends its parent."""
         self.client.set_terminated(run_id, status)
+        self.end_parent(self.client.get_run(run_id).data.tags.get(PARENT), status)
+
+    @convert_database_errors()
+    def stop(self, tags: Mapping[str, str], parent: Mapping[str, str] | None, status: str) -> None:
+        """Set the final status of a training's run and of its parent, as far as they exist and are RUNNING."""
+        run_id = self.find(tags, "RUNNING")
+        if run_id:
+            self.client.set_terminated(run_id, status)
+        self.end_parent(self.find(parent, "RUNNING") if parent else None, status)
+
+    def end_parent(self, run_id: str | None, status: str) -> None:
+        """Set the final status of a parent run, unless other children are RUNNING."""
+        if run_id is None:
+            return
+        experiment = self.client.get_run(run_id).info.experiment_id
+        if not self.latest(experiment, f"tags.`{PARENT}` = '{run_id}' and attributes.status = 'RUNNING'"):
+            self.client.set_terminated(run_id, status)
+
+    def experiment(self, tags: Mapping[str, str]) -> str:
+        """Return the identifier of the experiment of a training with these tags; create it if it is missing."""
+        return experiment_of(self.client, tags["preset"])
 
     @convert_database_errors()
     def find(self, tags: Mapping[str, str], status: str | None = None) -> str | None:
@@ -95,10 +137,7 @@ class RunStore:
 
         ``tags`` identify the training (`IDENTITY`); if ``status`` is given, only runs of this status count.
         """
-        conditions = [f"tags.{key} = '{tags[key]}'" for key in IDENTITY]
-        if status:
-            conditions.append(f"attributes.status = '{status}'")
-        return self.latest(experiment_of(self.client, tags["preset"]), " and ".join(conditions))
+        return self.latest(self.experiment(tags), query_of(tags, status))
 
     @convert_database_errors()
     def find_tensors(self, scope: str, sha256: str) -> str | None:
@@ -129,7 +168,7 @@ class RunStore:
     @convert_database_errors()
     def artifacts(self, run_id: str) -> Path:
         """Return the folder of the run's files."""
-        return Path(url2pathname(urlsplit(self.client.get_run(run_id).info.artifact_uri).path))
+        return artifact_folder(self.client.get_run(run_id))
 
     @convert_database_errors()
     def log_settings(self, run_id: str, values: Mapping[str, str]) -> None:
@@ -142,10 +181,71 @@ class RunStore:
         self.client.log_batch(run_id, metrics=[Metric(*point) for point in points])
 
     @convert_database_errors()
+    def log_model(self, run_id: str, folder: Path, name: str) -> None:
+        """Log the MLflow model in a folder as the model of a run, and register it under a name."""
+        self.client.set_tag(run_id, REGISTERED, name)
+        add_model(self.client, self.client.get_run(run_id), folder, name)
+
+    def send(self, uri: str) -> Sent:
+        """Send what a tracking server lacks; return how much it was.
+
+        Raises:
+            ServerError: the server does not answer, or refuses a request.
+        """
+        from palimpsest.tracking.sender import Sender  # noqa: PLC0415 - it imports this module
+
+        return Sender(self.client, uri).send()
+
+    @convert_database_errors()
+    def log_picture(self, run_id: str, pixels: "Pixels", step: int) -> None:
+        """Log a sample picture, uint8 (H, W, 3) RGB; MLflow shows the pictures of a run by their steps."""
+        self.client.log_image(run_id, pixels, key="sample", step=step, synchronous=True)
+
+    @convert_database_errors()
     def set_tags(self, run_id: str, values: Mapping[str, str]) -> None:
         """Set tags of the run."""
         for name, value in values.items():
             self.client.set_tag(run_id, name, value)
+
+
+def query_of(tags: Mapping[str, str], status: str | None = None) -> str:
+    """Return the query for the runs of a training with these tags, and with this status if it is given."""
+    conditions = [f"tags.{key} = '{tags[key]}'" for key in IDENTITY]
+    return " and ".join([*conditions, f"attributes.status = '{status}'"] if status else conditions)
+
+
+def artifact_folder(run: Any) -> Path:
+    """Return the folder of a local run's files; ``run`` is an entity of MLflow."""
+    return folder_at(run.info.artifact_uri)
+
+
+def folder_at(uri: str) -> Path:
+    """Return the local folder at an address ``file://…``."""
+    return Path(url2pathname(urlsplit(uri).path))
+
+
+def add_model(client: Any, run: Any, folder: Path, name: str) -> None:
+    """Log the MLflow model in a folder as the model of a run, and register it, as far as this is not done.
+
+    ``run`` is an entity of MLflow. A model whose files are incomplete, as after a kill, is deleted.
+    """
+    experiment, run_id = run.info.experiment_id, run.info.run_id
+    model = None
+    for existing in client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
+        if existing.status == LoggedModelStatus.READY:
+            model = existing
+        else:
+            client.delete_logged_model(existing.model_id)
+    if model is None:
+        model = client.create_logged_model(experiment, "bundle", run_id)
+        client.log_model_artifacts(model.model_id, str(folder))
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    if client.search_model_versions(f"run_id = '{run_id}'"):
+        return
+    if not client.search_registered_models(f"name = '{name}'"):
+        with suppress(MlflowException):  # another process has created it in the meantime
+            client.create_registered_model(name)
+    client.create_model_version(name, f"models:/{model.model_id}", run_id, model_id=model.model_id)
 
 
 def connect(*, to_write: bool = True) -> Any:
@@ -157,11 +257,13 @@ def connect(*, to_write: bool = True) -> Any:
         StorageError: the database cannot be made, or MLflow cannot work with it; see `database.check_database`.
     """
     database.check_database(to_write=to_write)
-    mlflow.set_tracking_uri(database.address(TRACKING_DATABASE))
     if database.is_missing(TRACKING_DATABASE):  # an existing one is complete, and reading it must not write
         with exclusive(LOCK):
             make_database()
-    return mlflow.MlflowClient()
+    uri = database.address(TRACKING_DATABASE)
+    return MlflowClient(
+        uri, uri
+    )  # not `mlflow.set_tracking_uri`, which sets the environment variable of the server
 
 
 def make_database() -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 from palimpsest.analysis.measurement import Measurement, measure, metrics_line
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import TrainingBatches
+from palimpsest.data.pictures import Pixels
 from palimpsest.devices import measuring_conditions, precision_for
 from palimpsest.errors import SettingsError
 from palimpsest.inference import Predictor
@@ -30,6 +31,7 @@ from palimpsest.storage.task_file import Provenance, save_task
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Batch, Task
 from palimpsest.training.loop import EpochDone, Plan, TaskData, train
+from palimpsest.training.sample import SamplePainter
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +43,14 @@ def learn(
     prepared: Mapping[str, Prepared],
     key: str,
     on_epoch: EpochDone = lambda history: None,
+    on_sample: Callable[[Pixels], None] | None = None,
 ) -> list[Path]:
     """Train the method of a job on its tasks, store a file for each task, and return the files.
 
     With several devices each runs this function, and only the first writes. The last checkpoint, at `checkpoint_of`
     the first file, remains for the caller to delete. The prediction record beside each file is measured with the
-    network in memory, before anything is stored.
+    network in memory, before anything is stored. After each epoch ``on_sample`` is called with predictions for the
+    first task.
     """
     first = job.tasks[0]
     before = stored.task_files.earlier_tasks(first.name)
@@ -67,6 +71,9 @@ def learn(
     )
     groups = slower_backbone(method.begin_task(start), network, job.training.encoder_lr_multiplier)
     if groups:
+        if on_sample is not None and fabric.is_global_zero:
+            painter = SamplePainter(job.network, tasks[0], prepared[first.name], job.split, fabric.device)
+            on_epoch = with_samples(on_epoch, on_sample, painter, method, network)
         train(fabric, network, method, groups, task_data, plan, on_epoch)
     else:  # no parameters to train, as for a method that only inspects the base network
         network.to(fabric.device)
@@ -78,6 +85,25 @@ def learn(
             store_and_record(method, network, job, task_job, stored, prepared[task_job.name], target, fabric.device)
     fabric.barrier()
     return targets
+
+
+def with_samples(
+    on_epoch: EpochDone,
+    on_sample: Callable[[Pixels], None],
+    painter: SamplePainter,
+    method: Method,
+    network: nn.Module,
+) -> EpochDone:
+    """Return a function that calls ``on_epoch``, then ``on_sample`` with predictions of the network."""
+
+    def after_epoch(history: Sequence[dict[str, float]]) -> None:
+        on_epoch(history)
+        method.set_active_task(network, painter.predictor.task.name)
+        sample = painter.paint(method, network)
+        if sample is not None:
+            on_sample(sample)
+
+    return after_epoch
 
 
 def store_and_record(

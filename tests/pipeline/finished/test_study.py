@@ -137,12 +137,18 @@ def test_every_training_is_a_finished_run_with_curves_and_final_figures(finished
     assert {run.info.status for run in runs} == {"FINISHED"}
     (run,) = [r for r in runs if (r.data.tags["method"], r.data.tags["task"]) == ("piggyback", "colorize")]
     assert [m.step for m in client.get_metric_history(run.info.run_id, "loss")] == [2, 4]
-    assert {"coco-seg/miou", "voc-seg/miou", "colorize/ssim", "bytes/mask", "zeros/all"} <= set(run.data.metrics)
+    assert {
+        "final/coco-seg/miou",
+        "final/voc-seg/miou",
+        "final/colorize/ssim",
+        "size/bytes/mask",
+        "zeros/all",
+    } <= set(run.data.metrics)
     counts = {
         key: run.data.metrics[f"pictures/{key}"] for key in ("train/pictures", "dev/pictures", "train/broken")
     }
     assert counts == {"train/pictures": 7, "dev/pictures": 1, "train/broken": 0}
-    assert 1 <= run.data.metrics["bits_per_weight"] < 1.1
+    assert 1 <= run.data.metrics["size/bits_per_weight"] < 1.1
     assert client.list_artifacts(run.info.run_id, "samples")
 
 
