@@ -11,7 +11,7 @@ from palimpsest.methods import entry_of
 from palimpsest.provenance import code_version
 from palimpsest.report.page import Origin, write_page
 from palimpsest.settings import Settings
-from palimpsest.tracking import runs
+from palimpsest.tracking.reports import record_report
 from palimpsest.variants import sweep_tables
 
 
@@ -28,7 +28,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         sweeps=sweep_tables(layout.results),
         incomparable=incomparable(settings),
     )
-    runs.record_report(layout, page)
+    record_report(layout, page)
 
 
 def incomparable(settings: Settings) -> dict[str, str]:

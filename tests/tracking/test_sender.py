@@ -22,7 +22,8 @@ import pytest
 from palimpsest.bundling import bundle_study
 from palimpsest.layout import Layout
 from palimpsest.tracking import service
-from palimpsest.tracking.runs import Run, method_tags, record_report, training_run, training_tags
+from palimpsest.tracking.reports import record_report
+from palimpsest.tracking.runs import Run, method_tags, training_run, training_tags
 from palimpsest.tracking.sender import PARENT, SENT, SOURCE
 from palimpsest.tracking.server import VARIABLE, ServerError, server_uri, shown
 from palimpsest.tracking.store import RunStore

@@ -47,9 +47,12 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[psutil.
 
 
 def statuses() -> list[str]:
-    """Return the status of every run in the database."""
+    """Return the status of every training in the database."""
+    query = (
+        "select status from runs natural join tags where key = 'rule' and tags.value = 'train' order by start_time"
+    )
     with sqlite3.connect("mlflow.db") as database:
-        return [status for (status,) in database.execute("select status from runs order by start_time")]
+        return [status for (status,) in database.execute(query)]
 
 
 def job() -> str:
@@ -121,7 +124,7 @@ def test_an_interrupted_call_is_completed_before_the_next(monkeypatch: pytest.Mo
     with open_store() as store:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr("concurrent.futures.Future.result", interrupted)
-            store.start(TAGS, "key", "a run")
+            store.start(TAGS, "key")
         run = store.find(TAGS, "RUNNING")
         assert run is not None
         store.end(run, "KILLED")

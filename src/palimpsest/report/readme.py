@@ -61,7 +61,8 @@ def has_table(document: Path, name: str) -> bool:
 def tasks_table(summary: Summary) -> str:
     """Return the content of a `summary.json` as a Markdown table with a column per method.
 
-    Rows are the metrics of each task, forgetting and sizes. Bold values are those that `summarise` marks as best.
+    Rows are the metrics of each task, those of all tasks after the last training, and sizes. Bold values are those
+    that `summarise` marks as best.
     """
     methods = list(summary)
     tasks = sorted({key for entry in summary.values() for key in entry if key.startswith("task ")}, key=_number)
@@ -73,11 +74,11 @@ def tasks_table(summary: Summary) -> str:
     for position, name in enumerate(names):
         cells = {method: summary[method].get(tasks[position], {}) for method in methods}
         measured = _metrics(cells.values())
-        for after in names[position + 1 :]:
-            later = {m: summary[m].get("forgetting", {}).get(f"{name} after {after}", {}) for m in methods}
-            if any(later.values()):
-                metrics = forgetting_metrics(kind_measured_by(measured), measured)
-                rows += _rows(f"{_code(name)} after {_code(after)}", later, metrics)
+        after = names[-1]
+        later = {m: summary[m].get("forgetting", {}).get(f"{name} after {after}", {}) for m in methods}
+        if any(later.values()):
+            metrics = forgetting_metrics(kind_measured_by(measured), measured)
+            rows += _rows(f"{_code(name)} after {_code(after)}", later, metrics)
     for label, unit, values in (
         ("predictions since learned", "", [_since_learned(summary[m]) for m in methods]),
         ("weights of all tasks", "MiB", [_mib(summary[m].get("size_mib")) for m in methods]),

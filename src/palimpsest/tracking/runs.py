@@ -1,16 +1,14 @@
-"""Runs of trainings and of reports: identified by tags; a retry continues the run, and none stays RUNNING.
+"""Runs of trainings: identified by tags; a retry continues the run, and none stays RUNNING.
 
 A run per method and seed is the parent of the runs of its trainings, one per task.
 """
 
 import inspect
-import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from palimpsest.interruption import is_interruption
@@ -19,7 +17,7 @@ from palimpsest.methods import entry_of, method_class
 from palimpsest.methods.base import MASK
 from palimpsest.params import dotted
 from palimpsest.processes.file_locks import exclusive
-from palimpsest.provenance import DIRTY, code_version, digest
+from palimpsest.provenance import DIRTY, code_version
 from palimpsest.storage.atomic import replacing
 from palimpsest.tracking import database
 from palimpsest.tracking.service import open_store
@@ -68,19 +66,6 @@ def method_tags(tags: Mapping[str, str]) -> dict[str, str]:
         "rule": "evaluate",
         NAME: f"{method} · seed {seed}",
         NOTE: f"Trainings of `{method}` with the seed {seed}; metrics after the last. {description_of(method)}",
-    }
-
-
-def report_tags(scope: str) -> dict[str, str]:
-    """Return the tags of the run of a report."""
-    return {
-        "preset": scope,
-        "seed": ALL,
-        "method": ALL,
-        "task": ALL,
-        "rule": "report",
-        NAME: f"report · {scope}",
-        NOTE: "Tables of all methods, the report page, and the bundle as a model.",
     }
 
 
@@ -258,35 +243,6 @@ def complete_runs(
         if above is not None:
             run = Run(store, above)
             run.metrics(run.changed(measured_values(cells, tables, last_task, of_all_tasks=True)))
-
-
-def record_report(layout: Layout, page: Path) -> None:
-    """Record a report as a run: the mean metrics of all methods, the page and tables, and the bundle as a model.
-
-    The model is registered under the name of the preset.
-    """
-    from palimpsest.tracking.model import save_model  # noqa: PLC0415 - imports MLflow
-
-    tables = [layout.results / name for name in ("summary.json", "metrics.csv", "sizes.csv", "forgetting.csv")]
-    with open_store() as store, TemporaryDirectory() as folder:
-        for run in tracked_run(store, report_tags(layout.scope), digest("", [page]), {}):
-            run.metrics(summary_values(json.loads(tables[0].read_text(encoding="utf-8"))))
-            for path in (page, *tables):
-                run.file(path)
-            save_model(layout.bundle, Path(folder) / "model")
-            store.log_model(run.run_id, Path(folder) / "model", layout.preset)
-
-
-def summary_values(summary: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Return the means in `summary.json` as metrics ``final/<method>/<task>/<metric>``."""
-    return {
-        f"final/{method}/{row.split()[-1]}/{name}": float(value)
-        for method, rows in summary.items()
-        for row, values in rows.items()
-        if isinstance(values, Mapping)
-        for name, value in values.items()
-        if isinstance(value, int | float) and not name.endswith(("_std", "_se", "_best"))
-    }
 
 
 def measured_values(

@@ -152,6 +152,22 @@ def test_every_training_is_a_finished_run_with_curves_and_final_figures(finished
     assert client.list_artifacts(run.info.run_id, "samples")
 
 
+def test_a_tracking_server_has_every_run(finished: Study) -> None:
+    local, trainings = finished.tracked()
+    team = type(local)(f"sqlite:///{finished.folder.with_name('team.db')}")
+    experiment = team.get_experiment_by_name("palimpsest-mini")
+    copies = {run.data.tags["source_run"]: run for run in team.search_runs([experiment.experiment_id])}
+    assert {run.info.run_id for run in trainings} < copies.keys()
+    for run_id, copy in copies.items():
+        run = local.get_run(run_id)
+        assert copy.info.status == run.info.status == "FINISHED"
+        assert (copy.data.metrics, copy.data.params) == (run.data.metrics, run.data.params)
+    names = sorted(copy.info.run_name for copy in copies.values() if copy.data.tags["rule"] != "train")
+    assert names == sorted([*(f"{method} · seed 0" for method in (*METHODS, "base", "autoencoder")), "report · mini"])
+    (version,) = team.search_model_versions("name = 'mini'")
+    assert copies[local.search_model_versions("name = 'mini'")[0].run_id].info.run_id == version.run_id
+
+
 @pytest.fixture(scope="module")
 def inspected(finished: Study) -> dict[str, dict[str, Any]]:
     """Return the output of `palimpsest inspect` for every file of the study, and one picture per method."""
