@@ -1,4 +1,4 @@
-"""SLURM on this machine: one node with daemons, ports, files and a key of its own, beside any SLURM that is there."""
+"""SLURM on this machine: one node with its daemons, ports, files and key, beside any SLURM that is there."""
 
 import getpass
 import os
