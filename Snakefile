@@ -17,6 +17,7 @@ include: "pipeline/rules/compositions.smk"
 
 onstart:
     check_devices()
+    refuse_earlier_jobs()
     provenance.warn_without_commit()
     announce_downloads()
     show_progress()

@@ -132,7 +132,7 @@ def test_a_preparation_depends_on_its_format_alone(format: str) -> None:
 def test_every_module_is_used_by_a_stage_the_command_line_or_the_public_interface() -> None:
     stages = [path.stem for path in Path("pipeline").glob("*.py") if path.stem != "__init__"]
     reached = {name for stage in stages for name in stage_sources(stage, METHODS, KINDS, NETWORKS, FORMATS)}
-    of_workflow = ["palimpsest.preflight", "palimpsest.progress", "palimpsest.download_note"]
+    of_workflow = ["palimpsest.preflight", "palimpsest.progress", "palimpsest.download_note", "palimpsest.slurm"]
     reached |= set(sources([*of_workflow, "palimpsest.cli.__main__", "palimpsest.bundle"]))
     reached |= set(sources(row.checks.partition(":")[0] for row in FORMATS.values()))
     reached |= {file_of(table).as_posix() for table in TABLES}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pipeline  # sets a higher threshold of garbage collection, which saves a tenth of the time
 
 try:
-    from palimpsest import adoption, machine, preflight, provenance, stage
+    from palimpsest import adoption, machine, preflight, provenance, slurm, stage
     from palimpsest.code_digest import stage_digest
     from palimpsest.data.formats import FORMATS
     from palimpsest.errors import PalimpsestError
@@ -37,16 +37,17 @@ except SyntaxError as error:
 
 survive_any_output()
 try:
-    CONTENT = read(Path("params.yaml"))
+    IS_RUN = workflow.is_main_process  # on a cluster, Snakemake starts itself again in each job
+    CONTENT = read(Path("params.yaml")) if IS_RUN else stage.passed_settings({})[0]
     SETTINGS = resolve(CONTENT, config)
     SWEEPS = sweeps_of(CONTENT, config)
     ABLATIONS = ablations_of(CONTENT, config)
     VARIANTS = [CURRENT, *variants_of(CONTENT, config)]
-    if workflow.is_main_process:
+    if IS_RUN:
         preflight.check_settings(SETTINGS)
         adoption.check_dates(SETTINGS.layout)
         database.check_database()
-    hold_run_lock(SNAKEMAKE)
+        IS_ONLY_RUN = hold_run_lock(SNAKEMAKE)
 except PalimpsestError as error:
     sys.exit(f"error: {error}")
 
@@ -77,9 +78,44 @@ wildcard_constraints:
     composition=any_of(map(re.escape, SETTINGS.composed)),
 
 
-def gpus():
-    """Return the `gpu` resource of a job: 0 without a GPU or with `accelerator: cpu`."""
-    return 0 if SETTINGS.training.accelerator == "cpu" else min(machine.gpus(), SETTINGS.training.devices)
+def on_cluster():
+    """Return True if a cluster runs the jobs, or if this process is in such a job.
+
+    Snakemake knows its executor only after it has read the rules; functions return resources for this reason. In a
+    dry run the executor is another one, and the largest number of jobs in the queue shows that a cluster is meant.
+    """
+    return not IS_RUN or not workflow.local_exec or (workflow.dryrun and workflow.nodes is not None)
+
+
+def gpus(wildcards):
+    """Return the `gpu` resource of a job: 0 without a GPU or with `accelerator: cpu`.
+
+    On a cluster, the nodes have the GPUs; `accelerator: cuda` asks for them even if SLURM lists none.
+    """
+    training = SETTINGS.training
+    if training.accelerator == "cpu":
+        return 0
+    if not on_cluster():
+        return min(machine.gpus(), training.devices)
+    return training.devices if training.accelerator == "cuda" else min(slurm.gpus(), training.devices)
+
+
+def growing(amount):
+    """Return a resource of a job that grows with its attempts.
+
+    SLURM ends a job that exceeds its memory or time. With `retries`, the next attempt gets more.
+    """
+    return lambda wildcards, attempt: amount * attempt
+
+
+def refuse_earlier_jobs():
+    """Stop before any work if jobs that a killed run left in SLURM's queue could make the same files."""
+    if workflow.local_exec or not IS_ONLY_RUN:
+        return
+    try:
+        slurm.check_queue(Path.cwd())
+    except PalimpsestError as error:
+        sys.exit(f"error: {error}")
 
 
 def check_devices():
@@ -130,12 +166,19 @@ def show_progress():
 
 
 def claim(threads):
-    """Return the number of cores that a job with this number of threads reserves.
+    """Return a function that returns the number of cores that a job with this number of threads reserves.
 
-    `--cores 8` on a machine with two cores must not start more jobs than two cores can run.
+    `--cores 8` on a machine with two cores must not start more jobs than two cores can run. On a cluster, the
+    scheduler has the cores.
     """
-    existing = machine.cores()
-    return max(1, min(threads, existing) * max(1, workflow.cores // existing))
+
+    def cores_of_job(wildcards):
+        if on_cluster():
+            return threads
+        existing = machine.cores()
+        return max(1, min(threads, existing) * max(1, workflow.cores // existing))
+
+    return cores_of_job
 
 
 def training_threads():

@@ -15,8 +15,9 @@ rule compose:
         LOGS / "compose-{composition}.log",
     threads: claim(SETTINGS.training.threads)
     resources:
-        mem_mb=2000,
-        gpu=gpus(),
+        mem_mb=growing(4000),
+        runtime=growing(60),
+        gpu=gpus,
     params:
         code=lambda wildcards: code(
             "compose", methods=[composition(wildcards).method], tasks=composition(wildcards).sequence

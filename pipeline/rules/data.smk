@@ -7,9 +7,11 @@ rule raw:
         LAYOUT.manifest("{dataset}"),
     log:
         LOGS / "raw-{dataset}.log",
+    localrule: True  # nodes of a cluster may have no network connection
     threads: claim(1)
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(480),
     params:
         code=lambda wildcards: code("raw", datasets=[wildcards.dataset]),
         settings=lambda wildcards: SETTINGS.datasets[wildcards.dataset].model_dump_json(),
@@ -26,9 +28,11 @@ rule weights:
         LOGS / "weights-{network}.log",
     wildcard_constraints:
         network="squeezenet|vgg16",
+    localrule: True  # nodes of a cluster may have no network connection
     threads: claim(1)
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(60),
     params:
         code=code("weights"),
         data_root=str(SETTINGS.data_root),
@@ -42,9 +46,11 @@ rule encoder:
         LAYOUT.encoder_weights("{encoder}"),
     log:
         LOGS / "encoder-{encoder}.log",
+    localrule: True  # nodes of a cluster may have no network connection
     threads: claim(1)
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(60),
     params:
         code=code("encoder"),
     shell:
@@ -63,7 +69,8 @@ rule prepare:
         LOGS / "prepare-{task}.log",
     threads: claim(1)
     resources:
-        mem_mb=2000,
+        mem_mb=growing(4000),
+        runtime=growing(240),
     params:
         code=lambda wildcards: code(
             "prepare", tasks=[wildcards.task], datasets=SETTINGS.tasks[wildcards.task].datasets

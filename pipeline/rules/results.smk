@@ -25,8 +25,9 @@ rule evaluate:
         LOGS / "evaluate-{seed}-{method}.log",
     threads: claim(SETTINGS.training.threads)
     resources:
-        mem_mb=2000,
-        gpu=gpus(),
+        mem_mb=growing(4000),
+        runtime=growing(60),
+        gpu=gpus,
     params:
         code=lambda wildcards: code("evaluate", methods=[wildcards.method], tasks=SETTINGS.sequence),
         settings=lambda wildcards: evaluation_job(
@@ -52,8 +53,9 @@ rule floor:
         LOGS / "floor-{seed}.log",
     threads: claim(SETTINGS.training.threads)
     resources:
-        mem_mb=2000,
-        gpu=gpus(),
+        mem_mb=growing(4000),
+        runtime=growing(60),
+        gpu=gpus,
     params:
         code=code("floor", tasks=SETTINGS.sequence),
         settings=lambda wildcards: evaluation_job(
@@ -88,7 +90,8 @@ rule collect:
         LOGS / "collect.log",
     threads: claim(1)
     resources:
-        mem_mb=1000,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=code("collect"),
         sequence=SETTINGS.sequence,
@@ -110,7 +113,8 @@ rule bundle:
         LOGS / "bundle.log",
     threads: claim(1)
     resources:
-        mem_mb=2000,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         code=lambda wildcards: code("bundle", methods=[SETTINGS.bundled_method], tasks=SETTINGS.sequence),
         seed=SETTINGS.seeds[0],
@@ -135,7 +139,8 @@ rule report:
         LOGS / "report.log",
     threads: claim(1)
     resources:
-        mem_mb=1000,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=code("report"),
         settings=SETTINGS.model_dump_json(),

@@ -17,8 +17,9 @@ rule train:
         method=any_of(INDEPENDENT),
     threads: claim(training_threads())
     resources:
-        mem_mb=2000,
-        gpu=gpus(),
+        mem_mb=growing(4000),
+        runtime=growing(240),
+        gpu=gpus,
     params:
         code=code_of_training,
         settings=lambda wildcards: training(wildcards).model_dump_json(),

@@ -61,7 +61,8 @@ rule compare:
         method=any_of(SWEEPS),
     threads: claim(1)
     resources:
-        mem_mb=1000,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=code("sweep"),
         seeds=SETTINGS.seeds,
@@ -85,7 +86,8 @@ rule ablation:
         LOGS / "ablation-{ablation}.log",
     threads: claim(1)
     resources:
-        mem_mb=1000,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=code("ablation"),
         seeds=SETTINGS.seeds,

@@ -62,6 +62,8 @@ class Job:
     params: Mapping[str, str]
     log: str
     """Log file, unique per job."""
+    resources: Mapping[str, int]
+    """Resources of the first attempt, such as `mem_mb`, and `_cores`."""
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ def graph(target: str, config: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "output": list(job.output),
                 "params": {name: str(value) for name, value in job.params.items()},
                 "log": job.log[0],
+                "resources": {name: value for name, value in job.resources.items() if isinstance(value, int)},
             }
             for job in workflow._workflow.dag.jobs  # the public interface only prints jobs
             if job.log

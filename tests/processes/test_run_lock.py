@@ -32,7 +32,7 @@ def locked() -> Path:
 
 def test_locks_of_a_dead_run_are_removed() -> None:
     lock = locked()
-    hold_run_lock(Path(".snakemake"))
+    assert hold_run_lock(Path(".snakemake"))
     assert not lock.exists()
 
 
@@ -54,10 +54,10 @@ def test_locks_of_a_running_snakemake_stay_until_it_is_killed() -> None:
     )
     assert holder.stdout is not None and holder.stdout.readline() == "held\n"
     lock = locked()
-    hold_run_lock(Path(".snakemake"))
+    assert not hold_run_lock(Path(".snakemake"))
     assert lock.exists()
     run_lock._held.pop().close()
     holder.kill()
     holder.communicate()
-    hold_run_lock(Path(".snakemake"))
+    assert hold_run_lock(Path(".snakemake"))
     assert not lock.exists()

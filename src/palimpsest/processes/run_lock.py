@@ -19,7 +19,7 @@ _held: list[IO[str]] = []
 """Files whose locks this process holds until it ends."""
 
 
-def hold_run_lock(folder: Path) -> None:
+def hold_run_lock(folder: Path) -> bool:
     """Hold a lock for this run until the process ends; if no other run is active, remove Snakemake's stale locks.
 
     ``folder`` is Snakemake's folder of records, `.snakemake`, and contains the locks.
@@ -27,21 +27,26 @@ def hold_run_lock(folder: Path) -> None:
     The lock is shared, because two runs that make different files, as of two presets, can be active together.
     Snakemake's locks protect the files.
 
+    Returns:
+        True if no other run is active here, or if the file system has no locks to know it.
+
     Raises:
         StorageError: the folder cannot be written to, or has no space for the files that Snakemake writes.
     """
     lock = open_lock(folder)
     check_space(folder)
+    is_only = True
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        pass  # another run is active and needs its locks
+        is_only = False  # another run is active and needs its locks
     except OSError:
-        return  # a file system without locks: Snakemake's message explains how to unlock by hand
+        return True  # a file system without locks: Snakemake's message explains how to unlock by hand
     else:
         shutil.rmtree(folder / "locks", ignore_errors=True)
     fcntl.flock(lock, fcntl.LOCK_SH)
     _held.append(lock)
+    return is_only
 
 
 @contextmanager

@@ -1,0 +1,181 @@
+"""The whole study on a SLURM cluster of one node, with trainings that are cancelled and requeued in the middle."""
+
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pipeline import slurm
+from tests.pipeline.conftest import Study, copied, digests, fewer
+from tests.pipeline.test_kills import curves
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(slurm.missing()), reason=f"SLURM is not installed: {', '.join(slurm.missing())}"),
+]
+
+STEPS = 240
+"""Steps of each training, in epochs of four: enough for a checkpoint long before the end."""
+EPOCH = 4
+SECONDS = 300
+"""Timeout of everything."""
+BASE = "models/mini/seed-0/base/coco-seg.safetensors"
+SECOND = "models/mini/seed-0/{}/colorize.safetensors"
+TRAININGS = ("base-coco-seg", "fine-tune-colorize", "piggyback-colorize")
+PROFILE = ("--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1")
+
+
+@dataclass(frozen=True)
+class OnCluster(Study):
+    """Study whose jobs run on a cluster."""
+
+    cluster: slurm.Cluster
+
+    def environment(self) -> dict[str, str]:
+        python, variables = str(Path(sys.executable).parent), self.cluster.environment()
+        return {**super().environment(), **variables, "PATH": os.pathsep.join([python, variables["PATH"]])}
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start Snakemake with the profile of the cluster."""
+        return subprocess.Popen(
+            ["snakemake", *PROFILE, *arguments],
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[slurm.Cluster]:
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder, slurm.running(Path(folder)) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Return a study of two methods × two tasks with the data of the first task."""
+    study = copied(tmp_path_factory.mktemp("slurm") / "prepared")
+    fewer(study, steps=STEPS)
+    params = study.params()
+    params["presets"]["mini"]["base"]["steps"] = STEPS
+    study.write_params(params)
+    study.snakemake("data/mini/prepared/coco-seg/info.json")
+    return study
+
+
+def copy_of(study: Study, name: str) -> Path:
+    """Return a copy of the folder, with the same commit."""
+    folder = study.folder.with_name(name)
+    shutil.copytree(study.folder, folder)
+    return folder
+
+
+def wait_for(condition: Callable[[], Any], run: "subprocess.Popen[str] | None" = None) -> Any:
+    """Return the first true value of the condition; fail if the run ends before, or the time is over."""
+    latest = time.monotonic() + SECONDS
+    while not (value := condition()):
+        assert run is None or run.poll() is None, run.communicate()[0]
+        assert time.monotonic() < latest
+        time.sleep(0.05)
+    return value
+
+
+def statuses(study: Study) -> dict[str, str]:
+    """Return the status of each MLflow run by its name."""
+    with closing(sqlite3.connect(study.folder / "mlflow.db")) as database:
+        return dict(database.execute("SELECT name, status FROM runs"))
+
+
+def resumed_at(study: Study, training: str) -> list[int]:
+    """Return the steps at which a training was resumed; check that it finished once and trained no step twice."""
+    log = (study.folder / f"logs/mini/train-0-{training}.log").read_text()
+    logged = [int(step) for step in re.findall(r" step (\d+)/", log)]
+    resumed = [int(step) for step in re.findall(r"resumed at step (\d+)", log)]
+    assert logged == sorted({*logged})
+    assert {*range(max(resumed, default=0) + EPOCH, STEPS + 1, EPOCH)} <= {
+        *logged
+    }  # a signal may end an earlier line
+    assert log.count(" learned: ") == 1
+    return resumed
+
+
+def test_a_cancelled_training_is_submitted_again_and_resumes(prepared: Study, cluster: slurm.Cluster) -> None:
+    alone = Study(copy_of(prepared, "alone"))
+    alone.snakemake(BASE)
+    study = OnCluster(copy_of(prepared, "cluster"), cluster)
+    run = study.start(BASE)
+    wait_for((study.folder / BASE).with_suffix(".resume").exists, run)
+    (number,) = cluster.jobs().values()
+    asked = cluster.command("scontrol", "show", "job", number)
+    cluster.command("scancel", number)
+    wait_for(lambda: statuses(study) == {"base · coco-seg · seed 0": "KILLED"}, run)
+    output, _ = run.communicate(timeout=SECONDS)
+    assert run.returncode == 0, output
+    assert "Trying to restart job" in output
+    assert statuses(study) == {"base · coco-seg · seed 0": "FINISHED"}
+    (resumed,) = resumed_at(study, "base-coco-seg")
+    assert 0 < resumed < STEPS
+    assert (study.folder / BASE).read_bytes() == (alone.folder / BASE).read_bytes()
+    for value in ("TimeLimit=04:00:00", "MinMemoryNode=4000M", "NumCPUs=1", "gpu:1", "Requeue=1"):
+        assert value in asked
+
+
+@pytest.mark.proof  # minutes: the plugin looks at the queue at growing intervals, eight times one after the other
+def test_a_study_survives_kill_ctrl_c_and_requeue(prepared: Study, cluster: slurm.Cluster) -> None:
+    alone = Study(copy_of(prepared, "all-alone"))
+    alone.snakemake("all")
+    study = OnCluster(copy_of(prepared, "all-on-cluster"), cluster)
+    run = study.start("all")
+    wait_for((study.folder / BASE).with_suffix(".resume").exists, run)
+    run.kill()
+    run.communicate()
+    numbers = sorted(cluster.jobs().values())
+    refused = study.start("all")
+    output, _ = refused.communicate(timeout=SECONDS)
+    assert refused.returncode == 1
+    assert (
+        re.search(r"error: squeue: jobs of an earlier run .* run `scancel ([\d ]+)`", output)[1].split() == numbers
+    )
+    cluster.command("scancel", *numbers)
+    run = study.start("all")
+    wait_for(lambda: training_with_checkpoint(study, cluster), run)
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=SECONDS)
+    wait_for(lambda: not cluster.jobs())
+    assert "KILLED" in statuses(study).values() and "RUNNING" not in statuses(study).values()
+    run = study.start("all")
+    name = wait_for(lambda: training_with_checkpoint(study, cluster), run)
+    cluster.command("scontrol", "requeue", cluster.jobs()[name])
+    output, _ = run.communicate(timeout=2 * SECONDS)
+    assert run.returncode == 0, output
+    assert "Trying to restart job" not in output  # SLURM has started it again
+    assert digests(study.folder) == digests(alone.folder)
+    expected = dict(curves(alone))
+    assert sorted(curves(study)) == sorted(expected.items())
+    resumed = {name: resumed_at(study, name) for name in TRAININGS}
+    assert len(resumed["base-coco-seg"]) == 1 and sum(map(len, resumed.values())) >= 3
+    assert all(0 < step < STEPS for steps in resumed.values() for step in steps)
+    assert "Nothing to be done" in study.run("snakemake", *PROFILE, "all").stderr
+
+
+def training_with_checkpoint(study: OnCluster, cluster: slurm.Cluster) -> str | None:
+    """Return the comment of a job that trains the second task and has a checkpoint; None without one."""
+    for comment in cluster.jobs():
+        method = comment.removesuffix("_colorize").rpartition("_")[2]
+        if comment.endswith("_colorize") and (study.folder / SECOND.format(method)).with_suffix(".resume").exists():
+            return comment
+    return None
