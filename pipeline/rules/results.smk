@@ -16,6 +16,7 @@ rule evaluate:
         growth=LAYOUT.evaluation("{seed}", "{method}") / "growth.csv",
         diagnostics=LAYOUT.evaluation("{seed}", "{method}") / "diagnostics.csv",
         costs=LAYOUT.evaluation("{seed}", "{method}") / "costs.csv",  # from records that are not inputs
+        losses=LAYOUT.evaluation("{seed}", "{method}") / "losses.csv",
         zeros=LAYOUT.evaluation("{seed}", "{method}") / "zeros.csv",
         similarity=LAYOUT.evaluation("{seed}", "{method}") / "similarity.csv",
         verification=LAYOUT.evaluation("{seed}", "{method}") / "verification.csv",
@@ -80,6 +81,7 @@ rule collect:
         verification=RESULTS / "verification.csv",
         growth=RESULTS / "analysis" / "growth.csv",
         costs=RESULTS / "analysis" / "costs.csv",
+        losses=RESULTS / "analysis" / "losses.csv",
         zeros=RESULTS / "analysis" / "zeros.csv",
         similarity=RESULTS / "analysis" / "similarity.csv",
         summary=RESULTS / "summary.json",
@@ -106,7 +108,7 @@ rule report:
         samples=rules.collect.input.measured + rules.collect.input.floor,
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
         templates=sorted(
-            glob("src/palimpsest/report/templates/*.j2") + glob("src/palimpsest/report/templates/*.css")
+            path for suffix in ("j2", "css", "js") for path in glob(f"src/palimpsest/report/templates/*.{suffix}")
         ),
     output:
         RESULTS / "report.html",

@@ -20,6 +20,7 @@ use rule evaluate as evaluate_variant with:
         growth=VARIANT.evaluation("{seed}", "{method}") / "growth.csv",
         diagnostics=VARIANT.evaluation("{seed}", "{method}") / "diagnostics.csv",
         costs=VARIANT.evaluation("{seed}", "{method}") / "costs.csv",  # from records that are not inputs
+        losses=VARIANT.evaluation("{seed}", "{method}") / "losses.csv",
         zeros=VARIANT.evaluation("{seed}", "{method}") / "zeros.csv",
         similarity=VARIANT.evaluation("{seed}", "{method}") / "similarity.csv",
         verification=VARIANT.evaluation("{seed}", "{method}") / "verification.csv",

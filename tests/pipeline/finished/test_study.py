@@ -242,10 +242,10 @@ def left_by(trainings: set[str]) -> set[str]:
 def measured(methods: list[str]) -> set[str]:
     """Return the outputs of evaluating these methods and the floor, and the tables and page of all methods."""
     evaluation = "results/mini/evaluation/seed-0"
-    written = ("metrics", "sizes", "growth", "diagnostics", "costs", "verification", "zeros", "similarity")
+    in_detail = ("growth", "costs", "losses", "zeros", "similarity")
+    written = ("metrics", "sizes", "diagnostics", "verification", *in_detail)
     files = (*(f"{table}.csv" for table in written), "origin.json", "samples")
     of_floor = {f"{evaluation}/floor/{file}" for file in ("metrics.csv", "origin.json", "samples")}
-    in_detail = ("growth", "costs", "zeros", "similarity")
     tables = ("metrics.csv", "sizes.csv", "diagnostics.csv", "forgetting.csv", "verification.csv", "summary.json")
     tables += ("quality.csv", "comparisons.csv", "conditions.json")
     tables += tuple(f"analysis/{table}.csv" for table in in_detail)
