@@ -1,4 +1,4 @@
-"""Figures of series with a legend: losses of the trainings, quality against steps, and zeros of the masks by layer."""
+"""Figures with a legend: losses of the trainings, quality against steps, and zeros in each layer of the masks."""
 
 import math
 from collections.abc import Sequence
@@ -132,7 +132,7 @@ def line_figure(series: Sequence[Series], title: str, logarithmic: Literal["x", 
         axes.minorticks_off()
     elif all(y > 0 for one in series for _, y in one.points):
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5), numticks=20))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7), numticks=20))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_locator(NullLocator())
     for one in series:
