@@ -76,6 +76,11 @@ wildcard_constraints:
     composition=any_of(map(re.escape, SETTINGS.composed)),
 
 
+def reported(path, caption, category):
+    """Return an output that `snakemake --report` shows under a category, with a caption of `pipeline/captions`."""
+    return report(path, f"../captions/{caption}.rst", category=category, labels={"file": path.name})
+
+
 def gpus():
     """Return the `gpu` resource of a job: 0 without a GPU or with `accelerator: cpu`."""
     return 0 if SETTINGS.training.accelerator == "cpu" else min(machine.gpus(), SETTINGS.training.devices)

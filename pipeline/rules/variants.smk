@@ -54,7 +54,7 @@ rule compare:
             if method != wildcards.method
         ],
     output:
-        measured=LAYOUT.sweep("{method}"),
+        measured=reported(LAYOUT.sweep("{method}"), "sweep", "Sweeps"),
         settings=LAYOUT.varied("{method}"),
     log:
         LOGS / "sweep-{method}.log",
@@ -80,7 +80,7 @@ rule ablation:
             for method in (FLOOR, *ABLATIONS[wildcards.ablation].methods)
         ],
     output:
-        measured=LAYOUT.ablation("{ablation}"),
+        measured=reported(LAYOUT.ablation("{ablation}"), "ablation", "Ablations"),
         settings=LAYOUT.ablation_settings("{ablation}"),
     log:
         LOGS / "ablation-{ablation}.log",

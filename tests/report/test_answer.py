@@ -50,14 +50,14 @@ def answered(seeds: int, methods: list[str] = METHODS, spread: float = 1.0) -> l
 
 
 def test_one_seed_gives_figures_and_no_order() -> None:
-    # quality of halves: (70 - 10) / (80 - 10) = 85.7 %, (82 - 10) / 70 = 102.9 %; shapes: (30 - 90) / 80 = -75 points
+    # quality of halves: (70 - 10) / (80 - 10) = 85.7 %, (82 - 10) / 70 = 102.9 %; shapes: (30 - 90) / 80 = -0.75
     assert answered(1) == [
         "Right after training on the added task, piggyback reaches 85.7 % and fine-tune 102.9 % of the quality of "
         "scratch, a network trained for each task from random weights; figures of one seed do not order methods.",
         "An added task takes 128.0 KiB with piggyback, 3.1 % of the 4,096.0 KiB of scratch, and 16.0 KiB with "
         "fine-tune, which has one network for all tasks.",
-        "After the last task, the quality of the earlier tasks has changed by −75.0 points with fine-tune and by 0.0 "
-        "points with piggyback; all predictions of piggyback equal those right after training, bit for bit.",
+        "After the last task, the quality of the earlier tasks has changed by −75.0 points with fine-tune and by "
+        "0.0 points with piggyback; all predictions of piggyback equal those right after training, bit for bit.",
     ]
 
 
@@ -73,7 +73,7 @@ def test_welchs_test_decides_the_verb() -> None:
 
 
 def test_every_figure_is_that_of_the_table() -> None:
-    forgetting, quality = tables(3, METHODS)
+    forgetting, _ = tables(3, METHODS)
     rows = {row["method"]: row["cells"] for row in summary_table(forgetting, METHODS)["rows"]}
 
     def cell(method: str, figure: str) -> str:

@@ -107,7 +107,7 @@ def test_zeros_are_drawn_by_layer_and_task(matrix: Matrix) -> None:
 def test_the_first_layer_is_at_the_top() -> None:
     (axes,) = zero_figure(["first", "last"], [Series("task", 0, [(10, 0), (20, 1)], ["", ""])]).axes
     bottom, top = axes.get_ylim()
-    assert bottom > 1 > 0 > top
+    assert (bottom, top) == (1.5, -0.5)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "last"]
 
 
