@@ -1,6 +1,7 @@
 """Methods that the report marks as not comparable, and the command that it states."""
 
 import json
+import re
 import shlex
 from typing import Any
 
@@ -43,3 +44,10 @@ def test_the_command_has_the_settings_of_the_command_line(
     monkeypatch.delenv(SNAPSHOT)
     monkeypatch.chdir(ROOT)
     assert command_of(resolve(params_yaml), {}) == "snakemake --cores all all --config preset=mini"
+
+
+def test_every_caption_belongs_to_an_output() -> None:
+    rules = "".join(path.read_text() for path in (ROOT / "pipeline/rules").glob("*.smk"))
+    used = re.findall(r'reported\(.*, "([a-z]+)", "[A-Z][a-z ]+"\)', rules)
+    assert sorted(used) == sorted(path.stem for path in (ROOT / "pipeline/captions").iterdir())
+    assert rules.count("reported(") == len(used) + 1  # and its definition

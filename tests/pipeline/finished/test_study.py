@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -334,6 +335,22 @@ def test_editing_a_module_reruns_the_jobs_that_import_it(finished: Study, module
         assert "results/mini/report.html" in planned
     finally:
         path.write_text(before)
+
+
+def test_the_report_of_snakemake_has_every_table_with_its_caption(finished: Study, tmp_path: Path) -> None:
+    finished.run("snakemake", "--report", str(tmp_path / "report.html"))
+    html = (tmp_path / "report.html").read_text("utf-8")
+    for category in ("Quality", "Forgetting", "Sizes and masks", "Trainings", "Summary"):
+        assert f'"{category}"' in html
+    assert "Mean of each part of the training loss in each epoch" in html
+    assert not re.search(r'(src|href)="https?:', html)
+
+
+def test_every_training_of_one_task_has_its_losses(finished: Study) -> None:
+    losses = pd.read_csv(finished.folder / "results/mini/analysis/losses.csv").query("name == 'loss'")
+    assert losses.groupby(["method", "task"])["step"].apply(list).to_dict() == {
+        (method, task): [2, 4] for method in METHODS for task in SEQUENCE
+    }
 
 
 def test_a_wrong_setting_gives_one_line_before_any_work(finished: Study) -> None:
