@@ -104,6 +104,20 @@ def test_zeros_are_drawn_by_layer_and_task(matrix: Matrix) -> None:
     )  # (100 · 0.1 + 300 · 0.3) / 400
 
 
+@pytest.mark.parametrize(
+    "name", ["ewc", "piggyback-resblock", "style-munch: 39.5 % in all", "a-task-with-a-long-name: 39.5 % in all"]
+)
+@pytest.mark.parametrize("number", [1, 6, 17])
+def test_the_legend_is_within_the_figure_and_outside_the_axes(name: str, number: int) -> None:
+    series = [Series(name, index, [(10, 1.0), (20, 0.5)], ["", ""]) for index in range(number)]
+    figure = line_figure(series, "loss", logarithmic="y")
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box, (axes,) = legend.get_window_extent(), figure.axes
+    assert 0 <= box.x0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
+    assert box.y1 <= axes.get_tightbbox().y0 and axes.bbox.height > 150
+
+
 def test_the_first_layer_is_at_the_top() -> None:
     (axes,) = zero_figure(["first", "last"], [Series("task", 0, [(10, 0), (20, 1)], ["", ""])]).axes
     bottom, top = axes.get_ylim()

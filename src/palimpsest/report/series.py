@@ -21,8 +21,8 @@ WIDTH = 4.4
 """Width of a figure in inches of 72 points; its text is readable on a phone."""
 LINE = 0.16
 """Height of a line of text in inches."""
-COLUMNS = 3
-"""Columns of a legend."""
+FONT = 7.5
+"""Size of the font of a legend in points."""
 DASHES = "-", (0, (4, 2)), (0, (1, 1.5))
 MARKERS = "os^D"
 LOSS = "loss"
@@ -180,7 +180,7 @@ def zero_charts(zeros: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> 
 @drawn_in_style
 def zero_figure(layers: Sequence[str], series: Sequence[Series]) -> Figure:
     """Return the figure of shares in per cent (x) by layer (y), the first layer at the top."""
-    figure, axes = new_axes(series, LINE * (len(layers) + 3))
+    figure, axes = new_axes(series, LINE * (len(layers) + 3), lines=False)
     axes.set_xlabel("zeros (% of the layer's weights)")
     axes.yaxis.set_major_locator(FixedLocator(range(len(layers))))
     axes.set_yticklabels(layers)
@@ -190,12 +190,17 @@ def zero_figure(layers: Sequence[str], series: Sequence[Series]) -> Figure:
     return figure
 
 
-def new_axes(series: Sequence[Series], height: float) -> tuple[Figure, Axes]:
-    """Return a new figure with a legend below its only axes; `height` is in inches, without the legend."""
-    size = (WIDTH, height + LINE * math.ceil(len(series) / COLUMNS))
-    figure = Figure(size, dpi=72, layout="constrained")
-    lines = [Line2D([], [], **one.style, markersize=4, label=one.name) for one in series]
-    figure.legend(handles=lines, loc="outside lower left", ncols=COLUMNS, frameon=False, fontsize=7.5)
+def new_axes(series: Sequence[Series], height: float, *, lines: bool = True) -> tuple[Figure, Axes]:
+    """Return a new figure with a legend below its only axes.
+
+    height: in inches, without the legend. lines: whether lines join the points.
+    """
+    width = FONT * (4 + 0.58 * max(len(one.name) for one in series))  # of an entry, with its mark and space
+    columns = max(1, min(3, int(72 * WIDTH / width)))
+    figure = Figure((WIDTH, height + LINE * math.ceil(len(series) / columns)), dpi=72, layout="constrained")
+    styles = [one.style if lines else {**one.style, "linestyle": ""} for one in series]
+    entries = [Line2D([], [], **of, markersize=4, label=one.name) for one, of in zip(series, styles, strict=True)]
+    figure.legend(handles=entries, loc="outside lower left", ncols=columns, frameon=False, fontsize=FONT)
     return figure, figure.add_subplot()
 
 
