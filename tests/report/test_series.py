@@ -114,7 +114,7 @@ def test_the_legend_is_within_the_figure_and_outside_the_axes(name: str, number:
     figure.draw_without_rendering()
     (legend,) = figure.legends
     box, (axes,) = legend.get_window_extent(), figure.axes
-    assert 0 <= box.x0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0
     assert box.y1 <= axes.get_tightbbox().y0 and axes.bbox.height > 150
 
 
