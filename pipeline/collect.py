@@ -64,7 +64,7 @@ def steps_of(settings: Settings) -> dict[str, int]:
     return by_base | by_task | longer
 
 
-ANALYSIS_TABLES = ("growth", "costs", "zeros", "similarity")
+ANALYSIS_TABLES = ("growth", "costs", "losses", "zeros", "similarity")
 """Names of the tables in the folder `analysis/`; the others are in the preset's folder of results."""
 
 

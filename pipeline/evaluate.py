@@ -13,7 +13,7 @@ from palimpsest.analysis.conditions import library_versions
 from palimpsest.analysis.forgetting import choose_device, measure_matrix, metric_rows
 from palimpsest.analysis.masks import masks_of, similarity_rows, zero_rows
 from palimpsest.analysis.sizes import growth_rows, size_rows
-from palimpsest.analysis.trainings import cost_rows, diagnostic_rows
+from palimpsest.analysis.trainings import cost_rows, diagnostic_rows, loss_rows
 from palimpsest.analysis.verification import verification_rows
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.encoding import write_picture
@@ -60,6 +60,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         "growth": growth_rows(stored),
         "diagnostics": diagnostic_rows(stored),
         "costs": cost_rows(stored),
+        "losses": loss_rows(stored),
         "verification": verification,
         "zeros": zero_rows(masks),
         "similarity": similarity_rows(masks),

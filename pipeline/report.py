@@ -4,6 +4,10 @@ python -m pipeline.report
 """
 
 import argparse
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
 
 from palimpsest import stage
 from palimpsest.layout import Layout
@@ -24,11 +28,19 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         data=layout.prepared(settings.base_task).parents[1],
         sequence=[(name, settings.tasks[name].kind) for name in settings.sequence],
         methods=settings.methods,
-        origin=Origin(settings.preset, code_version(), settings.digest()),
+        origin=Origin(settings.preset, code_version(), settings.digest(), command_of(settings, options.config)),
         sweeps=sweep_tables(layout.results),
         incomparable=incomparable(settings),
     )
     record_report(layout, page)
+
+
+def command_of(settings: Settings, overrides: Mapping[str, Any]) -> str:
+    """Return the command that makes the results again, with all settings of the command line."""
+    _, overridden = stage.passed_settings(overrides)
+    values = {"preset": settings.preset, **overridden}
+    config = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()]
+    return shlex.join(["snakemake", "--cores", "all", "all", "--config", *config])
 
 
 def incomparable(settings: Settings) -> dict[str, str]:

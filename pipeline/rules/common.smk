@@ -78,6 +78,11 @@ wildcard_constraints:
     composition=any_of(map(re.escape, SETTINGS.composed)),
 
 
+def reported(path, caption, category):
+    """Return an output that `snakemake --report` shows under a category, with a caption of `pipeline/captions`."""
+    return report(path, f"../captions/{caption}.rst", category=category, labels={"file": path.name})
+
+
 def on_cluster():
     """Return True if a cluster runs the jobs, or if this process is in such a job.
 

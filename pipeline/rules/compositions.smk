@@ -8,7 +8,7 @@ rule compose:
         prepared=lambda wildcards: expand(rules.prepare.output.info, task=composition(wildcards).sequence),
         files=lambda wildcards: task_inputs(composition(wildcards).sequence),
     output:
-        grid=LAYOUT.composition("{composition}") / "grid.png",
+        grid=reported(LAYOUT.composition("{composition}") / "grid.png", "composition", "Compositions"),
         metrics=LAYOUT.composition("{composition}") / "metrics.csv",
         origin=LAYOUT.composition("{composition}") / "origin.json",
     log:

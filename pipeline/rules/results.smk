@@ -16,6 +16,7 @@ rule evaluate:
         growth=LAYOUT.evaluation("{seed}", "{method}") / "growth.csv",
         diagnostics=LAYOUT.evaluation("{seed}", "{method}") / "diagnostics.csv",
         costs=LAYOUT.evaluation("{seed}", "{method}") / "costs.csv",  # from records that are not inputs
+        losses=LAYOUT.evaluation("{seed}", "{method}") / "losses.csv",
         zeros=LAYOUT.evaluation("{seed}", "{method}") / "zeros.csv",
         similarity=LAYOUT.evaluation("{seed}", "{method}") / "similarity.csv",
         verification=LAYOUT.evaluation("{seed}", "{method}") / "verification.csv",
@@ -73,19 +74,20 @@ rule collect:
         floor=expand(rules.floor.output, seed=SETTINGS.seeds),
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
     output:
-        metrics=RESULTS / "metrics.csv",
-        sizes=RESULTS / "sizes.csv",
-        forgetting=RESULTS / "forgetting.csv",
-        quality=RESULTS / "quality.csv",
-        comparisons=RESULTS / "comparisons.csv",
-        diagnostics=RESULTS / "diagnostics.csv",
-        verification=RESULTS / "verification.csv",
-        growth=RESULTS / "analysis" / "growth.csv",
-        costs=RESULTS / "analysis" / "costs.csv",
-        zeros=RESULTS / "analysis" / "zeros.csv",
-        similarity=RESULTS / "analysis" / "similarity.csv",
-        summary=RESULTS / "summary.json",
-        conditions=RESULTS / "conditions.json",
+        metrics=reported(RESULTS / "metrics.csv", "metrics", "Quality"),
+        sizes=reported(RESULTS / "sizes.csv", "sizes", "Sizes and masks"),
+        forgetting=reported(RESULTS / "forgetting.csv", "forgetting", "Forgetting"),
+        quality=reported(RESULTS / "quality.csv", "quality", "Quality"),
+        comparisons=reported(RESULTS / "comparisons.csv", "comparisons", "Quality"),
+        diagnostics=reported(RESULTS / "diagnostics.csv", "diagnostics", "Trainings"),
+        verification=reported(RESULTS / "verification.csv", "verification", "Forgetting"),
+        growth=reported(RESULTS / "analysis" / "growth.csv", "growth", "Sizes and masks"),
+        costs=reported(RESULTS / "analysis" / "costs.csv", "costs", "Trainings"),
+        losses=reported(RESULTS / "analysis" / "losses.csv", "losses", "Trainings"),
+        zeros=reported(RESULTS / "analysis" / "zeros.csv", "zeros", "Sizes and masks"),
+        similarity=reported(RESULTS / "analysis" / "similarity.csv", "similarity", "Sizes and masks"),
+        summary=reported(RESULTS / "summary.json", "summary", "Summary"),
+        conditions=reported(RESULTS / "conditions.json", "conditions", "Summary"),
     log:
         LOGS / "collect.log",
     threads: claim(1)
@@ -131,10 +133,10 @@ rule report:
         samples=rules.collect.input.measured + rules.collect.input.floor,
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
         templates=sorted(
-            glob("src/palimpsest/report/templates/*.j2") + glob("src/palimpsest/report/templates/*.css")
+            path for suffix in ("j2", "css", "js") for path in glob(f"src/palimpsest/report/templates/*.{suffix}")
         ),
     output:
-        RESULTS / "report.html",
+        reported(RESULTS / "report.html", "report", "Summary"),
     log:
         LOGS / "report.log",
     threads: claim(1)

@@ -20,6 +20,7 @@ use rule evaluate as evaluate_variant with:
         growth=VARIANT.evaluation("{seed}", "{method}") / "growth.csv",
         diagnostics=VARIANT.evaluation("{seed}", "{method}") / "diagnostics.csv",
         costs=VARIANT.evaluation("{seed}", "{method}") / "costs.csv",  # from records that are not inputs
+        losses=VARIANT.evaluation("{seed}", "{method}") / "losses.csv",
         zeros=VARIANT.evaluation("{seed}", "{method}") / "zeros.csv",
         similarity=VARIANT.evaluation("{seed}", "{method}") / "similarity.csv",
         verification=VARIANT.evaluation("{seed}", "{method}") / "verification.csv",
@@ -53,7 +54,7 @@ rule compare:
             if method != wildcards.method
         ],
     output:
-        measured=LAYOUT.sweep("{method}"),
+        measured=reported(LAYOUT.sweep("{method}"), "sweep", "Sweeps"),
         settings=LAYOUT.varied("{method}"),
     log:
         LOGS / "sweep-{method}.log",
@@ -80,7 +81,7 @@ rule ablation:
             for method in (FLOOR, *ABLATIONS[wildcards.ablation].methods)
         ],
     output:
-        measured=LAYOUT.ablation("{ablation}"),
+        measured=reported(LAYOUT.ablation("{ablation}"), "ablation", "Ablations"),
         settings=LAYOUT.ablation_settings("{ablation}"),
     log:
         LOGS / "ablation-{ablation}.log",

@@ -46,7 +46,8 @@ def inspect(path: Path) -> dict[str, Any]:
         return {"file": str(path), **describe_task(load_task(path))}
     if path.name.endswith(PREDICTIONS):
         stored = path.with_name(path.name.removesuffix(PREDICTIONS) + ".safetensors")
-        return {"file": str(path), **describe_task(load_task(stored)), "predictions": asdict(load_record(path))}
+        record = asdict(replace(load_record(path), losses=()))  # the report draws them
+        return {"file": str(path), **describe_task(load_task(stored)), "predictions": record}
     measured, origins = composed_in(path) or measured_in(path)
     return {
         "file": str(path),

@@ -1,11 +1,13 @@
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from palimpsest.analysis.trainings import cost_rows, diagnostic_rows
+from palimpsest.analysis.trainings import cost_rows, diagnostic_rows, loss_rows
 from palimpsest.methods import BASE
+from palimpsest.storage.prediction_record import load_record, save_record
 from palimpsest.storage.task_file import load_task, save_task
 from palimpsest.training.cost import Cost, save_cost
 
@@ -35,6 +37,34 @@ def test_every_diagnostic_of_a_stored_task_has_a_row(new_study: Callable[..., St
         {"task": "halves", "name": "free", "value": 0.25},
         {"task": "halves", "name": "spare", "value": 3.0},
     ]
+
+
+def test_losses_are_those_of_the_prediction_records(new_study: Callable[..., Study]) -> None:
+    study = new_study()
+    tasks = stored(study, "piggyback")
+    assert loss_rows(tasks) == []
+    for method, task, losses in (
+        (BASE, "shapes", [{"step": 4.0, "loss": 0.5}]),
+        ("piggyback", "colour", [{"step": 2.0, "loss": 3.0, "penalty": 1.0}, {"step": 4.0, "loss": 2.0}]),
+    ):
+        path = study.layout.prediction_record(0, method, task)
+        save_record(path, replace(load_record(path), losses=losses))
+    assert loss_rows(tasks) == [
+        {"task": "shapes", "step": 4, "name": "loss", "value": 0.5},
+        {"task": "colour", "step": 2, "name": "loss", "value": 3.0},
+        {"task": "colour", "step": 2, "name": "penalty", "value": 1.0},
+        {"task": "colour", "step": 4, "name": "loss", "value": 2.0},
+    ]
+
+
+def test_a_record_without_losses_is_read(new_study: Callable[..., Study]) -> None:
+    study = new_study()
+    study.store_untrained(BASE, "shapes")
+    path = study.layout.prediction_record(0, BASE, "shapes")
+    content = json.loads(path.read_text())
+    del content["losses"]  # as in records of earlier versions
+    path.write_text(json.dumps(content))
+    assert load_record(path).losses == ()
 
 
 def test_costs_are_those_of_the_trainings_that_wrote_the_files(new_study: Callable[..., Study]) -> None:

@@ -102,16 +102,18 @@ def sizes():
 
 
 class Reader(HTMLParser):
-    """Parser that collects rows of cells, URLs to fetch, and open tags."""
+    """Parser that collects rows of cells, URLs to fetch, open tags, and the attributes of all elements by tag."""
 
-    VOID = ("meta", "img", "br", "circle", "rect", "path", "line")
+    VOID = ("meta", "img", "input", "br", "path")
 
     def __init__(self):
         super().__init__()
         self.rows, self.fetched, self.open, self.cell = [], [], [], None
+        self.elements = []
 
     def handle_starttag(self, tag, attrs):
         attributes = dict(attrs)
+        self.elements.append((tag, attributes))
         self.fetched += [attributes[name] for name in ("src", "srcset", "data") if name in attributes]
         if "href" in attributes and not attributes["href"].startswith("#"):
             self.fetched.append(attributes["href"])
@@ -131,6 +133,11 @@ class Reader(HTMLParser):
             self.rows[-1].append(" ".join(self.cell.split()))
             self.cell = None
 
+    def handle_startendtag(self, tag, attrs):  # of SVG; in HTML only void elements
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
     def handle_data(self, data):
         if self.cell is not None:
             self.cell += data
@@ -143,8 +150,8 @@ def read(html):
     return reader
 
 
-def save(results, method, name, *, seed=0, side=16):
-    path = results / "evaluation" / f"seed-{seed}" / method / "samples" / "coco-seg" / f"{name}.png"
+def save(results, method, name, *, task="coco-seg", seed=0, side=16):
+    path = results / "evaluation" / f"seed-{seed}" / method / "samples" / task / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)).save(path)
 
@@ -166,6 +173,20 @@ def results(tmp_path, metrics, sizes, verification):
         ],
         columns=["seed", "method", "task", "layer", "weights", "zeros"],
     ).to_csv(folder / "analysis" / "zeros.csv", index=False)
+    losses = [
+        [0, method, task, step, "loss", first / step]
+        for method, task, first in (
+            ("fine-tune", "coco-seg", 60.0),
+            ("piggyback", "coco-seg", 60.0),  # the same training of the base network
+            ("fine-tune", "colorize", 20.0),
+            ("piggyback", "colorize", 30.0),
+        )
+        for step in (10, 20)
+    ]
+    losses.append([0, "piggyback", "colorize", 20, "penalty", 7.0])
+    pd.DataFrame(losses, columns=["seed", "method", "task", "step", "name", "value"]).to_csv(
+        folder / "analysis" / "losses.csv", index=False
+    )
     pd.DataFrame(
         [[0, "piggyback", "style-gogh", "colorize", 0.66, 0.625]],
         columns=["seed", "method", "task", "other", "similarity", "independent"],

@@ -15,7 +15,7 @@ from palimpsest.report.ablation import (
     load_ablations,
     steps_table,
 )
-from palimpsest.report.chart import curve_chart
+from palimpsest.report.series import curve_chart
 
 SEQUENCE = [("seg", "segmentation"), ("colour", "colorization"), ("style", "style")]
 
@@ -73,7 +73,7 @@ def test_tasks_outside_the_sequence_are_left_out() -> None:
 
 def test_a_chart_has_a_line_per_method() -> None:
     (curve,) = curves([SHORT, ONCE], SEQUENCE)
-    chart = curve_chart(curve)
+    chart = curve_chart(curve, [])
     assert ">scratch</text>" in chart.svg and ">piggyback</text>" in chart.svg and ">240</text>" in chart.svg
     assert "<title>piggyback, 80 steps: 18.00</title>" in chart.svg
 

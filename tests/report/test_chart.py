@@ -8,13 +8,10 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from palimpsest.metrics.metric import METRICS
-from palimpsest.report.ablation import Curve
 from palimpsest.report.chart import (
     Chart,
     Point,
     Position,
-    curve_chart,
     format_bytes,
     quality_chart,
     quality_figure,
@@ -120,15 +117,9 @@ def test_deviations_are_bars() -> None:
 
 
 STRANGE = {"<ewc$2$>": (2048.0, 0.9), "lwf": (4096.0, 0.8)}
-CURVE = Curve(
-    "<task>",
-    METRICS["ssim"],
-    {"scratch": [(80, 0.7, 0.01, 1.0), (240, 0.8, 0.01, 1.0)], "<ewc>": [(80, 0.5, math.nan, 0.5)]},
-)
 CHARTS: dict[str, Callable[[], Chart]] = {
     "quality": lambda: quality_chart(MEASURED, dict.fromkeys(MEASURED, math.nan), FRONT),
     "strange": lambda: quality_chart(STRANGE, dict.fromkeys(STRANGE, math.nan), ["lwf"]),
-    "curve": lambda: curve_chart(CURVE),
 }
 
 
@@ -144,15 +135,13 @@ def test_a_chart_has_colours_and_font_of_the_page_and_unique_ids(name: str) -> N
     svg = CHARTS[name]().svg
     read(svg)
     assert "var(--ink)" in svg and "var(--soft)" in svg and "font-family: var(--sans)" in svg
-    prefix = "curve--task--" if name == "curve" else "quality-"
-    assert "#" not in svg.replace(f"#{prefix}", "")  # all colours are the page's
-    assert svg.count('id="') == svg.count(f'id="{prefix}')
+    assert "#" not in svg.replace("#quality-", "")  # all colours are the page's
+    assert svg.count('id="') == svg.count('id="quality-')
     assert "<style" not in svg and "<metadata" not in svg
 
 
 def test_text_is_text_and_points_have_titles() -> None:
-    quality, strange, curve = (chart() for chart in CHARTS.values())
-    assert ">&lt;ewc&gt;</text>" in curve.svg and "<title>scratch, 240 steps: 0.8000</title>" in curve.svg
+    quality, strange = (chart() for chart in CHARTS.values())
     assert ">piggyback-ternary</text>" in quality.svg
     assert ">&lt;ewc$2$&gt;</text>" in strange.svg
     assert "<title>scratch: 100.0 %, 3.5 MiB</title>" in quality.svg

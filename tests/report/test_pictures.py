@@ -13,12 +13,36 @@ def test_a_changed_method_is_shown_twice_and_an_unchanged_one_once(results, page
     save(results, "floor", "input-0")
     html = page()
     assert re.findall(r'alt="coco-seg, sample 0: (.*?)"', html) == [
-        " input",
-        "fine-tune after coco-seg",
-        "fine-tune after style-gogh",
-        "piggyback after coco-seg",
+        "input",
+        "fine-tune after training",
+        "fine-tune after the last task",
+        "piggyback after training",
     ]
-    assert "Not found: target, floor." in html
+    assert "Not found for coco-seg: target, floor." in html and "colorize: no sample pictures." in html
+
+
+def test_the_gallery_has_a_column_per_method_and_a_row_per_task_and_sample(results, page):
+    for number in range(2):
+        for task in ("coco-seg", "style-gogh"):
+            save(results, "floor", f"input-{number}", task=task)
+            for method in ("fine-tune", "piggyback"):
+                save(results, method, f"after-{task}-{number}", task=task)
+    save(results, "fine-tune", "after-style-gogh-0")  # what is left of coco-seg
+    html = page()
+    rows = read(html).rows
+    start = rows.index(["task", "photograph", "fine-tune", "piggyback"])
+    assert rows[start + 1] == ["input", "after training", "after the last task", "after training"]
+    pictures = [re.findall(r'alt="(.*?)"', row) for row in html.split("<table", 2)[1].split("<tr")[3:]]
+    assert pictures[0] == [
+        "coco-seg, sample 0: input",
+        "coco-seg, sample 0: fine-tune after training",
+        "coco-seg, sample 0: fine-tune after the last task",
+        "coco-seg, sample 0: piggyback after training",
+    ]
+    assert [row[0] for row in pictures] == [
+        f"{task}, sample {number}: input" for task in ("coco-seg", "style-gogh") for number in range(2)
+    ]
+    assert html.count('<tr class="more">') == 2 and 'id="all-samples"' in html
 
 
 def test_samples_are_in_the_order_of_their_numbers(results, page):
@@ -70,4 +94,4 @@ def test_labels_are_counted_and_faulty_annotations_are_listed(data, page):
 def test_the_pictures_are_those_of_the_first_seed_that_has_any(results, metrics, page):
     pd.concat([metrics, metrics.assign(seed=1)]).to_csv(results / "metrics.csv", index=False)
     save(results, "floor", "input-0", seed=1)
-    assert "Seed 1." in page()
+    assert "coco-seg: seed 1." in page()

@@ -9,6 +9,7 @@ from palimpsest.data.batches import TrainingBatches
 from palimpsest.errors import DataError
 from palimpsest.jobs import training_job
 from palimpsest.methods import AUTOENCODER, BASE, METHODS
+from palimpsest.storage.prediction_record import load_record
 from palimpsest.storage.task_file import load_task
 from palimpsest.training.task_training import passes, seed_of, starting_network
 
@@ -57,6 +58,11 @@ def test_a_killed_training_resumes_and_ends_with_the_same_tensors(
         for study in (killed, undisturbed)
     ]
     assert losses[0] == losses[1] and len(losses[0]) == last
+    records = [load_record(study.layout.prediction_record(0, method, task)) for study in (killed, undisturbed)]
+    assert records[0] == records[1]
+    recorded = [(entry["step"], entry["loss"]) for entry in records[0].losses]
+    assert recorded == ([] if method == "joint" else losses[0])  # those of joint are means over tasks
+    assert all("images_per_second" not in entry for entry in records[0].losses)
     assert resume_files() == []
 
 

@@ -18,6 +18,7 @@ COLUMNS = {
     "growth": ["task", "needed_to", "bytes"],
     "diagnostics": ["task", "name", "value"],
     "costs": ["task", "seconds", "peak_memory"],
+    "losses": ["task", "step", "name", "value"],
     "verification": ["task", "after", "outcome", "reason"],
     "zeros": ["task", "layer", "weights", "zeros"],
     "similarity": ["task", "other", "similarity", "independent"],

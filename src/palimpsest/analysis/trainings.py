@@ -1,4 +1,4 @@
-"""Diagnostics, time and memory of single trainings."""
+"""Diagnostics, losses, time and memory of single trainings."""
 
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.training.cost import load_cost
@@ -13,6 +13,21 @@ def diagnostic_rows(stored: StoredTasks) -> list[dict[str, object]]:
         {"task": task, "name": name, "value": value}
         for task in stored.sequence
         for name, value in stored.open(task).provenance.diagnostics.items()
+    ]
+
+
+def loss_rows(stored: StoredTasks) -> list[dict[str, object]]:
+    """Return the rows of `losses.csv`, one per task, epoch and part of the training loss: task, step, name, value.
+
+    The losses are those in the prediction records. Tasks whose file is that of the base network have the losses of
+    its training.
+    """
+    return [
+        {"task": task, "step": round(entry["step"]), "name": name, "value": value}
+        for task in stored.sequence
+        for entry in stored.prediction_record(task).losses
+        for name, value in entry.items()
+        if name != "step"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Scatter plots of named points, drawn by matplotlib as SVG; the page supplies colours and font.
+"""Figures as SVG by matplotlib, and the scatter plot of quality; the page supplies colours and font.
 
 Only the report imports this module, because importing matplotlib is slow.
 """
@@ -19,15 +19,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from palimpsest.analysis.accounting import MIB
-from palimpsest.metrics.described import format_value, metric_title
-from palimpsest.report.ablation import Curve
 from palimpsest.settings import REFERENCE
 
 SIZE = 7.9, 4.8
-"""Width and height in inches of 72 points."""
+"""Width and height of the scatter plot in inches of 72 points."""
 
 INK, SOFT, RULE, PAPER = "#1b1b1a", "#66645f", "#d9d7d1", "#fefefe"
+COLOURS = "#0072b2", "#d55e00", "#009e73", "#a0528a", "#8a6d00", "#444444"
+"""Colours of series, `--s0` to `--s5` of the page."""
 THEME = {
+    **{colour: f"var(--s{number})" for number, colour in enumerate(COLOURS)},
     INK: "var(--ink)",
     SOFT: "var(--soft)",
     RULE: "var(--rule)",
@@ -61,6 +62,8 @@ STYLE = {
     "axes.xmargin": 0.08,
     "axes.ymargin": 0.08,
 }
+POINT = "point-"
+"""Start of the id of a point in a figure; its index follows."""
 drawn_in_style = style.context(["default", STYLE])
 """Decorator for functions that draw; the figure does not depend on the user's matplotlibrc."""
 
@@ -69,7 +72,7 @@ Position = tuple[float, float]
 
 
 class Point(NamedTuple):
-    """Point of a figure."""
+    """Point of the scatter plot."""
 
     x: float
     y: float
@@ -79,8 +82,6 @@ class Point(NamedTuple):
     """True for a filled point, False for an empty one."""
     deviation: float = 0.0
     """Half the length of the vertical bar through the point."""
-    label: str | None = None
-    """Text beside the point, if it is not the point's name."""
 
 
 class Chart(NamedTuple):
@@ -111,90 +112,47 @@ def quality_chart(positions: Mapping[str, Position], spread: Mapping[str, float]
         f"Final quality in per cent of {REFERENCE} against bytes per added task. "
         f"On the Pareto front: {', '.join(front) or 'none'}."
     )
-    return Chart(as_svg(quality_figure(points), "quality", points), description)
+    return Chart(as_svg(quality_figure(points), "quality", [point.title for point in points.values()]), description)
 
 
 @drawn_in_style
 def quality_figure(points: Mapping[str, Point]) -> Figure:
     """Return the figure of quality in per cent (y) against bytes (x); the strong points form the Pareto front."""
-    figure, axes = new_axes(
-        "bytes per added task, needed to run (logarithmic)", f"final quality (% of {REFERENCE})"
+    figure = Figure(SIZE, dpi=72)
+    figure.subplots_adjust(left=0.07, right=0.99, bottom=0.11, top=0.99)
+    axes = figure.add_subplot(
+        xlabel="bytes per added task, needed to run (logarithmic)", ylabel=f"final quality (% of {REFERENCE})"
     )
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: format_bytes(count)))
     front = sorted((point.x, point.y) for point in points.values() if point.strong)
     end = max(point.x for point in points.values())
-    draw(axes, points, level=100.0, lines=[[*staircase(front, end)]] if front else [])
+    draw(axes, points, [*staircase(front, end)] if front else [], level=100.0)
     return figure
 
 
-def curve_chart(curve: Curve) -> Chart:
-    """Return the figure of a task's key metric against the number of training steps, with a line per method."""
-    points = {
-        f"{method} {steps}": Point(
-            steps,
-            mean,
-            f"{method}, {steps} steps: {format_value(curve.metric, mean)}",
-            strong=True,
-            deviation=deviation if math.isfinite(deviation) else 0.0,
-            label=method if steps == of_method[-1][0] else "",
-        )
-        for method, of_method in curve.points.items()
-        for steps, mean, deviation, _ in of_method
-    }
-    title = f"{curve.task}: {metric_title(curve.metric)}"
-    lines = [[(float(steps), mean) for steps, mean, *_ in of_method] for of_method in curve.points.values()]
-    prefix = "curve-" + re.sub(r"\W", "-", curve.task)
-    return Chart(as_svg(curve_figure(points, lines, title), prefix, points), f"{title} against training steps.")
+def draw(axes: Axes, points: Mapping[str, Point], front: Sequence[Position], level: float) -> None:
+    """Draw points with their names into `axes`, a line through the corners of the front, and one at `level`.
 
-
-@drawn_in_style
-def curve_figure(points: Mapping[str, Point], lines: Sequence[Sequence[Position]], title: str) -> Figure:
-    """Return the figure of a metric (y) against the number of training steps (x, logarithmic)."""
-    figure, axes = new_axes("training steps of the task", title)
-    axes.set_xscale("log")
-    steps = sorted({point.x for point in points.values()})
-    axes.set_xticks(steps, [f"{number:,.0f}" for number in steps], minor=False)
-    axes.minorticks_off()
-    draw(axes, points, lines=lines)
-    return figure
-
-
-def new_axes(x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    """Return a new figure and its only axes, with these labels."""
-    figure = Figure(SIZE, dpi=72)
-    figure.subplots_adjust(left=0.07, right=0.99, bottom=0.11, top=0.99)
-    return figure, figure.add_subplot(xlabel=x_label, ylabel=y_label)
-
-
-def draw(
-    axes: Axes, points: Mapping[str, Point], *, level: float | None = None, lines: Sequence[Sequence[Position]]
-) -> None:
-    """Draw into `axes`: points with their labels, lines, and a dashed horizontal line at `level` if given.
-
-    Each of `lines` is a list of corners. Labels avoid points, lines, bars and each other as far as space allows.
+    Names avoid points, lines, bars and each other as far as space allows.
     """
     bars = [[(p.x, p.y - p.deviation), (p.x, p.y + p.deviation)] for p in points.values() if p.deviation]
+    lines = [[*front]] if front else []
     for line, width in (*((line, 1.2) for line in lines), *((bar, 0.8) for bar in bars)):
         axes.plot(*zip(*line, strict=True), color=INK, linewidth=width)
-    if level is not None:
-        axes.axhline(level, color=SOFT, linewidth=0.8, linestyle=(0, (5, 4)))
+    axes.axhline(level, color=SOFT, linewidth=0.8, linestyle=(0, (5, 4)))
     for number, point in enumerate(points.values()):
         fill = INK if point.strong else PAPER
-        axes.plot(
-            point.x, point.y, "o", markersize=6, markeredgecolor=INK, markerfacecolor=fill, gid=f"point-{number}"
-        )
+        axes.plot(point.x, point.y, "o", markersize=6, mec=INK, mfc=fill, gid=f"{POINT}{number}")
     axes.autoscale_view()
-    obstacles = [*lines, *bars, *([[(end, level) for end in axes.get_xlim()]] if level is not None else [])]
-    texts = {name: name if point.label is None else point.label for name, point in points.items()}
-    labelled = [points[name] for name, text in texts.items() if text]
+    obstacles = [*lines, *bars, [(end, level) for end in axes.get_xlim()]]
+    positions = [point.x for point in points.values()], [point.y for point in points.values()]
     textalloc.allocate(
         axes,
-        [point.x for point in labelled],
-        [point.y for point in labelled],
-        [text for text in texts.values() if text],
-        x_scatter=[point.x for point in points.values()],
-        y_scatter=[point.y for point in points.values()],
+        *positions,
+        list(points),
+        x_scatter=positions[0],
+        y_scatter=positions[1],
         x_lines=[[corner[0] for corner in line] for line in obstacles],
         y_lines=[[corner[1] for corner in line] for line in obstacles],
         textsize=8,
@@ -209,12 +167,17 @@ def draw(
     )
 
 
+def identifier(kind: str, name: str) -> str:
+    """Return the id of a figure from its kind and a name, such as that of a task."""
+    return f"{kind}-" + re.sub(r"\W", "-", name)
+
+
 @drawn_in_style
-def as_svg(figure: Figure, prefix: str, points: Mapping[str, Point]) -> Markup:
+def as_svg(figure: Figure, prefix: str, titles: Sequence[str]) -> Markup:
     """Return a figure as an SVG element with selectable text and tooltips; equal figures give equal bytes.
 
-    prefix: prefix of the element ids, different for each figure of the page. points: the points of the figure, in
-    the order in which they were drawn.
+    prefix: prefix of the element ids, different for each figure of the page. titles: tooltips of the points, whose
+    `gid` is `POINT` and their index.
     """
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
@@ -224,9 +187,9 @@ def as_svg(figure: Figure, prefix: str, points: Mapping[str, Point]) -> Markup:
     )
     for literal, variable in THEME.items():
         text = text.replace(literal, variable)
-    for number, point in enumerate(points.values()):
-        start = f'<g id="point-{number}">'
-        text = text.replace(start, f"{start}<title>{escape(point.title)}</title>")
+    for number, title in enumerate(titles):
+        start = f'<g id="{POINT}{number}">'
+        text = text.replace(start, f"{start}<title>{escape(title)}</title>")
     return Markup(re.sub(r'(\bid="|"#|\(#)', rf"\g<1>{prefix}-", text))
 
 

@@ -2,8 +2,9 @@
 
     write_page(Path("results/mini/report.html"), results=Path("results/mini"), data=Path("data/mini"), …)
 
-`stored` makes the sections on sizes and masks, `pictures` those on pictures and data, `tradeoff` the forgetting
-summary, and `sweep` the sweeps. The same files give the same page, byte for byte.
+`answer` writes the sentences at the top, `pictures` makes the gallery and the section on data, `series` the figures
+of losses and masks, `stored` the tables of sizes and masks, `tradeoff` the forgetting summary, and `sweep` the
+sweeps. The same files give the same page, byte for byte.
 
 Functions that return a `Context` return values for the template `templates/page.html.j2`.
 """
@@ -35,9 +36,11 @@ from palimpsest.metrics.described import (
 from palimpsest.metrics.metric import METRICS, Metric
 from palimpsest.report import study
 from palimpsest.report.ablation import ablation_sections, load_ablations
-from palimpsest.report.chart import curve_chart, quality_chart
-from palimpsest.report.pictures import data_of, sample_pictures
-from palimpsest.report.stored import diagnostics_table, similarity_triangles, size_table, zero_charts
+from palimpsest.report.answer import answer
+from palimpsest.report.chart import quality_chart
+from palimpsest.report.pictures import data_of, gallery
+from palimpsest.report.series import curve_chart, learning_charts, zero_charts
+from palimpsest.report.stored import diagnostics_table, similarity_triangles, size_table
 from palimpsest.report.summary import Matrix, matrix_of_tables
 from palimpsest.report.sweep import load_sweep, sweep_sections
 from palimpsest.report.tradeoff import COLUMN_FORMATS, summary_table
@@ -60,6 +63,8 @@ class Origin:
     """Git commit of the code."""
     digest: str = ""
     """Digest of the settings."""
+    command: str = ""
+    """Command that makes the results again."""
 
 
 def write_page(
@@ -100,7 +105,9 @@ def render(
     learned = [name for name in methods if name != FLOOR]
     forgetting = [_forgetting(matrix, name) for name in learned if _measured(matrix, name)]
     samples = {seed: results / "evaluation" / f"seed-{seed}" for seed in matrix.seeds}
-    summary = summary_table(_read_table(results / "forgetting.csv"), learned, incomparable)
+    of_methods, quality = _read_table(results / "forgetting.csv"), _read_table(results / "quality.csv")
+    summary = summary_table(of_methods, learned, incomparable)
+    outcomes = {block["method"]: block["outcome"] for block in forgetting}
     ablating = ablation_sections(load_ablations(results), sequence)
     sweeping = sweep_sections([load_sweep(path) for path in sweeps], sequence)
     environment = Environment(
@@ -112,6 +119,9 @@ def render(
     )
     return environment.get_template("page.html.j2").render(
         origin=origin,
+        answer=answer(of_methods, quality, matrix.sequence, learned, outcomes),
+        gallery=gallery(samples, matrix, learned),
+        learning=learning_charts(_read_table(results / "analysis" / "losses.csv"), matrix, learned),
         seeds=matrix.seeds,
         sequence=matrix.sequence,
         methods=learned,
@@ -124,7 +134,7 @@ def render(
         verification=_methods_by_outcome(forgetting),
         summary=summary,
         conditions=describe_conditions(load_json(results / "conditions.json")),
-        without_scale=tasks_without_scale(_read_table(results / "quality.csv")),
+        without_scale=tasks_without_scale(quality),
         quality=quality_chart(summary["positions"], summary["spread"], summary["front"])
         if summary["positions"]
         else None,
@@ -132,10 +142,9 @@ def render(
         sizes=size_table(_read_table(results / "sizes.csv"), matrix, learned),
         sweeps=sweeping,
         ablations=ablating,
-        curves=[curve_chart(curve) for curve in ablating["curves"]] if ablating else [],
+        curves=[curve_chart(curve, learned) for curve in ablating["curves"]] if ablating else [],
         zeros=zero_charts(_read_table(results / "analysis" / "zeros.csv"), matrix, learned),
         similarity=similarity_triangles(_read_table(results / "analysis" / "similarity.csv"), matrix, learned),
-        pictures=[sample_pictures(samples, matrix, learned, task) for task, _ in sequence],
         data=[data_of(data / "prepared" / task / "info.json", task) for task, _ in sequence],
         glossary=_glossary(matrix),
     )

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -15,63 +15,99 @@ from palimpsest.errors import DataError
 from palimpsest.report.summary import Matrix
 from palimpsest.settings import FLOOR
 
-EMBEDDED_BYTES = 40_000  # larger picture files are embedded as WebP of quality 90 to keep the page small
+EMBEDDED_BYTES = 4_000
+"""Size of a file above which a picture is embedded as WebP of quality 90, to keep the page small."""
 
 Context = dict[str, Any]
 
 
-def sample_pictures(samples: Mapping[int, Path], matrix: Matrix, methods: Sequence[str], task: str) -> Context:
-    """Return a table of sample pictures of a task, one row per sample, for the template of the page.
+class Column(NamedTuple):
+    """Column of the gallery."""
 
-    samples: the folder `evaluation/seed-<n>` by seed; the first seed with any sample is used. Columns: input,
-    target and floor, then each method right after training and, unless its predictions are known to be unchanged,
-    after the last task. `missing` names columns without any file.
+    group: str
+    """Method; empty for the pictures that all methods share: input and target."""
+    title: str
+    method: str
+    """Method in whose folder the files are."""
+    files: Mapping[str, str]
+    """Start of the names of the files, by task; without the tasks that have no picture in this column."""
+
+
+def gallery(samples: Mapping[int, Path], matrix: Matrix, methods: Sequence[str]) -> Context:
+    """Return the gallery for the template: a column per method, and a row per task and sample picture.
+
+    samples: the folder `evaluation/seed-<n>` by seed; for each task, the first seed with any sample is used.
+    Columns without any file are left out; `missing` of a task names those that should have one.
+
+    Raises:
+        DataError: a file is not a readable picture.
     """
-    columns: list[Context] = [
-        {"group": "", "title": name, "method": FLOOR, "file": name} for name in ("input", "target", "floor")
-    ]
+    columns = columns_of(matrix, methods)
+    tasks = [_task_samples(samples, columns, task) for task, _ in matrix.sequence]
+    used = [index for index in range(len(columns)) if any(row[index] for task in tasks for row in task["rows"])]
+    for task in tasks:
+        task["rows"] = [[row[index] for index in used] for row in task["rows"]]
+    groups = groupby(columns[index].group for index in used)
+    return {
+        "columns": [columns[index] for index in used],
+        "groups": [(name, len(list(members))) for name, members in groups],
+        "tasks": tasks,
+        "several": any(len(task["rows"]) > 1 for task in tasks),
+    }
+
+
+def columns_of(matrix: Matrix, methods: Sequence[str]) -> list[Column]:
+    """Return the columns of the gallery: input, target, the methods, and the trivial baseline.
+
+    A method whose predictions a later training may have changed has two columns: right after training, and after
+    the last task.
+    """
+    tasks = [task for task, _ in matrix.sequence]
+    columns = [Column("", name, FLOOR, dict.fromkeys(tasks, name)) for name in ("input", "target")]
     for method in methods:
-        afters = matrix.afters(method, task)
-        if not afters:
-            continue
-        stages = [afters[0]]
-        if len(afters) > 1 and matrix.unchanged(method, task, afters[-1]) is not True:
-            stages.append(afters[-1])
-        columns += [
-            {"group": method, "title": f"after {after}", "method": method, "file": f"after-{after}"}
-            for after in stages
-        ]
+        afters = {task: matrix.afters(method, task) for task in tasks}
+        learned = {task: f"after-{measured[0]}" for task, measured in afters.items() if measured}
+        final = {
+            task: f"after-{measured[-1]}"
+            for task, measured in afters.items()
+            if len(measured) > 1 and matrix.unchanged(method, task, measured[-1]) is not True
+        }
+        columns += [Column(method, "after training", method, learned)] if learned else []
+        columns += [Column(method, "after the last task", method, final)] if final else []
+    return [*columns, Column(FLOOR, "", FLOOR, dict.fromkeys(tasks, "floor"))]
+
+
+def _task_samples(samples: Mapping[int, Path], columns: Sequence[Column], task: str) -> Context:
+    """Return the rows of a task in the gallery, one per sample; a picture that does not exist is None."""
     listings: list[dict[int, Path]] = []
     seed = None
     for seed in samples:
-        listings = [_samples(samples[seed] / c["method"] / "samples" / task, c["file"]) for c in columns]
+        listings = [
+            _samples(samples[seed] / column.method / "samples" / task, column.files[task])
+            if task in column.files
+            else {}
+            for column in columns
+        ]
         if any(listings):
             break
-    numbers = sorted({number for files in listings for number in files})
-    missing = [
-        f"{c['group']} {c['title']}".strip() for c, files in zip(columns, listings, strict=False) if not files
-    ]
-    available = [(column, files) for column, files in zip(columns, listings, strict=False) if files]
     return {
         "task": task,
         "seed": seed,
-        "columns": [column for column, _ in available],
-        "groups": [
-            (name, len(list(members))) for name, members in groupby(column["group"] for column, _ in available)
-        ],
         "rows": [
             [
-                {
-                    "alt": f"{task}, sample {number}: {column['group']} {column['title']}",
-                    **_embedded(files[number]),
-                }
+                _embedded(files[number])
+                | {"alt": f"{task}, sample {number}: {f'{column.group} {column.title}'.strip()}"}
                 if number in files
                 else None
-                for column, files in available
+                for column, files in zip(columns, listings, strict=True)
             ]
-            for number in numbers
+            for number in sorted({number for files in listings for number in files})
         ],
-        "missing": missing,
+        "missing": [
+            f"{column.group} {column.title}".strip()
+            for column, files in zip(columns, listings, strict=False)
+            if task in column.files and not files
+        ],
     }
 
 

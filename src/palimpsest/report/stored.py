@@ -1,4 +1,4 @@
-"""Report sections on stored tasks: sizes, diagnostics, zeros per layer and similarity of masks."""
+"""Report sections on stored tasks: sizes, diagnostics and similarity of masks."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -82,45 +82,6 @@ def diagnostics_table(diagnostics: pd.DataFrame, matrix: Matrix, methods: Sequen
             ]
             rows.append({"method": method, "label": label, "unit": unit, "cells": cells})
     return rows
-
-
-def zero_charts(zeros: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> list[Context]:
-    """Return the data of a dot plot per method with masks: layers on y, share of zeros in per cent on x.
-
-    zeros: the table of `zeros.csv`.
-    """
-    measured = zeros[zeros["method"].isin(methods)]
-    maximum = 100 * float(measured["zeros"].max()) if len(measured) else 100
-    step = next((width for width in (2, 5, 10) if maximum <= 6 * width), 20)
-    limit = step * max(1, math.ceil(maximum / step))
-    charts = []
-    for method in methods:
-        selected = measured[measured["method"] == method]
-        if selected.empty:
-            continue
-        layers = list(dict.fromkeys(selected["layer"]))
-        tasks = [task for task in _tasks(matrix, selected["task"]) if task in set(selected["task"])]
-        series = []
-        for number, task in enumerate(tasks):
-            of_task = selected[selected["task"] == task]
-            share = of_task.groupby("layer")["zeros"].mean()
-            points = [
-                {"row": layers.index(layer), "x": 100 * float(share[layer]), "layer": layer}
-                for layer in layers
-                if layer in share.index
-            ]
-            total = float((of_task["zeros"] * of_task["weights"]).sum() / of_task["weights"].sum())
-            series.append({"task": task, "number": number, "points": points, "total": f"{100 * total:.1f}"})
-        charts.append(
-            {
-                "method": method,
-                "layers": [{"name": layer, "short": layer.removesuffix(".weight")} for layer in layers],
-                "series": series,
-                "limit": limit,
-                "ticks": list(range(0, limit + 1, step)),
-            }
-        )
-    return charts
 
 
 def similarity_triangles(similarity: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> list[Context]:

@@ -2,11 +2,12 @@
 
 A training ends with a measurement of its task on the validation split, in sweeps on `dev`. The record contains the
 SHA-256 of these predictions, and machine and libraries; `palimpsest.analysis.verification` compares later
-measurements with it. It is a separate file, so that a change of the stored task does not change the record.
+measurements with it. It is a separate file, so that a change of the stored task does not change the record. It also
+contains the losses of the training, for the learning curves of the report.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,6 +42,9 @@ class PredictionRecord:
     """Machine and libraries that computed the predictions; see `devices.measuring_conditions`."""
     split: str = "val"
     """Measured split; records of earlier versions are of ``val``."""
+    losses: Sequence[Mapping[str, float]] = ()
+    """Mean of each part of the training loss over the steps of an epoch, by name, with ``step``, the last of these
+    steps; one entry per epoch. Empty after a training on several tasks, and in records of earlier versions."""
 
 
 def save_record(path: Path, record: PredictionRecord) -> None:

@@ -34,6 +34,8 @@ from palimpsest.training.checkpoint import load_progress, save_progress
 
 log = logging.getLogger(__name__)
 
+SPEED = "images_per_second"
+"""Name of the speed of an epoch in the history of a training."""
 EpochDone = Callable[[Sequence[dict[str, float]]], None]
 """Function that is called after every epoch and when a training resumes, with `Progress.history`."""
 
@@ -310,17 +312,15 @@ class EpochMeans:
         self.images += images
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each part of the loss over the steps that have it, and ``images_per_second``."""
+        """Return the mean of each part of the loss over the steps that have it, and the speed."""
         seconds = time.perf_counter() - self.started
         return {
             **{name: float(value) / self.steps[name] for name, value in self.sums.items()},
-            "images_per_second": self.images / seconds,
+            SPEED: self.images / seconds,
         }
 
 
 def log_line(entry: dict[str, float], steps: int) -> str:
     """Return the line of the log for an entry of the history; ``steps`` is the number of all steps."""
-    values = "  ".join(
-        f"{name} {value:.4f}" for name, value in entry.items() if name not in ("step", "images_per_second")
-    )
-    return f"step {entry['step']:.0f}/{steps}  {values}  {entry['images_per_second']:.0f} images/s"
+    values = "  ".join(f"{name} {value:.4f}" for name, value in entry.items() if name not in ("step", SPEED))
+    return f"step {entry['step']:.0f}/{steps}  {values}  {entry[SPEED]:.0f} images/s"

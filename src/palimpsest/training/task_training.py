@@ -30,7 +30,7 @@ from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.storage.task_file import Provenance, save_task
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Batch, Task
-from palimpsest.training.loop import EpochDone, Plan, TaskData, train
+from palimpsest.training.loop import SPEED, EpochDone, Plan, TaskData, train
 from palimpsest.training.sample import SamplePainter
 
 log = logging.getLogger(__name__)
@@ -70,19 +70,22 @@ def learn(
         together=tasks,
     )
     groups = slower_backbone(method.begin_task(start), network, job.training.encoder_lr_multiplier)
+    history: list[dict[str, float]] = []
     if groups:
         if on_sample is not None and fabric.is_global_zero:
             painter = SamplePainter(job.network, tasks[0], prepared[first.name], job.split, fabric.device)
             on_epoch = with_samples(on_epoch, on_sample, painter, method, network)
-        train(fabric, network, method, groups, task_data, plan, on_epoch)
+        history = train(fabric, network, method, groups, task_data, plan, on_epoch)
     else:  # no parameters to train, as for a method that only inspects the base network
         network.to(fabric.device)
         tasks[0].to(fabric.device)
         method.after_training(network)
+    losses = losses_of(history) if len(tasks) == 1 else []  # otherwise they are means over tasks
     if fabric.is_global_zero:
         for task_job, target in zip(job.tasks, targets, strict=True):
             method.set_active_task(network, task_job.name)
-            store_and_record(method, network, job, task_job, stored, prepared[task_job.name], target, fabric.device)
+            arrays = prepared[task_job.name]
+            store_and_record(method, network, job, task_job, stored, arrays, target, fabric.device, losses)
     fabric.barrier()
     return targets
 
@@ -106,6 +109,11 @@ def with_samples(
     return after_epoch
 
 
+def losses_of(history: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
+    """Return the history of a training without its speed, which differs between runs."""
+    return [{name: entry[name] for name in entry if name != SPEED} for entry in history]
+
+
 def store_and_record(
     method: Method,
     network: nn.Module,
@@ -115,8 +123,12 @@ def store_and_record(
     arrays: Prepared,
     target: Path,
     device: torch.device,
+    losses: Sequence[Mapping[str, float]],
 ) -> None:
-    """Measure a task right after its training, then write its file and its prediction record."""
+    """Measure a task right after its training, then write its file and its prediction record.
+
+    ``losses`` are those of the training (`PredictionRecord.losses`).
+    """
     measured = measure_trained(method, network, job, task_job, arrays, device)
     record_path = stored.layout.prediction_record(job.seed, job.method, task_job.name)
     record_path.unlink(missing_ok=True)  # an older record must not remain beside the new task after a kill
@@ -134,6 +146,7 @@ def store_and_record(
         trained_in=precision_for(job.training),
         conditions=measuring_conditions(device),
         split=job.split,
+        losses=losses,
     )
     save_record(record_path, record)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -163,7 +164,9 @@ def test_a_tracking_server_has_every_run(finished: Study) -> None:
         assert copy.info.status == run.info.status == "FINISHED"
         assert (copy.data.metrics, copy.data.params) == (run.data.metrics, run.data.params)
     names = sorted(copy.info.run_name for copy in copies.values() if copy.data.tags["rule"] != "train")
-    assert names == sorted([*(f"{method} · seed 0" for method in (*METHODS, "base", "autoencoder")), "report · mini"])
+    assert names == sorted(
+        [*(f"{method} · seed 0" for method in (*METHODS, "base", "autoencoder")), "report · mini"]
+    )
     (version,) = team.search_model_versions("name = 'mini'")
     assert copies[local.search_model_versions("name = 'mini'")[0].run_id].info.run_id == version.run_id
 
@@ -264,10 +267,10 @@ def left_by(trainings: set[str]) -> set[str]:
 def measured(methods: list[str]) -> set[str]:
     """Return the outputs of evaluating these methods and the floor, and the tables and page of all methods."""
     evaluation = "results/mini/evaluation/seed-0"
-    written = ("metrics", "sizes", "growth", "diagnostics", "costs", "verification", "zeros", "similarity")
+    in_detail = ("growth", "costs", "losses", "zeros", "similarity")
+    written = ("metrics", "sizes", "diagnostics", "verification", *in_detail)
     files = (*(f"{table}.csv" for table in written), "origin.json", "samples")
     of_floor = {f"{evaluation}/floor/{file}" for file in ("metrics.csv", "origin.json", "samples")}
-    in_detail = ("growth", "costs", "zeros", "similarity")
     tables = ("metrics.csv", "sizes.csv", "diagnostics.csv", "forgetting.csv", "verification.csv", "summary.json")
     tables += ("quality.csv", "comparisons.csv", "conditions.json")
     tables += tuple(f"analysis/{table}.csv" for table in in_detail)
@@ -356,6 +359,22 @@ def test_editing_a_module_reruns_the_jobs_that_import_it(finished: Study, module
         assert "results/mini/report.html" in planned
     finally:
         path.write_text(before)
+
+
+def test_the_report_of_snakemake_has_every_table_with_its_caption(finished: Study, tmp_path: Path) -> None:
+    finished.run("snakemake", "--report", str(tmp_path / "report.html"))
+    html = (tmp_path / "report.html").read_text("utf-8")
+    for category in ("Quality", "Forgetting", "Sizes and masks", "Trainings", "Summary"):
+        assert f'"{category}"' in html
+    assert "Mean of each part of the training loss in each epoch" in html
+    assert not re.search(r'(src|href)="https?:', html)
+
+
+def test_every_training_of_one_task_has_its_losses(finished: Study) -> None:
+    losses = pd.read_csv(finished.folder / "results/mini/analysis/losses.csv").query("name == 'loss'")
+    assert losses.groupby(["method", "task"])["step"].apply(list).to_dict() == {
+        (method, task): [2, 4] for method in METHODS for task in SEQUENCE
+    }
 
 
 def test_a_wrong_setting_gives_one_line_before_any_work(finished: Study) -> None:
