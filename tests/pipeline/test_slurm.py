@@ -152,14 +152,15 @@ def test_a_study_survives_kill_ctrl_c_and_requeue(prepared: Study, cluster: slur
     )
     cluster.command("scancel", *numbers)
     run = study.start("all")
-    wait_for(lambda: training_with_checkpoint(study, cluster), run)
+    wait_for(lambda: training_with_checkpoint(study, cluster, 0), run)
     run.send_signal(signal.SIGINT)
     run.communicate(timeout=SECONDS)
     wait_for(lambda: not cluster.jobs())
     assert "KILLED" in statuses(study).values() and "RUNNING" not in statuses(study).values()
+    started = time.time()
     run = study.start("all")
-    name = wait_for(lambda: training_with_checkpoint(study, cluster), run)
-    cluster.command("scontrol", "requeue", cluster.jobs()[name])
+    number = wait_for(lambda: training_with_checkpoint(study, cluster, started), run)
+    cluster.command("scontrol", "requeue", number)
     output, _ = run.communicate(timeout=2 * SECONDS)
     assert run.returncode == 0, output
     assert "Trying to restart job" not in output  # SLURM has started it again
@@ -172,10 +173,11 @@ def test_a_study_survives_kill_ctrl_c_and_requeue(prepared: Study, cluster: slur
     assert "Nothing to be done" in study.run("snakemake", *PROFILE, "all").stderr
 
 
-def training_with_checkpoint(study: OnCluster, cluster: slurm.Cluster) -> str | None:
-    """Return the comment of a job that trains the second task and has a checkpoint; None without one."""
-    for comment in cluster.jobs():
+def training_with_checkpoint(study: OnCluster, cluster: slurm.Cluster, since: float) -> str | None:
+    """Return the number of a job that trains the second task and has written a checkpoint ``since`` this time."""
+    for comment, number in cluster.jobs().items():
         method = comment.removesuffix("_colorize").rpartition("_")[2]
-        if comment.endswith("_colorize") and (study.folder / SECOND.format(method)).with_suffix(".resume").exists():
-            return comment
+        checkpoint = (study.folder / SECOND.format(method)).with_suffix(".resume")
+        if comment.endswith("_colorize") and checkpoint.exists() and checkpoint.stat().st_mtime > since:
+            return number
     return None
