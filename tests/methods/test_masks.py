@@ -16,7 +16,7 @@ from palimpsest.methods.masks import (
     initial_scores,
     pack,
     unpack,
-    write_masked,
+    mask_writer,
 )
 from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.methods.reparametrised import parametrization_of
@@ -124,7 +124,7 @@ def test_a_packed_mask_equals_the_learned_one_bit_for_bit(shape: tuple[int, ...]
     weights.flatten()[-1] = 0
     learned = BinaryMask(torch.rand(shape) / 100, MaskSettings())
     written, before = torch.full(shape, 9.0), weights.clone()
-    write_masked([("layer", written, weights, pack(learned.bits))])
+    mask_writer([("layer", written, weights, pack(learned.bits))])()
     computed = learned(weights).detach()
     assert np.array_equal(computed.numpy().view(np.uint32), written.numpy().view(np.uint32))  # signs of zeros too
     assert torch.equal(written != 0, learned.bits & (weights != 0)) and torch.equal(weights, before)
@@ -167,4 +167,4 @@ def test_a_mask_of_another_length_is_refused_with_both_lengths(length: int) -> N
     with pytest.raises(StorageError, match=f"expected a mask of 2 bytes, found {length}"):
         unpack(torch.zeros(length, dtype=torch.uint8), torch.Size([2, 5]))
     with pytest.raises(StorageError, match=f"^layer 'up': expected a mask of 2 bytes, found {length}"):
-        write_masked([("up", torch.zeros(2, 5), torch.zeros(2, 5), torch.zeros(length, dtype=torch.uint8))])
+        mask_writer([("up", torch.zeros(2, 5), torch.zeros(2, 5), torch.zeros(length, dtype=torch.uint8))])

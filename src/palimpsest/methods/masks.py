@@ -7,7 +7,7 @@ Source: Mallya, Davis and Lazebnik, Piggyback, ECCV 2018.
 Settings replace the unchanged gradient by another surrogate (Bengio et al. 2013; Yin et al. 2019).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -143,8 +143,10 @@ def check_bytes(bits: Tensor, shape: torch.Size) -> None:
         raise StorageError(f"expected a mask of {-(-shape.numel() // 8)} bytes, found {bits.numel()}")
 
 
-BLOCK = 2**17
-"""Number of weights that a thread masks at a time; intermediate results stay in the processor's cache."""
+BLOCK = 2**18
+"""Number of weights that a thread masks at a time; a block stays in the processor's cache between two passes."""
+WEIGHTS_PER_THREAD = 2**20
+"""Number of weights that a further thread has to mask; with fewer, its start would take longer than it saves."""
 
 WORD_MASKS = -np.unpackbits(np.arange(256, dtype=np.uint8)).reshape(256, 8).astype(np.int32)
 """Eight words for each byte of a packed mask: all bits set (−1) for a weight in use, no bits otherwise."""
@@ -153,40 +155,56 @@ Words = NDArray[np.int32]
 """Float32 values as integers with the same bits."""
 MaskedLayer = tuple[str, Tensor, Tensor, Tensor]
 """Name of a layer and its tensors: output for the masked weight, weight of the base, packed mask."""
+Block = tuple[Words, Words, NDArray[np.uint8]]
+"""Part of a layer: words of the output and of the weight, a row for each byte; bytes of the packed mask."""
 
 
-@torch.no_grad()
-def write_masked(layers: Iterable[MaskedLayer]) -> None:
-    """Write the masked weight of each layer to its output, in place; weight and output are contiguous float32.
+def mask_writer(layers: Iterable[MaskedLayer]) -> Callable[[], None]:
+    """Return a function that writes the masked weight of each layer to its output, in place.
 
-    On the CPU this takes little longer than copying the weights; PyTorch's selection by a bool mask reads the
-    memory several times. Removed weights are +0, as in training.
+    Weight and output are contiguous float32. On the CPU the function takes little longer than copying the weights;
+    PyTorch's selection by a bool mask reads the memory several times. Removed weights are +0, as in training.
 
     Raises:
         StorageError: the number of bytes of a mask does not fit its layer; the message names the layer.
     """
-    blocks = []
+    blocks: list[Block] = []
+    elsewhere: list[tuple[Tensor, Tensor, Tensor]] = []
     for name, output, weight, bits in layers:
         with layer_in_errors(name):
             check_bytes(bits, weight.shape)
         if output.device.type == "cpu":
-            source, target = (tensor.detach().view(-1).numpy().view(np.int32) for tensor in (weight, output))
-            slices = [slice(start, start + BLOCK) for start in range(0, target.size, BLOCK)]
-            packed = bits.numpy()
-            blocks += [(target[s], source[s], packed[s.start // 8 : s.stop // 8]) for s in slices]
+            blocks += blocks_of(output, weight, bits)
         else:
+            elsewhere.append((output.detach(), weight, bits))
+    weights = sum(target.size for target, _, _ in blocks)
+
+    def write() -> None:
+        threads = max(1, min(torch.get_num_threads(), weights // WEIGHTS_PER_THREAD))
+        with ThreadPoolExecutor(threads) as others:  # NumPy releases the GIL
+            written = others.map(write_blocks, [blocks[start::threads] for start in range(1, threads)])
+            write_blocks(blocks[::threads])
+            list(written)  # waits, and raises the errors of the other threads
+        for output, weight, bits in elsewhere:
             output.copy_(torch.where(unpack(bits, weight.shape), weight, 0.0))
-    number = torch.get_num_threads()
-    with ThreadPoolExecutor(number) as threads:  # NumPy releases the GIL
-        list(threads.map(write_blocks, [blocks[start::number] for start in range(number)]))
+
+    return write
 
 
-def write_blocks(blocks: Iterable[tuple[Words, Words, NDArray[np.uint8]]]) -> None:
-    """Write masked weights block by block, in place, by bitwise operations on the words of float32.
+def blocks_of(output: Tensor, weight: Tensor, bits: Tensor) -> Iterator[Block]:
+    """Yield a layer in blocks of at most `BLOCK` weights; the bits of its last byte can be more than its weights."""
+    target, source = (tensor.detach().view(-1).numpy().view(np.int32) for tensor in (output, weight))
+    packed = bits.numpy()
+    whole = target.size - target.size % 8
+    for start in range(0, whole, BLOCK):
+        part = slice(start, min(start + BLOCK, whole))
+        yield target[part].reshape(-1, 8), source[part].reshape(-1, 8), packed[part.start // 8 : part.stop // 8]
+    if whole < target.size:
+        yield target[None, whole:], source[None, whole:], packed[-1:]
 
-    A block has the words of the output, the words of the weight, and the bytes of the packed mask.
-    """
-    buffer = np.empty((BLOCK // 8, 8), np.int32)
+
+def write_blocks(blocks: Iterable[Block]) -> None:
+    """Write masked weights block by block, in place, by bitwise operations on the words of float32."""
     for target, source, packed in blocks:
-        mask = np.take(WORD_MASKS, packed, axis=0, out=buffer[: packed.size], mode="clip")
-        np.bitwise_and(source, mask.reshape(-1)[: source.size], out=target)
+        np.take(WORD_MASKS[:, : target.shape[1]], packed, axis=0, out=target, mode="clip")
+        np.bitwise_and(source, target, out=target)

@@ -1,11 +1,12 @@
 """All tasks of a method in memory, with one network that switches between them in milliseconds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from palimpsest.errors import CodeError
 from palimpsest.methods.base import State
 from palimpsest.storage.stored_task import LoadedTask
 from palimpsest.storage.stored_tasks import StoredTasks
@@ -21,10 +22,10 @@ class TaskSwitcher:
     """
 
     def __init__(self, loaded_tasks: Mapping[str, LoadedTask], device: torch.device | str = "cpu") -> None:
-        """Copy the tensors of every task to the device; those that tasks share are copied once.
+        """Copy the tensors of every task to the device, those that tasks share once; load every task once.
 
         Raises:
-            StorageError: the tensors of a task are incomplete.
+            StorageError: tensors of a task are missing or do not fit.
         """
         copies: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -44,6 +45,11 @@ class TaskSwitcher:
             network = loaded.new_network().to(device)
             self.heads[name] = network.head.requires_grad_(False)
         self.network: nn.Module = network.eval().requires_grad_(False)
+        self._addresses = [(tensor, tensor.data_ptr()) for tensor in network.parameters()]
+        self._loaders: dict[str, Callable[[], None]] = {}
+        for name, loaded in self.loaded_tasks.items():
+            network.head = self.heads[name]
+            self._loaders[name] = loaded.loader(network)
 
     @classmethod
     def of(cls, stored: StoredTasks, tasks: Sequence[Task], device: torch.device | str = "cpu") -> "TaskSwitcher":
@@ -63,7 +69,15 @@ class TaskSwitcher:
 
         The weights of a task are the same bit for bit after any number of switches. The network maps float32 (N, 3,
         H, W) in [0, 1] to (N, head_channels, H, W); see `Network`.
+
+        Raises:
+            CodeError: the parameters of the network were moved to another device or converted to another type.
         """
+        if any(tensor.data_ptr() != address for tensor, address in self._addresses):
+            raise CodeError(
+                "TaskSwitcher: the parameters of its network were moved or converted; choose their device when you "
+                "create the switcher, and their precision by `torch.autocast`"
+            )
         self.network.head = self.heads[task]
-        self.loaded_tasks[task].apply(self.network)
+        self._loaders[task]()
         return self.network
