@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from palimpsest.errors import CodeError
 from palimpsest.methods.base import State
+from palimpsest.networks.buffers import buffer_of, join
+from palimpsest.networks.trunk import trunk_layers
 from palimpsest.storage.stored_task import LoadedTask
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.tasks.base import Task
@@ -15,6 +17,9 @@ from palimpsest.tasks.base import Task
 
 class TaskSwitcher:
     """One network, and the tensors of several tasks in memory; masks stay packed, one bit per weight.
+
+    The weights of the network lie in one buffer and those of the base in another, in the same order, so that a
+    method can compute all weights of a task at once (`Method.loader`).
 
     Example:
         >>> switcher = palimpsest.open("mini.safetensors").switcher()  # doctest: +SKIP
@@ -36,20 +41,22 @@ class TaskSwitcher:
                     copies[id(tensor)] = tensor, tensor.to(device)
             return {name: copies[id(tensor)][1] for name, tensor in state.items()}
 
-        self.loaded_tasks: dict[str, LoadedTask] = {}
         self.heads: dict[str, nn.Module] = {}
         for name, loaded in loaded_tasks.items():
-            self.loaded_tasks[name] = replace(
-                loaded, base=on_device(loaded.base), tensors=on_device(loaded.tensors)
-            )
             network = loaded.new_network().to(device)
             self.heads[name] = network.head.requires_grad_(False)
         self.network: nn.Module = network.eval().requires_grad_(False)
+        layers = dict(trunk_layers(network))
+        join([layer.weight for layer in layers.values()])
         self._addresses = [(tensor, tensor.data_ptr()) for tensor in network.parameters()]
         self._loaders: dict[str, Callable[[], None]] = {}
-        for name, loaded in self.loaded_tasks.items():
+        for name, loaded in loaded_tasks.items():
             network.head = self.heads[name]
-            self._loaders[name] = loaded.loader(network)
+            base, tensors = on_device(loaded.base), on_device(loaded.tensors)
+            weights = [base[f"{layer}.weight"] for layer in layers if f"{layer}.weight" in base]
+            if weights and buffer_of(weights) is None:
+                join(weights)  # in place, so that on the CPU no second copy of the base comes into memory
+            self._loaders[name] = replace(loaded, base=base, tensors=tensors).loader(network)
 
     @classmethod
     def of(cls, stored: StoredTasks, tasks: Sequence[Task], device: torch.device | str = "cpu") -> "TaskSwitcher":
