@@ -138,7 +138,9 @@ def test_packed_masks_equal_the_learned_ones_bit_for_bit(shape: tuple[int, ...],
     write()  # over the results of the first time
     for mask, weight, result, original in zip(learned, weights, written, before, strict=True):
         computed = mask(weight).detach()
-        assert np.array_equal(computed.numpy().view(np.uint32), result.numpy().view(np.uint32))  # signs of zeros too
+        assert np.array_equal(
+            computed.numpy().view(np.uint32), result.numpy().view(np.uint32)
+        )  # signs of zeros too
         assert torch.equal(result != 0, mask.bits & (weight != 0)) and torch.equal(weight, original)
 
 

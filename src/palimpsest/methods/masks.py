@@ -129,6 +129,9 @@ def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
         StorageError: the number of bytes does not fit the shape.
     """
     check_bytes(bits, shape)
+    if bits.device.type == "cpu":  # NumPy takes a tenth of the time
+        unpacked = np.unpackbits(bits.numpy(), count=shape.numel())
+        return torch.from_numpy(unpacked).view(torch.bool).reshape(shape)
     bit_values = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=bits.device)
     return (bits[:, None] & bit_values).flatten()[: shape.numel()].bool().reshape(shape)
 
@@ -154,9 +157,10 @@ MaskedLayer = tuple[str, Tensor, Tensor, Tensor]
 def mask_writer(layers: Iterable[MaskedLayer]) -> Callable[[], None]:
     """Return a function that writes the masked weight of each layer to its output, in place.
 
-    If the outputs lie in one buffer and the weights in another (`join`), the function masks all weights at once, in
-    less than twice the time of a copy, and keeps only one bit per weight. PyTorch's selection by a bool mask, for
-    layers elsewhere, takes many times as long. Removed weights are +0, as in training.
+    Outputs and weights are contiguous float32. If the outputs lie in one buffer and the weights in another (`join`),
+    the function masks all weights at once, in less than twice the time of a copy, and keeps only one bit per weight.
+    On the CPU both ways combine words of 32 bits, because PyTorch's selection by a bool mask takes ten times as long
+    as a copy. Removed weights are +0, as in training.
 
     Raises:
         StorageError: the number of bytes of a mask does not fit its layer; the message names the layer.
@@ -166,7 +170,7 @@ def mask_writer(layers: Iterable[MaskedLayer]) -> Callable[[], None]:
         with layer_in_errors(name):
             check_bytes(bits, weight.shape)
     target, source = buffer_of(outputs), buffer_of(weights)
-    if target is None or source is None or not target.dtype == source.dtype == torch.float32:
+    if target is None or source is None:
         return partial(write_layers, [output.detach() for output in outputs], weights, packed)
     masks = [unpack(bits, weight.shape) for weight, bits in zip(weights, packed, strict=True)]
     shifts = torch.arange(PLANES, dtype=torch.int32, device=source.device)[:, None]
@@ -177,7 +181,12 @@ def mask_writer(layers: Iterable[MaskedLayer]) -> Callable[[], None]:
 def write_layers(outputs: Sequence[Tensor], weights: Sequence[Tensor], packed: Sequence[Tensor]) -> None:
     """Write masked weights layer by layer."""
     for output, weight, bits in zip(outputs, weights, packed, strict=True):
-        output.copy_(torch.where(unpack(bits, weight.shape), weight, 0.0))
+        mask = unpack(bits, weight.shape)
+        if output.device.type == "cpu":
+            source, target = (tensor.view(torch.int32).numpy() for tensor in (weight, output))
+            np.multiply(source, mask.numpy().view(np.uint8), out=target)
+        else:
+            output.copy_(torch.where(mask, weight, 0.0))
 
 
 def bit_planes(mask: Tensor) -> Tensor:
@@ -187,11 +196,9 @@ def bit_planes(mask: Tensor) -> Tensor:
     first part in the highest bit. So a shift of whole words, without any selection of bits, gives every weight of a
     part its bit as the sign of a word.
     """
-    removed = ~mask.view(PLANES, -1)
-    words = torch.zeros(removed.shape[1:], dtype=torch.int32, device=mask.device)
-    for plane in removed:
-        words = (words << 1) | plane
-    return words
+    removed = np.ascontiguousarray(~mask.cpu().numpy().reshape(PLANES, -1).T)
+    words = np.packbits(removed, axis=1).view(">i4").reshape(-1)
+    return torch.from_numpy(words.astype(np.int32)).to(mask.device)
 
 
 def write_planes(target: Tensor, source: Tensor, removed: Tensor, shifts: Tensor) -> None:
