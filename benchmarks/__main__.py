@@ -28,6 +28,7 @@ BENCHMARKS = {
     "masked_vs_finetune_step": "training",
     "masked_vs_finetune_memory": "training",
     "switch_vs_memcpy": "storage",
+    "switch_vs_memcpy_narrow": "storage",
     "switch_milliseconds": "storage",
     "prepare_vs_naive": "preparation",
     "job_start": "pipeline",

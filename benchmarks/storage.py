@@ -13,6 +13,7 @@ from palimpsest.methods import BASE, method_class
 from palimpsest.methods.base import Start
 from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.networks import build_network
+from palimpsest.networks.trunk import trunk_layers
 from palimpsest.networks.unet_settings import UNetSettings
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.storage.switcher import TaskSwitcher
@@ -23,24 +24,27 @@ TASKS = ["first", "second", "third"]
 
 def switch_milliseconds(rounds: int) -> Ratio:
     """Measure the milliseconds of a switch between masked tasks, at width 64."""
-    switcher = random_switcher()
+    switcher = random_switcher(64)
     return spread([1000 * seconds(lambda: switch_twice(switcher)) / 2 for _ in range(5 * rounds)], "ms, width 64")
 
 
-def switch_vs_memcpy(rounds: int) -> Ratio:
-    """Measure the time of a switch between masked tasks ÷ the time of a copy of the weights, at width 64."""
-    switcher = random_switcher()
-    weights = [tensor for tensor in switcher.loaded_tasks["second"].base.values() if tensor.ndim == 4]
-    flat = torch.cat([weight.flatten() for weight in weights])
+def switch_vs_memcpy(rounds: int, width: int = 64) -> Ratio:
+    """Measure the time of a switch between masked tasks ÷ the time of a copy of the weights."""
+    switcher = random_switcher(width)
+    flat = torch.cat([layer.weight.flatten() for _, layer in trunk_layers(switcher.network)])
     copy = torch.empty_like(flat)
 
     def memcpy() -> None:
         for _ in range(2):
             copy.copy_(flat)
 
-    return paired(
-        lambda: switch_twice(switcher), memcpy, 5 * rounds, "time ÷ time of copying the weights, width 64"
-    )
+    unit = f"time ÷ time of copying the weights, width {width}"
+    return paired(lambda: switch_twice(switcher), memcpy, 5 * rounds, unit)
+
+
+def switch_vs_memcpy_narrow(rounds: int) -> Ratio:
+    """Measure the ratio of `switch_vs_memcpy` at the width of `mini`, where layers are small."""
+    return switch_vs_memcpy(rounds, width=16)
 
 
 def switch_twice(switcher: TaskSwitcher) -> None:
@@ -49,7 +53,7 @@ def switch_twice(switcher: TaskSwitcher) -> None:
         switcher.switch(name)
 
 
-def random_switcher() -> TaskSwitcher:
+def random_switcher(width: int) -> TaskSwitcher:
     """Return a base network and two masked tasks in memory, all with random weights."""
     tasks = []
     for name in TASKS:
@@ -57,16 +61,16 @@ def random_switcher() -> TaskSwitcher:
         task.name = name
         tasks.append(task)
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        return TaskSwitcher.of(stored_at_random(), tasks, DEVICE)
+        return TaskSwitcher.of(stored_at_random(width), tasks, DEVICE)
 
 
-def stored_at_random() -> StoredTasks:
+def stored_at_random(width: int) -> StoredTasks:
     """Store a base network with random weights and two tasks with random masks; return the stored tasks.
 
     The files are written below the working directory.
     """
     layout, base = Layout("bench"), None
-    network_settings = UNetSettings()
+    network_settings = UNetSettings(width=width)
     for number, name in enumerate(TASKS):
         method = BASE if number == 0 else "piggyback"
         torch.manual_seed(0)

@@ -102,13 +102,18 @@ def test_a_method_that_damages_the_network_in_memory_is_reported_as_changed(
     def forgetful(name: str) -> Callable[[Any], Method]:
         def build(settings: Any) -> Method:
             built = method_class(name)(settings)
-            load_weights = built.load_weights
+            loader = built.loader
 
-            def load_and_damage(network: nn.Module, base: State, tensors: State) -> None:
-                load_weights(network, base, tensors)
-                damage(network, base, tensors)
+            def damaging_loader(network: nn.Module, base: State, tensors: State) -> Callable[[], None]:
+                load = loader(network, base, tensors)
 
-            monkeypatch.setattr(built, "load_weights", load_and_damage)
+                def load_and_damage() -> None:
+                    load()
+                    damage(network, base, tensors)
+
+                return load_and_damage
+
+            monkeypatch.setattr(built, "loader", damaging_loader)
             return built
 
         return build

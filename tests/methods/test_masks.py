@@ -1,4 +1,5 @@
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,16 @@ from torch.nn.utils import parametrize
 
 from palimpsest.errors import StorageError
 from palimpsest.methods.masks import (
-    BLOCK,
+    PLANES,
     BinaryMask,
     initial_scores,
+    mask_writer,
     pack,
     unpack,
-    write_masked,
 )
 from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.methods.reparametrised import parametrization_of
+from palimpsest.networks.buffers import aligned, join
 
 SCORES = torch.tensor([[0.004, 0.006], [0.005, 1.0]])
 WEIGHTS = torch.tensor([[2.0, -3.0], [5.0, 0.5]])
@@ -118,16 +120,40 @@ def test_the_frozen_weight_gets_no_gradient_and_never_changes() -> None:
     assert not torch.equal(mask.score, SCORES)
 
 
-@pytest.mark.parametrize("shape", [(64, 3, 3, 3), (2, 5), (1,), (3, BLOCK + 1), (BLOCK,)])
-def test_a_packed_mask_equals_the_learned_one_bit_for_bit(shape: tuple[int, ...]) -> None:
-    weights = torch.randn(shape)
-    weights.flatten()[-1] = 0
-    learned = BinaryMask(torch.rand(shape) / 100, MaskSettings())
-    written, before = torch.full(shape, 9.0), weights.clone()
-    write_masked([("layer", written, weights, pack(learned.bits))])
-    computed = learned(weights).detach()
-    assert np.array_equal(computed.numpy().view(np.uint32), written.numpy().view(np.uint32))  # signs of zeros too
-    assert torch.equal(written != 0, learned.bits & (weights != 0)) and torch.equal(weights, before)
+@pytest.mark.parametrize("joined", [True, False])
+@pytest.mark.parametrize("shape", [(64, 3, 3, 3), (2, 5), (1,), (300, 1001), (16, 8, 2, 2)])
+def test_packed_masks_equal_the_learned_ones_bit_for_bit(shape: tuple[int, ...], joined: bool) -> None:
+    shapes = [(7,), shape, (32, 3)]
+    weights = [torch.randn(shape) for shape in shapes]
+    for weight in weights:
+        weight.flatten()[-1], weight.flatten()[0] = 0, -0.0
+    learned = [BinaryMask(torch.rand(shape) / 100, MaskSettings()) for shape in shapes]
+    written, before = [torch.full(shape, 9.0) for shape in shapes], [weight.clone() for weight in weights]
+    if joined:
+        join(weights)
+        join(written)
+    bits = [pack(mask.bits) for mask in learned]
+    write = mask_writer(zip("abc", written, weights, bits, strict=True))
+    write()
+    write()  # over the results of the first time
+    for mask, weight, result, original in zip(learned, weights, written, before, strict=True):
+        computed = mask(weight).detach()
+        assert np.array_equal(
+            computed.numpy().view(np.uint32), result.numpy().view(np.uint32)
+        )  # signs of zeros too
+        assert torch.equal(result != 0, mask.bits & (weight != 0)) and torch.equal(weight, original)
+
+
+def test_the_writer_keeps_one_bit_per_weight() -> None:
+    weights, outputs = torch.randn(300, 1001), torch.empty(300, 1001)
+    join([weights])
+    join([outputs])
+    write = mask_writer([("layer", outputs, weights, pack(torch.ones(300, 1001) > 0))])
+    assert isinstance(write, partial)
+    kept = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in write.args}
+    given = [tensor.untyped_storage().data_ptr() for tensor in (weights, outputs)]
+    of_task = sum(size for address, size in kept.items() if address not in given)
+    assert of_task == aligned(300 * 1001) // 8 + 4 * PLANES  # bits and shifts
 
 
 def test_a_layer_returns_its_learned_mask() -> None:
@@ -167,4 +193,4 @@ def test_a_mask_of_another_length_is_refused_with_both_lengths(length: int) -> N
     with pytest.raises(StorageError, match=f"expected a mask of 2 bytes, found {length}"):
         unpack(torch.zeros(length, dtype=torch.uint8), torch.Size([2, 5]))
     with pytest.raises(StorageError, match=f"^layer 'up': expected a mask of 2 bytes, found {length}"):
-        write_masked([("up", torch.zeros(2, 5), torch.zeros(2, 5), torch.zeros(length, dtype=torch.uint8))])
+        mask_writer([("up", torch.zeros(2, 5), torch.zeros(2, 5), torch.zeros(length, dtype=torch.uint8))])

@@ -1,3 +1,4 @@
+import gc
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +9,13 @@ import pytest
 import torch
 from torch import nn
 
+import palimpsest
 from palimpsest.bundling import bundle_study
+from palimpsest.errors import CodeError
 from palimpsest.methods import METHODS
+from palimpsest.methods.masks import PLANES
+from palimpsest.networks.buffers import aligned
+from palimpsest.networks.trunk import trunk_state
 from palimpsest.storage.switcher import TaskSwitcher
 from tests.conftest import ROOT
 
@@ -43,16 +49,42 @@ def test_a_thousand_switches_change_no_bit_of_any_output(stored_study: NewStudy)
             assert torch.equal(output(switcher.switch(name)), expected)
 
 
-def test_the_base_is_in_memory_once_and_each_task_adds_its_bits(stored_study: NewStudy) -> None:
+def bytes_of_tensors() -> int:
+    """Return the bytes of all tensors in memory, also those that a function or another tensor keeps."""
+    gc.collect()
+    tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)]
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(storages.values())
+
+
+def test_the_base_is_in_memory_once_and_each_task_adds_its_bits(stored_study: NewStudy, tmp_path: Path) -> None:
     study = stored_study("piggyback")
-    switcher = TaskSwitcher.of(
-        study.stored("piggyback"), study.tasks(), "meta"
-    )  # every transfer to "meta" is a copy
-    halves, colour = (switcher.loaded_tasks[name] for name in ("halves", "colour"))
-    assert all(halves.base[name] is colour.base[name] for name in halves.base)
-    masks = [tensor for tensor in halves.tensors.values() if tensor.dtype == torch.uint8]
-    weights = sum(tensor.numel() for name, tensor in halves.base.items() if tensor.ndim == 4)
-    assert sum(mask.numel() for mask in masks) == pytest.approx(weights / 8, abs=len(masks))
+    base, *masked = study.settings.sequence
+    bundle_study(study.settings, 0, "piggyback").save(tmp_path / "tasks.safetensors")
+    bundle = palimpsest.open(tmp_path / "tasks.safetensors")
+    loaded = {name: bundle.load(name) for name in bundle.tasks}
+    trunk = trunk_state(loaded[base].new_network()).values()
+    weights = sum(aligned(tensor.numel()) for tensor in trunk)
+    before = bytes_of_tensors()
+    with_one = TaskSwitcher({base: loaded[base], masked[0]: loaded[masked[0]]})
+    first = bytes_of_tensors() - before
+    network = sum(tensor.nbytes for tensor in with_one.network.state_dict().values())
+    heads = sum(tensor.nbytes for head in with_one.heads.values() for tensor in head.state_dict().values())
+    bits = weights // 8 + 4 * PLANES
+    padding = 4 * (weights - sum(tensor.numel() for tensor in trunk))
+    assert first <= network + heads + 4 * weights + padding + bits  # the mapped file's weights move into a buffer
+    with_all = TaskSwitcher(loaded)
+    added = bytes_of_tensors() - before - first
+    heads = sum(tensor.nbytes for head in with_all.heads.values() for tensor in head.state_dict().values())
+    assert added <= network + heads + padding + bits * len(masked)  # a second network, but no second base
+
+
+def test_a_network_that_was_converted_is_not_switched(stored_study: NewStudy) -> None:
+    study = stored_study("piggyback")
+    switcher = TaskSwitcher.of(study.stored("piggyback"), study.tasks())
+    switcher.network.double()
+    with pytest.raises(CodeError, match=r"TaskSwitcher: .* converted; choose"):
+        switcher.switch("colour")
 
 
 def test_the_documented_example_paints_every_task(

@@ -40,6 +40,7 @@ Methods that freeze the base's weights also freeze the trunk's biases and bare p
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -197,6 +198,19 @@ class Method(ABC):
         require_all(network, state)
         load_into(network, state)
 
+    def loader(self, network: nn.Module, base: State, tensors: State) -> Callable[[], None]:
+        """Do what `load_weights` does, and return a function that does it again whenever it is called.
+
+        A network that switches between tasks has such a function for each task. A method can override it to check
+        and prepare the tensors only once. Until the last call, the tensors of the network and of the arguments must
+        stay where they are in memory.
+
+        Raises:
+            StorageError: as in `load_weights`.
+        """
+        self.load_weights(network, base, tensors)
+        return partial(self.load_weights, network, base, tensors)
+
 
 def require_task(network: nn.Module, tensors: State) -> None:
     """Check that a stored task has all tensors of normalisation and head.
@@ -225,6 +239,15 @@ def load_into(network: nn.Module, tensors: State) -> None:
     """Copy tensors into the network's tensors of the same names; all others stay.
 
     Raises:
+        StorageError: as in `copier`.
+    """
+    copier(network, tensors)()
+
+
+def copier(network: nn.Module, tensors: State) -> Callable[[], None]:
+    """Return a function that copies tensors into the network's tensors of the same names; all others stay.
+
+    Raises:
         StorageError: the network has no tensor of one of these names, or one of another shape.
     """
     state = network.state_dict()
@@ -233,9 +256,8 @@ def load_into(network: nn.Module, tensors: State) -> None:
             raise StorageError(f"the network has no tensor {name!r}; the stored task belongs to another network")
         if state[name].shape != tensor.shape:
             raise StorageError(f"{name}: expected shape {tuple(state[name].shape)}, found {tuple(tensor.shape)}")
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            state[name].copy_(tensor)  # faster than `Module.load_state_dict`
+    targets, sources = ([of[name].detach() for name in tensors] for of in (state, tensors))
+    return partial(torch._foreach_copy_, targets, sources)  # faster than `Module.load_state_dict`
 
 
 def task_components(network: nn.Module) -> list[Component]:

@@ -7,18 +7,18 @@ Source: Mallya, Davis and Lazebnik, Piggyback, ECCV 2018.
 Settings replace the unchanged gradient by another surrogate (Bengio et al. 2013; Yin et al. 2019).
 """
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from palimpsest.errors import StorageError
 from palimpsest.methods.masks_settings import MaskSettings, ScoreSettings
 from palimpsest.methods.reparametrised import LayerWeight, layer_in_errors
+from palimpsest.networks.buffers import buffer_of, join
 
 SURROGATES: dict[str, Callable[[Tensor], Tensor]] = {
     "clipped": lambda distance: distance.abs() <= 1,
@@ -129,6 +129,9 @@ def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
         StorageError: the number of bytes does not fit the shape.
     """
     check_bytes(bits, shape)
+    if bits.device.type == "cpu":  # NumPy takes a tenth of the time
+        unpacked = np.unpackbits(bits.numpy(), count=shape.numel())
+        return torch.from_numpy(unpacked).view(torch.bool).reshape(shape)
     bit_values = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8, device=bits.device)
     return (bits[:, None] & bit_values).flatten()[: shape.numel()].bool().reshape(shape)
 
@@ -143,50 +146,67 @@ def check_bytes(bits: Tensor, shape: torch.Size) -> None:
         raise StorageError(f"expected a mask of {-(-shape.numel() // 8)} bytes, found {bits.numel()}")
 
 
-BLOCK = 2**17
-"""Number of weights that a thread masks at a time; intermediate results stay in the processor's cache."""
+PLANES = 32
+"""Number of parts of equal length of a buffer of weights; a word of `bit_planes` has a bit for each."""
 
-WORD_MASKS = -np.unpackbits(np.arange(256, dtype=np.uint8)).reshape(256, 8).astype(np.int32)
-"""Eight words for each byte of a packed mask: all bits set (−1) for a weight in use, no bits otherwise."""
-
-Words = NDArray[np.int32]
-"""Float32 values as integers with the same bits."""
 MaskedLayer = tuple[str, Tensor, Tensor, Tensor]
 """Name of a layer and its tensors: output for the masked weight, weight of the base, packed mask."""
 
 
 @torch.no_grad()
-def write_masked(layers: Iterable[MaskedLayer]) -> None:
-    """Write the masked weight of each layer to its output, in place; weight and output are contiguous float32.
+def mask_writer(layers: Iterable[MaskedLayer]) -> Callable[[], None]:
+    """Return a function that writes the masked weight of each layer to its output, in place.
 
-    On the CPU this takes little longer than copying the weights; PyTorch's selection by a bool mask reads the
-    memory several times. Removed weights are +0, as in training.
+    Outputs and weights are contiguous float32. If the outputs lie in one buffer and the weights in another (`join`),
+    the function masks all weights at once, in less than twice the time of a copy, and keeps only one bit per weight.
+    On the CPU both ways combine words of 32 bits, because PyTorch's selection by a bool mask takes ten times as long
+    as a copy. Removed weights are +0, as in training.
 
     Raises:
         StorageError: the number of bytes of a mask does not fit its layer; the message names the layer.
     """
-    blocks = []
-    for name, output, weight, bits in layers:
+    names, outputs, weights, packed = zip(*layers, strict=True)
+    for name, weight, bits in zip(names, weights, packed, strict=True):
         with layer_in_errors(name):
             check_bytes(bits, weight.shape)
+    target, source = buffer_of(outputs), buffer_of(weights)
+    if target is None or source is None:
+        return partial(write_layers, [output.detach() for output in outputs], weights, packed)
+    masks = [unpack(bits, weight.shape) for weight, bits in zip(weights, packed, strict=True)]
+    shifts = torch.arange(PLANES, dtype=torch.int32, device=source.device)[:, None]
+    words = (buffer.view(torch.int32).view(PLANES, -1) for buffer in (target, source))
+    return partial(write_planes, *words, bit_planes(join(masks)), shifts)
+
+
+def write_layers(outputs: Sequence[Tensor], weights: Sequence[Tensor], packed: Sequence[Tensor]) -> None:
+    """Write masked weights layer by layer."""
+    for output, weight, bits in zip(outputs, weights, packed, strict=True):
+        mask = unpack(bits, weight.shape)
         if output.device.type == "cpu":
-            source, target = (tensor.detach().view(-1).numpy().view(np.int32) for tensor in (weight, output))
-            slices = [slice(start, start + BLOCK) for start in range(0, target.size, BLOCK)]
-            packed = bits.numpy()
-            blocks += [(target[s], source[s], packed[s.start // 8 : s.stop // 8]) for s in slices]
+            source, target = (tensor.view(torch.int32).numpy() for tensor in (weight, output))
+            np.multiply(source, mask.numpy().view(np.uint8), out=target)
         else:
-            output.copy_(torch.where(unpack(bits, weight.shape), weight, 0.0))
-    number = torch.get_num_threads()
-    with ThreadPoolExecutor(number) as threads:  # NumPy releases the GIL
-        list(threads.map(write_blocks, [blocks[start::number] for start in range(number)]))
+            output.copy_(torch.where(mask, weight, 0.0))
 
 
-def write_blocks(blocks: Iterable[tuple[Words, Words, NDArray[np.uint8]]]) -> None:
-    """Write masked weights block by block, in place, by bitwise operations on the words of float32.
+def bit_planes(mask: Tensor) -> Tensor:
+    """Return a flat bool mask as bits, int32 (weights / `PLANES`,), on the device of the mask; 1 removes a weight.
 
-    A block has the words of the output, the words of the weight, and the bytes of the packed mask.
+    The mask has `PLANES` parts of equal length. Word j has the bits of the j-th weights of all parts, that of the
+    first part in the highest bit. So a shift of whole words, without any selection of bits, gives every weight of a
+    part its bit as the sign of a word.
     """
-    buffer = np.empty((BLOCK // 8, 8), np.int32)
-    for target, source, packed in blocks:
-        mask = np.take(WORD_MASKS, packed, axis=0, out=buffer[: packed.size], mode="clip")
-        np.bitwise_and(source, mask.reshape(-1)[: source.size], out=target)
+    removed = np.ascontiguousarray(~mask.cpu().numpy().reshape(PLANES, -1).T)
+    words = np.packbits(removed, axis=1).view(">i4").reshape(-1)
+    return torch.from_numpy(words.astype(np.int32)).to(mask.device)
+
+
+def write_planes(target: Tensor, source: Tensor, removed: Tensor, shifts: Tensor) -> None:
+    """Write masked weights in two passes over all of them; all tensors are int32, weights with the bits of float32.
+
+    ``target`` and ``source`` are (`PLANES`, n), ``removed`` (n,) is that of `bit_planes`, ``shifts`` (`PLANES`, 1)
+    are 0, 1, 2, ….
+    """
+    torch.bitwise_left_shift(removed, shifts, out=target)
+    # the gradient of max(target, −1) times the source is the source where the sign is clear, and 0 elsewhere
+    torch.ops.aten.threshold_backward.grad_input(source, target, -1, grad_input=target)

@@ -57,7 +57,7 @@ class PiggybackAffine(Piggyback):
 
     settings: AffineMaskSettings
     entries = ("mask", "scalars")
-    write = Reparametrised.write
+    writer = Reparametrised.writer
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
         """Return a mask of ones with the initial scalars of the settings."""

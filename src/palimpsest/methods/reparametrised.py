@@ -6,7 +6,7 @@ plain network, as fast as the base. Biases and bare parameters of the trunk keep
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -21,7 +21,7 @@ from palimpsest.methods.base import (
     ParameterGroup,
     Start,
     State,
-    load_into,
+    copier,
     require_task,
     task_components,
     task_group,
@@ -130,19 +130,32 @@ class Reparametrised(Method):
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """Return the task's weight of a layer from the base's and the stored tensors, bit-identical to training."""
 
-    def write(self, layers: Iterable[StoredLayer]) -> None:
-        """Write the task's weight into each layer.
+    def writer(self, layers: Sequence[StoredLayer]) -> Callable[[], None]:
+        """Return a function that writes the task's weight into each layer.
 
         Raises:
-            StorageError: a stored tensor does not fit its layer; the message names the layer.
+            StorageError: a stored tensor does not fit its layer; the message names the layer. The function that is
+                returned can raise it too.
         """
-        for name, layer, base, stored in layers:
-            with layer_in_errors(name):
-                layer.weight.copy_(self.weight(layer, base, stored))
 
-    @torch.no_grad()
+        def write() -> None:
+            for name, layer, base, stored in layers:
+                with layer_in_errors(name):
+                    layer.weight.copy_(self.weight(layer, base, stored))
+
+        return write
+
     def load_weights(self, network: nn.Module, base: State, tensors: State) -> None:
         """Compute the task's weights and load them into ``network``, in place; see `Method.load_weights`.
+
+        Raises:
+            StorageError: a stored tensor is missing or does not fit.
+        """
+        self.loader(network, base, tensors)
+
+    @torch.no_grad()
+    def loader(self, network: nn.Module, base: State, tensors: State) -> Callable[[], None]:
+        """Load the task's weights, and return a function that computes and loads them again; see `Method.loader`.
 
         Raises:
             StorageError: a stored tensor is missing or does not fit.
@@ -158,8 +171,15 @@ class Reparametrised(Method):
                     )
             stored = {key: remaining.pop(f"{name}.{key}") for key in self.entries}
             layers.append((name, layer, trunk.pop(f"{name}.weight"), stored))
-        load_into(network, {**trunk, **remaining})
-        self.write(layers)
+        copy, write = copier(network, {**trunk, **remaining}), self.writer(layers)
+
+        @torch.no_grad()
+        def load() -> None:
+            copy()
+            write()
+
+        load()
+        return load
 
 
 @contextmanager

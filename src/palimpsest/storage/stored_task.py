@@ -5,7 +5,8 @@ The current `params.yaml` is not read. Loading only reads files and only copies 
 stored data.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -225,8 +226,27 @@ class LoadedTask:
         Raises:
             StorageError: the stored tensors do not fit the network.
         """
-        try:
+        with self.path_in_errors():
             self.method.load_weights(network, self.base, self.tensors)
+
+    def loader(self, network: nn.Module) -> Callable[[], None]:
+        """Do what `apply` does, and return a function that does it again; see `Method.loader`.
+
+        Raises:
+            StorageError: the stored tensors do not fit the network.
+        """
+        with self.path_in_errors():
+            return self.method.loader(network, self.base, self.tensors)
+
+    @contextmanager
+    def path_in_errors(self) -> Iterator[None]:
+        """Run a block that uses the stored tensors; the message of a `StorageError` names the file of the task.
+
+        Raises:
+            StorageError: the error of the block, with path and advice.
+        """
+        try:
+            yield
         except StorageError as error:
             raise self.unusable(self.path, str(error)) from error
 
