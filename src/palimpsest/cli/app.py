@@ -23,6 +23,7 @@ from palimpsest.cli.export import export
 from palimpsest.cli.inspect import inspect
 from palimpsest.cli.options import Debug
 from palimpsest.cli.outcome import DONE, FAILED, INTERRUPTED, WRONG_USE, UsageError, message_of, report
+from palimpsest.cli.plan import plan
 from palimpsest.cli.study import adopt, classes
 from palimpsest.cli.translate import translate
 from palimpsest.output import survive_any_output
@@ -36,6 +37,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     export,
     inspect,
     doctor,
+    plan,
     classes,
     adopt,
 )
