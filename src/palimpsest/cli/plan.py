@@ -83,17 +83,25 @@ def lines(estimate: "Estimate") -> Iterator[str]:
     if not estimate.jobs:
         yield "run        nothing to do: all outputs are up to date"
         return
-    side = "one training at a time" if estimate.side_by_side == 1 else f"{estimate.side_by_side} trainings side by side"
+    side = (
+        "one training at a time"
+        if estimate.side_by_side == 1
+        else f"{estimate.side_by_side} trainings side by side"
+    )
     noun = "core" if estimate.cores == 1 else "cores"
     yield (
         f"run        {minutes(estimate.seconds)} on {estimate.cores} {noun}, {side} ({estimate.jobs} jobs take "
         f"{minutes(estimate.job_seconds)} in all), without downloads"
     )
     disk = estimate.disk
-    yield (
-        f"disk       {size_text(disk.total)}: data {size_text(disk.raw)}, prepared arrays {size_text(disk.prepared)}, "
-        f"stored tasks {size_text(disk.models)}, checkpoints while training {size_text(disk.checkpoints)}"
-    )
+    sizes = {
+        "data": disk.raw,
+        "prepared arrays": disk.prepared,
+        "stored tasks": disk.models,
+        "checkpoints while training": disk.checkpoints,
+    }
+    parts = ", ".join(f"{name} {size_text(size)}" for name, size in sizes.items())
+    yield f"disk       {size_text(disk.total)}: {parts}"
     files = [
         f"{file.name} ({'size not known' if file.bytes is None else size_text(file.bytes)})"
         for file in estimate.downloads

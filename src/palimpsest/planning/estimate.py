@@ -208,8 +208,9 @@ class Run:
     def drawn(self, dataset: str) -> int:
         """Return the number of pictures of a data set that are generated."""
         settings = self.settings.datasets[dataset]
-        generates = isinstance(settings, PublicDatasetSettings) and settings.source == "generated"
-        return sum(settings.generate.values()) if generates else 0
+        if not isinstance(settings, PublicDatasetSettings) or settings.source != "generated":
+            return 0
+        return sum(settings.generate.values())
 
     def trainings(self, times: Mapping[str, Timed], start: float) -> Iterator[Training]:
         """Yield the trainings, those of one method after the other."""

@@ -81,7 +81,9 @@ def reason_of(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     messages = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     last = lines[-1] if lines else "no message"
-    return messages[0] if messages else f"Snakefile: Snakemake cannot list its jobs ({last}); run `snakemake -n all`"
+    return (
+        messages[0] if messages else f"Snakefile: Snakemake cannot list its jobs ({last}); run `snakemake -n all`"
+    )
 
 
 def write_jobs(cores: int, config: Mapping[str, Any], file: Path) -> None:
@@ -117,7 +119,7 @@ def write_jobs(cores: int, config: Mapping[str, Any], file: Path) -> None:
             for job in dag.jobs
             if job.output  # `all` only names its target
         ]
-    jobs.sort(key=lambda job: job.outputs)
+    jobs.sort(key=lambda job: list(job.outputs))
     file.write_text(json.dumps([asdict(job) for job in jobs]), encoding="utf-8")
 
 

@@ -16,7 +16,7 @@ from palimpsest.tasks.settings import TaskSettings
 Key = str
 """Identity of a group, the same for trainings or measurements of equal cost."""
 WITHOUT_COST = {"data", "splits", "additional_pictures", "images", "training"}
-"""Settings of a task that no step depends on. Data sets differ in what a step reads by less than can be measured."""
+"""Settings of a task that no step depends on."""
 
 
 def training_key(settings: Settings, job: TrainingJob) -> Key:
@@ -24,10 +24,9 @@ def training_key(settings: Settings, job: TrainingJob) -> Key:
     files = TaskFiles(settings.layout, job.seed, job.method, settings.sequence)
     earlier = files.earlier_tasks(job.task_names[0]) if entry_of(job.method).starts_from == "previous" else []
     before = [task_cost(settings.tasks[name]) for name in earlier]
-    starts_own_sequence = bool(files.starting_files(job.task_names[0]))
     training = costs(job.training, without={"steps", "steps_per_epoch", "learning_rate"})
     return key_of(
-        [job.method, costs(job.method_settings), costs(job.network), training, before, starts_own_sequence]
+        [job.method, costs(job.method_settings), costs(job.network), training, before]
         + [[costs(task, without={"name", "settings", "steps"}), task_cost(task.settings)] for task in job.tasks]
     )
 
@@ -50,11 +49,7 @@ def costs(group: BaseModel | None, without: Iterable[str] = ()) -> Mapping[str, 
     """
     if group is None:
         return {}
-    return {
-        name: of_value(value)
-        for name, value in group
-        if name not in without and not isinstance(value, Path)
-    }
+    return {name: of_value(value) for name, value in group if name not in without and not isinstance(value, Path)}
 
 
 def of_value(value: Any) -> Any:

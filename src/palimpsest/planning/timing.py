@@ -226,12 +226,12 @@ def time_training(request: TrainingRequest, folder: Path) -> TrainingTime:
         for path in stored.task_files.starting_files(request.task):
             store_start(settings, path, prepared)
         fabric = start_fabric(job.training)
-        probe = run_steps(fabric, job, stored, prepared, PROBE)
-        if not probe.steps or sum(probe.steps) > BUDGET:
-            return probe.time(probe.steps)
-        steps = min(MOST, max(FEWEST, round(BUDGET / probe.steps[-1])))
-        run = run_steps(fabric, job, stored, prepared, steps + 1)
-        return run.time(run.steps[1:])
+        probe = run_steps(fabric, job, stored, prepared, PROBE, steps_per_epoch=1)
+        if not probe.epochs or sum(probe.epochs) > BUDGET:
+            return probe.time(probe.checkpoint)
+        steps = min(MOST, max(FEWEST, round(BUDGET / probe.epochs[-1])))
+        run = run_steps(fabric, job, stored, prepared, steps, steps_per_epoch=steps)
+        return run.time(probe.checkpoint)
 
 
 def time_measurement(request: MeasurementRequest, folder: Path) -> MeasurementTime:
@@ -335,24 +335,32 @@ def random_target(random: np.random.Generator, target: Target, side: int, classe
 class Run:
     """Times of a short training in seconds, and bytes of its files."""
 
-    steps: Sequence[float]
-    """Time of each step."""
-    epoch: float
-    """Time of a checkpoint."""
-    rest: float
-    """Time before the first and after the last step."""
-    stored: int
-    checkpoint: int
+    steps: int
+    epochs: Sequence[float]
+    """Time of the steps of each epoch, without its checkpoint."""
+    total: float
+    """Time of the training, from the construction of the network to the tensors to store."""
+    checkpoint: float
+    """Mean time of a checkpoint between two epochs; 0 for a single epoch."""
+    stored_bytes: int
+    checkpoint_bytes: int
 
-    def time(self, steps: Sequence[float]) -> TrainingTime:
-        """Return the times of the training; that of a step is the mean of ``steps``."""
-        return TrainingTime(sum(steps) / max(1, len(steps)), self.epoch, self.rest, self.stored, self.checkpoint)
+    def time(self, checkpoint: float) -> TrainingTime:
+        """Return the times of the training; ``checkpoint`` is the time of one checkpoint."""
+        rest = self.total - sum(self.epochs) - checkpoint * len(self.epochs)
+        step = sum(self.epochs) / self.steps
+        return TrainingTime(step, checkpoint, max(0.0, rest), self.stored_bytes, self.checkpoint_bytes)
 
 
 def run_steps(
-    fabric: Fabric, job: TrainingJob, stored: StoredTasks, prepared: Mapping[str, Prepared], steps: int
+    fabric: Fabric,
+    job: TrainingJob,
+    stored: StoredTasks,
+    prepared: Mapping[str, Prepared],
+    steps: int,
+    steps_per_epoch: int,
 ) -> Run:
-    """Train so many steps, those of several tasks together, with a checkpoint after each step.
+    """Train so many steps, those of several tasks together.
 
     The calls are those of `task_training.learn`, without measurement and files of the stored tasks.
     """
@@ -368,8 +376,8 @@ def run_steps(
     first = job.tasks[0]
     network, method, start = begun(job, stored, tasks, lambda: passes(job, first, prepared[first.name]))
     groups = slower_backbone(method.begin_task(start), network, job.training.encoder_lr_multiplier)
-    checkpoint = checkpoint_of(stored.layout.stored(job.seed, job.method, first.name))
-    plan = Plan(job.training.model_copy(update={"steps_per_epoch": 1}), checkpoint, "plan")
+    path = checkpoint_of(stored.layout.stored(job.seed, job.method, first.name))
+    training = job.training.model_copy(update={"steps_per_epoch": steps_per_epoch})
     history: list[dict[str, float]] = []
     ends: list[float] = []
 
@@ -378,7 +386,7 @@ def run_steps(
         ends.append(time.perf_counter())
 
     if groups:
-        train(fabric, network, method, groups, data, plan, after_epoch)
+        train(fabric, network, method, groups, data, Plan(training, path, "plan"), after_epoch)
     else:
         network.to(fabric.device)
         tasks[0].to(fabric.device)
@@ -387,12 +395,15 @@ def run_steps(
     for name in job.task_names:
         method.set_active_task(network, name)
         stored_bytes += sum(t.nbytes for part in method.store(network) for t in part.tensors.values())
-    turns = turns_of([one.steps for one in data]) if groups else []
-    times = [
-        data[turn].batch_size / entry["images_per_second"] for turn, entry in zip(turns, history, strict=True)
+    total = time.perf_counter() - started
+    images = [data[turn].batch_size for turn in turns_of([one.steps for one in data])]
+    bounds = [0, *(int(entry["step"]) for entry in history)]
+    epochs = [
+        sum(images[begin:end]) / entry["images_per_second"]
+        for begin, end, entry in zip(bounds, bounds[1:], history, strict=False)
     ]
-    epoch = max(0.0, (ends[-1] - ends[0] - sum(times[1:])) / (len(ends) - 1)) if len(ends) > 1 else 0.0
-    rest = time.perf_counter() - started - sum(times) - epoch * len(times)
-    size = checkpoint.stat().st_size if checkpoint.exists() else 0
-    checkpoint.unlink(missing_ok=True)
-    return Run(times, epoch, max(0.0, rest), stored_bytes, size)
+    gaps = len(ends) - 1
+    checkpoint = max(0.0, ends[-1] - ends[0] - sum(epochs[1:])) / gaps if gaps > 0 else 0.0
+    size = path.stat().st_size if path.exists() else 0
+    path.unlink(missing_ok=True)
+    return Run(len(images), epochs, total, checkpoint, stored_bytes, size)

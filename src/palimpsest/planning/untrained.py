@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import nn
 
 from palimpsest.data.arrays import Prepared
 from palimpsest.jobs import TrainingJob, training_job
 from palimpsest.methods import method_class
 from palimpsest.methods.base import Method, Start
+from palimpsest.networks.base import Network
 from palimpsest.settings import Settings
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.storage.task_file import save_task
@@ -21,12 +21,9 @@ Batches = Callable[[], Iterator[Batch]]
 
 
 def begun(
-    job: TrainingJob, stored: StoredTasks, tasks: list[Task], batches: Batches | None
-) -> tuple[nn.Module, Method, Start]:
-    """Return network, method and start of a training; `Method.begin_task` is the next call.
-
-    ``batches`` are those of `Start`; None if the method is not to look at pictures.
-    """
+    job: TrainingJob, stored: StoredTasks, tasks: list[Task], batches: Batches
+) -> tuple[Network, Method, Start]:
+    """Return network, method and start of a training; `Method.begin_task` is the next call."""
     torch.manual_seed(seed_of(job, tasks[0].name))
     before = stored.task_files.earlier_tasks(tasks[0].name)
     network = starting_network(job, stored, before, tasks[0])
@@ -36,18 +33,11 @@ def begun(
 
 
 def store_untrained(
-    settings: Settings,
-    seed: int,
-    method: str,
-    task: str,
-    arrays: Prepared,
-    batches: Batches | None = None,
-    change: Callable[[nn.Module], None] = lambda network: None,
-) -> dict[str, nn.Module]:
-    """Store a task of a method without training; return the network of each task that is stored, by name.
+    settings: Settings, seed: int, method: str, task: str, arrays: Prepared, batches: Batches
+) -> None:
+    """Store a task of a method without training; the tasks that it starts from must have been stored before.
 
-    Missing tasks that it starts from must have been stored before. ``arrays`` provide the digest of the data.
-    ``change`` modifies the network in place. With ``batches``, the method also completes the training
+    ``arrays`` provide the digest of the data, ``batches`` the pictures with which the method completes a training
     (`Method.after_training`).
     """
     stored = StoredTasks.of(settings, seed, method)
@@ -55,12 +45,9 @@ def store_untrained(
     tasks = [build_task(trained.name, trained.settings) for trained in job.tasks]
     network, learner, start = begun(job, stored, tasks, batches)
     learner.begin_task(start)
-    change(network)
     learner.after_step(network, 1.0)
-    if batches is not None:
-        learner.after_training(network)
+    learner.after_training(network)
     for name in job.task_names:
         learner.set_active_task(network, name)
         origin = provenance(job, name, stored, arrays, {})
         save_task(settings.layout.stored(seed, method, name), learner.store(network), origin)
-    return {name: network for name in job.task_names}
