@@ -17,6 +17,8 @@ from PIL import Image, ImageCms, features
 Pixels = NDArray[np.uint8]
 WIDTH, HEIGHT = 60, 44
 ORIENTATION = 0x0112
+LONG = "ä" * 125 + ".png"
+"""Name of 254 bytes; file systems allow 255."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def orientations() -> list[Odd]:
 def names() -> list[Odd]:
     """Write pictures with odd names."""
     odd = []
-    for name in ("naïve 名前 – (1).png", " spaces .png", "two\nlines.png", "[brackets]*.png", "UPPER.PNG", "no suffix"):
+    for name in ("naïve 名前 – (1).png", " spaces .png", "two\nlines.png", "[brackets]*.png", "UPPER.PNG", "no suffix", LONG):
         Image.fromarray(scene()).save(name, "PNG")
         odd.append(Odd(name, scene()))
     return odd
@@ -217,7 +219,8 @@ def broken() -> list[Odd]:
 
 @pytest.fixture
 def odd_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Odd]:
-    """Write all odd pictures to the working directory; return them, broken and sound ones in turn."""
+    """Write all odd pictures to a new working directory; return them, broken and sound ones in turn."""
+    monkeypatch.chdir(tmp_path)
     sound = [*sizes(), *modes(), *formats(), *orientations(), *names()]
     faulty = broken()
     every = max(1, len(sound) // len(faulty))

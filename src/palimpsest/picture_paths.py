@@ -10,6 +10,9 @@ from palimpsest.errors import DataError
 
 OVERLAY = "-overlay"
 """End of the name, without suffix, of a picture with the classes over it."""
+LONGEST_NAME = 255 - len(OVERLAY) - len("..part")
+"""Largest number of bytes in the name of a result: file systems allow 255, also for the overlay and for the name
+under which a file is first written."""
 
 
 def expand(names: Iterable[str]) -> tuple[list[Path], list[DataError]]:
@@ -51,21 +54,28 @@ def pictures_of(name: str) -> list[Path]:
 def output_paths(photographs: Sequence[Path], task: str, folder: Path) -> list[Path]:
     """Return a path in ``folder`` for the translation of each photograph, in their order.
 
-    The name is ``<stem>-<task>.png``, or ``<stem>-2-<task>.png`` and so on if an earlier name is used already.
+    The name is ``<stem>-<task>.png``, or ``<stem>-2-<task>.png`` and so on if an earlier name is used already. A
+    stem is shortened if the name would be too long.
 
     No path is that of another result or of a photograph. Names are compared without case, as some file systems do.
     """
     used = {comparison_key(path) for path in photographs}
     paths = []
     for photograph in photographs:
-        path = folder / f"{photograph.stem}-{task}.png"
+        path = folder / named(photograph.stem, f"-{task}.png")
         number = 1
         while used & {comparison_key(path), comparison_key(overlay_path(path))}:
             number += 1
-            path = folder / f"{photograph.stem}-{number}-{task}.png"
+            path = folder / named(photograph.stem, f"-{number}-{task}.png")
         used |= {comparison_key(path), comparison_key(overlay_path(path))}
         paths.append(path)
     return paths
+
+
+def named(stem: str, end: str) -> str:
+    """Return the name of a result, whose stem is shortened if the name exceeds `LONGEST_NAME`."""
+    content, room = os.fsencode(stem), LONGEST_NAME - len(os.fsencode(end))
+    return f"{stem if len(content) <= room else content[:room].decode('utf-8', 'ignore')}{end}"
 
 
 def overlay_path(path: Path) -> Path:

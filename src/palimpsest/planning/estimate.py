@@ -31,7 +31,7 @@ PREPARED = 0.002
 """Seconds to prepare one picture, generated or a photograph of COCO or VOC."""
 RECORDING = 1.0
 """Seconds in which a training writes its files and its MLflow run."""
-SHORT_JOBS = {"collect": 2.0, "report": 6.0}
+SHORT_JOBS = {"report": 1.5}
 """Seconds of other jobs beside the start of their process."""
 
 DRAWN_BYTES = 1.1
