@@ -54,7 +54,11 @@ def over_white(pixels: Pixels, alpha: float) -> Pixels:
 
 def png(width: int, height: int, depth: int, colour: int, content: bytes) -> bytes:
     """Return a PNG file with this header and these compressed pixels (PNG specification, 11.2)."""
-    chunks = {b"IHDR": struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0), b"IDAT": content, b"IEND": b""}
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0),
+        b"IDAT": content,
+        b"IEND": b"",
+    }
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in chunks.items()
@@ -90,7 +94,13 @@ def modes() -> list[Odd]:
     add("bilevel.png", picture.convert("1"), np.array(picture.convert("1").convert("RGB")))
     add("deep.png", Image.fromarray(levels[..., 0].astype(np.uint16) * 257), levels)
     Path("deep-rgb.png").write_bytes(
-        png(WIDTH, HEIGHT, 16, 2, zlib.compress(b"".join(b"\0" + row.tobytes() for row in (pixels.astype(">u2") * 257))))
+        png(
+            WIDTH,
+            HEIGHT,
+            16,
+            2,
+            zlib.compress(b"".join(b"\0" + row.tobytes() for row in (pixels.astype(">u2") * 257))),
+        )
     )
     odd.append(Odd("deep-rgb.png", pixels))
     translucent = picture.copy()
@@ -130,7 +140,9 @@ def formats() -> list[Odd]:
     add("plain.ppm")
     add("plain.tga")
     add("progressive.jpg", 3, progressive=True, quality=95)
-    add("profile.jpg", 3, quality=95, icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    add(
+        "profile.jpg", 3, quality=95, icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    )
     add("pages.tif", save_all=True, append_images=[other])
     add("moving.png", **frames)
     add("two-cameras.mpo", 3, save_all=True, append_images=[other], quality=95)
@@ -153,7 +165,7 @@ def orientations() -> list[Odd]:
         2: lambda p: p[:, ::-1],
         3: lambda p: p[::-1, ::-1],
         5: lambda p: p.swapaxes(0, 1),
-        6: lambda p: np.rot90(p),
+        6: np.rot90,
         8: lambda p: np.rot90(p, -1),
     }
     odd = []
@@ -172,7 +184,15 @@ def orientations() -> list[Odd]:
 def names() -> list[Odd]:
     """Write pictures with odd names."""
     odd = []
-    for name in ("naïve 名前 – (1).png", " spaces .png", "two\nlines.png", "[brackets]*.png", "UPPER.PNG", "no suffix", LONG):
+    for name in (
+        "naïve 名前 – (1).png",
+        " spaces .png",
+        "two\nlines.png",
+        "[brackets]*.png",
+        "UPPER.PNG",
+        "no suffix",
+        LONG,
+    ):
         Image.fromarray(scene()).save(name, "PNG")
         odd.append(Odd(name, scene()))
     return odd

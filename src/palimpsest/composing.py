@@ -97,5 +97,5 @@ def samples(pictures: Sequence[Path], translator: Translator, limits: Limits) ->
     if not used:
         others = f" and {len(pictures) - 1} more" if len(pictures) > 1 else ""
         raise DataError(
-            f"{pictures[0]}{others}: cannot be read; a blend measures BatchNorm on the pictures, so name one that can"
+            f"{pictures[0]}{others}: cannot be read; a blend measures BatchNorm on the pictures, so name others"
         )

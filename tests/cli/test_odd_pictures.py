@@ -148,7 +148,9 @@ def test_evaluate_names_a_faulty_picture(faulty: list[Odd], capfd: pytest.Captur
         status, printed, problems = measure(str(folder), capfd)
         assert (status, printed) == (1, "")
         (line,) = problems.splitlines()
-        assert line.startswith("error: ") and f"{folder / path.name}: " in line and odd.fault in line.replace("/", "")
+        assert (
+            line.startswith("error: ") and f"{folder / path.name}: " in line and odd.fault in line.replace("/", "")
+        )
         named += 1
     assert named >= 15
 

@@ -40,7 +40,9 @@ def test_one_channel_is_read_as_numbers_and_several_are_refused(odd_pictures: li
         try:
             numbers = read_grey(odd.name)
         except DataError as error:
-            assert str(error).startswith(f"{odd.name}: cannot be read: ") and "several numbers per pixel" in str(error)
+            assert str(error).startswith(f"{odd.name}: cannot be read: ") and "several numbers per pixel" in str(
+                error
+            )
         else:
             read.add(odd.name)
             assert numbers.shape == odd.shown.shape[:2]

@@ -89,7 +89,9 @@ def test_slow_steps_are_measured_once(
 ) -> None:
     taken: list[int] = []
     run_steps = timing.run_steps
-    monkeypatch.setattr(timing, "run_steps", lambda *given, **one: taken.append(given[-1]) or run_steps(*given, **one))
+    monkeypatch.setattr(
+        timing, "run_steps", lambda *given, **one: taken.append(given[-1]) or run_steps(*given, **one)
+    )
     monkeypatch.setattr(timing, "BUDGET", 1.5)
     study = new_study()
     assert time_training(request_of(study, "scratch", "colour"), tmp_path).step == 1.0
@@ -127,9 +129,7 @@ def test_random_arrays_have_the_rows_of_prepared_ones(new_study: Callable[..., S
     assert arrays.target is not None and set(np.unique(arrays.target[0])) == {0, 1}
 
 
-def test_weights_that_a_run_downloads_are_random(
-    new_study: Callable[..., Study], tmp_path: Path
-) -> None:
+def test_weights_that_a_run_downloads_are_random(new_study: Callable[..., Study], tmp_path: Path) -> None:
     Image.new("RGB", (40, 40), "orange").save("painting.png")
     style = {"kind": "style", "data": "drawn", "picture": "painting.png", "perceptual": "squeezenet"}
     study = new_study(tasks={"painted": style}, sequence=["shapes", "painted"])
@@ -163,5 +163,3 @@ def test_errors_name_the_training(error: Exception, message: str, new_study: Cal
     future.set_exception(KeyError("bug"))
     with pytest.raises(KeyError):
         result_of(future, request_of(new_study(), "scratch", "colour"))
-
-

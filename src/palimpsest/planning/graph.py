@@ -106,8 +106,7 @@ def write_jobs(cores: int, config: Mapping[str, Any], file: Path) -> None:
             snakefile=Path("Snakefile"),
         )
         with contextlib.redirect_stdout(io.StringIO()):
-            # A dry run fails with a KeyError if nothing is to do but some job has new settings.
-            workflow.dag(DAGSettings(targets={"all"}, force_incomplete=True)).printdag()
+            workflow.dag(DAGSettings(targets={"all"}, force_incomplete=True)).summary()  # builds the graph
         dag = workflow._workflow.dag  # the public interface only prints jobs
         jobs = [
             Job(
@@ -117,7 +116,7 @@ def write_jobs(cores: int, config: Mapping[str, Any], file: Path) -> None:
                 outputs=[str(path) for path in job.output],
                 threads=int(job.threads),
                 gpus=int(job.resources.get("gpu", 0)),
-                priority=int(job.priority),
+                priority=int(job.rule.priority),  # that of a finished job raises an error
                 pending=dag.needrun(job),
             )
             for job in dag.jobs

@@ -370,9 +370,7 @@ def run_steps(
     for task, settings in zip(tasks, job.tasks, strict=True):
         arrays, share = prepared[task.name], -(-steps // len(tasks))
         task.use_training_data(arrays)
-        data.append(
-            TaskData(task, arrays, settings.pictures, settings.batch_size, share, seed_of(job, task.name))
-        )
+        data.append(TaskData(task, arrays, settings.pictures, settings.batch_size, share, seed_of(job, task.name)))
     first = job.tasks[0]
     network, method, start = begun(job, stored, tasks, lambda: passes(job, first, prepared[first.name]))
     groups = slower_backbone(method.begin_task(start), network, job.training.encoder_lr_multiplier)
