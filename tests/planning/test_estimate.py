@@ -78,7 +78,7 @@ def test_the_time_grows_in_proportion_to_the_steps(resolved: Callable[..., Setti
     epochs = 0.25 / 50
     assert seconds(2000) - seconds(1000) == pytest.approx(1000 * (0.5 + epochs))
     assert seconds(100_000) - seconds(1000) == pytest.approx(99_000 * (0.5 + epochs))
-    fixed = START * (1 + 1 / START) + 2.0 + 1.0  # process, records, start and end of the training, measurement
+    fixed = START * (1 + 2 / START) + 2.0 + 1.0  # process, records, start and end of the training, measurement
     assert seconds(1000) == pytest.approx(1000 * (0.5 + epochs) + fixed)
 
 
@@ -92,8 +92,8 @@ def test_the_longest_training_of_each_rule_has_a_time_limit(resolved: Callable[.
     plan = estimated(resolved(preset="mini"), "piggyback")
     base = plan.longest["train_base"]
     assert base.job == "base coco-seg"
-    assert base.seconds == pytest.approx(400 * 0.5 + 8 * 0.25 + 2.0 + 1.0 + START + 1.0)
-    assert base.limit_minutes == 6  # 1.5 × 209.8 s
+    assert base.seconds == pytest.approx(400 * 0.5 + 8 * 0.25 + 2.0 + 1.0 + START + 2.0)
+    assert base.limit_minutes == 6  # 1.5 × 210.8 s
     assert plan.longest["train"].seconds < base.seconds
 
 

@@ -23,13 +23,13 @@ from palimpsest.planning.timing import (
 from palimpsest.settings import Settings
 
 START = 3.8
-"""Seconds in which a process starts on the machine on which the following constants were measured (one core of an
-AMD EPYC of 2020). On other machines, and beside other programs, the constants count in proportion."""
+"""Seconds in which a process starts on the machine on which the following constants were measured. On other machines,
+and beside other programs, the constants count in proportion to the start."""
 DRAWN = 0.024
 """Seconds to draw one generated picture of 96 pixels."""
 PREPARED = 0.002
 """Seconds to prepare one picture, generated or a photograph of COCO or VOC."""
-RECORDING = 1.0
+RECORDING = 2.0
 """Seconds in which a training writes its files and its MLflow run."""
 SHORT_JOBS = {"report": 1.5}
 """Seconds of other jobs beside the start of their process."""
