@@ -193,7 +193,7 @@ def test_the_plan_is_printed_as_a_table_or_json(
     resolved: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = estimated(resolved(preset="real"), "piggyback")
-    Path("params.yaml").touch()
+    Path("params.yaml").write_text("presets: { real: {} }", encoding="utf-8")
     monkeypatch.setattr("palimpsest.planning.plan.plan", lambda config, cores, progress: plan)
     assert cli.main(["plan", "--preset", "real"]) == 0
     captured = capsys.readouterr()
@@ -223,6 +223,7 @@ def test_a_finished_run_has_nothing_to_do(resolved: Callable[..., Settings]) -> 
             "params.yaml: is missing; run palimpsest in the folder with params.yaml and Snakefile",
             1,
         ),
+        (["--preset", "tny"], "--preset: unknown value 'tny'; did you mean 'tiny'?", 2),
         (["--config", "real"], "--config: 'real' is not a setting; write KEY=VALUE, as preset=real", 2),
         (
             ["--cores", "0"],
@@ -241,7 +242,7 @@ def test_wrong_use_gives_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     if status == 2:
-        Path("params.yaml").touch()
+        Path("params.yaml").write_text("presets: { tiny: {} }", encoding="utf-8")
     assert cli.main(["plan", *arguments]) == status
     assert capsys.readouterr().err == f"error: {message}\n"
 

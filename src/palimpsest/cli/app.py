@@ -99,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = app(args=arguments, prog_name="palimpsest", standalone_mode=False)
         return int(status or DONE)
     except typer.Exit as end:
+        if end.exit_code == INTERRUPTED:  # Typer replaces a KeyboardInterrupt
+            report("interrupted")
         return end.exit_code
     except (KeyboardInterrupt, typer.Abort):
         report("interrupted")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from palimpsest.cli.options import PARAMS, Config, Debug, MoreConfig, parse_override, require_params
+from palimpsest.cli.options import PARAMS, Config, Debug, MoreConfig, check_choice, parse_override, require_params
 from palimpsest.cli.outcome import DONE
 from palimpsest.errors import printable
 from palimpsest.progress import minutes
@@ -33,15 +33,18 @@ def plan(
 
     List the trainings of `snakemake all` that are still to do, and measure a few steps of each kind on random
     pictures: no data are needed. As many trainings are measured side by side as the run has, and other programs on
-    the machine slow down both. Nothing is written to the folder of the study.
+    the machine slow down both. Data, models and results stay as they are.
 
     \b
     example:
       palimpsest plan --preset mini
     """
+    from palimpsest.params import read  # noqa: PLC0415 (pydantic takes a while)
+
     require_params(beside="Snakefile")
     overrides = dict(parse_override(text) for text in [*(config or []), *(more or [])])
     if preset is not None:
+        check_choice("--preset", preset, read(PARAMS).get("presets") or {})
         overrides["preset"] = preset
 
     from tqdm import tqdm  # noqa: PLC0415 (takes a while)

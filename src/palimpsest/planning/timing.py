@@ -155,12 +155,12 @@ def start_process() -> None:
     _started = time.time() - psutil.Process().create_time()
 
 
-def timed(request: Request) -> tuple[Timed, float]:
-    """Return the times for a request, and the seconds in which this process started."""
-    with tempfile.TemporaryDirectory(prefix="palimpsest-plan-") as folder:
+def timed(request: Request, folder: Path) -> tuple[Timed, float]:
+    """Return the times for a request, and the seconds in which this process started; files are below ``folder``."""
+    with tempfile.TemporaryDirectory(dir=folder) as files:
         if isinstance(request, TrainingRequest):
-            return time_training(request, Path(folder)), _started
-        return time_measurement(request, Path(folder)), _started
+            return time_training(request, Path(files)), _started
+        return time_measurement(request, Path(files)), _started
 
 
 def time_all(
@@ -171,23 +171,26 @@ def time_all(
     Raises:
         PalimpsestError: a training cannot be measured, as without enough memory.
     """
-    context = multiprocessing.get_context("spawn")
     results: dict[str, Timed] = {}
     starts: list[float] = []
-    with job_environment(threads), ProcessPoolExecutor(processes, context, start_process) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix="palimpsest-plan-", ignore_cleanup_errors=True) as folder,
+        job_environment(threads),
+        ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), start_process) as pool,
+    ):
         futures: dict[Future[tuple[Timed, float]], str] = {
-            pool.submit(timed, request): key for key, request in requests.items()
+            pool.submit(timed, request, Path(folder)): key for key, request in requests.items()
         }
         try:
             for future in as_completed(futures):
-                request = requests[futures[future]]
-                results[futures[future]], start = result_of(future, request)
+                results[futures[future]], start = result_of(future, requests[futures[future]])
                 starts.append(start)
                 on_done()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for child in multiprocessing.active_children():
                 child.terminate()
+                child.join()
             raise
     return results, sum(starts) / len(starts)
 
