@@ -22,7 +22,16 @@ from palimpsest.cli.evaluate import evaluate
 from palimpsest.cli.export import export
 from palimpsest.cli.inspect import inspect
 from palimpsest.cli.options import Debug
-from palimpsest.cli.outcome import DONE, FAILED, INTERRUPTED, WRONG_USE, UsageError, message_of, report
+from palimpsest.cli.outcome import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    WRONG_USE,
+    ResumableInterruption,
+    UsageError,
+    message_of,
+    report,
+)
 from palimpsest.cli.plan import plan
 from palimpsest.cli.study import adopt, classes
 from palimpsest.cli.translate import translate
@@ -97,11 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcome.debug = False
     try:
         status = app(args=arguments, prog_name="palimpsest", standalone_mode=False)
+        if status == INTERRUPTED:  # Typer returns it after a KeyboardInterrupt
+            report("interrupted")
         return int(status or DONE)
     except typer.Exit as end:
-        if end.exit_code == INTERRUPTED:  # Typer replaces a KeyboardInterrupt
-            report("interrupted")
         return end.exit_code
+    except ResumableInterruption as interruption:
+        report(message_of(interruption))
+        return INTERRUPTED
     except (KeyboardInterrupt, typer.Abort):
         report("interrupted")
         return INTERRUPTED

@@ -23,8 +23,8 @@ from palimpsest.planning.timing import (
 from palimpsest.settings import Settings
 
 START = 3.8
-"""Seconds in which a process starts on the machine on which the following constants were measured. On other machines,
-and beside other programs, the constants count in proportion to the start."""
+"""Seconds in which a process starts on the machine on which the following constants were measured. On other
+machines, and beside other programs, the constants count in proportion to the start."""
 DRAWN = 0.024
 """Seconds to draw one generated picture of 96 pixels."""
 PREPARED = 0.002

@@ -144,10 +144,19 @@ def job_environment(threads: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def interruptions_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C in a block, and in the processes that it starts: the first process ends them."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def start_process() -> None:
     """Import what a training imports, and note how long the process took to start."""
     global _started  # noqa: PLW0603 (one value per process)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
     with Path(os.devnull).open("w") as nothing:
         os.dup2(nothing.fileno(), sys.stderr.fileno())  # notes of libraries, once per training
     sys.path.insert(0, "")  # `pipeline` is in the working directory, as for `python -m pipeline.train`
@@ -178,9 +187,10 @@ def time_all(
         job_environment(threads),
         ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), start_process) as pool,
     ):
-        futures: dict[Future[tuple[Timed, float]], str] = {
-            pool.submit(timed, request, Path(folder)): key for key, request in requests.items()
-        }
+        with interruptions_ignored():  # by the processes, which start now
+            futures: dict[Future[tuple[Timed, float]], str] = {
+                pool.submit(timed, request, Path(folder)): key for key, request in requests.items()
+            }
         try:
             for future in as_completed(futures):
                 results[futures[future]], start = result_of(future, requests[futures[future]])
