@@ -27,7 +27,7 @@ from palimpsest.cli.outcome import (
     FAILED,
     INTERRUPTED,
     WRONG_USE,
-    ResumableInterruption,
+    ResumableInterruptionError,
     UsageError,
     message_of,
     report,
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(status or DONE)
     except typer.Exit as end:
         return end.exit_code
-    except ResumableInterruption as interruption:
+    except ResumableInterruptionError as interruption:
         report(message_of(interruption))
         return INTERRUPTED
     except (KeyboardInterrupt, typer.Abort):

@@ -17,7 +17,7 @@ class UsageError(PalimpsestError):
     """Error in the arguments of the command."""
 
 
-class ResumableInterruption(PalimpsestError):
+class ResumableInterruptionError(PalimpsestError):
     """Ctrl-C in a command that can go on later; the message says how."""
 
 
