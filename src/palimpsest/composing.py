@@ -95,4 +95,7 @@ def samples(pictures: Sequence[Path], translator: Translator, limits: Limits) ->
         if used == MAX_SAMPLES:
             return
     if not used:
-        raise DataError(f"{pictures[0]}: cannot be read; a blend measures BatchNorm on the pictures")
+        others = f" and {len(pictures) - 1} more" if len(pictures) > 1 else ""
+        raise DataError(
+            f"{pictures[0]}{others}: cannot be read; a blend measures BatchNorm on the pictures, so name others"
+        )

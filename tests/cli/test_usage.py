@@ -103,6 +103,17 @@ def test_an_unexpected_error_gives_one_line(
     assert only_line(capsys) == "error: unexpected KeyError: 'lost'; --debug shows where"
 
 
+def test_an_interruption_gives_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(StoredTasks, "of", interrupt)
+    assert cli.main(["translate", "--preset", "tiny", "--task", "colour", "one.png", "-o", "out"]) == 130
+    assert only_line(capsys) == "error: interrupted"
+
+
 @pytest.mark.parametrize("arguments", [["--help"], *([app.name_of(command), "--help"] for command in app.COMMANDS)])
 def test_help_contains_an_example(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(arguments) == 0

@@ -222,3 +222,12 @@ def test_a_broken_painting_is_named(painting: Path, length: int):
     painting.write_bytes(painting.read_bytes()[:length])
     with pytest.raises(DataError, match=r"painting\.png: .*; see tasks\.style-gogh\.picture"):
         StyleTask("style-gogh", settings(painting)).perceptual_loss(torch.device("cpu"))
+
+
+def test_a_strip_is_no_painting(tmp_path: Path) -> None:
+    path = tmp_path / "strip.png"
+    Image.new("RGB", (20, 1)).save(path)
+    assert read_painting(path, 32).shape == (1, 3, 32, 640)
+    Image.new("RGB", (21, 1)).save(path)
+    with pytest.raises(DataError, match=r"strip.png: 21×1 pixels are a strip; crop a part"):
+        read_painting(path, 32)

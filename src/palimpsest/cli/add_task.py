@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from palimpsest.cli.options import Debug, check_choice, check_output
-from palimpsest.cli.outcome import DONE, INTERRUPTED, UsageError, metric_lines, report
+from palimpsest.cli.outcome import DONE, ResumableInterruptionError, UsageError, metric_lines
 from palimpsest.errors import printable
 from palimpsest.machine import cores
 from palimpsest.methods import METHODS
@@ -100,8 +100,7 @@ def add_task(
     try:
         added = adding.add_task(bundle, new, work, ProgressPrinter())
     except KeyboardInterrupt:
-        report("interrupted; the same command goes on from the last epoch")
-        return INTERRUPTED
+        raise ResumableInterruptionError("interrupted; the same command goes on from the last epoch") from None
     sha256 = added.bundle.save(output)
     same = adding.unchanged(bundle, output)
     sample = output.with_name(f"{output.stem}-{name}.png")

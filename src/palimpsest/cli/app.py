@@ -22,7 +22,17 @@ from palimpsest.cli.evaluate import evaluate
 from palimpsest.cli.export import export
 from palimpsest.cli.inspect import inspect
 from palimpsest.cli.options import Debug
-from palimpsest.cli.outcome import DONE, FAILED, INTERRUPTED, WRONG_USE, UsageError, message_of, report
+from palimpsest.cli.outcome import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    WRONG_USE,
+    ResumableInterruptionError,
+    UsageError,
+    message_of,
+    report,
+)
+from palimpsest.cli.plan import plan
 from palimpsest.cli.study import adopt, classes
 from palimpsest.cli.sync import sync
 from palimpsest.cli.translate import translate
@@ -38,6 +48,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     inspect,
     doctor,
     sync,
+    plan,
     classes,
     adopt,
 )
@@ -97,9 +108,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcome.debug = False
     try:
         status = app(args=arguments, prog_name="palimpsest", standalone_mode=False)
+        if status == INTERRUPTED:  # Typer returns it after a KeyboardInterrupt
+            report("interrupted")
         return int(status or DONE)
     except typer.Exit as end:
         return end.exit_code
+    except ResumableInterruptionError as interruption:
+        report(message_of(interruption))
+        return INTERRUPTED
     except (KeyboardInterrupt, typer.Abort):
         report("interrupted")
         return INTERRUPTED

@@ -21,7 +21,7 @@ from palimpsest.cli.options import (
     split_file,
 )
 from palimpsest.cli.outcome import UsageError
-from palimpsest.cli.translate import for_each
+from palimpsest.cli.translate import expanded, for_each
 from palimpsest.machine import MAX_MEGAPIXELS
 
 
@@ -76,9 +76,11 @@ def compose(
     from palimpsest.composing import composed_translator  # noqa: PLC0415 (PyTorch takes seconds)
     from palimpsest.data.encoding import write_picture  # noqa: PLC0415
     from palimpsest.data.pictures import Limits, read_picture  # noqa: PLC0415
-    from palimpsest.picture_paths import expand, output_paths, refuse_existing  # noqa: PLC0415
+    from palimpsest.picture_paths import output_paths, refuse_existing  # noqa: PLC0415
 
-    pictures = expand(names)
+    pictures, status = expanded(names)
+    if not pictures:
+        return status
     paths = output_paths(pictures, "-".join(pair), output)
     if not force:
         refuse_existing(paths)
@@ -89,4 +91,4 @@ def compose(
     def write(picture: Path, path: Path) -> None:
         write_picture(path, translate(read_picture(picture, limits), picture))
 
-    return for_each(pictures, paths, write)
+    return for_each(pictures, paths, write) or status

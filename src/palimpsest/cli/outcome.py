@@ -17,6 +17,10 @@ class UsageError(PalimpsestError):
     """Error in the arguments of the command."""
 
 
+class ResumableInterruptionError(PalimpsestError):
+    """Ctrl-C in a command that can go on later; the message says how."""
+
+
 def message_of(error: Exception) -> str:
     """Return the message of an error for the user; for an unexpected error, with the error's type."""
     return user_message(error) or f"unexpected {type(error).__name__}: {error}; --debug shows where"

@@ -59,12 +59,14 @@ def translate(
         raise UsageError("no picture given; name a bundle, then pictures, or a study with --preset")
 
     from palimpsest.data.pictures import Limits  # noqa: PLC0415 (PyTorch takes seconds)
-    from palimpsest.picture_paths import expand, output_paths, overlay_path, refuse_existing  # noqa: PLC0415
+    from palimpsest.picture_paths import output_paths, overlay_path, refuse_existing  # noqa: PLC0415
 
     translator = model.translator(task)
     if overlay and translator.predictor.task.classes is None:
         raise UsageError(f"--overlay: the task {task} has no classes; remove it")
-    pictures = expand(names)
+    pictures, status = expanded(names)
+    if not pictures:
+        return status
     paths = output_paths(pictures, task, output)
     if not force:
         refuse_existing([*paths, *(map(overlay_path, paths) if overlay else ())])
@@ -74,7 +76,17 @@ def translate(
     def write(picture: Path, path: Path) -> None:
         translate_one(translator, picture, path, limits, overlay=overlay)
 
-    return for_each(pictures, paths, write)
+    return for_each(pictures, paths, write) or status
+
+
+def expanded(names: Sequence[str]) -> tuple[list[Path], int]:
+    """Return the pictures that the arguments name, and the exit status: arguments without pictures are reported."""
+    from palimpsest.picture_paths import expand  # noqa: PLC0415
+
+    pictures, problems = expand(names)
+    for problem in problems:
+        report(message_of(problem))
+    return pictures, FAILED if problems else DONE
 
 
 def for_each(pictures: Sequence[Path], paths: Sequence[Path], write: Callable[[Path, Path], None]) -> int:

@@ -174,8 +174,8 @@ def mask_writer(layers: Iterable[MaskedLayer]) -> Callable[[], None]:
         return partial(write_layers, [output.detach() for output in outputs], weights, packed)
     masks = [unpack(bits, weight.shape) for weight, bits in zip(weights, packed, strict=True)]
     shifts = torch.arange(PLANES, dtype=torch.int32, device=source.device)[:, None]
-    words = (buffer.view(torch.int32).view(PLANES, -1) for buffer in (target, source))
-    return partial(write_planes, *words, bit_planes(join(masks)), shifts)
+    output, weight = (buffer.view(torch.int32).view(PLANES, -1) for buffer in (target, source))
+    return partial(write_planes, output, weight, bit_planes(join(masks)), shifts)
 
 
 def write_layers(outputs: Sequence[Tensor], weights: Sequence[Tensor], packed: Sequence[Tensor]) -> None:

@@ -224,13 +224,23 @@ def merge_groups(groups: Sequence[tuple[StyleStatistics, list[float]]]) -> tuple
     return statistics, list(chain.from_iterable(similarities))
 
 
+MAX_ASPECT = 20
+"""Largest ratio of the sides of a painting: the features of a strip, scaled to its shorter side, would not fit into
+memory."""
+
+
 def read_painting(path: Path, shorter_side: int) -> Tensor:
     """Return a painting from a file as uint8 (1, 3, H, W) RGB, scaled to a shorter side of this many pixels.
 
     Raises:
-        DataError: the file is missing or not a picture.
+        DataError: the file is missing or not a picture, or the picture is a narrow strip.
     """
     picture = Image.fromarray(read_picture(path, Limits(key="")))
+    if max(picture.size) > MAX_ASPECT * min(picture.size):
+        raise DataError(
+            f"{path}: {picture.width}×{picture.height} pixels are a strip; crop a part with sides of a ratio below "
+            f"{MAX_ASPECT}"
+        )
     scale = shorter_side / min(picture.size)
     size = (round(picture.width * scale), round(picture.height * scale))
     pixels = np.asarray(picture.resize(size, Image.Resampling.LANCZOS))
