@@ -246,7 +246,8 @@ def add_model(client: Any, run: Any, folder: Path, name: str) -> None:
     if not client.search_registered_models(f"name = '{name}'"):
         with suppress(MlflowException):  # another process has created it in the meantime
             client.create_registered_model(name)
-    client.create_model_version(name, f"models:/{model.model_id}", run_id, model_id=model.model_id)
+    # Not `models:/<id>`: the local registry would look for this model at the address of the server.
+    client.create_model_version(name, model.artifact_location, run_id, model_id=model.model_id)
 
 
 def connect(*, to_write: bool = True) -> Any:
