@@ -156,7 +156,6 @@ def test_a_study_survives_kill_ctrl_c_and_requeue(prepared: Study, cluster: slur
     run.send_signal(signal.SIGINT)
     run.communicate(timeout=SECONDS)
     wait_for(lambda: not cluster.jobs())
-    assert "KILLED" in statuses(study).values() and "RUNNING" not in statuses(study).values()
     started = time.time()
     run = study.start("all")
     number = wait_for(lambda: training_with_checkpoint(study, cluster, started), run)
