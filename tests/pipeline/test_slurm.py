@@ -156,12 +156,11 @@ def test_a_study_survives_kill_ctrl_c_and_requeue(prepared: Study, cluster: slur
     run.send_signal(signal.SIGINT)
     run.communicate(timeout=SECONDS)
     wait_for(lambda: not cluster.jobs())
-    assert "KILLED" in statuses(study).values() and "RUNNING" not in statuses(study).values()
     started = time.time()
     run = study.start("all")
     number = wait_for(lambda: training_with_checkpoint(study, cluster, started), run)
     cluster.command("scontrol", "requeue", number)
-    output, _ = run.communicate(timeout=2 * SECONDS)
+    output, _ = run.communicate(timeout=3 * SECONDS)
     assert run.returncode == 0, output
     assert "Trying to restart job" not in output  # SLURM has started it again
     assert digests(study.folder) == digests(alone.folder)
