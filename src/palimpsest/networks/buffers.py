@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 ALIGNMENT = 32
@@ -13,12 +14,12 @@ def join(tensors: Sequence[Tensor]) -> Tensor:
 
     The tensors stay the same objects with the same values; only their memory changes. Gaps contain zeros.
     """
-    buffer = tensors[0].detach().new_zeros(sum(aligned(tensor.numel()) for tensor in tensors))
+    gaps = [tensor.detach().new_zeros(aligned(tensor.numel()) - tensor.numel()) for tensor in tensors]
+    pairs = zip(tensors, gaps, strict=True)
+    buffer = torch.cat([piece for tensor, gap in pairs for piece in (tensor.detach().flatten(), gap)])
     start = 0
     for tensor in tensors:
-        joined = buffer[start : start + tensor.numel()].view(tensor.shape)
-        joined.copy_(tensor.detach())
-        tensor.data = joined
+        tensor.data = buffer[start : start + tensor.numel()].view(tensor.shape)
         start += aligned(tensor.numel())
     return buffer
 
