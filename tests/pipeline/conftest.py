@@ -66,6 +66,10 @@ class Job:
     """Resources of the first attempt, such as `mem_mb`, and `_cores`."""
 
 
+OF_TRAININGS = "run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'rule' AND value = 'train')"
+"""Condition for the runs of trainings in MLflow's database; the runs above them have another rule."""
+
+
 @dataclass(frozen=True)
 class Study:
     """Copy of the project in which commands run like those of a user."""

@@ -24,7 +24,7 @@ from palimpsest.data.generated import generate_coco, generate_voc
 from palimpsest.data.pictures import read_picture
 from palimpsest.layout import Layout
 from tests.conftest import ROOT, job_in_this_process
-from tests.pipeline.conftest import Study, copied
+from tests.pipeline.conftest import OF_TRAININGS, Study, copied
 
 Content = dict[str, Any]
 PARAMS: Content = {
@@ -336,7 +336,7 @@ def test_a_loss_of_nan_ends_its_training_alone() -> None:
     message = r"error: step [123]: the loss is (nan|inf); lower training\.learning_rate"
     assert re.fullmatch(message, ended.stderr.splitlines()[-1]) and "Traceback" not in ended.stderr, ended.stderr
     with closing(sqlite3.connect("mlflow.db")) as database:
-        runs = dict(database.execute("SELECT name, status FROM runs"))
+        runs = dict(database.execute(f"SELECT name, status FROM runs WHERE {OF_TRAININGS}"))
     assert runs == {"base · shapes · seed 0": "FINISHED", "scratch · maps · seed 0": "FAILED"}
 
 

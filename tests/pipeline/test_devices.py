@@ -16,7 +16,7 @@ import yaml
 from palimpsest.data.arrays import Prepared
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE
-from tests.pipeline.conftest import ROOT, Study, write_arrays
+from tests.pipeline.conftest import OF_TRAININGS, ROOT, Study, write_arrays
 
 pytestmark = pytest.mark.slow
 
@@ -66,9 +66,9 @@ def ended(training: "subprocess.Popen[str]") -> tuple[int, str]:
 
 
 def runs() -> list[str]:
-    """Return the status of every MLflow run."""
+    """Return the status of every training's MLflow run."""
     with closing(sqlite3.connect("mlflow.db")) as database:
-        return [status for (status,) in database.execute("SELECT status FROM runs")]
+        return [status for (status,) in database.execute(f"SELECT status FROM runs WHERE {OF_TRAININGS}")]
 
 
 def test_a_training_on_two_devices_is_recorded_once_and_reproducible(start: Start) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from palimpsest.storage.task_file import load_task
-from tests.pipeline.conftest import Study, copied
+from tests.pipeline.conftest import OF_TRAININGS, Study, copied
 
 pytestmark = pytest.mark.slow
 
@@ -27,10 +27,10 @@ class Homeless(Study):
 
 
 def runs(study: Study) -> list[tuple[str, str]]:
-    """Return experiment and status of every MLflow run of the folder."""
+    """Return experiment and status of every training's MLflow run in the folder."""
     with closing(sqlite3.connect(study.folder / "mlflow.db")) as database:
         asked = "SELECT name, status FROM (SELECT name, experiment_id FROM experiments) NATURAL JOIN"
-        return sorted(database.execute(f"{asked} (SELECT experiment_id, status FROM runs)"))
+        return sorted(database.execute(f"{asked} (SELECT experiment_id, status FROM runs WHERE {OF_TRAININGS})"))
 
 
 def test_a_study_needs_no_home_and_writes_only_to_its_folder_of_any_name(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from palimpsest.tracking import service
 from palimpsest.tracking.runs import training_run, training_tags
 from palimpsest.tracking.service import RemoteStore, open_store, start_service
 from palimpsest.tracking.store import RunStore
+from tests.pipeline.conftest import OF_TRAININGS
 
 pytestmark = pytest.mark.slow  # the service imports MLflow
 
@@ -48,9 +49,7 @@ def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[psutil.
 
 def statuses() -> list[str]:
     """Return the status of every training in the database."""
-    query = (
-        "select status from runs natural join tags where key = 'rule' and tags.value = 'train' order by start_time"
-    )
+    query = f"select status from runs where {OF_TRAININGS} order by start_time"
     with sqlite3.connect("mlflow.db") as database:
         return [status for (status,) in database.execute(query)]
 

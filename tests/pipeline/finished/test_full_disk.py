@@ -84,10 +84,12 @@ def kibibytes(folder: Path) -> int:
 
 
 def statuses(database: Path) -> list[str]:
-    """Return the status of every run of the base network, oldest first."""
+    """Return the status of every training of the base network, oldest first."""
     client = mlflow.MlflowClient(f"sqlite:///{database}")
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    runs = client.search_runs(experiments, "tags.method = 'base'", order_by=["attributes.start_time ASC"])
+    runs = client.search_runs(
+        experiments, "tags.method = 'base' and tags.rule = 'train'", order_by=["attributes.start_time ASC"]
+    )
     return [run.info.status for run in runs]
 
 
