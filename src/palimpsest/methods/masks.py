@@ -157,10 +157,10 @@ MaskedLayer = tuple[str, Tensor, Tensor, Tensor]
 def mask_writer(layers: Iterable[MaskedLayer]) -> Callable[[], None]:
     """Return a function that writes the masked weight of each layer to its output, in place.
 
-    Outputs and weights are contiguous float32. If the outputs lie in one buffer and the weights in another (`join`),
-    the function masks all weights at once, in less than twice the time of a copy, and keeps only one bit per weight.
-    On the CPU both ways combine words of 32 bits, because PyTorch's selection by a bool mask takes ten times as long
-    as a copy. Removed weights are +0, as in training.
+    Outputs and weights are contiguous float32. If the outputs lie in one buffer and the weights in another
+    (`join`), the function masks all weights at once, in less than twice the time of a copy, and keeps only one bit
+    per weight. On the CPU both ways combine words of 32 bits, because PyTorch's selection by a bool mask takes ten
+    times as long as a copy. Removed weights are +0, as in training.
 
     Raises:
         StorageError: the number of bytes of a mask does not fit its layer; the message names the layer.
