@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.pipeline import slurm
-from tests.pipeline.conftest import Study, copied, digests, fewer
+from tests.pipeline.conftest import OF_TRAININGS, Study, copied, digests, fewer
 from tests.pipeline.test_kills import curves
 
 pytestmark = [
@@ -95,9 +95,9 @@ def wait_for(condition: Callable[[], Any], run: "subprocess.Popen[str] | None" =
 
 
 def statuses(study: Study) -> dict[str, str]:
-    """Return the status of each MLflow run by its name."""
+    """Return the status of each training's MLflow run by its name."""
     with closing(sqlite3.connect(study.folder / "mlflow.db")) as database:
-        return dict(database.execute("SELECT name, status FROM runs"))
+        return dict(database.execute(f"SELECT name, status FROM runs WHERE {OF_TRAININGS}"))
 
 
 def resumed_at(study: Study, training: str) -> list[int]:
