@@ -158,15 +158,9 @@ def mask_writer(layers: Iterable[MaskedLayer]) -> Callable[[], None]:
     """Return a function that writes the masked weight of each layer to its output, in place.
 
     Outputs and weights are contiguous float32. If the outputs lie in one buffer and the weights in another
-<<<<<<< HEAD
-    (`join`), the function masks all weights at once, in less than twice the time of a copy, and keeps only one bit
-    per weight. On the CPU both ways combine words of 32 bits, because PyTorch's selection by a bool mask takes ten
-    times as long as a copy. Removed weights are +0, as in training.
-=======
     (`join`), the function masks all weights at once and keeps only one bit per weight. Otherwise it goes layer by
     layer. On the CPU both ways combine words of 32 bits, because PyTorch's selection by a bool mask takes ten times
     as long as a copy. Removed weights are +0, as in training.
->>>>>>> w-switch
 
     Raises:
         StorageError: the number of bytes of a mask does not fit its layer; the message names the layer.
@@ -180,13 +174,8 @@ def mask_writer(layers: Iterable[MaskedLayer]) -> Callable[[], None]:
         return partial(write_layers, [output.detach() for output in outputs], weights, packed)
     masks = [unpack(bits, weight.shape) for weight, bits in zip(weights, packed, strict=True)]
     shifts = torch.arange(PLANES, dtype=torch.int32, device=source.device)[:, None]
-<<<<<<< HEAD
-    output, weight = (buffer.view(torch.int32).view(PLANES, -1) for buffer in (target, source))
-    return partial(write_planes, output, weight, bit_planes(join(masks)), shifts)
-=======
     words, base_words = (buffer.view(torch.int32).view(PLANES, -1) for buffer in (target, source))
     return partial(write_planes, words, base_words, bit_planes(join(masks)), shifts)
->>>>>>> w-switch
 
 
 def write_layers(outputs: Sequence[Tensor], weights: Sequence[Tensor], packed: Sequence[Tensor]) -> None:
