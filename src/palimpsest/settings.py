@@ -28,6 +28,9 @@ from palimpsest.networks.settings import NetworkSettings
 from palimpsest.schema import Name, Positive, SettingsGroup, UserPath
 from palimpsest.tasks import KINDS, AnyTask
 
+BUNDLED = "piggyback"
+"""Method whose tasks go into the bundle of a study by default."""
+
 
 class Variant(SettingsGroup):
     """Identity of these settings as a variant."""
@@ -94,8 +97,8 @@ class Settings(SettingsGroup):
 
     @property
     def bundled_method(self) -> str:
-        """Method of the bundle that the pipeline makes: the first that adds to the base network, or the first."""
-        return next((method for method in self.methods if entry_of(method).adds_to_base), self.methods[0])
+        """Method of the bundle that the pipeline makes: one-bit masks, or the first method without them."""
+        return BUNDLED if BUNDLED in self.methods else self.methods[0]
 
     @model_validator(mode="before")
     @classmethod
