@@ -151,9 +151,12 @@ def test_a_task_at_the_end_changes_no_existing_training_and_preparation(params_y
 
 def test_a_training_lists_the_files_of_its_settings(params_yaml: Content) -> None:
     settings = resolve(params_yaml, {"preset": "real", "base": {"encoder_weights": "vgg.pth"}})
-    assert training_job(settings, 0, BASE, "coco-seg").files() == [Path("vgg.pth")]
-    assert training_job(settings, 0, "scratch", "voc-seg").files() == []
+    encoder = Path("data/real/raw/weights/tf_efficientnet_lite2.safetensors")
+    assert training_job(settings, 0, BASE, "coco-seg").files() == [Path("vgg.pth"), encoder]
+    assert training_job(settings, 0, "scratch", "voc-seg").files() == [encoder]
+    assert training_job(settings, 0, "piggyback", "voc-seg").files() == []
     assert training_job(settings, 0, "scratch", "style-gogh").files() == [
+        encoder,
         Path("styles/starry-night.jpg"),
         Path("data/real/raw/weights/squeezenet.pth"),
     ]

@@ -16,12 +16,8 @@ Stages = dict[str, list[Job]]
 EVERYTHING: dict[str, Any] = {
     "preset": "real",
     "methods": "all",
-    "network": {"encoder": "tf_efficientnet_lite0"},
     "datasets": {"edges": {"format": "paired", "source": "directory", "root": "edges"}},
-    "tasks": {
-        "edges": {"kind": "paired", "data": "edges"},
-        "colorize": {"additional_pictures": {"coco": ["train"], "voc": ["train"]}},
-    },
+    "tasks": {"edges": {"kind": "paired", "data": "edges"}},
     "sequence": ["coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch", "edges"],
 }
 """Settings with all kinds of tasks and with networks of downloaded weights, so that every rule has a job."""
@@ -29,8 +25,8 @@ EVERYTHING: dict[str, Any] = {
 CHANGES: dict[str, dict[str, Any]] = {
     "data_root": {"data_root": "elsewhere"},
     "seeds": {"seeds": [1]},
-    "defaults": {"pictures": {"size": 144}},
-    "presets.${preset}": {"pictures": {"size": 144}},
+    "defaults": {"pictures": {"size": 240}},
+    "presets.${preset}": {"pictures": {"size": 240}},
 }
 """Parameters that DVC may name, each with a changed value of it or of a setting below it."""
 
