@@ -124,7 +124,7 @@ def test_the_wheel_alone_translates_in_an_empty_environment(wheel: Path, bundle:
     folder = tmp_path / "alone"
     venv.create(folder / ".venv", with_pip=True)
     constraint = ["--constraint", str(ROOT / "requirements.lock")]
-    install = [str(folder / ".venv/bin/python"), "-m", "pip", "install", "--quiet", *constraint, str(wheel)]
+    install = [str(folder / ".venv/bin/python"), "-I", "-m", "pip", "install", "--quiet", *constraint, str(wheel)]
     subprocess.run(install, check=True)
     bundle.rename(folder / bundle.name)
     Image.new("RGB", (40, 30), "teal").save(folder / "photo.jpg")
