@@ -100,15 +100,20 @@ def statuses(study: Study) -> dict[str, str]:
         return dict(database.execute(f"SELECT name, status FROM runs WHERE {OF_TRAININGS}"))
 
 
-def resumed_at(study: Study, training: str) -> list[int]:
-    """Return the steps at which a training was resumed; check that it finished once and trained no step twice."""
+def recorded_step(study: Study) -> int:
+    """Return the last step in the loss curves of all MLflow runs."""
+    with closing(sqlite3.connect(study.folder / "mlflow.db")) as database:
+        return int(database.execute("SELECT MAX(step) FROM metrics WHERE key = 'loss'").fetchone()[0] or 0)
+
+
+def resumed_at(study: Study, training: str) -> int:
+    """Return the step at which the last attempt of a training resumed, or 0; check that it did only the rest.
+
+    Snakemake deletes the logs of earlier attempts.
+    """
     log = (study.folder / f"logs/mini/train-0-{training}.log").read_text()
-    logged = [int(step) for step in re.findall(r" step (\d+)/", log)]
-    resumed = [int(step) for step in re.findall(r"resumed at step (\d+)", log)]
-    assert logged == sorted({*logged})
-    assert {*range(max(resumed, default=0) + EPOCH, STEPS + 1, EPOCH)} <= {
-        *logged
-    }  # a signal may end an earlier line
+    resumed = max((int(step) for step in re.findall(r"resumed at step (\d+)", log)), default=0)
+    assert [int(step) for step in re.findall(r" step (\d+)/", log)] == [*range(resumed + EPOCH, STEPS + 1, EPOCH)]
     assert log.count(" learned: ") == 1
     return resumed
 
@@ -123,12 +128,14 @@ def test_a_cancelled_training_is_submitted_again_and_resumes(prepared: Study, cl
     asked = cluster.command("scontrol", "show", "job", number)
     cluster.command("scancel", number)
     wait_for(lambda: statuses(study) == {"base · coco-seg · seed 0": "KILLED"}, run)
+    recorded = recorded_step(study)
     output, _ = run.communicate(timeout=SECONDS)
     assert run.returncode == 0, output
     assert "Trying to restart job" in output
     assert statuses(study) == {"base · coco-seg · seed 0": "FINISHED"}
-    (resumed,) = resumed_at(study, "base-coco-seg")
+    resumed = resumed_at(study, "base-coco-seg")
     assert 0 < resumed < STEPS
+    assert abs(resumed - recorded) <= EPOCH  # the signal may come between the checkpoint and the record of an epoch
     assert (study.folder / BASE).read_bytes() == (alone.folder / BASE).read_bytes()
     for value in ("TimeLimit=04:00:00", "MinMemoryNode=4000M", "NumCPUs=1", "gpu:1", "Requeue=1"):
         assert value in asked
@@ -158,8 +165,8 @@ def test_a_study_survives_kill_ctrl_c_and_requeue(prepared: Study, cluster: slur
     wait_for(lambda: not cluster.jobs())
     started = time.time()
     run = study.start("all")
-    number = wait_for(lambda: training_with_checkpoint(study, cluster, started), run)
-    cluster.command("scontrol", "requeue", number)
+    requeued = wait_for(lambda: training_with_checkpoint(study, cluster, started), run)
+    cluster.command("scontrol", "requeue", cluster.jobs()[requeued])
     output, _ = run.communicate(timeout=3 * SECONDS)
     assert run.returncode == 0, output
     assert "Trying to restart job" not in output  # SLURM has started it again
@@ -167,16 +174,16 @@ def test_a_study_survives_kill_ctrl_c_and_requeue(prepared: Study, cluster: slur
     expected = dict(curves(alone))
     assert sorted(curves(study)) == sorted(expected.items())
     resumed = {name: resumed_at(study, name) for name in TRAININGS}
-    assert len(resumed["base-coco-seg"]) == 1 and sum(map(len, resumed.values())) >= 3
-    assert all(0 < step < STEPS for steps in resumed.values() for step in steps)
+    assert resumed["base-coco-seg"] > 0
+    assert resumed[f"{requeued.split('_')[-2]}-colorize"] > 0
     assert "Nothing to be done" in study.run("snakemake", *PROFILE, "all").stderr
 
 
 def training_with_checkpoint(study: OnCluster, cluster: slurm.Cluster, since: float) -> str | None:
-    """Return the number of a job that trains the second task and has written a checkpoint ``since`` this time."""
-    for comment, number in cluster.jobs().items():
+    """Return the comment of a job that trains the second task and has written a checkpoint ``since`` this time."""
+    for comment in cluster.jobs():
         method = comment.removesuffix("_colorize").rpartition("_")[2]
         checkpoint = (study.folder / SECOND.format(method)).with_suffix(".resume")
         if comment.endswith("_colorize") and checkpoint.exists() and checkpoint.stat().st_mtime > since:
-            return number
+            return comment
     return None
