@@ -125,7 +125,7 @@ def modes() -> list[Odd]:
 
 
 def formats() -> list[Odd]:
-    """Write pictures of many file formats, also animated ones, of which the first frame is shown."""
+    """Write pictures of many file formats. Only the first frame of an animated picture is shown."""
     pixels = scene()
     picture = Image.fromarray(pixels)
     other = Image.fromarray(pixels[::-1].copy())

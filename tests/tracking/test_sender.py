@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from palimpsest.bundling import bundle_study
+from palimpsest.errors import DataError
 from palimpsest.layout import Layout
 from palimpsest.tracking import service
 from palimpsest.tracking.reports import record_report
@@ -326,6 +327,19 @@ def test_a_server_that_is_down_for_a_while_gets_everything_once(server: Server, 
     above, copy = server.runs("palimpsest-down")
     assert above.info.status == copy.info.status == "FINISHED"
     assert server.points(copy, "loss") == [(step, 1 / step) for step in range(1, 6)]
+
+
+def test_a_report_that_cannot_be_recorded_leaves_no_run_running(folder: Path) -> None:
+    layout = Layout("shapes")
+    layout.results.mkdir(parents=True)
+    (layout.results / "summary.json").write_text("{}")
+    page = layout.results / "report.html"
+    page.write_text("<!doctype html>")
+    with pytest.raises(DataError, match=r"metrics\.csv: cannot be read") as failed:
+        record_report(layout, page)
+    client = RunStore().client  # while the error keeps all frames alive
+    (run,) = client.search_runs([client.get_experiment_by_name(f"shapes-{folder.name}").experiment_id])
+    assert failed.value is not None and run.info.status == "FAILED"
 
 
 def test_the_bundle_of_a_report_is_a_registered_model(

@@ -32,13 +32,16 @@ def record_report(layout: Layout, page: Path) -> None:
     The model is registered under the name of the preset.
     """
     tables = [layout.results / name for name in ("summary.json", "metrics.csv", "sizes.csv", "forgetting.csv")]
-    with open_store() as store, TemporaryDirectory() as folder:
-        for run in tracked_run(store, report_tags(layout.scope), digest("", [page]), {}):
-            run.metrics(summary_values(json.loads(tables[0].read_text(encoding="utf-8"))))
-            for path in (page, *tables):
-                run.file(path)
-            save_model(layout.bundle, Path(folder) / "model")
-            store.log_model(run.run_id, Path(folder) / "model", layout.preset)
+    with (
+        open_store() as store,
+        TemporaryDirectory() as folder,
+        tracked_run(store, report_tags(layout.scope), digest("", [page]), {}) as run,
+    ):
+        run.metrics(summary_values(json.loads(tables[0].read_text(encoding="utf-8"))))
+        for path in (page, *tables):
+            run.file(path)
+        save_model(layout.bundle, Path(folder) / "model")
+        store.log_model(run.run_id, Path(folder) / "model", layout.preset)
 
 
 def summary_values(summary: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

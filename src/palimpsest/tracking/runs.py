@@ -177,10 +177,11 @@ def training_run(
     if not is_first:
         yield NoRun()
         return
-    with open_store() as store:
-        yield from tracked_run(store, tags, key, settings, method_tags(tags))
+    with open_store() as store, tracked_run(store, tags, key, settings, method_tags(tags)) as run:
+        yield run
 
 
+@contextmanager
 def tracked_run(
     store: "RunStore",
     tags: Mapping[str, str],
@@ -255,8 +256,7 @@ def measured_values(
     """Return the measurements after the training of a task as metrics of its run, by name; see `complete_runs`.
 
     ``of_all_tasks`` counts the bytes of all tasks, as for a joint training, and gives the zeros per task instead of
-    per layer. MLflow sorts metrics by name, so that
-    those that begin with ``final`` are above the others.
+    per layer. MLflow sorts metrics by name, so that those that begin with ``final`` are above the others.
     """
     values: dict[str, float] = {
         f"final/{cell.task}/{name}": value

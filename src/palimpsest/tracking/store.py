@@ -263,9 +263,8 @@ def connect(*, to_write: bool = True) -> Any:
         with exclusive(LOCK):
             make_database()
     uri = database.address(TRACKING_DATABASE)
-    return MlflowClient(
-        uri, uri
-    )  # not `mlflow.set_tracking_uri`, which sets the environment variable of the server
+    # Not `mlflow.set_tracking_uri`, which sets the environment variable of the server.
+    return MlflowClient(uri, uri)
 
 
 def make_database() -> None:
