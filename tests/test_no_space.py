@@ -1,6 +1,6 @@
 """Every write on a full disk: one line names the file, no partial file stays, and the same call works later.
 
-MLflow's database is in `tracking/test_runs`, a job's log in `test_job`, downloads in `data/test_download`; a real
+MLflow's database is in `tracking/test_store`, a job's log in `test_job`, downloads in `data/test_download`; a real
 file system that runs full is in `pipeline/finished/test_full_disk`.
 """
 

@@ -39,6 +39,7 @@ from palimpsest.storage.bundle_file import (
     describe_parts,
     header_sha256,
 )
+from palimpsest.storage.stored_task import LoadedTask
 from palimpsest.storage.task_file import content_sha256
 from palimpsest.tasks import task_class
 from palimpsest.tasks.base import Task
@@ -109,7 +110,10 @@ def add_task(bundle: Bundle, new: NewTask, work: Path, on_epoch: EpochDone = lam
     prepared = prepare_data(new, pictures, work / "prepared")
     task.use_training_data(prepared)
 
-    components = learn(bundle, new, template, task, prepared, (training, pictures), work, on_epoch)
+    start = bundle.load(template.name)
+    key = key_of(bundle, new, training, pictures, prepared)
+    plan = Plan(training, work / "training.resume", key)
+    components = learn(start, new, task, prepared, pictures, plan, on_epoch)
     tensors = {name: tensor.detach().cpu() for part in components for name, tensor in part.tensors.items()}
     stored = with_dtype(tensors, bundle.file.header.dtype)
     entry = task_entry(
@@ -117,7 +121,7 @@ def add_task(bundle: Bundle, new: NewTask, work: Path, on_epoch: EpochDone = lam
         new.settings,
         size=pictures.size,
         method=new.method,
-        method_settings=bundle.load(template.name).method.settings,
+        method_settings=start.method.settings,
         components=component_sizes(components, stored),
         parts=[],
         origin=template.origin.model_copy(
@@ -138,29 +142,25 @@ def add_task(bundle: Bundle, new: NewTask, work: Path, on_epoch: EpochDone = lam
 
 
 def learn(
-    bundle: Bundle,
+    template: LoadedTask,
     new: NewTask,
-    template: TaskEntry,
     task: Task,
     prepared: Prepared,
-    settings: tuple[TrainingSettings, CropSettings],
-    work: Path,
+    pictures: CropSettings,
+    plan: Plan,
     on_epoch: EpochDone,
 ) -> list[Component]:
     """Train the method of the template on a task, from the base network; return the components for inference.
 
-    ``settings`` are those of the training and of the pictures; ``work`` is the folder of the checkpoint.
-
     Raises:
         TrainingError: the training failed.
     """
-    training, pictures = settings
-    loaded = bundle.load(template.name)
+    training = plan.training
     seed = int.from_bytes(hashlib.sha256(new.name.encode()).digest()[:4], "big")
     torch.manual_seed(seed)
-    network = build_network(loaded.network, task.head_channels)
-    load_into(network, loaded.base)
-    method = method_class(new.method)(loaded.method.settings)
+    network = build_network(template.network, task.head_channels)
+    load_into(network, template.base)
+    method = method_class(new.method)(template.method.settings)
     groups = method.begin_task(Start(network, task, training))
     train(
         start_fabric(training),
@@ -168,7 +168,7 @@ def learn(
         method,
         slower_backbone(groups, network, training.encoder_lr_multiplier),
         [TaskData(task, prepared, pictures, training.batch_size, training.steps, seed)],
-        Plan(training, work / "training.resume", key_of(bundle, new, training, pictures, prepared)),
+        plan,
         on_epoch,
     )
     return [part for part in method.store(network) if part.needed_to == "run"]

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -149,12 +148,7 @@ class Bundle:
         }
         if entry.method not in METHODS and entry.method not in BASES:
             raise unusable(self.file.path, f"the task {name!r} has the unknown method {entry.method!r}")
-        try:
-            return TrainedWith.model_validate(values)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            key = ".".join(map(str, problem["loc"]))
-            raise unusable(self.file.path, f"settings of another version ({key}: {problem['msg']})") from error
+        return TrainedWith.read(self.file.path, values, unusable)
 
     def _check_size(self, network: NetworkSettings, entry: TaskEntry) -> None:
         """Check that the file has about as many values as the network of its header.

@@ -146,7 +146,7 @@ class LogFile(logging.FileHandler):
 
 
 def configure_log(path: Path | None) -> None:
-    """Write the log to a file, or to stderr without one; a retry appends to the same file.
+    """Write the log to a file, or to stderr without one; lines are appended to an existing file.
 
     Only the first process of a training writes the file; the other processes print warnings to stderr.
     """

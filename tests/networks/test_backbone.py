@@ -95,7 +95,9 @@ def test_nothing_beyond_the_receptive_field_changes_a_window() -> None:
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 @pytest.mark.parametrize("encoder", [SMALL, "test_resnet"])
-def test_initial_weights_come_from_a_file_with_timms_names(tmp_path: Path, suffix: str, encoder: str) -> None:
+def test_initial_weights_come_from_a_file_with_timms_names(
+    tmp_path: Path, suffix: str, encoder: str, caplog: pytest.LogCaptureFixture
+) -> None:
     torch.manual_seed(1)
     source = timm.create_model(encoder, num_classes=3).eval()
     path = tmp_path / f"weights{suffix}"
@@ -103,6 +105,7 @@ def test_initial_weights_come_from_a_file_with_timms_names(tmp_path: Path, suffi
     save(source.state_dict(), path)
     network = build(encoder)
     network.load_initial(path)
+    assert not caplog.records
     picture = torch.rand(1, 3, 64, 64)
     expected = source.forward_intermediates((picture - network.encoder.mean) / network.encoder.std)[1]
     features = network.encoder(picture)[1:]

@@ -15,8 +15,8 @@ from palimpsest.params import resolve
 from palimpsest.planning.estimate import Estimate, Run
 from palimpsest.planning.graph import Job, graph_of, reason_of
 from palimpsest.planning.groups import training_key
+from palimpsest.planning.requests import MeasurementTime, Request, Timed, TrainingRequest, TrainingTime
 from palimpsest.planning.schedule import makespan
-from palimpsest.planning.timing import MeasurementTime, Request, Timed, TrainingRequest, TrainingTime
 from palimpsest.settings import Settings
 
 START, MIB = 3.8, 2**20

@@ -1,35 +1,16 @@
 """Times of short trainings, with a clock that the tests set."""
 
 import itertools
-import os
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
 
-from palimpsest.data.targets import LABELS, TARGETS, Target
-from palimpsest.errors import PalimpsestError, TrainingError
 from palimpsest.jobs import training_job
 from palimpsest.methods import BASES, METHODS, entry_of
-from palimpsest.networks.perceptual import PERCEPTUAL_NETWORKS
 from palimpsest.planning import timing
-from palimpsest.planning.timing import (
-    MeasurementRequest,
-    MeasurementTime,
-    Pictures,
-    TrainingRequest,
-    job_environment,
-    random_arrays,
-    random_target,
-    result_of,
-    time_measurement,
-    time_training,
-)
+from palimpsest.planning.requests import MeasurementRequest, MeasurementTime, Pictures, TrainingRequest
+from palimpsest.planning.timing import time_measurement, time_training
 from palimpsest.storage.task_file import load_task
 from tests.conftest import Study
 
@@ -113,53 +94,3 @@ def test_a_measurement_is_in_proportion_to_the_pictures(
     )
     assert few == MeasurementTime(1.0, 1.0)
     assert many == MeasurementTime(10.0, 10.0)
-
-
-@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
-def test_random_targets_have_the_types_of_prepared_ones(target: Target) -> None:
-    values = random_target(np.random.default_rng(0), target, 32, 3)
-    assert (values.shape, values.dtype) == (target.shape(32), np.dtype(target.dtype))
-    assert target is not LABELS or set(np.unique(values)) == {0, 1, 2}
-
-
-def test_random_arrays_have_the_rows_of_prepared_ones(new_study: Callable[..., Study]) -> None:
-    arrays = random_arrays("halves", new_study().settings.tasks["halves"], 32, Pictures(100_000, 3))
-    assert arrays.picture.shape == (100_003, 32, 32, 3) and arrays.picture.dtype == np.uint8
-    assert len(arrays.rows("train")) == 100_000 and len(arrays.rows("val")) == 3
-    assert arrays.target is not None and set(np.unique(arrays.target[0])) == {0, 1}
-
-
-def test_weights_that_a_run_downloads_are_random(new_study: Callable[..., Study], tmp_path: Path) -> None:
-    Image.new("RGB", (40, 40), "orange").save("painting.png")
-    style = {"kind": "style", "data": "drawn", "picture": "painting.png", "perceptual": "squeezenet"}
-    study = new_study(tasks={"painted": style}, sequence=["shapes", "painted"])
-    task = timing.without_downloads(study.settings.tasks["painted"], tmp_path)
-    assert study.settings.tasks["painted"].files()[1].exists() is False
-    assert all(path.is_absolute() and path.exists() for path in task.files())
-    assert PERCEPTUAL_NETWORKS["squeezenet"](task.files()[1])(torch.zeros(1, 3, 32, 32)).style
-
-
-def test_processes_have_the_threads_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    with job_environment(2):
-        assert os.environ["OMP_NUM_THREADS"] == os.environ["MKL_NUM_THREADS"] == "2"
-    assert os.environ["OMP_NUM_THREADS"] == "5" and "MKL_NUM_THREADS" not in os.environ
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (BrokenProcessPool(), "training of scratch on colour: the measuring process ended"),
-        (TrainingError("step 3: the loss is nan"), "training of scratch on colour: step 3: the loss is nan"),
-    ],
-)
-def test_errors_name_the_training(error: Exception, message: str, new_study: Callable[..., Study]) -> None:
-    future: Future[tuple[timing.Timed, float]] = Future()
-    future.set_exception(error)
-    with pytest.raises(PalimpsestError, match=f"^{message}"):
-        result_of(future, request_of(new_study(), "scratch", "colour"))
-    future = Future()
-    future.set_exception(KeyError("bug"))
-    with pytest.raises(KeyError):
-        result_of(future, request_of(new_study(), "scratch", "colour"))

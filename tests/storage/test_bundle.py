@@ -287,14 +287,20 @@ def test_networks_of_all_widths_open(name: str, width: int) -> None:
     ("change", "message"),
     [
         (wider, r"the network of the header has \d+ values, the file has \d+"),
-        (too_wide, r"settings of another version \(network\.\S*: Input should be less than or equal to"),
-        (of_another_network, r"settings of another version \(network.*unknown network 'vnet'; did you mean 'unet'"),
+        (
+            too_wide,
+            r"stored with settings of another version \(network\.\S*: Input should be less than or equal to",
+        ),
+        (
+            of_another_network,
+            r"stored with settings of another version \(network.*unknown network 'vnet'; did you mean 'unet'",
+        ),
         (another_base, r"the task 'halves' belongs to another base network: expected \w+…, found \w+…"),
         (longer_mask, r"layer 'decoder.up_blocks.0.stage.0': expected a mask of \d+ bytes, found \d+"),
         (missing_mask, r"tensor 'mask' of layer 'decoder.up_blocks.0.stage.0' is missing"),
         (twice, "two tasks have the name 'shapes'"),
         (unknown_method, "the task 'halves' has the unknown method 'os:system'"),
-        (unknown_kind, r"settings of another version \(tasks\.0\.settings.*unknown kind 'os:system'"),
+        (unknown_kind, r"stored with settings of another version \(tasks\.0\.settings.*unknown kind 'os:system'"),
         (missing_part, "the part 'tasks/other' of the task 'halves' is missing"),
         (other_head, r"head\.weight: expected 5 output channels, found 2"),
     ],

@@ -1,5 +1,7 @@
 import copy
 import math
+import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -80,6 +82,14 @@ def test_a_training_uses_the_threads_of_the_settings_after_launch(
     monkeypatch.setattr(Fabric, "launch", lambda fabric: order.append("launch"))
     start_fabric(TrainingSettings(**SMALL, threads=3))
     assert order == ["launch", 3]
+
+
+def test_a_machine_with_slurm_needs_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "srun").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        start_fabric(TrainingSettings(**SMALL))
 
 
 class Toy:

@@ -3,6 +3,7 @@
 Source of the idea: Piggyback (Mallya et al., ECCV 2018) masks networks pretrained on ImageNet.
 """
 
+import logging
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -136,6 +137,8 @@ def create(name: str, **options: Any) -> Any:
     """
     if not timm.is_model(name):
         raise SettingsError(f"network.encoder: {unknown_name(name, timm.list_models(), 'network of timm')}")
+    # It warns of the tensors of the classifier, which no encoder has.
+    logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
     try:
         return timm.create_model(name, features_only=True, **options)
     except (AssertionError, AttributeError, TypeError, NotImplementedError) as error:

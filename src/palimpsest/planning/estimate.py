@@ -10,8 +10,7 @@ from palimpsest.jobs import TaskJob, TrainingJob, preparation_job
 from palimpsest.planning.graph import Job
 from palimpsest.planning.groups import job_of, measurement_key, training_key
 from palimpsest.planning.pictures import Counts, counts_of, prepared_bytes
-from palimpsest.planning.schedule import makespan
-from palimpsest.planning.timing import (
+from palimpsest.planning.requests import (
     MeasurementRequest,
     MeasurementTime,
     Pictures,
@@ -20,6 +19,7 @@ from palimpsest.planning.timing import (
     TrainingRequest,
     TrainingTime,
 )
+from palimpsest.planning.schedule import makespan
 from palimpsest.settings import Settings
 
 START = 3.8

@@ -8,7 +8,7 @@ from palimpsest import machine
 from palimpsest.params import read, resolve
 from palimpsest.planning.estimate import Estimate, Run
 from palimpsest.planning.graph import graph_of
-from palimpsest.planning.timing import time_all
+from palimpsest.planning.processes import time_all
 
 Progress = Callable[[int, int], None]
 """Function that is called with the numbers of measured groups and of all groups."""

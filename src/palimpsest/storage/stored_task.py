@@ -5,12 +5,12 @@ The current `params.yaml` is not read. Loading only reads files and only copies 
 stored data.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, SerializeAsAny, ValidationError, model_validator
 from torch import Tensor, nn
@@ -27,6 +27,9 @@ from palimpsest.storage.task_file import TaskFile, load_task, unusable
 from palimpsest.tasks import AnyTask, build_task
 from palimpsest.tasks.base import Task
 from palimpsest.tasks.settings import TaskSettings
+
+Unusable = Callable[[Path, str], StorageError]
+"""Function that makes the error for a file that cannot be used, from its path and the reason."""
 
 
 class TrainedSize(BaseModel):
@@ -65,6 +68,20 @@ class TrainedWith(BaseModel):
                 values = {**values, "method_settings": group.model_validate(values["method_settings"])}
         return values
 
+    @classmethod
+    def read(cls, path: Path, values: Mapping[str, Any], error: Unusable) -> Self:
+        """Read the settings in the header of a file; ``error`` makes the error that names the file.
+
+        Raises:
+            StorageError: the settings are from another version and cannot be used.
+        """
+        try:
+            return cls.model_validate(values)
+        except (ValidationError, KeyError) as cause:
+            problem = cause.errors()[0] if isinstance(cause, ValidationError) else {"loc": (), "msg": str(cause)}
+            key = ".".join(map(str, problem["loc"]))
+            raise error(path, f"stored with settings of another version ({key}: {problem['msg']})") from cause
+
 
 @dataclass(frozen=True)
 class StoredTask(TaskFile):
@@ -77,14 +94,7 @@ class StoredTask(TaskFile):
         Raises:
             StorageError: the settings are from another version and cannot be used.
         """
-        try:
-            return TrainedWith.model_validate(self.provenance.settings)
-        except (ValidationError, KeyError) as error:
-            problem = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-            key = ".".join(map(str, problem["loc"]))
-            raise unusable(
-                self.path, f"stored with settings of another version ({key}: {problem['msg']})"
-            ) from error
+        return TrainedWith.read(self.path, self.provenance.settings, unusable)
 
     @property
     def network(self) -> NetworkSettings:
@@ -175,7 +185,7 @@ class LoadedTask:
     """Tensors of the base network without its head; empty for a task that needs no base network."""
     tensors: State
     """Tensors of the task itself."""
-    unusable: Callable[[Path, str], StorageError] = unusable
+    unusable: Unusable = unusable
     """Function that returns the error, with advice, for a file that is damaged or does not fit."""
 
     @property

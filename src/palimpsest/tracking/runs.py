@@ -3,8 +3,10 @@
 A run per method and seed is the parent of the runs of its trainings, one per task.
 """
 
+import getpass
 import inspect
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -80,6 +82,14 @@ def code_tags(version: str) -> dict[str, str]:
         return {}
     changed = str(version.endswith(DIRTY)).lower()
     return {"mlflow.source.git.commit": version.removesuffix(DIRTY), "code_changed": changed}
+
+
+def origin_tags() -> dict[str, str]:
+    """Return the tags of the user and the program of this process, under which MLflow lists a run's origin."""
+    tags = {"mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
+    with suppress(OSError, KeyError):  # a container may lack a name for the user's number
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
 
 
 class Run:
@@ -190,8 +200,9 @@ def tracked_run(
     parent: Mapping[str, str] | None = None,
 ) -> Iterator[Run]:
     """Yield a run and set its final status, and that of the run above it, whose tags are ``parent``."""
+    origin = origin_tags()
     try:
-        run_id = store.start(tags, key, parent)
+        run_id = store.start({**tags, **origin}, key, {**parent, **origin} if parent else None)
         run = Run(store, run_id)
         run.tags(code_tags(code_version()))  # a continued run has the same key, and so the same code
         run.settings(settings)  # a continued run gets the same values again

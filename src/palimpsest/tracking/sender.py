@@ -39,6 +39,8 @@ SENT = "sent"
 """Tag of a local run whose copy is complete: digest of the server's address and of the run's content."""
 SOURCE = "source_run"
 """Tag of a copy: identifier of the run that it copies."""
+Files = dict[str, list[Path]]
+"""Files of a run, by the path of their folder relative to the run's; '' for this folder itself."""
 LIMIT = 100
 """Number of parameters or tags that MLflow accepts in one request; it accepts ten times as many metrics."""
 
@@ -89,15 +91,15 @@ class Sender:
         """
         sent = Sent()
         with exclusive(SENDING), convert_server_errors(self.uri):
-            for run, digest in list(self.unsent()):
-                self.send_run(run, sent)
+            for run, files, digest in list(self.unsent()):
+                self.send_run(run, files, sent)
                 if run.info.status != "RUNNING":
                     self.mark(run.info.run_id, digest)
         return sent
 
     @convert_database_errors()
-    def unsent(self) -> Iterator[tuple[Run, str]]:
-        """Yield the local runs whose content may not be on the server, parents first, with the digest of each."""
+    def unsent(self) -> Iterator[tuple[Run, Files, str]]:
+        """Yield the local runs whose content may not be on the server, parents first, with files and digest."""
         experiments = self.local.search_experiments()
         runs: list[Run] = []
         token: str | None = None
@@ -106,16 +108,17 @@ class Sender:
             runs.extend(page)
             token = page.token or ""
         for run in sorted(runs, key=lambda run: (PARENT in run.data.tags, run.info.start_time)):
-            digest = digest_of(run, self.uri)
+            files = files_of(artifact_folder(run))
+            digest = digest_of(run, files, self.uri)
             if run.data.tags.get(SENT) != digest:
-                yield run, digest
+                yield run, files, digest
 
     @convert_database_errors()
     def mark(self, run_id: str, digest: str) -> None:
         """Mark the copy of a run as complete."""
         self.local.set_tag(run_id, SENT, digest)
 
-    def send_run(self, run: Run, sent: Sent) -> None:
+    def send_run(self, run: Run, files: Files, sent: Sent) -> None:
         """Create or complete the copy of a run, and count what was sent."""
         copy = self.copy_of(run)
         if copy is None:
@@ -131,7 +134,7 @@ class Sender:
         for start in range(0, len(metrics), 10 * LIMIT):
             self.server.log_batch(copy_id, metrics=metrics[start : start + 10 * LIMIT])
         sent.values += len(metrics)
-        sent.files += self.send_files(run, copy_id)
+        sent.files += self.send_files(files, copy_id)
         self.send_model(run, copy)
         if run.info.status == "RUNNING":
             if copy.info.status != "RUNNING":
@@ -203,39 +206,35 @@ class Sender:
         """Return all values of a metric of a local run."""
         return list(self.local.get_metric_history(run.info.run_id, name))
 
-    def send_files(self, run: Run, copy_id: str) -> int:
+    def send_files(self, files: Files, copy_id: str) -> int:
         """Send the files that the copy lacks or has with another size; return their number."""
-        root = artifact_folder(run)
         number = 0
-        for folder, files in files_of(root).items():
+        for folder, paths in files.items():
             listed = self.server.list_artifacts(copy_id, folder or None)
             sizes = {Path(file.path).name: file.file_size for file in listed if not file.is_dir}
-            for file in files:
+            for file in paths:
                 if sizes.get(file.name) != file.stat().st_size:
                     self.server.log_artifact(copy_id, str(file), folder or None)
                     number += 1
         return number
 
 
-def digest_of(run: Run, uri: str) -> str:
+def digest_of(run: Run, files: Files, uri: str) -> str:
     """Return the digest of a run's content and of the address of the server."""
-    root = artifact_folder(run)
     content = {
         "server": uri,
         "status": [run.info.run_name, run.info.status, run.info.end_time],
         "tags": {name: value for name, value in run.data.tags.items() if name != SENT},
         "params": run.data.params,
         "metrics": run.data.metrics,
-        "files": [
-            [folder, file.name, file.stat().st_size] for folder, files in files_of(root).items() for file in files
-        ],
+        "files": [[folder, file.name, file.stat().st_size] for folder, paths in files.items() for file in paths],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def files_of(root: Path) -> dict[str, list[Path]]:
-    """Return the files below a folder, by the path of their folder relative to it; '' for the folder itself."""
-    folders: dict[str, list[Path]] = {}
+def files_of(root: Path) -> Files:
+    """Return the files below a folder."""
+    folders: Files = {}
     for path in sorted(root.rglob("*")):
         if path.is_file():
             relative = path.parent.relative_to(root).as_posix()

@@ -9,6 +9,7 @@ import logging
 import math
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -69,12 +70,16 @@ def start_fabric(training: TrainingSettings, *, unused_parameters: bool = False)
     Devices, precision and threads are those of the settings. ``unused_parameters`` is True if some steps do not use
     all parameters, as with several tasks.
     """
-    fabric = Fabric(
-        accelerator=device_for(training.accelerator).type,
-        devices=training.devices,
-        precision=precision_for(training),
-        strategy=DDPStrategy(find_unused_parameters=True) if unused_parameters and training.devices > 1 else "auto",
-    )
+    several = unused_parameters and training.devices > 1
+    with warnings.catch_warnings():
+        # On any machine with SLURM's commands; a job of the pipeline starts the processes of its devices itself.
+        warnings.filterwarnings("ignore", "The `srun` command is available")
+        fabric = Fabric(
+            accelerator=device_for(training.accelerator).type,
+            devices=training.devices,
+            precision=precision_for(training),
+            strategy=DDPStrategy(find_unused_parameters=True) if several else "auto",
+        )
     fabric.launch()
     torch.set_num_threads(training.threads)  # after the launch, which divides all cores among the devices
     return fabric
