@@ -345,7 +345,8 @@ def test_numpy_alone_decodes_a_mask_and_computes_a_layer(
     bundle = bundle_study(study.settings, 0, "piggyback")
     bundle.save(tmp_path / "tasks.safetensors")
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/file-format.md").read_text("utf-8"), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/file-format.md").read_text("utf-8"), re.DOTALL)
+    (code,) = (block for block in blocks if "tasks.safetensors" in block)
     assert set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)) == {"json", "pathlib", "numpy"}
     names: dict[str, Any] = {}
     exec(code, names)

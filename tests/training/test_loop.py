@@ -24,7 +24,8 @@ from palimpsest.networks import build_network
 from palimpsest.networks.trunk import normalisation_layers, trunk_layers
 from palimpsest.networks.unet_settings import UNetSettings
 from palimpsest.tasks.base import Batch, Task
-from palimpsest.training.loop import Plan, TaskData, clip, log_line, schedule, start_fabric, train, turns_of
+from palimpsest.training.loop import Plan, TaskData, clip, log_line, start_fabric, train, turns_of
+from palimpsest.training.schedule import schedule
 
 Study = Any
 SMALL = {"steps": 6, "batch_size": 4, "steps_per_epoch": 2, "learning_rate": 0.01, "accelerator": "cpu"}

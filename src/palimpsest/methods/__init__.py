@@ -119,6 +119,12 @@ METHODS: dict[str, Entry] = {
         settings="palimpsest.methods.bitdelta_settings:BitDeltaSettings",
         adds_to_base=True,
     ),
+    "coded": Entry(
+        "palimpsest.methods.coded:Coded",
+        starts_from="base",
+        settings="palimpsest.methods.coded_settings:CodedSettings",
+        adds_to_base=True,
+    ),
     "piggyback": Entry(
         "palimpsest.methods.piggyback:Piggyback",
         starts_from="base",

@@ -22,6 +22,8 @@ batchnorm           base        none                                            
 adapter, low rank   base        parallel convolutions                                      adapter
 modulation          base        std and mean of each kernel                                modulation
 bitdelta            base        δ, then also scales           `after_step` quantises       signs, scales
+coded               base        changes, step sizes           `after_step` applies their   code
+                                                              costs, then freezes them
 piggyback, ternary  base        mask scores                   `after_step` can average     mask
 piggyback-affine    base        mask scores, scalars                                       mask, scalars
 piggyback-gan       previous    new filters, coefficients                                  coefficients, all new

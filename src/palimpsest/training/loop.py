@@ -32,6 +32,7 @@ from palimpsest.networks.trunk import normalisation_layers
 from palimpsest.tasks.base import Batch, Task
 from palimpsest.training.adversary import Adversary
 from palimpsest.training.checkpoint import load_progress, save_progress
+from palimpsest.training.schedule import schedule
 
 log = logging.getLogger(__name__)
 
@@ -263,17 +264,6 @@ def set_learning_rates(
     """Set the learning rate of each group to a fraction of its peak, in place; ``factors`` has one per group."""
     for entry, group, factor in zip(optimizer.param_groups, groups, factors, strict=True):
         entry["lr"] = group.learning_rate * factor
-
-
-def schedule(step: int, steps: int, warmup: float, lr_end: float = 1.0) -> float:
-    """Return the learning rate of a step as a fraction of its peak: linear warm-up to 1, then cosine decay to 0.
-
-    ``warmup`` and ``lr_end`` are fractions of ``steps``: the warm-up ends at the first, the decay at the second.
-    """
-    peak, end = max(1, round(warmup * steps)), round(lr_end * steps)
-    if step < peak:
-        return (step + 1) / peak
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - peak) / max(1, end - peak))))
 
 
 def freeze_batchnorm(network: nn.Module) -> None:

@@ -1,0 +1,1 @@
+"""Codes of integers that are mostly zero, close to their entropy: `docs/file-format.md` describes the bytes."""

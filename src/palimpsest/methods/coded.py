@@ -1,0 +1,344 @@
+"""`coded`: changes of the base's weights in integers, whose code has a size that the user sets.
+
+Idea: most weights serve every task as they are; a task pays for each change, and learns which are worth it.
+Formula, for the weight w of a kernel k in a filter with root mean square σ, and the kernel's weight ŵ at mean 0 and
+standard deviation 1: w + σ · (Δ_M · m + Δ_S · s · ŵ) + σ · Δ_E · (|w| / σ)^γ · e, with integers m and s per kernel
+and e per weight. Trained: real numbers that are rounded to the integers (straight-through), the step sizes Δ of
+each layer, BatchNorm, head. Stored: the integers, entropy-coded (`palimpsest.coding`), and the step sizes. Forgets:
+nothing, because no weight of the base changes.
+
+The size is a part of the training. Each change costs the bits by which it makes the code longer
+(`palimpsest.methods.rate`). After each step of Adam every real number moves towards 0 by learning rate · λ · cost,
+as weights do by the decoupled weight decay of AdamW; λ is steered so that the code reaches its size. Rounding
+begins gradually; at last the integers are frozen, and BatchNorm and head train with them.
+Sources: Oktay et al., Scalable Model Compression by Entropy Penalized Reparameterization, ICLR 2020 (the rate as a
+part of the training); the formula contains `modulation` (m, s) and ternary masks (e with γ = 1).
+Deliberately different: costs come from counts instead of a trained density; rounding is gradual; the size is set,
+and λ follows.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from palimpsest.coding import sparse
+from palimpsest.errors import StorageError
+from palimpsest.methods.base import ParameterGroup, Start
+from palimpsest.methods.coded_settings import CodedSettings
+from palimpsest.methods.rate import Costs, Pressure, costs_of, ramp, smallest_threshold
+from palimpsest.methods.reparametrised import (
+    LayerTensors,
+    LayerWeight,
+    Reparametrised,
+    StoredLayer,
+    layer_in_errors,
+    parametrization_of,
+)
+from palimpsest.networks.trunk import Layer, output_channels
+from palimpsest.training.schedule import schedule
+
+STREAMS = ("mean", "scale", "weight")
+"""Integers of a layer: per kernel those of mean and scale, and one per weight."""
+TINY = 1e-12
+"""Lower bound of a root mean square."""
+STEP_BITS = 16
+"""Bits of a stored step size."""
+
+
+class CodedWeight(LayerWeight):
+    """Parametrization of one layer: the base's weight plus steps of learned integers.
+
+    A layer of 1×1 kernels has only the integers of single weights, which would repeat those of means.
+    """
+
+    frozen: Tensor
+    """Scalar bool: True when the integers stay. A buffer, as the following ones, so that checkpoints contain it."""
+    hardness: Tensor
+    """Scalar from 0 to 1: share of the way from the real numbers to the integers."""
+    pressure: Tensor
+    """State of `Pressure`, (2,); the same in all layers."""
+    deviation: Tensor
+    """Root mean square σ of each filter, with a side of 1 but for output channels."""
+    shapes: Tensor
+    """Kernels at mean 0 and standard deviation 1, in the shape of the weight; missing for 1×1 kernels."""
+    powers: Tensor
+    """(|w| / σ)^γ; scalar if γ is 0."""
+
+    def __init__(self, weight: Tensor, channel_dim: int, settings: CodedSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.latents = nn.ParameterDict(
+            {name: nn.Parameter(weight.new_zeros(shape)) for name, shape in shapes_of(weight).items()}
+        )
+        self.steps = nn.Parameter(weight.new_tensor([getattr(settings, f"{name}_step") for name in self.latents]))
+        self.register_buffer("frozen", torch.zeros((), dtype=torch.bool, device=weight.device))
+        self.register_buffer("hardness", weight.new_zeros(()))
+        self.register_buffer("pressure", weight.new_zeros(2))
+        deviation = deviations(weight, channel_dim)
+        self.register_buffer("deviation", deviation, persistent=False)
+        if "mean" in self.latents:
+            self.register_buffer("shapes", standardised(weight), persistent=False)
+        self.register_buffer("powers", powers(weight, deviation, settings.exponent), persistent=False)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the task's weight, in the shape of the base's."""
+        numbers = [latent + self.hardness * (latent.round() - latent).detach() for latent in self.latents.values()]
+        changes = dict(zip(self.latents, zip(self.steps, numbers, strict=True), strict=True))
+        if "mean" in changes:
+            weight = weight + kernel_change(changes["mean"], changes["scale"], self.deviation, self.shapes)
+        return weight + weight_change(changes["weight"], self.deviation, self.powers)
+
+    def costs(self) -> list[Costs]:
+        """Return the costs of the integers of each stream."""
+        return [costs_of(latent.detach()) for latent in self.latents.values()]
+
+    @torch.no_grad()
+    def shrink(self, amount: float, costs: Sequence[Costs]) -> None:
+        """Move all real numbers towards 0 by ``amount``, in units of σ, times the bits of their last change."""
+        for (name, latent), cost in zip(self.latents.items(), costs, strict=True):
+            magnitude = latent.abs()
+            bits = torch.where(magnitude < 1, cost.first, cost.more)
+            decayed = (magnitude - amount / getattr(self.settings, f"{name}_step") * bits).clamp(min=0)
+            latent.copy_(latent.sign() * decayed)
+
+    @torch.no_grad()
+    def freeze(self, threshold: float) -> None:
+        """Replace the real numbers by integers, those below ``threshold`` by 0, and round the step sizes."""
+        for latent in self.latents.values():
+            latent.copy_(rounded(latent, threshold))
+        self.steps.copy_(self.steps.half())
+        self.hardness.fill_(1)
+        self.frozen.fill_(True)
+
+    def groups(self, threshold: float = 0.5) -> list[sparse.Integers]:
+        """Return the integers as they are coded: those of a stream at the same offset of a kernel form a group."""
+        groups: list[sparse.Integers] = []
+        for latent in self.latents.values():
+            numbers = rounded(latent.detach(), threshold).reshape(latent.shape[0] * latent.shape[1], -1)
+            groups.extend(numbers.T.contiguous().to(torch.int32).cpu().numpy())
+        return groups
+
+    def size(self, threshold: float = 0.5) -> int:
+        """Return the bits that the layer takes, with all real numbers below ``threshold`` at 0."""
+        return 8 * len(sparse.encode(self.groups(threshold))) + STEP_BITS * len(self.latents)
+
+    def stored(self) -> dict[str, Tensor]:
+        """Return the code of the integers, uint8, and the step size of each stream, float16."""
+        code = np.frombuffer(sparse.encode(self.groups()), dtype=np.uint8)
+        return {"code": torch.from_numpy(code.copy()), "steps": self.steps.detach().half()}
+
+
+class Coded(Reparametrised):
+    """Method that adds integers times step sizes to the base's weights, and trains the size of their code."""
+
+    settings: CodedSettings
+    component = "code"
+    entries = ("code", "steps")
+
+    def begin_task(self, start: Start) -> list[ParameterGroup]:
+        """Freeze the network and register the parametrizations; return the parameters to train."""
+        self.training = start.training
+        return super().begin_task(start)
+
+    def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
+        """Return a parametrization without changes."""
+        return CodedWeight(layer.weight.detach(), output_channels(layer), self.settings)
+
+    def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
+        """Return the changes of each stream as a group, and the step sizes as another one."""
+        settings, end = self.settings, self.settings.frozen_after
+        coded = [module for module in modules if isinstance(module, CodedWeight)]
+        streams = {name: [one.latents[name] for one in coded if name in one.latents] for name in STREAMS}
+        changes = [
+            ParameterGroup(
+                f"changes of each {name}",
+                parameters,
+                settings.learning_rate / getattr(settings, f"{name}_step"),
+                betas=(settings.beta1, settings.beta2),
+                lr_end=end,
+                setting="learning_rate of the method's settings",
+            )
+            for name, parameters in streams.items()
+            if parameters
+        ]
+        steps = [one.steps for one in coded]
+        return [*changes, ParameterGroup("step sizes", steps, settings.step_learning_rate, lr_end=end)]
+
+    def after_step(self, network: nn.Module, progress: float) -> None:
+        """Round the changes further, apply their costs, and freeze the integers; see the settings."""
+        settings, layers = self.settings, list(self.coded_layers(network))
+        if layers[0].frozen:
+            return
+        budget = settings.bits * sum(layer.latents["weight"].numel() for layer in layers)
+        if progress >= settings.frozen_after:
+            largest = max(float(latent.abs().max()) for layer in layers for latent in layer.latents.values())
+            threshold = smallest_threshold(
+                lambda value: sum(layer.size(value) for layer in layers), budget, largest
+            )
+            for layer in layers:
+                layer.freeze(threshold)
+            return
+        hardness = ramp(progress, settings.rounded_from, settings.rounded_until)
+        for layer in layers:
+            layer.hardness.fill_(hardness)
+        if progress > settings.counted_from:
+            self.apply_costs(layers, budget, progress)
+
+    def apply_costs(self, layers: Sequence[CodedWeight], budget: float, progress: float) -> None:
+        """Steer the factor of the costs towards a size of ``budget`` bits, and apply the costs to all changes."""
+        settings, training = self.settings, self.training
+        costs = [layer.costs() for layer in layers]
+        bits = float(sum(cost.bits for layer in costs for cost in layer))
+        pressure = Pressure(*layers[0].pressure.tolist())
+        steps = training.steps * (settings.counted_until - settings.counted_from)
+        factor = pressure.steer(bits, budget, ramp(progress, settings.counted_from, settings.counted_until), steps)
+        step = round(progress * training.steps) - 1
+        rate = settings.learning_rate * schedule(step, training.steps, training.warmup, settings.frozen_after)
+        for layer, of_layer in zip(layers, costs, strict=True):
+            layer.pressure.copy_(torch.tensor(pressure.state))
+            layer.shrink(rate * factor, of_layer)
+
+    def coded_layers(self, network: nn.Module) -> Iterator[CodedWeight]:
+        """Yield the parametrization of each layer during training."""
+        for _, layer in self.layers(network):
+            coded = parametrization_of(layer)
+            assert isinstance(coded, CodedWeight)
+            yield coded
+
+    def diagnostics(self, network: nn.Module) -> dict[str, float]:
+        """Return bits per weight of the codes, and those of the integers at their entropy."""
+        layers = list(self.coded_layers(network))
+        weights = sum(layer.latents["weight"].numel() for layer in layers)
+        entropy = sum(sparse.entropy(layer.groups()) for layer in layers)
+        return {
+            "code/bits_per_weight": sum(layer.size() for layer in layers) / weights,
+            "code/entropy_per_weight": entropy / weights,
+        }
+
+    def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
+        """Return the base's weight with the stored changes; only changed kernels and weights are computed."""
+        steps, groups = decoded(base, stored)
+        weight = base.clone(memory_format=torch.contiguous_format)
+        kernels, original = (tensor.reshape(base.shape[0] * base.shape[1], -1) for tensor in (weight, base))
+        filters = torch.arange(base.shape[0] * base.shape[1], device=base.device).reshape(base.shape[:2])
+        channels = filters // base.shape[1] if output_channels(layer) == 0 else filters % base.shape[1]
+        deviation = deviations(base, output_channels(layer)).flatten()[channels.flatten()][:, None]
+        if "mean" in steps:
+            numbers = torch.zeros(2, len(kernels), 1, device=base.device)
+            for of_stream, (positions, integers) in zip(numbers, groups, strict=False):
+                of_stream[positions, 0] = integers
+            rows = numbers.any(dim=(0, 2)).nonzero()[:, 0]
+            mean, scale = (steps["mean"], numbers[0, rows]), (steps["scale"], numbers[1, rows])
+            kernels[rows] += kernel_change(mean, scale, deviation[rows], standardised(original[rows]))
+        for offset, (rows, integers) in enumerate(groups[-kernels.shape[1] :]):
+            factors = powers(original[rows, offset], deviation[rows, 0], self.settings.exponent)
+            kernels[rows, offset] += weight_change((steps["weight"], integers), deviation[rows, 0], factors)
+        return weight
+
+    def writer(self, layers: Sequence[StoredLayer]) -> Callable[[], None]:
+        """Return a function that copies the base's weights and writes the changed ones, which it keeps.
+
+        Raises:
+            StorageError: a code does not fit its layer.
+        """
+        patches = []
+        for name, layer, base, stored in layers:
+            with layer_in_errors(name):
+                weight = self.weight(layer, base, stored)
+            offsets = (weight != base).flatten().nonzero()[:, 0]
+            patches.append((layer.weight, base, offsets, weight.flatten()[offsets]))
+
+        def write() -> None:
+            for weight, base, offsets, values in patches:
+                weight.copy_(base).put_(offsets, values)
+
+        return write
+
+
+def shapes_of(weight: Tensor) -> dict[str, tuple[int, ...]]:
+    """Return the shape of the integers of each stream for a weight (a, b, …).
+
+    A layer of 1×1 kernels has only the integers of single weights, which would repeat those of means.
+    """
+    per_weight = tuple(weight.shape)
+    per_kernel = (*per_weight[:2], *(1 for _ in per_weight[2:]))
+    return {name: per_kernel for name in STREAMS[:2] if per_kernel != per_weight} | {STREAMS[2]: per_weight}
+
+
+def decoded(base: Tensor, stored: LayerTensors) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:
+    """Return the step size of each stream, and positions and values of the nonzero integers of each group.
+
+    Raises:
+        StorageError: the code or the step sizes do not fit the layer.
+    """
+    shapes, kernels = shapes_of(base), base.shape[0] * base.shape[1]
+    steps = stored["steps"].to(base.device, torch.float32)
+    if steps.shape != (len(shapes),):
+        raise StorageError(f"expected {len(shapes)} step sizes, found a tensor {tuple(steps.shape)}")
+    offsets = sum(math.prod(shape) // kernels for shape in shapes.values())
+    groups = sparse.decode(stored["code"].cpu().numpy().tobytes(), [kernels] * offsets)
+    tensors = [
+        (torch.from_numpy(positions).to(base.device), torch.from_numpy(integers).to(base.device, torch.float32))
+        for positions, integers in groups
+    ]
+    return dict(zip(shapes, steps, strict=True)), tensors
+
+
+Change = tuple[Tensor, Tensor]
+"""Step size of a stream, scalar, and its integers."""
+
+
+def kernel_change(mean: Change, scale: Change, deviation: Tensor, shapes: Tensor) -> Tensor:
+    """Return the change of kernels; training and loading both use it, so that the bits are equal."""
+    return deviation * (mean[0] * mean[1] + scale[0] * scale[1] * shapes)
+
+
+def weight_change(change: Change, deviation: Tensor, factors: Tensor) -> Tensor:
+    """Return the change of single weights; see `kernel_change`. ``factors`` are their `powers`."""
+    return deviation * (change[0] * (factors * change[1]))
+
+
+def rounded(latent: Tensor, threshold: float) -> Tensor:
+    """Return real numbers as integers up to ±`sparse.LARGEST`; those below ``threshold``, at least ½, become 0."""
+    return latent.round().clamp(-sparse.LARGEST, sparse.LARGEST) * (latent.abs() >= threshold)
+
+
+def deviations(weight: Tensor, channel_dim: int) -> Tensor:
+    """Return the root mean square of each filter, with sides of 1 but for output channels, ``channel_dim``.
+
+    Sums are in float64, so that their order does not matter for the result in float32.
+    """
+    others = [dimension for dimension in range(weight.ndim) if dimension != channel_dim]
+    squares = torch.linalg.vector_norm(weight, dim=others, keepdim=True, dtype=torch.float64).square()
+    number = weight.numel() // weight.shape[channel_dim]
+    deviation: Tensor = (squares / number).sqrt().float().clamp(min=TINY)
+    return deviation
+
+
+def standardised(weight: Tensor) -> Tensor:
+    """Return kernels (…, h, w), or as rows (n, offsets), each at mean 0 and standard deviation 1.
+
+    Sums are in the order of the offsets, so that some kernels alone have the same bits as among all.
+    """
+    kernels = weight if weight.ndim == 2 else weight.flatten(2)
+    offsets = kernels.shape[-1]
+    mean = sum_in_order(kernels) / offsets
+    centred = kernels - mean
+    root = (sum_in_order(centred * centred) / offsets).sqrt().clamp(min=TINY)
+    return (centred / root).reshape(weight.shape)
+
+
+def sum_in_order(kernels: Tensor) -> Tensor:
+    """Return the sum over the last dimension, which stays with a side of 1, in the order of its offsets."""
+    total = torch.zeros_like(kernels[..., :1])
+    for offset in range(kernels.shape[-1]):
+        total = total + kernels[..., offset : offset + 1]
+    return total
+
+
+def powers(weight: Tensor, deviation: Tensor, exponent: float) -> Tensor:
+    """Return (|w| / σ)^γ of weights for the exponent γ; the scalar 1 for γ = 0."""
+    return (weight.abs() / deviation) ** exponent if exponent else weight.new_ones(())

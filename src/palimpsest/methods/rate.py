@@ -1,0 +1,94 @@
+"""Size of a code of integers as a part of a training: what a change costs, and how the costs are weighted.
+
+Integers at the same offset of a kernel form a group, coded with the frequencies that they have in it
+(`palimpsest.coding.sparse`): zero or not, sign, and magnitude with a geometric distribution.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+FIRST_FACTOR = 5e-3
+"""Factor of the costs at first, in learning rates per bit."""
+PROPORTIONAL, INTEGRAL = 2.0, 10.0
+"""Gains of the steering: of the present error, and of the sum of errors over the steps of the ramp. The error is
+the logarithm of the size divided by the size that is expected."""
+MARGIN = 1.15
+"""Size at which steering aims, as a multiple of the budget; the smallest changes above the budget are dropped when
+integers are frozen. Once the learning rate is small, a size below the budget could not grow again."""
+PRECISION = 1e-3
+"""Precision of a `smallest_threshold`."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs of the integers of one stream of a layer, in bits; the first two are per offset of a kernel."""
+
+    first: Tensor
+    """Bits of a change from 0 to ±1, at least 0: (1, 1, h, w)."""
+    more: Tensor
+    """Bits of a change to the next larger magnitude: (1, 1, h, w)."""
+    bits: Tensor
+    """Size of all integers, scalar."""
+
+
+def costs_of(latent: Tensor) -> Costs:
+    """Return the costs of real numbers (a, b, …) rounded to integers."""
+    magnitude = latent.abs().round()
+    number = latent.shape[0] * latent.shape[1]
+    nonzero = (magnitude > 0).sum(dim=(0, 1), keepdim=True)
+    excess = magnitude.sum(dim=(0, 1), keepdim=True) - nonzero
+    share = (nonzero + 0.5) / (number + 1)  # as after one more half of an integer; never 0 or 1
+    larger = (excess + 0.5) / (excess + nonzero + 1)
+    zero_bits, one_bits, more = -(1 - share).log2(), 1 - share.log2() - (1 - larger).log2(), -larger.log2()
+    bits = (number - nonzero) * zero_bits + nonzero * one_bits + excess * more
+    return Costs((one_bits - zero_bits).clamp(min=0), more, bits.sum())
+
+
+@dataclass
+class Pressure:
+    """Factor of the costs, steered so that the size of the code follows a curve to its budget."""
+
+    logarithm: float = 0.0
+    """Logarithm of the factor, relative to `FIRST_FACTOR`."""
+    first_bits: float = 0.0
+    """Size of the code at the first call of `steer`; 0 before."""
+
+    @property
+    def state(self) -> tuple[float, float]:
+        """Values of the fields."""
+        return self.logarithm, self.first_bits
+
+    def steer(self, bits: float, budget: float, share: float, steps: float) -> float:
+        """Return the factor for a size of ``bits``.
+
+        ``share`` is the fraction of the way to the budget, which takes ``steps`` steps.
+        """
+        goal = MARGIN * budget
+        self.first_bits = self.first_bits or max(bits, goal)
+        expected = self.first_bits ** (1 - share) * goal**share
+        error = math.log(bits / expected)
+        self.logarithm += INTEGRAL / max(1.0, steps) * error
+        return FIRST_FACTOR * math.exp(self.logarithm + PROPORTIONAL * error)
+
+
+def ramp(progress: float, start: float, end: float) -> float:
+    """Return how far ``progress`` is on the way from ``start`` to ``end``, from 0 to 1."""
+    return min(1.0, max(0.0, (progress - start) / (end - start))) if end > start else float(progress > start)
+
+
+def smallest_threshold(size: Callable[[float], int], budget: float, largest: float) -> float:
+    """Return the smallest threshold, at least ½, with which ``size`` is at most ``budget``.
+
+    ``size`` falls with the threshold, and stays above ``largest``; if it is above the budget there, that is the
+    result.
+    """
+    low, high = 0.5, 0.5
+    while high <= largest and size(high) > budget:
+        low, high = high, 2 * high
+    while high - low > PRECISION:
+        middle = (low + high) / 2
+        low, high = (middle, high) if size(middle) > budget else (low, middle)
+    return high
