@@ -23,6 +23,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "batchnorm": {"lr_multiplier": 9.0},
     "adapter": {"rank": 2},
     "bitdelta": {"threshold": 0.7},
+    "coded": {"exponent": 1.0},
     "piggyback": {"threshold": -5.0, "surrogate": "sigmoid"},
     "piggyback-affine": {"initial_scalars": [1.0, 1.0, 0.0, 0.0]},
     "piggyback-ternary": {"threshold": 9e-3},
