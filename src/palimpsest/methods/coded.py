@@ -174,7 +174,9 @@ class Coded(Reparametrised):
             return
         budget = settings.bits * sum(layer.latents["weight"].numel() for layer in layers)
         if progress >= settings.frozen_after:
-            largest = max(float(latent.abs().max()) for layer in layers for latent in layer.latents.values())
+            largest = max(
+                float(latent.detach().abs().max()) for layer in layers for latent in layer.latents.values()
+            )
             threshold = smallest_threshold(
                 lambda value: sum(layer.size(value) for layer in layers), budget, largest
             )
