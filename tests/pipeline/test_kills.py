@@ -129,7 +129,7 @@ def wait_for_the_end_of(study: Study) -> None:
 
 
 def test_a_few_kills_change_nothing(undisturbed: Study) -> None:
-    disturbed(undisturbed, kills=4, seed=1)
+    disturbed(undisturbed, kills=2, seed=1)
     wait_for_the_end_of(undisturbed)
 
 

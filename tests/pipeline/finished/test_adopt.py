@@ -20,7 +20,7 @@ MASK = "models/mini/seed-0/piggyback/style-munch.safetensors"
 RECORD = "models/mini/seed-0/piggyback/style-munch.predictions.json"
 
 
-@pytest.fixture(scope="module", params=["copy", "symlink", "hardlink"])
+@pytest.fixture(scope="module", params=["copy", "symlink", pytest.param("hardlink", marks=pytest.mark.proof)])
 def checked_out(request: pytest.FixtureRequest, finished: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """Return the finished study with outputs of `dvc checkout` and without Snakemake's records."""
     folder = tmp_path_factory.mktemp(request.param) / "project"
