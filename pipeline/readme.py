@@ -21,10 +21,11 @@ from palimpsest.errors import PalimpsestError
 from palimpsest.layout import Layout
 from palimpsest.methods import by_required_network
 from palimpsest.output import survive_any_output
+from palimpsest.overlay import overlaid
 from palimpsest.params import read, resolve
 from palimpsest.report.ablation import ablation_table, curves, load_ablations, steps_table
 from palimpsest.report.bench import bench_table
-from palimpsest.report.grid import overlaid, titled_columns, write_grid
+from palimpsest.report.grid import titled_columns, write_grid
 from palimpsest.report.readme import has_table, methods_table, tasks_table, write_tables
 from palimpsest.report.sweep import load_sweep, sweep_table
 from palimpsest.settings import FLOOR, Settings
@@ -68,10 +69,11 @@ def write_photographs(destination: Path, settings: Settings) -> None:
     columns = [("photograph", np.stack(photographs))]
     for name in settings.sequence:
         translator = bundle_study(settings, 0, "piggyback", [name]).translator(name)
-        translated = [translator(photograph) for photograph in photographs]
-        if settings.tasks[name].kind == "segmentation":
-            translated = [overlaid(*pair) for pair in zip(photographs, translated, strict=True)]
-        columns.append((name, np.stack(translated)))
+        translated = [translator.image(photograph) for photograph in photographs]
+        if translator.classes:
+            pairs = zip(photographs, translated, strict=True)
+            translated = [overlaid(photograph, labels, translator.classes) for photograph, labels in pairs]
+        columns.append((name, np.stack([np.asarray(picture) for picture in translated])))
     picture = Image.fromarray(titled_columns(columns, side=160))
     write_bytes(destination, encoded(picture, destination.suffix, optimize=True))
 

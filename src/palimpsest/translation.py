@@ -8,7 +8,7 @@ in one pass; a picture that does not fit into memory is refused.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -39,10 +39,6 @@ BAND_VALUES = 2**22
 """Number of values of a prediction that are resized to full size at a time."""
 
 
-OPACITY = 0.6
-"""Opacity of the classes over a photograph."""
-
-
 @dataclass(frozen=True)
 class Translator:
     """One trained task that translates photographs: network, postprocessing and sizes."""
@@ -61,6 +57,11 @@ class Translator:
         network = self.predictor.network
         assert isinstance(network, Network)
         return network
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the classes in the order of their labels; empty for a task without classes."""
+        return self.predictor.task.classes or ()
 
     @torch.inference_mode()
     def __call__(self, photograph: Pixels, name: Path | str = "the photograph") -> Pixels:
@@ -166,17 +167,6 @@ def translator_of(network: Network, task: Task, size: int, device: torch.device)
     """Return the translator of a network with the weights of a task, which was trained at this size in pixels."""
     predictor = Predictor(network.to(device), task.to(device))
     return Translator(predictor, size=size, window=window_side(network), device=device)
-
-
-def overlaid(photograph: Pixels, labels: Image.Image) -> Image.Image:
-    """Return a photograph, uint8 (H, W, 3), with the classes in colour over it; the background stays.
-
-    ``labels`` is a picture of mode ``P`` of the same size, as `Translator.image` returns it.
-    """
-    original, colours = Image.fromarray(photograph), labels.convert("RGB")
-    return Image.composite(
-        Image.blend(original, colours, OPACITY), original, labels.point(lambda label: 255 * (label > 0), "L")
-    )
 
 
 def working_size(height: int, width: int, size: int) -> tuple[int, int]:

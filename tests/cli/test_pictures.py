@@ -251,7 +251,7 @@ def test_a_segmentation_has_labels_as_values_and_an_overlay_on_request(capsys: p
     assert np.array_equal(np.asarray(labels.convert("RGB")), palette()[values])
     original, overlay = (np.asarray(Image.open(path)).astype(int) for path in (name, "out/one-classes-overlay.png"))
     assert np.array_equal(overlay[values == 0], original[values == 0])
-    expected = 0.6 * palette()[values] + 0.4 * original
+    expected = (palette()[values] + original) / 2
     assert np.abs(overlay - expected)[values > 0].max(initial=0) <= 1
     capsys.readouterr()
     assert cli.main([*command, "--task", "colour", "--overlay"]) == 2

@@ -11,7 +11,8 @@ from PIL import Image
 
 from palimpsest.bundling import bundle_study
 from palimpsest.data.pictures import resize_and_crop
-from palimpsest.report.grid import GAP, LINE, overlaid, scaled
+from palimpsest.overlay import overlaid
+from palimpsest.report.grid import GAP, LINE, scaled
 from pipeline.readme import PHOTOGRAPH_SIDE, PHOTOGRAPHS, write_photographs
 
 Study = Any
@@ -31,8 +32,9 @@ def test_each_task_has_a_column_with_its_translations(new_study: Callable[..., S
     ]
     for row, name in enumerate(PHOTOGRAPHS):
         photograph = resize_and_crop(getattr(skimage.data, name)(), PHOTOGRAPH_SIDE, labels=False)
-        labels, colours = (translator(photograph) for translator in translators)
-        for column, expected in enumerate([photograph, overlaid(photograph, labels), colours]):
+        labels, colours = (translator.image(photograph) for translator in translators)
+        overlay = overlaid(photograph, labels, translators[0].classes)
+        for column, expected in enumerate([Image.fromarray(photograph), overlay, colours]):
             top, left = LINE + GAP + row * step, column * step
             square = grid[top : top + SIDE, left : left + SIDE]
-            assert (square == scaled(Image.fromarray(expected), SIDE)).all()
+            assert (square == scaled(expected, SIDE)).all()

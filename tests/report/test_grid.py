@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from palimpsest.errors import DataError
-from palimpsest.report.grid import GAP, LINE, overlaid, titled_columns, write_grid
+from palimpsest.report.grid import GAP, LINE, titled_columns, write_grid
 
 
 def sample(path: Path, value: int) -> None:
@@ -40,12 +40,3 @@ def test_columns_have_titles_above() -> None:
     lines = grid[:LINE, :16], grid[:LINE, 16 + GAP :]
     assert all(line.min() < 100 and line.max() == 255 for line in lines)
     assert (lines[0] != lines[1]).any()
-
-
-def test_labels_lie_over_the_photograph_and_the_background_stays() -> None:
-    photograph = np.full((2, 2, 3), 100, np.uint8)
-    painted = np.zeros((2, 2, 3), np.uint8)
-    painted[0, 1] = (128, 0, 0)
-    overlay = overlaid(photograph, painted)
-    assert overlay[0, 1].tolist() == [117, 40, 40] and overlay.dtype == np.uint8
-    assert (overlay[1] == 100).all()

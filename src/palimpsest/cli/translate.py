@@ -133,11 +133,11 @@ def translate_one(translator: "Translator", picture: Path, path: Path, limits: "
     """
     from palimpsest.data.encoding import write_picture  # noqa: PLC0415
     from palimpsest.data.pictures import read_picture  # noqa: PLC0415
+    from palimpsest.overlay import overlaid  # noqa: PLC0415
     from palimpsest.picture_paths import overlay_path  # noqa: PLC0415
-    from palimpsest.translation import overlaid  # noqa: PLC0415
 
     pixels = read_picture(picture, limits)
     result = translator.image(pixels, picture)
     write_picture(path, result)
     if overlay:
-        write_picture(overlay_path(path), overlaid(pixels, result))
+        write_picture(overlay_path(path), overlaid(pixels, result, translator.classes))

@@ -38,16 +38,6 @@ def write_grid(
     write_bytes(destination, encoded(picture, destination.suffix, optimize=True))
 
 
-def overlaid(photograph: Pixels, painted: Pixels) -> Pixels:
-    """Return a photograph with a painted label map over it, all uint8 (H, W, 3); the background stays as it is.
-
-    The background is black in the label map.
-    """
-    labelled = painted.any(2, keepdims=True)
-    mixed = 0.4 * photograph + 0.6 * painted
-    return np.where(labelled, mixed, photograph).round().astype(np.uint8)
-
-
 def titled_columns(columns: Sequence[tuple[str, Pixels]], side: int) -> Pixels:
     """Return one picture, uint8 (h, w, 3), with a column of pictures below each title.
 
