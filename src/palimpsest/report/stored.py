@@ -14,7 +14,11 @@ from palimpsest.settings import REFERENCE
 Context = dict[str, Any]
 """Values for the template of the page, by name."""
 
-DIAGNOSTICS = {"free": ("weights that no task owns yet", "%", 100.0)}
+DIAGNOSTICS = {
+    "free": ("weights that no task owns yet", "%", 100.0),
+    "code/bits_per_weight": ("code of the integers", "bits per weight", 1.0),
+    "code/entropy_per_weight": ("entropy of the integers", "bits per weight", 1.0),
+}
 """Label, unit and factor of diagnostics in the report; diagnostics that are not here appear under their names."""
 
 
