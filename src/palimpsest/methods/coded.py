@@ -172,7 +172,7 @@ class Coded(Reparametrised):
         settings, layers = self.settings, list(self.coded_layers(network))
         if layers[0].frozen:
             return
-        budget = settings.bits * sum(layer.latents["weight"].numel() for layer in layers)
+        budget = settings.bits * number_of_weights(layers)
         if progress >= settings.frozen_after:
             largest = max(
                 float(latent.detach().abs().max()) for layer in layers for latent in layer.latents.values()
@@ -213,7 +213,7 @@ class Coded(Reparametrised):
     def diagnostics(self, network: nn.Module) -> dict[str, float]:
         """Return bits per weight of the codes, and those of the integers at their entropy."""
         layers = list(self.coded_layers(network))
-        weights = sum(layer.latents["weight"].numel() for layer in layers)
+        weights = number_of_weights(layers)
         entropy = sum(sparse.entropy(layer.groups()) for layer in layers)
         return {
             "code/bits_per_weight": sum(layer.size() for layer in layers) / weights,
@@ -250,14 +250,19 @@ class Coded(Reparametrised):
         for name, layer, base, stored in layers:
             with layer_in_errors(name):
                 weight = self.weight(layer, base, stored)
-            offsets = (weight != base).flatten().nonzero()[:, 0]
-            patches.append((layer.weight, base, offsets, weight.flatten()[offsets]))
+            changed = (weight != base).flatten().nonzero()[:, 0]
+            patches.append((layer.weight, base, changed, weight.flatten()[changed]))
 
         def write() -> None:
-            for weight, base, offsets, values in patches:
-                weight.copy_(base).put_(offsets, values)
+            for weight, base, changed, values in patches:
+                weight.copy_(base).put_(changed, values)
 
         return write
+
+
+def number_of_weights(layers: Sequence[CodedWeight]) -> int:
+    """Return the number of weights of all layers."""
+    return sum(layer.latents["weight"].numel() for layer in layers)
 
 
 def shapes_of(weight: Tensor) -> dict[str, tuple[int, ...]]:
@@ -280,8 +285,8 @@ def decoded(base: Tensor, stored: LayerTensors) -> tuple[dict[str, Tensor], list
     steps = stored["steps"].to(base.device, torch.float32)
     if steps.shape != (len(shapes),):
         raise StorageError(f"expected {len(shapes)} step sizes, found a tensor {tuple(steps.shape)}")
-    offsets = sum(math.prod(shape) // kernels for shape in shapes.values())
-    groups = sparse.decode(stored["code"].cpu().numpy().tobytes(), [kernels] * offsets)
+    number = sum(math.prod(shape) // kernels for shape in shapes.values())
+    groups = sparse.decode(stored["code"].cpu().numpy().tobytes(), [kernels] * number)
     tensors = [
         (torch.from_numpy(positions).to(base.device), torch.from_numpy(integers).to(base.device, torch.float32))
         for positions, integers in groups
