@@ -1,12 +1,17 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from palimpsest.bundling import bundle_study
+
 Study = Any
 NewStudy = Callable[..., Study]
+FILE = Path("all.safetensors")
+"""Bundle that the fixture `bundled` writes."""
 
 
 def moved(seed: int) -> Callable[[nn.Module], None]:
@@ -39,3 +44,11 @@ def stored_study(new_study: NewStudy) -> NewStudy:
         return study
 
     return make
+
+
+@pytest.fixture
+def bundled(stored_study: NewStudy) -> Study:
+    """Return a study with stored masks, and write its bundle."""
+    study = stored_study("piggyback")
+    bundle_study(study.settings, 0, "piggyback").save(FILE)
+    return study
