@@ -112,6 +112,16 @@ def test_a_task_may_set_smaller_crops(params_yaml: Content) -> None:
     assert together["colorize"].smallest_scale == 0.5 and together["voc-seg"] == settings.pictures.crops
 
 
+def test_a_task_may_set_learning_rates_and_frozen_batchnorm(params_yaml: Content) -> None:
+    overrides = {"lr_multiplier": 2.5, "batchnorm_frozen": 0.5}
+    settings = resolve(params_yaml, {"tasks": {"colorize": {"training": overrides}}})
+    for method in ("scratch", "piggyback"):
+        changed = training_job(settings, 0, method, "colorize").training
+        usual = training_job(settings, 0, method, "voc-seg").training
+        assert (changed.lr_multiplier, changed.batchnorm_frozen) == (2.5, 0.5)
+        assert (usual.lr_multiplier, usual.batchnorm_frozen) == (1, 0.1)
+
+
 def test_a_method_that_learns_all_tasks_together_has_one_training(params_yaml: Content) -> None:
     settings = resolve(params_yaml)
     jobs = {training_job(settings, 0, "joint", task).digest() for task in settings.sequence}

@@ -29,7 +29,7 @@ from palimpsest.evaluation import sample_spec
 from palimpsest.groups import CropSettings, TrainingSettings
 from palimpsest.inference import Predictor
 from palimpsest.methods import method_class
-from palimpsest.methods.base import Component, Start, load_into, slower_backbone
+from palimpsest.methods.base import Component, Start, load_into, with_multipliers
 from palimpsest.networks import build_network
 from palimpsest.storage.bundle_file import (
     BASE,
@@ -166,7 +166,7 @@ def learn(
         start_fabric(training),
         network,
         method,
-        slower_backbone(groups, network, training.encoder_lr_multiplier),
+        with_multipliers(groups, network, training),
         [TaskData(task, prepared, pictures, training.batch_size, training.steps, seed)],
         plan,
         on_epoch,

@@ -78,6 +78,9 @@ class TrainingSettings(SettingsGroup):
     learning_rate: Positive = 1e-3
     """Peak learning rate of AdamW for the weights. The rate rises linearly to the peak and falls to zero along a
     cosine."""
+    lr_multiplier: Positive = 1.0
+    """Factor of all learning rates, for whatever a method trains. A task whose loss needs larger steps than the
+    others sets it in `tasks.<task>.training`, and has them under every method."""
     head_lr_multiplier: Positive = 1.0
     """Factor of the learning rate for BatchNorm and head, which need larger steps if the weights are frozen."""
     encoder_lr_multiplier: Positive = 1.0
@@ -118,6 +121,10 @@ class TrainingOverrides(SettingsGroup):
     """Pictures per step in place of `training.batch_size`."""
     learning_rate: Positive | None = None
     """Peak learning rate in place of `training.learning_rate`."""
+    lr_multiplier: Positive | None = None
+    """Factor of all learning rates in place of `training.lr_multiplier`."""
+    batchnorm_frozen: Share | None = None
+    """Fraction of the steps in place of `training.batchnorm_frozen`."""
     smallest_scale: PositiveShare | None = None
     """Smallest side of a crop in place of `pictures.smallest_scale`, for styles: enlarged small crops are as smooth
     as large photographs, and a style is applied to photographs of any size."""

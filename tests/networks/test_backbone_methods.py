@@ -16,7 +16,7 @@ from palimpsest.analysis.forgetting import measure_matrix
 from palimpsest.errors import SettingsError
 from palimpsest.groups import TrainingSettings
 from palimpsest.methods import BASE, METHODS, default_method_settings, method_class, works_on
-from palimpsest.methods.base import Component, EarlierTask, Start, slower_backbone
+from palimpsest.methods.base import Component, EarlierTask, Start, with_multipliers
 from palimpsest.networks import build_network
 from palimpsest.networks.unet_settings import UNetSettings
 
@@ -38,7 +38,7 @@ def test_weights_and_scores_of_the_backbone_learn_at_a_lower_rate(method: str) -
     learner = method_class(method)(default_method_settings().get(method))
     start = Start(network, None, TrainingSettings(), earlier, together=together)  # type: ignore[arg-type]
     whole = learner.begin_task(start)
-    split = slower_backbone(whole, network, 0.5)
+    split = with_multipliers(whole, network, TrainingSettings(lr_multiplier=2, encoder_lr_multiplier=0.25))
     batchnorm = {name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)}
     backbone = {
         id(parameter)
@@ -50,7 +50,7 @@ def test_weights_and_scores_of_the_backbone_learn_at_a_lower_rate(method: str) -
     for group in split:
         for parameter in group.parameters:
             slow = id(parameter) in backbone
-            assert group.learning_rate == rates.pop(id(parameter)) * (0.5 if slow else 1)
+            assert group.learning_rate == rates.pop(id(parameter)) * (0.5 if slow else 2)
             slower += slow
     assert (slower > 0) == (method not in IN_DECODER) and not rates  # each parameter is in one group
 

@@ -284,24 +284,28 @@ def all_groups(start: Start) -> list[ParameterGroup]:
     return [weight_group(start), task_group(start)]
 
 
-def slower_backbone(groups: Iterable[ParameterGroup], network: Network, multiplier: float) -> list[ParameterGroup]:
-    """Return the groups, with the parameters of the trunk in ``network.backbone`` in groups of their own.
+def with_multipliers(
+    groups: Iterable[ParameterGroup], network: Network, training: TrainingSettings
+) -> list[ParameterGroup]:
+    """Return the groups at the learning rates of ``training``.
 
-    These are weights, or what a method trains in their place. Their learning rate is that of their group times
-    ``multiplier``, `TrainingSettings.encoder_lr_multiplier`. They are separate for every value of it, because the
-    gradients of each group are clipped together.
+    All rates are multiplied by `TrainingSettings.lr_multiplier`. The parameters of the trunk in
+    ``network.backbone``, which are weights or what a method trains in their place, become separate groups; their
+    rates are also multiplied by `TrainingSettings.encoder_lr_multiplier`. They are separate for every value of it,
+    because the gradients of each group are clipped together.
     """
     backbone = network.backbone
     inside = set() if backbone is None else {id(parameter) for parameter in trunk_parameters(network, backbone)}
     split: list[ParameterGroup] = []
-    for group in groups:
+    for given in groups:
+        group = replace(given, learning_rate=given.learning_rate * training.lr_multiplier)
         slow = [parameter for parameter in group.parameters if id(parameter) in inside]
         if not slow:
             split.append(group)
             continue
         rest = [parameter for parameter in group.parameters if id(parameter) not in inside]
         split += [replace(group, parameters=rest)] if rest else []
-        rate = group.learning_rate * multiplier
+        rate = group.learning_rate * training.encoder_lr_multiplier
         split.append(replace(group, name=f"{group.name} of the encoder", parameters=slow, learning_rate=rate))
     return split
 

@@ -198,7 +198,8 @@ class Coded(Reparametrised):
         steps = training.steps * (settings.counted_until - settings.counted_from)
         factor = pressure.steer(bits, budget, ramp(progress, settings.counted_from, settings.counted_until), steps)
         step = round(progress * training.steps) - 1
-        rate = settings.learning_rate * schedule(step, training.steps, training.warmup, settings.frozen_after)
+        peak = settings.learning_rate * training.lr_multiplier
+        rate = peak * schedule(step, training.steps, training.warmup, settings.frozen_after)
         for layer, of_layer in zip(layers, costs, strict=True):
             layer.pressure.copy_(torch.tensor(pressure.state))
             layer.shrink(rate * factor, of_layer)

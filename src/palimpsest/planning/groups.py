@@ -24,7 +24,7 @@ def training_key(settings: Settings, job: TrainingJob) -> Key:
     files = TaskFiles(settings.layout, job.seed, job.method, settings.sequence)
     earlier = files.earlier_tasks(job.task_names[0]) if entry_of(job.method).starts_from == "previous" else []
     before = [task_cost(settings.tasks[name]) for name in earlier]
-    training = costs(job.training, without={"steps", "steps_per_epoch", "learning_rate"})
+    training = costs(job.training, without={"steps", "steps_per_epoch", "learning_rate", "lr_multiplier"})
     return key_of(
         [job.method, costs(job.method_settings), costs(job.network), training, before]
         + [[costs(task, without={"name", "settings", "steps"}), task_cost(task.settings)] for task in job.tasks]

@@ -14,7 +14,7 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.devices import device_for, with_precision
 from palimpsest.inference import Predictor
 from palimpsest.jobs import TrainingJob, training_job
-from palimpsest.methods.base import slower_backbone
+from palimpsest.methods.base import with_multipliers
 from palimpsest.networks import build_network
 from palimpsest.planning.requests import (
     MeasurementRequest,
@@ -129,7 +129,7 @@ def run_steps(
         data.append(TaskData(task, arrays, settings.pictures, settings.batch_size, share, seed_of(job, task.name)))
     first = job.tasks[0]
     network, method, start = begun(job, stored, tasks, lambda: passes(job, first, prepared[first.name]))
-    groups = slower_backbone(method.begin_task(start), network, job.training.encoder_lr_multiplier)
+    groups = with_multipliers(method.begin_task(start), network, job.training)
     path = checkpoint_of(stored.layout.stored(job.seed, job.method, first.name))
     training = job.training.model_copy(update={"steps_per_epoch": steps_per_epoch})
     history: list[dict[str, float]] = []

@@ -19,7 +19,7 @@ from palimpsest.errors import SettingsError
 from palimpsest.inference import Predictor
 from palimpsest.jobs import TaskJob, TrainingJob
 from palimpsest.methods import entry_of, method_class
-from palimpsest.methods.base import EarlierTask, Method, Start, load_into, slower_backbone
+from palimpsest.methods.base import EarlierTask, Method, Start, load_into, with_multipliers
 from palimpsest.networks import build_network
 from palimpsest.networks.base import Network
 from palimpsest.networks.pretrained import load_encoder
@@ -69,7 +69,7 @@ def learn(
         batches=lambda: passes(job, first, prepared[first.name]),
         together=tasks,
     )
-    groups = slower_backbone(method.begin_task(start), network, job.training.encoder_lr_multiplier)
+    groups = with_multipliers(method.begin_task(start), network, job.training)
     history: list[dict[str, float]] = []
     if groups:
         if on_sample is not None and fabric.is_global_zero:
