@@ -13,6 +13,7 @@ include: "pipeline/rules/training.smk"
 include: "pipeline/rules/results.smk"
 include: "pipeline/rules/variants.smk"
 include: "pipeline/rules/compositions.smk"
+include: "pipeline/rules/explain.smk"
 
 
 onstart:

@@ -17,6 +17,7 @@ try:
     from palimpsest.code_digest import stage_digest
     from palimpsest.data.formats import FORMATS
     from palimpsest.errors import PalimpsestError
+    from palimpsest.explaining import EXPERIMENTS, FIXED, MASKED, experiments_of
     from palimpsest.jobs import composition_job, evaluation_job, preparation_job, training_job
     from palimpsest.layout import CURRENT, SNAKEMAKE, Layout
     from palimpsest.methods import BASE, BASES, METHODS, entry_of

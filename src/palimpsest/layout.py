@@ -129,6 +129,15 @@ class Layout:
         """Return the path of the table of the settings that an ablation changes."""
         return self.results / "ablation" / f"{name}-settings.csv"
 
+    @property
+    def explained(self) -> Path:
+        """Folder of the experiments of `palimpsest.explaining`, with their page."""
+        return self.results / "explain"
+
+    def experiment(self, seed: int | str, name: str, task: str) -> Path:
+        """Return the path of the table of one experiment on one task; its origin is beside it, with `.json`."""
+        return self.explained / f"seed-{seed}" / f"{name}-{task}.csv"
+
     def composition(self, name: str) -> Path:
         """Return the folder of a composition of two tasks."""
         return self.results / "compositions" / name

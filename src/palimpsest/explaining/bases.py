@@ -1,0 +1,67 @@
+"""Experiments on what lies below a mask: signs alone, rescaled filters, and networks of other tasks."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from palimpsest.explaining import FIXED, MASKED
+from palimpsest.explaining.workbench import Row, Workbench, masked, with_weights
+
+UNTRAINED = "untrained"
+"""Name of the base network that no task has trained."""
+WEIGHTS, SIGNS = "weights", "sign × mean magnitude"
+NEW_MASK, OLD_MASK, NO_MASK = "new mask", "mask of the weights", "no mask"
+AS_TRAINED, RESCALED = "filters as trained", "filters rescaled"
+LEARNED_BATCHNORM, FIXED_BATCHNORM = "BatchNorm learned", "BatchNorm of the base"
+OCTAVES = 2.0
+"""Filters are multiplied by factors between 2 to the power of −`OCTAVES` and of `OCTAVES`."""
+
+
+def signs(bench: Workbench) -> Iterator[Row]:
+    """Replace each weight of the base by its sign times the mean magnitude of its filter."""
+    bits = bench.bits(bench.name)
+    dimensions = bench.filter_dimensions
+    means = {name: filter_means(weight.abs(), dimensions[name]) for name, weight in bench.weights().items()}
+    reduced = with_weights(
+        bench.base, {name: weight.sign() * means[name] for name, weight in bench.weights().items()}
+    )
+    yield Row(NEW_MASK, WEIGHTS, bench.stored(MASKED, bench.name))
+    yield Row(NEW_MASK, SIGNS, bench.learn(MASKED, reduced))
+    for name, base in ((WEIGHTS, bench.base), (SIGNS, reduced)):
+        yield Row(OLD_MASK, name, bench.learn(FIXED, masked(base, bits)))
+        yield Row(NO_MASK, name, bench.learn(FIXED, base))
+
+
+def rescaled(bench: Workbench) -> Iterator[Row]:
+    """Multiply every filter of the base by a random factor, and learn masks with and without BatchNorm."""
+    random = bench.random("rescale")
+    scaled = {}
+    for name, weight in bench.weights().items():
+        shape = [1] * weight.ndim
+        shape[bench.filter_dimensions[name]] = -1
+        octaves = (2 * torch.rand(weight.shape[bench.filter_dimensions[name]], generator=random) - 1) * OCTAVES
+        scaled[name] = weight * (2**octaves).view(shape)
+    other = with_weights(bench.base, scaled)
+    yield Row(LEARNED_BATCHNORM, AS_TRAINED, bench.stored(MASKED, bench.name))
+    yield Row(LEARNED_BATCHNORM, RESCALED, bench.learn(MASKED, other))
+    yield Row(FIXED_BATCHNORM, AS_TRAINED, bench.learn(MASKED, bench.base, fixed_normalisation=True))
+    yield Row(FIXED_BATCHNORM, RESCALED, bench.learn(MASKED, other, fixed_normalisation=True))
+
+
+def bases(bench: Workbench) -> Iterator[Row]:
+    """Learn the task by masks over networks that learned each other task, and over an untrained network."""
+    for task in bench.tasks:
+        if task == bench.name:
+            yield Row(task, bench.name, bench.trained_on(task))
+        elif task == bench.base_task:
+            yield Row(task, bench.name, bench.stored(MASKED, bench.name))
+        else:
+            yield Row(task, bench.name, bench.learn(MASKED, bench.trained_on(task)))
+    yield Row(UNTRAINED, bench.name, bench.learn(MASKED, bench.untrained))
+
+
+def filter_means(values: Tensor, dimension: int) -> Tensor:
+    """Return the mean of each filter, broadcast over its weights; ``dimension`` is that of output channels."""
+    others = [index for index in range(values.ndim) if index != dimension]
+    return values.mean(others, keepdim=True).expand_as(values)

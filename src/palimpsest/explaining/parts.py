@@ -1,0 +1,24 @@
+"""Experiments on the parts of a stored task: mask, BatchNorm and head, alone and exchanged between tasks."""
+
+from collections.abc import Iterator
+
+from palimpsest.explaining import FIXED, MASKED
+from palimpsest.explaining.workbench import Row, Workbench, masked
+
+PARTS = ("head", "BatchNorm and head", "mask and head", "mask, BatchNorm and head")
+
+
+def parts(bench: Workbench) -> Iterator[Row]:
+    """Learn the task by its head alone, with BatchNorm, with a mask, and with both."""
+    head, batchnorm, mask, both = PARTS
+    yield Row(head, bench.name, bench.learn(FIXED, bench.base, fixed_normalisation=True))
+    yield Row(batchnorm, bench.name, bench.learn(FIXED, bench.base))
+    yield Row(mask, bench.name, bench.learn(MASKED, bench.base, fixed_normalisation=True))
+    yield Row(both, bench.name, bench.stored(MASKED, bench.name))
+
+
+def exchanged(bench: Workbench) -> Iterator[Row]:
+    """Combine BatchNorm and head of the task with the mask of every task, without any training."""
+    whole = bench.unmasked()
+    for task in bench.tasks:
+        yield Row(task, bench.name, masked(whole, bench.bits(task)))
