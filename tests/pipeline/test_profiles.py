@@ -16,7 +16,7 @@ from tests.pipeline.conftest import ROOT, Job, Study
 from tests.pipeline.test_graph import EVERYTHING
 
 PROFILE = ROOT / "profiles" / "slurm" / "profile.yaml"
-TARGETS = ("all", "sweep", "ablations", "compositions")
+TARGETS = ("all", "sweep", "ablations", "compositions", "explain")
 RULE = re.compile(r"^(?:use rule \w+ as|rule) (\w+)", re.MULTILINE)
 TRAININGS = {"train", "train_base", "train_in_turn"}
 

@@ -22,13 +22,13 @@ from palimpsest.methods.base import MASK, ParameterGroup, Start, State, load_int
 from palimpsest.methods.masks import unpack
 from palimpsest.networks import build_network
 from palimpsest.networks.base import Network
-from palimpsest.networks.trunk import normalisation_layers, output_channels, trunk_layers
+from palimpsest.networks.trunk import head_state, normalisation_layers, output_channels, trunk_layers
 from palimpsest.settings import REFERENCE, Settings
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Task
 from palimpsest.training.loop import Plan, start_fabric, train
-from palimpsest.training.task_training import passes, seed_of, task_data_of
+from palimpsest.training.task_training import passes, seed_of, starting_network, task_data_of
 
 STATISTICS_BATCHES = 16
 """Training batches from which statistics of BatchNorm and gradients are computed."""
@@ -161,7 +161,9 @@ class Workbench:
         """
         job = self.job_of(method)
         torch.manual_seed(seed_of(job, self.name))
-        network = build_network(job.network, self.task.head_channels)
+        network = starting_network(job, StoredTasks.of(self.settings, self.seed, method), [], self.task)
+        if self.name == self.base_task:  # the base network's head has learned this task
+            load_into(network, head_state(build_network(job.network, self.task.head_channels)))
         load_into(network, without_head(start))
         learner = method_class(method)(job.method_settings)
         begun = learner.begin_task(

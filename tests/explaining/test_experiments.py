@@ -1,0 +1,218 @@
+"""Experiments on the masks of a small study, whose stored tasks were not trained."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from palimpsest.explaining import EXPERIMENTS, MASKED, bases, bits, experiments_of, parts
+from palimpsest.explaining.experiments import FUNCTIONS
+from palimpsest.explaining.workbench import Row, Workbench, masked
+from palimpsest.methods import BASE
+from palimpsest.methods.masks import Mask
+from palimpsest.networks.trunk import normalisation_layers, normalisation_state, trunk_layers
+from palimpsest.settings import REFERENCE
+from tests.conftest import Study
+from tests.pipeline.conftest import write_arrays
+
+pytestmark = pytest.mark.slow
+
+
+def random_masks(network: nn.Module) -> None:
+    """Give every score a random value, so that about a third of the mask is zero, and BatchNorm some statistics."""
+    for module in network.modules():
+        if isinstance(module, Mask):
+            threshold = module.settings.threshold
+            nn.init.uniform_(module.score.data, threshold - 0.01, threshold + 0.02)
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+
+
+@pytest.fixture
+def bench(new_study: Callable[..., Study]) -> Workbench:
+    """Return a workbench for the task `halves` of a study with masks and separate networks."""
+    study = new_study(methods=[REFERENCE, MASKED])
+    study.store_untrained(BASE, "shapes", random_masks)
+    for task in ("halves", "colour"):
+        study.store_untrained(MASKED, task, random_masks)
+        study.store_untrained(REFERENCE, task, random_masks)
+        write_arrays(study.layout.prepared(task), study.prepared[task])
+    return Workbench(study.settings, 0, "halves")
+
+
+def rows_of(bench: Workbench, name: str) -> dict[tuple[str, float | str], dict[str, Tensor]]:
+    """Return the states of an experiment by condition and x."""
+    rows: dict[tuple[str, float | str], dict[str, Tensor]] = {}
+    for row in FUNCTIONS[name](bench):
+        assert isinstance(row, Row)
+        rows[row.condition, row.x] = {**row.state}
+    return rows
+
+
+def weights_equal(bench: Workbench, state: Any, other: Any) -> bool:
+    """Return whether two states have the same weights in all layers of the trunk."""
+    return all(torch.equal(state[f"{name}.weight"], other[f"{name}.weight"]) for name in bench.filter_dimensions)
+
+
+def test_every_experiment_has_a_function_and_runs_on_the_added_tasks() -> None:
+    assert [*FUNCTIONS] == [*EXPERIMENTS]
+    pairs = [*experiments_of(["first", "second", "third"])]
+    assert ("flipped", "second") in pairs and ("flipped", "first") not in pairs and ("bases", "first") in pairs
+
+
+def test_the_stored_task_is_measured_as_after_its_training(new_study: Callable[..., Study]) -> None:
+    study = new_study(methods=[REFERENCE, MASKED], sequence=["shapes", "halves"])
+    study.learn_all(MASKED)
+    write_arrays(study.layout.prepared("halves"), study.prepared["halves"])
+    bench = Workbench(study.settings, 0, "halves")
+    recorded = study.stored(MASKED).prediction_record("halves").metrics
+    assert bench.measure(bench.stored(MASKED, "halves")) == pytest.approx(recorded)
+    learned = bench.learn(MASKED, bench.base)  # the same training once more
+    assert weights_equal(bench, learned, bench.stored(MASKED, "halves"))
+    assert bench.measure(learned) == pytest.approx(recorded)
+
+
+def test_flipped_bits_are_so_many_and_stay_flipped_at_larger_shares(bench: Workbench) -> None:
+    rows, mask, base = rows_of(bench, "flipped"), bench.bits("halves"), bench.base
+    assert weights_equal(bench, rows[bits.STORED, 0.0], bench.stored(MASKED, "halves"))
+    before = {name: torch.zeros_like(kept) for name, kept in mask.items()}
+    for share in bits.FLIPPED:
+        state = rows[bits.STORED, share]
+        flipped = {
+            name: (state[f"{name}.weight"] != 0) != kept & (base[f"{name}.weight"] != 0)
+            for name, kept in mask.items()
+        }
+        total = torch.cat([of_layer.flatten() for of_layer in flipped.values()])
+        assert float(total.float().mean()) == pytest.approx(share, abs=0.02)
+        assert all(bool((flipped[name] >= before[name]).all()) for name in mask)
+        before = flipped
+        assert weights_equal(bench, state, rows[bits.RECOMPUTED, share])
+
+
+def test_statistics_are_the_means_over_training_batches(bench: Workbench) -> None:
+    state = bench.with_statistics(bench.stored(MASKED, "halves"))
+    network = bench.network(bench.stored(MASKED, "halves"))
+    (name, _), *_ = normalisation_layers(network)
+    seen: list[Tensor] = []
+    dict(network.named_modules())[name].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    with torch.no_grad():
+        for batch in bench.batches():
+            network(bench.task.inputs(batch))
+    expected = torch.stack([features.mean((0, 2, 3)) for features in seen]).mean(0)
+    assert torch.allclose(state[f"{name}.running_mean"], expected, atol=1e-5)
+    assert torch.equal(state[f"{name}.weight"], bench.stored(MASKED, "halves")[f"{name}.weight"])
+
+
+def test_kept_zeros_are_the_largest_by_each_order(bench: Workbench) -> None:
+    rows, mask, base = rows_of(bench, "important"), bench.bits("halves"), bench.base
+    for order in (bits.BY_RETURN, bits.BY_REMOVAL, bits.LARGEST, bits.AT_RANDOM):
+        assert weights_equal(bench, rows[order, 0.0], base)
+        assert weights_equal(bench, rows[order, 1.0], masked(base, mask))
+    zeros = torch.cat([base[f"{name}.weight"][~kept].abs() for name, kept in mask.items()])
+    threshold = zeros.topk(round(0.1 * len(zeros))).values[-1]
+    expected = {name: kept | (base[f"{name}.weight"].abs() < threshold) for name, kept in mask.items()}
+    assert weights_equal(bench, rows[bits.LARGEST, 0.1], masked(base, expected))
+
+
+def test_the_estimate_of_a_return_is_the_change_of_the_loss(bench: Workbench) -> None:
+    state = bench.stored(MASKED, "halves")
+    name, kept = next(iter(bench.bits("halves").items()))
+    index = tuple(int(place) for place in (~kept).nonzero()[0])
+    small = 1e-3 * float(bench.base[f"{name}.weight"][index])
+
+    @torch.no_grad()
+    def loss(change: float) -> float:
+        weight = state[f"{name}.weight"].clone()
+        weight[index] += change
+        network = bench.network({**state, f"{name}.weight": weight}).double()
+        total = 0.0
+        for batch in bench.batches():
+            prediction = network(bench.task.inputs(batch).double())
+            total += float(bench.task.losses(bench.task.prediction(prediction, batch), batch)["loss"])
+        return total
+
+    gradient = float(bench.gradients(state)[name][index])
+    assert gradient * 2 * small == pytest.approx(loss(small) - loss(-small), rel=0.05, abs=1e-6)
+
+
+def test_shuffled_masks_keep_their_zeros_and_train_batchnorm_and_head(bench: Workbench) -> None:
+    rows, mask = rows_of(bench, "shuffled"), bench.bits("halves")
+    assert weights_equal(bench, rows[bits.AS_LEARNED, "halves"], masked(bench.base, mask))
+    assert weights_equal(bench, rows[bits.ONES, "halves"], bench.base)
+    for name, kept in mask.items():
+        zeros = {
+            condition: (rows[condition, "halves"][f"{name}.weight"] == 0)
+            for condition in (bits.IN_FILTERS, bits.IN_LAYERS)
+        }
+        others = [side for side in range(kept.ndim) if side != bench.filter_dimensions[name]]
+        assert torch.equal(zeros[bits.IN_FILTERS].sum(others), (~kept).sum(others))
+        assert int(zeros[bits.IN_LAYERS].sum()) == int((~kept).sum())
+    heads = [state["head.weight"] for state in rows.values()]
+    assert not torch.equal(heads[0], heads[1])
+
+
+def test_signs_have_the_mean_magnitude_of_their_filter(bench: Workbench) -> None:
+    rows = rows_of(bench, "signs")
+    reduced = rows[bases.NO_MASK, bases.SIGNS]
+    for name, dimension in bench.filter_dimensions.items():
+        weight, signs = bench.base[f"{name}.weight"], reduced[f"{name}.weight"]
+        others = [side for side in range(weight.ndim) if side != dimension]
+        assert torch.equal(signs.sign(), weight.sign())
+        assert torch.allclose(signs.abs().amax(others), weight.abs().mean(others))
+    assert weights_equal(bench, rows[bases.NO_MASK, bases.WEIGHTS], bench.base)
+    assert weights_equal(bench, rows[bases.OLD_MASK, bases.SIGNS], masked(reduced, bench.bits("halves")))
+
+
+def test_rescaled_filters_have_one_factor_each_and_fixed_batchnorm_that_of_the_base(bench: Workbench) -> None:
+    rows = rows_of(bench, "rescaled")
+    state = rows[bases.FIXED_BATCHNORM, bases.RESCALED]
+    for name, dimension in bench.filter_dimensions.items():
+        weight, scaled = bench.base[f"{name}.weight"], state[f"{name}.weight"]
+        kept = (scaled != 0).movedim(dimension, 0).flatten(1)
+        factors = (scaled / weight).movedim(dimension, 0).flatten(1)
+        for of_filter, chosen in zip(factors, kept, strict=True):
+            assert torch.allclose(of_filter[chosen], of_filter[chosen][:1], rtol=1e-4)
+            assert bool(((of_filter[chosen] >= 0.24) & (of_filter[chosen] <= 4.1)).all())
+    network = bench.network(bench.base)
+    for name, tensor in normalisation_state(network).items():
+        assert torch.equal(state[name], tensor)
+    learned = rows[bases.LEARNED_BATCHNORM, bases.RESCALED]
+    assert any(not torch.equal(learned[name], tensor) for name, tensor in normalisation_state(network).items())
+
+
+def test_bases_are_the_networks_of_the_tasks_and_one_before_any_training(bench: Workbench) -> None:
+    rows = rows_of(bench, "bases")
+    assert [condition for condition, _ in rows] == ["shapes", "halves", "colour", bases.UNTRAINED]
+    assert weights_equal(bench, rows["shapes", "halves"], bench.stored(MASKED, "halves"))
+    assert weights_equal(bench, rows["halves", "halves"], bench.stored(REFERENCE, "halves"))
+    for name, base in (("colour", bench.trained_on("colour")), (bases.UNTRAINED, bench.untrained)):
+        for layer, _ in trunk_layers(bench.network(bench.base)):
+            weight, below = rows[name, "halves"][f"{layer}.weight"], base[f"{layer}.weight"]
+            assert bool(((weight == 0) | (weight == below)).all())
+
+
+def test_parts_change_only_what_they_name(bench: Workbench) -> None:
+    rows = {condition: state for (condition, _), state in rows_of(bench, "parts").items()}
+    head, batchnorm, mask, both = (rows[name] for name in parts.PARTS)
+    normalisation = normalisation_state(bench.network(bench.base))
+    for state, has_mask, has_batchnorm in (
+        (head, False, False),
+        (batchnorm, False, True),
+        (mask, True, False),
+        (both, True, True),
+    ):
+        assert weights_equal(bench, state, bench.base) or has_mask
+        assert all(torch.equal(state[name], tensor) for name, tensor in normalisation.items()) != has_batchnorm
+
+
+def test_exchanged_masks_keep_batchnorm_and_head_of_the_task(bench: Workbench) -> None:
+    rows = rows_of(bench, "exchanged")
+    stored = bench.stored(MASKED, "halves")
+    for (condition, _), state in rows.items():
+        assert weights_equal(bench, state, masked(bench.base, bench.bits(condition)))
+        assert torch.equal(state["head.weight"], stored["head.weight"])
+    assert all(torch.equal(rows["halves", "halves"][name], tensor) for name, tensor in stored.items())
