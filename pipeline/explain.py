@@ -13,7 +13,7 @@ from palimpsest.analysis.conditions import library_versions
 from palimpsest.analysis.transfer import by_key, quality, scored_tasks
 from palimpsest.devices import measuring_conditions
 from palimpsest.explaining.experiments import FUNCTIONS
-from palimpsest.explaining.workbench import Workbench
+from palimpsest.explaining.workbench import Figures, Workbench
 from palimpsest.layout import Layout
 from palimpsest.provenance import code_version, origin
 from palimpsest.report.explained import COLUMNS
@@ -29,13 +29,13 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
     """Write the metrics under every condition, with `quality` relative to `scratch`, and their origin beside."""
     code_version()  # cached now, because the code may change during the experiment
     bench = Workbench(settings, options.seed, options.task)
-    in_quality = quality_of(settings, layout, options.seed, options.task)
+    with_quality = quality_of(settings, layout, options.seed, options.task)
     rows = []
     for row in FUNCTIONS[options.experiment](bench):
-        metrics = bench.measure(row.state)
+        metrics = row.metrics if isinstance(row, Figures) else with_quality(bench.measure(row.state))
         rows += [
             (options.experiment, options.seed, options.task, row.condition, row.x, name, value)
-            for name, value in {**metrics, **in_quality(metrics)}.items()
+            for name, value in metrics.items()
             if "/" not in name
         ]
     path = layout.experiment(options.seed, options.experiment, options.task)
@@ -53,9 +53,9 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
 
 
 def quality_of(settings: Settings, layout: Layout, seed: int, task: str) -> Callable[[Metrics], Metrics]:
-    """Return a function from the metrics of a task to its quality relative to `scratch`.
+    """Return a function that adds ``quality``, relative to `scratch`, to the metrics of a task.
 
-    The function returns the entry ``quality``, or nothing for a task without a metric that has a direction.
+    It adds nothing for a task without a metric that has a direction.
     """
     tables = {
         method: pd.read_csv(layout.evaluation(seed, method) / "metrics.csv", dtype={"checksum": str})
@@ -63,11 +63,11 @@ def quality_of(settings: Settings, layout: Layout, seed: int, task: str) -> Call
     }
     scored = scored_tasks(tables[REFERENCE], [(task, settings.tasks[task].kind)])
     if not scored:
-        return lambda metrics: {}
+        return dict
     (entry,) = scored
     key = task, task, entry.column
     floor, reference = (by_key(table, ["task", "after", "metric"], "value")[key] for table in tables.values())
-    return lambda metrics: {QUALITY: quality(entry.metric, metrics[entry.column], floor, reference)}
+    return lambda metrics: {**metrics, QUALITY: quality(entry.metric, metrics[entry.column], floor, reference)}
 
 
 if __name__ == "__main__":

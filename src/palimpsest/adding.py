@@ -30,6 +30,7 @@ from palimpsest.groups import CropSettings, TrainingSettings
 from palimpsest.inference import Predictor
 from palimpsest.methods import method_class
 from palimpsest.methods.base import Component, Start, load_into, with_multipliers
+from palimpsest.methods.compact import compacted, make_compact
 from palimpsest.networks import build_network
 from palimpsest.storage.bundle_file import (
     BASE,
@@ -171,7 +172,10 @@ def learn(
         plan,
         on_epoch,
     )
-    return [part for part in method.store(network) if part.needed_to == "run"]
+    if training.compact:
+        make_compact(network)
+    components = [part for part in method.store(network) if part.needed_to == "run"]
+    return compacted(components) if training.compact else components
 
 
 def training_of(template: TaskEntry, new: NewTask) -> tuple[TrainingSettings, CropSettings]:

@@ -29,6 +29,7 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
 from palimpsest.errors import SettingsError
 from palimpsest.inference import Predictor
+from palimpsest.methods.compact import unfold
 from palimpsest.networks.resblock import ResblockNetwork
 from palimpsest.tasks.base import Batch, Task
 
@@ -101,8 +102,11 @@ def blend(first: Predictor, second: Predictor, alpha: float, pictures: Iterable[
     Raises:
         SettingsError: the heads differ in width.
     """
-    network = copy.deepcopy(second.network)
-    first_state = first.network.state_dict()
+    batches = [second.inputs(batch) for batch in pictures]
+    network, other = (copy.deepcopy(predictor.network) for predictor in (second, first))
+    for one in (network, other):
+        unfold(one, batches)
+    first_state = other.state_dict()
     for name, tensor in network.state_dict().items():
         if tensor.shape != first_state[name].shape:
             raise SettingsError(
@@ -113,7 +117,7 @@ def blend(first: Predictor, second: Predictor, alpha: float, pictures: Iterable[
             # A weight that both masks keep stays bit-identical.
             tensor.lerp_(first_state[name], alpha)
     blended = Predictor(network, second.task)
-    update_bn((blended.inputs(batch) for batch in pictures), network)
+    update_bn(batches, network)
     return blended
 
 

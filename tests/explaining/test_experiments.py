@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from palimpsest.explaining import EXPERIMENTS, MASKED, bases, bits, experiments_of, parts
+from palimpsest.explaining import EXPERIMENTS, MASKED, bases, bits, experiments_of, masks, parts
 from palimpsest.explaining.experiments import FUNCTIONS
-from palimpsest.explaining.workbench import Row, Workbench, masked
+from palimpsest.explaining.workbench import Figures, Row, Workbench, masked
 from palimpsest.methods import BASE
 from palimpsest.methods.masks import Mask
 from palimpsest.networks.trunk import normalisation_layers, normalisation_state, trunk_layers
@@ -70,10 +70,10 @@ def test_the_stored_task_is_measured_as_after_its_training(new_study: Callable[.
     write_arrays(study.layout.prepared("halves"), study.prepared["halves"])
     bench = Workbench(study.settings, 0, "halves")
     recorded = study.stored(MASKED).prediction_record("halves").metrics
-    assert bench.measure(bench.stored(MASKED, "halves")) == pytest.approx(recorded)
+    assert bench.measure(bench.stored(MASKED, "halves")) == pytest.approx(recorded, rel=0.01)
     learned = bench.learn(MASKED, bench.base)  # the same training once more
     assert weights_equal(bench, learned, bench.stored(MASKED, "halves"))
-    assert bench.measure(learned) == pytest.approx(recorded)
+    assert bench.measure(learned) == pytest.approx(recorded, rel=0.01)
 
 
 def test_flipped_bits_are_so_many_and_stay_flipped_at_larger_shares(bench: Workbench) -> None:
@@ -216,3 +216,27 @@ def test_exchanged_masks_keep_batchnorm_and_head_of_the_task(bench: Workbench) -
         assert weights_equal(bench, state, masked(bench.base, bench.bits(condition)))
         assert torch.equal(state["head.weight"], stored["head.weight"])
     assert all(torch.equal(rows["halves", "halves"][name], tensor) for name, tensor in stored.items())
+
+
+def test_zeros_are_counted_by_magnitude_and_offset(bench: Workbench) -> None:
+    mask, weights = bench.bits("halves"), bench.weights()
+    counted = {(row.condition, row.x): row.metrics["zeros"] for row in masks.dropped(bench)}
+    largest = [
+        ~mask[name].flatten()[weight.abs().flatten() >= weight.abs().flatten().quantile(0.9)]
+        for name, weight in weights.items()
+    ]
+    assert counted[masks.BY_MAGNITUDE, masks.CLASSES] == pytest.approx(
+        float(torch.cat(largest).float().mean()), abs=0.03
+    )
+    centres = torch.cat([~kept[:, :, 1, 1].flatten() for kept in mask.values() if kept.shape[2:] == (3, 3)])
+    assert counted[masks.BY_OFFSET, "centre"] == pytest.approx(float(centres.float().mean()))
+    assert {x for condition, x in counted if condition == masks.BY_OFFSET} == {"centre", "edge", "corner"}
+
+
+def test_masks_are_compared_with_other_tasks_and_another_seed(bench: Workbench) -> None:
+    rows = {row.condition: row.metrics for row in masks.alike(bench) if isinstance(row, Figures)}
+    assert [*rows] == ["colour", masks.SAME_TASK]
+    assert masks.similarity(bench.bits("halves"), bench.bits("halves"))["similarity"] == 1
+    flipped = {name: ~kept for name, kept in bench.bits("halves").items()}
+    assert masks.similarity(bench.bits("halves"), flipped)["similarity"] == 0
+    assert rows["colour"]["similarity"] == pytest.approx(rows["colour"]["independent"], abs=0.03)  # both are random

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from palimpsest.explaining import EXPERIMENTS, bases, bits, experiments_of, parts
+from palimpsest.explaining import EXPERIMENTS, bases, bits, experiments_of, masks, parts
 from palimpsest.report.explained import COLUMNS, FIGURES, SENTENCES, as_file, mean_at, write_page
 from palimpsest.report.sweep import QUALITY
 
@@ -22,6 +22,11 @@ CONDITIONS: dict[str, Any] = {
     "libraries": {},
 }
 ROWS: dict[str, list[tuple[str, float | str]]] = {
+    "dropped": [
+        *((masks.BY_MAGNITUDE, number + 1) for number in range(masks.CLASSES)),
+        *((masks.BY_OFFSET, name) for name in masks.OFFSETS.values()),
+    ],
+    "alike": [(name, "") for name in ("other", masks.SAME_TASK)],
     "flipped": [(name, share) for name in (bits.STORED, bits.RECOMPUTED) for share in bits.FLIPPED],
     "important": [
         (name, share)
@@ -45,6 +50,10 @@ ROWS: dict[str, list[tuple[str, float | str]]] = {
 }
 
 
+METRICS = {"dropped": ("zeros",), "alike": ("similarity", "independent")}
+"""Metrics of the experiments that measure no network."""
+
+
 @pytest.fixture
 def results() -> pd.DataFrame:
     """Return the table of all experiments, with random qualities for two seeds."""
@@ -54,7 +63,7 @@ def results() -> pd.DataFrame:
         for seed in (0, 1)
         for name, task in experiments_of(SEQUENCE)
         for condition, x in ROWS[name]
-        for metric in ("miou", QUALITY)
+        for metric in METRICS.get(name, ("miou", QUALITY))
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -66,7 +75,7 @@ def test_the_page_has_a_figure_and_a_sentence_for_each_question(results: pd.Data
     for name, experiment in EXPERIMENTS.items():
         section = page.split(f"## {experiment.question}\n")[1].split("\n## ")[0]
         assert section.count(".svg)") == 1 and f"why-it-works/{name}.svg" in section
-        sentence = section.split("\n\n")[1]
+        sentence = section.split("\n\n")[0]
         assert sentence.endswith(".") and "nan" not in sentence
         assert (tmp_path / f"why-it-works/{name}.svg").stat().st_size > 1000
 
@@ -87,5 +96,18 @@ def test_the_sentence_on_bases_leaves_out_networks_of_the_task_itself() -> None:
 
 def test_equal_results_give_equal_figures(results: pd.DataFrame) -> None:
     for name in EXPERIMENTS:
-        table = results[(results["metric"] == QUALITY) & (results["experiment"] == name)]
+        table = results[(results["metric"] != "miou") & (results["experiment"] == name)]
         assert as_file(FIGURES[name](table)) == as_file(FIGURES[name](table))
+
+
+def test_the_similarity_of_masks_is_relative_to_independent_ones() -> None:
+    rows = [
+        (seed, task, condition, metric, value)
+        for seed, more in ((0, 0.0), (1, 2.0))
+        for task, condition, similarity in (("a", "b", 55), ("a", masks.SAME_TASK, 70))
+        for metric, value in (("similarity", similarity + more), ("independent", 50.0))
+    ]
+    shares = pd.DataFrame(rows, columns=["seed", "task", "condition", "metric", "value"])
+    sentence = SENTENCES["alike"](shares)
+    assert "agree in 21.0 ± 12.7 percentage points more" in sentence  # t = 12.7 for two values, standard error 1
+    assert "masks of two tasks in 6.0 ± 12.7 " in sentence and sentence.endswith("`b` and `a`, 6.0 points.")

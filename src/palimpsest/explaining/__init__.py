@@ -1,4 +1,4 @@
-"""Eight experiments on masks, each of which answers one question: why do masks work?
+"""Experiments on masks, each of which answers one question, and all together: why do masks work?
 
 `snakemake explain` runs each experiment for every seed and task, and writes a page with the results. The functions
 of the experiments are in `palimpsest.explaining.experiments`; this module imports no PyTorch.
@@ -22,6 +22,8 @@ class Experiment(NamedTuple):
 
 
 EXPERIMENTS: dict[str, Experiment] = {
+    "dropped": Experiment("Which weights does a mask drop?"),
+    "alike": Experiment("How much do masks have in common?"),
     "flipped": Experiment("How many bits may be wrong?"),
     "important": Experiment("How many zeros are needed?"),
     "signs": Experiment("Does a mask need the magnitudes of the weights?"),

@@ -1,11 +1,13 @@
-"""Functions of the experiments: each yields the networks to measure for one task."""
+"""Functions of the experiments: each yields the networks to measure for one task, or figures of its mask."""
 
 from collections.abc import Callable, Iterator
 
-from palimpsest.explaining import bases, bits, parts
-from palimpsest.explaining.workbench import Row, Workbench
+from palimpsest.explaining import bases, bits, masks, parts
+from palimpsest.explaining.workbench import Figures, Row, Workbench
 
-FUNCTIONS: dict[str, Callable[[Workbench], Iterator[Row]]] = {
+FUNCTIONS: dict[str, Callable[[Workbench], Iterator[Row] | Iterator[Figures]]] = {
+    "dropped": masks.dropped,
+    "alike": masks.alike,
     "flipped": bits.flipped,
     "important": bits.important,
     "signs": bases.signs,

@@ -19,6 +19,7 @@ from palimpsest.inference import Predictor
 from palimpsest.jobs import TrainingJob, training_job
 from palimpsest.methods import method_class
 from palimpsest.methods.base import MASK, ParameterGroup, Start, State, load_into, with_multipliers
+from palimpsest.methods.compact import unfold
 from palimpsest.methods.masks import unpack
 from palimpsest.networks import build_network
 from palimpsest.networks.base import Network
@@ -45,6 +46,15 @@ class Row(NamedTuple):
     """Position on the horizontal axis of the figure: a number, or the name of a task."""
     state: State
     """Network to measure: tensors by name, with the head of the task."""
+
+
+class Figures(NamedTuple):
+    """Result of an experiment that measures no network."""
+
+    condition: str
+    x: float | str
+    """Position on the horizontal axis of the figure, as in `Row`."""
+    metrics: dict[str, float]
 
 
 @dataclass
@@ -113,8 +123,13 @@ class Workbench:
         return network.state_dict()
 
     def stored(self, method: str, task: str) -> State:
-        """Return the tensors of a stored task's network, as it computes."""
-        network = StoredTasks.of(self.settings, self.seed, method).network(task)
+        """Return the tensors of a stored task's network, as it computes.
+
+        A mask of this task comes with BatchNorm whose statistics are not folded into scale and shift.
+        """
+        network = StoredTasks.of(self.settings, self.seed, method).network(task).to(self.fabric.device)
+        if task == self.name:
+            unfold(network, (self.task.inputs(batch) for batch in self.batches()))
         return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
     @cached_property
@@ -153,13 +168,18 @@ class Workbench:
         )
         return measured.metrics
 
-    def learn(self, method: str, start: State, *, fixed_normalisation: bool = False) -> State:
+    def learn(
+        self, method: str, start: State, *, fixed_normalisation: bool = False, seed: int | None = None
+    ) -> State:
         """Train the task by a method over the tensors ``start``, with a new head; return the network's tensors.
 
-        The training has the settings of the method's own, its batches and its first head. With
-        ``fixed_normalisation`` the normalisation layers keep parameters and statistics of ``start``.
+        Settings, batches and first head are those of the method's training in the study; ``seed`` gives other
+        batches and another head. With ``fixed_normalisation`` the normalisation layers keep parameters and
+        statistics of ``start``.
         """
         job = self.job_of(method)
+        if seed is not None:
+            job = job.model_copy(update={"seed": seed})
         torch.manual_seed(seed_of(job, self.name))
         network = starting_network(job, StoredTasks.of(self.settings, self.seed, method), [], self.task)
         if self.name == self.base_task:  # the base network's head has learned this task

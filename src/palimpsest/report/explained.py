@@ -10,9 +10,10 @@ import pandas as pd
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy import stats
 
 from palimpsest.analysis.conditions import describe_conditions
-from palimpsest.explaining import EXPERIMENTS, bases, bits, parts
+from palimpsest.explaining import EXPERIMENTS, bases, bits, masks, parts
 from palimpsest.report.chart import COLOURS, STYLE
 from palimpsest.report.sweep import QUALITY
 from palimpsest.storage.atomic import write_bytes, write_text
@@ -26,8 +27,10 @@ WIDTH = 8.6
 ON_WHITE = {**STYLE, "figure.facecolor": "white", "svg.fonttype": "path", "legend.frameon": False}
 """Style of the figures; they lie beside the page and have no style sheet."""
 
+IN_PER_CENT = (QUALITY, "zeros", "similarity", "independent")
+"""Metrics that the page shows; they are shares."""
 Quality = pd.DataFrame
-"""Quality of one experiment in per cent: columns task, condition, x, value; a row per seed."""
+"""Quality of one experiment, or another share, in per cent: columns task, condition, x, value; a row per seed."""
 
 
 def write_page(results: pd.DataFrame, conditions: Mapping[str, Any], destination: Path) -> None:
@@ -37,13 +40,13 @@ def write_page(results: pd.DataFrame, conditions: Mapping[str, Any], destination
     """
     sections = []
     for name, experiment in EXPERIMENTS.items():
-        of_experiment = results[(results["experiment"] == name) & (results["metric"] == QUALITY)]
-        if of_experiment.empty:
+        rows = results[(results["experiment"] == name) & results["metric"].isin(IN_PER_CENT)]
+        if rows.empty:
             continue
-        quality = of_experiment.assign(value=100 * of_experiment["value"])
+        percentages = rows.assign(value=100 * rows["value"])
         figure_path = Path(PAGE).stem + f"/{name}.svg"
-        write_bytes(destination / figure_path, as_file(FIGURES[name](quality)))
-        sentence = SENTENCES[name](quality)
+        write_bytes(destination / figure_path, as_file(FIGURES[name](percentages)))
+        sentence = SENTENCES[name](percentages)
         sections.append(f"## {experiment.question}\n\n{sentence}\n\n![{experiment.question}]({figure_path})\n")
     write_text(
         destination / PAGE,
@@ -53,7 +56,7 @@ def write_page(results: pd.DataFrame, conditions: Mapping[str, Any], destination
 
 INTRODUCTION = """# Why masks work
 
-`snakemake explain` runs these eight experiments on the masks of `piggyback`, and writes this page with the figures.
+`snakemake explain` runs these experiments on the masks of `piggyback`, and writes this page with the figures.
 Quality is relative to a separate network: 0 % is the trivial baseline of a task, 100 % the network that `scratch`
 trains for it. Numbers in the sentences are means over tasks and seeds. Figures have a band or bar of one standard
 deviation over the seeds, if there are several; values below {low} % lie on the edge.
@@ -74,6 +77,50 @@ def mean_at(quality: Quality, condition: str, x: float | str | None = None) -> f
 def shown(value: float) -> str:
     """Return a quality as text, without decimals."""
     return f"{value:.0f} %"
+
+
+def about_dropped(zeros: Quality) -> str:
+    """Return the sentence on the weights that masks drop."""
+    by_magnitude = zeros[zeros["condition"] == masks.BY_MAGNITUDE]
+    smallest, largest = (shown(mean_at(by_magnitude, masks.BY_MAGNITUDE, float(at))) for at in (1, masks.CLASSES))
+    total = shown(float(by_magnitude["value"].mean()))
+    at = ", ".join(
+        f"{shown(mean_at(zeros, masks.BY_OFFSET, name))} at the {name}" for name in masks.OFFSETS.values()
+    )
+    return (
+        f"Masks drop {total} of all weights: {smallest} of the tenth with the smallest magnitudes in each layer, "
+        f"and {largest} of the tenth with the largest; of the weights of 3 × 3 kernels {at}."
+    )
+
+
+def about_alike(shares: Quality) -> str:
+    """Return the sentence on the similarity of masks."""
+    excess = excess_of(shares)
+    same = excess["condition"] == masks.SAME_TASK
+    pairs = excess[~same].groupby(["condition", "task"], as_index=False)["value"].mean()
+    most = pairs.loc[pairs["value"].idxmax()]
+    return (
+        "Two masks of one task over the same base, learned with other batches and another first head, agree in "
+        f"{interval(excess.loc[same, 'value'])} percentage points more of their bits than independent masks with "
+        f"as many zeros, masks of two tasks in {interval(excess.loc[~same, 'value'])} (mean, with the interval of "
+        f"95 % confidence over seeds and tasks); most alike are `{most['condition']}` and `{most['task']}`, "
+        f"{most['value']:.1f} points."
+    )
+
+
+def excess_of(shares: Quality) -> Quality:
+    """Return the similarity of masks above that of independent masks, in percentage points, a row per pair."""
+    wide = shares.pivot_table(index=["seed", "task", "condition"], columns="metric", values="value", sort=False)
+    return wide.assign(value=wide["similarity"] - wide["independent"]).reset_index()
+
+
+def interval(values: pd.Series) -> str:
+    """Return a mean with the half width of its interval of 95 % confidence by Student's t; the mean of one "
+    "value."""
+    if len(values) < 2:
+        return f"{values.mean():.1f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * values.sem()
+    return f"{values.mean():.1f} ± {half:.1f}"
 
 
 def about_flipped(quality: Quality) -> str:
@@ -189,6 +236,37 @@ def lines(quality: Quality) -> Figure:
     return with_legend(figure, panels[0])
 
 
+def zeros_by_place(zeros: Quality) -> Figure:
+    """Return the share of zeros by class of magnitude, and by offset in the kernel, a line or bar per task."""
+    figure, (left, right) = new_figure(2)
+    left.set(ylabel="zeros (%)", xlabel="class of magnitude, the largest weights last")
+    right.set_xticks(range(len(masks.OFFSETS)), [*masks.OFFSETS.values()])
+    right.set_xlabel("offset in kernels of 3 × 3")
+    for number, (task, rows) in enumerate(zeros.groupby("task", sort=False)):
+        style_of: dict[str, Any] = {"color": COLOURS[number], "label": str(task)}
+        by_class, by_offset = (rows[rows["condition"] == name] for name in (masks.BY_MAGNITUDE, masks.BY_OFFSET))
+        means = by_class.assign(x=by_class["x"].astype(float)).groupby("x")["value"].mean()
+        left.plot(means.index, means, "o-", markersize=3, linewidth=1.2, **style_of)
+        means = by_offset.groupby("x", sort=False)["value"].mean()
+        right.plot(range(len(means)), means, "o", markersize=5, **style_of)
+    left.set_ylim(bottom=0)
+    return with_legend(figure, left)
+
+
+def similarities(shares: Quality) -> Figure:
+    """Return the similarity of each pair of masks above that of independent masks, as bars with their seeds."""
+    excess = excess_of(shares)
+    names = [f"{row.task}, {row.condition}" for row in excess.itertuples()]
+    means = excess.assign(pair=names).groupby("pair")["value"].agg(["mean", "std"]).sort_values("mean")
+    figure = Figure((WIDTH, 0.6 + 0.2 * len(means)), dpi=72, layout="constrained")
+    axes = figure.add_subplot(xlabel="similarity above that of independent masks (percentage points)")
+    colours = [COLOURS[1] if masks.SAME_TASK in pair else COLOURS[0] for pair in means.index]
+    axes.barh(range(len(means)), means["mean"], xerr=means["std"].fillna(0), color=colours, error_kw=BAR)
+    axes.set_yticks(range(len(means)), [*means.index])
+    axes.grid(visible=False, axis="y")
+    return figure
+
+
 def bars(quality: Quality) -> Figure:
     """Return bars of quality by condition, a group per value of x, a panel per task."""
     tasks = [*dict.fromkeys(quality["task"])]
@@ -253,6 +331,7 @@ def by_condition(quality: Quality) -> list[tuple[str, pd.DataFrame]]:
     return [(str(name), rows) for name, rows in quality.groupby("condition", sort=False)]
 
 
+@style.context(["default", ON_WHITE])
 def as_file(figure: Figure) -> bytes:
     """Return a figure as the content of an SVG file; equal figures give equal bytes."""
     file = io.BytesIO()
@@ -266,12 +345,16 @@ def in_style(draw: Callable[[Quality], Figure]) -> Callable[[Quality], Figure]:
 
 
 FIGURES: dict[str, Callable[[Quality], Figure]] = {
+    "dropped": in_style(zeros_by_place),
+    "alike": in_style(similarities),
     **dict.fromkeys(("flipped", "important"), in_style(lines)),
     **dict.fromkeys(("signs", "rescaled", "shuffled", "parts"), in_style(bars)),
     **dict.fromkeys(("bases", "exchanged"), in_style(matrix)),
 }
 """Function that draws the figure of each experiment."""
 SENTENCES: dict[str, Callable[[Quality], str]] = {
+    "dropped": about_dropped,
+    "alike": about_alike,
     "flipped": about_flipped,
     "important": about_important,
     "signs": about_signs,

@@ -23,9 +23,9 @@ from palimpsest.errors import StorageError
 from palimpsest.storage.atomic import write_bytes
 from palimpsest.storage.task_file import serialised
 
-NAME, VERSION = "palimpsest bundle", 1
+NAME, VERSION, OLDEST = "palimpsest bundle", 2, 1
 FORMAT = f"{NAME} {VERSION}"
-"""Name and version of the file's format."""
+"""Name and version of the file's format. In format 1, every BatchNorm has its statistics."""
 BASE, SHARED, TASKS = "base", "shared", "tasks/"
 """Names of the base network's part and of the shared part; prefix of the names of the tasks' parts."""
 MAX_HEADER = 2**26
@@ -251,7 +251,7 @@ def check_format(path: Path, stored: str) -> None:
         raise unusable(path, f"no bundle (expected the format {FORMAT!r}, found {stored!r})")
     if int(version) > VERSION:
         raise StorageError(f"{path}: has the newer format {stored!r}, expected {FORMAT!r}; update palimpsest")
-    if int(version) < VERSION:
+    if int(version) < OLDEST:
         raise unusable(path, f"has the format {stored!r}, expected {FORMAT!r}")
 
 

@@ -19,6 +19,7 @@ from palimpsest.errors import StorageError
 from palimpsest.layout import making_command
 from palimpsest.methods import method_class, settings_class
 from palimpsest.methods.base import Method, State
+from palimpsest.methods.compact import with_statistics
 from palimpsest.methods.settings import MethodSettings
 from palimpsest.networks import AnyNetwork, build_network
 from palimpsest.networks.base import Network
@@ -237,7 +238,7 @@ class LoadedTask:
             StorageError: the stored tensors do not fit the network.
         """
         with self.path_in_errors():
-            self.method.load_weights(network, self.base, self.tensors)
+            self.method.load_weights(network, self.base, with_statistics(network, self.tensors))
 
     def loader(self, network: nn.Module) -> Callable[[], None]:
         """Do what `apply` does, and return a function that does it again; see `Method.loader`.
@@ -246,7 +247,7 @@ class LoadedTask:
             StorageError: the stored tensors do not fit the network.
         """
         with self.path_in_errors():
-            return self.method.loader(network, self.base, self.tensors)
+            return self.method.loader(network, self.base, with_statistics(network, self.tensors))
 
     @contextmanager
     def path_in_errors(self) -> Iterator[None]:

@@ -23,8 +23,10 @@ from palimpsest.layout import making_command
 from palimpsest.methods.base import Component
 from palimpsest.storage.atomic import write_bytes
 
-FORMAT = "palimpsest task 3"
+FORMAT = "palimpsest task 4"
 """Name and version of the file's format."""
+OLDER = ("palimpsest task 3",)
+"""Formats of older versions that are still read. In format 3, every BatchNorm has its statistics."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def load_task(path: Path) -> TaskFile:
         raise StorageError(f"{path}: is missing; `{making_command(path)}` makes it") from None
     except (OSError, SafetensorError) as error:
         raise unusable(path, f"not a complete safetensors file ({error})") from error
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") not in (FORMAT, *OLDER):
         raise unusable(path, f"expected format {FORMAT!r}, found {metadata.get('format')!r}")
     actual, expected = metadata_sha256(metadata), metadata.get("metadata_sha256")
     if actual != expected:

@@ -20,6 +20,7 @@ from palimpsest.inference import Predictor
 from palimpsest.jobs import TaskJob, TrainingJob
 from palimpsest.methods import entry_of, method_class
 from palimpsest.methods.base import EarlierTask, Method, Start, load_into, with_multipliers
+from palimpsest.methods.compact import compacted, make_compact
 from palimpsest.networks import build_network
 from palimpsest.networks.base import Network
 from palimpsest.networks.pretrained import load_encoder
@@ -80,6 +81,8 @@ def learn(
         network.to(fabric.device)
         tasks[0].to(fabric.device)
         method.after_training(network)
+    if stored_compactly(job):
+        make_compact(network)
     losses = losses_of(history) if len(tasks) == 1 else []  # otherwise they are means over tasks
     if fabric.is_global_zero:
         for task_job, target in zip(job.tasks, targets, strict=True):
@@ -109,6 +112,11 @@ def with_samples(
     return after_epoch
 
 
+def stored_compactly(job: TrainingJob) -> bool:
+    """Return whether the tasks of a training are stored as `palimpsest.methods.compact` does."""
+    return job.training.compact and entry_of(job.method).adds_to_base
+
+
 def losses_of(history: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
     """Return the history of a training without its speed, which differs between runs."""
     return [{name: entry[name] for name in entry if name != SPEED} for entry in history]
@@ -133,7 +141,8 @@ def store_and_record(
     record_path = stored.layout.prediction_record(job.seed, job.method, task_job.name)
     record_path.unlink(missing_ok=True)  # an older record must not remain beside the new task after a kill
     origin = provenance(job, task_job.name, stored, arrays, method.diagnostics(network))
-    sha256 = save_task(target, method.store(network), origin)
+    components = method.store(network)
+    sha256 = save_task(target, compacted(components) if stored_compactly(job) else components, origin)
     record = PredictionRecord(
         method=job.method,
         task=task_job.name,

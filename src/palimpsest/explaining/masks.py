@@ -1,0 +1,71 @@
+"""Properties of a trained mask: which weights it drops, and how much it has in common with other masks."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from palimpsest.explaining import MASKED
+from palimpsest.explaining.workbench import Bits, Figures, Workbench
+
+BY_MAGNITUDE, BY_OFFSET = "magnitude", "offset"
+CLASSES = 10
+"""Number of classes of magnitude, of equal size in each layer; the last has the largest weights."""
+SAME_TASK = "same task, another seed"
+OTHER_SEED = 1000
+"""Difference between the seeds of two trainings of one task."""
+OFFSETS = {0: "centre", 1: "edge", 2: "corner"}
+"""Names of the offsets of a 3 × 3 kernel by their distance from its centre, in steps along the sides."""
+
+
+def dropped(bench: Workbench) -> Iterator[Figures]:
+    """Count the zeros of a mask by the magnitude of the base's weights, and by their offset in 3 × 3 kernels."""
+    bits, weights = bench.bits(bench.name), bench.weights()
+    classes = {name: magnitude_classes(weight) for name, weight in weights.items()}
+    for number in range(CLASSES):
+        chosen = {name: of_layer == number for name, of_layer in classes.items()}
+        yield Figures(BY_MAGNITUDE, number + 1, {"zeros": share_of_zeros(bits, chosen)})
+    steps = (torch.arange(3) - 1).abs()
+    distances = steps[:, None] + steps[None]
+    for distance, name in OFFSETS.items():
+        at = {layer: (distances == distance).expand_as(bits[layer]) for layer in bits if is_3x3(bits[layer])}
+        if at:
+            yield Figures(BY_OFFSET, name, {"zeros": share_of_zeros(bits, at)})
+
+
+def alike(bench: Workbench) -> Iterator[Figures]:
+    """Compare the mask with that of each other task, and with one of the same task that another seed learned.
+
+    The other seed has other batches and another first head. Similarity is the share of positions at which both
+    masks have the same bit; for independent masks with as many zeros its expected value is given too.
+    """
+    bits = bench.bits(bench.name)
+    others = [task for task in bench.tasks if task not in (bench.base_task, bench.name)]
+    for task in others:
+        yield Figures(task, bench.name, similarity(bits, bench.bits(task)))
+    again = bench.learn(MASKED, bench.base, seed=bench.seed + OTHER_SEED)
+    learned = {name: again[f"{name}.weight"].cpu() == weight for name, weight in bench.weights().items()}
+    yield Figures(SAME_TASK, bench.name, similarity(bits, learned))
+
+
+def magnitude_classes(weight: Tensor) -> Tensor:
+    """Return the class of each weight by its rank among the magnitudes of the layer, 0 to `CLASSES` − 1."""
+    ranks = weight.abs().flatten().argsort(stable=True).argsort()
+    return (ranks * CLASSES // weight.numel()).view(weight.shape)
+
+
+def is_3x3(weight: Tensor) -> bool:
+    """Return whether a weight has kernels of 3 × 3."""
+    return weight.shape[2:] == (3, 3)
+
+
+def share_of_zeros(bits: Bits, chosen: Bits) -> float:
+    """Return the share of zeros among the chosen positions of all layers; NaN if none is chosen."""
+    return float(torch.cat([~bits[name][of_layer] for name, of_layer in chosen.items()]).float().mean())
+
+
+def similarity(bits: Bits, other: Bits) -> dict[str, float]:
+    """Return the similarity of two masks, and its expected value for independent masks with as many zeros."""
+    first, second = (torch.cat([mask[name].flatten() for name in bits]) for mask in (bits, other))
+    p, q = float(first.float().mean()), float(second.float().mean())
+    return {"similarity": float((first == second).float().mean()), "independent": p * q + (1 - p) * (1 - q)}
