@@ -44,12 +44,17 @@ GRID_TASKS = ("coco-seg", "colorize", "style-gogh", "style-munch")
 def main() -> None:
     """Replace the tables between markers in README.md and docs/.
 
-    Replace the picture of scenes if results of `mini` exist. Replace the picture of photographs if all tasks of
-    `real` are trained with masks.
+    Replace the page on masks if `mini` has results of its experiments, the picture of scenes if results of `mini`
+    exist, and the picture of photographs if all tasks of `real` are trained with masks.
     """
     text_of = dict(tables(Path("results"), Path("docs/results"), read(Path("params.yaml"))))
     for document in (Path("README.md"), *sorted(Path("docs").glob("*.md"))):
         write_tables(document, {name: text for name, text in text_of.items() if has_table(document, name)})
+    explained = Layout("mini").explained
+    if (explained / "metrics.csv").exists():
+        from palimpsest.report.explained import write_page  # noqa: PLC0415 - PyTorch takes seconds
+
+        write_page(pd.read_csv(explained / "metrics.csv"), load_json(explained / "conditions.json"), Path("docs"))
     evaluation = Layout("mini").evaluation(0, "piggyback").parent
     if evaluation.exists():
         write_grid(Path("docs/translations.png"), evaluation, "piggyback", GRID_TASKS, rows=3, side=160)

@@ -101,8 +101,8 @@ class TrainingSettings(SettingsGroup):
     steps_per_epoch: Annotated[int, Field(ge=1)] = 50
     """Steps between two lines of the log, two points of the curves and two checkpoints."""
     compact: bool = True
-    """Whether a task that is added to a base network stores BatchNorm as scale and shift, and these and the head in
-    float16; otherwise all are stored in float32, BatchNorm with its statistics."""
+    """Storage of a task that is added to a base network: if True, BatchNorm as scale and shift, and these and the
+    head in float16; if False, all in float32, BatchNorm with its statistics."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """Number format of the training's operations. `32-true`: float32; `bf16-mixed`: bfloat16 with float32 weights;
     `auto`: bfloat16 if the device has instructions for it, otherwise float32, since bfloat16 without instructions

@@ -121,7 +121,7 @@ def test_kept_zeros_are_the_largest_by_each_order(bench: Workbench) -> None:
 def test_the_estimate_of_a_return_is_the_change_of_the_loss(bench: Workbench) -> None:
     state = bench.stored(MASKED, "halves")
     name, kept = next(iter(bench.bits("halves").items()))
-    index = tuple(int(place) for place in (~kept).nonzero()[0])
+    index = tuple(int(axis) for axis in (~kept).nonzero()[0])
     small = 1e-3 * float(bench.base[f"{name}.weight"][index])
 
     @torch.no_grad()

@@ -26,7 +26,8 @@ class Format:
     generator: str | None = None
     """Function that writes a data set with ``source: generated``; None if the format has none.
 
-    Its parameters are folder, number of pictures by split, size and seed, as of `generate_coco`.
+    Its parameters are folder, number of pictures by split, size and seed, as of `generate_coco`, and those of
+    `GeneratedDatasetSettings.generator_options`.
     """
 
     def serves(self, target: Target | None) -> bool:
@@ -59,6 +60,7 @@ FORMATS: dict[str, Format] = {
         targets=("picture", "values"),
         settings="palimpsest.data.paired_settings:PairedDatasetSettings",
         checks="palimpsest.data.pair_folders:PairChecks",
+        generator="palimpsest.data.generated_pairs:generate_pairs",
     ),
     "pictures": Format(
         reader="palimpsest.data.picture_folder:PictureFolder",

@@ -1,18 +1,23 @@
 """Settings of data sets in the format `paired`."""
 
-from typing import Literal
+import typing
+from typing import Any, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
-from palimpsest.data.settings import DatasetSettings
+from palimpsest.data.generated_settings import GeneratedDatasetSettings
 from palimpsest.data.targets import VALUES, Target
 
 
-class PairedDatasetSettings(DatasetSettings):
-    """Data set of pairs of pictures in folders (`palimpsest.data.paired`)."""
+class PairedDatasetSettings(GeneratedDatasetSettings):
+    """Data set of pairs of pictures in folders (`palimpsest.data.paired`), or of generated scenes and their
+    degradations."""
 
     format: Literal["paired"]
-    source: Literal["directory"]
+    source: Literal["directory", "generated"]
+    degradation: Literal["blurred", "noisy", "edges", "coarse", "inverted", "dark", "covered"] | None = None
+    """Degradation of generated scenes, which makes the inputs (`palimpsest.data.degradations`); None for the user's
+    folder."""
     input_side: Literal["left", "right"] = "left"
     """Half of a file that is the input, in files with input and target side by side."""
     layout: Literal["auto", "side-by-side"] = "auto"
@@ -31,6 +36,19 @@ class PairedDatasetSettings(DatasetSettings):
         if target == VALUES and self.target_range is not None:
             return "target_range turns numbers into grey levels; leave it out, and set range and scale of the task"
         return None
+
+    def generator_options(self) -> dict[str, Any]:
+        """Return the degradation."""
+        return {"degradation": self.degradation}
+
+    @model_validator(mode="after")
+    def _has_degradation(self) -> typing.Self:
+        if (self.source == "generated") != (self.degradation is not None):
+            raise ValueError(
+                "degradation is a setting of source 'generated', which needs it; set degradation, or leave it out "
+                "for source 'directory'"
+            )
+        return self
 
     @field_validator("input_range", "target_range")
     @classmethod

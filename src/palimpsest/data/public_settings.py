@@ -1,21 +1,20 @@
 """Settings of data sets in the formats `coco` and `voc`."""
 
 import typing
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from palimpsest.data.settings import DatasetSettings
+from palimpsest.data.generated_settings import GeneratedDatasetSettings
 
 
-class PublicDatasetSettings(DatasetSettings):
-    """Data set in the layout of a public one: the public one, generated scenes, or a folder of the user's."""
+class PublicDatasetSettings(GeneratedDatasetSettings):
+    """Data set in the layout of a public one: the public one, generated scenes, or a folder of the user's.
+
+    Keys of `generate` are the split names of the public data set.
+    """
 
     format: Literal["coco", "voc"]
-    side: Annotated[int, Field(ge=32)] = 96
-    """Shorter side of generated pictures, in pixels."""
-    generate: dict[str, Annotated[int, Field(ge=1)]] = {}
-    """Number of generated pictures by split, with the split names of the public data set."""
     archives: list[str] = []
     """Names of the files that a `download` source fetches; `palimpsest.data.download` has their addresses and
     checksums."""
@@ -29,6 +28,4 @@ class PublicDatasetSettings(DatasetSettings):
     def _has_files(self) -> typing.Self:
         if self.source == "download" and not self.archives:
             raise ValueError("source 'download' needs the names of archives; set archives")
-        if self.source == "generated" and not self.generate:
-            raise ValueError("source 'generated' needs numbers of pictures; set generate to one number per split")
         return self

@@ -11,6 +11,7 @@ from palimpsest.data.categories import check_similar_names, notes_for, total
 from palimpsest.data.classes import Classes, class_mapping
 from palimpsest.data.download import fetch, split_val2017, unpack
 from palimpsest.data.formats import FORMATS
+from palimpsest.data.generated_settings import GeneratedDatasetSettings
 from palimpsest.data.manifest import write_manifest
 from palimpsest.data.pictures import DEFAULT_LIMITS, Limits
 from palimpsest.data.public_settings import PublicDatasetSettings
@@ -32,10 +33,10 @@ def provide(dataset: DatasetSettings, folder: Path, manifest: Path) -> None:
         DataError: a file cannot be downloaded or unpacked, or the data set has no files.
         StorageError: the disk is full or not writable.
     """
-    if isinstance(dataset, PublicDatasetSettings) and dataset.source == "generated":
+    if isinstance(dataset, GeneratedDatasetSettings) and dataset.source == "generated":
         generate = resolve_name(FORMATS[dataset.format].generator or "")
         with replacing_folder(folder) as new:
-            generate(new, dataset.generate, dataset.side, GENERATOR_SEED)
+            generate(new, dataset.generate, dataset.side, GENERATOR_SEED, **dataset.generator_options())
     elif isinstance(dataset, PublicDatasetSettings) and dataset.source == "download":
         download(dataset, folder)
     write_manifest(root_of(dataset, folder), manifest)

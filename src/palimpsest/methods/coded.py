@@ -64,14 +64,19 @@ class CodedWeight(LayerWeight):
     """Root mean square σ of each filter, with a side of 1 but for output channels."""
     shapes: Tensor
     """Kernels at mean 0 and standard deviation 1, in the shape of the weight; missing for 1×1 kernels."""
-    powers: Tensor
-    """(|w| / σ)^γ; scalar if γ is 0."""
+    covered: Tensor
+    """Positions of the weights with integers of their own, the largest of the network, int64 (n,)."""
+    factors: Tensor
+    """σ · (|w| / σ)^γ of the covered weights, (n,)."""
 
-    def __init__(self, weight: Tensor, channel_dim: int, settings: CodedSettings) -> None:
+    def __init__(self, weight: Tensor, channel_dim: int, smallest: float, settings: CodedSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.smallest, self.number = smallest, weight.numel()
+        self.register_buffer("covered", covered(weight, smallest), persistent=False)
+        shapes = shapes_of(weight, len(self.covered))
         self.latents = nn.ParameterDict(
-            {name: nn.Parameter(weight.new_zeros(shape)) for name, shape in shapes_of(weight).items()}
+            {name: nn.Parameter(weight.new_zeros(shape)) for name, shape in shapes.items()}
         )
         self.steps = nn.Parameter(weight.new_tensor([getattr(settings, f"{name}_step") for name in self.latents]))
         self.register_buffer("frozen", torch.zeros((), dtype=torch.bool, device=weight.device))
@@ -81,7 +86,8 @@ class CodedWeight(LayerWeight):
         self.register_buffer("deviation", deviation, persistent=False)
         if "mean" in self.latents:
             self.register_buffer("shapes", standardised(weight), persistent=False)
-        self.register_buffer("powers", powers(weight, deviation, settings.exponent), persistent=False)
+        factors = factors_of(weight, deviation, settings.exponent).flatten()[self.covered]
+        self.register_buffer("factors", factors, persistent=False)
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the task's weight, in the shape of the base's."""
@@ -89,7 +95,8 @@ class CodedWeight(LayerWeight):
         changes = dict(zip(self.latents, zip(self.steps, numbers, strict=True), strict=True))
         if "mean" in changes:
             weight = weight + kernel_change(changes["mean"], changes["scale"], self.deviation, self.shapes)
-        return weight + weight_change(changes["weight"], self.deviation, self.powers)
+        change = weight_change(changes["weight"], self.factors)
+        return weight.flatten().index_add(0, self.covered, change).view_as(weight)
 
     def costs(self) -> list[Costs]:
         """Return the costs of the integers of each stream."""
@@ -114,12 +121,11 @@ class CodedWeight(LayerWeight):
         self.frozen.fill_(True)
 
     def groups(self, threshold: float = 0.5) -> list[sparse.Integers]:
-        """Return the integers as they are coded: those of a stream at the same offset of a kernel form a group."""
-        groups: list[sparse.Integers] = []
-        for latent in self.latents.values():
-            numbers = rounded(latent.detach(), threshold).reshape(latent.shape[0] * latent.shape[1], -1)
-            groups.extend(numbers.T.contiguous().to(torch.int32).cpu().numpy())
-        return groups
+        """Return the integers of each stream as they are coded."""
+        return [
+            rounded(latent.detach(), threshold).flatten().to(torch.int32).cpu().numpy()
+            for latent in self.latents.values()
+        ]
 
     def size(self, threshold: float = 0.5) -> int:
         """Return the bits that the layer takes, with all real numbers below ``threshold`` at 0."""
@@ -128,7 +134,11 @@ class CodedWeight(LayerWeight):
     def stored(self) -> dict[str, Tensor]:
         """Return the code of the integers, uint8, and the step size of each stream, float16."""
         code = np.frombuffer(sparse.encode(self.groups()), dtype=np.uint8)
-        return {"code": torch.from_numpy(code.copy()), "steps": self.steps.detach().half()}
+        return {
+            "code": torch.from_numpy(code.copy()),
+            "steps": self.steps.detach().half(),
+            "smallest": torch.tensor(self.smallest),
+        }
 
 
 class Coded(Reparametrised):
@@ -136,16 +146,18 @@ class Coded(Reparametrised):
 
     settings: CodedSettings
     component = "code"
-    entries = ("code", "steps")
+    entries = ("code", "steps", "smallest")
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
         """Freeze the network and register the parametrizations; return the parameters to train."""
         self.training = start.training
+        weights = [layer.weight.detach() for _, layer in self.layers(start.network)]
+        self.smallest = smallest_covered(weights, self.settings.covered)
         return super().begin_task(start)
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
         """Return a parametrization without changes."""
-        return CodedWeight(layer.weight.detach(), output_channels(layer), self.settings)
+        return CodedWeight(layer.weight.detach(), output_channels(layer), self.smallest, self.settings)
 
     def groups(self, modules: list[LayerWeight], start: Start) -> list[ParameterGroup]:
         """Return the changes of each stream as a group, and the step sizes as another one."""
@@ -174,9 +186,8 @@ class Coded(Reparametrised):
             return
         budget = settings.bits * number_of_weights(layers)
         if progress >= settings.frozen_after:
-            largest = max(
-                float(latent.detach().abs().max()) for layer in layers for latent in layer.latents.values()
-            )
+            latents = [latent for layer in layers for latent in layer.latents.values() if latent.numel()]
+            largest = max(float(latent.detach().abs().max()) for latent in latents)
             threshold = smallest_threshold(
                 lambda value: sum(layer.size(value) for layer in layers), budget, largest
             )
@@ -223,7 +234,8 @@ class Coded(Reparametrised):
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """Return the base's weight with the stored changes; only changed kernels and weights are computed."""
-        steps, groups = decoded(base, stored)
+        positions_of_weights = covered(base, float(stored["smallest"]))
+        steps, groups = decoded(base, stored, len(positions_of_weights))
         weight = base.clone(memory_format=torch.contiguous_format)
         kernels, original = (tensor.reshape(base.shape[0] * base.shape[1], -1) for tensor in (weight, base))
         filters = torch.arange(base.shape[0] * base.shape[1], device=base.device).reshape(base.shape[:2])
@@ -236,9 +248,11 @@ class Coded(Reparametrised):
             rows = numbers.any(dim=(0, 2)).nonzero()[:, 0]
             mean, scale = (steps["mean"], numbers[0, rows]), (steps["scale"], numbers[1, rows])
             kernels[rows] += kernel_change(mean, scale, deviation[rows], standardised(original[rows]))
-        for offset, (rows, integers) in enumerate(groups[-kernels.shape[1] :]):
-            factors = powers(original[rows, offset], deviation[rows, 0], self.settings.exponent)
-            kernels[rows, offset] += weight_change((steps["weight"], integers), deviation[rows, 0], factors)
+        numbers_of, integers = groups[-1]
+        changed = positions_of_weights[numbers_of]
+        deviation_of = deviation[changed // kernels.shape[1], 0]
+        factors = factors_of(base.flatten()[changed], deviation_of, self.settings.exponent)
+        weight.view(-1)[changed] += weight_change((steps["weight"], integers), factors)
         return weight
 
     def writer(self, layers: Sequence[StoredLayer]) -> Callable[[], None]:
@@ -263,31 +277,45 @@ class Coded(Reparametrised):
 
 def number_of_weights(layers: Sequence[CodedWeight]) -> int:
     """Return the number of weights of all layers."""
-    return sum(layer.latents["weight"].numel() for layer in layers)
+    return sum(layer.number for layer in layers)
 
 
-def shapes_of(weight: Tensor) -> dict[str, tuple[int, ...]]:
-    """Return the shape of the integers of each stream for a weight (a, b, …).
+def shapes_of(weight: Tensor, number: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of the integers of each stream for a weight (a, b, …) with ``number`` covered weights.
 
     A layer of 1×1 kernels has only the integers of single weights, which would repeat those of means.
     """
-    per_weight = tuple(weight.shape)
-    per_kernel = (*per_weight[:2], *(1 for _ in per_weight[2:]))
-    return {name: per_kernel for name in STREAMS[:2] if per_kernel != per_weight} | {STREAMS[2]: per_weight}
+    per_kernel = (*weight.shape[:2], *(1 for _ in weight.shape[2:]))
+    return {name: per_kernel for name in STREAMS[:2] if per_kernel != tuple(weight.shape)} | {STREAMS[2]: (number,)}
 
 
-def decoded(base: Tensor, stored: LayerTensors) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:
+def smallest_covered(weights: Sequence[Tensor], share: float) -> float:
+    """Return the magnitude of the smallest of the largest weights, which are this share of all."""
+    if share == 1:
+        return 0.0
+    magnitudes = torch.cat([weight.abs().flatten() for weight in weights])
+    return float(magnitudes.kthvalue(round((1 - share) * len(magnitudes)) + 1).values)
+
+
+def covered(weight: Tensor, smallest: float) -> Tensor:
+    """Return the positions of the weights of at least this magnitude, int64 (n,)."""
+    return (weight.abs().flatten() >= smallest).nonzero()[:, 0]
+
+
+def decoded(
+    base: Tensor, stored: LayerTensors, number: int
+) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:
     """Return the step size of each stream, and positions and values of the nonzero integers of each group.
 
     Raises:
         StorageError: the code or the step sizes do not fit the layer.
     """
-    shapes, kernels = shapes_of(base), base.shape[0] * base.shape[1]
+    shapes = shapes_of(base, number)
     steps = stored["steps"].to(base.device, torch.float32)
     if steps.shape != (len(shapes),):
         raise StorageError(f"expected {len(shapes)} step sizes, found a tensor {tuple(steps.shape)}")
-    number = sum(math.prod(shape) // kernels for shape in shapes.values())
-    groups = sparse.decode(stored["code"].cpu().numpy().tobytes(), [kernels] * number)
+    lengths = [math.prod(shape) for shape in shapes.values()]
+    groups = sparse.decode(stored["code"].cpu().numpy().tobytes(), lengths)
     tensors = [
         (torch.from_numpy(positions).to(base.device), torch.from_numpy(integers).to(base.device, torch.float32))
         for positions, integers in groups
@@ -304,9 +332,9 @@ def kernel_change(mean: Change, scale: Change, deviation: Tensor, shapes: Tensor
     return deviation * (mean[0] * mean[1] + scale[0] * scale[1] * shapes)
 
 
-def weight_change(change: Change, deviation: Tensor, factors: Tensor) -> Tensor:
-    """Return the change of single weights; see `kernel_change`. ``factors`` are their `powers`."""
-    return deviation * (change[0] * (factors * change[1]))
+def weight_change(change: Change, factors: Tensor) -> Tensor:
+    """Return the change of single weights; see `kernel_change`. ``factors`` are those of `factors_of`."""
+    return change[0] * (factors * change[1])
 
 
 def rounded(latent: Tensor, threshold: float) -> Tensor:
@@ -347,6 +375,6 @@ def sum_in_order(kernels: Tensor) -> Tensor:
     return total
 
 
-def powers(weight: Tensor, deviation: Tensor, exponent: float) -> Tensor:
-    """Return (|w| / σ)^γ of weights for the exponent γ; the scalar 1 for γ = 0."""
-    return (weight.abs() / deviation) ** exponent if exponent else weight.new_ones(())
+def factors_of(weight: Tensor, deviation: Tensor, exponent: float) -> Tensor:
+    """Return σ · (|w| / σ)^γ of weights, in their shape, for the exponent γ."""
+    return deviation * (weight.abs() / deviation) ** exponent if exponent else deviation.expand_as(weight)

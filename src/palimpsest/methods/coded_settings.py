@@ -28,6 +28,8 @@ class CodedSettings(MethodSettings):
     """Initial step size of a kernel's scale, in root mean squares of its filter."""
     weight_step: Positive = 0.75
     """Initial step size of a single weight, in root mean squares of its filter."""
+    covered: PositiveShare = 1.0
+    """Fraction of the weights that have integers of their own: the largest of the whole network."""
     exponent: Annotated[float, Field(ge=0)] = 0.0
     """Exponent γ of a weight's magnitude in its change: at 0, all weights of a filter change by equal steps; at 1,
     by steps in proportion to their magnitudes."""

@@ -35,11 +35,11 @@ class Costs:
 
 
 def costs_of(latent: Tensor) -> Costs:
-    """Return the costs of real numbers (a, b, …) rounded to integers."""
-    magnitude = latent.abs().round()
-    number = latent.shape[0] * latent.shape[1]
-    nonzero = (magnitude > 0).sum(dim=(0, 1), keepdim=True)
-    excess = magnitude.sum(dim=(0, 1), keepdim=True) - nonzero
+    """Return the costs of real numbers rounded to integers, which form groups along up to two dimensions."""
+    magnitude, among = latent.abs().round(), tuple(range(min(2, latent.ndim)))
+    number = math.prod(latent.shape[dimension] for dimension in among)
+    nonzero = (magnitude > 0).sum(dim=among, keepdim=True)
+    excess = magnitude.sum(dim=among, keepdim=True) - nonzero
     share = (nonzero + 0.5) / (number + 1)  # as after one more half of an integer; never 0 or 1
     larger = (excess + 0.5) / (excess + nonzero + 1)
     zero_bits, one_bits, more = -(1 - share).log2(), 1 - share.log2() - (1 - larger).log2(), -larger.log2()

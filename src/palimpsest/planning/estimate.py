@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from palimpsest.data.generated_settings import GeneratedDatasetSettings
 from palimpsest.data.public_settings import PublicDatasetSettings
 from palimpsest.download_note import Download, downloads
 from palimpsest.jobs import TaskJob, TrainingJob, preparation_job
@@ -208,7 +209,7 @@ class Run:
     def drawn(self, dataset: str) -> int:
         """Return the number of pictures of a data set that are generated."""
         settings = self.settings.datasets[dataset]
-        if not isinstance(settings, PublicDatasetSettings) or settings.source != "generated":
+        if not isinstance(settings, GeneratedDatasetSettings) or settings.source != "generated":
             return 0
         return sum(settings.generate.values())
 

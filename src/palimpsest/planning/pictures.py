@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from palimpsest.data.generated_settings import GeneratedDatasetSettings
 from palimpsest.data.public_settings import PublicDatasetSettings
 from palimpsest.data.sources import open_dataset
 from palimpsest.data.targets import Target
@@ -63,10 +64,10 @@ def listed(settings: Settings, name: str, split: str) -> int:
         DataError: the files of the user's data set cannot be read, or the split is missing.
     """
     dataset, manifest = settings.datasets[name], settings.layout.manifest(name)
-    if isinstance(dataset, PublicDatasetSettings) and not manifest.exists():
-        if dataset.source == "generated":
+    if not manifest.exists():
+        if isinstance(dataset, GeneratedDatasetSettings) and dataset.source == "generated":
             return generated(dataset.generate, split)
-        if dataset.source == "download":
+        if isinstance(dataset, PublicDatasetSettings) and dataset.source == "download":
             small = SMALL_COCO if dataset.is_small_coco else COCO_2017
             return (small if dataset.format == "coco" else VOC_2012)[split.removesuffix("2017")]
     return len(open_dataset(dataset, manifest.parent).records(split))

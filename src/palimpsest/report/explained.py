@@ -236,7 +236,7 @@ def lines(quality: Quality) -> Figure:
     return with_legend(figure, panels[0])
 
 
-def zeros_by_place(zeros: Quality) -> Figure:
+def zeros_by_position(zeros: Quality) -> Figure:
     """Return the share of zeros by class of magnitude, and by offset in the kernel, a line or bar per task."""
     figure, (left, right) = new_figure(2)
     left.set(ylabel="zeros (%)", xlabel="class of magnitude, the largest weights last")
@@ -345,7 +345,7 @@ def in_style(draw: Callable[[Quality], Figure]) -> Callable[[Quality], Figure]:
 
 
 FIGURES: dict[str, Callable[[Quality], Figure]] = {
-    "dropped": in_style(zeros_by_place),
+    "dropped": in_style(zeros_by_position),
     "alike": in_style(similarities),
     **dict.fromkeys(("flipped", "important"), in_style(lines)),
     **dict.fromkeys(("signs", "rescaled", "shuffled", "parts"), in_style(bars)),
