@@ -75,7 +75,7 @@ def retrain_base() -> None:
         ),
         (
             lambda content: safetensors.torch.save({"x": torch.zeros(1)}),
-            "expected format 'palimpsest task 3', found None",
+            "expected format 'palimpsest task 4', found None",
         ),
         (lambda content: (2**60).to_bytes(8, "little") + content[8:], "not a complete safetensors file"),
         (lambda content: retrain_base() or content, r"expected the base network \w+…, found \w+… in .*classes"),

@@ -170,8 +170,9 @@ def test_a_forged_header_is_one_clear_line(bundled: Study, change: Any, message:
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"format": "palimpsest bundle 2"}, "has the newer format 'palimpsest bundle 2', expected .*; update"),
-        ({"format": "palimpsest task 3"}, "no bundle .*found 'palimpsest task 3'"),
+        ({"format": "palimpsest bundle 3"}, "has the newer format 'palimpsest bundle 3', expected .*; update"),
+        ({"format": "palimpsest bundle 0"}, "has the format 'palimpsest bundle 0', expected 'palimpsest bundle 2'"),
+        ({"format": "palimpsest task 4"}, "no bundle .*found 'palimpsest task 4'"),
         ({}, "no bundle"),
         ({"format": FORMAT, "header": "[" * 10**6, "sha256": ""}, "the header was altered"),
     ],

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from palimpsest.errors import CodeError, StorageError
@@ -24,6 +25,7 @@ from palimpsest.storage.task_file import (
     load_task,
     metadata_sha256,
     save_task,
+    serialised,
 )
 
 PROVENANCE = Provenance(
@@ -84,6 +86,15 @@ def test_saved_tasks_are_loaded(stored: Path) -> None:
         assert all(torch.equal(before.tensors[name], after.tensors[name]) for name in before.tensors)
 
 
+def test_a_file_of_the_format_before_is_loaded(stored: Path) -> None:
+    before = load_task(stored)
+    with safe_open(stored, framework="pt") as file:
+        metadata = {**file.metadata(), "format": "palimpsest task 3"}
+    metadata["metadata_sha256"] = metadata_sha256(metadata)
+    stored.write_bytes(serialised(before.tensors() | dict(before.components[-1].tensors), metadata))
+    assert load_task(stored).provenance == before.provenance
+
+
 def test_the_same_task_gives_the_same_bytes(tmp_path: Path) -> None:
     for number in range(6):
         save_task(tmp_path / str(number), COMPONENTS, PROVENANCE)
@@ -106,7 +117,7 @@ def test_metadata_are_as_documented(stored: Path) -> None:
     header = json.loads(content[8 : 8 + length])
     metadata = header.pop("__metadata__")
     assert header["encoder.0"]["dtype"] == "U8" and header["encoder.0"]["shape"] == [2]
-    assert metadata["format"] == FORMAT == "palimpsest task 3"
+    assert metadata["format"] == FORMAT == "palimpsest task 4"
     assert (metadata["preset"], metadata["seed"], metadata["method"], metadata["task"]) == (
         "mini",
         "3",
@@ -262,7 +273,7 @@ def test_a_file_of_another_format_is_refused_with_both_formats(
 ) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "a", metadata=metadata)
     actual = metadata["format"] if metadata else None
-    with pytest.raises(StorageError, match=f"expected format 'palimpsest task 3', found {actual!r}"):
+    with pytest.raises(StorageError, match=f"expected format 'palimpsest task 4', found {actual!r}"):
         load_task(tmp_path / "a")
 
 

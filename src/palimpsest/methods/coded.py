@@ -44,8 +44,8 @@ STREAMS = ("mean", "scale", "weight")
 """Integers of a layer: per kernel those of mean and scale, and one per weight."""
 TINY = 1e-12
 """Lower bound of a root mean square."""
-STEP_BITS = 16
-"""Bits of a stored step size."""
+STEP_BITS, SMALLEST_BITS = 16, 32
+"""Bits of a stored step size, and of the smallest magnitude of a covered weight."""
 
 
 class CodedWeight(LayerWeight):
@@ -129,7 +129,7 @@ class CodedWeight(LayerWeight):
 
     def size(self, threshold: float = 0.5) -> int:
         """Return the bits that the layer takes, with all real numbers below ``threshold`` at 0."""
-        return 8 * len(sparse.encode(self.groups(threshold))) + STEP_BITS * len(self.latents)
+        return 8 * len(sparse.encode(self.groups(threshold))) + STEP_BITS * len(self.latents) + SMALLEST_BITS
 
     def stored(self) -> dict[str, Tensor]:
         """Return the code of the integers, uint8, and the step size of each stream, float16."""
