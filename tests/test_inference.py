@@ -15,6 +15,7 @@ from palimpsest.tasks import KINDS, build_task
 
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "segmentation": [{"classes": {"a": ["a"], "b": ["b"]}}, {"classes": {"a": ["a"]}, "loss": "l1"}],
+    "classification": [{"classes": {"a": ["a"]}}],
     "colorization": [{"output": "rgb"}, {"output": "chroma"}],
     "depth": [{"range": [0.5, 10]}],
     "style": [{"picture": "painting.png", "perceptual": "random"}],

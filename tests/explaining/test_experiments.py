@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from palimpsest.explaining import EXPERIMENTS, MASKED, bases, bits, experiments_of, masks, parts
+from palimpsest.explaining import EXPERIMENTS, MASKED, bases, bits, experiments_of, kinds, masks, parts
 from palimpsest.explaining.experiments import FUNCTIONS
 from palimpsest.explaining.workbench import Figures, Row, Workbench, masked
 from palimpsest.methods import BASE
@@ -240,3 +240,16 @@ def test_masks_are_compared_with_other_tasks_and_another_seed(bench: Workbench) 
     flipped = {name: ~kept for name, kept in bench.bits("halves").items()}
     assert masks.similarity(bench.bits("halves"), flipped)["similarity"] == 0
     assert rows["colour"]["similarity"] == pytest.approx(rows["colour"]["independent"], abs=0.03)  # both are random
+
+
+def test_zeros_of_classification_and_translation_are_counted_over_networks_of_several_sizes(
+    bench: Workbench,
+) -> None:
+    write_arrays(bench.settings.layout.prepared("shapes"), bench.prepared)
+    rows = [*kinds.kinds(bench)]
+    assert [row.condition for row in rows] == [case.condition for case in kinds.CASES]
+    weights = [int(row.x) for row in rows]
+    assert weights[0] < weights[1] == weights[5] and weights[2] < weights[3] <= weights[4] < weights[1]
+    assert weights[1] == sum(weight.numel() for weight in bench.weights().values())
+    assert all(0 <= row.metrics["zeros"] < 1 for row in rows)
+    assert [*kinds.kinds(Workbench(bench.settings, 0, "colour"))] == []  # a colorization has no classes

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from palimpsest.explaining import EXPERIMENTS, bases, bits, experiments_of, masks, parts
+from palimpsest.explaining import EXPERIMENTS, bases, bits, experiments_of, kinds, masks, parts
 from palimpsest.report.explained import COLUMNS, FIGURES, SENTENCES, as_file, mean_at, write_page
 from palimpsest.report.sweep import QUALITY
 
@@ -26,6 +26,7 @@ ROWS: dict[str, list[tuple[str, float | str]]] = {
         *((masks.BY_MAGNITUDE, number + 1) for number in range(masks.CLASSES)),
         *((masks.BY_OFFSET, name) for name in masks.OFFSETS.values()),
     ],
+    "kinds": [(case.condition, 1000 * case.factor) for case in kinds.CASES],
     "alike": [(name, "") for name in ("other", masks.SAME_TASK)],
     "flipped": [(name, share) for name in (bits.STORED, bits.RECOMPUTED) for share in bits.FLIPPED],
     "important": [
@@ -50,7 +51,7 @@ ROWS: dict[str, list[tuple[str, float | str]]] = {
 }
 
 
-METRICS = {"dropped": ("zeros",), "alike": ("similarity", "independent")}
+METRICS = {"dropped": ("zeros",), "kinds": ("zeros",), "alike": ("similarity", "independent")}
 """Metrics of the experiments that measure no network."""
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 
-from palimpsest.explaining import bases, bits, masks, parts
+from palimpsest.explaining import bases, bits, kinds, masks, parts
 from palimpsest.explaining.workbench import Figures, Row, Workbench
 
 FUNCTIONS: dict[str, Callable[[Workbench], Iterator[Row] | Iterator[Figures]]] = {
     "dropped": masks.dropped,
     "alike": masks.alike,
+    "kinds": kinds.kinds,
     "flipped": bits.flipped,
     "important": bits.important,
     "signs": bases.signs,

@@ -185,9 +185,18 @@ class Workbench:
         if self.name == self.base_task:  # the base network's head has learned this task
             load_into(network, head_state(build_network(job.network, self.task.head_channels)))
         load_into(network, without_head(start))
-        learner = method_class(method)(job.method_settings)
+        return self.fit(job, self.prepared, network, fixed_normalisation=fixed_normalisation)
+
+    def fit(
+        self, job: TrainingJob, prepared: Prepared, network: Network, *, fixed_normalisation: bool = False
+    ) -> State:
+        """Train a network by the settings of a job, in place, and store nothing; return the tensors it computes with.
+
+        For ``fixed_normalisation`` see `learn`.
+        """
+        learner, data = method_class(job.method)(job.method_settings), task_data_of(job, job.tasks[0], prepared)
         begun = learner.begin_task(
-            Start(network, self.task, job.training, batches=lambda: passes(job, job.tasks[0], self.prepared))
+            Start(network, data.task, job.training, batches=lambda: passes(job, job.tasks[0], prepared))
         )
         groups, training = with_multipliers(begun, network, job.training), job.training
         if fixed_normalisation:
@@ -195,7 +204,7 @@ class Workbench:
             training = training.model_copy(update={"batchnorm_frozen": 1.0})
         with TemporaryDirectory() as folder:
             plan = Plan(training, Path(folder) / "checkpoint", "")
-            train(self.fabric, network, learner, groups, [task_data_of(job, job.tasks[0], self.prepared)], plan)
+            train(self.fabric, network, learner, groups, [data], plan)
         return {name: tensor.clone() for name, tensor in learner.plain_state(network).items()}
 
     def with_statistics(self, state: State) -> State:

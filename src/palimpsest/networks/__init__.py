@@ -46,6 +46,11 @@ NETWORKS: dict[str, NetworkEntry] = {
         settings="palimpsest.networks.resblock_settings:ResblockSettings",
         kernels_only=True,
     ),
+    "encoder": NetworkEntry(
+        "palimpsest.networks.encoder:EncoderNetwork",
+        settings="palimpsest.networks.encoder_settings:EncoderSettings",
+        kernels_only=True,
+    ),
 }
 DEFAULT = "unet"
 """Default of `network.name`."""

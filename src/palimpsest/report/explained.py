@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from palimpsest.analysis.conditions import describe_conditions
-from palimpsest.explaining import EXPERIMENTS, bases, bits, masks, parts
+from palimpsest.explaining import EXPERIMENTS, bases, bits, kinds, masks, parts
 from palimpsest.report.chart import COLOURS, STYLE
 from palimpsest.report.sweep import QUALITY
 from palimpsest.storage.atomic import write_bytes, write_text
@@ -121,6 +121,22 @@ def interval(values: pd.Series) -> str:
         return f"{values.mean():.1f}"
     half = stats.t.ppf(0.975, len(values) - 1) * values.sem()
     return f"{values.mean():.1f} ± {half:.1f}"
+
+
+def about_kinds(zeros: Quality) -> str:
+    """Return the sentence on kinds of tasks."""
+    means = zeros.groupby(["condition", "x"])["value"].mean()
+    shares = {
+        name: ", ".join(
+            f"{shown(value)} of {weights:,.0f} weights" for weights, value in means[name].sort_index().items()
+        )
+        for name in (kinds.TRANSLATION, kinds.CLASSIFICATION, kinds.CLASSIFICATION_UNET)
+    }
+    return (
+        f"The mask of the second task drops {shares[kinds.TRANSLATION]} if both tasks are segmentations by U-Nets, "
+        f"{shares[kinds.CLASSIFICATION]} if both are classifications by encoders, and "
+        f"{shares[kinds.CLASSIFICATION_UNET]} if both are classifications by the U-Net."
+    )
 
 
 def about_flipped(quality: Quality) -> str:
@@ -267,6 +283,26 @@ def similarities(shares: Quality) -> Figure:
     return figure
 
 
+def zeros_by_weights(zeros: Quality) -> Figure:
+    """Return the share of zeros against the number of weights, a line per kind of task."""
+    figure, (axes,) = new_figure(1)
+    axes.set(ylabel="zeros (%)", xlabel="weights of the network")
+    axes.set_xscale("log")
+    for number, (condition, rows) in enumerate(by_condition(zeros)):
+        values = rows.assign(x=rows["x"].astype(float)).groupby("x")["value"]
+        axes.errorbar(
+            values.mean().index,
+            values.mean(),
+            yerr=values.std().fillna(0),
+            fmt="o-",
+            markersize=4,
+            linewidth=1.2,
+            color=COLOURS[number],
+            label=condition,
+        )
+    return with_legend(figure, axes)
+
+
 def bars(quality: Quality) -> Figure:
     """Return bars of quality by condition, a group per value of x, a panel per task."""
     tasks = [*dict.fromkeys(quality["task"])]
@@ -347,6 +383,7 @@ def in_style(draw: Callable[[Quality], Figure]) -> Callable[[Quality], Figure]:
 FIGURES: dict[str, Callable[[Quality], Figure]] = {
     "dropped": in_style(zeros_by_position),
     "alike": in_style(similarities),
+    "kinds": in_style(zeros_by_weights),
     **dict.fromkeys(("flipped", "important"), in_style(lines)),
     **dict.fromkeys(("signs", "rescaled", "shuffled", "parts"), in_style(bars)),
     **dict.fromkeys(("bases", "exchanged"), in_style(matrix)),
@@ -355,6 +392,7 @@ FIGURES: dict[str, Callable[[Quality], Figure]] = {
 SENTENCES: dict[str, Callable[[Quality], str]] = {
     "dropped": about_dropped,
     "alike": about_alike,
+    "kinds": about_kinds,
     "flipped": about_flipped,
     "important": about_important,
     "signs": about_signs,

@@ -83,6 +83,23 @@ KINDS: dict[str, Kind] = {
             "rmse": Metric("RMSE", "", "lower", None, "root of the mean squared error, in the unit of the target"),
         },
     ),
+    "classification": Kind(
+        "palimpsest.tasks.classification:ClassificationTask",
+        "palimpsest.tasks.classification_settings:ClassificationSettings",
+        target=LABELS,
+        headlines=("accuracy",),
+        key_metric="accuracy",
+        in_short=("accuracy",),
+        metrics={
+            "accuracy": Metric(
+                "accuracy",
+                "%",
+                "higher",
+                1,
+                "share of photographs whose class, that of the largest area, is predicted",
+            )
+        },
+    ),
     "reconstruction": Kind(
         "palimpsest.tasks.reconstruction:ReconstructionTask",
         "palimpsest.tasks.reconstruction_settings:ReconstructionSettings",
