@@ -90,9 +90,9 @@ def test_rounding_begins_gradually() -> None:
     assert not torch.allclose(layer.weight, base[f"{name}.weight"], atol=1e-3)
 
 
-@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
-def test_loaded_and_switched_weights_equal_the_learned_ones(exponent: float) -> None:
-    method, network, base = begun(exponent=exponent, bits=0.5)
+@pytest.mark.parametrize(("exponent", "covered"), [(0.0, 1.0), (0.5, 0.25), (1.0, 0.01)])
+def test_loaded_and_switched_weights_equal_the_learned_ones(exponent: float, covered: float) -> None:
+    method, network, base = begun(exponent=exponent, bits=0.5, covered=covered)
     method.after_step(network, 0.75)
     expected = {name: layer.weight.detach().clone() for name, layer in trunk_layers(network)}
     reloaded = build_network(UNetSettings(width=WIDTH), 3)
@@ -110,20 +110,20 @@ def test_loaded_and_switched_weights_equal_the_learned_ones(exponent: float) -> 
 @pytest.mark.parametrize("layer", [nn.Conv2d(4, 3, 1), nn.Linear(4, 3)])
 def test_kernels_of_one_weight_have_only_integers_of_weights(layer: nn.Conv2d | nn.Linear) -> None:
     weight = layer.weight.detach()
-    assert list(shapes_of(weight)) == ["weight"]
-    coded = CodedWeight(weight, 0, CodedSettings())
+    assert shapes_of(weight, 5) == {"weight": (5,)}
+    coded = CodedWeight(weight, 0, 0.0, CodedSettings(exponent=0.0, weight_step=0.75))
     assert torch.equal(coded(weight), weight) and list(coded.latents) == ["weight"]
     with torch.no_grad():
         coded.latents["weight"].fill_(2)
     deviation = weight.square().flatten(1).mean(1).sqrt()
     change = (coded(weight) - weight).flatten(1)
-    assert torch.allclose(change, 2 * 0.75 * deviation[:, None].expand_as(change), atol=1e-6)
+    assert torch.allclose(change, 2 * 0.75 * deviation[:, None] * weight.flatten(1).sign(), atol=1e-6)
 
 
 def test_integers_shift_and_scale_kernels() -> None:
     torch.manual_seed(0)
     weight = torch.randn(5, 4, 3, 3)
-    coded = CodedWeight(weight, 0, CodedSettings(mean_step=0.5, scale_step=0.25))
+    coded = CodedWeight(weight, 0, 0.0, CodedSettings(mean_step=0.5, scale_step=0.25))
     coded.freeze(0.5)
     with torch.no_grad():
         coded.latents["mean"][1, 2] = -3
@@ -139,8 +139,26 @@ def test_integers_shift_and_scale_kernels() -> None:
     assert torch.equal(changed[same], weight[same])
 
 
+def test_the_largest_weights_of_the_network_have_integers() -> None:
+    method, network, base = begun(covered=0.1)
+    weights = {name: base[f"{name}.weight"].abs().flatten() for name, _ in trunk_layers(network)}
+    ordered = torch.cat([*weights.values()]).sort().values
+    smallest = ordered[round(0.9 * len(ordered))]
+    shares = []
+    for coded, magnitudes in zip(method.coded_layers(network), weights.values(), strict=True):
+        assert torch.equal(coded.covered, (magnitudes >= smallest).nonzero()[:, 0])
+        shares.append(len(coded.covered) / len(magnitudes))
+    assert max(shares) > 2 * min(shares)  # layers with larger weights have more of them
+    small = torch.tensor([1.0, -3.0, 2.0, 0.5]).view(2, 2, 1, 1)
+    coded = CodedWeight(small, 0, 2.0, CodedSettings(exponent=1.0, weight_step=1.0))
+    coded.freeze(0.5)
+    with torch.no_grad():
+        coded.latents["weight"].copy_(torch.tensor([-1.0, -2.0]))
+    assert torch.allclose(coded(small), torch.tensor([1.0, 0.0, -2.0, 0.5]).view(2, 2, 1, 1), atol=1e-6)
+
+
 @pytest.mark.parametrize(
-    ("tensor", "value"), [("steps", torch.zeros(2)), ("code", torch.zeros(3, dtype=torch.uint8))]
+    ("tensor", "value"), [("steps", torch.zeros(2)), ("code", torch.zeros(2, dtype=torch.uint8))]
 )
 def test_a_stored_layer_that_does_not_fit_is_named(tensor: str, value: torch.Tensor) -> None:
     method, network, base = begun()

@@ -85,6 +85,6 @@ def test_losses_for_ewc_and_lwf_depend_on_photographs(task: ClassificationTask, 
     assert task.distillation(torch.zeros_like(certain), certain, 2.0) > 1
 
 
-def test_background_is_no_class_of_its_own() -> None:
+def test_background_is_no_other_class() -> None:
     with pytest.raises(ValueError, match="'background' is class 0 already"):
         ClassificationSettings(kind="classification", data="a", classes={"background": ["cat"]})

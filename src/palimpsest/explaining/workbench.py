@@ -190,7 +190,7 @@ class Workbench:
     def fit(
         self, job: TrainingJob, prepared: Prepared, network: Network, *, fixed_normalisation: bool = False
     ) -> State:
-        """Train a network by the settings of a job, in place, and store nothing; return the tensors it computes with.
+        """Train a network by the settings of a job, in place; return the tensors that it computes with.
 
         For ``fixed_normalisation`` see `learn`.
         """

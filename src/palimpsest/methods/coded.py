@@ -2,10 +2,11 @@
 
 Idea: most weights serve every task as they are; a task pays for each change, and learns which are worth it.
 Formula, for the weight w of a kernel k in a filter with root mean square σ, and the kernel's weight ŵ at mean 0 and
-standard deviation 1: w + σ · (Δ_M · m + Δ_S · s · ŵ) + σ · Δ_E · (|w| / σ)^γ · e, with integers m and s per kernel
-and e per weight. Trained: real numbers that are rounded to the integers (straight-through), the step sizes Δ of
-each layer, BatchNorm, head. Stored: the integers, entropy-coded (`palimpsest.coding`), and the step sizes. Forgets:
-nothing, because no weight of the base changes.
+standard deviation 1: w + σ · (Δ_M · m + Δ_S · s · ŵ) + σ · Δ_E · (|w| / σ)^γ · sign w · e, with integers m and s
+per kernel, and e for each of the largest weights of the network: a mask needs its zeros mainly there. Trained: real
+numbers that are rounded to the integers (straight-through), the step sizes Δ of each layer, BatchNorm, head. Stored:
+the integers, entropy-coded (`palimpsest.coding`), the step sizes, and the smallest magnitude of a weight with an
+integer. Forgets: nothing, because no weight of the base changes.
 
 The size is a part of the training. Each change costs the bits by which it makes the code longer
 (`palimpsest.methods.rate`). After each step of Adam every real number moves towards 0 by learning rate · λ · cost,
@@ -67,7 +68,7 @@ class CodedWeight(LayerWeight):
     covered: Tensor
     """Positions of the weights with integers of their own, the largest of the network, int64 (n,)."""
     factors: Tensor
-    """σ · (|w| / σ)^γ of the covered weights, (n,)."""
+    """Values of `factors_of` the covered weights, (n,)."""
 
     def __init__(self, weight: Tensor, channel_dim: int, smallest: float, settings: CodedSettings) -> None:
         super().__init__()
@@ -376,5 +377,9 @@ def sum_in_order(kernels: Tensor) -> Tensor:
 
 
 def factors_of(weight: Tensor, deviation: Tensor, exponent: float) -> Tensor:
-    """Return σ · (|w| / σ)^γ of weights, in their shape, for the exponent γ."""
-    return deviation * (weight.abs() / deviation) ** exponent if exponent else deviation.expand_as(weight)
+    """Return σ · (|w| / σ)^γ of weights, with the weight's sign, in their shape, for the exponent γ.
+
+    With the sign, an integer of −1 brings positive and negative weights nearer to 0. Negative integers are then
+    more frequent than positive ones, which makes their code shorter.
+    """
+    return weight.sign() * deviation * (weight.abs() / deviation) ** exponent

@@ -26,11 +26,12 @@ class CodedSettings(MethodSettings):
     """Initial step size of a kernel's mean, in root mean squares of its filter."""
     scale_step: Positive = 0.25
     """Initial step size of a kernel's scale, in root mean squares of its filter."""
-    weight_step: Positive = 0.75
-    """Initial step size of a single weight, in root mean squares of its filter."""
-    covered: PositiveShare = 1.0
+    weight_step: Positive = 1.0
+    """Initial step size of a single weight, at the `exponent` 0 in root mean squares of its filter, at 1 in its
+    magnitude."""
+    covered: PositiveShare = 0.25
     """Fraction of the weights that have integers of their own: the largest of the whole network."""
-    exponent: Annotated[float, Field(ge=0)] = 0.0
+    exponent: Annotated[float, Field(ge=0)] = 1.0
     """Exponent γ of a weight's magnitude in its change: at 0, all weights of a filter change by equal steps; at 1,
     by steps in proportion to their magnitudes."""
     counted_from: Share = 0.05
