@@ -3,10 +3,10 @@
 Idea: most weights serve every task as they are; a task pays for each change, and learns which are worth it.
 Formula, for the weight w of a kernel k in a filter with root mean square σ, and the kernel's weight ŵ at mean 0 and
 standard deviation 1: w + σ · (Δ_M · m + Δ_S · s · ŵ) + σ · Δ_E · (|w| / σ)^γ · sign w · e, with integers m and s
-per kernel, and e for each of the largest weights of the network: a mask needs its zeros mainly there. Trained: real
-numbers that are rounded to the integers (straight-through), the step sizes Δ of each layer, BatchNorm, head. Stored:
-the integers, entropy-coded (`palimpsest.coding`), the step sizes, and the smallest magnitude of a weight with an
-integer. Forgets: nothing, because no weight of the base changes.
+per kernel, and e for each of the largest weights of the network: a mask needs its zeros mainly there. Trained:
+real numbers that are rounded to the integers (straight-through), the step sizes Δ of each layer, BatchNorm, head.
+Stored: the integers, entropy-coded (`palimpsest.coding`), the step sizes, and the smallest magnitude of a weight
+with an integer. Forgets: nothing, because no weight of the base changes.
 
 The size is a part of the training. Each change costs the bits by which it makes the code longer
 (`palimpsest.methods.rate`). After each step of Adam every real number moves towards 0 by learning rate · λ · cost,
