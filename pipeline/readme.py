@@ -18,6 +18,7 @@ from palimpsest.analysis.conditions import describe_conditions, load_json
 from palimpsest.data.encoding import encoded
 from palimpsest.data.pictures import resize_and_crop
 from palimpsest.errors import PalimpsestError
+from palimpsest.explaining import MASKED
 from palimpsest.layout import Layout
 from palimpsest.methods import by_required_network
 from palimpsest.output import survive_any_output
@@ -27,6 +28,7 @@ from palimpsest.report.ablation import ablation_table, curves, load_ablations, s
 from palimpsest.report.bench import bench_table
 from palimpsest.report.grid import titled_columns, write_grid
 from palimpsest.report.readme import has_table, methods_table, tasks_table, write_tables
+from palimpsest.report.sequence import sequence_table
 from palimpsest.report.sweep import load_sweep, sweep_table
 from palimpsest.settings import FLOOR, Settings
 from palimpsest.storage.atomic import write_bytes
@@ -92,6 +94,8 @@ def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[t
     `<preset>`: the methods of the preset in ``params``, to fit the page; from ``results`` if it has a summary of
     the preset, otherwise from ``longer``.
     `<preset>-methods`: all methods of a preset in ``longer``.
+    `<preset>-sequence`: the tasks of a long sequence, from copies of `quality.csv`, `growth.csv` and `costs.csv` in
+    ``longer``.
     `<preset>-<network>` and `<preset>-methods-<network>`: the same for methods that bring a network of their own.
     `<preset>-ablation-<name>`, and `<preset>-steps` with the curves of quality against steps: from ``results``.
     `<table>-conditions`: pictures, machine and versions behind each of these tables, as `<preset>-conditions`.
@@ -109,6 +113,8 @@ def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[t
         forgetting = pd.read_csv(path.with_name("forgetting.csv"))
         for suffix, part in by_network(json.loads(path.read_text("utf-8"))):
             yield f"{path.parent.name}-methods{suffix}", methods_table(part, forgetting)
+    for path in sorted(longer.glob("*/growth.csv")):
+        yield f"{path.parent.name}-sequence", sequence_table(path.parent, MASKED)
     for folder in sorted({path.parent for path in results.glob("*/ablation/*.csv")}):
         preset, ablations = folder.parent.name, load_ablations(folder.parent)
         sequence = sequence_of(params, preset)
