@@ -2,14 +2,16 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from palimpsest.analysis.accounting import MIB, UNCOUNTED, bytes_needed
-from palimpsest.analysis.sizes import growth_rows, size_rows
+from palimpsest.analysis.sizes import entropy_of, growth_rows, size_rows
 from palimpsest.methods import BASE
 from palimpsest.methods.base import Component
+from palimpsest.networks.trunk import trunk_layers
 from palimpsest.storage.task_file import save_task
 
 Study = Any
@@ -113,6 +115,33 @@ def test_components_for_training_alone_are_marked(trained: Study) -> None:
     (network,) = sizes[sizes["component"] == "network"].itertuples()
     assert (fisher.task, fisher.needed_to, fisher.bytes) == ("colour", "learn", network.bytes)
     assert set(sizes[sizes["component"] != "fisher"]["needed_to"]) == {"run"}
+
+
+@pytest.mark.parametrize("method", ["piggyback", "piggyback-ternary", "coded", "decoder"])
+def test_bits_per_weight_and_entropy(trained: Study, method: str) -> None:
+    stored = trained.stored(method)
+    sizes = pd.DataFrame(size_rows(stored)).set_index(["task", "component"])
+    weights = sum(layer.weight.numel() for _, layer in trunk_layers(stored.network("shapes")))
+    assert (sizes["bits_per_weight"] * weights / 8).round().tolist() == sizes["bytes"].tolist()
+    own = sizes.loc["halves"]
+    entropy = own["entropy"].dropna().to_dict()
+    if method == "decoder":
+        assert entropy == {}
+        return
+    (component,) = entropy
+    assert component == ("code" if method == "coded" else "mask")
+    assert 0 < entropy[component] <= own.loc[component, "bits_per_weight"]
+
+
+def test_the_entropy_is_that_of_the_values_of_each_layer() -> None:
+    bits = [np.packbits([1, 1, 0, 0, 0, 0, 0, 0]), np.packbits([1, 0, 0, 0])]
+    names = ("first.mask", "second.mask")
+    component = Component("mask", dict(zip(names, map(torch.from_numpy, bits), strict=True)))
+    h = lambda p: -p * math.log2(p) - (1 - p) * math.log2(1 - p)  # noqa: E731
+    assert entropy_of(component, {"first": 8, "second": 4}) == pytest.approx(12 * h(0.25))
+    both = Component("mask", {"first.mask": torch.from_numpy(bits[0]), "first.negated": torch.from_numpy(bits[0])})
+    assert entropy_of(both, {"first": 8}) == pytest.approx(8 * h(0.25))  # two bits that are always equal
+    assert math.isnan(entropy_of(Component("head", {"head.weight": torch.zeros(3)}), {"first": 8}))
 
 
 def growth(study: Study, method: str) -> dict[str, list[int]]:

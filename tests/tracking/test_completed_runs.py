@@ -1,6 +1,7 @@
 """Measurements in the runs of the trainings."""
 
 import fcntl
+import math
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ def cell(task: str, after: str, miou: float) -> Cell:
     return Cell(task, after, Measurement({"miou": miou}, {}, 8, "", []))
 
 
+def size(task: str, component: str, size: int, entropy: float = math.nan) -> dict[str, Any]:
+    """Return a row of `sizes.csv` for a network of a thousand weights."""
+    rate = 8 * size / 1000
+    return {"task": task, "component": component, "bytes": size, "bits_per_weight": rate, "entropy": entropy}
+
+
 def test_measurements_are_added_once_to_the_runs_of_the_trainings(client: Any, tmp_path: Path) -> None:
     base = training_tags("mini", 0, "base", "coco-seg")
     for tags in (base, TAGS):
@@ -33,9 +40,9 @@ def test_measurements_are_added_once_to_the_runs_of_the_trainings(client: Any, t
     cells = [cell("coco-seg", "coco-seg", 20), cell("coco-seg", "voc-seg", 19), cell("voc-seg", "voc-seg", 50)]
     tables = {
         "sizes": [
-            {"task": "coco-seg", "component": "network", "bytes": 4000, "needed_to": "run"},
-            {"task": "voc-seg", "component": "mask", "bytes": 125, "needed_to": "run"},
-            {"task": "voc-seg", "component": "head", "bytes": 15, "needed_to": "run"},
+            size("coco-seg", "network", 4000),
+            size("voc-seg", "mask", 125, entropy=0.8),
+            size("voc-seg", "head", 15),
         ],
         "zeros": [
             {"task": "voc-seg", "layer": "conv1", "weights": 400, "zeros": 0.5},
@@ -68,7 +75,10 @@ def test_measurements_are_added_once_to_the_runs_of_the_trainings(client: Any, t
         "size/bytes": 140,
         "zeros/conv1": 0.5,
         "zeros/all": 0.25,
-        "size/bits_per_weight": 1,
+        "size/bits_per_weight/mask": 1,
+        "size/bits_per_weight/head": 0.12,
+        "size/bits_per_weight": 1.12,
+        "size/entropy/mask": 0.8,
     }
     assert first.data.metrics["final/coco-seg/miou"] == 20 and first.data.metrics["size/bytes"] == 4000
     assert len(points(client, second, "size/bytes")) == 1
@@ -97,4 +107,4 @@ def test_one_evaluation_at_a_time_completes_runs(
     monkeypatch.setattr(runs.Run, "metrics", metrics)
     tables: Any = {"sizes": [], "zeros": []}
     complete_runs(Layout("mini"), 0, "piggyback", [cell("coco-seg", "coco-seg", 20)], tables, tmp_path)
-    assert recorded_values == [{"final/coco-seg/miou": 20, "size/bytes": 0}]
+    assert recorded_values == [{"final/coco-seg/miou": 20, "size/bytes": 0, "size/bits_per_weight": 0}]

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pandas as pd
 
-from palimpsest.analysis.tables import columns_of, require_columns
+from palimpsest.analysis.tables import require_columns
 
 MIB = 2**20
 UNCOUNTED = ("batchnorm", "head", "metadata")
@@ -35,5 +35,5 @@ def sizes_of_method(sizes: pd.DataFrame, method: str) -> pd.DataFrame:
     Raises:
         DataError: the table lacks a column.
     """
-    require_columns(sizes, columns_of("sizes"), "sizes.csv")
+    require_columns(sizes, ["seed", "method", "task", "component", "bytes", "needed_to"], "sizes.csv")
     return sizes[sizes["method"] == method]

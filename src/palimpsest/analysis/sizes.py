@@ -1,20 +1,34 @@
 """Bytes of the stored tasks: rows of `sizes.csv` and `growth.csv`, without the columns seed and method."""
 
+import json
+import math
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
+import numpy as np
 import pandas as pd
+import torch
 
-from palimpsest.storage.stored_task import open_task
+from palimpsest.methods.base import Component
+from palimpsest.networks import build_network, network_settings
+from palimpsest.networks.settings import NetworkSettings
+from palimpsest.networks.trunk import trunk_layers
+from palimpsest.storage.stored_task import StoredTask, open_task
 from palimpsest.storage.stored_tasks import StoredTasks
-from palimpsest.storage.task_file import TaskFile
+
+ENTROPY = "/entropy_per_weight"
+"""End of the name of a diagnostic: bits per weight of a component, which its name begins with, at its entropy."""
 
 
 def size_rows(stored: StoredTasks) -> list[dict[str, object]]:
-    """Return one row per component of the file of each stored task: task, component, bytes, needed_to.
+    """Return one row per component of the file of each stored task, with the columns of `sizes.csv`.
 
-    ``needed_to`` is ``run`` (needed for inference) or ``learn`` (only for further training). A component that all
-    tasks share counts once, for the last task. The bytes of a file beyond its tensors count as ``metadata``. A base
-    network that no task of the method owns counts under the name of its training, such as `autoencoder`.
+    ``bits_per_weight`` and ``entropy`` are bits per weight of the network's trunk: those that the component takes,
+    and for bits and codes those at the entropy of their values in each layer. ``needed_to`` is ``run`` (needed for
+    inference) or ``learn`` (only for further training). A component that all tasks share counts once, for the last
+    task. The bytes of a file beyond its tensors count as ``metadata``. A base network that no task of the method
+    owns counts under the name of its training, such as `autoencoder`.
     """
     rows: list[dict[str, object]] = []
     for path in stored.task_files.files():
@@ -42,13 +56,57 @@ def growth_rows(stored: StoredTasks) -> list[dict[str, object]]:
     return rows
 
 
-def file_rows(name: str, file: TaskFile, superseded: set[str]) -> list[dict[str, object]]:
+def file_rows(name: str, file: StoredTask, superseded: set[str]) -> list[dict[str, object]]:
     """Return the rows of a file under the name of a task, without the components that `superseded` names."""
+    weights = weights_of_layers(file.network.for_inference().model_dump_json())
+    total = sum(weights.values())
     sizes = {c.name: sum(tensor.nbytes for tensor in c.tensors.values()) for c in file.components}
-    rows = [size_row(name, c.name, sizes[c.name], c.needed_to) for c in file.components if c.name not in superseded]
-    return [*rows, size_row(name, "metadata", file.path.stat().st_size - sum(sizes.values()), "run")]
+    sizes["metadata"] = file.path.stat().st_size - sum(sizes.values())
+    needed_to = {c.name: c.needed_to for c in file.components}
+    entropies = {c.name: entropy_of(c, weights) for c in file.components} | {
+        key.removesuffix(ENTROPY): value * total
+        for key, value in file.provenance.diagnostics.items()
+        if key.endswith(ENTROPY)
+    }
+    return [
+        {
+            "task": name,
+            "component": component,
+            "bytes": size,
+            "needed_to": needed_to.get(component, "run"),
+            "bits_per_weight": 8 * size / total,
+            "entropy": entropies.get(component, math.nan) / total,
+        }
+        for component, size in sizes.items()
+        if component not in superseded
+    ]
 
 
-def size_row(task: str, component: str, size: int, needed_to: str) -> dict[str, object]:
-    """Return one row of `sizes.csv`, without the columns seed and method."""
-    return {"task": task, "component": component, "bytes": size, "needed_to": needed_to}
+@lru_cache
+def weights_of_layers(network: str) -> Mapping[str, int]:
+    """Return the number of weights of each layer of the trunk; ``network`` has the settings as JSON."""
+    settings: NetworkSettings = network_settings(json.loads(network))
+    with torch.device("meta"):  # no memory, and no random numbers
+        return {name: layer.weight.numel() for name, layer in trunk_layers(build_network(settings, 1))}
+
+
+def entropy_of(component: Component, weights: Mapping[str, int]) -> float:
+    """Return the bits of a component of packed bits at their entropy; NaN for a component with other tensors.
+
+    ``weights`` is the number of weights of each layer. Several bits of a weight are one value. Each layer has
+    frequencies of its own.
+    """
+    layers = {name.rpartition(".")[0] for name in component.tensors}
+    bits = 0.0
+    for layer in layers:
+        packed = [tensor for name, tensor in component.tensors.items() if name.rpartition(".")[0] == layer]
+        number = weights.get(layer, -1)
+        if any(t.dtype != torch.uint8 or t.numel() != -(-number // 8) for t in packed):
+            return math.nan
+        values = sum(
+            np.unpackbits(tensor.numpy(), count=number).astype(np.int64) << digit
+            for digit, tensor in enumerate(packed)
+        )
+        counts = np.unique(values, return_counts=True)[1]
+        bits -= float((counts * np.log2(counts / number)).sum())
+    return bits

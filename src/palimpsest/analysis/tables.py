@@ -14,7 +14,7 @@ OUTCOMES: tuple[Outcome, ...] = ("changed", "not comparable", "verified")
 
 COLUMNS = {
     "metrics": ["task", "after", "metric", "value", "images", "checksum", "std_error"],
-    "sizes": ["task", "component", "bytes", "needed_to"],
+    "sizes": ["task", "component", "bytes", "needed_to", "bits_per_weight", "entropy"],
     "growth": ["task", "needed_to", "bytes"],
     "diagnostics": ["task", "name", "value"],
     "costs": ["task", "seconds", "peak_memory"],

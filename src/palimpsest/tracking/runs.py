@@ -5,6 +5,7 @@ A run per method and seed is the parent of the runs of its trainings, one per ta
 
 import getpass
 import inspect
+import math
 import shutil
 import sys
 import time
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from palimpsest.interruption import is_interruption
 from palimpsest.layout import TRACKING_DATABASE, Layout
 from palimpsest.methods import entry_of, method_class
-from palimpsest.methods.base import MASK
 from palimpsest.params import dotted
 from palimpsest.processes.file_locks import exclusive
 from palimpsest.provenance import DIRTY, code_version
@@ -279,12 +279,15 @@ def measured_values(
         if size["task"] == task or of_all_tasks:
             name = f"size/bytes/{size['component']}"
             values[name] = values.get(name, 0) + size["bytes"]
-    values["size/bytes"] = sum(value for name, value in values.items() if name.startswith("size/bytes/"))
+            if not of_all_tasks:
+                values[f"size/bits_per_weight/{size['component']}"] = size["bits_per_weight"]
+                if math.isfinite(size["entropy"]):
+                    values[f"size/entropy/{size['component']}"] = size["entropy"]
+    for total in ("bytes",) if of_all_tasks else ("bytes", "bits_per_weight"):
+        values[f"size/{total}"] = sum(v for name, v in values.items() if name.startswith(f"size/{total}/"))
     for row in tables["zeros"]:
         if of_all_tasks and row["layer"] == ALL:
             values[f"zeros/{row['task']}"] = row["zeros"]
         elif row["task"] == task and not of_all_tasks:
             values[f"zeros/{row['layer']}"] = row["zeros"]
-            if row["layer"] == ALL:
-                values["size/bits_per_weight"] = 8 * values[f"size/bytes/{MASK}"] / row["weights"]
     return values
