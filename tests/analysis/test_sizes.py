@@ -123,14 +123,14 @@ def test_bits_per_weight_and_entropy(trained: Study, method: str) -> None:
     sizes = pd.DataFrame(size_rows(stored)).set_index(["task", "component"])
     weights = sum(layer.weight.numel() for _, layer in trunk_layers(stored.network("shapes")))
     assert (sizes["bits_per_weight"] * weights / 8).round().tolist() == sizes["bytes"].tolist()
-    own = sizes.loc["halves"]
-    entropy = own["entropy"].dropna().to_dict()
+    added = sizes.loc["halves"]
+    entropy = added["entropy"].dropna().to_dict()
     if method == "decoder":
         assert entropy == {}
         return
     (component,) = entropy
     assert component == ("code" if method == "coded" else "mask")
-    assert 0 < entropy[component] <= own.loc[component, "bits_per_weight"]
+    assert 0 < entropy[component] <= added.loc[component, "bits_per_weight"]
 
 
 def test_the_entropy_is_that_of_the_values_of_each_layer() -> None:
