@@ -80,7 +80,8 @@ class TrainingSettings(SettingsGroup):
     cosine."""
     lr_multiplier: Positive = 1.0
     """Factor of all learning rates, for whatever a method trains. A task whose loss needs larger steps than the
-    others sets it in `tasks.<task>.training`, and has them under every method."""
+    others sets it in `tasks.<task>.training`, for all methods that learn one task at a time; a training of several
+    tasks has the settings of the first."""
     head_lr_multiplier: Positive = 1.0
     """Factor of the learning rate for BatchNorm and head, which need larger steps if the weights are frozen."""
     encoder_lr_multiplier: Positive = 1.0
