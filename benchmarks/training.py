@@ -156,7 +156,7 @@ def step_of(name: str, size: Step, bfloat16: bool = has_bfloat16(DEVICE)) -> Cal
     The step computes in bfloat16 if ``bfloat16``, otherwise in float32.
     """
     torch.manual_seed(0)
-    network: nn.Module = build_network(UNetSettings(width=size.width), CLASSES + 1)
+    network = build_network(UNetSettings(width=size.width), CLASSES + 1)
     network.to(DEVICE).to(memory_format=torch.channels_last).train()
     method = method_class(name)(MaskSettings())
     groups = method.begin_task(Start(network, segmentation(), TrainingSettings()))

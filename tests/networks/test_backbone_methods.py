@@ -17,7 +17,10 @@ from palimpsest.errors import SettingsError
 from palimpsest.groups import TrainingSettings
 from palimpsest.methods import BASE, METHODS, default_method_settings, method_class, works_on
 from palimpsest.methods.base import Component, EarlierTask, Start, with_multipliers
+from palimpsest.methods.coded import Coded
+from palimpsest.methods.coded_settings import CodedSettings
 from palimpsest.networks import build_network
+from palimpsest.networks.trunk import trunk_layers
 from palimpsest.networks.unet_settings import UNetSettings
 
 Study = Any
@@ -53,6 +56,25 @@ def test_weights_and_scores_of_the_backbone_learn_at_a_lower_rate(method: str) -
             assert group.learning_rate == rates.pop(id(parameter)) * (0.5 if slow else 2)
             slower += slow
     assert (slower > 0) == (method not in IN_DECODER) and not rates  # each parameter is in one group
+
+
+def test_costs_of_changes_have_the_learning_rate_of_the_changes() -> None:
+    moved = {}
+    for whole, encoder in ((1.0, 1.0), (0.5, 0.25)):
+        torch.manual_seed(0)
+        network = build_network(UNetSettings(width=2, encoder=ENCODER, encoder_weights="random"), 3)
+        learner = Coded(CodedSettings(bits=0.01, learning_rate=1.0))
+        training = TrainingSettings(steps=100, lr_multiplier=whole, encoder_lr_multiplier=encoder)
+        learner.begin_task(Start(network, None, training))  # type: ignore[arg-type]
+        layers = dict(zip((name for name, _ in trunk_layers(network)), learner.coded_layers(network), strict=True))
+        with torch.no_grad():
+            for layer in layers.values():
+                layer.latents["weight"].fill_(1.0)
+        learner.after_step(network, 0.1)
+        moved[encoder] = {name: 1 - layer.latents["weight"].detach() for name, layer in layers.items()}
+    for name, amounts in moved[1.0].items():
+        factor = 0.5 * (0.25 if name.startswith("encoder.backbone.") else 1)
+        assert torch.allclose(moved[0.25][name], factor * amounts, rtol=1e-2) and (amounts > 0).all()
 
 
 @pytest.mark.parametrize(("multiplier", "moves"), [(1.0, True), (1e-9, False)])

@@ -106,7 +106,7 @@ class EarlierTask:
 class Start:
     """Inputs of a method at the start of a training, for `Method.begin_task`."""
 
-    network: nn.Module
+    network: Network
     """Network with the weights that `Entry.starts_from` names and a head for the task."""
     task: Task
     """Task to learn."""
@@ -294,8 +294,7 @@ def with_multipliers(
     rates are also multiplied by `TrainingSettings.encoder_lr_multiplier`. They are separate for every value of it,
     because the gradients of each group are clipped together.
     """
-    backbone = network.backbone
-    inside = set() if backbone is None else {id(parameter) for parameter in trunk_parameters(network, backbone)}
+    inside = backbone_parameters(network)
     split: list[ParameterGroup] = []
     for given in groups:
         group = replace(given, learning_rate=given.learning_rate * training.lr_multiplier)
@@ -308,6 +307,12 @@ def with_multipliers(
         rate = group.learning_rate * training.encoder_lr_multiplier
         split.append(replace(group, name=f"{group.name} of the encoder", parameters=slow, learning_rate=rate))
     return split
+
+
+def backbone_parameters(network: Network) -> set[int]:
+    """Return the identities of the trunk's parameters in ``network.backbone``; empty without a backbone."""
+    backbone = network.backbone
+    return set() if backbone is None else {id(parameter) for parameter in trunk_parameters(network, backbone)}
 
 
 def weight_group(start: Start, submodule: str = "") -> ParameterGroup:

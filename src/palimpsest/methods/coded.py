@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from palimpsest.coding import sparse
 from palimpsest.errors import StorageError
-from palimpsest.methods.base import ParameterGroup, Start
+from palimpsest.methods.base import ParameterGroup, Start, backbone_parameters
 from palimpsest.methods.coded_settings import CodedSettings
 from palimpsest.methods.rate import Costs, Pressure, costs_of, ramp, smallest_threshold
 from palimpsest.methods.reparametrised import (
@@ -154,7 +154,12 @@ class Coded(Reparametrised):
         self.training = start.training
         weights = [layer.weight.detach() for _, layer in self.layers(start.network)]
         self.smallest = smallest_covered(weights, self.settings.covered)
-        return super().begin_task(start)
+        groups, inside = super().begin_task(start), backbone_parameters(start.network)
+        whole, encoder = self.training.lr_multiplier, self.training.encoder_lr_multiplier
+        self.multipliers = [
+            whole * (encoder if id(layer.steps) in inside else 1.0) for layer in self.coded_layers(start.network)
+        ]
+        return groups
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
         """Return a parametrization without changes."""
@@ -210,11 +215,10 @@ class Coded(Reparametrised):
         steps = training.steps * (settings.counted_until - settings.counted_from)
         factor = pressure.steer(bits, budget, ramp(progress, settings.counted_from, settings.counted_until), steps)
         step = round(progress * training.steps) - 1
-        peak = settings.learning_rate * training.lr_multiplier
-        rate = peak * schedule(step, training.steps, training.warmup, settings.frozen_after)
-        for layer, of_layer in zip(layers, costs, strict=True):
+        rate = settings.learning_rate * schedule(step, training.steps, training.warmup, settings.frozen_after)
+        for layer, of_layer, multiplier in zip(layers, costs, self.multipliers, strict=True):
             layer.pressure.copy_(torch.tensor(pressure.state))
-            layer.shrink(rate * factor, of_layer)
+            layer.shrink(multiplier * rate * factor, of_layer)
 
     def coded_layers(self, network: nn.Module) -> Iterator[CodedWeight]:
         """Yield the parametrization of each layer during training."""
