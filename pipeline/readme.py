@@ -24,7 +24,7 @@ from palimpsest.methods import by_required_network
 from palimpsest.output import survive_any_output
 from palimpsest.overlay import overlaid
 from palimpsest.params import read, resolve
-from palimpsest.report.ablation import ablation_table, curves, load_ablations, steps_table
+from palimpsest.report.ablation import ablation_table, by_method, curves, load_ablations, steps_table
 from palimpsest.report.bench import bench_table
 from palimpsest.report.grid import titled_columns, write_grid
 from palimpsest.report.readme import has_table, methods_table, tasks_table, write_tables
@@ -98,6 +98,7 @@ def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[t
     ``longer``.
     `<preset>-<network>` and `<preset>-methods-<network>`: the same for methods that bring a network of their own.
     `<preset>-ablation-<name>`, and `<preset>-steps` with the curves of quality against steps: from ``results``.
+    Ablations of a single method are rows of one table with the name of the method.
     `<table>-conditions`: pictures, machine and versions behind each of these tables, as `<preset>-conditions`.
     `<preset>-sweep-<method>` and `bench`: from ``results``.
     """
@@ -119,7 +120,8 @@ def tables(results: Path, longer: Path, params: Mapping[str, Any]) -> Iterator[t
         preset, ablations = folder.parent.name, load_ablations(folder.parent)
         sequence = sequence_of(params, preset)
         yield f"{preset}-steps", steps_table(curves(ablations, sequence))
-        for ablation in (one for one in ablations if one.tasks(sequence)):
+        joined, others = by_method(ablations, sequence)
+        for ablation in (one for one in (*joined, *others) if one.tasks(sequence)):
             yield f"{preset}-ablation-{ablation.name}", ablation_table(ablation, sequence)
     for folder in sorted(results.glob("*/sweep")):
         for swept in sweep_tables(folder.parent):

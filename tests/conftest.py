@@ -56,7 +56,8 @@ CONTENT: dict[str, Any] = {
             "learning_rate": 0.01,
             "accelerator": "cpu",
         },
-        "method_settings": {"coded": {"bits": 16.0}},  # the default does not pay the counts of so few integers
+        # The default size does not pay the counts of so few integers, and the default rate needs more steps.
+        "method_settings": {"coded": {"bits": 16.0, "learning_rate": 0.5}},
         "datasets": {"drawn": {"format": "coco", "source": "generated", "generate": {"train2017": 1}}},
         "tasks": {
             "shapes": {"kind": "segmentation", "data": "drawn", "classes": {"red": ["red"], "blue": ["blue"]}},

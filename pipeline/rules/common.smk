@@ -27,7 +27,15 @@ try:
     from palimpsest.progress import Progress, work_of
     from palimpsest.provenance import digest
     from palimpsest.settings import FLOOR, REFERENCE
-    from palimpsest.variants import ablations_of, changed_settings, sweep_tables, sweeps_of, variants_of, vary
+    from palimpsest.variants import (
+        ablations_of,
+        changed_settings,
+        sweep_tables,
+        sweeps_of,
+        takes_reference,
+        variants_of,
+        vary,
+    )
     from palimpsest.task_files import TaskFiles
     from palimpsest.tasks import KINDS
     from palimpsest.tracking import database

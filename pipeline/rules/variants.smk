@@ -80,6 +80,11 @@ rule ablation:
             for seed in SETTINGS.seeds
             for method in (FLOOR, *ABLATIONS[wildcards.ablation].methods)
         ],
+        lambda wildcards: [
+            LAYOUT.evaluation(seed, REFERENCE) / "metrics.csv"
+            for seed in SETTINGS.seeds
+            if takes_reference(SETTINGS, varied(wildcards.ablation), ABLATIONS[wildcards.ablation].methods)
+        ],
     output:
         measured=reported(LAYOUT.ablation("{ablation}"), "ablation", "Ablations"),
         settings=LAYOUT.ablation_settings("{ablation}"),

@@ -25,7 +25,7 @@ from palimpsest.jobs import preparation_job, training_job
 from palimpsest.layout import CURRENT, Shared
 from palimpsest.methods import BASES, METHODS
 from palimpsest.params import check_mapping, dotted, merge_settings, resolve
-from palimpsest.settings import Settings, Variant
+from palimpsest.settings import REFERENCE, Settings, Variant
 
 Variants = dict[str, Mapping[str, Any]]
 """Variants of one method: the settings that each variant overrides, by its name."""
@@ -240,6 +240,16 @@ def shared_base(method: str) -> str:
     while method not in BASES:
         method = METHODS[method].base_training
     return method
+
+
+def takes_reference(main: Settings, varied: Settings, methods: Iterable[str]) -> bool:
+    """Return whether an ablation of ``methods`` is compared with the `scratch` of the preset.
+
+    That is so if the preset trains `scratch`, the ablation does not, and its changes do not affect `scratch`.
+    """
+    if REFERENCE in methods or REFERENCE not in main.methods:
+        return False
+    return shared_by(main, varied, [REFERENCE]) == "all"
 
 
 def changed_keys(main: Settings, varied: Settings, *, of_sweep: bool) -> list[str]:

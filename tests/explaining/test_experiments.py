@@ -1,5 +1,6 @@
 """Experiments on the masks of a small study, whose stored tasks were not trained."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -240,6 +241,23 @@ def test_masks_are_compared_with_other_tasks_and_another_seed(bench: Workbench) 
     flipped = {name: ~kept for name, kept in bench.bits("halves").items()}
     assert masks.similarity(bench.bits("halves"), flipped)["similarity"] == 0
     assert rows["colour"]["similarity"] == pytest.approx(rows["colour"]["independent"], abs=0.03)  # both are random
+
+
+def test_bits_of_a_mask_are_counted_in_contexts(bench: Workbench) -> None:
+    sizes = {row.condition: row.metrics["bits"] for row in masks.shorter(bench)}
+    assert [*sizes] == [masks.LAYERS, masks.BY_MAGNITUDE, masks.BY_SIGN, masks.BY_OFFSET, "mask of colour"]
+    bits, weights = bench.bits("halves"), bench.weights()
+    number = sum(kept.numel() for kept in bits.values())
+    counts = sum(math.log2(kept.numel() + 1) for kept in bits.values())
+    entropy = sum(
+        kept.numel() * float(torch.distributions.Bernoulli(kept.float().mean()).entropy()) / math.log(2)
+        for kept in bits.values()
+    )
+    assert sizes[masks.LAYERS] == pytest.approx((entropy + counts) / number, rel=1e-4)
+    known = {name: kept.long() for name, kept in bits.items()}  # a context that decides each bit
+    assert masks.bits_per_weight(bits, known) < 0.1 and all(size > 0.9 for size in sizes.values())
+    middle = [offset[:, :, 1, 1] for name, w in weights.items() if (offset := masks.offsets(w)).shape[2:] == (3, 3)]
+    assert all((of_layer == 4).all() for of_layer in middle)
 
 
 def test_zeros_of_classification_and_translation_are_counted_over_networks_of_several_sizes(

@@ -44,22 +44,24 @@ def stored(method: Coded, network: nn.Module) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("bits", [0.06, 0.12, 0.5])
 def test_what_is_stored_has_at_most_the_bits_of_the_setting(bits: float) -> None:
     method, network, _ = begun(bits=bits)
-    method.after_step(network, 0.75)
+    method.after_step(network, 0.85)
     code = next(component for component in method.store(network) if component.name == "code")
     weights = sum(layer.weight.numel() for _, layer in trunk_layers(network))
     measured = 8 * sum(tensor.nbytes for tensor in code.tensors.values()) / weights
     assert 0.8 * bits < measured <= bits
     figures = method.diagnostics(network)
     assert figures["code/bits_per_weight"] == pytest.approx(measured)
-    assert 0.3 * measured < figures["code/entropy_per_weight"] < measured
+    entropy = figures["code/entropy_per_weight"]
+    assert 0.3 * measured < entropy < measured
+    assert entropy < figures["code/entropy_per_weight_without_layers"] < 2 * entropy
 
 
 def test_frozen_integers_stay() -> None:
     method, network, _ = begun()
-    method.after_step(network, 0.75)
+    method.after_step(network, 0.85)
     frozen = latents(method, network)
     assert all(torch.equal(latent, latent.round()) for latent in frozen)
-    method.after_step(network, 0.8)
+    method.after_step(network, 0.9)
     method.after_step(network, 1.0)
     assert all(torch.equal(*pair) for pair in zip(frozen, latents(method, network), strict=True))
 
@@ -90,10 +92,15 @@ def test_rounding_begins_gradually() -> None:
     assert not torch.allclose(layer.weight, base[f"{name}.weight"], atol=1e-3)
 
 
-@pytest.mark.parametrize(("exponent", "covered"), [(0.0, 1.0), (0.5, 0.25), (1.0, 0.01)])
-def test_loaded_and_switched_weights_equal_the_learned_ones(exponent: float, covered: float) -> None:
-    method, network, base = begun(exponent=exponent, bits=0.5, covered=covered)
-    method.after_step(network, 0.75)
+@pytest.mark.parametrize(
+    ("exponent", "covered", "per_kernel"),
+    [(0.0, 1.0, True), (0.5, 0.25, True), (1.0, 0.01, True), (1.0, 0.0, True), (1.0, 0.25, False)],
+)
+def test_loaded_and_switched_weights_equal_the_learned_ones(
+    exponent: float, covered: float, per_kernel: bool
+) -> None:
+    method, network, base = begun(exponent=exponent, bits=0.5, covered=covered, per_kernel=per_kernel)
+    method.after_step(network, 0.85)
     expected = {name: layer.weight.detach().clone() for name, layer in trunk_layers(network)}
     reloaded = build_network(UNetSettings(width=WIDTH), 3)
     bodies = {key: tensor for key, tensor in base.items() if not key.startswith("head.")}
@@ -104,14 +111,15 @@ def test_loaded_and_switched_weights_equal_the_learned_ones(exponent: float, cov
             switch()
         for name, layer in trunk_layers(reloaded):
             assert torch.equal(layer.weight, expected[name]), name
-            assert not torch.equal(layer.weight, base[f"{name}.weight"])
+            has_integers = covered or layer.weight[0, 0].numel() > 1
+            assert torch.equal(layer.weight, base[f"{name}.weight"]) != has_integers
 
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(4, 3, 1), nn.Linear(4, 3)])
 def test_kernels_of_one_weight_have_only_integers_of_weights(layer: nn.Conv2d | nn.Linear) -> None:
     weight = layer.weight.detach()
-    assert shapes_of(weight, 5) == {"weight": (5,)}
-    coded = CodedWeight(weight, 0, 0.0, CodedSettings(exponent=0.0, weight_step=0.75))
+    assert shapes_of(weight, 5, CodedSettings()) == {"weight": (5,)}
+    coded = CodedWeight(weight, 0, 0.0, CodedSettings(bits=1, exponent=0.0, weight_step=0.75))
     assert torch.equal(coded(weight), weight) and list(coded.latents) == ["weight"]
     with torch.no_grad():
         coded.latents["weight"].fill_(2)
@@ -123,7 +131,7 @@ def test_kernels_of_one_weight_have_only_integers_of_weights(layer: nn.Conv2d | 
 def test_integers_shift_and_scale_kernels() -> None:
     torch.manual_seed(0)
     weight = torch.randn(5, 4, 3, 3)
-    coded = CodedWeight(weight, 0, 0.0, CodedSettings(mean_step=0.5, scale_step=0.25))
+    coded = CodedWeight(weight, 0, 0.0, CodedSettings(bits=1, mean_step=0.5, scale_step=0.25))
     coded.freeze(0.5)
     with torch.no_grad():
         coded.latents["mean"][1, 2] = -3
@@ -150,7 +158,7 @@ def test_the_largest_weights_of_the_network_have_integers() -> None:
         shares.append(len(coded.covered) / len(magnitudes))
     assert max(shares) > 2 * min(shares)  # layers with larger weights have more of them
     small = torch.tensor([1.0, -3.0, 2.0, 0.5]).view(2, 2, 1, 1)
-    coded = CodedWeight(small, 0, 2.0, CodedSettings(exponent=1.0, weight_step=1.0))
+    coded = CodedWeight(small, 0, 2.0, CodedSettings(bits=1, exponent=1.0, weight_step=1.0))
     coded.freeze(0.5)
     with torch.no_grad():
         coded.latents["weight"].copy_(torch.tensor([-1.0, -2.0]))
@@ -162,7 +170,7 @@ def test_the_largest_weights_of_the_network_have_integers() -> None:
 )
 def test_a_stored_layer_that_does_not_fit_is_named(tensor: str, value: torch.Tensor) -> None:
     method, network, base = begun()
-    method.after_step(network, 0.75)
+    method.after_step(network, 0.85)
     (name, _), *_ = trunk_layers(network)
     tensors = {**stored(method, network), f"{name}.{tensor}": value}
     with pytest.raises(StorageError, match=rf"^layer '{name}': "):
@@ -172,3 +180,17 @@ def test_a_stored_layer_that_does_not_fit_is_named(tensor: str, value: torch.Ten
 def test_settings_out_of_order_are_refused() -> None:
     with pytest.raises(ValidationError, match=r"counted_from \(0\.5\), counted_until \(0\.4\) and frozen_after"):
         CodedSettings(counted_from=0.5)
+    with pytest.raises(ValidationError, match="per_kernel is False and covered is 0"):
+        CodedSettings(per_kernel=False, covered=0.0)
+
+
+def test_steps_and_rate_follow_the_bits() -> None:
+    whole, eighth = CodedSettings(bits=1.0), CodedSettings(bits=0.125)
+    assert whole.first_step("mean") == whole.mean_step and whole.rate == whole.learning_rate
+    for stream in ("mean", "scale", "weight"):
+        assert eighth.first_step(stream) == pytest.approx(2 * whole.first_step(stream))
+    assert eighth.rate == pytest.approx(4 * whole.rate)
+    method, network, _ = begun(bits=0.125)
+    coded = next(method.coded_layers(network))
+    expected = [eighth.first_step(name) for name in coded.latents]
+    assert coded.steps.tolist() == pytest.approx(expected)

@@ -63,7 +63,7 @@ def test_costs_of_changes_have_the_learning_rate_of_the_changes() -> None:
     for whole, encoder in ((1.0, 1.0), (0.5, 0.25)):
         torch.manual_seed(0)
         network = build_network(UNetSettings(width=2, encoder=ENCODER, encoder_weights="random"), 3)
-        learner = Coded(CodedSettings(bits=0.01, learning_rate=1.0))
+        learner = Coded(CodedSettings(bits=0.01))
         training = TrainingSettings(steps=100, lr_multiplier=whole, encoder_lr_multiplier=encoder)
         learner.begin_task(Start(network, None, training))  # type: ignore[arg-type]
         layers = dict(zip((name for name, _ in trunk_layers(network)), learner.coded_layers(network), strict=True))

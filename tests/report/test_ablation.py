@@ -11,11 +11,14 @@ from palimpsest.report.ablation import (
     Ablation,
     ablation_sections,
     ablation_table,
+    by_method,
     curves,
+    figures,
     load_ablations,
     steps_table,
 )
 from palimpsest.report.series import curve_chart
+from palimpsest.report.tradeoff import summary_table
 
 SEQUENCE = [("seg", "segmentation"), ("colour", "colorization"), ("style", "style")]
 
@@ -31,7 +34,13 @@ def table(scratch: float, piggyback: float, steps: int, seeds: int = 3) -> pd.Da
             rows.append((seed, method, "colour", "colour", "ciede2000", colour + noise, 8, "c", 0.0))
             if method != "floor":
                 rows.append((seed, method, "seg", "colour", "miou", miou, 8, "c", 0.0))
-    return pd.DataFrame(rows, columns=columns_of("metrics")).assign(steps=steps)
+    table = pd.DataFrame(rows, columns=columns_of("metrics")).assign(steps=steps)
+    sizes = {("scratch", "seg"): 1000, ("scratch", "colour"): 2000, ("piggyback", "seg"): 1000}
+    table["bytes"] = [
+        sizes.get(key, 1040 if key[0] == "piggyback" else math.nan)
+        for key in zip(table["method"], table["task"], strict=True)
+    ]
+    return table
 
 
 SHORT = Ablation("short", table(14.9, 17.9, 80), {STEPS: ("80", "240"), "sequence": ("['seg']", "['seg']")})
@@ -43,7 +52,7 @@ def test_an_ablation_has_a_row_per_method_with_its_quality() -> None:
     lines = ablation_table(SHORT, SEQUENCE).splitlines()
     assert lines[0] == (
         "|  | `seg` mIoU (%) ↑ | `colour` CIEDE2000 (ΔE) ↓ | `seg` after `colour` mIoU (%) ↑ | final quality (%) "
-        "| backward transfer (%) | forward transfer (%) |"
+        "| backward transfer (%) | forward transfer (%) | KiB a task, to run |"
     )
     scratch, piggyback = lines[3:]
     assert "| **15.00 ± 0.10** |" in scratch and "| 18.00 ± 0.10 |" in piggyback
@@ -98,3 +107,35 @@ def test_tables_are_read_and_damaged_ones_named(tmp_path: Path) -> None:
     (folder / "short-settings.csv").unlink()
     with pytest.raises(DataError, match=r"short\.csv: not a readable table"):
         load_ablations(tmp_path)
+
+
+def of_piggyback(name: str, colour: float, setting: str) -> Ablation:
+    """Return an ablation of `piggyback` that changes one setting."""
+    return Ablation(name, table(9.9, colour, 240), {setting: ("1", "2")})
+
+
+def test_ablations_of_one_method_are_rows_of_one_table() -> None:
+    sequence = SEQUENCE[:2]
+    few = of_piggyback("few", 14.9, "method_settings.piggyback.initial_score")
+    many = of_piggyback("many", 11.9, "learning_rates.piggyback")
+    other = of_piggyback("other", 11.9, "method_settings.coded.bits")  # of another method than the one that learns
+    ([joined], others) = by_method([few, other, SHORT, many], sequence)
+    assert joined.name == "piggyback" and others == [other, SHORT]
+    assert by_method([few], SEQUENCE) == ([], [few])  # it lacks a task
+    table_of = ablation_table(joined, sequence).splitlines()
+    assert [line.split(" | ")[0] for line in table_of[3:]] == ["| `scratch`", "| `few`", "| `many`"]
+    assert "KiB a task" in table_of[0]
+    figures_of = figures(joined, sequence).set_index("method")
+    assert figures_of["final_quality"].round(3).to_dict() == {"scratch": 1.0, "few": 0.75, "many": 0.9}
+    assert figures_of["bytes_per_added_task"].to_dict() == {"scratch": 1000.0, "few": 40.0, "many": 40.0}
+    section = ablation_sections([few, many], sequence)
+    assert section is not None and [one["name"] for one in section["tables"]] == ["piggyback"]
+    assert section["tables"][0]["changes"] == (
+        "few: method_settings.piggyback.initial_score = 1 (preset: 2); "
+        "many: learning_rates.piggyback = 1 (preset: 2)"
+    )
+    summary = summary_table(figures_of.loc[["scratch"]].reset_index(), ["scratch"], beside=section["figures"])
+    assert set(summary["positions"]) == {"scratch", "few", "many"} and [
+        row["method"] for row in summary["rows"]
+    ] == ["scratch"]
+    assert summary["front"] == ["many", "scratch"]

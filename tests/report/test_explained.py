@@ -28,6 +28,9 @@ ROWS: dict[str, list[tuple[str, float | str]]] = {
     ],
     "kinds": [(case.condition, 1000 * case.factor) for case in kinds.CASES],
     "alike": [(name, "") for name in ("other", masks.SAME_TASK)],
+    "shorter": [
+        (name, "") for name in (masks.LAYERS, masks.BY_MAGNITUDE, masks.BY_SIGN, masks.BY_OFFSET, "mask of b")
+    ],
     "flipped": [(name, share) for name in (bits.STORED, bits.RECOMPUTED) for share in bits.FLIPPED],
     "important": [
         (name, share)
@@ -51,7 +54,7 @@ ROWS: dict[str, list[tuple[str, float | str]]] = {
 }
 
 
-METRICS = {"dropped": ("zeros",), "kinds": ("zeros",), "alike": ("similarity", "independent")}
+METRICS = {"dropped": ("zeros",), "kinds": ("zeros",), "alike": ("similarity", "independent"), "shorter": ("bits",)}
 """Metrics of the experiments that measure no network."""
 
 

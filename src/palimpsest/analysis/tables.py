@@ -41,8 +41,11 @@ def columns_of(name: str) -> list[str]:
 
 
 def columns_of_ablation() -> list[str]:
-    """Return the columns of the table of an ablation: those of `metrics.csv`, and the steps of each training."""
-    return [*columns_of("metrics"), "steps"]
+    """Return the columns of the table of an ablation: those of `metrics.csv`, and two figures of each task.
+
+    They are the steps of its training, and the bytes of all files that inference needs once it is learned.
+    """
+    return [*columns_of("metrics"), "steps", "bytes"]
 
 
 def require_columns(table: pd.DataFrame, columns: Sequence[str], file: str) -> None:

@@ -24,6 +24,7 @@ class Experiment(NamedTuple):
 EXPERIMENTS: dict[str, Experiment] = {
     "dropped": Experiment("Which weights does a mask drop?"),
     "alike": Experiment("How much do masks have in common?"),
+    "shorter": Experiment("Could masks be stored in less than one bit per weight?"),
     "kinds": Experiment("Do masks for translation drop more weights than masks for classification?"),
     "flipped": Experiment("How many bits may be wrong?"),
     "important": Experiment("How many zeros are needed?"),

@@ -8,6 +8,7 @@ from palimpsest.explaining.workbench import Figures, Row, Workbench
 FUNCTIONS: dict[str, Callable[[Workbench], Iterator[Row] | Iterator[Figures]]] = {
     "dropped": masks.dropped,
     "alike": masks.alike,
+    "shorter": masks.shorter,
     "kinds": kinds.kinds,
     "flipped": bits.flipped,
     "important": bits.important,

@@ -1,5 +1,6 @@
 """Properties of a trained mask: which weights it drops, and how much it has in common with other masks."""
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -11,6 +12,7 @@ from palimpsest.explaining.workbench import Bits, Figures, Workbench
 BY_MAGNITUDE, BY_OFFSET = "magnitude", "offset"
 CLASSES = 10
 """Number of classes of magnitude, of equal size in each layer; the last has the largest weights."""
+LAYERS, BY_SIGN = "layer alone", "sign"
 SAME_TASK = "same task, another seed"
 OTHER_SEED = 1000
 """Difference between the seeds of two trainings of one task."""
@@ -46,6 +48,50 @@ def alike(bench: Workbench) -> Iterator[Figures]:
     again = bench.learn(MASKED, bench.base, seed=bench.seed + OTHER_SEED)
     learned = {name: again[f"{name}.weight"].cpu() == weight for name, weight in bench.weights().items()}
     yield Figures(SAME_TASK, bench.name, similarity(bits, learned))
+
+
+def shorter(bench: Workbench) -> Iterator[Figures]:
+    """Count the bits of a mask at its entropy, with the frequencies of each layer or of contexts within the layers.
+
+    Contexts are known when a mask is decoded: the base network, and masks of other tasks. The size includes the
+    counts of all contexts.
+    """
+    bits, weights = bench.bits(bench.name), bench.weights()
+    contexts = {
+        LAYERS: {name: torch.zeros(weight.shape, dtype=torch.int64) for name, weight in weights.items()},
+        BY_MAGNITUDE: {name: magnitude_classes(weight) for name, weight in weights.items()},
+        BY_SIGN: {name: (weight > 0).long() for name, weight in weights.items()},
+        BY_OFFSET: {name: offsets(weight) for name, weight in weights.items()},
+    }
+    for condition, context in contexts.items():
+        yield Figures(condition, bench.name, {"bits": bits_per_weight(bits, context)})
+    for task in bench.tasks:
+        if task not in (bench.base_task, bench.name):
+            other = {name: kept.long() for name, kept in bench.bits(task).items()}
+            yield Figures(f"mask of {task}", bench.name, {"bits": bits_per_weight(bits, other)})
+
+
+def offsets(weight: Tensor) -> Tensor:
+    """Return the number of each weight's offset in its kernel, in the shape of the weight."""
+    of_kernel = torch.arange(weight[0, 0].numel())
+    return of_kernel.view(weight.shape[2:]).expand_as(weight)
+
+
+def bits_per_weight(bits: Bits, contexts: Bits) -> float:
+    """Return the size of a mask by the frequencies in each layer and context, with the counts, in bits per weight.
+
+    ``contexts`` has the number of each weight's context, int64 from 0 in the shape of the weight.
+    """
+    size, weights = 0.0, 0
+    for name, kept in bits.items():
+        context = contexts[name].flatten()
+        numbers = torch.bincount(context).double()
+        ones = torch.bincount(context, kept.flatten().double())
+        shares = (ones / numbers.clamp(min=1)).clamp(0, 1)
+        entropy = -(torch.xlogy(shares, shares) + torch.xlogy(1 - shares, 1 - shares)) / math.log(2)
+        size += float((numbers * entropy + (numbers + 1).log2()).sum())
+        weights += kept.numel()
+    return size / weights
 
 
 def magnitude_classes(weight: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ and λ follows.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -75,11 +75,11 @@ class CodedWeight(LayerWeight):
         self.settings = settings
         self.smallest, self.number = smallest, weight.numel()
         self.register_buffer("covered", covered(weight, smallest), persistent=False)
-        shapes = shapes_of(weight, len(self.covered))
+        shapes = shapes_of(weight, len(self.covered), settings)
         self.latents = nn.ParameterDict(
             {name: nn.Parameter(weight.new_zeros(shape)) for name, shape in shapes.items()}
         )
-        self.steps = nn.Parameter(weight.new_tensor([getattr(settings, f"{name}_step") for name in self.latents]))
+        self.steps = nn.Parameter(weight.new_tensor([settings.first_step(name) for name in self.latents]))
         self.register_buffer("frozen", torch.zeros((), dtype=torch.bool, device=weight.device))
         self.register_buffer("hardness", weight.new_zeros(()))
         self.register_buffer("pressure", weight.new_zeros(2))
@@ -109,7 +109,7 @@ class CodedWeight(LayerWeight):
         for (name, latent), cost in zip(self.latents.items(), costs, strict=True):
             magnitude = latent.abs()
             bits = torch.where(magnitude < 1, cost.first, cost.more)
-            decayed = (magnitude - amount / getattr(self.settings, f"{name}_step") * bits).clamp(min=0)
+            decayed = (magnitude - amount / self.settings.first_step(name) * bits).clamp(min=0)
             latent.copy_(latent.sign() * decayed)
 
     @torch.no_grad()
@@ -174,7 +174,7 @@ class Coded(Reparametrised):
             ParameterGroup(
                 f"changes of each {name}",
                 parameters,
-                settings.learning_rate / getattr(settings, f"{name}_step"),
+                settings.rate / settings.first_step(name),
                 betas=(settings.beta1, settings.beta2),
                 lr_end=end,
                 setting="learning_rate of the method's settings",
@@ -215,7 +215,7 @@ class Coded(Reparametrised):
         steps = training.steps * (settings.counted_until - settings.counted_from)
         factor = pressure.steer(bits, budget, ramp(progress, settings.counted_from, settings.counted_until), steps)
         step = round(progress * training.steps) - 1
-        rate = settings.learning_rate * schedule(step, training.steps, training.warmup, settings.frozen_after)
+        rate = settings.rate * schedule(step, training.steps, training.warmup, settings.frozen_after)
         for layer, of_layer, multiplier in zip(layers, costs, self.multipliers, strict=True):
             layer.pressure.copy_(torch.tensor(pressure.state))
             layer.shrink(multiplier * rate * factor, of_layer)
@@ -228,19 +228,27 @@ class Coded(Reparametrised):
             yield coded
 
     def diagnostics(self, network: nn.Module) -> dict[str, float]:
-        """Return bits per weight of the codes, and those of the integers at their entropy."""
+        """Return bits per weight of the codes, and those of the integers at their entropy.
+
+        The entropy is also given for frequencies of each stream in all layers together, in place of each layer's.
+        """
         layers = list(self.coded_layers(network))
         weights = number_of_weights(layers)
-        entropy = sum(sparse.entropy(layer.groups()) for layer in layers)
+        groups = [dict(zip(layer.latents, layer.groups(), strict=True)) for layer in layers]
+        streams = [
+            np.concatenate([of[name] for of in groups if name in of]) for name in STREAMS if name in groups[0]
+        ]
         return {
             "code/bits_per_weight": sum(layer.size() for layer in layers) / weights,
-            "code/entropy_per_weight": entropy / weights,
+            "code/entropy_per_weight": sum(sparse.entropy([*of.values()]) for of in groups) / weights,
+            "code/entropy_per_weight_without_layers": sparse.entropy(streams) / weights,
         }
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """Return the base's weight with the stored changes; only changed kernels and weights are computed."""
         positions_of_weights = covered(base, float(stored["smallest"]))
-        steps, groups = decoded(base, stored, len(positions_of_weights))
+        lengths = shapes_of(base, len(positions_of_weights), self.settings)
+        steps, groups = decoded(base, stored, lengths)
         weight = base.clone(memory_format=torch.contiguous_format)
         kernels, original = (tensor.reshape(base.shape[0] * base.shape[1], -1) for tensor in (weight, base))
         filters = torch.arange(base.shape[0] * base.shape[1], device=base.device).reshape(base.shape[:2])
@@ -285,19 +293,20 @@ def number_of_weights(layers: Sequence[CodedWeight]) -> int:
     return sum(layer.number for layer in layers)
 
 
-def shapes_of(weight: Tensor, number: int) -> dict[str, tuple[int, ...]]:
+def shapes_of(weight: Tensor, number: int, settings: CodedSettings) -> dict[str, tuple[int, ...]]:
     """Return the shape of the integers of each stream for a weight (a, b, …) with ``number`` covered weights.
 
     A layer of 1×1 kernels has only the integers of single weights, which would repeat those of means.
     """
     per_kernel = (*weight.shape[:2], *(1 for _ in weight.shape[2:]))
-    return {name: per_kernel for name in STREAMS[:2] if per_kernel != tuple(weight.shape)} | {STREAMS[2]: (number,)}
+    with_kernels = settings.per_kernel and per_kernel != tuple(weight.shape)
+    return (dict.fromkeys(STREAMS[:2], per_kernel) if with_kernels else {}) | {STREAMS[2]: (number,)}
 
 
 def smallest_covered(weights: Sequence[Tensor], share: float) -> float:
     """Return the magnitude of the smallest of the largest weights, which are this share of all."""
-    if share == 1:
-        return 0.0
+    if share in (0, 1):
+        return 0.0 if share else math.inf
     magnitudes = torch.cat([weight.abs().flatten() for weight in weights])
     return float(magnitudes.kthvalue(round((1 - share) * len(magnitudes)) + 1).values)
 
@@ -308,14 +317,15 @@ def covered(weight: Tensor, smallest: float) -> Tensor:
 
 
 def decoded(
-    base: Tensor, stored: LayerTensors, number: int
+    base: Tensor, stored: LayerTensors, shapes: Mapping[str, tuple[int, ...]]
 ) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:
     """Return the step size of each stream, and positions and values of the nonzero integers of each group.
+
+    ``shapes`` are those of `shapes_of`.
 
     Raises:
         StorageError: the code or the step sizes do not fit the layer.
     """
-    shapes = shapes_of(base, number)
     steps = stored["steps"].to(base.device, torch.float32)
     if steps.shape != (len(shapes),):
         raise StorageError(f"expected {len(shapes)} step sizes, found a tensor {tuple(steps.shape)}")

@@ -14,22 +14,26 @@ class CodedSettings(MethodSettings):
 
     bits: Positive = 0.12
     """Largest size of a task's code, in bits per weight of the trunk."""
-    learning_rate: Positive = 0.06
-    """Learning rate of Adam for the changes, in root mean squares of a filter."""
+    learning_rate: Positive = 0.015
+    """Learning rate of Adam for the changes at one bit per weight, in root mean squares of a filter; at b bits it
+    is b^(−2/3) times as large, because the steps to reach are fewer and larger."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """β₁ of Adam for the changes."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95
     """β₂ of Adam for the changes."""
     step_learning_rate: Positive = 2e-3
     """Learning rate of Adam for the step sizes."""
-    mean_step: Positive = 0.25
-    """Initial step size of a kernel's mean, in root mean squares of its filter."""
-    scale_step: Positive = 0.25
-    """Initial step size of a kernel's scale, in root mean squares of its filter."""
-    weight_step: Positive = 1.0
-    """Initial step size of a single weight, at the `exponent` 0 in root mean squares of its filter, at 1 in its
-    magnitude."""
-    covered: PositiveShare = 0.25
+    mean_step: Positive = 0.0625
+    """Initial step size of a kernel's mean at one bit per weight, in root mean squares of its filter; like all
+    initial step sizes, it is b^(−1/3) times as large at b bits."""
+    scale_step: Positive = 0.0625
+    """Initial step size of a kernel's scale at one bit per weight, in root mean squares of its filter."""
+    weight_step: Positive = 0.25
+    """Initial step size of a single weight at one bit per weight, at the `exponent` 0 in root mean squares of its
+    filter, at 1 in its magnitude."""
+    per_kernel: bool = True
+    """True for integers of the mean and the scale of each kernel."""
+    covered: Share = 0.25
     """Fraction of the weights that have integers of their own: the largest of the whole network."""
     exponent: Annotated[float, Field(ge=0)] = 1.0
     """Exponent γ of a weight's magnitude in its change: at 0, all weights of a filter change by equal steps; at 1,
@@ -42,8 +46,25 @@ class CodedSettings(MethodSettings):
     """Fraction of the steps before changes are rounded to integers."""
     rounded_until: Share = 0.3
     """Fraction of the steps after which changes are integers; until then they move there in proportion."""
-    frozen_after: PositiveShare = 0.75
+    frozen_after: PositiveShare = 0.85
     """Fraction of the steps after which the integers stay; BatchNorm and head then train with them."""
+
+    def first_step(self, stream: str) -> float:
+        """Return the initial step size of a stream, ``mean``, ``scale`` or ``weight``, at `bits`."""
+        return float(getattr(self, f"{stream}_step") * self.bits ** (-1 / 3))
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the changes at `bits`, in root mean squares of a filter."""
+        return float(self.learning_rate * self.bits ** (-2 / 3))
+
+    @model_validator(mode="after")
+    def _has_integers(self) -> typing.Self:
+        if not self.per_kernel and not self.covered:
+            raise ValueError(
+                "per_kernel is False and covered is 0, so that nothing can change; correct one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _in_order(self) -> typing.Self:

@@ -15,7 +15,7 @@ FIRST_FACTOR = 5e-3
 PROPORTIONAL, INTEGRAL = 2.0, 10.0
 """Gains of the steering: of the present error, and of the sum of errors over the steps of the ramp. The error is
 the logarithm of the size divided by the size that is expected."""
-MARGIN = 1.15
+MARGIN = 1.06
 """Size at which steering aims, as a multiple of the budget; the smallest changes above the budget are dropped when
 integers are frozen. Once the learning rate is small, a size below the budget could not grow again."""
 PRECISION = 1e-3

@@ -35,7 +35,7 @@ class Ablation(NamedTuple):
 
     name: str
     metrics: pd.DataFrame
-    """Table with `columns_of_ablation`, also for the trivial baseline, whose steps are 0."""
+    """Table with `columns_of_ablation`, also for the trivial baseline, whose steps are 0 and bytes unknown."""
     changes: dict[str, tuple[str, str]]
     """Value in the ablation and value in the preset, by setting."""
 
@@ -89,13 +89,49 @@ def ablation_cells(ablation: Ablation, sequence: TaskKinds) -> tuple[list[str], 
     tasks = ablation.tasks(sequence)
     if not tasks:
         return [], []
+    empty = {name: pd.DataFrame(columns=columns_of(name)) for name in ("sizes", "verification")}
+    summary = summarise(ablation.of_tasks(tasks), empty["sizes"], tasks, ablation.methods, empty["verification"])
+    return methods_cells(summary, figures(ablation, tasks))
+
+
+def figures(ablation: Ablation, tasks: TaskKinds) -> pd.DataFrame:
+    """Return quality, transfers and bytes of each method, as in `forgetting.csv`; see `forgetting_table`."""
     metrics = ablation.of_tasks(tasks)
-    empty = {name: pd.DataFrame(columns=columns_of(name)) for name in ("sizes", "growth", "costs", "verification")}
-    summary = summarise(metrics, empty["sizes"], tasks, ablation.methods, empty["verification"])
+    growth = metrics.drop_duplicates(["seed", "method", "task"]).assign(needed_to="run").dropna(subset="bytes")
+    costs = pd.DataFrame(columns=columns_of("costs"))
     quality = quality_table(metrics, tasks)
-    return methods_cells(
-        summary, forgetting_table(quality, empty["growth"], empty["costs"], tasks, ablation.methods)
-    )
+    return forgetting_table(quality, growth[columns_of("growth")], costs, tasks, ablation.methods)
+
+
+def by_method(ablations: Sequence[Ablation], sequence: TaskKinds) -> tuple[list[Ablation], list[Ablation]]:
+    """Return the ablations of single methods, joined for each method, and all others.
+
+    An ablation of a single method changes nothing but settings of that method, and trains all tasks. In a joined
+    ablation, which has the name of the method, the names of the ablations replace that of the method.
+    """
+    joined: dict[str, Ablation] = {}
+    others = []
+    for ablation in ablations:
+        method = single_method(ablation)
+        if method is None or len(ablation.tasks(sequence)) < len(sequence):
+            others.append(ablation)
+            continue
+        rows = ablation.metrics
+        named = rows.assign(method=rows["method"].replace(method, ablation.name))
+        if method in joined:
+            named = pd.concat([joined[method].metrics, named[named["method"] == ablation.name]])
+        joined[method] = Ablation(method, named, {})
+    return [*joined.values()], others
+
+
+def single_method(ablation: Ablation) -> str | None:
+    """Return the only method of an ablation beside `scratch`, if all changes are settings of that method."""
+    methods = [name for name in ablation.methods if name != REFERENCE]
+    if len(methods) != 1:
+        return None
+    (method,) = methods
+    settings = f"method_settings.{method}.", f"learning_rates.{method}"
+    return method if all(changed.startswith(settings) for changed in ablation.changes) else None
 
 
 def ablation_table(ablation: Ablation, sequence: TaskKinds) -> str:
@@ -180,14 +216,26 @@ def ablation_sections(ablations: Sequence[Ablation], sequence: TaskKinds) -> Map
     """Return the content of the section on ablations in the report; None without ablations."""
     if not ablations:
         return None
+    joined, others = by_method(ablations, sequence)
+    changes_of = {ablation.name: changes_as_text(ablation) for ablation in ablations}
     tables = []
-    for ablation in ablations:
+    for ablation in (*joined, *others):
         header, rows = ablation_cells(ablation, sequence)
         if not rows:
             continue
-        changes = ", ".join(
-            f"{setting} = {new} (preset: {old})" for setting, (new, old) in ablation.changes.items()
+        changes = changes_of.get(ablation.name) or "; ".join(
+            f"{name}: {changes_of[name]}" for name in ablation.methods if changes_of.get(name)
         )
         titles = [title.replace("`", "") for title in header]
         tables.append({"name": ablation.name, "changes": changes, "header": titles, "rows": rows})
-    return {"tables": tables, "reference": REFERENCE, "curves": curves(ablations, sequence)}
+    return {
+        "tables": tables,
+        "reference": REFERENCE,
+        "curves": curves(ablations, sequence),
+        "figures": [figures(ablation, ablation.tasks(sequence)) for ablation in joined],
+    }
+
+
+def changes_as_text(ablation: Ablation) -> str:
+    """Return the changed settings, with their values in the preset."""
+    return ", ".join(f"{setting} = {new} (preset: {old})" for setting, (new, old) in ablation.changes.items())

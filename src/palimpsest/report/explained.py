@@ -27,7 +27,7 @@ WIDTH = 8.6
 ON_WHITE = {**STYLE, "figure.facecolor": "white", "svg.fonttype": "path", "legend.frameon": False}
 """Style of the figures; they lie beside the page and have no style sheet."""
 
-IN_PER_CENT = (QUALITY, "zeros", "similarity", "independent")
+IN_PER_CENT = (QUALITY, "zeros", "similarity", "independent", "bits")
 """Metrics that the page shows; they are shares."""
 Quality = pd.DataFrame
 """Quality of one experiment, or another share, in per cent: columns task, condition, x, value; a row per seed."""
@@ -121,6 +121,18 @@ def interval(values: pd.Series) -> str:
         return f"{values.mean():.1f}"
     half = stats.t.ppf(0.975, len(values) - 1) * values.sem()
     return f"{values.mean():.1f} ± {half:.1f}"
+
+
+def about_shorter(shares: Quality) -> str:
+    """Return the sentence on the size of masks at their entropy."""
+    means = shares.groupby("condition")["value"].mean()
+    single = [f"{means[name]:.1f} %" for name in (masks.LAYERS, masks.BY_MAGNITUDE, masks.BY_SIGN, masks.BY_OFFSET)]
+    best = min(value for name, value in means.items() if str(name).startswith("mask of "))
+    return (
+        f"An ideal code takes {single[0]} of one bit per weight with the frequencies of each layer, {single[1]} "
+        f"with those of each class of magnitude, {single[2]} with those of each sign, {single[3]} with those of "
+        f"each offset in the kernel, and at best {best:.1f} % if it knows the mask of another task."
+    )
 
 
 def about_kinds(zeros: Quality) -> str:
@@ -283,6 +295,20 @@ def similarities(shares: Quality) -> Figure:
     return figure
 
 
+def sizes_by_context(shares: Quality) -> Figure:
+    """Return the size of masks at their entropy by the context of the frequencies, a mark per task."""
+    conditions = [*dict.fromkeys(shares["condition"])]
+    figure = Figure((WIDTH, 0.9 + 0.2 * len(conditions)), dpi=72, layout="constrained")
+    axes = figure.add_subplot(xlabel="size (% of one bit per weight)")
+    for number, (task, rows) in enumerate(shares.groupby("task", sort=False)):
+        means = rows.groupby("condition", sort=False)["value"].mean()
+        at = [conditions.index(name) for name in means.index]
+        axes.plot(means, at, "o", markersize=5, color=COLOURS[number], label=str(task))
+    axes.set_yticks(range(len(conditions)), conditions)
+    axes.invert_yaxis()
+    return with_legend(figure, axes)
+
+
 def zeros_by_weights(zeros: Quality) -> Figure:
     """Return the share of zeros against the number of weights, a line per kind of task."""
     figure, (axes,) = new_figure(1)
@@ -383,6 +409,7 @@ def in_style(draw: Callable[[Quality], Figure]) -> Callable[[Quality], Figure]:
 FIGURES: dict[str, Callable[[Quality], Figure]] = {
     "dropped": in_style(zeros_by_position),
     "alike": in_style(similarities),
+    "shorter": in_style(sizes_by_context),
     "kinds": in_style(zeros_by_weights),
     **dict.fromkeys(("flipped", "important"), in_style(lines)),
     **dict.fromkeys(("signs", "rescaled", "shuffled", "parts"), in_style(bars)),
@@ -392,6 +419,7 @@ FIGURES: dict[str, Callable[[Quality], Figure]] = {
 SENTENCES: dict[str, Callable[[Quality], str]] = {
     "dropped": about_dropped,
     "alike": about_alike,
+    "shorter": about_shorter,
     "kinds": about_kinds,
     "flipped": about_flipped,
     "important": about_important,

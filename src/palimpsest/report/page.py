@@ -106,9 +106,9 @@ def render(
     forgetting = [_forgetting(matrix, name) for name in learned if _measured(matrix, name)]
     samples = {seed: results / "evaluation" / f"seed-{seed}" for seed in matrix.seeds}
     of_methods, quality = _read_table(results / "forgetting.csv"), _read_table(results / "quality.csv")
-    summary = summary_table(of_methods, learned, incomparable)
     outcomes = {block["method"]: block["outcome"] for block in forgetting}
     ablating = ablation_sections(load_ablations(results), sequence)
+    summary = summary_table(of_methods, learned, incomparable, ablating["figures"] if ablating else ())
     sweeping = sweep_sections([load_sweep(path) for path in sweeps], sequence)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),

@@ -27,11 +27,16 @@ COLUMN_FORMATS = {
 
 
 def summary_table(
-    forgetting: pd.DataFrame, methods: Sequence[str], incomparable: Mapping[str, str] | None = None
+    forgetting: pd.DataFrame,
+    methods: Sequence[str],
+    incomparable: Mapping[str, str] | None = None,
+    beside: Sequence[pd.DataFrame] = (),
 ) -> Context:
     """Return the table of `forgetting.csv` for the template, with a row per method, and its Pareto front.
 
     incomparable: reason by method, for methods that are not comparable with the others; the front excludes them.
+    beside: tables of the same columns, such as those of one method under other settings, whose rows have a position
+    and can be on the front, but no row.
 
     Keys of the result: `front` lists the methods that no other method dominates in quality and bytes. `positions`
     has (bytes, quality) of the methods with both figures, `spread` the standard deviation of the quality, and
@@ -44,9 +49,11 @@ def summary_table(
     require_columns(forgetting, ["method", *COLUMN_FORMATS], "forgetting.csv")
     by_method = {str(row["method"]): row for row in forgetting.to_dict("records")}
     listed = [method for method in methods if method in by_method]
+    others = {str(row["method"]): row for table in beside for row in table.to_dict("records")}
+    by_method = {**others, **by_method}
     positions = {
         method: (float(by_method[method]["bytes_per_added_task"]), float(by_method[method]["final_quality"]))
-        for method in listed
+        for method in dict.fromkeys((*listed, *others))
     }
 
     def measured(figure: str) -> bool:
