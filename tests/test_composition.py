@@ -8,11 +8,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from palimpsest.composition import Predict, alternate, blend, composed_rows, compositions, sequential, two_stage
+from palimpsest.composition import (
+    Predict,
+    alternate,
+    blend,
+    composed_rows,
+    compositions,
+    sequential,
+    two_stage,
+    unfolded,
+)
 from palimpsest.composition_settings import CompositionSettings
 from palimpsest.data.arrays import Prepared
 from palimpsest.errors import SettingsError
 from palimpsest.inference import Predictor
+from palimpsest.methods.compact import make_compact
 from palimpsest.networks.resblock import ResblockNetwork, ResidualBlock
 from palimpsest.networks.trunk import normalisation_layers, trunk_layers
 from palimpsest.networks.unet import UNet
@@ -201,6 +211,18 @@ def test_blending_leaves_both_tasks_unchanged(masked: Any) -> None:
     blend(*predictors, 0.5, [BATCH])
     for predictor, state in zip(predictors, before, strict=True):
         assert all(torch.equal(tensor, state[name]) for name, tensor in predictor.network.state_dict().items())
+
+
+def test_folded_tasks_are_unfolded_for_a_blend(masked: Any) -> None:
+    _, _, predictors = masked
+    for predictor in predictors:
+        make_compact(predictor.network)
+    expected = [predictor.predict(BATCH) for predictor in predictors]
+    ends = [unfolded(predictor, [BATCH]) for predictor in predictors]
+    for alpha, whose in ((1.0, 0), (0.0, 1)):
+        torch.testing.assert_close(blend(*ends, alpha, [BATCH]).predict(BATCH), expected[whose], atol=5e-3, rtol=0)
+        assert (blend(*predictors, alpha, [BATCH]).predict(BATCH) - expected[whose]).abs().max() > 0.05
+        assert torch.equal(predictors[whose].predict(BATCH), expected[whose])
 
 
 def test_residual_networks_are_blended_without_batchnorm() -> None:

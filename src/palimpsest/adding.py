@@ -175,7 +175,7 @@ def learn(
     if training.compact:
         make_compact(network)
     components = [part for part in method.store(network) if part.needed_to == "run"]
-    return compacted(components) if training.compact else components
+    return compacted(network, components) if training.compact else components
 
 
 def training_of(template: TaskEntry, new: NewTask) -> tuple[TrainingSettings, CropSettings]:

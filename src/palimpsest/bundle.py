@@ -8,13 +8,11 @@ bundle.translate("colorize", "photo.jpg").save("coloured.png")
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from palimpsest.data.pictures import Limits, Pixels, read_picture
 from palimpsest.devices import device_for
@@ -22,6 +20,7 @@ from palimpsest.errors import DataError, PalimpsestError, check_name
 from palimpsest.methods import BASES, METHODS, method_class
 from palimpsest.methods.base import Method, State
 from palimpsest.networks import build_network
+from palimpsest.networks.outline import outline
 from palimpsest.networks.settings import NetworkSettings
 from palimpsest.storage.bundle_file import BASE, BundleFile, TaskEntry, load_bundle, save_bundle, unusable
 from palimpsest.storage.stored_task import LoadedTask, TrainedWith
@@ -172,32 +171,16 @@ SMALL = 128
 
 def number_of_values(settings: NetworkSettings, head_channels: int) -> int:
     """Return the number of values of a network, without taking their memory; for some networks an estimate."""
-    try:
-        with torch.device("meta"), Uninitialised():
-            return size_of(build_network(settings, head_channels))
-    except (NotImplementedError, RuntimeError):  # the network computes its initial weights
-        narrow = settings.model_copy(update={"width": SMALL // 8})
-        return round(size_of(build_network(narrow, head_channels)) * (settings.width / narrow.width) ** 2)
+    network = outline(settings, head_channels)
+    if network is not None:
+        return size_of(network)
+    narrow = settings.model_copy(update={"width": SMALL // 8})
+    return round(size_of(build_network(narrow, head_channels)) * (settings.width / narrow.width) ** 2)
 
 
 def size_of(network: nn.Module) -> int:
     """Return the number of values in the tensors of a network."""
     return sum(int(tensor.numel()) for tensor in network.state_dict().values())
-
-
-class Uninitialised(TorchFunctionMode):
-    """Mode without initial weights, for which PyTorch would import its compiler on the device ``meta``."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Return the result of a function of PyTorch; an initialisation returns its tensor unchanged."""
-        given = kwargs or {}
-        if func in (Tensor.normal_, Tensor.uniform_) or getattr(func, "__module__", "") == nn.init.__name__:
-            return args[0] if args else given["tensor"]
-        if func is torch.eye:
-            return torch.empty(args[0], args[0])
-        return func(*args, **given)
 
 
 def open_bundle(path: Path | str) -> Bundle:

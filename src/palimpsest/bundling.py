@@ -10,9 +10,9 @@ import torch
 from palimpsest import __version__
 from palimpsest.bundle import Bundle
 from palimpsest.bundle_entries import INPUT, Dtype, component_sizes, quality_of, task_entry, with_dtype
-from palimpsest.errors import StorageError, check_name
+from palimpsest.errors import SettingsError, StorageError, check_name
 from palimpsest.jobs import without_training
-from palimpsest.methods import METHODS
+from palimpsest.methods import METHODS, method_class
 from palimpsest.methods.base import State
 from palimpsest.settings import Settings
 from palimpsest.storage.bundle_file import (
@@ -49,9 +49,11 @@ def bundle_study(
     Components that all tasks share are those after the training of the latest of these tasks.
 
     Raises:
-        SettingsError: a task is not in the sequence.
+        SettingsError: a task is not in the sequence, or the method needs another ``dtype``.
         StorageError: a file is missing or damaged, or the files are of different networks.
     """
+    if dtype != "float32" and method_class(method).needs_exact_base:
+        raise SettingsError(f"{method} needs the base network's weights in float32; leave out --dtype {dtype}")
     chosen = [check_name(name, settings.sequence, "task") for name in tasks] or settings.sequence
     names = [name for name in settings.sequence if name in chosen]
     stored = StoredTasks.of(settings, seed, method)

@@ -96,17 +96,14 @@ def blend(first: Predictor, second: Predictor, alpha: float, pictures: Iterable[
     """Return a predictor between two tasks: the first at ``alpha`` 1, the second at 0; both stay unchanged.
 
     Weights, BatchNorm's scale and shift, and head are interpolated; since both tasks mask the same weights, this
-    interpolates their masks. BatchNorm's running statistics are measured again on ``pictures``.
+    interpolates their masks. BatchNorm's running statistics are measured again on ``pictures``; those of the tasks
+    must not be folded, see `unfolded`.
     Source: Izmailov et al., Averaging Weights Leads to Wider Optima and Better Generalization, UAI 2018.
 
     Raises:
         SettingsError: the heads differ in width.
     """
-    batches = [second.inputs(batch) for batch in pictures]
-    network, other = (copy.deepcopy(predictor.network) for predictor in (second, first))
-    for one in (network, other):
-        unfold(one, batches)
-    first_state = other.state_dict()
+    network, first_state = copy.deepcopy(second.network), first.network.state_dict()
     for name, tensor in network.state_dict().items():
         if tensor.shape != first_state[name].shape:
             raise SettingsError(
@@ -117,8 +114,15 @@ def blend(first: Predictor, second: Predictor, alpha: float, pictures: Iterable[
             # A weight that both masks keep stays bit-identical.
             tensor.lerp_(first_state[name], alpha)
     blended = Predictor(network, second.task)
-    update_bn(batches, network)
+    update_bn((second.inputs(batch) for batch in pictures), network)
     return blended
+
+
+def unfolded(predictor: Predictor, pictures: Iterable[Batch]) -> Predictor:
+    """Return the predictor of a task with statistics of BatchNorm on ``pictures``, as a copy."""
+    network = copy.deepcopy(predictor.network)
+    unfold(network, map(predictor.inputs, pictures))
+    return Predictor(network, predictor.task)
 
 
 @dataclass(frozen=True)
@@ -153,13 +157,18 @@ def compositions(
         if way in UNBLENDED:
             yield Composed(way, UNBLENDED[way](first, second), second.task, way)
             continue
+        start, end = (unfolded(of, pictures_of_both(settings, prepared, device)) for of in (first, second))
         for alpha in np.linspace(1, 0, settings.steps).tolist():
-            pictures = chain.from_iterable(
-                training_pictures(prepared[task.name], settings.pictures, device)
-                for task in (first.task, second.task)
-            )
-            blended = blend(first, second, alpha, pictures)
+            blended = blend(start, end, alpha, pictures_of_both(settings, prepared, device))
             yield Composed(way, blended.predict, second.task, f"{way} {alpha:.2g}", alpha)
+
+
+def pictures_of_both(
+    settings: CompositionSettings, prepared: Mapping[str, Prepared], device: torch.device
+) -> Iterator[Batch]:
+    """Yield batches of training pictures of the first task, then of the second; see `training_pictures`."""
+    for name in (settings.first, settings.second):
+        yield from training_pictures(prepared[name], settings.pictures, device)
 
 
 def training_pictures(prepared: Prepared, number: int, device: torch.device) -> Iterator[Batch]:

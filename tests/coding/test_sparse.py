@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from palimpsest.coding.sparse import LARGEST, decode, encode, entropy
 from palimpsest.coding.tables import LONGEST, TOTAL, run_table, value_table
 from palimpsest.errors import StorageError
+from palimpsest.methods.coded import CodedWeight
+from palimpsest.methods.coded_settings import CodedSettings
 from tests.conftest import ROOT
 
 Group = np.ndarray
@@ -61,11 +64,40 @@ def test_the_bytes_are_the_same_on_every_machine() -> None:
     assert code.hex() == "03010104050100000201010100a3ea2ff26302e95286570000"
 
 
-def test_the_documented_decoder_restores_integers() -> None:
+def documented_programs() -> dict[str, Any]:
+    """Return the functions of the page on the file format for codes of integers."""
     page = (ROOT / "docs/file-format.md").read_text("utf-8")
-    program = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "def decode" in block)
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "\ndef " in block]
+    assert len(blocks) == 2
     names: dict[str, Any] = {}
-    exec(program, names)
+    for block in blocks:
+        exec(block, names)
+    return names
+
+
+@pytest.mark.parametrize("per_kernel", [True, False])
+@pytest.mark.parametrize("shape", [(6, 4, 3, 3), (6, 4, 1, 1), (5, 7)])
+@pytest.mark.parametrize("outputs", [0, 1])
+def test_the_documented_program_computes_a_weight(shape: tuple[int, ...], per_kernel: bool, outputs: int) -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(shape)
+    weight[0, 0] = 0.5  # a kernel without deviation
+    coded = CodedWeight(weight, outputs, 0.4, CodedSettings(bits=1, per_kernel=per_kernel))
+    with torch.no_grad():
+        for latent in coded.latents.values():
+            latent.normal_(std=1.5)
+    coded.freeze(0.5)
+    tensors = coded.stored()
+    assert len(tensors["steps"]) == (4 if per_kernel and len(shape) == 4 and shape[2] > 1 else 2)
+    program = documented_programs()["weight_of"]
+    result = program(weight.numpy(), tensors["code"].numpy().tobytes(), tensors["steps"].tolist(), outputs)
+    expected = coded(weight).detach()
+    np.testing.assert_allclose(result, expected.numpy(), atol=1e-5)
+    assert result.dtype == np.float32 and not torch.equal(expected, weight)
+
+
+def test_the_documented_decoder_restores_integers() -> None:
+    names = documented_programs()
     groups = [group(3000, 0.01), group(500, 0.3), np.zeros(7, dtype=np.int32), group(90, 1.0), group(0, 1.0)]
     code = encode(groups)
     assert names["decode"](code, [len(values) for values in groups]) == [values.tolist() for values in groups]

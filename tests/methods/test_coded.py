@@ -1,5 +1,6 @@
 """Integers with a size: freezing, budget, and loading."""
 
+import math
 from typing import Any
 
 import pytest
@@ -7,10 +8,10 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from palimpsest.errors import StorageError
+from palimpsest.errors import SettingsError, StorageError
 from palimpsest.groups import TrainingSettings
 from palimpsest.methods.base import Start
-from palimpsest.methods.coded import Coded, CodedWeight, shapes_of
+from palimpsest.methods.coded import Coded, CodedWeight, shapes_of, smallest_covered
 from palimpsest.methods.coded_settings import CodedSettings
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
@@ -31,6 +32,14 @@ def begun(**settings: Any) -> tuple[Coded, nn.Module, dict[str, torch.Tensor]]:
             for latent in layer.latents.values():
                 latent.normal_(std=0.5)
     return method, network, base
+
+
+def small_network(*layers: nn.Module) -> Any:
+    """Return a network of these layers and a head of three channels."""
+    network = nn.Sequential(*layers)
+    network.backbone = None
+    network.head = nn.Conv2d(3, 3, 1)
+    return network
 
 
 def latents(method: Coded, network: nn.Module) -> list[torch.Tensor]:
@@ -93,13 +102,10 @@ def test_rounding_begins_gradually() -> None:
 
 
 @pytest.mark.parametrize(
-    ("exponent", "covered", "per_kernel"),
-    [(0.0, 1.0, True), (0.5, 0.25, True), (1.0, 0.01, True), (1.0, 0.0, True), (1.0, 0.25, False)],
+    ("covered", "per_kernel"), [(1.0, True), (0.25, True), (1e-5, True), (0.0, True), (0.25, False)]
 )
-def test_loaded_and_switched_weights_equal_the_learned_ones(
-    exponent: float, covered: float, per_kernel: bool
-) -> None:
-    method, network, base = begun(exponent=exponent, bits=0.5, covered=covered, per_kernel=per_kernel)
+def test_loaded_and_switched_weights_equal_the_learned_ones(covered: float, per_kernel: bool) -> None:
+    method, network, base = begun(bits=0.5, covered=covered, per_kernel=per_kernel)
     method.after_step(network, 0.85)
     expected = {name: layer.weight.detach().clone() for name, layer in trunk_layers(network)}
     reloaded = build_network(UNetSettings(width=WIDTH), 3)
@@ -119,13 +125,11 @@ def test_loaded_and_switched_weights_equal_the_learned_ones(
 def test_kernels_of_one_weight_have_only_integers_of_weights(layer: nn.Conv2d | nn.Linear) -> None:
     weight = layer.weight.detach()
     assert shapes_of(weight, 5, CodedSettings()) == {"weight": (5,)}
-    coded = CodedWeight(weight, 0, 0.0, CodedSettings(bits=1, exponent=0.0, weight_step=0.75))
+    coded = CodedWeight(weight, 0, 0.0, CodedSettings(bits=1, weight_step=0.75))
     assert torch.equal(coded(weight), weight) and list(coded.latents) == ["weight"]
     with torch.no_grad():
         coded.latents["weight"].fill_(2)
-    deviation = weight.square().flatten(1).mean(1).sqrt()
-    change = (coded(weight) - weight).flatten(1)
-    assert torch.allclose(change, 2 * 0.75 * deviation[:, None] * weight.flatten(1).sign(), atol=1e-6)
+    assert torch.allclose(coded(weight), weight * (1 + 2 * 0.75), atol=1e-6)
 
 
 def test_integers_shift_and_scale_kernels() -> None:
@@ -158,7 +162,7 @@ def test_the_largest_weights_of_the_network_have_integers() -> None:
         shares.append(len(coded.covered) / len(magnitudes))
     assert max(shares) > 2 * min(shares)  # layers with larger weights have more of them
     small = torch.tensor([1.0, -3.0, 2.0, 0.5]).view(2, 2, 1, 1)
-    coded = CodedWeight(small, 0, 2.0, CodedSettings(bits=1, exponent=1.0, weight_step=1.0))
+    coded = CodedWeight(small, 0, 2.0, CodedSettings(bits=1, weight_step=1.0))
     coded.freeze(0.5)
     with torch.no_grad():
         coded.latents["weight"].copy_(torch.tensor([-1.0, -2.0]))
@@ -166,7 +170,15 @@ def test_the_largest_weights_of_the_network_have_integers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tensor", "value"), [("steps", torch.zeros(2)), ("code", torch.zeros(2, dtype=torch.uint8))]
+    ("tensor", "value"),
+    [
+        ("steps", torch.zeros(2)),
+        ("steps", torch.zeros(0)),
+        ("steps", torch.zeros(4, 1)),
+        ("steps", torch.full((4,), math.nan)),
+        ("steps", torch.zeros(3, dtype=torch.float16)),  # as in format 3
+        ("code", torch.zeros(2, dtype=torch.uint8)),
+    ],
 )
 def test_a_stored_layer_that_does_not_fit_is_named(tensor: str, value: torch.Tensor) -> None:
     method, network, base = begun()
@@ -175,6 +187,33 @@ def test_a_stored_layer_that_does_not_fit_is_named(tensor: str, value: torch.Ten
     tensors = {**stored(method, network), f"{name}.{tensor}": value}
     with pytest.raises(StorageError, match=rf"^layer '{name}': "):
         method.load_weights(build_network(UNetSettings(width=WIDTH), 3), base, tensors)
+
+
+def test_a_network_without_any_integer_is_refused() -> None:
+    network = small_network(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1))
+    with pytest.raises(SettingsError, match=r"^method_settings\.coded\.covered: no weight has an integer"):
+        Coded(CodedSettings(covered=0.0)).begin_task(Start(network, None, TrainingSettings()))  # type: ignore[arg-type]
+    assert smallest_covered([torch.arange(1.0, 11)], 1e-4) == 10.0  # at least one weight
+
+
+def test_a_network_that_is_too_small_for_its_bits_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    method, network, _ = begun(bits=0.001)
+    method.after_step(network, 0.85)
+    assert not any(latent.any() for latent in latents(method, network))
+    (message,) = caplog.messages
+    assert "more than the 0.001 of method_settings.coded.bits" in message
+
+
+def test_the_entropy_over_all_layers_includes_streams_that_the_first_layer_lacks() -> None:
+    network = small_network(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 3))
+    method = Coded(CodedSettings(bits=99.0))
+    method.begin_task(Start(network, None, TrainingSettings(steps=9)))  # type: ignore[arg-type]
+    with torch.no_grad():
+        for layer in method.coded_layers(network):
+            for latent in layer.latents.values():
+                latent.normal_(std=2)
+    figures = method.diagnostics(network)
+    assert figures["code/entropy_per_weight_without_layers"] > figures["code/entropy_per_weight"]
 
 
 def test_settings_out_of_order_are_refused() -> None:

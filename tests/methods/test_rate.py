@@ -29,17 +29,16 @@ def test_costs_are_the_bits_by_which_the_code_grows(density: float) -> None:
     assert float(costs.bits) == pytest.approx(coded_bits(values), rel=0.02)
     more = values.clone()
     zeros = (values == 0).flatten().nonzero()[:100, 0]
-    more[zeros[:100], 0, 0, 0] = 1.0 - 2 * (torch.arange(100) % 2)
+    more.view(-1)[zeros] = 1.0 - 2 * (torch.arange(100) % 2)
     growth = coded_bits(more) - coded_bits(values)
     assert growth / 100 == pytest.approx(float(costs.first), rel=0.25, abs=0.4)
 
 
-def test_each_offset_within_a_kernel_has_separate_costs() -> None:
-    values = torch.zeros(100, 10, 1, 2)
-    values[: 300 // 10, :, 0, 0] = 1
-    costs = costs_of(values)
-    assert costs.first.shape == costs.more.shape == (1, 1, 1, 2)
-    assert float(costs.first[..., 0]) < 3 and float(costs.first[..., 1]) > 10
+def test_changes_of_few_integers_cost_more() -> None:
+    values = torch.zeros(100, 10, 1, 1)
+    none = float(costs_of(values).first)
+    values[:30] = 1
+    assert none > 10 and float(costs_of(values).first) < 3
     assert float(costs_of(torch.ones(10, 10, 1, 1)).first) == 0.0  # zero is the rare integer there
 
 

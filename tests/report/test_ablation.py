@@ -131,11 +131,26 @@ def test_ablations_of_one_method_are_rows_of_one_table() -> None:
     section = ablation_sections([few, many], sequence)
     assert section is not None and [one["name"] for one in section["tables"]] == ["piggyback"]
     assert section["tables"][0]["changes"] == (
-        "few: method_settings.piggyback.initial_score = 1 (preset: 2); "
+        "few: method_settings.piggyback.initial_score = 1 (preset: 2), "
         "many: learning_rates.piggyback = 1 (preset: 2)"
     )
-    summary = summary_table(figures_of.loc[["scratch"]].reset_index(), ["scratch"], beside=section["figures"])
+    of_scratch = figures_of.loc[["scratch"]].reset_index()
+    summary = summary_table(of_scratch, ["scratch"], {}, section["figures"])
     assert set(summary["positions"]) == {"scratch", "few", "many"} and [
         row["method"] for row in summary["rows"]
     ] == ["scratch"]
     assert summary["front"] == ["many", "scratch"]
+    excluded = summary_table(of_scratch, ["scratch"], {"piggyback": "half the width"}, section["figures"])
+    assert excluded["front"] == ["scratch"] and excluded["incomparable"] == {"half the width": ["few", "many"]}
+
+
+def test_ablations_of_one_method_have_no_curve_of_steps() -> None:
+    unchanged = Ablation("unchanged", table(9.9, 11.9, 240), {})
+    (curve,) = curves([unchanged, SHORT, ONCE._replace(changes={STEPS: ("240", "240")})], SEQUENCE[:2])
+    assert curve.points.keys() == {"scratch", "piggyback"} and len(curve.points["piggyback"]) == 2
+    other = of_piggyback("other", 11.9, "learning_rates.piggyback-affine")
+    assert by_method([other], SEQUENCE[:2]) == ([], [other])
+    without_scratch = of_piggyback("few", 14.9, "learning_rates.piggyback")
+    rows = without_scratch.metrics[without_scratch.metrics["method"] != "scratch"]
+    ([joined], _) = by_method([without_scratch._replace(metrics=rows), unchanged], SEQUENCE[:2])
+    assert joined.methods == ["few", "scratch", "unchanged"]

@@ -178,6 +178,18 @@ def test_numpy_alone_decodes_a_mask_and_computes_a_layer(
     np.testing.assert_allclose(names["output"], expected.numpy(), atol=1e-4)
 
 
+def test_a_method_that_needs_the_exact_base_is_not_rounded(stored_study: NewStudy) -> None:
+    study = stored_study("coded")
+    with pytest.raises(
+        SettingsError, match="^coded needs the base network's weights in float32; leave out --dtype"
+    ):
+        bundle_study(study.settings, 0, "coded", dtype="float16")
+    bundle = bundle_study(study.settings, 0, "coded")
+    picture = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(bundle.network("shapes")(picture), study.stored("coded").network("shapes")(picture))
+
+
 def test_the_page_describes_every_entry_of_the_header() -> None:
     page = (ROOT / "docs/file-format.md").read_text("utf-8")
     for model in (Header, TaskEntry):

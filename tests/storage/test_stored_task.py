@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from palimpsest.errors import StorageError
-from palimpsest.methods import METHODS
+from palimpsest.methods import METHODS, default_method_settings
 from palimpsest.params import resolve
 from palimpsest.storage.stored_task import open_task
 from palimpsest.storage.stored_tasks import StoredTasks
+from palimpsest.storage.task_file import OLDER, metadata_sha256, serialised
 from tests.conftest import Study
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -23,7 +25,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "batchnorm": {"lr_multiplier": 9.0},
     "adapter": {"rank": 2},
     "bitdelta": {"threshold": 0.7},
-    "coded": {"exponent": 1.0},
+    "coded": {"per_kernel": False},
     "piggyback": {"threshold": -5.0, "surrogate": "sigmoid"},
     "piggyback-affine": {"initial_scalars": [1.0, 1.0, 0.0, 0.0]},
     "piggyback-ternary": {"threshold": 9e-3},
@@ -47,6 +49,8 @@ def output(network: nn.Module) -> torch.Tensor:
 
 def test_each_method_with_settings_has_a_row_of_changes() -> None:
     assert CHANGES.keys() == {name for name, entry in METHODS.items() if entry.settings}
+    for name, settings in default_method_settings().items():
+        assert not CHANGES[name].items() & settings.model_dump().items(), name
 
 
 @pytest.mark.parametrize("method", CHANGES)
@@ -77,6 +81,20 @@ def test_a_task_opens_from_its_path_alone(
     opened = open_task(path)
     assert opened.task().name == "halves" and opened.task().head_channels == 2 and opened.size == 32
     assert torch.equal(output(opened.load().build()), expected)
+
+
+def test_a_task_of_the_format_before_computes_the_same(new_study: Callable[..., Study]) -> None:
+    study = new_study(training={"compact": False})  # as all tasks of format 3
+    study.store_untrained("piggyback", "halves", randomised)
+    path = study.stored("piggyback").path("halves")
+    expected = output(study.stored("piggyback").network("halves"))
+    with safe_open(path, framework="pt") as file:
+        metadata = {**file.metadata(), "format": OLDER[0]}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
+    metadata["metadata_sha256"] = metadata_sha256(metadata)
+    path.write_bytes(serialised(tensors, metadata))
+    assert any(name.endswith("running_var") for name in tensors)
+    assert torch.equal(output(open_task(path).load().build()), expected)
 
 
 def test_a_moved_base_is_named(new_study: Callable[..., Study]) -> None:

@@ -43,7 +43,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -139,6 +139,9 @@ class ParameterGroup:
 @dataclass(eq=False)
 class Method(ABC):
     """Base class of the methods of continual learning; one instance runs one training, or loads stored tasks."""
+
+    needs_exact_base: ClassVar[bool] = False
+    """True if stored tasks need the base's weights in the precision of the training."""
 
     settings: Any = None
     """Settings of the method; each class with settings names their class. None for a method without settings."""

@@ -2,31 +2,33 @@
 
 Idea: most weights serve every task as they are; a task pays for each change, and learns which are worth it.
 Formula, for the weight w of a kernel k in a filter with root mean square σ, and the kernel's weight ŵ at mean 0 and
-standard deviation 1: w + σ · (Δ_M · m + Δ_S · s · ŵ) + σ · Δ_E · (|w| / σ)^γ · sign w · e, with integers m and s
-per kernel, and e for each of the largest weights of the network: a mask needs its zeros mainly there. Trained:
-real numbers that are rounded to the integers (straight-through), the step sizes Δ of each layer, BatchNorm, head.
-Stored: the integers, entropy-coded (`palimpsest.coding`), the step sizes, and the smallest magnitude of a weight
-with an integer. Forgets: nothing, because no weight of the base changes.
+standard deviation 1: w + σ · (Δ_M · m + Δ_S · s · ŵ) + Δ_E · w · e, with integers m and s per kernel, and e for
+each of the largest weights of the network (`snakemake explain` shows that masks need few zeros but those).
+Trained: real numbers that are rounded to the integers (straight-through), the step sizes Δ of each layer,
+BatchNorm, head. Stored: the integers, entropy-coded (`palimpsest.coding`), the step sizes, and the smallest
+magnitude of a weight with an integer. Forgets: nothing, because no weight of the base changes.
 
 The size is a part of the training. Each change costs the bits by which it makes the code longer
 (`palimpsest.methods.rate`). After each step of Adam every real number moves towards 0 by learning rate · λ · cost,
 as weights do by the decoupled weight decay of AdamW; λ is steered so that the code reaches its size. Rounding
 begins gradually; at last the integers are frozen, and BatchNorm and head train with them.
 Sources: Oktay et al., Scalable Model Compression by Entropy Penalized Reparameterization, ICLR 2020 (the rate as a
-part of the training); the formula contains `modulation` (m, s) and ternary masks (e with γ = 1).
+part of the training). The formula contains the changes of `modulation` (m, s) and, if all weights have an integer,
+ternary masks (e).
 Deliberately different: costs come from counts instead of a trained density; rounding is gradual; the size is set,
 and λ follows.
 """
 
+import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from palimpsest.coding import sparse
-from palimpsest.errors import StorageError
+from palimpsest.errors import SettingsError, StorageError
 from palimpsest.methods.base import ParameterGroup, Start, backbone_parameters
 from palimpsest.methods.coded_settings import CodedSettings
 from palimpsest.methods.rate import Costs, Pressure, costs_of, ramp, smallest_threshold
@@ -42,18 +44,17 @@ from palimpsest.networks.trunk import Layer, output_channels
 from palimpsest.training.schedule import schedule
 
 STREAMS = ("mean", "scale", "weight")
-"""Integers of a layer: per kernel those of mean and scale, and one per weight."""
+"""Integers of a layer: per kernel those of mean and scale, and one per covered weight."""
 TINY = 1e-12
 """Lower bound of a root mean square."""
-STEP_BITS, SMALLEST_BITS = 16, 32
-"""Bits of a stored step size, and of the smallest magnitude of a covered weight."""
+STEP_BITS = 32
+"""Bits of a stored step size, and of the smallest magnitude of a covered weight, which is stored behind them."""
+
+log = logging.getLogger(__name__)
 
 
 class CodedWeight(LayerWeight):
-    """Parametrization of one layer: the base's weight plus steps of learned integers.
-
-    A layer of 1×1 kernels has only the integers of single weights, which would repeat those of means.
-    """
+    """Parametrization of one layer: the base's weight plus steps of learned integers."""
 
     frozen: Tensor
     """Scalar bool: True when the integers stay. A buffer, as the following ones, so that checkpoints contain it."""
@@ -64,11 +65,9 @@ class CodedWeight(LayerWeight):
     deviation: Tensor
     """Root mean square σ of each filter, with a side of 1 but for output channels."""
     shapes: Tensor
-    """Kernels at mean 0 and standard deviation 1, in the shape of the weight; missing for 1×1 kernels."""
+    """Kernels at mean 0 and standard deviation 1, in the shape of the weight; missing without their integers."""
     covered: Tensor
-    """Positions of the weights with integers of their own, the largest of the network, int64 (n,)."""
-    factors: Tensor
-    """Values of `factors_of` the covered weights, (n,)."""
+    """Positions of the weights with integers, the largest of the network, int64 (n,)."""
 
     def __init__(self, weight: Tensor, channel_dim: int, smallest: float, settings: CodedSettings) -> None:
         super().__init__()
@@ -83,20 +82,17 @@ class CodedWeight(LayerWeight):
         self.register_buffer("frozen", torch.zeros((), dtype=torch.bool, device=weight.device))
         self.register_buffer("hardness", weight.new_zeros(()))
         self.register_buffer("pressure", weight.new_zeros(2))
-        deviation = deviations(weight, channel_dim)
-        self.register_buffer("deviation", deviation, persistent=False)
+        self.register_buffer("deviation", deviations(weight, channel_dim), persistent=False)
         if "mean" in self.latents:
             self.register_buffer("shapes", standardised(weight), persistent=False)
-        factors = factors_of(weight, deviation, settings.exponent).flatten()[self.covered]
-        self.register_buffer("factors", factors, persistent=False)
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the task's weight, in the shape of the base's."""
         numbers = [latent + self.hardness * (latent.round() - latent).detach() for latent in self.latents.values()]
         changes = dict(zip(self.latents, zip(self.steps, numbers, strict=True), strict=True))
+        change = weight_change(changes["weight"], weight.flatten()[self.covered])
         if "mean" in changes:
             weight = weight + kernel_change(changes["mean"], changes["scale"], self.deviation, self.shapes)
-        change = weight_change(changes["weight"], self.factors)
         return weight.flatten().index_add(0, self.covered, change).view_as(weight)
 
     def costs(self) -> list[Costs]:
@@ -114,10 +110,9 @@ class CodedWeight(LayerWeight):
 
     @torch.no_grad()
     def freeze(self, threshold: float) -> None:
-        """Replace the real numbers by integers, those below ``threshold`` by 0, and round the step sizes."""
+        """Replace the real numbers by integers, those below ``threshold`` by 0."""
         for latent in self.latents.values():
             latent.copy_(rounded(latent, threshold))
-        self.steps.copy_(self.steps.half())
         self.hardness.fill_(1)
         self.frozen.fill_(True)
 
@@ -130,16 +125,16 @@ class CodedWeight(LayerWeight):
 
     def size(self, threshold: float = 0.5) -> int:
         """Return the bits that the layer takes, with all real numbers below ``threshold`` at 0."""
-        return 8 * len(sparse.encode(self.groups(threshold))) + STEP_BITS * len(self.latents) + SMALLEST_BITS
+        return 8 * len(sparse.encode(self.groups(threshold))) + STEP_BITS * (len(self.latents) + 1)
 
     def stored(self) -> dict[str, Tensor]:
-        """Return the code of the integers, uint8, and the step size of each stream, float16."""
+        """Return the code of the integers, uint8, and ``steps``, float32.
+
+        ``steps`` has the step size of each stream, and the smallest magnitude of a weight with an integer.
+        """
         code = np.frombuffer(sparse.encode(self.groups()), dtype=np.uint8)
-        return {
-            "code": torch.from_numpy(code.copy()),
-            "steps": self.steps.detach().half(),
-            "smallest": torch.tensor(self.smallest),
-        }
+        smallest = self.steps.new_tensor([self.smallest])
+        return {"code": torch.from_numpy(code.copy()), "steps": torch.cat([self.steps.detach(), smallest])}
 
 
 class Coded(Reparametrised):
@@ -147,18 +142,27 @@ class Coded(Reparametrised):
 
     settings: CodedSettings
     component = "code"
-    entries = ("code", "steps", "smallest")
+    entries = ("code", "steps")
+    needs_exact_base = True  # another base would have integers at other weights
 
     def begin_task(self, start: Start) -> list[ParameterGroup]:
-        """Freeze the network and register the parametrizations; return the parameters to train."""
+        """Freeze the network and register the parametrizations; return the parameters to train.
+
+        Raises:
+            SettingsError: no kernel and no weight has an integer.
+        """
         self.training = start.training
         weights = [layer.weight.detach() for _, layer in self.layers(start.network)]
         self.smallest = smallest_covered(weights, self.settings.covered)
         groups, inside = super().begin_task(start), backbone_parameters(start.network)
-        whole, encoder = self.training.lr_multiplier, self.training.encoder_lr_multiplier
-        self.multipliers = [
-            whole * (encoder if id(layer.steps) in inside else 1.0) for layer in self.coded_layers(start.network)
-        ]
+        layers = [*self.coded_layers(start.network)]
+        if not any(latent.numel() for layer in layers for latent in layer.latents.values()):
+            raise SettingsError(
+                "method_settings.coded.covered: no weight has an integer, and no layer has kernels of several "
+                "weights; raise it"
+            )
+        every, encoder = self.training.lr_multiplier, self.training.encoder_lr_multiplier
+        self.multipliers = [every * (encoder if id(layer.steps) in inside else 1.0) for layer in layers]
         return groups
 
     def make_parametrization(self, layer: Layer, name: str, start: Start) -> LayerWeight:
@@ -199,6 +203,13 @@ class Coded(Reparametrised):
             )
             for layer in layers:
                 layer.freeze(threshold)
+            bits = sum(layer.size() for layer in layers)
+            if bits > budget:  # the counts and step sizes of all layers alone
+                log.warning(
+                    "the code takes %.3g bits per weight without any change, more than the %.3g of "
+                    "method_settings.coded.bits: the network is too small for them",
+                    *(number / number_of_weights(layers) for number in (bits, budget)),
+                )
             return
         hardness = ramp(progress, settings.rounded_from, settings.rounded_until)
         for layer in layers:
@@ -236,19 +247,19 @@ class Coded(Reparametrised):
         weights = number_of_weights(layers)
         groups = [dict(zip(layer.latents, layer.groups(), strict=True)) for layer in layers]
         streams = [
-            np.concatenate([of[name] for of in groups if name in of]) for name in STREAMS if name in groups[0]
+            np.concatenate([of_layer[name] for of_layer in groups if name in of_layer])
+            for name in STREAMS
+            if any(name in of_layer for of_layer in groups)
         ]
         return {
             "code/bits_per_weight": sum(layer.size() for layer in layers) / weights,
-            "code/entropy_per_weight": sum(sparse.entropy([*of.values()]) for of in groups) / weights,
+            "code/entropy_per_weight": sum(sparse.entropy([*of_layer.values()]) for of_layer in groups) / weights,
             "code/entropy_per_weight_without_layers": sparse.entropy(streams) / weights,
         }
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
-        """Return the base's weight with the stored changes; only changed kernels and weights are computed."""
-        positions_of_weights = covered(base, float(stored["smallest"]))
-        lengths = shapes_of(base, len(positions_of_weights), self.settings)
-        steps, groups = decoded(base, stored, lengths)
+        """Return the base's weight with the stored changes."""
+        steps, positions_of_weights, groups = decoded(base, stored, self.settings)
         weight = base.clone(memory_format=torch.contiguous_format)
         kernels, original = (tensor.reshape(base.shape[0] * base.shape[1], -1) for tensor in (weight, base))
         filters = torch.arange(base.shape[0] * base.shape[1], device=base.device).reshape(base.shape[:2])
@@ -263,9 +274,7 @@ class Coded(Reparametrised):
             kernels[rows] += kernel_change(mean, scale, deviation[rows], standardised(original[rows]))
         numbers_of, integers = groups[-1]
         changed = positions_of_weights[numbers_of]
-        deviation_of = deviation[changed // kernels.shape[1], 0]
-        factors = factors_of(base.flatten()[changed], deviation_of, self.settings.exponent)
-        weight.view(-1)[changed] += weight_change((steps["weight"], integers), factors)
+        weight.view(-1)[changed] += weight_change((steps["weight"], integers), base.flatten()[changed])
         return weight
 
     def writer(self, layers: Sequence[StoredLayer]) -> Callable[[], None]:
@@ -296,7 +305,7 @@ def number_of_weights(layers: Sequence[CodedWeight]) -> int:
 def shapes_of(weight: Tensor, number: int, settings: CodedSettings) -> dict[str, tuple[int, ...]]:
     """Return the shape of the integers of each stream for a weight (a, b, …) with ``number`` covered weights.
 
-    A layer of 1×1 kernels has only the integers of single weights, which would repeat those of means.
+    A layer of 1×1 kernels has no integers of kernels, which would repeat those of its weights.
     """
     per_kernel = (*weight.shape[:2], *(1 for _ in weight.shape[2:]))
     with_kernels = settings.per_kernel and per_kernel != tuple(weight.shape)
@@ -308,7 +317,8 @@ def smallest_covered(weights: Sequence[Tensor], share: float) -> float:
     if share in (0, 1):
         return 0.0 if share else math.inf
     magnitudes = torch.cat([weight.abs().flatten() for weight in weights])
-    return float(magnitudes.kthvalue(round((1 - share) * len(magnitudes)) + 1).values)
+    rank = min(len(magnitudes), round((1 - share) * len(magnitudes)) + 1)
+    return float(magnitudes.kthvalue(rank).values)
 
 
 def covered(weight: Tensor, smallest: float) -> Tensor:
@@ -317,25 +327,33 @@ def covered(weight: Tensor, smallest: float) -> Tensor:
 
 
 def decoded(
-    base: Tensor, stored: LayerTensors, shapes: Mapping[str, tuple[int, ...]]
-) -> tuple[dict[str, Tensor], list[tuple[Tensor, Tensor]]]:
-    """Return the step size of each stream, and positions and values of the nonzero integers of each group.
+    base: Tensor, stored: LayerTensors, settings: CodedSettings
+) -> tuple[dict[str, Tensor], Tensor, list[tuple[Tensor, Tensor]]]:
+    """Return step sizes by stream, positions of covered weights, and positions and values of nonzero integers.
 
-    ``shapes`` are those of `shapes_of`.
+    The last are a pair for each stream. The first positions are those in the weight, the others those in the
+    integers of a stream.
 
     Raises:
         StorageError: the code or the step sizes do not fit the layer.
     """
-    steps = stored["steps"].to(base.device, torch.float32)
-    if steps.shape != (len(shapes),):
-        raise StorageError(f"expected {len(shapes)} step sizes, found a tensor {tuple(steps.shape)}")
+    steps = stored["steps"].to(base.device)
+    expected = len(shapes_of(base, 0, settings)) + 1
+    if steps.shape != (expected,) or steps.dtype != torch.float32:
+        stored_type = f"{str(steps.dtype).removeprefix('torch.')} {tuple(steps.shape)}"
+        raise StorageError(
+            f"steps: expected float32 ({expected},), found {stored_type}; tasks of coded from files before format "
+            "4 cannot be read: train the task again"
+        )
+    positions_of_weights = covered(base, float(steps[-1]))
+    shapes = shapes_of(base, len(positions_of_weights), settings)
     lengths = [math.prod(shape) for shape in shapes.values()]
     groups = sparse.decode(stored["code"].cpu().numpy().tobytes(), lengths)
     tensors = [
         (torch.from_numpy(positions).to(base.device), torch.from_numpy(integers).to(base.device, torch.float32))
         for positions, integers in groups
     ]
-    return dict(zip(shapes, steps, strict=True)), tensors
+    return dict(zip(shapes, steps[:-1], strict=True)), positions_of_weights, tensors
 
 
 Change = tuple[Tensor, Tensor]
@@ -347,9 +365,13 @@ def kernel_change(mean: Change, scale: Change, deviation: Tensor, shapes: Tensor
     return deviation * (mean[0] * mean[1] + scale[0] * scale[1] * shapes)
 
 
-def weight_change(change: Change, factors: Tensor) -> Tensor:
-    """Return the change of single weights; see `kernel_change`. ``factors`` are those of `factors_of`."""
-    return change[0] * (factors * change[1])
+def weight_change(change: Change, weights: Tensor) -> Tensor:
+    """Return the change of single weights of the base; see `kernel_change`.
+
+    It is relative to the weight with its sign: an integer of −1 brings positive and negative weights nearer to 0.
+    Negative integers are then more frequent than positive ones, which makes their code shorter.
+    """
+    return change[0] * (weights * change[1])
 
 
 def rounded(latent: Tensor, threshold: float) -> Tensor:
@@ -388,12 +410,3 @@ def sum_in_order(kernels: Tensor) -> Tensor:
     for offset in range(kernels.shape[-1]):
         total = total + kernels[..., offset : offset + 1]
     return total
-
-
-def factors_of(weight: Tensor, deviation: Tensor, exponent: float) -> Tensor:
-    """Return σ · (|w| / σ)^γ of weights, with the weight's sign, in their shape, for the exponent γ.
-
-    With the sign, an integer of −1 brings positive and negative weights nearer to 0. Negative integers are then
-    more frequent than positive ones, which makes their code shorter.
-    """
-    return weight.sign() * deviation * (weight.abs() / deviation) ** exponent

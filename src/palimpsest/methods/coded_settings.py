@@ -13,7 +13,8 @@ class CodedSettings(MethodSettings):
     """Changes of the base's weights in integers, trained for the size of their code."""
 
     bits: Positive = 0.12
-    """Largest size of a task's code, in bits per weight of the trunk."""
+    """Largest size of a task's code, in bits per weight of the trunk. Step sizes and counts of all layers take a
+    few hundred bytes of it; if they alone are larger, nothing changes, and the training warns."""
     learning_rate: Positive = 0.015
     """Learning rate of Adam for the changes at one bit per weight, in root mean squares of a filter; at b bits it
     is b^(−2/3) times as large, because the steps to reach are fewer and larger."""
@@ -29,15 +30,11 @@ class CodedSettings(MethodSettings):
     scale_step: Positive = 0.0625
     """Initial step size of a kernel's scale at one bit per weight, in root mean squares of its filter."""
     weight_step: Positive = 0.25
-    """Initial step size of a single weight at one bit per weight, at the `exponent` 0 in root mean squares of its
-    filter, at 1 in its magnitude."""
+    """Initial step size of a single weight at one bit per weight, as a fraction of the weight."""
     per_kernel: bool = True
     """True for integers of the mean and the scale of each kernel."""
     covered: Share = 0.25
     """Fraction of the weights that have integers of their own: the largest of the whole network."""
-    exponent: Annotated[float, Field(ge=0)] = 1.0
-    """Exponent γ of a weight's magnitude in its change: at 0, all weights of a filter change by equal steps; at 1,
-    by steps in proportion to their magnitudes."""
     counted_from: Share = 0.05
     """Fraction of the steps before the size of the code counts."""
     counted_until: Share = 0.4

@@ -1,8 +1,8 @@
 """Normalisation and head of a stored task in few bytes: BatchNorm as scale and shift, all numbers in float16.
 
 In inference, BatchNorm computes one scale and one shift per channel from its four vectors. A task that is added to
-a base network needs no more: no later task continues its training. `make_compact` rounds a trained network to
-what `compacted` stores, so that the stored task computes with the same numbers as the measured one.
+a base network, and from which no other task starts, needs no more. `make_compact` rounds a trained network to what
+`compacted` stores, so that the stored task computes with the same numbers as the measured one.
 """
 
 from collections.abc import Iterable
@@ -32,37 +32,52 @@ def make_compact(network: nn.Module) -> None:
     for _, layer in normalisation_layers(network):
         if is_foldable(layer):
             mean, variance = statistics_of(layer)
-            scale = layer.weight.double() / (variance.double() + layer.eps).sqrt()
-            layer.bias.copy_(layer.bias.double() - mean.double() * scale)
-            layer.weight.copy_(scale)
+            layer.weight.copy_(in_float16(layer.weight.double() / (variance.double() + layer.eps).sqrt()))
+            layer.bias.copy_(layer.bias.double() - mean.double() * layer.weight.double())  # of the rounded scale
             for name, statistic in folded_statistics(layer).items():
                 getattr(layer, name).copy_(statistic)
         round_parameters(layer)
     round_parameters(head_of(network))
 
 
-def compacted(components: Iterable[Component]) -> list[Component]:
+def compacted(network: nn.Module, components: Iterable[Component]) -> list[Component]:
     """Return the components of a network after `make_compact`, with normalisation and head in float16.
 
-    Statistics of folded BatchNorm are left out.
+    Statistics of folded BatchNorm are left out; all other buffers stay as they are.
     """
+    left_out = {
+        f"{name}.{statistic}"
+        for name, layer in normalisation_layers(network)
+        if is_foldable(layer)
+        for statistic in STATISTICS
+    }
+    parameters = {name for name, _ in network.named_parameters()}
     return [
-        replace(component, tensors=in_float16(component.tensors)) if component.name in COMPACT else component
+        replace(
+            component,
+            tensors={
+                name: tensor.half() if name in parameters else tensor
+                for name, tensor in component.tensors.items()
+                if name not in left_out
+            },
+        )
+        if component.name in COMPACT
+        else component
         for component in components
     ]
 
 
-def in_float16(tensors: State) -> dict[str, Tensor]:
-    """Return tensors in float16, without statistics of BatchNorm."""
-    return {name: tensor.half() for name, tensor in tensors.items() if not name.endswith(STATISTICS)}
-
-
 def with_statistics(network: nn.Module, tensors: State) -> State:
-    """Return the tensors of a stored task, with those statistics of BatchNorm that `compacted` left out."""
+    """Return the tensors of a stored task, with those statistics of BatchNorm that `compacted` left out.
+
+    A layer that lacks only one of its statistics stays incomplete.
+    """
     statistics = {
         f"{name}.{key}": statistic
         for name, layer in normalisation_layers(network)
-        if is_foldable(layer) and f"{name}.weight" in tensors
+        if is_foldable(layer)
+        and f"{name}.weight" in tensors
+        and not any(f"{name}.{key}" in tensors for key in STATISTICS)
         for key, statistic in folded_statistics(layer).items()
     }
     return {**statistics, **tensors}
@@ -77,13 +92,13 @@ def unfold(network: nn.Module, inputs: Iterable[Tensor]) -> None:
     """
     layers = [layer for _, layer in normalisation_layers(network) if is_foldable(layer) and is_folded(layer)]
     moments = [Moments(layer) for layer in layers]
-    hooks = [layer.register_forward_pre_hook(of_layer.add) for layer, of_layer in zip(layers, moments, strict=True)]
+    hooks = [layer.register_forward_pre_hook(pair.add) for layer, pair in zip(layers, moments, strict=True)]
     if layers:
         for pictures in inputs:
             network(pictures)
-    for layer, of_layer, hook in zip(layers, moments, hooks, strict=True):
+    for layer, pair, hook in zip(layers, moments, hooks, strict=True):
         hook.remove()
-        mean, variance = of_layer.mean_and_variance()
+        mean, variance = pair.mean_and_variance()
         scale = layer.weight.double()
         layer.weight.copy_(scale * (variance + layer.eps).sqrt())
         layer.bias.copy_(layer.bias.double() + mean * scale)
@@ -137,6 +152,11 @@ def folded_statistics(layer: _BatchNorm) -> dict[str, Tensor]:
 
 def round_parameters(layer: nn.Module) -> None:
     """Round the parameters of a layer to float16, in place; values beyond its range become its largest."""
-    largest = torch.finfo(torch.float16).max
     for parameter in layer.parameters():
-        parameter.copy_(parameter.clamp(-largest, largest).half())
+        parameter.copy_(in_float16(parameter))
+
+
+def in_float16(values: Tensor) -> Tensor:
+    """Return values in float16; those beyond its range become its largest."""
+    largest = torch.finfo(torch.float16).max
+    return values.clamp(-largest, largest).half()

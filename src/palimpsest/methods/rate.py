@@ -1,7 +1,7 @@
 """Size of a code of integers as a part of a training: what a change costs, and how the costs are weighted.
 
-Integers at the same offset of a kernel form a group, coded with the frequencies that they have in it
-(`palimpsest.coding.sparse`): zero or not, sign, and magnitude with a geometric distribution.
+The integers of a stream of a layer are coded with their frequencies (`palimpsest.coding.sparse`). Costs come from a
+simpler distribution: zero or not, one bit for the sign, and a geometric magnitude.
 """
 
 import math
@@ -24,27 +24,26 @@ PRECISION = 1e-3
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of the integers of one stream of a layer, in bits; the first two are per offset of a kernel."""
+    """Costs of the integers of one stream of a layer, in bits; each is a scalar."""
 
     first: Tensor
-    """Bits of a change from 0 to ±1, at least 0: (1, 1, h, w)."""
+    """Bits of a change from 0 to ±1, at least 0."""
     more: Tensor
-    """Bits of a change to the next larger magnitude: (1, 1, h, w)."""
+    """Bits of a change to the next larger magnitude."""
     bits: Tensor
-    """Size of all integers, scalar."""
+    """Size of all integers."""
 
 
 def costs_of(latent: Tensor) -> Costs:
-    """Return the costs of real numbers rounded to integers, which form groups along up to two dimensions."""
-    magnitude, among = latent.abs().round(), tuple(range(min(2, latent.ndim)))
-    number = math.prod(latent.shape[dimension] for dimension in among)
-    nonzero = (magnitude > 0).sum(dim=among, keepdim=True)
-    excess = magnitude.sum(dim=among, keepdim=True) - nonzero
+    """Return the costs of real numbers, of any shape, rounded to integers."""
+    magnitude, number = latent.abs().round(), latent.numel()
+    nonzero = (magnitude > 0).sum()
+    excess = magnitude.sum() - nonzero
     share = (nonzero + 0.5) / (number + 1)  # as after one more half of an integer; never 0 or 1
     larger = (excess + 0.5) / (excess + nonzero + 1)
     zero_bits, one_bits, more = -(1 - share).log2(), 1 - share.log2() - (1 - larger).log2(), -larger.log2()
     bits = (number - nonzero) * zero_bits + nonzero * one_bits + excess * more
-    return Costs((one_bits - zero_bits).clamp(min=0), more, bits.sum())
+    return Costs((one_bits - zero_bits).clamp(min=0), more, bits)
 
 
 @dataclass

@@ -37,7 +37,7 @@ class Ablation(NamedTuple):
     metrics: pd.DataFrame
     """Table with `columns_of_ablation`, also for the trivial baseline, whose steps are 0 and bytes unknown."""
     changes: dict[str, tuple[str, str]]
-    """Value in the ablation and value in the preset, by setting."""
+    """Value in the ablation and value in the preset, by setting; in a joined ablation by `<name>: <setting>`."""
 
     @property
     def methods(self) -> list[str]:
@@ -118,20 +118,25 @@ def by_method(ablations: Sequence[Ablation], sequence: TaskKinds) -> tuple[list[
             continue
         rows = ablation.metrics
         named = rows.assign(method=rows["method"].replace(method, ablation.name))
-        if method in joined:
-            named = pd.concat([joined[method].metrics, named[named["method"] == ablation.name]])
-        joined[method] = Ablation(method, named, {})
+        earlier = joined.get(method, Ablation(method, named[:0], {}))
+        new = ~named["method"].isin(earlier.metrics["method"])  # of `scratch` and the baseline, once
+        changes = {f"{ablation.name}: {setting}": values for setting, values in ablation.changes.items()}
+        joined[method] = Ablation(method, pd.concat([earlier.metrics, named[new]]), {**earlier.changes, **changes})
     return [*joined.values()], others
 
 
 def single_method(ablation: Ablation) -> str | None:
-    """Return the only method of an ablation beside `scratch`, if all changes are settings of that method."""
+    """Return the only method of an ablation except `scratch`, if all changes are settings of that method.
+
+    None for all other ablations.
+    """
     methods = [name for name in ablation.methods if name != REFERENCE]
     if len(methods) != 1:
         return None
     (method,) = methods
-    settings = f"method_settings.{method}.", f"learning_rates.{method}"
-    return method if all(changed.startswith(settings) for changed in ablation.changes) else None
+    rate, settings = f"learning_rates.{method}", f"method_settings.{method}."
+    of_method = all(changed == rate or changed.startswith(settings) for changed in ablation.changes)
+    return method if of_method else None
 
 
 def ablation_table(ablation: Ablation, sequence: TaskKinds) -> str:
@@ -153,7 +158,7 @@ def curves(ablations: Sequence[Ablation], sequence: TaskKinds) -> list[Curve]:
 
     A task whose trainings all have the same number of steps has no curve.
     """
-    of_steps = [ablation for ablation in ablations if is_of_steps(ablation)]
+    of_steps = [ablation for ablation in by_method(ablations, sequence)[1] if is_of_steps(ablation)]
     if not of_steps:
         return []
     methods = [name for name in of_steps[0].methods if all(name in ablation.methods for ablation in of_steps)]
@@ -217,14 +222,13 @@ def ablation_sections(ablations: Sequence[Ablation], sequence: TaskKinds) -> Map
     if not ablations:
         return None
     joined, others = by_method(ablations, sequence)
-    changes_of = {ablation.name: changes_as_text(ablation) for ablation in ablations}
     tables = []
     for ablation in (*joined, *others):
         header, rows = ablation_cells(ablation, sequence)
         if not rows:
             continue
-        changes = changes_of.get(ablation.name) or "; ".join(
-            f"{name}: {changes_of[name]}" for name in ablation.methods if changes_of.get(name)
+        changes = ", ".join(
+            f"{setting} = {new} (preset: {old})" for setting, (new, old) in ablation.changes.items()
         )
         titles = [title.replace("`", "") for title in header]
         tables.append({"name": ablation.name, "changes": changes, "header": titles, "rows": rows})
@@ -232,10 +236,5 @@ def ablation_sections(ablations: Sequence[Ablation], sequence: TaskKinds) -> Map
         "tables": tables,
         "reference": REFERENCE,
         "curves": curves(ablations, sequence),
-        "figures": [figures(ablation, ablation.tasks(sequence)) for ablation in joined],
+        "figures": {ablation.name: figures(ablation, ablation.tasks(sequence)) for ablation in joined},
     }
-
-
-def changes_as_text(ablation: Ablation) -> str:
-    """Return the changed settings, with their values in the preset."""
-    return ", ".join(f"{setting} = {new} (preset: {old})" for setting, (new, old) in ablation.changes.items())

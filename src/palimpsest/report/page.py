@@ -108,7 +108,7 @@ def render(
     of_methods, quality = _read_table(results / "forgetting.csv"), _read_table(results / "quality.csv")
     outcomes = {block["method"]: block["outcome"] for block in forgetting}
     ablating = ablation_sections(load_ablations(results), sequence)
-    summary = summary_table(of_methods, learned, incomparable, ablating["figures"] if ablating else ())
+    summary = summary_table(of_methods, learned, incomparable, ablating["figures"] if ablating else None)
     sweeping = sweep_sections([load_sweep(path) for path in sweeps], sequence)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),

@@ -30,13 +30,13 @@ def summary_table(
     forgetting: pd.DataFrame,
     methods: Sequence[str],
     incomparable: Mapping[str, str] | None = None,
-    beside: Sequence[pd.DataFrame] = (),
+    ablations: Mapping[str, pd.DataFrame] | None = None,
 ) -> Context:
     """Return the table of `forgetting.csv` for the template, with a row per method, and its Pareto front.
 
     incomparable: reason by method, for methods that are not comparable with the others; the front excludes them.
-    beside: tables of the same columns, such as those of one method under other settings, whose rows have a position
-    and can be on the front, but no row.
+    ablations: tables of the same columns by method, whose rows are the method with other settings; they have a
+    position and can be on the front, but no row in the table.
 
     Keys of the result: `front` lists the methods that no other method dominates in quality and bytes. `positions`
     has (bytes, quality) of the methods with both figures, `spread` the standard deviation of the quality, and
@@ -49,11 +49,16 @@ def summary_table(
     require_columns(forgetting, ["method", *COLUMN_FORMATS], "forgetting.csv")
     by_method = {str(row["method"]): row for row in forgetting.to_dict("records")}
     listed = [method for method in methods if method in by_method]
-    others = {str(row["method"]): row for table in beside for row in table.to_dict("records")}
-    by_method = {**others, **by_method}
+    reason_of = dict(incomparable or {})
+    ablated: dict[str, Any] = {}
+    for method, table in (ablations or {}).items():
+        rows = {str(row["method"]): row for row in table.to_dict("records") if row["method"] != REFERENCE}
+        ablated |= rows
+        reason_of |= dict.fromkeys(rows, reason_of[method]) if method in reason_of else {}
+    by_method = ablated | by_method
     positions = {
         method: (float(by_method[method]["bytes_per_added_task"]), float(by_method[method]["final_quality"]))
-        for method in dict.fromkeys((*listed, *others))
+        for method in dict.fromkeys((*listed, *ablated))
     }
 
     def measured(figure: str) -> bool:
@@ -62,7 +67,7 @@ def summary_table(
     drawn = {
         m: position for m, position in positions.items() if all(map(math.isfinite, position)) and position[0] > 0
     }
-    reasons = {method: reason for method, reason in (incomparable or {}).items() if method in drawn}
+    reasons = {method: reason for method, reason in reason_of.items() if method in drawn}
     front = pareto_front({method: position for method, position in drawn.items() if method not in reasons})
     spread = {method: deviation_of(by_method[method], "final_quality") for method in drawn}
     return {

@@ -25,7 +25,8 @@ from palimpsest.storage.task_file import serialised
 
 NAME, VERSION, OLDEST = "palimpsest bundle", 2, 1
 FORMAT = f"{NAME} {VERSION}"
-"""Name and version of the file's format. In format 1, every BatchNorm has its statistics."""
+"""Name and version of the file's format. In format 1, every BatchNorm has its statistics; its tasks of `coded` have
+other tensors, and are refused when their weights are computed."""
 BASE, SHARED, TASKS = "base", "shared", "tasks/"
 """Names of the base network's part and of the shared part; prefix of the names of the tasks' parts."""
 MAX_HEADER = 2**26

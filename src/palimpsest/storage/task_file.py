@@ -26,7 +26,8 @@ from palimpsest.storage.atomic import write_bytes
 FORMAT = "palimpsest task 4"
 """Name and version of the file's format."""
 OLDER = ("palimpsest task 3",)
-"""Formats of older versions that are still read. In format 3, every BatchNorm has its statistics."""
+"""Formats of older versions that are still read. In format 3, every BatchNorm has its statistics; its tasks of
+`coded` have other tensors, and are refused when their weights are computed."""
 
 
 @dataclass(frozen=True)

@@ -113,8 +113,12 @@ def with_samples(
 
 
 def stored_compactly(job: TrainingJob) -> bool:
-    """Return whether the tasks of a training are stored as `palimpsest.methods.compact` does."""
-    return job.training.compact and entry_of(job.method).adds_to_base
+    """Return whether the tasks of a training are stored as `palimpsest.methods.compact` does.
+
+    Tasks from which others start are not.
+    """
+    entry = entry_of(job.method)
+    return job.training.compact and entry.adds_to_base and not entry.learns_base_task
 
 
 def losses_of(history: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
@@ -142,7 +146,7 @@ def store_and_record(
     record_path.unlink(missing_ok=True)  # an older record must not remain beside the new task after a kill
     origin = provenance(job, task_job.name, stored, arrays, method.diagnostics(network))
     components = method.store(network)
-    sha256 = save_task(target, compacted(components) if stored_compactly(job) else components, origin)
+    sha256 = save_task(target, compacted(network, components) if stored_compactly(job) else components, origin)
     record = PredictionRecord(
         method=job.method,
         task=task_job.name,
