@@ -25,7 +25,8 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         for seed in settings.seeds
         for name, task in experiments_of(settings.sequence)
     ]
-    results = pd.concat(map(pd.read_csv, tables))
+    # An experiment without results on a task has no rows, and then its columns would have no types.
+    results = pd.concat([table for table in map(pd.read_csv, tables) if len(table)], ignore_index=True)
     conditions = collect_conditions(
         [table.with_suffix(".json") for table in tables],
         {task: layout.prepared(task) / "info.json" for task in settings.sequence},

@@ -201,13 +201,16 @@ def training_threads():
     return training.threads * (training.devices if training.accelerator == "cpu" else 1)
 
 
-def code(stage, methods=(), tasks=(), kinds=(), datasets=(), settings=SETTINGS):
-    """Return the digest of the code that a stage runs for these methods, tasks, kinds of task and data sets."""
+def code(stage, methods=(), tasks=(), kinds=(), datasets=(), modules=(), settings=SETTINGS):
+    """Return the digest of the code that a stage runs for these methods, tasks, kinds of task and data sets.
+
+    ``modules`` are others that the stage imports by name.
+    """
     try:
         kinds = [*kinds, *(settings.tasks[name].kind for name in tasks)]
         networks = [settings.network_of(method).name for method in methods]
         formats = [settings.datasets[name].format for name in datasets]
-        return stage_digest(stage, methods, kinds, networks, formats)
+        return stage_digest(stage, methods, kinds, networks, formats, modules)
     except PalimpsestError as error:
         sys.exit(f"error: {error}")
 

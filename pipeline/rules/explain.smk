@@ -1,4 +1,11 @@
-"""Experiments that ask why masks work: `snakemake explain`; not part of `all`."""
+"""Experiments on masks: `snakemake explain`; not part of `all`."""
+
+
+def code_of_experiment(wildcards):
+    """Return the digest of the code that an experiment runs."""
+    experiment = EXPERIMENTS[wildcards.experiment]
+    modules = [experiment.path.split(":")[0], *experiment.modules]
+    return code("explain", methods=[MASKED, FIXED, REFERENCE, BASE], tasks=[wildcards.task], modules=modules)
 
 
 rule experiment:
@@ -7,7 +14,7 @@ rule experiment:
         masks=lambda wildcards: task_files(wildcards.seed, MASKED).files(),
         reference=lambda wildcards: task_files(wildcards.seed, REFERENCE).files(),
         scale=[LAYOUT.evaluation("{seed}", method) / "metrics.csv" for method in (FLOOR, REFERENCE)],
-        prepared=rules.prepare.output.info,
+        prepared=[LAYOUT.prepared(name) / "info.json" for name in ("{task}", SETTINGS.base_task)],
         files=lambda wildcards: task_inputs([wildcards.task]),
     output:
         metrics=LAYOUT.experiment("{seed}", "{experiment}", "{task}"),
@@ -19,13 +26,14 @@ rule experiment:
     threads: claim(training_threads())
     resources:
         mem_mb=growing(4000),
-        runtime=growing(240),
+        runtime=lambda wildcards, attempt: attempt * 240 * (1 + EXPERIMENTS[wildcards.experiment].trainings),
         gpu=gpus,
     params:
-        code=lambda wildcards: code("explain", methods=[MASKED, FIXED, REFERENCE], tasks=[wildcards.task]),
+        code=code_of_experiment,
+        entries=[str(entry_of(method)) for method in (MASKED, FIXED)],
         settings=lambda wildcards: [
-            training_job(SETTINGS, int(wildcards.seed), method, wildcards.task).model_dump_json()
-            for method in (MASKED, FIXED)
+            training_job(SETTINGS, int(wildcards.seed), method, task).model_dump_json()
+            for method, task in ((MASKED, wildcards.task), (FIXED, wildcards.task), (BASE, SETTINGS.base_task))
         ],
     shell:
         "python -m pipeline.explain --seed {wildcards.seed} --experiment {wildcards.experiment}"

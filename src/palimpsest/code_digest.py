@@ -40,16 +40,17 @@ def stage_digest(
     kinds: Iterable[str] = (),
     networks: Iterable[str] = (),
     formats: Iterable[str] = (),
+    modules: Iterable[str] = (),
 ) -> str:
     """Return the digest of the code that a stage of the pipeline runs for these rows of the tables.
 
     ``stage`` is the name of a module in `pipeline`; the other arguments are names of methods, kinds of task,
-    networks and data formats.
+    networks and data formats, and of other modules that the stage imports by name.
 
     Raises:
         CodeError: a module is not valid Python.
     """
-    return files_digest(stage_sources(stage, methods, kinds, networks, formats))
+    return files_digest(stage_sources(stage, methods, kinds, networks, formats, modules))
 
 
 def files_digest(files: Iterable[str]) -> str:
@@ -170,6 +171,7 @@ def stage_sources(
     kinds: Iterable[str] = (),
     networks: Iterable[str] = (),
     formats: Iterable[str] = (),
+    modules: Iterable[str] = (),
 ) -> list[str]:
     """Return the files of the code that `stage_digest` covers, sorted, relative to the repository's root."""
     entries = [entry_of(method) for method in methods]
@@ -179,7 +181,7 @@ def stage_sources(
     for name in networks:
         by_name += [NETWORKS[name].path, NETWORKS[name].settings, *NETWORKS[name].modules]
     by_name += [path for name in formats for path in FORMATS[name].paths]
-    return sources([f"pipeline.{stage}", *(path.split(":")[0] for path in by_name)])
+    return sources([f"pipeline.{stage}", *modules, *(path.split(":")[0] for path in by_name)])
 
 
 def file_of(module: str) -> Path:

@@ -35,7 +35,7 @@ def test_a_degradation_keeps_the_size_and_changes_the_picture(name: str, picture
     assert not np.array_equal(np.asarray(first), before) and np.array_equal(np.asarray(picture), before)
 
 
-def test_degradations_do_what_they_say(picture: Image.Image) -> None:
+def test_each_degradation_is_the_one_of_its_name(picture: Image.Image) -> None:
     pixels = np.asarray(picture).astype(float)
     made = {
         name: np.asarray(degrade(picture, np.random.default_rng(0))).astype(float)
@@ -43,6 +43,8 @@ def test_degradations_do_what_they_say(picture: Image.Image) -> None:
     }
     assert np.array_equal(made["inverted"], 255 - pixels)
     assert made["dark"] == pytest.approx(pixels / 4, abs=1)
+    grey = Image.new("RGB", (200, 200), (128, 128, 128))
+    assert np.asarray(DEGRADATIONS["noisy"](grey, np.random.default_rng(0))).mean() == pytest.approx(128, abs=0.3)
     assert (made["noisy"] - pixels)[1:5, 20:].std() == pytest.approx(38, rel=0.3)
     assert abs(np.diff(made["blurred"], axis=1)).max() < abs(np.diff(pixels, axis=1)).max()
     assert (made["covered"] == 128).all(axis=-1).sum() >= (SIDE // 5) ** 2
@@ -76,6 +78,20 @@ def test_all_degradations_have_the_same_targets(tmp_path: Path) -> None:
     for number in range(2):
         first, second = (tmp_path / name / f"train/target/{number:06d}.png" for name in ("noisy", "edges"))
         assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_noise_of_each_split_is_another(tmp_path: Path) -> None:
+    generate_pairs(tmp_path, {"train": 4, "val": 4}, SIDE, 0, degradation="noisy")
+    noise = [
+        [
+            np.asarray(Image.open(tmp_path / f"{split}/input/{number:06d}.png"), np.float64)[:SIDE, :SIDE]
+            - np.asarray(Image.open(tmp_path / f"{split}/target/{number:06d}.png"), np.float64)[:SIDE, :SIDE]
+            for number in range(4)
+        ]
+        for split in ("train", "val")
+    ]
+    correlations = [np.corrcoef(*(one.ravel() for one in pair))[0, 1] for pair in zip(*noise, strict=True)]
+    assert max(map(abs, correlations)) < 0.2
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -9,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from palimpsest.explaining import EXPERIMENTS, MASKED, bases, bits, experiments_of, kinds, masks, parts
-from palimpsest.explaining.experiments import FUNCTIONS
-from palimpsest.explaining.workbench import Figures, Row, Workbench, masked
+from palimpsest.explaining.workbench import Row, Workbench, masked
 from palimpsest.methods import BASE
 from palimpsest.methods.masks import Mask
 from palimpsest.networks.trunk import normalisation_layers, normalisation_state, trunk_layers
@@ -48,7 +49,7 @@ def bench(new_study: Callable[..., Study]) -> Workbench:
 def rows_of(bench: Workbench, name: str) -> dict[tuple[str, float | str], dict[str, Tensor]]:
     """Return the states of an experiment by condition and x."""
     rows: dict[tuple[str, float | str], dict[str, Tensor]] = {}
-    for row in FUNCTIONS[name](bench):
+    for row in resolve_name(EXPERIMENTS[name].path)(bench):
         assert isinstance(row, Row)
         rows[row.condition, row.x] = {**row.state}
     return rows
@@ -60,7 +61,11 @@ def weights_equal(bench: Workbench, state: Any, other: Any) -> bool:
 
 
 def test_every_experiment_has_a_function_and_runs_on_the_added_tasks() -> None:
-    assert [*FUNCTIONS] == [*EXPERIMENTS]
+    for name, experiment in EXPERIMENTS.items():
+        function = resolve_name(experiment.path)
+        assert function.__name__ == name and function.__doc__
+        for module in experiment.modules:
+            assert import_module(module)
     pairs = [*experiments_of(["first", "second", "third"])]
     assert ("flipped", "second") in pairs and ("flipped", "first") not in pairs and ("bases", "first") in pairs
 
@@ -119,6 +124,14 @@ def test_kept_zeros_are_the_largest_by_each_order(bench: Workbench) -> None:
     assert weights_equal(bench, rows[bits.LARGEST, 0.1], masked(base, expected))
 
 
+def test_equal_values_do_not_keep_more_zeros() -> None:
+    mask = {"a": torch.zeros(10, 10, dtype=torch.bool), "b": torch.tensor([True, False])}
+    values = {"a": torch.zeros(10, 10), "b": torch.tensor([9.0, 1.0])}
+    kept = bits.keep_zeros(mask, values, 0.1)
+    assert sum(int((~of_layer).sum()) for of_layer in kept.values()) == 10
+    assert kept["b"].tolist() == [True, False]
+
+
 def test_the_estimate_of_a_return_is_the_change_of_the_loss(bench: Workbench) -> None:
     state = bench.stored(MASKED, "halves")
     name, kept = next(iter(bench.bits("halves").items()))
@@ -147,8 +160,12 @@ def test_shuffled_masks_keep_their_zeros_and_train_batchnorm_and_head(bench: Wor
     for name, kept in mask.items():
         zeros = {
             condition: (rows[condition, "halves"][f"{name}.weight"] == 0)
-            for condition in (bits.IN_FILTERS, bits.IN_LAYERS)
+            for condition in (bits.IN_FILTERS, bits.IN_LAYERS, bits.IN_CLASSES)
         }
+        classes = masks.magnitude_classes(bench.base[f"{name}.weight"])
+        for number in range(masks.CLASSES):
+            assert int(zeros[bits.IN_CLASSES][classes == number].sum()) == int((~kept)[classes == number].sum())
+        assert kept.numel() < 100 or not torch.equal(zeros[bits.IN_CLASSES], ~kept)
         others = [side for side in range(kept.ndim) if side != bench.filter_dimensions[name]]
         assert torch.equal(zeros[bits.IN_FILTERS].sum(others), (~kept).sum(others))
         assert int(zeros[bits.IN_LAYERS].sum()) == int((~kept).sum())
@@ -206,17 +223,24 @@ def test_parts_change_only_what_they_name(bench: Workbench) -> None:
         (mask, True, False),
         (both, True, True),
     ):
-        assert weights_equal(bench, state, bench.base) or has_mask
+        assert weights_equal(bench, state, bench.base) != has_mask
+        for name, weight in bench.weights().items():
+            changed = state[f"{name}.weight"]
+            assert bool(((changed == weight) | (changed == 0)).all())
         assert all(torch.equal(state[name], tensor) for name, tensor in normalisation.items()) != has_batchnorm
 
 
 def test_exchanged_masks_keep_batchnorm_and_head_of_the_task(bench: Workbench) -> None:
     rows = rows_of(bench, "exchanged")
     stored = bench.stored(MASKED, "halves")
+    assert [condition for condition, _ in rows] == [parts.NO_MASK, "halves", "colour"]
     for (condition, _), state in rows.items():
-        assert weights_equal(bench, state, masked(bench.base, bench.bits(condition)))
-        assert torch.equal(state["head.weight"], stored["head.weight"])
-    assert all(torch.equal(rows["halves", "halves"][name], tensor) for name, tensor in stored.items())
+        task = "shapes" if condition == parts.NO_MASK else condition
+        assert weights_equal(bench, state, masked(bench.base, bench.bits(task)))
+        scales = [name for name in stored if name.endswith((".weight", ".bias")) and stored[name].ndim == 1]
+        assert all(torch.equal(state[name], stored[name]) for name in [*scales, "head.weight"])
+    recomputed = bench.with_statistics(stored)
+    assert all(torch.equal(rows["halves", "halves"][name], tensor) for name, tensor in recomputed.items())
 
 
 def test_zeros_are_counted_by_magnitude_and_offset(bench: Workbench) -> None:
@@ -234,18 +258,43 @@ def test_zeros_are_counted_by_magnitude_and_offset(bench: Workbench) -> None:
     assert {x for condition, x in counted if condition == masks.BY_OFFSET} == {"centre", "edge", "corner"}
 
 
-def test_masks_are_compared_with_other_tasks_and_another_seed(bench: Workbench) -> None:
-    rows = {row.condition: row.metrics for row in masks.alike(bench) if isinstance(row, Figures)}
-    assert [*rows] == ["colour", masks.SAME_TASK]
-    assert masks.similarity(bench.bits("halves"), bench.bits("halves"))["similarity"] == 1
-    flipped = {name: ~kept for name, kept in bench.bits("halves").items()}
-    assert masks.similarity(bench.bits("halves"), flipped)["similarity"] == 0
-    assert rows["colour"]["similarity"] == pytest.approx(rows["colour"]["independent"], abs=0.03)  # both are random
+def test_masks_are_compared_with_earlier_tasks_and_another_seed(bench: Workbench) -> None:
+    assert [row.condition for row in masks.alike(bench)] == [masks.SAME_TASK]
+    rows = {row.condition: row.metrics for row in masks.alike(Workbench(bench.settings, 0, "colour"))}
+    assert [*rows] == ["halves", masks.SAME_TASK]
+    assert rows["halves"]["similarity"] == pytest.approx(rows["halves"]["independent"], abs=0.03)  # both are random
+    mask, weights = bench.bits("halves"), bench.weights()
+    assert masks.similarity(mask, mask, weights)["similarity"] == 1
+    assert masks.similarity(mask, {name: ~kept for name, kept in mask.items()}, weights)["similarity"] == 0
+
+
+def test_another_seed_gives_other_batches_and_another_head(bench: Workbench) -> None:
+    states = [bench.learn(MASKED, bench.base, seed=seed) for seed in (None, 0, 1000)]
+    heads = [state["head.weight"] for state in states]
+    assert torch.equal(heads[0], heads[1]) and not torch.equal(heads[0], heads[2])
+
+
+def test_masks_that_agree_in_layers_and_magnitudes_alone_are_independent() -> None:
+    random = torch.Generator().manual_seed(0)
+    weights = {name: torch.randn(100, 100, generator=random) for name in ("few", "many")}
+    shares = {
+        name: 0.1 * (name == "many") + 0.08 * masks.magnitude_classes(weight) for name, weight in weights.items()
+    }
+    first, second = (
+        {name: torch.rand(100, 100, generator=random) > shares[name] for name in weights} for _ in range(2)
+    )
+    figures = masks.similarity(first, second, weights)
+    assert figures["similarity"] == pytest.approx(figures["independent"], abs=0.01)
+    zeros = [1 - float(torch.cat([*mask.values()]).float().mean()) for mask in (first, second)]
+    with_as_many_zeros = zeros[0] * zeros[1] + (1 - zeros[0]) * (1 - zeros[1])
+    assert figures["similarity"] > with_as_many_zeros + 0.05
 
 
 def test_bits_of_a_mask_are_counted_in_contexts(bench: Workbench) -> None:
     sizes = {row.condition: row.metrics["bits"] for row in masks.shorter(bench)}
-    assert [*sizes] == [masks.LAYERS, masks.BY_MAGNITUDE, masks.BY_SIGN, masks.BY_OFFSET, "mask of colour"]
+    assert [*sizes] == [masks.LAYERS, masks.BY_MAGNITUDE, masks.BY_SIGN, masks.BY_OFFSET]
+    later = [row.condition for row in masks.shorter(Workbench(bench.settings, 0, "colour"))]
+    assert later == [*sizes, "mask of halves"]
     bits, weights = bench.bits("halves"), bench.weights()
     number = sum(kept.numel() for kept in bits.values())
     counts = sum(math.log2(kept.numel() + 1) for kept in bits.values())
@@ -269,5 +318,9 @@ def test_zeros_of_classification_and_translation_are_counted_over_networks_of_se
     weights = [int(row.x) for row in rows]
     assert weights[0] < weights[1] == weights[5] and weights[2] < weights[3] <= weights[4] < weights[1]
     assert weights[1] == sum(weight.numel() for weight in bench.weights().values())
-    assert all(0 <= row.metrics["zeros"] < 1 for row in rows)
+    for row in rows:
+        assert 0 <= row.metrics["zeros"] < 1 and 0 <= row.metrics["score"] <= 1 and 0 < row.metrics["floor"] <= 1
+    assert {row.metrics["floor"] for row in rows if row.condition != kinds.TRANSLATION} != {
+        row.metrics["floor"] for row in rows if row.condition == kinds.TRANSLATION
+    }
     assert [*kinds.kinds(Workbench(bench.settings, 0, "colour"))] == []  # a colorization has no classes

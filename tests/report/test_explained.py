@@ -1,5 +1,7 @@
 """Page of the experiments on masks."""
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from palimpsest.explaining import EXPERIMENTS, bases, bits, experiments_of, kinds, masks, parts
-from palimpsest.report.explained import COLUMNS, FIGURES, SENTENCES, as_file, mean_at, write_page
-from palimpsest.report.sweep import QUALITY
+from palimpsest.explaining import COLUMNS, EXPERIMENTS, QUALITY, bases, bits, experiments_of, kinds, masks, parts
+from palimpsest.report.explained import FIGURES, SENTENCES, as_file, in_few_tasks, mean_at, write_page
 
 SEQUENCE = ["coco-seg", "voc-seg", "colorize"]
 CONDITIONS: dict[str, Any] = {
@@ -23,14 +24,16 @@ CONDITIONS: dict[str, Any] = {
 }
 ROWS: dict[str, list[tuple[str, float | str]]] = {
     "dropped": [
-        *((masks.BY_MAGNITUDE, number + 1) for number in range(masks.CLASSES)),
+        *(
+            (condition, number + 1)
+            for condition in (masks.BY_MAGNITUDE, masks.AFTER_EQUAL_START)
+            for number in range(masks.CLASSES)
+        ),
         *((masks.BY_OFFSET, name) for name in masks.OFFSETS.values()),
     ],
     "kinds": [(case.condition, 1000 * case.factor) for case in kinds.CASES],
-    "alike": [(name, "") for name in ("other", masks.SAME_TASK)],
-    "shorter": [
-        (name, "") for name in (masks.LAYERS, masks.BY_MAGNITUDE, masks.BY_SIGN, masks.BY_OFFSET, "mask of b")
-    ],
+    "alike": [(masks.SAME_TASK, "")],
+    "shorter": [(name, "") for name in (masks.LAYERS, masks.BY_MAGNITUDE, masks.BY_SIGN, masks.BY_OFFSET)],
     "flipped": [(name, share) for name in (bits.STORED, bits.RECOMPUTED) for share in bits.FLIPPED],
     "important": [
         (name, share)
@@ -47,33 +50,62 @@ ROWS: dict[str, list[tuple[str, float | str]]] = {
         for name in (bases.LEARNED_BATCHNORM, bases.FIXED_BATCHNORM)
         for filters in (bases.AS_TRAINED, bases.RESCALED)
     ],
-    "shuffled": [(name, "") for name in (bits.AS_LEARNED, bits.IN_FILTERS, bits.IN_LAYERS, bits.ONES)],
-    "bases": [(name, "") for name in (*SEQUENCE, bases.UNTRAINED)],
+    "shuffled": [
+        (name, "") for name in (bits.AS_LEARNED, bits.IN_FILTERS, bits.IN_LAYERS, bits.IN_CLASSES, bits.ONES)
+    ],
+    "bases": [(bases.UNTRAINED, "")],
     "parts": [(name, "") for name in parts.PARTS],
-    "exchanged": [(name, "") for name in SEQUENCE],
+    "exchanged": [(parts.NO_MASK, "")],
 }
 
 
-METRICS = {"dropped": ("zeros",), "kinds": ("zeros",), "alike": ("similarity", "independent"), "shorter": ("bits",)}
+METRICS = {
+    "dropped": ("zeros",),
+    "kinds": ("zeros", "score", "floor"),
+    "alike": ("similarity", "independent"),
+    "shorter": ("bits",),
+}
 """Metrics of the experiments that measure no network."""
+
+
+def rows_of(name: str, task: str, sequence: Sequence[str]) -> list[tuple[str, float | str]]:
+    """Return condition and x of all rows of an experiment on a task."""
+    earlier = sequence[1 : sequence.index(task)]
+    others = {
+        "alike": [*earlier],
+        "shorter": [f"{masks.EARLIER}{before}" for before in earlier],
+        "bases": [*sequence],
+        "exchanged": [*sequence[1:]],
+    }
+    return [*ROWS[name], *((condition, "") for condition in others.get(name, []))]
+
+
+def table(sequence: Sequence[str] = SEQUENCE, seeds: Sequence[int] = (0, 1)) -> pd.DataFrame:
+    """Return the table of all experiments with random shares, as read from its file."""
+    random = np.random.default_rng(0)
+    rows = [
+        (name, seed, task, condition, task if x == "" else x, metric, random.random())
+        for seed in seeds
+        for name, task in experiments_of(sequence)
+        for condition, x in rows_of(name, task, sequence)
+        for metric in METRICS.get(name, ("miou", QUALITY))
+    ]
+    return pd.read_csv(io.StringIO(pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False)))
 
 
 @pytest.fixture
 def results() -> pd.DataFrame:
-    """Return the table of all experiments, with random qualities for two seeds."""
-    random = np.random.default_rng(0)
-    rows = [
-        (name, seed, task, condition, task if x == "" else x, metric, random.random())
-        for seed in (0, 1)
-        for name, task in experiments_of(SEQUENCE)
-        for condition, x in ROWS[name]
-        for metric in METRICS.get(name, ("miou", QUALITY))
-    ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    """Return the table of all experiments for three tasks and two seeds."""
+    return table()
 
 
-def test_the_page_has_a_figure_and_a_sentence_for_each_question(results: pd.DataFrame, tmp_path: Path) -> None:
-    write_page(results, CONDITIONS, tmp_path)
+@pytest.mark.parametrize(
+    ("sequence", "seeds"), [(SEQUENCE, (0, 1)), (SEQUENCE[:2], (0,)), ([f"task-{n}" for n in range(9)], (0,))]
+)
+def test_the_page_has_a_figure_and_a_sentence_for_each_question(
+    sequence: Sequence[str], seeds: Sequence[int], tmp_path: Path
+) -> None:
+    write_page(table(sequence, seeds), CONDITIONS, tmp_path)
     page = (tmp_path / "why-it-works.md").read_text()
     assert "commit c0ffee1" in page
     for name, experiment in EXPERIMENTS.items():
@@ -84,9 +116,19 @@ def test_the_page_has_a_figure_and_a_sentence_for_each_question(results: pd.Data
         assert (tmp_path / f"why-it-works/{name}.svg").stat().st_size > 1000
 
 
+def test_more_tasks_than_colours_are_shown_as_their_mean() -> None:
+    many = table([f"task-{number}" for number in range(9)])
+    rows = many[(many["experiment"] == "signs") & (many["metric"] == QUALITY)]
+    shown = in_few_tasks(rows)
+    assert set(shown["task"]) == {"mean of 8 tasks"} and len(shown) == len(rows) / 8
+    assert shown["value"].mean() == pytest.approx(rows["value"].mean())
+    few = many[many["task"].isin(["task-1", "task-2"])]
+    assert in_few_tasks(few) is few
+
+
 def test_sentences_have_the_means_over_tasks_and_seeds(results: pd.DataFrame) -> None:
-    table = results[(results["metric"] == QUALITY) & (results["experiment"] == "parts")]
-    quality = table.assign(value=100 * table["value"])
+    rows = results[(results["metric"] == QUALITY) & (results["experiment"] == "parts")]
+    quality = rows.assign(value=100 * rows["value"])
     expected = quality[quality["condition"] == "mask and head"]["value"].mean()
     assert mean_at(quality, "mask and head") == pytest.approx(expected)
     assert f"mask and head with the base's BatchNorm {expected:.0f} %" in SENTENCES["parts"](quality)
@@ -94,14 +136,23 @@ def test_sentences_have_the_means_over_tasks_and_seeds(results: pd.DataFrame) ->
 
 def test_the_sentence_on_bases_leaves_out_networks_of_the_task_itself() -> None:
     rows = [("a", "a", 100.0), ("b", "a", 10.0), ("a", "b", 50.0), ("b", "b", 100.0), (bases.UNTRAINED, "a", 5.0)]
-    quality = pd.DataFrame(rows, columns=["condition", "task", "value"]).assign(x="")
-    assert "`a` 50 %, `b` 10 %; over an untrained network they have 5 %" in SENTENCES["bases"](quality)
+    quality = pd.DataFrame(rows, columns=["condition", "task", "value"]).assign(x="", seed=0)
+    sentence = SENTENCES["bases"](quality)
+    assert "of other tasks have 30 % quality, over an untrained network 5 %" in sentence
+
+
+def test_bases_are_compared_on_the_tasks_that_they_share() -> None:
+    tasks = {"easy": 90.0, "middle": 80.0, "hard": 20.0}
+    rows = [(base, task, value) for base in tasks for task, value in tasks.items()]
+    quality = pd.DataFrame([*rows, (bases.UNTRAINED, "easy", 5.0)], columns=["condition", "task", "value"])
+    sentence = SENTENCES["bases"](quality.assign(x="", seed=0))
+    assert all(f"`{base}` +0" in sentence for base in tasks)  # all bases are equally good
 
 
 def test_equal_results_give_equal_figures(results: pd.DataFrame) -> None:
     for name in EXPERIMENTS:
-        table = results[(results["metric"] != "miou") & (results["experiment"] == name)]
-        assert as_file(FIGURES[name](table)) == as_file(FIGURES[name](table))
+        rows = results[(results["metric"] != "miou") & (results["experiment"] == name)]
+        assert as_file(FIGURES[name](rows)) == as_file(FIGURES[name](rows))
 
 
 def test_the_similarity_of_masks_is_relative_to_independent_ones() -> None:
@@ -114,4 +165,6 @@ def test_the_similarity_of_masks_is_relative_to_independent_ones() -> None:
     shares = pd.DataFrame(rows, columns=["seed", "task", "condition", "metric", "value"])
     sentence = SENTENCES["alike"](shares)
     assert "agree in 21.0 ± 12.7 percentage points more" in sentence  # t = 12.7 for two values, standard error 1
-    assert "masks of two tasks in 6.0 ± 12.7 " in sentence and sentence.endswith("`b` and `a`, 6.0 points.")
+    assert "masks of two tasks in 6.0 ± 12.7; " in sentence and "`b` and `a`, 6.0 points. " in sentence
+    again = pd.concat([shares, shares.assign(task="c")])  # more pairs of the same seeds
+    assert "in 6.0 ± 12.7; " in SENTENCES["alike"](again)

@@ -181,7 +181,7 @@ def test_numpy_alone_decodes_a_mask_and_computes_a_layer(
 def test_a_method_that_needs_the_exact_base_is_not_rounded(stored_study: NewStudy) -> None:
     study = stored_study("coded")
     with pytest.raises(
-        SettingsError, match="^coded needs the base network's weights in float32; leave out --dtype"
+        SettingsError, match=r"^coded needs the base network's weights in float32; leave out --dtype"
     ):
         bundle_study(study.settings, 0, "coded", dtype="float16")
     bundle = bundle_study(study.settings, 0, "coded")

@@ -20,7 +20,7 @@ def blurred(picture: Image.Image, random: Generator) -> Image.Image:
 def noisy(picture: Image.Image, random: Generator) -> Image.Image:
     """Return the picture with Gaussian noise of a deviation of 38 grey levels, independent in each channel."""
     pixels = np.asarray(picture) + random.normal(scale=38, size=(picture.height, picture.width, 3))
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
 
 
 def edges(picture: Image.Image, random: Generator) -> Image.Image:

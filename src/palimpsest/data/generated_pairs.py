@@ -1,5 +1,6 @@
 """Generated pairs of pictures: scenes, and the same scenes degraded."""
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def generate_pairs(root: Path, images: Mapping[str, int], size: int, seed: int, 
             (root / split / role).mkdir(parents=True, exist_ok=True)
         for number, scene in enumerate(pictures(coco.FAMILY, f"pairs {split}", count, size, seed)):
             target = Image.fromarray(scene.pixels)
-            degraded = degrade(target, np.random.default_rng([seed, number]))
+            random = np.random.default_rng([seed, zlib.crc32(split.encode()), number])
+            degraded = degrade(target, random)
             for role, picture in (("input", degraded), ("target", target)):
                 write_file(root / split / role / f"{number:06d}.png", encoded(picture, ".png"))

@@ -1,4 +1,8 @@
-"""Experiments on what lies below a mask: signs alone, rescaled filters, and networks of other tasks."""
+"""Experiments on the base of a mask: signs alone, rescaled filters, and networks of other tasks.
+
+A mask's scores start in proportion to the magnitudes of the weights. Where an experiment changes magnitudes, scores
+start at one value in all its conditions, so that only the network differs.
+"""
 
 from collections.abc import Iterator
 
@@ -26,8 +30,8 @@ def signs(bench: Workbench) -> Iterator[Row]:
     reduced = with_weights(
         bench.base, {name: weight.sign() * means[name] for name, weight in bench.weights().items()}
     )
-    yield Row(NEW_MASK, WEIGHTS, bench.stored(MASKED, bench.name))
-    yield Row(NEW_MASK, SIGNS, bench.learn(MASKED, reduced))
+    for name, base in ((WEIGHTS, bench.base), (SIGNS, reduced)):
+        yield Row(NEW_MASK, name, bench.learn(MASKED, base, equal_scores=True))
     for name, base in ((WEIGHTS, bench.base), (SIGNS, reduced)):
         yield Row(OLD_MASK, name, bench.learn(FIXED, masked(base, bits)))
         yield Row(NO_MASK, name, bench.learn(FIXED, base))
@@ -43,14 +47,18 @@ def rescaled(bench: Workbench) -> Iterator[Row]:
         octaves = (2 * torch.rand(weight.shape[bench.filter_dimensions[name]], generator=random) - 1) * OCTAVES
         scaled[name] = weight * (2**octaves).view(shape)
     other = with_weights(bench.base, scaled)
-    yield Row(LEARNED_BATCHNORM, AS_TRAINED, bench.stored(MASKED, bench.name))
-    yield Row(LEARNED_BATCHNORM, RESCALED, bench.learn(MASKED, other))
-    yield Row(FIXED_BATCHNORM, AS_TRAINED, bench.learn(MASKED, bench.base, fixed_normalisation=True))
-    yield Row(FIXED_BATCHNORM, RESCALED, bench.learn(MASKED, other, fixed_normalisation=True))
+    for condition, fixed in ((LEARNED_BATCHNORM, False), (FIXED_BATCHNORM, True)):
+        for filters, base in ((AS_TRAINED, bench.base), (RESCALED, other)):
+            learned = bench.learn(MASKED, base, fixed_normalisation=fixed, equal_scores=True)
+            yield Row(condition, filters, learned)
 
 
 def bases(bench: Workbench) -> Iterator[Row]:
-    """Learn the task by masks over networks that learned each other task, and over an untrained network."""
+    """Learn the task by masks over networks that learned each other task, and over an untrained network.
+
+    The network of the task itself has no mask. That of the base task was trained for `base.steps`, the others for
+    the steps of their tasks.
+    """
     for task in bench.tasks:
         if task == bench.name:
             yield Row(task, bench.name, bench.trained_on(task))

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from palimpsest.explaining import FIXED
+from palimpsest.explaining.masks import magnitude_classes
 from palimpsest.explaining.workbench import Bits, Row, Workbench, masked
 
 FLIPPED = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
@@ -15,7 +17,9 @@ KEPT = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 STORED, RECOMPUTED = "statistics as stored", "statistics computed again"
 BY_RETURN, BY_REMOVAL = "by the loss if they return", "by the loss when removed"
 LARGEST, AT_RANDOM = "of the largest weights", "at random"
-AS_LEARNED, IN_FILTERS, IN_LAYERS, ONES = "as learned", "shuffled in filters", "shuffled in layers", "all ones"
+AS_LEARNED, ONES = "as learned", "all ones"
+IN_FILTERS, IN_LAYERS = "shuffled in filters", "shuffled in layers"
+IN_CLASSES = "shuffled in classes of magnitude"
 
 
 def flipped(bench: Workbench) -> Iterator[Row]:
@@ -35,17 +39,18 @@ def flipped(bench: Workbench) -> Iterator[Row]:
 def important(bench: Workbench) -> Iterator[Row]:
     """Keep only a share of the zeros of a mask, and restore the base's weights at the others.
 
-    Two first-order estimates say how much a zero matters, both the gradient of the loss times the base's weight: at
-    the masked network, the change of the loss if the weight returns; at the network without mask, the negative
-    change when the weight is removed. Statistics of BatchNorm are computed again.
+    Zeros are ordered by two estimates to first order, each the gradient of the loss times the base's weight: at the
+    masked network it estimates the change of the loss if the weight returns; at the network without mask the
+    negative change when the weight is removed. Statistics of BatchNorm are computed again; its scale and shift, and
+    the head, stay those that were learned with all zeros.
     """
     bits, whole = bench.bits(bench.name), bench.unmasked()
     weights, random = bench.weights(), bench.random("important")
     at_mask = bench.gradients(masked(whole, bits))
     at_base = bench.gradients(bench.with_statistics(whole))
     orders = {
-        BY_RETURN: {name: at_mask[name].cpu() * weight for name, weight in weights.items()},
-        BY_REMOVAL: {name: at_base[name].cpu() * weight for name, weight in weights.items()},
+        BY_RETURN: {name: at_mask[name] * weight for name, weight in weights.items()},
+        BY_REMOVAL: {name: at_base[name] * weight for name, weight in weights.items()},
         LARGEST: {name: weight.abs() for name, weight in weights.items()},
         AT_RANDOM: {name: torch.rand(weight.shape, generator=random) for name, weight in weights.items()},
     }
@@ -57,16 +62,23 @@ def important(bench: Workbench) -> Iterator[Row]:
 
 def keep_zeros(bits: Bits, values: Bits, share: float) -> dict[str, Tensor]:
     """Return the mask with only this share of its zeros, those with the largest values over all layers."""
-    of_zeros = torch.cat([values[name][~of_layer] for name, of_layer in bits.items()])
-    number = round(share * len(of_zeros))
-    if number == 0:
-        return {name: torch.ones_like(of_layer) for name, of_layer in bits.items()}
-    smallest = of_zeros.topk(number).values[-1]
-    return {name: of_layer | (values[name] < smallest) for name, of_layer in bits.items()}
+    kept = torch.cat([of_layer.flatten() for of_layer in bits.values()])
+    zeros = (~kept).nonzero()[:, 0]
+    of_zeros = torch.cat([values[name].flatten() for name in bits])[zeros]
+    restored = torch.ones_like(kept)
+    restored[zeros[of_zeros.topk(round(share * len(zeros))).indices]] = False
+    ends = np.cumsum([of_layer.numel() for of_layer in bits.values()])
+    return {
+        name: restored[end - of_layer.numel() : end].view(of_layer.shape)
+        for (name, of_layer), end in zip(bits.items(), ends.tolist(), strict=True)
+    }
 
 
 def shuffled(bench: Workbench) -> Iterator[Row]:
-    """Move the bits of a mask to random places, then train BatchNorm and head again over the fixed weights."""
+    """Move the bits of a mask to random places, then train BatchNorm and head again over the fixed weights.
+
+    Within the classes of magnitude of a layer, the shuffled zeros remove weights as large as the mask's.
+    """
     bits, random = bench.bits(bench.name), bench.random("shuffle")
     in_filters = {
         name: shuffled_in_filters(of_layer, bench.filter_dimensions[name], random)
@@ -76,6 +88,10 @@ def shuffled(bench: Workbench) -> Iterator[Row]:
         AS_LEARNED: bits,
         IN_FILTERS: in_filters,
         IN_LAYERS: {name: shuffled_in_filters(of_layer[None], 0, random)[0] for name, of_layer in bits.items()},
+        IN_CLASSES: {
+            name: shuffled_in_classes(of_layer, magnitude_classes(bench.weights()[name]), random)
+            for name, of_layer in bits.items()
+        },
         ONES: {name: torch.ones_like(of_layer) for name, of_layer in bits.items()},
     }
     for condition, mask in masks.items():
@@ -88,3 +104,13 @@ def shuffled_in_filters(mask: Tensor, dimension: int, random: torch.Generator) -
     rows = filters.flatten(1)
     moved = rows.gather(1, torch.rand(rows.shape, generator=random).argsort(1))
     return moved.view(filters.shape).movedim(0, dimension)
+
+
+def shuffled_in_classes(mask: Tensor, classes: Tensor, random: torch.Generator) -> Tensor:
+    """Return a mask with the bits of each class in a random order; ``classes`` has the class of each weight."""
+    bits, numbers = mask.flatten(), classes.flatten()
+    moved = bits.clone()
+    for number in range(int(numbers.max()) + 1):
+        places = (numbers == number).nonzero()[:, 0]
+        moved[places] = bits[places[torch.rand(len(places), generator=random).argsort()]]
+    return moved.view(mask.shape)

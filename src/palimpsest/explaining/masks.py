@@ -8,11 +8,15 @@ from torch import Tensor
 
 from palimpsest.explaining import MASKED
 from palimpsest.explaining.workbench import Bits, Figures, Workbench
+from palimpsest.methods.base import State
 
 BY_MAGNITUDE, BY_OFFSET = "magnitude", "offset"
 CLASSES = 10
 """Number of classes of magnitude, of equal size in each layer; the last has the largest weights."""
+AFTER_EQUAL_START = "magnitude, scores equal at first"
 LAYERS, BY_SIGN = "layer alone", "sign"
+EARLIER = "mask of "
+"""Start of the name of a context; the name of an earlier task follows."""
 SAME_TASK = "same task, another seed"
 OTHER_SEED = 1000
 """Difference between the seeds of two trainings of one task."""
@@ -21,12 +25,18 @@ OFFSETS = {0: "centre", 1: "edge", 2: "corner"}
 
 
 def dropped(bench: Workbench) -> Iterator[Figures]:
-    """Count the zeros of a mask by the magnitude of the base's weights, and by their offset in 3 × 3 kernels."""
+    """Count the zeros of a mask by the magnitude of the base's weights, and by their offset in 3 × 3 kernels.
+
+    Scores start in proportion to magnitudes, so that small weights are masked more easily; the count by magnitude
+    is repeated for a mask whose scores started at one value.
+    """
     bits, weights = bench.bits(bench.name), bench.weights()
+    equal = bits_of(bench.learn(MASKED, bench.base, equal_scores=True), weights)
     classes = {name: magnitude_classes(weight) for name, weight in weights.items()}
-    for number in range(CLASSES):
-        chosen = {name: of_layer == number for name, of_layer in classes.items()}
-        yield Figures(BY_MAGNITUDE, number + 1, {"zeros": share_of_zeros(bits, chosen)})
+    for condition, mask in ((BY_MAGNITUDE, bits), (AFTER_EQUAL_START, equal)):
+        for number in range(CLASSES):
+            chosen = {name: of_layer == number for name, of_layer in classes.items()}
+            yield Figures(condition, number + 1, {"zeros": share_of_zeros(mask, chosen)})
     steps = (torch.arange(3) - 1).abs()
     distances = steps[:, None] + steps[None]
     for distance, name in OFFSETS.items():
@@ -36,24 +46,23 @@ def dropped(bench: Workbench) -> Iterator[Figures]:
 
 
 def alike(bench: Workbench) -> Iterator[Figures]:
-    """Compare the mask with that of each other task, and with one of the same task that another seed learned.
+    """Compare the mask with that of each earlier task, and with one of the same task that another seed learned.
 
     The other seed has other batches and another first head. Similarity is the share of positions at which both
-    masks have the same bit; for independent masks with as many zeros its expected value is given too.
+    masks have the same bit. Its expected value for independent masks takes the shares of zeros from each class of
+    magnitude of each layer, because masks agree in these shares whatever they learn.
     """
-    bits = bench.bits(bench.name)
-    others = [task for task in bench.tasks if task not in (bench.base_task, bench.name)]
-    for task in others:
-        yield Figures(task, bench.name, similarity(bits, bench.bits(task)))
-    again = bench.learn(MASKED, bench.base, seed=bench.seed + OTHER_SEED)
-    learned = {name: again[f"{name}.weight"].cpu() == weight for name, weight in bench.weights().items()}
-    yield Figures(SAME_TASK, bench.name, similarity(bits, learned))
+    bits, weights = bench.bits(bench.name), bench.weights()
+    for task in bench.earlier_masks:
+        yield Figures(task, bench.name, similarity(bits, bench.bits(task), weights))
+    learned = bench.learn(MASKED, bench.base, seed=bench.seed + OTHER_SEED)
+    yield Figures(SAME_TASK, bench.name, similarity(bits, bits_of(learned, weights), weights))
 
 
 def shorter(bench: Workbench) -> Iterator[Figures]:
     """Count the bits of a mask at its entropy, with the frequencies of each layer or of contexts within the layers.
 
-    Contexts are known when a mask is decoded: the base network, and masks of other tasks. The size includes the
+    Contexts are known when a mask is decoded: the base network, and masks of earlier tasks. The size includes the
     counts of all contexts.
     """
     bits, weights = bench.bits(bench.name), bench.weights()
@@ -65,10 +74,14 @@ def shorter(bench: Workbench) -> Iterator[Figures]:
     }
     for condition, context in contexts.items():
         yield Figures(condition, bench.name, {"bits": bits_per_weight(bits, context)})
-    for task in bench.tasks:
-        if task not in (bench.base_task, bench.name):
-            other = {name: kept.long() for name, kept in bench.bits(task).items()}
-            yield Figures(f"mask of {task}", bench.name, {"bits": bits_per_weight(bits, other)})
+    for task in bench.earlier_masks:
+        earlier = {name: kept.long() for name, kept in bench.bits(task).items()}
+        yield Figures(f"{EARLIER}{task}", bench.name, {"bits": bits_per_weight(bits, earlier)})
+
+
+def bits_of(learned: State, weights: Bits) -> Bits:
+    """Return the mask of a network with masked weights over these weights of the base."""
+    return {name: learned[f"{name}.weight"] == weight for name, weight in weights.items()}
 
 
 def offsets(weight: Tensor) -> Tensor:
@@ -110,8 +123,18 @@ def share_of_zeros(bits: Bits, chosen: Bits) -> float:
     return float(torch.cat([~bits[name][of_layer] for name, of_layer in chosen.items()]).float().mean())
 
 
-def similarity(bits: Bits, other: Bits) -> dict[str, float]:
-    """Return the similarity of two masks, and its expected value for independent masks with as many zeros."""
-    first, second = (torch.cat([mask[name].flatten() for name in bits]) for mask in (bits, other))
-    p, q = float(first.float().mean()), float(second.float().mean())
-    return {"similarity": float((first == second).float().mean()), "independent": p * q + (1 - p) * (1 - q)}
+def similarity(bits: Bits, other: Bits, weights: Bits) -> dict[str, float]:
+    """Return the similarity of two masks over these weights, and its expected value for independent masks.
+
+    The latter is for masks with the same share of zeros in each class of magnitude of each layer.
+    """
+    equal, expected, number = 0.0, 0.0, 0
+    for name, weight in weights.items():
+        classes = magnitude_classes(weight).flatten()
+        first, second = (mask[name].flatten().double() for mask in (bits, other))
+        numbers = torch.bincount(classes, minlength=CLASSES).double()
+        p, q = (torch.bincount(classes, mask, CLASSES) / numbers.clamp(min=1) for mask in (first, second))
+        expected += float((numbers * (p * q + (1 - p) * (1 - q))).sum())
+        equal += float((first == second).sum())
+        number += weight.numel()
+    return {"similarity": equal / number, "independent": expected / number}

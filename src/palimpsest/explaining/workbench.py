@@ -21,6 +21,7 @@ from palimpsest.methods import method_class
 from palimpsest.methods.base import MASK, ParameterGroup, Start, State, load_into, with_multipliers
 from palimpsest.methods.compact import unfold
 from palimpsest.methods.masks import unpack
+from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.networks import build_network
 from palimpsest.networks.base import Network
 from palimpsest.networks.trunk import head_state, normalisation_layers, output_channels, trunk_layers
@@ -103,15 +104,20 @@ class Workbench:
         """All tasks, in the order of the sequence."""
         return self.settings.sequence
 
+    @property
+    def earlier_masks(self) -> list[str]:
+        """Tasks with a mask that come before the task in the sequence."""
+        order = self.tasks.index(self.name)
+        return [task for task in self.tasks[:order] if task != self.base_task]
+
     def trained_on(self, task: str) -> State:
-        """Return the tensors of a network that learned ``task`` from random weights."""
-        method = MASKED if task == self.base_task else REFERENCE
-        return self.stored(method, task)
+        """Return the tensors of the network that `scratch` trained for ``task``."""
+        return self.stored(REFERENCE, task)
 
     @cached_property
     def base(self) -> State:
         """Tensors of the base network."""
-        return self.trained_on(self.base_task)
+        return self.stored(MASKED, self.base_task)
 
     @cached_property
     def untrained(self) -> State:
@@ -123,14 +129,14 @@ class Workbench:
         return network.state_dict()
 
     def stored(self, method: str, task: str) -> State:
-        """Return the tensors of a stored task's network, as it computes.
+        """Return the tensors of a stored task's network, as it computes, on the CPU like all tensors here.
 
         A mask of this task comes with BatchNorm whose statistics are not folded into scale and shift.
         """
         network = StoredTasks.of(self.settings, self.seed, method).network(task).to(self.fabric.device)
         if task == self.name:
             unfold(network, (self.task.inputs(batch) for batch in self.batches()))
-        return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        return on_cpu(network.state_dict())
 
     @cached_property
     def filter_dimensions(self) -> dict[str, int]:
@@ -169,17 +175,28 @@ class Workbench:
         return measured.metrics
 
     def learn(
-        self, method: str, start: State, *, fixed_normalisation: bool = False, seed: int | None = None
+        self,
+        method: str,
+        start: State,
+        *,
+        fixed_normalisation: bool = False,
+        seed: int | None = None,
+        equal_scores: bool = False,
     ) -> State:
         """Train the task by a method over the tensors ``start``, with a new head; return the network's tensors.
 
         Settings, batches and first head are those of the method's training in the study; ``seed`` gives other
         batches and another head. With ``fixed_normalisation`` the normalisation layers keep parameters and
-        statistics of ``start``.
+        statistics of ``start``. With ``equal_scores`` all scores of a mask start at the same value, so that the
+        magnitudes of the weights have no part in the start of the training.
         """
         job = self.job_of(method)
         if seed is not None:
             job = job.model_copy(update={"seed": seed})
+        if equal_scores:
+            assert isinstance(job.method_settings, MaskSettings)
+            settings = job.method_settings.model_copy(update={"start": "constant"})
+            job = job.model_copy(update={"method_settings": settings})
         torch.manual_seed(seed_of(job, self.name))
         network = starting_network(job, StoredTasks.of(self.settings, self.seed, method), [], self.task)
         if self.name == self.base_task:  # the base network's head has learned this task
@@ -205,7 +222,7 @@ class Workbench:
         with TemporaryDirectory() as folder:
             plan = Plan(training, Path(folder) / "checkpoint", "")
             train(self.fabric, network, learner, groups, [data], plan)
-        return {name: tensor.clone() for name, tensor in learner.plain_state(network).items()}
+        return on_cpu(learner.plain_state(network))
 
     def with_statistics(self, state: State) -> State:
         """Return the tensors with statistics of BatchNorm over training pictures, layer by layer as they compute.
@@ -222,7 +239,7 @@ class Workbench:
         with torch.no_grad():
             for batch in self.batches():
                 network(self.task.inputs(batch))
-        return network.state_dict()
+        return on_cpu(network.state_dict())
 
     def gradients(self, state: State) -> dict[str, Tensor]:
         """Return the gradient of the task's loss for each layer's weight, summed over training batches."""
@@ -236,7 +253,7 @@ class Workbench:
             for name, gradient in zip(weights, gradients, strict=True):
                 if gradient is not None:
                     sums[name] += gradient
-        return sums
+        return on_cpu(sums)
 
     def batches(self) -> list[dict[str, Tensor]]:
         """Return the first training batches of the task, on the device."""
@@ -246,6 +263,11 @@ class Workbench:
     def random(self, *purpose: object) -> torch.Generator:
         """Return a generator of random numbers, the same for the same seed, task and purpose."""
         return torch.Generator().manual_seed(seed_of(self.job, "/".join(map(str, (self.name, *purpose)))))
+
+
+def on_cpu(tensors: State) -> dict[str, Tensor]:
+    """Return copies of tensors on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
 def masked(state: State, bits: Bits) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ class EncoderNetwork(Network):
     """
 
     stride = 16
-    reach = 80
+    reach = 64
     """Receptive field of 62 pixels to each side of a block of 16, rounded up to a multiple of 16."""
     bytes_per_pixel = 36
     """Upper bound: that of the U-Net."""

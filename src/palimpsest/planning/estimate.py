@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from palimpsest.data.generated_settings import GeneratedDatasetSettings
-from palimpsest.data.public_settings import PublicDatasetSettings
 from palimpsest.download_note import Download, downloads
 from palimpsest.jobs import TaskJob, TrainingJob, preparation_job
 from palimpsest.planning.graph import Job
@@ -250,7 +249,7 @@ class Run:
                 prepared += prepared_bytes(preparation_job(self.settings, task), self.counts[task].total)
             if job.rule == "raw" and (number := self.drawn(job.wildcards["dataset"])):
                 dataset = self.settings.datasets[job.wildcards["dataset"]]
-                assert isinstance(dataset, PublicDatasetSettings)
+                assert isinstance(dataset, GeneratedDatasetSettings)
                 raw += round(DRAWN_BYTES * number * dataset.side**2)
         raw += sum(UNPACKED * (download.bytes or 0) for download in self.downloads())
         return Disk(raw, prepared, models, sum(sorted(checkpoints)[-self.side_by_side :]))

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,10 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from palimpsest.analysis.conditions import describe_conditions
-from palimpsest.explaining import EXPERIMENTS, bases, bits, kinds, masks, parts
+from palimpsest.explaining import EXPERIMENTS, QUALITY, bases, bits, kinds, masks, parts
 from palimpsest.report.chart import COLOURS, STYLE
-from palimpsest.report.sweep import QUALITY
 from palimpsest.storage.atomic import write_bytes, write_text
 
-COLUMNS = ["experiment", "seed", "task", "condition", "x", "metric", "value"]
-"""Columns of the table of all experiments."""
 PAGE = "why-it-works.md"
 HEIGHT = 2.4
 """Height of a figure in inches of 72 points."""
@@ -27,16 +25,18 @@ WIDTH = 8.6
 ON_WHITE = {**STYLE, "figure.facecolor": "white", "svg.fonttype": "path", "legend.frameon": False}
 """Style of the figures; they lie beside the page and have no style sheet."""
 
-IN_PER_CENT = (QUALITY, "zeros", "similarity", "independent", "bits")
+IN_PER_CENT = (QUALITY, "zeros", "similarity", "independent", "bits", "score", "floor")
 """Metrics that the page shows; they are shares."""
-Quality = pd.DataFrame
-"""Quality of one experiment, or another share, in per cent: columns task, condition, x, value; a row per seed."""
+Shares = pd.DataFrame
+"""Quality or other shares of one experiment, in per cent: columns seed, task, condition, x, metric, value."""
+FEW_TASKS = len(COLOURS)
+"""Largest number of tasks that have a panel or a colour each; more are shown as their mean."""
 
 
 def write_page(results: pd.DataFrame, conditions: Mapping[str, Any], destination: Path) -> None:
     """Write the page `PAGE` into a folder, and its figures into a subfolder.
 
-    results: table with `COLUMNS`. conditions: those of `collect_conditions`.
+    results: table with the columns `palimpsest.explaining.COLUMNS`. conditions: those of `collect_conditions`.
     """
     sections = []
     for name, experiment in EXPERIMENTS.items():
@@ -45,12 +45,17 @@ def write_page(results: pd.DataFrame, conditions: Mapping[str, Any], destination
             continue
         percentages = rows.assign(value=100 * rows["value"])
         figure_path = Path(PAGE).stem + f"/{name}.svg"
-        write_bytes(destination / figure_path, as_file(FIGURES[name](percentages)))
+        write_bytes(destination / figure_path, as_file(FIGURES[name](in_few_tasks(percentages))))
         sentence = SENTENCES[name](percentages)
         sections.append(f"## {experiment.question}\n\n{sentence}\n\n![{experiment.question}]({figure_path})\n")
     write_text(
         destination / PAGE,
-        "\n".join([INTRODUCTION.format(conditions=describe_conditions(conditions), low=LIMITS[0]), *sections]),
+        "\n".join(
+            [
+                INTRODUCTION.format(conditions=describe_conditions(conditions), low=LIMITS[0], high=LIMITS[1]),
+                *sections,
+            ]
+        ),
     )
 
 
@@ -58,14 +63,26 @@ INTRODUCTION = """# Why masks work
 
 `snakemake explain` runs these experiments on the masks of `piggyback`, and writes this page with the figures.
 Quality is relative to a separate network: 0 % is the trivial baseline of a task, 100 % the network that `scratch`
-trains for it. Numbers in the sentences are means over tasks and seeds. Figures have a band or bar of one standard
-deviation over the seeds, if there are several; values below {low} % lie on the edge.
+trains for it. Numbers in the sentences are means over tasks and seeds. Bands and bars of quality are one standard
+deviation over the seeds, if there are several. In the figures, quality below {low} % is drawn at {low} %, and above
+{high} % at {high} %.
 
 {conditions}
 """
 
 
-def mean_at(quality: Quality, condition: str, x: float | str | None = None) -> float:
+def in_few_tasks(shares: Shares) -> Shares:
+    """Return the rows as they are for up to `FEW_TASKS` tasks, otherwise their means over the tasks."""
+    number = shares["task"].nunique()
+    if number <= FEW_TASKS:
+        return shares
+    name = f"mean of {number} tasks"
+    x = shares["x"].where(shares["x"] != shares["task"], name)
+    by_seed = shares.assign(x=x).groupby(["seed", "condition", "x", "metric"], sort=False)["value"]
+    return by_seed.mean().reset_index().assign(task=name)
+
+
+def mean_at(quality: Shares, condition: str, x: float | str | None = None) -> float:
     """Return the mean quality over tasks and seeds under a condition, in per cent; at ``x``, if given."""
     rows = quality[quality["condition"] == condition]
     if x is not None:
@@ -75,83 +92,108 @@ def mean_at(quality: Quality, condition: str, x: float | str | None = None) -> f
 
 
 def shown(value: float) -> str:
-    """Return a quality as text, without decimals."""
+    """Return a share as text, without decimals."""
     return f"{value:.0f} %"
 
 
-def about_dropped(zeros: Quality) -> str:
+def signed(value: float) -> str:
+    """Return a difference as text with its sign, without decimals."""
+    return f"{value:+.0f}".replace("-", "−")
+
+
+def about_dropped(zeros: Shares) -> str:
     """Return the sentence on the weights that masks drop."""
     by_magnitude = zeros[zeros["condition"] == masks.BY_MAGNITUDE]
-    smallest, largest = (shown(mean_at(by_magnitude, masks.BY_MAGNITUDE, float(at))) for at in (1, masks.CLASSES))
+    (smallest, largest), (equal_smallest, equal_largest) = (
+        [shown(mean_at(zeros, condition, float(at))) for at in (1, masks.CLASSES)]
+        for condition in (masks.BY_MAGNITUDE, masks.AFTER_EQUAL_START)
+    )
     total = shown(float(by_magnitude["value"].mean()))
-    at = ", ".join(
-        f"{shown(mean_at(zeros, masks.BY_OFFSET, name))} at the {name}" for name in masks.OFFSETS.values()
+    by_offset = ", ".join(
+        f"{shown(mean_at(zeros, masks.BY_OFFSET, name))} at the {name}"
+        for name in masks.OFFSETS.values()
+        if name in set(zeros["x"])
     )
     return (
         f"Masks drop {total} of all weights: {smallest} of the tenth with the smallest magnitudes in each layer, "
-        f"and {largest} of the tenth with the largest; of the weights of 3 × 3 kernels {at}."
+        f"and {largest} of the tenth with the largest; if all scores start at one value, {equal_smallest} and "
+        f"{equal_largest}" + (f". Of the weights of 3 × 3 kernels they drop {by_offset}." if by_offset else ".")
     )
 
 
-def about_alike(shares: Quality) -> str:
+def about_alike(shares: Shares) -> str:
     """Return the sentence on the similarity of masks."""
     excess = excess_of(shares)
     same = excess["condition"] == masks.SAME_TASK
+    sentence = (
+        "Two masks of one task over the same base, learned with other batches and another first head, agree in "
+        f"{interval(excess[same])} percentage points more of their bits than independent masks with the same share "
+        "of zeros in each layer and class of magnitude"
+    )
     pairs = excess[~same].groupby(["condition", "task"], as_index=False)["value"].mean()
+    if pairs.empty:
+        return f"{sentence}."
     most = pairs.loc[pairs["value"].idxmax()]
     return (
-        "Two masks of one task over the same base, learned with other batches and another first head, agree in "
-        f"{interval(excess.loc[same, 'value'])} percentage points more of their bits than independent masks with "
-        f"as many zeros, masks of two tasks in {interval(excess.loc[~same, 'value'])} (mean, with the interval of "
-        f"95 % confidence over seeds and tasks); most alike are `{most['condition']}` and `{most['task']}`, "
-        f"{most['value']:.1f} points."
+        f"{sentence}, masks of two tasks in {interval(excess[~same])}; most alike are `{most['condition']}` and "
+        f"`{most['task']}`, {most['value']:.1f} points. Intervals are those of 95 % confidence over the seeds."
     )
 
 
-def excess_of(shares: Quality) -> Quality:
+def excess_of(shares: Shares) -> Shares:
     """Return the similarity of masks above that of independent masks, in percentage points, a row per pair."""
     wide = shares.pivot_table(index=["seed", "task", "condition"], columns="metric", values="value", sort=False)
     return wide.assign(value=wide["similarity"] - wide["independent"]).reset_index()
 
 
-def interval(values: pd.Series) -> str:
-    """Return a mean with the half width of its interval of 95 % confidence by Student's t; the mean of one "
-    "value."""
-    if len(values) < 2:
-        return f"{values.mean():.1f}"
-    half = stats.t.ppf(0.975, len(values) - 1) * values.sem()
-    return f"{values.mean():.1f} ± {half:.1f}"
+def interval(excess: Shares) -> str:
+    """Return a mean, with the half width of its interval of 95 % confidence by Student's t over the seeds.
+
+    With one seed it is the mean alone. The pairs of a seed share masks, so that only seeds are independent.
+    """
+    means = excess.groupby("seed")["value"].mean()
+    if len(means) < 2:
+        return f"{means.mean():.1f}"
+    half = stats.t.ppf(0.975, len(means) - 1) * means.sem()
+    return f"{means.mean():.1f} ± {half:.1f}"
 
 
-def about_shorter(shares: Quality) -> str:
+def about_shorter(shares: Shares) -> str:
     """Return the sentence on the size of masks at their entropy."""
     means = shares.groupby("condition")["value"].mean()
     single = [f"{means[name]:.1f} %" for name in (masks.LAYERS, masks.BY_MAGNITUDE, masks.BY_SIGN, masks.BY_OFFSET)]
-    best = min(value for name, value in means.items() if str(name).startswith("mask of "))
+    earlier = shares[shares["condition"].str.startswith(masks.EARLIER)]
+    best = earlier.groupby(["task", "condition"])["value"].mean().groupby("task").min().mean()
+    with_masks = f" With the best mask of an earlier task as context it takes {best:.1f} %." if len(earlier) else ""
     return (
         f"An ideal code takes {single[0]} of one bit per weight with the frequencies of each layer, {single[1]} "
-        f"with those of each class of magnitude, {single[2]} with those of each sign, {single[3]} with those of "
-        f"each offset in the kernel, and at best {best:.1f} % if it knows the mask of another task."
+        f"with those of each class of magnitude, {single[2]} with those of each sign, and {single[3]} with those "
+        f"of each offset in the kernel.{with_masks}"
     )
 
 
-def about_kinds(zeros: Quality) -> str:
+def about_kinds(shares: Shares) -> str:
     """Return the sentence on kinds of tasks."""
-    means = zeros.groupby(["condition", "x"])["value"].mean()
-    shares = {
+    means = shares.assign(x=shares["x"].astype(float)).groupby(["metric", "condition", "x"])["value"].mean()
+    zeros = {
         name: ", ".join(
-            f"{shown(value)} of {weights:,.0f} weights" for weights, value in means[name].sort_index().items()
+            f"{shown(value)} of {weights:,.0f} weights"
+            for weights, value in means["zeros", name].sort_index().items()
         )
         for name in (kinds.TRANSLATION, kinds.CLASSIFICATION, kinds.CLASSIFICATION_UNET)
     }
+    miou, accuracy, by_unet = (
+        f"{shown(means['score', name].mean())} (baseline {shown(means['floor', name].mean())})" for name in zeros
+    )
     return (
-        f"The mask of the second task drops {shares[kinds.TRANSLATION]} if both tasks are segmentations by U-Nets, "
-        f"{shares[kinds.CLASSIFICATION]} if both are classifications by encoders, and "
-        f"{shares[kinds.CLASSIFICATION_UNET]} if both are classifications by the U-Net."
+        f"The mask of the second task drops {zeros[kinds.TRANSLATION]} if both tasks are segmentations by U-Nets, "
+        f"{zeros[kinds.CLASSIFICATION]} if both are classifications by encoders, and "
+        f"{zeros[kinds.CLASSIFICATION_UNET]} if both are classifications by the U-Net. The mean mIoU of the "
+        f"segmentations is {miou}, the mean accuracy {accuracy} by encoders and {by_unet} by the U-Net."
     )
 
 
-def about_flipped(quality: Quality) -> str:
+def about_flipped(quality: Shares) -> str:
     """Return the sentence on flipped bits."""
     shares = 0.0, 0.01, 0.05, 0.5
     stored, again = (
@@ -164,7 +206,7 @@ def about_flipped(quality: Quality) -> str:
     )
 
 
-def about_important(quality: Quality) -> str:
+def about_important(quality: Shares) -> str:
     """Return the sentence on the zeros that are needed."""
     orders = bits.LARGEST, bits.BY_REMOVAL, bits.BY_RETURN, bits.AT_RANDOM
     largest, removal, back, random = (shown(mean_at(quality, name, 0.1)) for name in orders)
@@ -172,11 +214,12 @@ def about_important(quality: Quality) -> str:
     return (
         f"Without any zero quality is {none}, with all {every}; a tenth of the zeros gives {largest} if they are "
         f"those of the largest weights, {removal} if those with the largest estimated effect of a removal, {back} "
-        f"if those with the largest estimated effect of a return, and {random} if drawn at random."
+        f"if those with the largest estimated effect of a return, and {random} if drawn at random; scale and shift "
+        "of BatchNorm, and the head, are those of the mask with all zeros."
     )
 
 
-def about_signs(quality: Quality) -> str:
+def about_signs(quality: Shares) -> str:
     """Return the sentence on bases of signs."""
     new, old, none = (
         [shown(mean_at(quality, condition, base)) for base in (bases.WEIGHTS, bases.SIGNS)]
@@ -190,7 +233,7 @@ def about_signs(quality: Quality) -> str:
     )
 
 
-def about_rescaled(quality: Quality) -> str:
+def about_rescaled(quality: Shares) -> str:
     """Return the sentence on rescaled filters."""
     learned, fixed = (
         [shown(mean_at(quality, condition, filters)) for filters in (bases.AS_TRAINED, bases.RESCALED)]
@@ -203,29 +246,33 @@ def about_rescaled(quality: Quality) -> str:
     )
 
 
-def about_shuffled(quality: Quality) -> str:
+def about_shuffled(quality: Shares) -> str:
     """Return the sentence on shuffled masks."""
-    learned, filters, layers, ones = (
-        shown(mean_at(quality, name)) for name in (bits.AS_LEARNED, bits.IN_FILTERS, bits.IN_LAYERS, bits.ONES)
+    learned, filters, layers, classes, ones = (
+        shown(mean_at(quality, name))
+        for name in (bits.AS_LEARNED, bits.IN_FILTERS, bits.IN_LAYERS, bits.IN_CLASSES, bits.ONES)
     )
     return (
         f"With BatchNorm and head learned again, the mask has {learned} quality, its bits in random order within "
-        f"each filter {filters}, within each layer {layers}, and no mask {ones}."
+        f"each filter {filters}, within each layer {layers}, within the weights of a layer of similar magnitude "
+        f"{classes}, and no mask {ones}."
     )
 
 
-def about_bases(quality: Quality) -> str:
+def about_bases(quality: Shares) -> str:
     """Return the sentence on other bases."""
     other = quality[(quality["condition"] != bases.UNTRAINED) & (quality["condition"] != quality["task"])]
-    by_base = other.groupby("condition")["value"].mean().sort_values(ascending=False)
-    ranked = ", ".join(f"`{name}` {shown(value)}" for name, value in by_base.items())
+    of_task = other.groupby(["seed", "task"])["value"].transform("mean")
+    by_base = other.assign(value=other["value"] - of_task).groupby("condition")["value"].mean()
+    ranked = ", ".join(f"`{name}` {signed(value)}" for name, value in by_base.sort_values(ascending=False).items())
     return (
-        f"Masks for the other tasks have these mean qualities, by the task that trained their base: {ranked}; over "
-        f"an untrained network they have {shown(mean_at(quality, bases.UNTRAINED))}."
+        f"Masks over the networks of other tasks have {shown(float(other['value'].mean()))} quality, over an "
+        f"untrained network {shown(mean_at(quality, bases.UNTRAINED))}. Differences to the mean of a task's masks, "
+        f"in percentage points, by the task that trained the base: {ranked}."
     )
 
 
-def about_parts(quality: Quality) -> str:
+def about_parts(quality: Shares) -> str:
     """Return the sentence on the parts of a stored task."""
     head, batchnorm, mask, both = (shown(mean_at(quality, name)) for name in parts.PARTS)
     return (
@@ -234,25 +281,33 @@ def about_parts(quality: Quality) -> str:
     )
 
 
-def about_exchanged(quality: Quality) -> str:
+def about_exchanged(quality: Shares) -> str:
     """Return the sentence on exchanged masks."""
-    of_itself = quality["condition"] == quality["task"]
-    same, other = (shown(float(quality.loc[chosen, "value"].mean())) for chosen in (of_itself, ~of_itself))
-    pairs = quality[~of_itself].groupby(["condition", "task"], as_index=False)["value"].mean()
+    none = shown(mean_at(quality, parts.NO_MASK))
+    masked = quality[quality["condition"] != parts.NO_MASK]
+    of_itself = masked["condition"] == masked["task"]
+    same = shown(float(masked.loc[of_itself, "value"].mean()))
+    sentence = f"BatchNorm and head of a task, with new statistics, have {same} quality with the task's mask"
+    pairs = masked[~of_itself].groupby(["condition", "task"], as_index=False)["value"].mean()
+    if pairs.empty:
+        return f"{sentence} and {none} without a mask."
     best = pairs.loc[pairs["value"].idxmax()]
     return (
-        f"BatchNorm and head of a task have {same} quality with the task's mask and {other} with that of another; "
-        f"the best of these pairs is the mask of `{best['condition']}` for `{best['task']}`, "
+        f"{sentence}, {shown(float(masked.loc[~of_itself, 'value'].mean()))} with that of another task, and {none} "
+        f"without a mask; the best of these pairs is the mask of `{best['condition']}` for `{best['task']}`, "
         f"{shown(best['value'])}."
     )
 
 
-def lines(quality: Quality) -> Figure:
-    """Return curves of quality against a share, a panel per task, with a band of one standard deviation."""
+def lines(quality: Shares, label: str) -> Figure:
+    """Return curves of quality against a share, a panel per task, with a band of one standard deviation.
+
+    label: label of the share.
+    """
     tasks = [*dict.fromkeys(quality["task"])]
     figure, panels = new_figure(len(tasks))
     for axes, task in zip(panels, tasks, strict=True):
-        axes.set(title=task, xlabel="share of the bits (%)", ylim=LIMITS)
+        axes.set(title=task, xlabel=label, ylim=LIMITS)
         axes.set_xscale("symlog", linthresh=1, linscale=0.6)
         axes.set_xticks(ticks := [0, 1, 2, 5, 10, 20, 50, 100], [str(tick) for tick in ticks])
         for number, (condition, rows) in enumerate(by_condition(quality[quality["task"] == task])):
@@ -264,24 +319,28 @@ def lines(quality: Quality) -> Figure:
     return with_legend(figure, panels[0])
 
 
-def zeros_by_position(zeros: Quality) -> Figure:
+def zeros_by_position(zeros: Shares) -> Figure:
     """Return the share of zeros by class of magnitude, and by offset in the kernel, a line or bar per task."""
     figure, (left, right) = new_figure(2)
     left.set(ylabel="zeros (%)", xlabel="class of magnitude, the largest weights last")
     right.set_xticks(range(len(masks.OFFSETS)), [*masks.OFFSETS.values()])
     right.set_xlabel("offset in kernels of 3 × 3")
+    left.set_title("dashed: scores equal at first", fontsize="small")
     for number, (task, rows) in enumerate(zeros.groupby("task", sort=False)):
         style_of: dict[str, Any] = {"color": COLOURS[number], "label": str(task)}
-        by_class, by_offset = (rows[rows["condition"] == name] for name in (masks.BY_MAGNITUDE, masks.BY_OFFSET))
-        means = by_class.assign(x=by_class["x"].astype(float)).groupby("x")["value"].mean()
-        left.plot(means.index, means, "o-", markersize=3, linewidth=1.2, **style_of)
+        for condition, line in ((masks.BY_MAGNITUDE, "o-"), (masks.AFTER_EQUAL_START, "--")):
+            by_class = rows[rows["condition"] == condition]
+            means = by_class.assign(x=by_class["x"].astype(float)).groupby("x")["value"].mean()
+            left.plot(means.index, means, line, markersize=3, linewidth=1.2, **style_of)
+            style_of.pop("label", None)  # one entry per task in the legend
+        by_offset = rows[rows["condition"] == masks.BY_OFFSET]
         means = by_offset.groupby("x", sort=False)["value"].mean()
         right.plot(range(len(means)), means, "o", markersize=5, **style_of)
     left.set_ylim(bottom=0)
     return with_legend(figure, left)
 
 
-def similarities(shares: Quality) -> Figure:
+def similarities(shares: Shares) -> Figure:
     """Return the similarity of each pair of masks above that of independent masks, as bars with their seeds."""
     excess = excess_of(shares)
     names = [f"{row.task}, {row.condition}" for row in excess.itertuples()]
@@ -295,7 +354,7 @@ def similarities(shares: Quality) -> Figure:
     return figure
 
 
-def sizes_by_context(shares: Quality) -> Figure:
+def sizes_by_context(shares: Shares) -> Figure:
     """Return the size of masks at their entropy by the context of the frequencies, a mark per task."""
     conditions = [*dict.fromkeys(shares["condition"])]
     figure = Figure((WIDTH, 0.9 + 0.2 * len(conditions)), dpi=72, layout="constrained")
@@ -309,13 +368,14 @@ def sizes_by_context(shares: Quality) -> Figure:
     return with_legend(figure, axes)
 
 
-def zeros_by_weights(zeros: Quality) -> Figure:
+def zeros_by_weights(zeros: Shares) -> Figure:
     """Return the share of zeros against the number of weights, a line per kind of task."""
     figure, (axes,) = new_figure(1)
     axes.set(ylabel="zeros (%)", xlabel="weights of the network")
     axes.set_xscale("log")
-    for number, (condition, rows) in enumerate(by_condition(zeros)):
-        values = rows.assign(x=rows["x"].astype(float)).groupby("x")["value"]
+    for number, (condition, rows) in enumerate(by_condition(zeros[zeros["metric"] == "zeros"])):
+        by_seed = rows.assign(x=rows["x"].astype(float)).groupby(["seed", "x"])["value"].mean()
+        values = by_seed.groupby("x")
         axes.errorbar(
             values.mean().index,
             values.mean(),
@@ -329,7 +389,7 @@ def zeros_by_weights(zeros: Quality) -> Figure:
     return with_legend(figure, axes)
 
 
-def bars(quality: Quality) -> Figure:
+def bars(quality: Shares) -> Figure:
     """Return bars of quality by condition, a group per value of x, a panel per task."""
     tasks = [*dict.fromkeys(quality["task"])]
     figure, panels = new_figure(len(tasks))
@@ -349,7 +409,7 @@ def bars(quality: Quality) -> Figure:
     return with_legend(figure, panels[0])
 
 
-def matrix(quality: Quality) -> Figure:
+def matrix(quality: Shares) -> Figure:
     """Return the quality of each condition (rows) for each task (columns) as a matrix of numbers."""
     means = quality.groupby(["condition", "task"])["value"].mean()
     rows, columns = ([*dict.fromkeys(quality[name])] for name in ("condition", "task"))
@@ -384,11 +444,11 @@ def new_figure(panels: int) -> tuple[Figure, list[Axes]]:
 def with_legend(figure: Figure, axes: Axes) -> Figure:
     """Return the figure with the legend of one panel below all panels."""
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
     return figure
 
 
-def by_condition(quality: Quality) -> list[tuple[str, pd.DataFrame]]:
+def by_condition(quality: Shares) -> list[tuple[str, pd.DataFrame]]:
     """Return each condition with its rows, in the order of the table."""
     return [(str(name), rows) for name, rows in quality.groupby("condition", sort=False)]
 
@@ -401,22 +461,23 @@ def as_file(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def in_style(draw: Callable[[Quality], Figure]) -> Callable[[Quality], Figure]:
-    """Return a function that draws with `ON_WHITE`, whatever the user's matplotlibrc says."""
+def in_style(draw: Callable[[Shares], Figure]) -> Callable[[Shares], Figure]:
+    """Return a function that draws with `ON_WHITE` alone, without the user's matplotlibrc."""
     return style.context(["default", ON_WHITE])(draw)
 
 
-FIGURES: dict[str, Callable[[Quality], Figure]] = {
+FIGURES: dict[str, Callable[[Shares], Figure]] = {
     "dropped": in_style(zeros_by_position),
     "alike": in_style(similarities),
     "shorter": in_style(sizes_by_context),
     "kinds": in_style(zeros_by_weights),
-    **dict.fromkeys(("flipped", "important"), in_style(lines)),
+    "flipped": in_style(partial(lines, label="flipped bits (%)")),
+    "important": in_style(partial(lines, label="zeros that stay (%)")),
     **dict.fromkeys(("signs", "rescaled", "shuffled", "parts"), in_style(bars)),
     **dict.fromkeys(("bases", "exchanged"), in_style(matrix)),
 }
 """Function that draws the figure of each experiment."""
-SENTENCES: dict[str, Callable[[Quality], str]] = {
+SENTENCES: dict[str, Callable[[Shares], str]] = {
     "dropped": about_dropped,
     "alike": about_alike,
     "shorter": about_shorter,
