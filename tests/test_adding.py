@@ -113,11 +113,15 @@ def perceptual_weights() -> str:
     return "squeezenet.pth"
 
 
-def test_a_segmentation_is_learned_from_a_folder_of_voc(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("kind", ["segmentation", "classification"])
+def test_labels_are_learned_from_a_folder_of_voc(file: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     generate_voc(Path("voc"), {"train": 12, "val": 4}, 40, 0)
-    options = ["--kind", "segmentation", "--data", "voc", "--steps", "4"]
+    options = ["--kind", kind, "--data", "voc", "--steps", "4"]
     assert add(*options, "--classes", "sheep, boat") == 0
-    assert palimpsest.open(NEW).entry("new").classes == ["background", "sheep", "boat"]
+    bundle = palimpsest.open(NEW)
+    assert (bundle.entry("new").kind, bundle.entry("new").classes) == (kind, ["background", "sheep", "boat"])
+    labels = np.asarray(bundle.translate("new", next(Path("voc").rglob("*.jpg"))))
+    assert labels.max() <= 2 and (kind == "segmentation" or len(np.unique(labels)) == 1)
     assert "new: pictures held out for validation: 4" in capsys.readouterr().out
     assert add(*options, "--classes", "ship", "--force") == 1
     assert "unknown category 'ship'" in capsys.readouterr().err

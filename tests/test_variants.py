@@ -10,7 +10,15 @@ from palimpsest.methods import AUTOENCODER, BASE, METHODS
 from palimpsest.params import resolve
 from palimpsest.settings import Variant
 from palimpsest.task_files import TaskFiles
-from palimpsest.variants import Ablation, ablations_of, changed_settings, sweeps_of, variants_of, vary
+from palimpsest.variants import (
+    Ablation,
+    ablations_of,
+    changed_settings,
+    sweeps_of,
+    takes_reference,
+    variants_of,
+    vary,
+)
 
 Content = dict[str, Any]
 
@@ -178,6 +186,24 @@ def test_an_ablation_lists_its_changes_with_the_values_of_the_preset(content: Co
     ablated = with_ablations(content, short={"methods": ["scratch"], "changes": {"training": {"steps": 2}}})
     assert changed_settings(ablated, {}, "short") == [("training.steps", 2, 6)]
     assert changed_settings(ablated, {"training": {"steps": 9}}, "short") == [("training.steps", 2, 9)]
+
+
+@pytest.mark.parametrize(
+    ("methods", "ablated", "changes", "expected"),
+    [
+        (["scratch", "piggyback"], ["piggyback"], {"method_settings": {"piggyback": {"threshold": 0.0}}}, True),
+        (["scratch", "piggyback"], ["piggyback"], {"training": {"steps": 3}}, False),  # of `scratch` too
+        (["scratch", "piggyback"], ["scratch", "piggyback"], {}, False),  # the ablation has it already
+        (["piggyback"], ["piggyback"], {}, False),  # the preset does not train it
+    ],
+)
+def test_an_ablation_is_compared_with_the_scratch_of_the_preset(
+    params_yaml: Content, methods: list[str], ablated: list[str], changes: Content, expected: bool
+) -> None:
+    entry = {"methods": ablated, "changes": changes}
+    overrides = {"preset": "mini", "methods": methods, "ablations": {"mini": {"one": entry}}}
+    main, varied = resolve(params_yaml, overrides), vary(params_yaml, overrides, "one")
+    assert takes_reference(main, varied, ablated) == expected
 
 
 def test_the_sweeps_of_mini_have_five_values_for_each_method_that_learns_tasks_one_by_one(

@@ -33,7 +33,7 @@ class NewData:
     annotations: Path | None = None
     """COCO annotations of the pictures in the folder."""
     classes: Sequence[str] = ()
-    """Categories of a segmentation; empty for all of the data set."""
+    """Categories of a segmentation or classification; empty for all of the data set."""
     painting: Path | None = None
     weights: Path | None = None
     """Weights of the perceptual network of a style."""
@@ -83,12 +83,11 @@ def task_settings(bundle: Bundle, data: NewData, method: str, reader: DatasetRea
     values: dict[str, Any] = dict(template.settings) if template.kind == data.kind else {}
     values |= {"kind": data.kind, "data": "new", "additional_pictures": {}, "images": {}}
     values["splits"] = {"train": "train", "val": "val"}
-    if data.kind == "segmentation":
+    if data.kind in ("segmentation", "classification"):
         names = [name.strip() for name in data.classes] or list(reader.categories)
-        values |= {
-            "classes": {name: [name] for name in names},
-            "class_balance": values.get("class_balance") or CLASS_BALANCE,
-        }
+        values |= {"classes": {name: [name] for name in names}}
+    if data.kind == "segmentation":
+        values |= {"class_balance": values.get("class_balance") or CLASS_BALANCE}
     if data.painting is not None:
         values |= {"picture": data.painting}
     if data.weights is not None:

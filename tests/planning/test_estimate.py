@@ -97,6 +97,11 @@ def test_the_longest_training_of_each_rule_has_a_time_limit(resolved: Callable[.
     assert plan.longest["train"].seconds < base.seconds
 
 
+def test_generated_pairs_take_space(resolved: Callable[..., Settings]) -> None:
+    scenes, twenty = (estimated(resolved(preset=preset), "piggyback").disk.raw for preset in ("mini", "twenty"))
+    assert twenty - scenes == 7 * round(1.1 * (440 + 80) * 96**2)
+
+
 def test_bytes_follow_from_pictures_and_files(resolved: Callable[..., Settings]) -> None:
     disk = estimated(resolved(preset="mini"), "piggyback").disk
     segmentations = (660 + 80 + 550 + 80) * 64 * 64 * 4  # a byte of label per pixel

@@ -22,6 +22,7 @@ class Kind(StrEnum):
 
     PAIRED = "paired"
     SEGMENTATION = "segmentation"
+    CLASSIFICATION = "classification"
     COLORIZATION = "colorization"
     STYLE = "style"
     DEPTH = "depth"
@@ -36,8 +37,9 @@ def add_task(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Pictures. segmentation: a folder in the layout of COCO or VOC; paired and depth: folders of "
-            "inputs and targets, or files with both halves side by side; colorization, style: any pictures.",
+            help="Pictures. segmentation, classification: a folder in the layout of COCO or VOC; paired, depth: "
+            "folders of inputs and targets, or files with both halves side by side; colorization, style: any "
+            "pictures.",
         ),
     ] = None,
     inputs: Annotated[
@@ -48,11 +50,17 @@ def add_task(
     ] = None,
     annotations: Annotated[
         Path | None,
-        typer.Option(metavar="JSON", help="segmentation: COCO annotations of the pictures in --data."),
+        typer.Option(
+            metavar="JSON", help="segmentation, classification: COCO annotations of the pictures in --data."
+        ),
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="segmentation: categories, each a class.", show_default="all categories"),
+        typer.Option(
+            metavar="A,B",
+            help="segmentation, classification: categories, each a class.",
+            show_default="all categories",
+        ),
     ] = None,
     painting: Annotated[Path | None, typer.Option(metavar="PICTURE", help="style: the painting.")] = None,
     weights: Annotated[
