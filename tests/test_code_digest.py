@@ -94,9 +94,9 @@ STAGES = [path.stem for path in (ROOT / "pipeline").glob("*.py") if path.stem !=
 @pytest.mark.parametrize(
     ("module", "stages"),
     [
-        ("report/chart.py", {"report"}),  # imports matplotlib
-        ("training/loop.py", {"train"}),
-        ("data/categories.py", {"raw", "weights", "prepare", "readme", "bundle", "report"}),
+        ("report/chart.py", {"report", "explained", "readme"}),  # imports matplotlib
+        ("training/loop.py", {"train", "explain", "explained", "readme"}),
+        ("data/categories.py", {"raw", "weights", "prepare", "readme", "bundle", "report", "explained"}),
         ("tracking/runs.py", {"train", "evaluate", "report"}),
         ("tracking/sender.py", set()),
         ("errors.py", set(STAGES)),
@@ -110,22 +110,24 @@ def test_a_module_affects_only_the_stages_that_import_it(module: str, stages: se
 def test_a_training_depends_on_its_kind_of_task_alone(kind: str) -> None:
     files = {name: file_of(row.task.partition(":")[0]).as_posix() for name, row in KINDS.items()}
     files_of_stage = set(stage_sources("train", ["scratch"], [kind]))
-    also = {files["paired"]} if kind == "reconstruction" else set()  # a picture paired with itself
-    assert files_of_stage & set(files.values()) == {files[kind], *also}
+    # A reconstruction pairs a picture with itself; classes have the colours of a segmentation's.
+    also = {"reconstruction": {files["paired"]}, "classification": {files["segmentation"]}}
+    assert files_of_stage & set(files.values()) == {files[kind], *also.get(kind, ())}
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_training_depends_on_its_network_alone(network: str) -> None:
     files = {name: file_of(row.path.partition(":")[0]).as_posix() for name, row in NETWORKS.items()}
     files_of_stage = set(stage_sources("train", ["scratch"], ["segmentation"], [network]))
-    assert files_of_stage & set(files.values()) == {files[network]}
+    also = {files["unet"]} if network == "encoder" else set()  # whose encoder it is
+    assert files_of_stage & set(files.values()) == {files[network], *also}
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_preparation_depends_on_its_format_alone(format: str) -> None:
     files = {name: file_of(row.reader.partition(":")[0]).as_posix() for name, row in FORMATS.items()}
     imported = set(stage_sources("prepare", kinds=["style"], formats=[format]))
-    also = {files["voc"]} if format == "coco" else set()  # generated label maps have VOC's palette
+    also = {files["voc"]} if format in ("coco", "paired") else set()  # generated label maps have VOC's palette
     assert imported & set(files.values()) == {files[format], *also}
 
 

@@ -22,7 +22,8 @@ def test_every_preset_of_the_repository_resolves(params_yaml: Content) -> None:
         settings = resolve(params_yaml, {"preset": preset})
         assert settings.preset == preset
         assert settings.base_task == "coco-seg"
-        assert settings.sequence == ["coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch"]
+        of_study = ["coco-seg", "voc-seg", "colorize", "style-gogh", "style-munch"]
+        assert settings.sequence[:5] == of_study and len(settings.sequence) == (20 if preset == "twenty" else 5)
 
 
 def test_every_preset_that_params_yaml_names_exists(root: Path, params_yaml: Content) -> None:
@@ -111,7 +112,8 @@ def test_the_path_may_contain_names_that_are_kinds_of_task(
         ("datasets/voc/source", "internet", r"datasets\.voc\.source: "),
         ("datasets/voc/source", "directory", r"datasets\.voc: .*needs a root"),
         ("datasets/voc/source", "download", r"datasets\.voc: .*archives"),
-        ("datasets/voc/format", "paired", r"datasets\.voc: side is a setting of format coco and voc"),
+        ("datasets/voc/format", "pictures", r"datasets\.voc: side is a setting of format coco and voc and paired"),
+        ("datasets/voc/format", "paired", r"datasets\.voc: .*set degradation"),
         ("method_settings/piggyback/initial_score", 1e-3, r"method_settings\.piggyback: .*above threshold"),
         ("method_settings/piggyback/initial_score", float("nan"), r"method_settings\.piggyback"),
         ("training", 3, "training: "),

@@ -30,7 +30,7 @@ from palimpsest.groups import CropSettings, TrainingSettings
 from palimpsest.inference import Predictor
 from palimpsest.methods import method_class
 from palimpsest.methods.base import Component, Start, load_into, with_multipliers
-from palimpsest.methods.compact import compacted, make_compact
+from palimpsest.methods.compact import make_compact, stored_components
 from palimpsest.networks import build_network
 from palimpsest.storage.bundle_file import (
     BASE,
@@ -174,8 +174,8 @@ def learn(
     )
     if training.compact:
         make_compact(network)
-    components = [part for part in method.store(network) if part.needed_to == "run"]
-    return compacted(network, components) if training.compact else components
+    components = stored_components(method, network, compact=training.compact)
+    return [part for part in components if part.needed_to == "run"]
 
 
 def training_of(template: TaskEntry, new: NewTask) -> tuple[TrainingSettings, CropSettings]:

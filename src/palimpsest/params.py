@@ -252,7 +252,8 @@ def field_at(model: type[BaseModel], name: object) -> FieldInfo | None:
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """Return the models, and their subclasses, in a type: a class, a part of a union, the values of a mapping."""
+    """Return the models in a type, with all subclasses: a class, a part of a union, the values of a mapping."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation, *annotation.__subclasses__()]  # as the settings of kinds of tasks
+        children = annotation.__subclasses__()  # as the settings of kinds of tasks
+        return [annotation, *(model for child in children for model in models_in(child))]
     return [model for part in typing.get_args(annotation) for model in models_in(part)]

@@ -76,7 +76,7 @@ def test_only_methods_that_need_kernels_are_refused(content: Any) -> None:
         message = (
             f"methods: {method} does not work on the network 'convnext'; remove {method}, or set network.name to "
         )
-        with pytest.raises(SettingsError, match=f"^{re.escape(message)}unet, resblock$"):
+        with pytest.raises(SettingsError, match=f"^{re.escape(message)}unet, resblock, encoder$"):
             resolve(content, {"network": SETTINGS.model_dump(), "methods": ["scratch", method]})
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from palimpsest.methods.base import Component, State
+from palimpsest.methods.base import Component, Method, State
 from palimpsest.networks.trunk import head_of, normalisation_layers
 
 COMPACT = ("batchnorm", "head")
@@ -38,6 +38,12 @@ def make_compact(network: nn.Module) -> None:
                 getattr(layer, name).copy_(statistic)
         round_parameters(layer)
     round_parameters(head_of(network))
+
+
+def stored_components(method: Method, network: nn.Module, *, compact: bool) -> list[Component]:
+    """Return the components of a trained task; if ``compact``, the network must have been made compact."""
+    components = method.store(network)
+    return compacted(network, components) if compact else components
 
 
 def compacted(network: nn.Module, components: Iterable[Component]) -> list[Component]:

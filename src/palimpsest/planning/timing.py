@@ -15,6 +15,7 @@ from palimpsest.devices import device_for, with_precision
 from palimpsest.inference import Predictor
 from palimpsest.jobs import TrainingJob, training_job
 from palimpsest.methods.base import with_multipliers
+from palimpsest.methods.compact import make_compact, stored_components
 from palimpsest.networks import build_network
 from palimpsest.planning.requests import (
     MeasurementRequest,
@@ -28,7 +29,7 @@ from palimpsest.planning.untrained import begun
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.tasks import build_task
 from palimpsest.training.loop import Plan, TaskData, start_fabric, train, turns_of
-from palimpsest.training.task_training import checkpoint_of, passes, seed_of
+from palimpsest.training.task_training import checkpoint_of, passes, seed_of, stored_compactly
 
 PROBE = 2
 """Steps of a first training, which warms up; if they are slow, they are the measurement."""
@@ -145,10 +146,13 @@ def run_steps(
         network.to(fabric.device)
         tasks[0].to(fabric.device)
         method.after_training(network)
+    if stored_compactly(job):
+        make_compact(network)
     stored_bytes = 0
     for name in job.task_names:
         method.set_active_task(network, name)
-        stored_bytes += sum(t.nbytes for part in method.store(network) for t in part.tensors.values())
+        components = stored_components(method, network, compact=stored_compactly(job))
+        stored_bytes += sum(tensor.nbytes for part in components for tensor in part.tensors.values())
     total = time.perf_counter() - started
     images = [data[turn].batch_size for turn in turns_of([one.steps for one in data])]
     bounds = [0, *(int(entry["step"]) for entry in history)]

@@ -8,13 +8,20 @@ from palimpsest.data.arrays import Prepared
 from palimpsest.jobs import TrainingJob, training_job
 from palimpsest.methods import method_class
 from palimpsest.methods.base import Method, Start
+from palimpsest.methods.compact import make_compact, stored_components
 from palimpsest.networks.base import Network
 from palimpsest.settings import Settings
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.storage.task_file import save_task
 from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Batch, Task
-from palimpsest.training.task_training import earlier, provenance, seed_of, starting_network
+from palimpsest.training.task_training import (
+    earlier,
+    provenance,
+    seed_of,
+    starting_network,
+    stored_compactly,
+)
 
 Batches = Callable[[], Iterator[Batch]]
 """Function that returns an iterator over training batches."""
@@ -47,7 +54,10 @@ def store_untrained(
     learner.begin_task(start)
     learner.after_step(network, 1.0)
     learner.after_training(network)
+    if stored_compactly(job):
+        make_compact(network)
     for name in job.task_names:
         learner.set_active_task(network, name)
         origin = provenance(job, name, stored, arrays, {})
-        save_task(settings.layout.stored(seed, method, name), learner.store(network), origin)
+        components = stored_components(learner, network, compact=stored_compactly(job))
+        save_task(settings.layout.stored(seed, method, name), components, origin)

@@ -20,7 +20,7 @@ from palimpsest.inference import Predictor
 from palimpsest.jobs import TaskJob, TrainingJob
 from palimpsest.methods import entry_of, method_class
 from palimpsest.methods.base import EarlierTask, Method, Start, load_into, with_multipliers
-from palimpsest.methods.compact import compacted, make_compact
+from palimpsest.methods.compact import make_compact, stored_components
 from palimpsest.networks import build_network
 from palimpsest.networks.base import Network
 from palimpsest.networks.pretrained import load_encoder
@@ -145,8 +145,7 @@ def store_and_record(
     record_path = stored.layout.prediction_record(job.seed, job.method, task_job.name)
     record_path.unlink(missing_ok=True)  # an older record must not remain beside the new task after a kill
     origin = provenance(job, task_job.name, stored, arrays, method.diagnostics(network))
-    components = method.store(network)
-    sha256 = save_task(target, compacted(network, components) if stored_compactly(job) else components, origin)
+    sha256 = save_task(target, stored_components(method, network, compact=stored_compactly(job)), origin)
     record = PredictionRecord(
         method=job.method,
         task=task_job.name,

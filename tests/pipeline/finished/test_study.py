@@ -149,7 +149,8 @@ def test_every_training_is_a_finished_run_with_curves_and_final_figures(finished
         key: run.data.metrics[f"pictures/{key}"] for key in ("train/pictures", "dev/pictures", "train/broken")
     }
     assert counts == {"train/pictures": 7, "dev/pictures": 1, "train/broken": 0}
-    assert 1 <= run.data.metrics["size/bits_per_weight"] < 1.1
+    assert 1 <= run.data.metrics["size/bits_per_weight/mask"] < 1.1
+    assert run.data.metrics["size/bits_per_weight"] > run.data.metrics["size/bits_per_weight/mask"]
     assert client.list_artifacts(run.info.run_id, "samples")
 
 
