@@ -57,7 +57,7 @@ def test_the_bytes_are_those_of_the_real_training(method: str, trained: Study, t
     )
     stored = time_training(request_of(trained, method, job.task_names[0]), tmp_path).stored
     # The code of `coded` has a length that depends on what was learned.
-    assert stored == (pytest.approx(real, rel=0.1) if method == "coded" else real)
+    assert stored == (pytest.approx(real, rel=0.5) if method == "coded" else real)
 
 
 @pytest.mark.usefixtures("clock")
