@@ -259,26 +259,34 @@ class Coded(Reparametrised):
 
     def weight(self, layer: Layer, base: Tensor, stored: LayerTensors) -> Tensor:
         """Return the base's weight with the stored changes."""
+        return base.clone(memory_format=torch.contiguous_format).put_(*self.changed_weights(layer, base, stored))
+
+    def changed_weights(self, layer: Layer, base: Tensor, stored: LayerTensors) -> tuple[Tensor, Tensor]:
+        """Return the positions of the weights of all changed kernels, int64 (n,), and the task's values there."""
         steps, positions_of_weights, groups = decoded(base, stored, self.settings)
-        weight = base.clone(memory_format=torch.contiguous_format)
-        kernels, original = (tensor.reshape(base.shape[0] * base.shape[1], -1) for tensor in (weight, base))
-        filters = torch.arange(base.shape[0] * base.shape[1], device=base.device).reshape(base.shape[:2])
-        channels = filters // base.shape[1] if output_channels(layer) == 0 else filters % base.shape[1]
-        deviation = deviations(base, output_channels(layer)).flatten()[channels.flatten()][:, None]
-        if "mean" in steps:
-            numbers = torch.zeros(2, len(kernels), 1, device=base.device)
-            for of_stream, (positions, integers) in zip(numbers, groups, strict=False):
-                of_stream[positions, 0] = integers
-            rows = numbers.any(dim=(0, 2)).nonzero()[:, 0]
-            mean, scale = (steps["mean"], numbers[0, rows]), (steps["scale"], numbers[1, rows])
-            kernels[rows] += kernel_change(mean, scale, deviation[rows], standardised(original[rows]))
-        numbers_of, integers = groups[-1]
-        changed = positions_of_weights[numbers_of]
-        weight.view(-1)[changed] += weight_change((steps["weight"], integers), base.flatten()[changed])
-        return weight
+        kernels = base.reshape(base.shape[0] * base.shape[1], -1)
+        offsets = kernels.shape[1]
+        numbers, integers = groups[-1]
+        single = positions_of_weights[numbers]
+        of_kernels = groups[:-1]
+        shifted = torch.cat([positions for positions, _ in of_kernels]) if of_kernels else single[:0]
+        rows = torch.cat([shifted, single // offsets]).unique()  # type: ignore[no-untyped-call]
+        values = kernels[rows]
+        if of_kernels:
+            sums = torch.zeros(2, len(rows), 1, device=base.device)
+            for of_stream, (positions, numbers_of_stream) in zip(sums, of_kernels, strict=True):
+                of_stream[torch.searchsorted(rows, positions), 0] = numbers_of_stream
+            filters = rows // base.shape[1] if output_channels(layer) == 0 else rows % base.shape[1]
+            deviation = deviations(base, output_channels(layer)).flatten()[filters][:, None]
+            mean, scale = (steps["mean"], sums[0]), (steps["scale"], sums[1])
+            values = values + kernel_change(mean, scale, deviation, standardised(values))
+        places = torch.searchsorted(rows, single // offsets) * offsets + single % offsets
+        values.view(-1)[places] += weight_change((steps["weight"], integers), base.flatten()[single])
+        every_offset = rows[:, None] * offsets + torch.arange(offsets, device=base.device)
+        return every_offset.flatten(), values.flatten()
 
     def writer(self, layers: Sequence[StoredLayer]) -> Callable[[], None]:
-        """Return a function that copies the base's weights and writes the changed ones, which it keeps.
+        """Return a function that copies the base's weights and writes those of changed kernels, which it keeps.
 
         Raises:
             StorageError: a code does not fit its layer.
@@ -286,13 +294,11 @@ class Coded(Reparametrised):
         patches = []
         for name, layer, base, stored in layers:
             with layer_in_errors(name):
-                weight = self.weight(layer, base, stored)
-            changed = (weight != base).flatten().nonzero()[:, 0]
-            patches.append((layer.weight, base, changed, weight.flatten()[changed]))
+                patches.append((layer.weight, base, *self.changed_weights(layer, base, stored)))
 
         def write() -> None:
-            for weight, base, changed, values in patches:
-                weight.copy_(base).put_(changed, values)
+            for weight, base, positions, values in patches:
+                weight.copy_(base).put_(positions, values)
 
         return write
 
@@ -323,7 +329,10 @@ def smallest_covered(weights: Sequence[Tensor], share: float) -> float:
 
 def covered(weight: Tensor, smallest: float) -> Tensor:
     """Return the positions of the weights of at least this magnitude, int64 (n,)."""
-    return (weight.abs().flatten() >= smallest).nonzero()[:, 0]
+    chosen = weight.abs().flatten() >= smallest
+    if chosen.device.type == "cpu":  # NumPy takes an eighth of the time
+        return torch.from_numpy(np.flatnonzero(chosen.numpy()))
+    return chosen.nonzero()[:, 0]
 
 
 def decoded(
