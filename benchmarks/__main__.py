@@ -30,6 +30,7 @@ BENCHMARKS = {
     "switch_vs_memcpy": "storage",
     "switch_vs_memcpy_narrow": "storage",
     "switch_milliseconds": "storage",
+    "decode_milliseconds": "storage",
     "prepare_vs_naive": "preparation",
     "job_start": "pipeline",
     "noop_all": "pipeline",

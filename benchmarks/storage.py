@@ -1,4 +1,4 @@
-"""Switching of tasks in memory compared with copying the weights."""
+"""Switching of tasks in memory compared with copying the weights, and loading of a coded task."""
 
 import tempfile
 from contextlib import chdir
@@ -11,6 +11,8 @@ from palimpsest.groups import TrainingSettings
 from palimpsest.layout import Layout
 from palimpsest.methods import BASE, method_class
 from palimpsest.methods.base import Start
+from palimpsest.methods.coded import Coded
+from palimpsest.methods.coded_settings import CodedSettings
 from palimpsest.methods.masks_settings import MaskSettings
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers
@@ -45,6 +47,29 @@ def switch_vs_memcpy(rounds: int, width: int = 64) -> Ratio:
 def switch_vs_memcpy_narrow(rounds: int) -> Ratio:
     """Measure the ratio of `switch_vs_memcpy` at the width of `mini`, where layers are small."""
     return switch_vs_memcpy(rounds, width=16)
+
+
+def decode_milliseconds(rounds: int) -> Ratio:
+    """Measure the milliseconds in which one core computes a task of `coded` at 0.12 bit per weight, at width 64.
+
+    The integers are random, as many as fit.
+    """
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    task = segmentation()
+    network = build_network(UNetSettings(width=64), task.head_channels)
+    base = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    method = Coded(CodedSettings())
+    method.begin_task(Start(network, task, TrainingSettings()))
+    with torch.no_grad():
+        for layer in method.coded_layers(network):
+            for latent in layer.latents.values():
+                latent.normal_(std=0.35)
+    method.after_step(network, method.settings.frozen_after)
+    tensors = {name: tensor for part in method.store(network) for name, tensor in part.tensors.items()}
+    loaded = build_network(UNetSettings(width=64), task.head_channels)
+    times = [1000 * seconds(lambda: method.load_weights(loaded, base, tensors)) for _ in range(rounds)]
+    return spread(times, "ms on one core, width 64")
 
 
 def switch_twice(switcher: TaskSwitcher) -> None:
