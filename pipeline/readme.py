@@ -26,6 +26,7 @@ from palimpsest.overlay import overlaid
 from palimpsest.params import read, resolve
 from palimpsest.report.ablation import ablation_table, by_method, curves, load_ablations, steps_table
 from palimpsest.report.bench import bench_table
+from palimpsest.report.explained import write_page
 from palimpsest.report.grid import titled_columns, write_grid
 from palimpsest.report.readme import has_table, methods_table, tasks_table, write_tables
 from palimpsest.report.sequence import sequence_table
@@ -54,8 +55,6 @@ def main() -> None:
         write_tables(document, {name: text for name, text in text_of.items() if has_table(document, name)})
     explained = Layout("mini").explained
     if (explained / "metrics.csv").exists():
-        from palimpsest.report.explained import write_page  # noqa: PLC0415 - PyTorch takes seconds
-
         write_page(pd.read_csv(explained / "metrics.csv"), load_json(explained / "conditions.json"), Path("docs"))
     evaluation = Layout("mini").evaluation(0, "piggyback").parent
     if evaluation.exists():

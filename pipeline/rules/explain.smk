@@ -50,7 +50,7 @@ rule explain:
         ],
         prepared=expand(rules.prepare.output.info, task=SETTINGS.sequence),
     output:
-        metrics=LAYOUT.explained / "metrics.csv",
+        metrics=reported(LAYOUT.explained / "metrics.csv", "explain", "Sizes and masks"),
         conditions=LAYOUT.explained / "conditions.json",
         page=LAYOUT.explained / "why-it-works.md",
         figures=directory(LAYOUT.explained / "why-it-works"),

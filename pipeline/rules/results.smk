@@ -149,5 +149,6 @@ rule report:
         kinds=[str(kind_of(task)) for task in SETTINGS.sequence],
         sweeps=digest("", sweep_tables(RESULTS)),  # the report shows existing sweeps and does not make them
         ablations=digest("", sorted((RESULTS / "ablation").glob("*.csv"))),
+        explained=digest("", sorted(LAYOUT.explained.glob("metrics.csv"))),
     shell:
         "python -m pipeline.report --log {log}"

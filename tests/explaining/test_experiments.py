@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from palimpsest.explaining import EXPERIMENTS, MASKED, bases, bits, experiments_of, kinds, masks, parts
+from palimpsest.explaining import EXPERIMENTS, MASKED, bits, experiments_of, kinds, masks, names
 from palimpsest.explaining.workbench import Row, Workbench, masked
 from palimpsest.methods import BASE
 from palimpsest.methods.masks import Mask
@@ -84,10 +84,10 @@ def test_the_stored_task_is_measured_as_after_its_training(new_study: Callable[.
 
 def test_flipped_bits_are_so_many_and_stay_flipped_at_larger_shares(bench: Workbench) -> None:
     rows, mask, base = rows_of(bench, "flipped"), bench.bits("halves"), bench.base
-    assert weights_equal(bench, rows[bits.STORED, 0.0], bench.stored(MASKED, "halves"))
+    assert weights_equal(bench, rows[names.STORED, 0.0], bench.stored(MASKED, "halves"))
     before = {name: torch.zeros_like(kept) for name, kept in mask.items()}
-    for share in bits.FLIPPED:
-        state = rows[bits.STORED, share]
+    for share in names.FLIPPED:
+        state = rows[names.STORED, share]
         flipped = {
             name: (state[f"{name}.weight"] != 0) != kept & (base[f"{name}.weight"] != 0)
             for name, kept in mask.items()
@@ -96,7 +96,7 @@ def test_flipped_bits_are_so_many_and_stay_flipped_at_larger_shares(bench: Workb
         assert float(total.float().mean()) == pytest.approx(share, abs=0.02)
         assert all(bool((flipped[name] >= before[name]).all()) for name in mask)
         before = flipped
-        assert weights_equal(bench, state, rows[bits.RECOMPUTED, share])
+        assert weights_equal(bench, state, rows[names.RECOMPUTED, share])
 
 
 def test_statistics_are_the_means_over_training_batches(bench: Workbench) -> None:
@@ -115,13 +115,13 @@ def test_statistics_are_the_means_over_training_batches(bench: Workbench) -> Non
 
 def test_kept_zeros_are_the_largest_by_each_order(bench: Workbench) -> None:
     rows, mask, base = rows_of(bench, "important"), bench.bits("halves"), bench.base
-    for order in (bits.BY_RETURN, bits.BY_REMOVAL, bits.LARGEST, bits.AT_RANDOM):
+    for order in (names.BY_RETURN, names.BY_REMOVAL, names.LARGEST, names.AT_RANDOM):
         assert weights_equal(bench, rows[order, 0.0], base)
         assert weights_equal(bench, rows[order, 1.0], masked(base, mask))
     zeros = torch.cat([base[f"{name}.weight"][~kept].abs() for name, kept in mask.items()])
     threshold = zeros.topk(round(0.1 * len(zeros))).values[-1]
     expected = {name: kept | (base[f"{name}.weight"].abs() < threshold) for name, kept in mask.items()}
-    assert weights_equal(bench, rows[bits.LARGEST, 0.1], masked(base, expected))
+    assert weights_equal(bench, rows[names.LARGEST, 0.1], masked(base, expected))
 
 
 def test_equal_values_do_not_keep_more_zeros() -> None:
@@ -155,39 +155,39 @@ def test_the_estimate_of_a_return_is_the_change_of_the_loss(bench: Workbench) ->
 
 def test_shuffled_masks_keep_their_zeros_and_train_batchnorm_and_head(bench: Workbench) -> None:
     rows, mask = rows_of(bench, "shuffled"), bench.bits("halves")
-    assert weights_equal(bench, rows[bits.AS_LEARNED, "halves"], masked(bench.base, mask))
-    assert weights_equal(bench, rows[bits.ONES, "halves"], bench.base)
+    assert weights_equal(bench, rows[names.AS_LEARNED, "halves"], masked(bench.base, mask))
+    assert weights_equal(bench, rows[names.ONES, "halves"], bench.base)
     for name, kept in mask.items():
         zeros = {
             condition: (rows[condition, "halves"][f"{name}.weight"] == 0)
-            for condition in (bits.IN_FILTERS, bits.IN_LAYERS, bits.IN_CLASSES)
+            for condition in (names.IN_FILTERS, names.IN_LAYERS, names.IN_CLASSES)
         }
         classes = masks.magnitude_classes(bench.base[f"{name}.weight"])
-        for number in range(masks.CLASSES):
-            assert int(zeros[bits.IN_CLASSES][classes == number].sum()) == int((~kept)[classes == number].sum())
-        assert kept.numel() < 100 or not torch.equal(zeros[bits.IN_CLASSES], ~kept)
+        for number in range(names.CLASSES):
+            assert int(zeros[names.IN_CLASSES][classes == number].sum()) == int((~kept)[classes == number].sum())
+        assert kept.numel() < 100 or not torch.equal(zeros[names.IN_CLASSES], ~kept)
         others = [side for side in range(kept.ndim) if side != bench.filter_dimensions[name]]
-        assert torch.equal(zeros[bits.IN_FILTERS].sum(others), (~kept).sum(others))
-        assert int(zeros[bits.IN_LAYERS].sum()) == int((~kept).sum())
+        assert torch.equal(zeros[names.IN_FILTERS].sum(others), (~kept).sum(others))
+        assert int(zeros[names.IN_LAYERS].sum()) == int((~kept).sum())
     heads = [state["head.weight"] for state in rows.values()]
     assert not torch.equal(heads[0], heads[1])
 
 
 def test_signs_have_the_mean_magnitude_of_their_filter(bench: Workbench) -> None:
     rows = rows_of(bench, "signs")
-    reduced = rows[bases.NO_MASK, bases.SIGNS]
+    reduced = rows[names.NO_MASK, names.SIGNS]
     for name, dimension in bench.filter_dimensions.items():
         weight, signs = bench.base[f"{name}.weight"], reduced[f"{name}.weight"]
         others = [side for side in range(weight.ndim) if side != dimension]
         assert torch.equal(signs.sign(), weight.sign())
         assert torch.allclose(signs.abs().amax(others), weight.abs().mean(others))
-    assert weights_equal(bench, rows[bases.NO_MASK, bases.WEIGHTS], bench.base)
-    assert weights_equal(bench, rows[bases.OLD_MASK, bases.SIGNS], masked(reduced, bench.bits("halves")))
+    assert weights_equal(bench, rows[names.NO_MASK, names.WEIGHTS], bench.base)
+    assert weights_equal(bench, rows[names.OLD_MASK, names.SIGNS], masked(reduced, bench.bits("halves")))
 
 
 def test_rescaled_filters_have_one_factor_each_and_fixed_batchnorm_that_of_the_base(bench: Workbench) -> None:
     rows = rows_of(bench, "rescaled")
-    state = rows[bases.FIXED_BATCHNORM, bases.RESCALED]
+    state = rows[names.FIXED_BATCHNORM, names.RESCALED]
     for name, dimension in bench.filter_dimensions.items():
         weight, scaled = bench.base[f"{name}.weight"], state[f"{name}.weight"]
         kept = (scaled != 0).movedim(dimension, 0).flatten(1)
@@ -198,16 +198,16 @@ def test_rescaled_filters_have_one_factor_each_and_fixed_batchnorm_that_of_the_b
     network = bench.network(bench.base)
     for name, tensor in normalisation_state(network).items():
         assert torch.equal(state[name], tensor)
-    learned = rows[bases.LEARNED_BATCHNORM, bases.RESCALED]
+    learned = rows[names.LEARNED_BATCHNORM, names.RESCALED]
     assert any(not torch.equal(learned[name], tensor) for name, tensor in normalisation_state(network).items())
 
 
 def test_bases_are_the_networks_of_the_tasks_and_one_before_any_training(bench: Workbench) -> None:
     rows = rows_of(bench, "bases")
-    assert [condition for condition, _ in rows] == ["shapes", "halves", "colour", bases.UNTRAINED]
+    assert [condition for condition, _ in rows] == ["shapes", "halves", "colour", names.UNTRAINED]
     assert weights_equal(bench, rows["shapes", "halves"], bench.stored(MASKED, "halves"))
     assert weights_equal(bench, rows["halves", "halves"], bench.stored(REFERENCE, "halves"))
-    for name, base in (("colour", bench.trained_on("colour")), (bases.UNTRAINED, bench.untrained)):
+    for name, base in (("colour", bench.trained_on("colour")), (names.UNTRAINED, bench.untrained)):
         for layer, _ in trunk_layers(bench.network(bench.base)):
             weight, below = rows[name, "halves"][f"{layer}.weight"], base[f"{layer}.weight"]
             assert bool(((weight == 0) | (weight == below)).all())
@@ -215,7 +215,7 @@ def test_bases_are_the_networks_of_the_tasks_and_one_before_any_training(bench: 
 
 def test_parts_change_only_what_they_name(bench: Workbench) -> None:
     rows = {condition: state for (condition, _), state in rows_of(bench, "parts").items()}
-    head, batchnorm, mask, both = (rows[name] for name in parts.PARTS)
+    head, batchnorm, mask, both = (rows[name] for name in names.PARTS)
     normalisation = normalisation_state(bench.network(bench.base))
     for state, has_mask, has_batchnorm in (
         (head, False, False),
@@ -233,9 +233,9 @@ def test_parts_change_only_what_they_name(bench: Workbench) -> None:
 def test_exchanged_masks_keep_batchnorm_and_head_of_the_task(bench: Workbench) -> None:
     rows = rows_of(bench, "exchanged")
     stored = bench.stored(MASKED, "halves")
-    assert [condition for condition, _ in rows] == [parts.NO_MASK, "halves", "colour"]
+    assert [condition for condition, _ in rows] == [names.NO_MASK, "halves", "colour"]
     for (condition, _), state in rows.items():
-        task = "shapes" if condition == parts.NO_MASK else condition
+        task = "shapes" if condition == names.NO_MASK else condition
         assert weights_equal(bench, state, masked(bench.base, bench.bits(task)))
         scales = [name for name in stored if name.endswith((".weight", ".bias")) and stored[name].ndim == 1]
         assert all(torch.equal(state[name], stored[name]) for name in [*scales, "head.weight"])
@@ -250,18 +250,18 @@ def test_zeros_are_counted_by_magnitude_and_offset(bench: Workbench) -> None:
         ~mask[name].flatten()[weight.abs().flatten() >= weight.abs().flatten().quantile(0.9)]
         for name, weight in weights.items()
     ]
-    assert counted[masks.BY_MAGNITUDE, masks.CLASSES] == pytest.approx(
+    assert counted[names.BY_MAGNITUDE, names.CLASSES] == pytest.approx(
         float(torch.cat(largest).float().mean()), abs=0.03
     )
     centres = torch.cat([~kept[:, :, 1, 1].flatten() for kept in mask.values() if kept.shape[2:] == (3, 3)])
-    assert counted[masks.BY_OFFSET, "centre"] == pytest.approx(float(centres.float().mean()))
-    assert {x for condition, x in counted if condition == masks.BY_OFFSET} == {"centre", "edge", "corner"}
+    assert counted[names.BY_OFFSET, "centre"] == pytest.approx(float(centres.float().mean()))
+    assert {x for condition, x in counted if condition == names.BY_OFFSET} == {"centre", "edge", "corner"}
 
 
 def test_masks_are_compared_with_earlier_tasks_and_another_seed(bench: Workbench) -> None:
-    assert [row.condition for row in masks.alike(bench)] == [masks.SAME_TASK]
+    assert [row.condition for row in masks.alike(bench)] == [names.SAME_TASK]
     rows = {row.condition: row.metrics for row in masks.alike(Workbench(bench.settings, 0, "colour"))}
-    assert [*rows] == ["halves", masks.SAME_TASK]
+    assert [*rows] == ["halves", names.SAME_TASK]
     assert rows["halves"]["similarity"] == pytest.approx(rows["halves"]["independent"], abs=0.03)  # both are random
     mask, weights = bench.bits("halves"), bench.weights()
     assert masks.similarity(mask, mask, weights)["similarity"] == 1
@@ -292,7 +292,7 @@ def test_masks_that_agree_in_layers_and_magnitudes_alone_are_independent() -> No
 
 def test_bits_of_a_mask_are_counted_in_contexts(bench: Workbench) -> None:
     sizes = {row.condition: row.metrics["bits"] for row in masks.shorter(bench)}
-    assert [*sizes] == [masks.LAYERS, masks.BY_MAGNITUDE, masks.BY_SIGN, masks.BY_OFFSET]
+    assert [*sizes] == [names.LAYERS, names.BY_MAGNITUDE, names.BY_SIGN, names.BY_OFFSET]
     later = [row.condition for row in masks.shorter(Workbench(bench.settings, 0, "colour"))]
     assert later == [*sizes, "mask of halves"]
     bits, weights = bench.bits("halves"), bench.weights()
@@ -302,7 +302,7 @@ def test_bits_of_a_mask_are_counted_in_contexts(bench: Workbench) -> None:
         kept.numel() * float(torch.distributions.Bernoulli(kept.float().mean()).entropy()) / math.log(2)
         for kept in bits.values()
     )
-    assert sizes[masks.LAYERS] == pytest.approx((entropy + counts) / number, rel=1e-4)
+    assert sizes[names.LAYERS] == pytest.approx((entropy + counts) / number, rel=1e-4)
     known = {name: kept.long() for name, kept in bits.items()}  # a context that decides each bit
     assert masks.bits_per_weight(bits, known) < 0.1 and all(size > 0.9 for size in sizes.values())
     middle = [offset[:, :, 1, 1] for name, w in weights.items() if (offset := masks.offsets(w)).shape[2:] == (3, 3)]
@@ -320,7 +320,7 @@ def test_zeros_of_classification_and_translation_are_counted_over_networks_of_se
     assert weights[1] == sum(weight.numel() for weight in bench.weights().values())
     for row in rows:
         assert 0 <= row.metrics["zeros"] < 1 and 0 <= row.metrics["score"] <= 1 and 0 < row.metrics["floor"] <= 1
-    assert {row.metrics["floor"] for row in rows if row.condition != kinds.TRANSLATION} != {
-        row.metrics["floor"] for row in rows if row.condition == kinds.TRANSLATION
+    assert {row.metrics["floor"] for row in rows if row.condition != names.TRANSLATION} != {
+        row.metrics["floor"] for row in rows if row.condition == names.TRANSLATION
     }
     assert [*kinds.kinds(Workbench(bench.settings, 0, "colour"))] == []  # a colorization has no classes

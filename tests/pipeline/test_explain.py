@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from palimpsest.explaining import COLUMNS, EXPERIMENTS, MASKED, experiments_of, parts
+from palimpsest.explaining import COLUMNS, EXPERIMENTS, MASKED, experiments_of, names
 from palimpsest.methods import BASE
 from palimpsest.settings import FLOOR, REFERENCE
 from palimpsest.storage.atomic import write_text
@@ -49,7 +49,7 @@ def test_an_experiment_writes_metrics_quality_and_origin(stored: Study) -> None:
     write_scale(stored, 10.0, 60.0)
     path = run(stored, "exchanged")
     table = pd.read_csv(path)
-    assert [*table] == COLUMNS and {*table["condition"]} == {parts.NO_MASK, "halves", "colour"}
+    assert [*table] == COLUMNS and {*table["condition"]} == {names.NO_MASK, "halves", "colour"}
     figures = table[table["condition"] == "halves"].set_index("metric")["value"]
     assert figures["quality"] == pytest.approx((figures["miou"] - 10) / 50)
     origin = json.loads(path.with_suffix(".json").read_text())

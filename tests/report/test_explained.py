@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from palimpsest.explaining import COLUMNS, EXPERIMENTS, QUALITY, bases, bits, experiments_of, kinds, masks, parts
+from palimpsest.explaining import COLUMNS, EXPERIMENTS, QUALITY, experiments_of, kinds, names
 from palimpsest.report.explained import FIGURES, SENTENCES, as_file, in_few_tasks, mean_at, write_page
 
 SEQUENCE = ["coco-seg", "voc-seg", "colorize"]
@@ -26,36 +26,36 @@ ROWS: dict[str, list[tuple[str, float | str]]] = {
     "dropped": [
         *(
             (condition, number + 1)
-            for condition in (masks.BY_MAGNITUDE, masks.AFTER_EQUAL_START)
-            for number in range(masks.CLASSES)
+            for condition in (names.BY_MAGNITUDE, names.AFTER_EQUAL_START)
+            for number in range(names.CLASSES)
         ),
-        *((masks.BY_OFFSET, name) for name in masks.OFFSETS.values()),
+        *((names.BY_OFFSET, name) for name in names.OFFSETS.values()),
     ],
     "kinds": [(case.condition, 1000 * case.factor) for case in kinds.CASES],
-    "alike": [(masks.SAME_TASK, "")],
-    "shorter": [(name, "") for name in (masks.LAYERS, masks.BY_MAGNITUDE, masks.BY_SIGN, masks.BY_OFFSET)],
-    "flipped": [(name, share) for name in (bits.STORED, bits.RECOMPUTED) for share in bits.FLIPPED],
+    "alike": [(names.SAME_TASK, "")],
+    "shorter": [(name, "") for name in (names.LAYERS, names.BY_MAGNITUDE, names.BY_SIGN, names.BY_OFFSET)],
+    "flipped": [(name, share) for name in (names.STORED, names.RECOMPUTED) for share in names.FLIPPED],
     "important": [
         (name, share)
-        for name in (bits.BY_RETURN, bits.BY_REMOVAL, bits.LARGEST, bits.AT_RANDOM)
-        for share in bits.KEPT
+        for name in (names.BY_RETURN, names.BY_REMOVAL, names.LARGEST, names.AT_RANDOM)
+        for share in names.KEPT
     ],
     "signs": [
         (name, base)
-        for name in (bases.NEW_MASK, bases.OLD_MASK, bases.NO_MASK)
-        for base in (bases.WEIGHTS, bases.SIGNS)
+        for name in (names.NEW_MASK, names.OLD_MASK, names.NO_MASK)
+        for base in (names.WEIGHTS, names.SIGNS)
     ],
     "rescaled": [
         (name, filters)
-        for name in (bases.LEARNED_BATCHNORM, bases.FIXED_BATCHNORM)
-        for filters in (bases.AS_TRAINED, bases.RESCALED)
+        for name in (names.LEARNED_BATCHNORM, names.FIXED_BATCHNORM)
+        for filters in (names.AS_TRAINED, names.RESCALED)
     ],
     "shuffled": [
-        (name, "") for name in (bits.AS_LEARNED, bits.IN_FILTERS, bits.IN_LAYERS, bits.IN_CLASSES, bits.ONES)
+        (name, "") for name in (names.AS_LEARNED, names.IN_FILTERS, names.IN_LAYERS, names.IN_CLASSES, names.ONES)
     ],
-    "bases": [(bases.UNTRAINED, "")],
-    "parts": [(name, "") for name in parts.PARTS],
-    "exchanged": [(parts.NO_MASK, "")],
+    "bases": [(names.UNTRAINED, "")],
+    "parts": [(name, "") for name in names.PARTS],
+    "exchanged": [(names.NO_MASK, "")],
 }
 
 
@@ -73,7 +73,7 @@ def rows_of(name: str, task: str, sequence: Sequence[str]) -> list[tuple[str, fl
     earlier = sequence[1 : sequence.index(task)]
     others = {
         "alike": [*earlier],
-        "shorter": [f"{masks.EARLIER}{before}" for before in earlier],
+        "shorter": [f"{names.EARLIER}{before}" for before in earlier],
         "bases": [*sequence],
         "exchanged": [*sequence[1:]],
     }
@@ -135,7 +135,7 @@ def test_sentences_have_the_means_over_tasks_and_seeds(results: pd.DataFrame) ->
 
 
 def test_the_sentence_on_bases_leaves_out_networks_of_the_task_itself() -> None:
-    rows = [("a", "a", 100.0), ("b", "a", 10.0), ("a", "b", 50.0), ("b", "b", 100.0), (bases.UNTRAINED, "a", 5.0)]
+    rows = [("a", "a", 100.0), ("b", "a", 10.0), ("a", "b", 50.0), ("b", "b", 100.0), (names.UNTRAINED, "a", 5.0)]
     quality = pd.DataFrame(rows, columns=["condition", "task", "value"]).assign(x="", seed=0)
     sentence = SENTENCES["bases"](quality)
     assert "of other tasks have 30 % quality, over an untrained network 5 %" in sentence
@@ -144,7 +144,7 @@ def test_the_sentence_on_bases_leaves_out_networks_of_the_task_itself() -> None:
 def test_bases_are_compared_on_the_tasks_that_they_share() -> None:
     tasks = {"easy": 90.0, "middle": 80.0, "hard": 20.0}
     rows = [(base, task, value) for base in tasks for task, value in tasks.items()]
-    quality = pd.DataFrame([*rows, (bases.UNTRAINED, "easy", 5.0)], columns=["condition", "task", "value"])
+    quality = pd.DataFrame([*rows, (names.UNTRAINED, "easy", 5.0)], columns=["condition", "task", "value"])
     sentence = SENTENCES["bases"](quality.assign(x="", seed=0))
     assert all(f"`{base}` +0" in sentence for base in tasks)  # all bases are equally good
 
@@ -159,7 +159,7 @@ def test_the_similarity_of_masks_is_relative_to_independent_ones() -> None:
     rows = [
         (seed, task, condition, metric, value)
         for seed, more in ((0, 0.0), (1, 2.0))
-        for task, condition, similarity in (("a", "b", 55), ("a", masks.SAME_TASK, 70))
+        for task, condition, similarity in (("a", "b", 55), ("a", names.SAME_TASK, 70))
         for metric, value in (("similarity", similarity + more), ("independent", 50.0))
     ]
     shares = pd.DataFrame(rows, columns=["seed", "task", "condition", "metric", "value"])

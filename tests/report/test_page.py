@@ -7,7 +7,10 @@ import pytest
 
 from palimpsest.analysis.transfer import quality_table
 from palimpsest.errors import DataError
+from palimpsest.explaining import COLUMNS as EXPERIMENT_COLUMNS
+from palimpsest.explaining.names import PARTS
 from palimpsest.report.page import Origin, render, write_page
+from palimpsest.storage.atomic import write_text
 from tests.report.conftest import SEQUENCE, read, save
 
 
@@ -299,6 +302,19 @@ def test_sweeps_have_tables_and_losses_with_the_studys(tmp_path, results, data, 
     assert ["L2", "mIoU ↑", "4.49", "30.00"] in rows
     assert ["cross-entropy", "mIoU ↑", "52.55", "80.00"] in rows
     assert ["L1", "mIoU ↑", "7.11", "–"] in rows
+
+
+def test_experiments_on_masks_have_a_sentence_and_a_figure(results, page):
+    assert "Why masks work" not in page()
+    rows = [
+        ("parts", 0, task, condition, task, "quality", value)
+        for task in ("colorize", "style-gogh")
+        for condition, value in zip(PARTS, (0.1, 0.5, 0.7, 0.9), strict=True)
+    ]
+    write_text(results / "explain/metrics.csv", pd.DataFrame(rows, columns=EXPERIMENT_COLUMNS).to_csv(index=False))
+    html = page()
+    assert "What do mask, BatchNorm and head contribute?" in html and "and all three 90 %." in html
+    assert 'href="#explained"' in html and 'aria-label="What do mask, BatchNorm and head contribute?"' in html
 
 
 def test_the_summary_has_deviations(results, metrics, page):

@@ -10,16 +10,20 @@ import torch
 from torch import Tensor
 
 from palimpsest.explaining import FIXED, MASKED
+from palimpsest.explaining.names import (
+    AS_TRAINED,
+    FIXED_BATCHNORM,
+    LEARNED_BATCHNORM,
+    NEW_MASK,
+    NO_MASK,
+    OCTAVES,
+    OLD_MASK,
+    RESCALED,
+    SIGNS,
+    UNTRAINED,
+    WEIGHTS,
+)
 from palimpsest.explaining.workbench import Row, Workbench, masked, with_weights
-
-UNTRAINED = "untrained"
-"""Name of the base network that no task has trained."""
-WEIGHTS, SIGNS = "weights", "sign × mean magnitude"
-NEW_MASK, OLD_MASK, NO_MASK = "new mask", "mask of the weights", "no mask"
-AS_TRAINED, RESCALED = "filters as trained", "filters rescaled"
-LEARNED_BATCHNORM, FIXED_BATCHNORM = "BatchNorm learned", "BatchNorm of the base"
-OCTAVES = 2.0
-"""Filters are multiplied by factors between 2 to the power of −`OCTAVES` and of `OCTAVES`."""
 
 
 def signs(bench: Workbench) -> Iterator[Row]:

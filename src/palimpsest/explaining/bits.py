@@ -8,18 +8,22 @@ from torch import Tensor
 
 from palimpsest.explaining import FIXED
 from palimpsest.explaining.masks import magnitude_classes
+from palimpsest.explaining.names import (
+    AS_LEARNED,
+    AT_RANDOM,
+    BY_REMOVAL,
+    BY_RETURN,
+    FLIPPED,
+    IN_CLASSES,
+    IN_FILTERS,
+    IN_LAYERS,
+    KEPT,
+    LARGEST,
+    ONES,
+    RECOMPUTED,
+    STORED,
+)
 from palimpsest.explaining.workbench import Bits, Row, Workbench, masked
-
-FLIPPED = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
-"""Shares of flipped bits."""
-KEPT = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""Shares of the zeros of a mask that stay zeros."""
-STORED, RECOMPUTED = "statistics as stored", "statistics computed again"
-BY_RETURN, BY_REMOVAL = "by the loss if they return", "by the loss when removed"
-LARGEST, AT_RANDOM = "of the largest weights", "at random"
-AS_LEARNED, ONES = "as learned", "all ones"
-IN_FILTERS, IN_LAYERS = "shuffled in filters", "shuffled in layers"
-IN_CLASSES = "shuffled in classes of magnitude"
 
 
 def flipped(bench: Workbench) -> Iterator[Row]:

@@ -7,6 +7,11 @@ import torch
 
 from palimpsest.analysis.measurement import measure
 from palimpsest.data.arrays import Prepared
+from palimpsest.explaining.names import (
+    CLASSIFICATION,
+    CLASSIFICATION_UNET,
+    TRANSLATION,
+)
 from palimpsest.explaining.workbench import Figures, Workbench, without_head
 from palimpsest.inference import Predictor
 from palimpsest.jobs import TrainingJob, training_job
@@ -22,12 +27,6 @@ from palimpsest.tasks import KINDS, build_task
 from palimpsest.tasks.classification_settings import ClassificationSettings
 from palimpsest.tasks.segmentation_settings import SegmentationSettings
 from palimpsest.training.task_training import seed_of
-
-TRANSLATION, CLASSIFICATION, CLASSIFICATION_UNET = (
-    "segmentation",
-    "classification",
-    "classification by the same network",
-)
 
 
 class Case(NamedTuple):

@@ -7,21 +7,22 @@ import torch
 from torch import Tensor
 
 from palimpsest.explaining import MASKED
+from palimpsest.explaining.names import (
+    AFTER_EQUAL_START,
+    BY_MAGNITUDE,
+    BY_OFFSET,
+    BY_SIGN,
+    CLASSES,
+    EARLIER,
+    LAYERS,
+    OFFSETS,
+    SAME_TASK,
+)
 from palimpsest.explaining.workbench import Bits, Figures, Workbench
 from palimpsest.methods.base import State
 
-BY_MAGNITUDE, BY_OFFSET = "magnitude", "offset"
-CLASSES = 10
-"""Number of classes of magnitude, of equal size in each layer; the last has the largest weights."""
-AFTER_EQUAL_START = "magnitude, scores equal at first"
-LAYERS, BY_SIGN = "layer alone", "sign"
-EARLIER = "mask of "
-"""Start of the name of a context; the name of an earlier task follows."""
-SAME_TASK = "same task, another seed"
 OTHER_SEED = 1000
 """Difference between the seeds of two trainings of one task."""
-OFFSETS = {0: "centre", 1: "edge", 2: "corner"}
-"""Names of the offsets of a 3 × 3 kernel by their distance from its centre, in steps along the sides."""
 
 
 def dropped(bench: Workbench) -> Iterator[Figures]:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from palimpsest.explaining import FIXED, MASKED
+from palimpsest.explaining.names import (
+    NO_MASK,
+    PARTS,
+)
 from palimpsest.explaining.workbench import Row, Workbench, masked
-
-NO_MASK = "no mask"
-PARTS = ("head", "BatchNorm and head", "mask and head", "mask, BatchNorm and head")
 
 
 def parts(bench: Workbench) -> Iterator[Row]:

@@ -1,21 +1,23 @@
 """Page of the experiments on masks, from the table of all results: a figure and a sentence for each question."""
 
 import io
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup, escape
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
 from palimpsest.analysis.conditions import describe_conditions
-from palimpsest.explaining import EXPERIMENTS, QUALITY, bases, bits, kinds, masks, parts
-from palimpsest.report.chart import COLOURS, STYLE
+from palimpsest.explaining import EXPERIMENTS, QUALITY, names
+from palimpsest.report.chart import COLOURS, STYLE, Chart, as_svg, identifier
 from palimpsest.storage.atomic import write_bytes, write_text
 
 PAGE = "why-it-works.md"
@@ -38,25 +40,45 @@ def write_page(results: pd.DataFrame, conditions: Mapping[str, Any], destination
 
     results: table with the columns `palimpsest.explaining.COLUMNS`. conditions: those of `collect_conditions`.
     """
-    sections = []
+    parts_of_page = [INTRODUCTION.format(conditions=describe_conditions(conditions), low=LIMITS[0], high=LIMITS[1])]
+    for answer in answers(results):
+        figure_path = Path(PAGE).stem + f"/{answer.name}.svg"
+        write_bytes(destination / figure_path, as_file(answer.figure))
+        question = f"## {answer.question}\n\n{answer.sentence}\n\n"
+        parts_of_page.append(f"{question}![{answer.question}]({figure_path})\n")
+    write_text(destination / PAGE, "\n".join(parts_of_page))
+
+
+class Answer(NamedTuple):
+    """Answer of one experiment to its question."""
+
+    name: str
+    """Name of the experiment."""
+    question: str
+    sentence: str
+    """Sentence with the numbers, as Markdown."""
+    figure: Figure
+
+
+def answers(results: pd.DataFrame) -> Iterator[Answer]:
+    """Yield the answer of each experiment that has results; for ``results`` see `write_page`."""
     for name, experiment in EXPERIMENTS.items():
         rows = results[(results["experiment"] == name) & results["metric"].isin(IN_PER_CENT)]
-        if rows.empty:
-            continue
-        percentages = rows.assign(value=100 * rows["value"])
-        figure_path = Path(PAGE).stem + f"/{name}.svg"
-        write_bytes(destination / figure_path, as_file(FIGURES[name](in_few_tasks(percentages))))
-        sentence = SENTENCES[name](percentages)
-        sections.append(f"## {experiment.question}\n\n{sentence}\n\n![{experiment.question}]({figure_path})\n")
-    write_text(
-        destination / PAGE,
-        "\n".join(
-            [
-                INTRODUCTION.format(conditions=describe_conditions(conditions), low=LIMITS[0], high=LIMITS[1]),
-                *sections,
-            ]
-        ),
-    )
+        if len(rows):
+            shares = rows.assign(value=100 * rows["value"])
+            yield Answer(name, experiment.question, SENTENCES[name](shares), FIGURES[name](in_few_tasks(shares)))
+
+
+def answer_charts(results: pd.DataFrame) -> list[tuple[Answer, Markup, Chart]]:
+    """Return each answer with its sentence as HTML and its figure for the report."""
+    return [
+        (
+            answer,
+            Markup(re.sub(r"`(.*?)`", r"<code>\1</code>", str(escape(answer.sentence)))),
+            Chart(as_svg(answer.figure, identifier("explain", answer.name), []), answer.question),
+        )
+        for answer in answers(results)
+    ]
 
 
 INTRODUCTION = """# Why masks work
@@ -103,15 +125,15 @@ def signed(value: float) -> str:
 
 def about_dropped(zeros: Shares) -> str:
     """Return the sentence on the weights that masks drop."""
-    by_magnitude = zeros[zeros["condition"] == masks.BY_MAGNITUDE]
+    by_magnitude = zeros[zeros["condition"] == names.BY_MAGNITUDE]
     (smallest, largest), (equal_smallest, equal_largest) = (
-        [shown(mean_at(zeros, condition, float(at))) for at in (1, masks.CLASSES)]
-        for condition in (masks.BY_MAGNITUDE, masks.AFTER_EQUAL_START)
+        [shown(mean_at(zeros, condition, float(at))) for at in (1, names.CLASSES)]
+        for condition in (names.BY_MAGNITUDE, names.AFTER_EQUAL_START)
     )
     total = shown(float(by_magnitude["value"].mean()))
     by_offset = ", ".join(
-        f"{shown(mean_at(zeros, masks.BY_OFFSET, name))} at the {name}"
-        for name in masks.OFFSETS.values()
+        f"{shown(mean_at(zeros, names.BY_OFFSET, name))} at the {name}"
+        for name in names.OFFSETS.values()
         if name in set(zeros["x"])
     )
     return (
@@ -124,7 +146,7 @@ def about_dropped(zeros: Shares) -> str:
 def about_alike(shares: Shares) -> str:
     """Return the sentence on the similarity of masks."""
     excess = excess_of(shares)
-    same = excess["condition"] == masks.SAME_TASK
+    same = excess["condition"] == names.SAME_TASK
     sentence = (
         "Two masks of one task over the same base, learned with other batches and another first head, agree in "
         f"{interval(excess[same])} percentage points more of their bits than independent masks with the same share "
@@ -161,8 +183,8 @@ def interval(excess: Shares) -> str:
 def about_shorter(shares: Shares) -> str:
     """Return the sentence on the size of masks at their entropy."""
     means = shares.groupby("condition")["value"].mean()
-    single = [f"{means[name]:.1f} %" for name in (masks.LAYERS, masks.BY_MAGNITUDE, masks.BY_SIGN, masks.BY_OFFSET)]
-    earlier = shares[shares["condition"].str.startswith(masks.EARLIER)]
+    single = [f"{means[name]:.1f} %" for name in (names.LAYERS, names.BY_MAGNITUDE, names.BY_SIGN, names.BY_OFFSET)]
+    earlier = shares[shares["condition"].str.startswith(names.EARLIER)]
     best = earlier.groupby(["task", "condition"])["value"].mean().groupby("task").min().mean()
     with_masks = f" With the best mask of an earlier task as context it takes {best:.1f} %." if len(earlier) else ""
     return (
@@ -180,15 +202,15 @@ def about_kinds(shares: Shares) -> str:
             f"{shown(value)} of {weights:,.0f} weights"
             for weights, value in means["zeros", name].sort_index().items()
         )
-        for name in (kinds.TRANSLATION, kinds.CLASSIFICATION, kinds.CLASSIFICATION_UNET)
+        for name in (names.TRANSLATION, names.CLASSIFICATION, names.CLASSIFICATION_UNET)
     }
     miou, accuracy, by_unet = (
         f"{shown(means['score', name].mean())} (baseline {shown(means['floor', name].mean())})" for name in zeros
     )
     return (
-        f"The mask of the second task drops {zeros[kinds.TRANSLATION]} if both tasks are segmentations by U-Nets, "
-        f"{zeros[kinds.CLASSIFICATION]} if both are classifications by encoders, and "
-        f"{zeros[kinds.CLASSIFICATION_UNET]} if both are classifications by the U-Net. The mean mIoU of the "
+        f"The mask of the second task drops {zeros[names.TRANSLATION]} if both tasks are segmentations by U-Nets, "
+        f"{zeros[names.CLASSIFICATION]} if both are classifications by encoders, and "
+        f"{zeros[names.CLASSIFICATION_UNET]} if both are classifications by the U-Net. The mean mIoU of the "
         f"segmentations is {miou}, the mean accuracy {accuracy} by encoders and {by_unet} by the U-Net."
     )
 
@@ -197,7 +219,7 @@ def about_flipped(quality: Shares) -> str:
     """Return the sentence on flipped bits."""
     shares = 0.0, 0.01, 0.05, 0.5
     stored, again = (
-        [shown(mean_at(quality, name, share)) for share in shares] for name in (bits.STORED, bits.RECOMPUTED)
+        [shown(mean_at(quality, name, share)) for share in shares] for name in (names.STORED, names.RECOMPUTED)
     )
     return (
         f"The mask as learned has {stored[0]} quality, with 1 % of its bits flipped at random {stored[1]}, with 5 "
@@ -208,9 +230,9 @@ def about_flipped(quality: Shares) -> str:
 
 def about_important(quality: Shares) -> str:
     """Return the sentence on the zeros that are needed."""
-    orders = bits.LARGEST, bits.BY_REMOVAL, bits.BY_RETURN, bits.AT_RANDOM
+    orders = names.LARGEST, names.BY_REMOVAL, names.BY_RETURN, names.AT_RANDOM
     largest, removal, back, random = (shown(mean_at(quality, name, 0.1)) for name in orders)
-    none, every = (shown(mean_at(quality, bits.LARGEST, share)) for share in (0.0, 1.0))
+    none, every = (shown(mean_at(quality, names.LARGEST, share)) for share in (0.0, 1.0))
     return (
         f"Without any zero quality is {none}, with all {every}; a tenth of the zeros gives {largest} if they are "
         f"those of the largest weights, {removal} if those with the largest estimated effect of a removal, {back} "
@@ -222,8 +244,8 @@ def about_important(quality: Shares) -> str:
 def about_signs(quality: Shares) -> str:
     """Return the sentence on bases of signs."""
     new, old, none = (
-        [shown(mean_at(quality, condition, base)) for base in (bases.WEIGHTS, bases.SIGNS)]
-        for condition in (bases.NEW_MASK, bases.OLD_MASK, bases.NO_MASK)
+        [shown(mean_at(quality, condition, base)) for base in (names.WEIGHTS, names.SIGNS)]
+        for condition in (names.NEW_MASK, names.OLD_MASK, names.NO_MASK)
     )
     return (
         "A mask learned over the signs of the base's weights, each times the mean magnitude of its filter, has "
@@ -236,11 +258,11 @@ def about_signs(quality: Shares) -> str:
 def about_rescaled(quality: Shares) -> str:
     """Return the sentence on rescaled filters."""
     learned, fixed = (
-        [shown(mean_at(quality, condition, filters)) for filters in (bases.AS_TRAINED, bases.RESCALED)]
-        for condition in (bases.LEARNED_BATCHNORM, bases.FIXED_BATCHNORM)
+        [shown(mean_at(quality, condition, filters)) for filters in (names.AS_TRAINED, names.RESCALED)]
+        for condition in (names.LEARNED_BATCHNORM, names.FIXED_BATCHNORM)
     )
     return (
-        f"With every filter multiplied by a random factor between {2**-bases.OCTAVES:g} and {2**bases.OCTAVES:g}, "
+        f"With every filter multiplied by a random factor between {2**-names.OCTAVES:g} and {2**names.OCTAVES:g}, "
         f"masks have {learned[1]} quality instead of {learned[0]} where BatchNorm learns too, and {fixed[1]} "
         f"instead of {fixed[0]} where it stays as in the base."
     )
@@ -250,7 +272,7 @@ def about_shuffled(quality: Shares) -> str:
     """Return the sentence on shuffled masks."""
     learned, filters, layers, classes, ones = (
         shown(mean_at(quality, name))
-        for name in (bits.AS_LEARNED, bits.IN_FILTERS, bits.IN_LAYERS, bits.IN_CLASSES, bits.ONES)
+        for name in (names.AS_LEARNED, names.IN_FILTERS, names.IN_LAYERS, names.IN_CLASSES, names.ONES)
     )
     return (
         f"With BatchNorm and head learned again, the mask has {learned} quality, its bits in random order within "
@@ -261,20 +283,20 @@ def about_shuffled(quality: Shares) -> str:
 
 def about_bases(quality: Shares) -> str:
     """Return the sentence on other bases."""
-    other = quality[(quality["condition"] != bases.UNTRAINED) & (quality["condition"] != quality["task"])]
+    other = quality[(quality["condition"] != names.UNTRAINED) & (quality["condition"] != quality["task"])]
     of_task = other.groupby(["seed", "task"])["value"].transform("mean")
     by_base = other.assign(value=other["value"] - of_task).groupby("condition")["value"].mean()
     ranked = ", ".join(f"`{name}` {signed(value)}" for name, value in by_base.sort_values(ascending=False).items())
     return (
         f"Masks over the networks of other tasks have {shown(float(other['value'].mean()))} quality, over an "
-        f"untrained network {shown(mean_at(quality, bases.UNTRAINED))}. Differences to the mean of a task's masks, "
+        f"untrained network {shown(mean_at(quality, names.UNTRAINED))}. Differences to the mean of a task's masks, "
         f"in percentage points, by the task that trained the base: {ranked}."
     )
 
 
 def about_parts(quality: Shares) -> str:
     """Return the sentence on the parts of a stored task."""
-    head, batchnorm, mask, both = (shown(mean_at(quality, name)) for name in parts.PARTS)
+    head, batchnorm, mask, both = (shown(mean_at(quality, name)) for name in names.PARTS)
     return (
         f"The head alone has {head} quality, BatchNorm and head {batchnorm}, mask and head with the base's "
         f"BatchNorm {mask}, and all three {both}."
@@ -283,8 +305,8 @@ def about_parts(quality: Shares) -> str:
 
 def about_exchanged(quality: Shares) -> str:
     """Return the sentence on exchanged masks."""
-    none = shown(mean_at(quality, parts.NO_MASK))
-    masked = quality[quality["condition"] != parts.NO_MASK]
+    none = shown(mean_at(quality, names.NO_MASK))
+    masked = quality[quality["condition"] != names.NO_MASK]
     of_itself = masked["condition"] == masked["task"]
     same = shown(float(masked.loc[of_itself, "value"].mean()))
     sentence = f"BatchNorm and head of a task, with new statistics, have {same} quality with the task's mask"
@@ -323,17 +345,17 @@ def zeros_by_position(zeros: Shares) -> Figure:
     """Return the share of zeros by class of magnitude, and by offset in the kernel, a line or bar per task."""
     figure, (left, right) = new_figure(2)
     left.set(ylabel="zeros (%)", xlabel="class of magnitude, the largest weights last")
-    right.set_xticks(range(len(masks.OFFSETS)), [*masks.OFFSETS.values()])
+    right.set_xticks(range(len(names.OFFSETS)), [*names.OFFSETS.values()])
     right.set_xlabel("offset in kernels of 3 × 3")
     left.set_title("dashed: scores equal at first", fontsize="small")
     for number, (task, rows) in enumerate(zeros.groupby("task", sort=False)):
         style_of: dict[str, Any] = {"color": COLOURS[number], "label": str(task)}
-        for condition, line in ((masks.BY_MAGNITUDE, "o-"), (masks.AFTER_EQUAL_START, "--")):
+        for condition, line in ((names.BY_MAGNITUDE, "o-"), (names.AFTER_EQUAL_START, "--")):
             by_class = rows[rows["condition"] == condition]
             means = by_class.assign(x=by_class["x"].astype(float)).groupby("x")["value"].mean()
             left.plot(means.index, means, line, markersize=3, linewidth=1.2, **style_of)
             style_of.pop("label", None)  # one entry per task in the legend
-        by_offset = rows[rows["condition"] == masks.BY_OFFSET]
+        by_offset = rows[rows["condition"] == names.BY_OFFSET]
         means = by_offset.groupby("x", sort=False)["value"].mean()
         right.plot(range(len(means)), means, "o", markersize=5, **style_of)
     left.set_ylim(bottom=0)
@@ -343,11 +365,11 @@ def zeros_by_position(zeros: Shares) -> Figure:
 def similarities(shares: Shares) -> Figure:
     """Return the similarity of each pair of masks above that of independent masks, as bars with their seeds."""
     excess = excess_of(shares)
-    names = [f"{row.task}, {row.condition}" for row in excess.itertuples()]
-    means = excess.assign(pair=names).groupby("pair")["value"].agg(["mean", "std"]).sort_values("mean")
+    pairs = [f"{row.task}, {row.condition}" for row in excess.itertuples()]
+    means = excess.assign(pair=pairs).groupby("pair")["value"].agg(["mean", "std"]).sort_values("mean")
     figure = Figure((WIDTH, 0.6 + 0.2 * len(means)), dpi=72, layout="constrained")
     axes = figure.add_subplot(xlabel="similarity above that of independent masks (percentage points)")
-    colours = [COLOURS[1] if masks.SAME_TASK in pair else COLOURS[0] for pair in means.index]
+    colours = [COLOURS[1] if names.SAME_TASK in pair else COLOURS[0] for pair in means.index]
     axes.barh(range(len(means)), means["mean"], xerr=means["std"].fillna(0), color=colours, error_kw=BAR)
     axes.set_yticks(range(len(means)), [*means.index])
     axes.grid(visible=False, axis="y")

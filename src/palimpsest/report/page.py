@@ -38,6 +38,7 @@ from palimpsest.report import study
 from palimpsest.report.ablation import ablation_sections, load_ablations
 from palimpsest.report.answer import answer
 from palimpsest.report.chart import quality_chart
+from palimpsest.report.explained import answer_charts
 from palimpsest.report.pictures import data_of, gallery
 from palimpsest.report.series import curve_chart, learning_charts, zero_charts
 from palimpsest.report.stored import diagnostics_table, similarity_triangles, size_table
@@ -144,6 +145,7 @@ def render(
         ablations=ablating,
         curves=[curve_chart(curve, learned) for curve in ablating["curves"]] if ablating else [],
         zeros=zero_charts(_read_table(results / "analysis" / "zeros.csv"), matrix, learned),
+        explained=_explained(results / "explain" / "metrics.csv"),
         similarity=similarity_triangles(_read_table(results / "analysis" / "similarity.csv"), matrix, learned),
         data=[data_of(data / "prepared" / task / "info.json", task) for task, _ in sequence],
         glossary=_glossary(matrix),
@@ -338,6 +340,13 @@ def _study() -> Context:
         "sizes": [f"{study.SIZE_MIB[method]:,.1f}" for method in study.METHODS],
         "losses": [(loss.name, f"{loss.miou:.2f}") for loss in study.RESBLOCK_SEGMENTATION],
     }
+
+
+def _explained(path: Path) -> list[Any]:
+    """Return the answers of the experiments on masks for the template; empty without their table."""
+    if not path.exists():
+        return []
+    return answer_charts(_read_table(path))
 
 
 def _read_table(path: Path) -> pd.DataFrame:
