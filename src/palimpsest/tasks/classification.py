@@ -16,7 +16,7 @@ from palimpsest.metrics.bootstrap import Sample
 from palimpsest.metrics.segmentation import IGNORED
 from palimpsest.tasks.base import Batch, Meter, Pixels, Targets, Task
 from palimpsest.tasks.classification_settings import ClassificationSettings
-from palimpsest.tasks.segmentation import paint_labels
+from palimpsest.tasks.label_maps import everywhere, paint_labels
 
 
 class ClassificationTask(Task):
@@ -69,13 +69,7 @@ class ClassificationTask(Task):
         counts = np.zeros(len(self.classes), np.int64)
         for labels in training_targets:
             counts[int(self.targets(torch.from_numpy(np.array(labels))[None]))] += 1
-        scores = F.one_hot(torch.tensor(int(counts.argmax())), len(self.classes)).float()[:, None, None]
-
-        def predict(batch: Batch) -> Tensor:
-            height, width = batch["picture"].shape[2:]
-            return scores.expand(len(batch["picture"]), -1, height, width)
-
-        return predict
+        return everywhere(F.one_hot(torch.tensor(int(counts.argmax())), len(self.classes)).float()[:, None, None])
 
     def paint(self, prediction: Tensor) -> Pixels:
         """Return pictures in the colour of the predicted class, uint8 (N, H, W, 3)."""

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from palimpsest.data.arrays import Prepared
-from palimpsest.data.voc import palette
 from palimpsest.metrics.bootstrap import Sample
 from palimpsest.metrics.segmentation import IGNORED, confusion_matrix, intersection_over_union, mean_iou
 from palimpsest.tasks.base import Batch, Meter, Pixels, Targets, Task
 from palimpsest.tasks.discriminator import PatchDiscriminator
+from palimpsest.tasks.label_maps import everywhere, paint_labels
 from palimpsest.tasks.painted import Colours
 from palimpsest.tasks.pictures import balanced, sampled_loss
 from palimpsest.tasks.segmentation_settings import SegmentationSettings
@@ -146,12 +146,7 @@ class SegmentationTask(Task):
         scores = F.one_hot(torch.tensor(most_frequent), len(self.classes)).float()[:, None, None]
         if self.painted:
             scores = self.colours.paint(torch.full((1, 1, 1), most_frequent))[0]
-
-        def predict(batch: Batch) -> Tensor:
-            height, width = batch["picture"].shape[2:]
-            return scores.expand(len(batch["picture"]), -1, height, width)
-
-        return predict
+        return everywhere(scores)
 
     def paint(self, prediction: Tensor) -> Pixels:
         """Return the predicted label maps as pictures in the colours of VOC, uint8 (N, H, W, 3)."""
@@ -201,8 +196,3 @@ class ConfusionMeter:
             if not np.isnan(value)
         }
         return {"miou": mean_iou(confusion), **per_class}
-
-
-def paint_labels(labels: Pixels) -> Pixels:
-    """Return label maps, uint8 (N, H, W), as pictures in the colours of VOC, uint8 (N, H, W, 3)."""
-    return palette()[labels]
