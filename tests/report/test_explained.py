@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from palimpsest.explaining import COLUMNS, EXPERIMENTS, QUALITY, experiments_of, kinds, names
-from palimpsest.report.explained import FIGURES, SENTENCES, as_file, in_few_tasks, mean_at, write_page
+from palimpsest.report.experiment_figures import FIGURES, as_file, in_few_tasks
+from palimpsest.report.experiment_sentences import SENTENCES, mean_at
+from palimpsest.report.explained import write_page
 
 SEQUENCE = ["coco-seg", "voc-seg", "colorize"]
 CONDITIONS: dict[str, Any] = {
