@@ -83,7 +83,7 @@ def shuffled(bench: Workbench) -> Iterator[Row]:
 
     Within the classes of magnitude of a layer, the shuffled zeros remove weights as large as the mask's.
     """
-    bits, random = bench.bits(bench.name), bench.random("shuffle")
+    bits, weights, random = bench.bits(bench.name), bench.weights(), bench.random("shuffle")
     in_filters = {
         name: shuffled_in_filters(of_layer, bench.filter_dimensions[name], random)
         for name, of_layer in bits.items()
@@ -93,7 +93,7 @@ def shuffled(bench: Workbench) -> Iterator[Row]:
         IN_FILTERS: in_filters,
         IN_LAYERS: {name: shuffled_in_filters(of_layer[None], 0, random)[0] for name, of_layer in bits.items()},
         IN_CLASSES: {
-            name: shuffled_in_classes(of_layer, magnitude_classes(bench.weights()[name]), random)
+            name: shuffled_in_classes(of_layer, magnitude_classes(weights[name]), random)
             for name, of_layer in bits.items()
         },
         ONES: {name: torch.ones_like(of_layer) for name, of_layer in bits.items()},

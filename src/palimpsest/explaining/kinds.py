@@ -5,13 +5,8 @@ from typing import NamedTuple
 
 import torch
 
-from palimpsest.analysis.measurement import measure
 from palimpsest.data.arrays import Prepared
-from palimpsest.explaining.names import (
-    CLASSIFICATION,
-    CLASSIFICATION_UNET,
-    TRANSLATION,
-)
+from palimpsest.explaining.names import CLASSIFICATION, CLASSIFICATION_UNET, TRANSLATION
 from palimpsest.explaining.workbench import Figures, Workbench, without_head
 from palimpsest.inference import Predictor
 from palimpsest.jobs import TrainingJob, training_job
@@ -81,18 +76,13 @@ def learned(bench: Workbench, base_job: TrainingJob, mask_job: TrainingJob) -> t
     kept = torch.cat([(state[name] != 0).flatten() for name in names])
     task = build_task(mask_job.tasks[0].name, mask_job.tasks[0].settings)
     task.use_training_data(bench.prepared)
-    task.to(bench.fabric.device)
-    load_into(network := network_of(mask_job), state)
-    predictor = Predictor(network.to(bench.fabric.device).eval(), task)
+    plain = network_of(mask_job)
+    load_into(plain, state)
+    predictor = Predictor(plain.to(bench.fabric.device).eval(), task)
     assert bench.prepared.target is not None
     targets = bench.prepared.target[bench.prepared.rows("train")]
     key = KINDS[mask_job.tasks[0].settings.kind].key_metric
-    score, floor = (
-        measure(predict, task, bench.prepared, bench.fabric.device, 0, mask_job.split, with_errors=False).metrics[
-            key
-        ]
-        for predict in (predictor.predict, task.floor(targets))
-    )
+    score, floor = (bench.metrics(predict, task)[key] for predict in (predictor.predict, task.floor(targets)))
     zeros = 1 - float(kept.float().mean())
     return len(kept), {"zeros": zeros, "score": score / 100, "floor": floor / 100}
 

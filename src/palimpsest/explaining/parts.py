@@ -3,10 +3,7 @@
 from collections.abc import Iterator
 
 from palimpsest.explaining import FIXED, MASKED
-from palimpsest.explaining.names import (
-    NO_MASK,
-    PARTS,
-)
+from palimpsest.explaining.names import NO_MASK, PARTS
 from palimpsest.explaining.workbench import Row, Workbench, masked
 
 

@@ -1,6 +1,6 @@
 """Networks, masks, trainings and measurements of one task and seed, which the experiments share."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,7 @@ from palimpsest.networks.trunk import head_state, normalisation_layers, output_c
 from palimpsest.settings import REFERENCE, Settings
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.tasks import build_task
-from palimpsest.tasks.base import Task
+from palimpsest.tasks.base import Batch, Task
 from palimpsest.training.loop import Plan, start_fabric, train
 from palimpsest.training.task_training import passes, seed_of, starting_network, task_data_of
 
@@ -168,10 +168,11 @@ class Workbench:
 
     def measure(self, state: State) -> dict[str, float]:
         """Return the metrics of a network on the split that the study reports."""
-        predict = Predictor(self.network(state), self.task).predict
-        measured = measure(
-            predict, self.task, self.prepared, self.fabric.device, 0, self.job.split, with_errors=False
-        )
+        return self.metrics(Predictor(self.network(state), self.task).predict, self.task)
+
+    def metrics(self, predict: Callable[[Batch], Tensor], task: Task) -> dict[str, float]:
+        """Return the metrics of predictions for a task on this task's data; see `measure`."""
+        measured = measure(predict, task, self.prepared, self.fabric.device, 0, self.job.split, with_errors=False)
         return measured.metrics
 
     def learn(

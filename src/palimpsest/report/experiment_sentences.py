@@ -30,6 +30,12 @@ def signed(value: float) -> str:
     return f"{value:+.0f}".replace("-", "−")
 
 
+def largest_pair(shares: Shares) -> pd.Series | None:
+    """Return condition, task and value of the pair with the largest mean over the seeds; None without rows."""
+    pairs = shares.groupby(["condition", "task"], as_index=False)["value"].mean()
+    return None if pairs.empty else pairs.loc[pairs["value"].idxmax()]
+
+
 def about_dropped(zeros: Shares) -> str:
     """Return the sentence on the weights that masks drop."""
     by_magnitude = zeros[zeros["condition"] == names.BY_MAGNITUDE]
@@ -59,10 +65,9 @@ def about_alike(shares: Shares) -> str:
         f"{interval(excess[same])} percentage points more of their bits than independent masks with the same share "
         "of zeros in each layer and class of magnitude"
     )
-    pairs = excess[~same].groupby(["condition", "task"], as_index=False)["value"].mean()
-    if pairs.empty:
+    most = largest_pair(excess[~same])
+    if most is None:
         return f"{sentence}."
-    most = pairs.loc[pairs["value"].idxmax()]
     return (
         f"{sentence}, masks of two tasks in {interval(excess[~same])}; most alike are `{most['condition']}` and "
         f"`{most['task']}`, {most['value']:.1f} points. Intervals are those of 95 % confidence over the seeds."
@@ -217,10 +222,9 @@ def about_exchanged(quality: Shares) -> str:
     of_itself = masked["condition"] == masked["task"]
     same = shown(float(masked.loc[of_itself, "value"].mean()))
     sentence = f"BatchNorm and head of a task, with new statistics, have {same} quality with the task's mask"
-    pairs = masked[~of_itself].groupby(["condition", "task"], as_index=False)["value"].mean()
-    if pairs.empty:
+    best = largest_pair(masked[~of_itself])
+    if best is None:
         return f"{sentence} and {none} without a mask."
-    best = pairs.loc[pairs["value"].idxmax()]
     return (
         f"{sentence}, {shown(float(masked.loc[~of_itself, 'value'].mean()))} with that of another task, and {none} "
         f"without a mask; the best of these pairs is the mask of `{best['condition']}` for `{best['task']}`, "
