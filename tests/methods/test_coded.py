@@ -11,7 +11,8 @@ from torch import nn
 from palimpsest.errors import SettingsError, StorageError
 from palimpsest.groups import TrainingSettings
 from palimpsest.methods.base import Start
-from palimpsest.methods.coded import Coded, CodedWeight, shapes_of, smallest_covered
+from palimpsest.methods.coded import Coded, CodedWeight, shapes_of
+from palimpsest.methods.coded_changes import smallest_covered
 from palimpsest.methods.coded_settings import CodedSettings
 from palimpsest.networks import build_network
 from palimpsest.networks.trunk import trunk_layers

@@ -30,6 +30,14 @@ from torch import Tensor, nn
 from palimpsest.coding import sparse
 from palimpsest.errors import SettingsError, StorageError
 from palimpsest.methods.base import ParameterGroup, Start, backbone_parameters
+from palimpsest.methods.coded_changes import (
+    covered,
+    deviations,
+    kernel_change,
+    smallest_covered,
+    standardised,
+    weight_change,
+)
 from palimpsest.methods.coded_settings import CodedSettings
 from palimpsest.methods.rate import Costs, Pressure, costs_of, ramp, smallest_threshold
 from palimpsest.methods.reparametrised import (
@@ -45,8 +53,6 @@ from palimpsest.training.schedule import schedule
 
 STREAMS = ("mean", "scale", "weight")
 """Integers of a layer: per kernel those of mean and scale, and one per covered weight."""
-TINY = 1e-12
-"""Lower bound of a root mean square."""
 STEP_BITS = 32
 """Bits of a stored step size, and of the smallest magnitude of a covered weight, which is stored behind them."""
 
@@ -101,7 +107,7 @@ class CodedWeight(LayerWeight):
 
     @torch.no_grad()
     def shrink(self, amount: float, costs: Sequence[Costs]) -> None:
-        """Move all real numbers towards 0 by ``amount``, in units of σ, times the bits of their last change."""
+        """Move all real numbers towards 0 by ``amount``, in the unit of their step size, times the bits saved."""
         for (name, latent), cost in zip(self.latents.items(), costs, strict=True):
             magnitude = latent.abs()
             bits = torch.where(magnitude < 1, cost.first, cost.more)
@@ -318,23 +324,6 @@ def shapes_of(weight: Tensor, number: int, settings: CodedSettings) -> dict[str,
     return (dict.fromkeys(STREAMS[:2], per_kernel) if with_kernels else {}) | {STREAMS[2]: (number,)}
 
 
-def smallest_covered(weights: Sequence[Tensor], share: float) -> float:
-    """Return the magnitude of the smallest of the largest weights, which are this share of all."""
-    if share in (0, 1):
-        return 0.0 if share else math.inf
-    magnitudes = torch.cat([weight.abs().flatten() for weight in weights])
-    rank = min(len(magnitudes), round((1 - share) * len(magnitudes)) + 1)
-    return float(magnitudes.kthvalue(rank).values)
-
-
-def covered(weight: Tensor, smallest: float) -> Tensor:
-    """Return the positions of the weights of at least this magnitude, int64 (n,)."""
-    chosen = weight.abs().flatten() >= smallest
-    if chosen.device.type == "cpu":  # NumPy takes an eighth of the time
-        return torch.from_numpy(np.flatnonzero(chosen.numpy()))
-    return chosen.nonzero()[:, 0]
-
-
 def decoded(
     base: Tensor, stored: LayerTensors, settings: CodedSettings
 ) -> tuple[dict[str, Tensor], Tensor, list[tuple[Tensor, Tensor]]]:
@@ -365,57 +354,6 @@ def decoded(
     return dict(zip(shapes, steps[:-1], strict=True)), positions_of_weights, tensors
 
 
-Change = tuple[Tensor, Tensor]
-"""Step size of a stream, scalar, and its integers."""
-
-
-def kernel_change(mean: Change, scale: Change, deviation: Tensor, shapes: Tensor) -> Tensor:
-    """Return the change of kernels; training and loading both use it, so that the bits are equal."""
-    return deviation * (mean[0] * mean[1] + scale[0] * scale[1] * shapes)
-
-
-def weight_change(change: Change, weights: Tensor) -> Tensor:
-    """Return the change of single weights of the base; see `kernel_change`.
-
-    It is relative to the weight with its sign: an integer of −1 brings positive and negative weights nearer to 0.
-    Negative integers are then more frequent than positive ones, which makes their code shorter.
-    """
-    return change[0] * (weights * change[1])
-
-
 def rounded(latent: Tensor, threshold: float) -> Tensor:
     """Return real numbers as integers up to ±`sparse.LARGEST`; those below ``threshold``, at least ½, become 0."""
     return latent.round().clamp(-sparse.LARGEST, sparse.LARGEST) * (latent.abs() >= threshold)
-
-
-def deviations(weight: Tensor, channel_dim: int) -> Tensor:
-    """Return the root mean square of each filter, with sides of 1 but for output channels, ``channel_dim``.
-
-    Sums are in float64, so that their order does not matter for the result in float32.
-    """
-    others = [dimension for dimension in range(weight.ndim) if dimension != channel_dim]
-    squares = torch.linalg.vector_norm(weight, dim=others, keepdim=True, dtype=torch.float64).square()
-    number = weight.numel() // weight.shape[channel_dim]
-    deviation: Tensor = (squares / number).sqrt().float().clamp(min=TINY)
-    return deviation
-
-
-def standardised(weight: Tensor) -> Tensor:
-    """Return kernels (…, h, w), or as rows (n, offsets), each at mean 0 and standard deviation 1.
-
-    Sums are in the order of the offsets, so that some kernels alone have the same bits as among all.
-    """
-    kernels = weight if weight.ndim == 2 else weight.flatten(2)
-    offsets = kernels.shape[-1]
-    mean = sum_in_order(kernels) / offsets
-    centred = kernels - mean
-    root = (sum_in_order(centred * centred) / offsets).sqrt().clamp(min=TINY)
-    return (centred / root).reshape(weight.shape)
-
-
-def sum_in_order(kernels: Tensor) -> Tensor:
-    """Return the sum over the last dimension, which stays with a side of 1, in the order of its offsets."""
-    total = torch.zeros_like(kernels[..., :1])
-    for offset in range(kernels.shape[-1]):
-        total = total + kernels[..., offset : offset + 1]
-    return total
