@@ -224,6 +224,13 @@ def code_of_training(wildcards):
     return code("train", methods=[wildcards.method], kinds=kinds, settings=settings_of(wildcards))
 
 
+def code_of_experiment(wildcards):
+    """Return the digest of the code that an experiment runs."""
+    experiment = EXPERIMENTS[wildcards.experiment]
+    modules = [experiment.path.split(":")[0], *experiment.modules]
+    return code("explain", methods=[MASKED, FIXED, REFERENCE, BASE], tasks=[wildcards.task], modules=modules)
+
+
 def training(wildcards):
     """Return the settings that a training depends on."""
     return training_job(settings_of(wildcards), int(wildcards.seed), wildcards.method, wildcards.task)

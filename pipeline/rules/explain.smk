@@ -1,13 +1,6 @@
 """Experiments on masks: `snakemake explain`; not part of `all`."""
 
 
-def code_of_experiment(wildcards):
-    """Return the digest of the code that an experiment runs."""
-    experiment = EXPERIMENTS[wildcards.experiment]
-    modules = [experiment.path.split(":")[0], *experiment.modules]
-    return code("explain", methods=[MASKED, FIXED, REFERENCE, BASE], tasks=[wildcards.task], modules=modules)
-
-
 rule experiment:
     """Run one experiment on one task, with trainings and measurements of its own."""
     input:
