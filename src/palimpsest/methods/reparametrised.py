@@ -55,25 +55,30 @@ class _Recomputation:
 
     def __init__(self, layer: nn.Module, weight: LayerWeight) -> None:
         self.layer, self.weight = layer, weight
-        self.address = 0  # of the computed weight, from its computation to the end of the layer's forward pass
+        self.computed: Tensor | None = None  # kept during the layer's forward pass, so that its address is unique
+        self.in_forward = False
         self.hooks = torch.autograd.graph.saved_tensors_hooks(self.pack, self.unpack)
-        weight.register_forward_hook(self.remember_address)
+        weight.register_forward_hook(self.remember)
         layer.register_forward_pre_hook(self.start_packing)
         layer.register_forward_hook(self.stop_packing, always_call=True)
 
-    def remember_address(self, module: nn.Module, inputs: tuple[Tensor, ...], computed: Tensor) -> None:
-        self.address = computed.data_ptr()
+    def remember(self, module: nn.Module, inputs: tuple[Tensor, ...], computed: Tensor) -> None:
+        if self.in_forward:  # storing a task evaluates the weight too
+            self.computed = computed
 
     def start_packing(self, *forward: object) -> None:
+        self.in_forward = True
         self.hooks.__enter__()
 
     def stop_packing(self, *forward: object) -> None:
         self.hooks.__exit__()
-        self.address = 0  # other tensors get this memory
+        self.in_forward, self.computed = False, None
 
     def pack(self, tensor: Tensor) -> Tensor | tuple[torch.Size, tuple[int, ...]]:
         """Return shape and strides of the computed weight or a view of it, and any other tensor as it is."""
-        if tensor.data_ptr() != self.address or torch.is_autocast_enabled(tensor.device.type):
+        if self.computed is None or torch.is_autocast_enabled(tensor.device.type):
+            return tensor
+        if tensor.data_ptr() != self.computed.data_ptr():
             return tensor
         return tensor.shape, tensor.stride()
 
