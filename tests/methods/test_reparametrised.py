@@ -144,7 +144,7 @@ def test_a_weight_evaluated_outside_the_forward_pass_is_not_mistaken_for_an_inpu
     mask = BinaryMask(torch.ones_like(layer.weight), MaskSettings())
     nn.utils.parametrize.register_parametrization(layer, "weight", mask, unsafe=True)
     _Recomputation(layer, mask)
-    memory = layer.weight.detach().flatten().view(torch.bfloat16)  # another tensor gets the memory of this evaluation
+    memory = layer.weight.detach().flatten().view(torch.bfloat16)  # as if another tensor got the memory
     inputs = memory.copy_(torch.rand(288)).reshape(2, 4, 6, 6).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         layer(inputs).sum().backward()
