@@ -32,6 +32,7 @@ from palimpsest.methods import method_class
 from palimpsest.methods.base import Component, Start, load_into, with_multipliers
 from palimpsest.methods.compact import make_compact, stored_components
 from palimpsest.networks import build_network
+from palimpsest.storage.bit_code import encoded_bits
 from palimpsest.storage.bundle_file import (
     BASE,
     TASKS,
@@ -116,13 +117,14 @@ def add_task(bundle: Bundle, new: NewTask, work: Path, on_epoch: EpochDone = lam
     plan = Plan(training, work / "training.resume", key)
     components = learn(start, new, task, prepared, pictures, plan, on_epoch)
     tensors = {name: tensor.detach().cpu() for part in components for name, tensor in part.tensors.items()}
-    stored = with_dtype(tensors, bundle.file.header.dtype)
+    stored, coded = encoded_bits(with_dtype(tensors, bundle.file.header.dtype))
     entry = task_entry(
         task,
         new.settings,
         size=pictures.size,
         method=new.method,
         method_settings=start.method.settings,
+        coded=coded,
         components=component_sizes(components, stored),
         parts=[],
         origin=template.origin.model_copy(

@@ -99,7 +99,8 @@ class Bundle:
         """
         entry, trained = self.entry(name), self._trained_with(name)
         method: Method = method_class(entry.method)(trained.method_settings)
-        tensors = {key: tensor for part in entry.parts for key, tensor in self._parts[part].items()}
+        stored = {key: tensor for part in entry.parts for key, tensor in self._parts[part].items()}
+        tensors = self.file.decoded(entry, stored)
         base = self._parts[BASE] if entry.base_sha256 else {}
         loaded = LoadedTask(self.file.path, trained.network, method, base, tensors, unusable)
         loaded.check_head(entry.head_channels)
@@ -160,7 +161,7 @@ class Bundle:
             values = number_of_values(network, entry.head_channels)
         except PalimpsestError as error:
             raise unusable(self.file.path, f"the network of the header cannot be built ({error})") from error
-        stored = sum(tensor.numel() for part in self._parts.values() for tensor in part.values())
+        stored = self.file.number_of_values
         if values > 8 * stored:  # packed masks have eight weights in a value
             raise unusable(self.file.path, f"the network of the header has {values} values, the file has {stored}")
 

@@ -29,14 +29,16 @@ def task_entry(
     size: int,
     method: str,
     method_settings: MethodSettings | None,
+    coded: Mapping[str, list[int]],
     components: Mapping[str, int],
     parts: Sequence[str],
     origin: Origin,
 ) -> TaskEntry:
     """Return the entry of a task, without `base_sha256` and `quality`.
 
-    ``size`` is that of the pictures in training; ``components`` are the bytes of each in the task's own
-    part; ``parts`` are further parts with tensors of the task.
+    ``size`` is that of the pictures in training; ``coded`` are the shapes of coded tensors of bits, and
+    ``components`` the bytes of each component, in the task's own part; ``parts`` are further parts with tensors of
+    the task.
     """
     classes = task.classes
     return TaskEntry(
@@ -52,6 +54,7 @@ def task_entry(
         method_settings=None if method_settings is None else method_settings.model_dump(mode="json"),
         base_sha256=None,
         parts=[*parts, f"{TASKS}{task.name}"],
+        coded=dict(coded),
         components=dict(components),
         origin=origin,
     )

@@ -15,6 +15,7 @@ from palimpsest.jobs import without_training
 from palimpsest.methods import METHODS, method_class
 from palimpsest.methods.base import State
 from palimpsest.settings import Settings
+from palimpsest.storage.bit_code import encoded_bits
 from palimpsest.storage.bundle_file import (
     BASE,
     SHARED,
@@ -77,9 +78,9 @@ def bundle_study(
         loaded = task.load(latest)
         on_base = base is not None and task.provenance.network_sha256 == base.sha256
         used, rest = split(loaded, common, on_base=on_base)
-        parts[f"{TASKS}{name}"] = with_dtype(rest, dtype)
+        parts[f"{TASKS}{name}"], coded = encoded_bits(with_dtype(rest, dtype))
         task_settings = in_order(task.task_settings, settings.tasks[name])
-        entry = entry_of(task, task_settings, used, parts[f"{TASKS}{name}"])
+        entry = entry_of(task, task_settings, used, parts[f"{TASKS}{name}"], coded)
         measured = quality(settings, seed, method, name, names[-1])
         update = {"base_sha256": base_sha256 if on_base else None, "quality": measured}
         entries.append(entry.model_copy(update=update))
@@ -142,8 +143,17 @@ def in_order(stored: TaskSettings, current: TaskSettings) -> TaskSettings:
     return without if without == stored else stored
 
 
-def entry_of(task: StoredTask, settings: TaskSettings, used: Sequence[str], tensors: State) -> TaskEntry:
-    """Return the header's entry of a stored task, which uses these common parts and has ``tensors``."""
+def entry_of(
+    task: StoredTask,
+    settings: TaskSettings,
+    used: Sequence[str],
+    tensors: State,
+    coded: Mapping[str, list[int]],
+) -> TaskEntry:
+    """Return the header's entry of a stored task, which uses these common parts and has ``tensors``.
+
+    ``coded`` are the shapes of those that are codes of bits.
+    """
     origin = task.provenance
     (raw,) = (raw for raw in origin.settings["tasks"] if raw["name"] == origin.task)
     trained = {key: value for key, value in origin.settings.items() if key not in INFERENCE}
@@ -154,6 +164,7 @@ def entry_of(task: StoredTask, settings: TaskSettings, used: Sequence[str], tens
         size=task.size,
         method=origin.method,
         method_settings=task.trained_with.method_settings,
+        coded=coded,
         components=component_sizes(task.components, tensors),
         parts=used,
         origin=Origin(

@@ -196,7 +196,7 @@ def describe_task(stored: TaskFile) -> dict[str, Any]:
         "task": origin.task,
         "sha256": stored.sha256,
         "base_network_sha256": origin.network_sha256 or "none: the task has a network of its own",
-        "components": {part.name: describe_component(part) for part in stored.components},
+        "components": {part.name: describe_component(part, stored.sizes[part.name]) for part in stored.components},
         "commit": origin.commit or MISSING,
         "data_sha256": origin.data_sha256 or MISSING,
         "encoder_sha256": origin.encoder_sha256 or "none: random initial weights",
@@ -205,10 +205,10 @@ def describe_task(stored: TaskFile) -> dict[str, Any]:
     }
 
 
-def describe_component(part: Component) -> dict[str, Any]:
+def describe_component(part: Component, size: int) -> dict[str, Any]:
     """Return bytes and number of tensors of a component; for a mask also the number of ones in each layer."""
     content: dict[str, Any] = {
-        "bytes": sum(tensor.nbytes for tensor in part.tensors.values()),
+        "bytes": size,
         "tensors": len(part.tensors),
         "needed_to": part.needed_to,
     }

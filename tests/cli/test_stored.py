@@ -71,11 +71,11 @@ def retrain_base() -> None:
         (lambda content: content[:-9], "not a complete safetensors file"),
         (
             lambda content: content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
-            "the tensors were altered: expected SHA-256 .*, found ",
+            "the tensors were altered: ",
         ),
         (
             lambda content: safetensors.torch.save({"x": torch.zeros(1)}),
-            "expected format 'palimpsest task 4', found None",
+            "expected format 'palimpsest task 5', found None",
         ),
         (lambda content: (2**60).to_bytes(8, "little") + content[8:], "not a complete safetensors file"),
         (lambda content: retrain_base() or content, r"expected the base network \w+…, found \w+… in .*classes"),

@@ -103,8 +103,9 @@ def test_resources_grow_with_the_attempts_and_can_be_set(unmade: Study, jobs: li
 
 def test_trainings_ask_for_a_gpu_where_the_nodes_have_one(unmade: Study, tmp_path: Path) -> None:
     study = WithSlurm(unmade.folder, tmp_path)
-    (tmp_path / "sinfo").write_text("#!/bin/sh\necho '(null)'\necho 'gpu:a100:4(S:0-1)'\n")
-    (tmp_path / "sinfo").chmod(0o755)
+    for name, lines in {"sinfo": "echo '(null)'\necho 'gpu:a100:4(S:0-1)'\n", "squeue": ""}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{lines}")
+        (tmp_path / name).chmod(0o755)
     two = {
         rule: resources.get("gpu") for rule, resources in asked(study, "--config", "training={devices: 2}").items()
     }

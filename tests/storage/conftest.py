@@ -34,10 +34,13 @@ def moved(seed: int) -> Callable[[nn.Module], None]:
 
 @pytest.fixture
 def stored_study(new_study: NewStudy) -> NewStudy:
-    """Return a function that stores all tasks of a method and their base, perturbed instead of trained."""
+    """Return a function that stores all tasks of a method and their base, perturbed instead of trained.
 
-    def make(method: str) -> Study:
-        study = new_study()
+    Its further arguments override settings.
+    """
+
+    def make(method: str, **changes: Any) -> Study:
+        study = new_study(**changes)
         for number, path in enumerate(study.stored(method).task_files.files()):
             if not path.exists():  # one training may store all tasks
                 study.store_untrained(path.parent.name, path.stem, moved(number))

@@ -46,6 +46,24 @@ def output(network: nn.Module) -> Tensor:
     return prediction
 
 
+def change_masks(study: Study, share: float) -> None:
+    """Give the stored masks of piggyback random bits, of which this share is one."""
+    generator = np.random.default_rng(0)
+
+    def changed(name: str, tensor: Tensor) -> Tensor:
+        if not name.endswith(".mask"):
+            return tensor
+        return torch.from_numpy(np.packbits(generator.random(8 * tensor.numel()) < share))
+
+    for task in study.settings.sequence:
+        stored = load_task(study.stored("piggyback").path(task))
+        parts = [
+            replace(part, tensors={name: changed(name, tensor) for name, tensor in part.tensors.items()})
+            for part in stored.components
+        ]
+        save_task(stored.path, parts, stored.provenance)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_bundle_has_the_outputs_of_the_stored_tasks(
     stored_study: NewStudy, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -159,18 +177,24 @@ def test_absolute_paths_do_not_leave_the_machine(new_study: NewStudy) -> None:
     assert palimpsest.open(FILE).translate("painted", Image.new("RGB", (32, 32))).size == (32, 32)
 
 
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.97])
 def test_numpy_alone_decodes_a_mask_and_computes_a_layer(
-    stored_study: NewStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    share: float, stored_study: NewStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = stored_study("piggyback")
+    study = stored_study("piggyback", network={"width": 16})
+    change_masks(study, share)
     bundle = bundle_study(study.settings, 0, "piggyback")
     bundle.save(tmp_path / "tasks.safetensors")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/file-format.md").read_text("utf-8"), re.DOTALL)
+    (decoder,) = (block for block in blocks if "def decode(" in block)
     (code,) = (block for block in blocks if "tasks.safetensors" in block)
-    assert set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)) == {"json", "pathlib", "numpy"}
+    imports = re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)
+    assert set(imports) == {"json", "math", "pathlib", "numpy"}
     names: dict[str, Any] = {}
+    exec(decoder, names)
     exec(code, names)
+    assert ("encoder.stages.0.0.mask" in names["task"]["coded"]) == (share != 0.5)
     network = bundle.network(names["task"]["name"])
     with torch.inference_mode():
         expected = network.get_submodule("encoder.stages.0.0")(2 * torch.from_numpy(names["picture"]) - 1)

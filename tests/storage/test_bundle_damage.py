@@ -119,6 +119,15 @@ def other_head(content: dict[str, Any], parts: Any) -> None:
     content["tasks"][1]["head_channels"] = 5
 
 
+def coded_head(content: dict[str, Any], parts: Any) -> None:
+    content["tasks"][1]["coded"] = {"head.weight": [3, 4]}
+
+
+def huge_mask(content: dict[str, Any], parts: Any) -> None:
+    part = parts["tasks/halves"]
+    content["tasks"][1]["coded"] = {next(key for key in part if key.endswith(".mask")): [10**6]}
+
+
 @pytest.mark.parametrize("method", ["piggyback", "resblock6"])
 def test_a_header_that_claims_a_wide_network_takes_no_memory(stored_study: NewStudy, method: str) -> None:
     study = stored_study(method)
@@ -154,6 +163,8 @@ def test_networks_of_all_widths_open(name: str, width: int) -> None:
         (another_base, r"the task 'halves' belongs to another base network: expected \w+…, found \w+…"),
         (longer_mask, r"layer 'decoder.up_blocks.0.stage.0': expected a mask of \d+ bytes, found \d+"),
         (missing_mask, r"tensor 'mask' of layer 'decoder.up_blocks.0.stage.0' is missing"),
+        (coded_head, "the task 'halves': tensor 'head.weight': its code is missing"),
+        (huge_mask, r"the task 'halves': tensor '\S+\.mask': the header has the impossible shape \[1000000\]"),
         (twice, "two tasks have the name 'shapes'"),
         (unknown_method, "the task 'halves' has the unknown method 'os:system'"),
         (unknown_kind, r"stored with settings of another version \(tasks\.0\.settings.*unknown kind 'os:system'"),
@@ -170,9 +181,9 @@ def test_a_forged_header_is_one_clear_line(bundled: Study, change: Any, message:
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"format": "palimpsest bundle 3"}, "has the newer format 'palimpsest bundle 3', expected .*; update"),
-        ({"format": "palimpsest bundle 0"}, "has the format 'palimpsest bundle 0', expected 'palimpsest bundle 2'"),
-        ({"format": "palimpsest task 4"}, "no bundle .*found 'palimpsest task 4'"),
+        ({"format": "palimpsest bundle 4"}, "has the newer format 'palimpsest bundle 4', expected .*; update"),
+        ({"format": "palimpsest bundle 0"}, "has the format 'palimpsest bundle 0', expected 'palimpsest bundle 3'"),
+        ({"format": "palimpsest task 5"}, "no bundle .*found 'palimpsest task 5'"),
         ({}, "no bundle"),
         ({"format": FORMAT, "header": "[" * 10**6, "sha256": ""}, "the header was altered"),
     ],

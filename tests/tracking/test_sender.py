@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlflow
@@ -84,19 +85,23 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def postgresql() -> Iterator[Server]:
     """Yield a running server with PostgreSQL, which it finds in Debian's folder or in PATH."""
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     program = shutil.which("initdb", path=os.pathsep.join([*map(str, reversed(binaries)), os.environ["PATH"]]))
     if program is None:
         pytest.skip("PostgreSQL is not installed")
-    binary, folder = Path(program).parent, tmp_path_factory.mktemp("postgresql")
-    user = None
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+    user, shared = None, None
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root, and another user cannot reach root's folders
         user = next((entry.pw_name for entry in pwd.getpwall() if entry.pw_name in ("postgres", "nobody")), None)
-        for parent in (folder, *folder.parents[:3]):
-            parent.chmod(parent.stat().st_mode | 0o711)
+        shared = "/tmp"
+    with TemporaryDirectory(prefix="palimpsest-", dir=shared) as folder:
         shutil.chown(folder, user)
+        yield from database_server(Path(program).parent, Path(folder), user)
+
+
+def database_server(binary: Path, folder: Path, user: str | None) -> Iterator[Server]:
+    """Yield a running server with a new PostgreSQL in a folder; ``binary`` is the folder of its programs."""
     port = free_port()
     subprocess.run(
         [binary / "initdb", "--username", "mlflow", "--auth", "trust", "--pgdata", folder / "data", "--no-sync"],

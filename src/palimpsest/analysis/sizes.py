@@ -64,7 +64,7 @@ def file_rows(name: str, file: StoredTask, superseded: set[str], with_entropy: b
     """
     weights = weights_of_layers(file.network.for_inference().model_dump_json())
     total = sum(weights.values())
-    sizes = {c.name: sum(tensor.nbytes for tensor in c.tensors.values()) for c in file.components}
+    sizes = dict(file.sizes)
     sizes["metadata"] = file.path.stat().st_size - sum(sizes.values())
     needed_to = {c.name: c.needed_to for c in file.components}
     entropies: dict[str, float] = {}

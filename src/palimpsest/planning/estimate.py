@@ -76,7 +76,7 @@ class Disk:
     prepared: int
     """Prepared arrays."""
     models: int
-    """Stored tasks."""
+    """Stored tasks; bits count as packed, also where their code is smaller."""
     checkpoints: int
     """Checkpoints of the trainings that run side by side; deleted after each training."""
 

@@ -21,12 +21,14 @@ from torch import Tensor
 
 from palimpsest.errors import StorageError
 from palimpsest.storage.atomic import write_bytes
+from palimpsest.storage.bit_code import decoded_bits
 from palimpsest.storage.task_file import serialised
 
-NAME, VERSION, OLDEST = "palimpsest bundle", 2, 1
+NAME, VERSION, OLDEST = "palimpsest bundle", 3, 1
 FORMAT = f"{NAME} {VERSION}"
-"""Name and version of the file's format. In format 1, every BatchNorm has its statistics; its tasks of `coded` have
-other tensors, and are refused when their weights are computed."""
+"""Name and version of the file's format. Before format 3, bits are packed and never coded. In format 1, every
+BatchNorm has its statistics; its tasks of `coded` have other tensors, and are refused when their weights are
+computed."""
 BASE, SHARED, TASKS = "base", "shared", "tasks/"
 """Names of the base network's part and of the shared part; prefix of the names of the tasks' parts."""
 MAX_HEADER = 2**26
@@ -100,6 +102,8 @@ class TaskEntry(HeaderModel):
     """SHA-256 of the part ``base`` if the task's weights are computed from the base network's; None otherwise."""
     parts: list[str]
     """Parts whose tensors are the task's, beside the base network."""
+    coded: dict[str, list[int]] = {}
+    """Shapes of the tensors of bits in the task's own part that are stored as codes (`bit_code`), by name."""
     components: dict[str, int]
     """Bytes of the stored task by component, such as ``mask`` and ``head``."""
     quality: Quality | None = None
@@ -131,6 +135,22 @@ class BundleFile:
     """Tensors by part, as stored."""
     sha256: str
     """SHA-256 of the header, which contains those of the parts."""
+
+    @property
+    def number_of_values(self) -> int:
+        """Number of values of all tensors, as stored."""
+        return sum(tensor.numel() for part in self.parts.values() for tensor in part.values())
+
+    def decoded(self, entry: TaskEntry, tensors: PartTensors) -> dict[str, Tensor]:
+        """Return tensors of a task with packed bits in place of codes.
+
+        Raises:
+            StorageError: a code is damaged, or its shape has more bytes than the file has values.
+        """
+        try:
+            return decoded_bits(tensors, entry.coded, self.number_of_values)
+        except StorageError as error:
+            raise unusable(self.path, f"the task {entry.name!r}: {error}") from error
 
 
 def part_sha256(tensors: PartTensors) -> str:

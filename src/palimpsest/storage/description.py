@@ -14,8 +14,10 @@ def describe_bundle(bundle: BundleFile) -> dict[str, Any]:
     """Return content, network, parts and tasks of a bundle by property, as `palimpsest inspect` prints them."""
     header = bundle.header.model_dump(mode="json")
     tasks = header.pop("tasks")
-    parts = {task["name"]: bundle.parts.get(f"{TASKS}{task['name']}", {}) for task in tasks}
-    masks = {name: describe_masks(Component(MASK, part).mask_bits) for name, part in parts.items()}
+    masks = {}
+    for entry in bundle.header.tasks:
+        tensors = bundle.decoded(entry, bundle.parts.get(f"{TASKS}{entry.name}", {}))
+        masks[entry.name] = describe_masks(Component(MASK, tensors).mask_bits)
     return {
         "format": FORMAT,
         "sha256": bundle.sha256,

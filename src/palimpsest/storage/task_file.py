@@ -1,7 +1,8 @@
 """File of a stored task: a `.safetensors` file with its origin, its base network and checksums in the header.
 
 Tensors have the names of the plain network; those of a reparametrised layer, as a packed mask, start with the
-layer's name. The metadata in the header assigns each tensor to a component. It also contains the settings of the
+layer's name. The metadata in the header assigns each tensor to a component, and lists the tensors
+of bits that are stored as codes (`bit_code`). It also contains the settings of the
 training, the commit, and the SHA-256 of the prepared data, all tensors, the metadata and the base network.
 """
 
@@ -22,12 +23,14 @@ from palimpsest.errors import CodeError, StorageError
 from palimpsest.layout import making_command
 from palimpsest.methods.base import Component
 from palimpsest.storage.atomic import write_bytes
+from palimpsest.storage.bit_code import decoded_bits, encoded_bits
 
-FORMAT = "palimpsest task 4"
+FORMAT = "palimpsest task 5"
 """Name and version of the file's format."""
-OLDER = ("palimpsest task 3",)
-"""Formats of older versions that are still read. In format 3, every BatchNorm has its statistics; its tasks of
-`coded` have other tensors, and are refused when their weights are computed."""
+OLDER = ("palimpsest task 4", "palimpsest task 3")
+"""Formats of older versions that are still read. Before format 5, bits are packed and never coded. In format 3,
+every BatchNorm has its statistics; its tasks of `coded` have other tensors, and are refused when their weights are
+computed."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ class TaskFile:
     provenance: Provenance
     components: tuple[Component, ...]
     sha256: str
-    """SHA-256 of the tensors, independent of the metadata."""
+    """SHA-256 of the tensors, independent of the metadata and of `bit_code`."""
+    sizes: Mapping[str, int]
+    """Bytes of each component in the file."""
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors of this file that inference needs, without those of the base network."""
@@ -108,6 +113,7 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
             f"{name}: stored by {count} components of the method {provenance.method}; rename the tensor"
         )
     sha256 = content_sha256(tensors)
+    stored, shapes = encoded_bits(tensors)
     metadata = {
         "format": FORMAT,
         "preset": provenance.preset,
@@ -122,6 +128,7 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
         "encoder_sha256": provenance.encoder_sha256,
         "diagnostics": json.dumps(provenance.diagnostics, sort_keys=True),
         "sha256": sha256,
+        "coded": json.dumps(shapes, sort_keys=True),
         "components": json.dumps(
             [
                 {"name": c.name, "shared": c.shared, "needed_to": c.needed_to, "tensors": sorted(c.tensors)}
@@ -130,7 +137,7 @@ def save_task(path: Path, components: Iterable[Component], provenance: Provenanc
         ),
     }
     metadata["metadata_sha256"] = metadata_sha256(metadata)
-    write_bytes(path, serialised(tensors, metadata))
+    write_bytes(path, serialised(stored, metadata))
     return sha256
 
 
@@ -164,7 +171,7 @@ def load_task(path: Path) -> TaskFile:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except FileNotFoundError:
         raise StorageError(f"{path}: is missing; `{making_command(path)}` makes it") from None
     except (OSError, SafetensorError) as error:
@@ -175,7 +182,9 @@ def load_task(path: Path) -> TaskFile:
     if actual != expected:
         raise unusable(path, f"the header was altered: expected SHA-256 {expected}, found {actual}")
     try:
+        tensors = decoded_bits(stored, json.loads(metadata.get("coded", "{}")))
         listed = json.loads(metadata["components"])
+        sizes = {c["name"]: sum(stored[name].nbytes for name in c["tensors"]) for c in listed}
         components = tuple(
             Component(c["name"], {n: tensors[n] for n in c["tensors"]}, c["shared"], c["needed_to"]) for c in listed
         )
@@ -192,9 +201,11 @@ def load_task(path: Path) -> TaskFile:
             encoder_sha256=metadata.get("encoder_sha256", ""),  # missing in files of older versions
             diagnostics=json.loads(metadata["diagnostics"]),
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise unusable(path, f"the metadata is damaged ({error!r})") from error
+    except StorageError as error:
+        raise unusable(path, f"the tensors were altered: {error}") from error
     actual, expected = content_sha256(tensors), metadata.get("sha256")
     if actual != expected:
         raise unusable(path, f"the tensors were altered: expected SHA-256 {expected}, found {actual}")
-    return TaskFile(path, provenance, components, actual)
+    return TaskFile(path, provenance, components, actual, sizes)
