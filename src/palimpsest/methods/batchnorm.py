@@ -1,7 +1,7 @@
 """`batchnorm`: the base network with BatchNorm and head per task; the cheapest baseline that trains.
 
 Idea: scale and shift of each channel are enough to use the same filters for another task. Formula: γ · x̂ + β after
-every convolution. Trained: only BatchNorm and head, which every method here trains. Stored: 62 KiB at the study's
+every convolution. Trained: only BatchNorm and head, which every method here trains. Stored: 15.5 KiB at the study's
 width, and the head. Forgets: nothing. Source: Bilen and Vedaldi, Universal representations, 2017; Mudrakarta et
 al., K For The Price Of 1, ICLR 2019.
 Deliberately different: each task trains alone on the base network and starts from its running statistics (original:

@@ -3,7 +3,7 @@
 Idea: most weights serve every task as they are; a task pays for each change, and learns which are worth it.
 Formula, for the weight w of a kernel k in a filter with root mean square σ, and the kernel's weight ŵ at mean 0 and
 standard deviation 1: w + σ · (Δ_M · m + Δ_S · s · ŵ) + Δ_E · w · e, with integers m and s per kernel, and e for
-each of the largest weights of the network (`snakemake explain` shows that masks need few zeros but those).
+each of the largest weights of the network, whose changes matter most per bit.
 Trained: real numbers that are rounded to the integers (straight-through), the step sizes Δ of each layer,
 BatchNorm, head. Stored: the integers, entropy-coded (`palimpsest.coding`), the step sizes, and the smallest
 magnitude of a weight with an integer. Forgets: nothing, because no weight of the base changes.

@@ -202,7 +202,8 @@ def about_bases(quality: Shares) -> str:
     return (
         f"Masks over the networks of other tasks have {shown(float(other['value'].mean()))} quality, over an "
         f"untrained network {shown(mean_at(quality, names.UNTRAINED))}. Differences to the mean of a task's masks, "
-        f"in percentage points, by the task that trained the base: {ranked}."
+        f"in percentage points, by the task that trained the base: {ranked}. The base network "
+        "was trained for `base.steps`, the networks of the other tasks for the steps of their tasks."
     )
 
 
