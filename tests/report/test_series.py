@@ -104,6 +104,21 @@ def test_zeros_are_drawn_by_layer_and_task(matrix: Matrix) -> None:
     )  # (100 · 0.1 + 300 · 0.3) / 400
 
 
+def test_zeros_of_the_first_convolution_and_the_fifth_stage_are_apart(matrix: Matrix) -> None:
+    rows = [
+        ("encoder.stages.0.0", 100, 0.1),
+        ("encoder.stages.4.0", 300, 0.2),
+        ("encoder.stages.4.3", 100, 0.6),
+        ("decoder.up", 50, 0.0),
+    ]
+    zeros = pd.DataFrame(rows, columns=["layer", "weights", "zeros"])
+    ((_, chart),) = zero_charts(zeros.assign(seed=0, method="piggyback", task="colorize"), matrix, METHODS)
+    first, fifth, *layers = titles(chart)
+    assert first == "first convolution, colorize: 10.00 %"
+    assert fifth == "fifth stage, colorize: 30.00 %"  # (300 · 0.2 + 100 · 0.6) / 400
+    assert [title.partition(",")[0] for title in layers] == [layer for layer, *_ in rows]
+
+
 @pytest.mark.parametrize(
     "name", ["ewc", "piggyback-resblock", "style-munch: 39.5 % in all", "a-task-with-a-long-name: 39.5 % in all"]
 )

@@ -97,6 +97,19 @@ def test_a_file_of_a_format_before_is_loaded(version: int, stored: Path) -> None
     assert load_task(stored).provenance == before.provenance
 
 
+def test_a_task_of_coded_in_format_3_is_refused_by_version(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_task(path, COMPONENTS, replace(PROVENANCE, method="coded"))
+    assert load_task(path).provenance.method == "coded"
+    with safe_open(path, framework="pt") as file:
+        metadata = {**file.metadata(), "format": "palimpsest task 3"}
+    metadata["metadata_sha256"] = metadata_sha256(metadata)
+    path.write_bytes(serialised(load_task(path).tensors(), metadata))
+    message = r"a\.safetensors: a task of coded in the format 'palimpsest task 3' cannot be read; "
+    with pytest.raises(StorageError, match=message):
+        load_task(path)
+
+
 def test_the_same_task_gives_the_same_bytes(tmp_path: Path) -> None:
     for number in range(6):
         save_task(tmp_path / str(number), COMPONENTS, PROVENANCE)

@@ -47,7 +47,7 @@ def weight_change(change: Change, weights: Tensor) -> Tensor:
 def deviations(weight: Tensor, channel_dim: int) -> Tensor:
     """Return the root mean square of each filter, with sides of 1 but for output channels, ``channel_dim``.
 
-    Sums are in float64, so that their order does not matter for the result in float32.
+    Sums are in float64, so that their order hardly ever changes the result in float32.
     """
     others = [dimension for dimension in range(weight.ndim) if dimension != channel_dim]
     squares = torch.linalg.vector_norm(weight, dim=others, keepdim=True, dtype=torch.float64).square()

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from palimpsest.explaining import names
 from palimpsest.report.chart import COLOURS, STYLE
-from palimpsest.report.experiment_sentences import Shares, excess_of
+from palimpsest.report.experiment_sentences import Shares, excess_of, half_width
 
 HEIGHT = 2.4
 """Height of a figure in inches of 72 points."""
@@ -77,14 +77,17 @@ def zeros_by_position(zeros: Shares) -> Figure:
 
 
 def similarities(shares: Shares) -> Figure:
-    """Return the similarity of each pair of masks above that of independent masks, as bars with their seeds."""
+    """Return the similarity of each pair of masks above that of independent masks, with intervals over the seeds.
+
+    The intervals are those of 95 % confidence; with one seed there are none.
+    """
     excess = excess_of(shares)
     pairs = [f"{row.task}, {row.condition}" for row in excess.itertuples()]
-    means = excess.assign(pair=pairs).groupby("pair")["value"].agg(["mean", "std"]).sort_values("mean")
+    means = excess.assign(pair=pairs).groupby("pair")["value"].agg(["mean", half_width]).sort_values("mean")
     figure = Figure((WIDTH, 0.6 + 0.2 * len(means)), dpi=72, layout="constrained")
     axes = figure.add_subplot(xlabel="similarity above that of independent masks (percentage points)")
     colours = [COLOURS[1] if names.SAME_TASK in pair else COLOURS[0] for pair in means.index]
-    axes.barh(range(len(means)), means["mean"], xerr=means["std"].fillna(0), color=colours, error_kw=BAR)
+    axes.barh(range(len(means)), means["mean"], xerr=means["half_width"].fillna(0), color=colours, error_kw=BAR)
     axes.set_yticks(range(len(means)), [*means.index])
     axes.grid(visible=False, axis="y")
     return figure

@@ -1,5 +1,6 @@
 """Sentences of the experiments on masks, from their results."""
 
+import math
 from collections.abc import Callable
 
 import pandas as pd
@@ -86,10 +87,12 @@ def interval(excess: Shares) -> str:
     With one seed it is the mean alone. The pairs of a seed share masks, so that only seeds are independent.
     """
     means = excess.groupby("seed")["value"].mean()
-    if len(means) < 2:
-        return f"{means.mean():.1f}"
-    half = stats.t.ppf(0.975, len(means) - 1) * means.sem()
-    return f"{means.mean():.1f} ± {half:.1f}"
+    return f"{means.mean():.1f} ± {half_width(means):.1f}" if len(means) > 1 else f"{means.mean():.1f}"
+
+
+def half_width(values: pd.Series) -> float:
+    """Return the half width of the interval of 95 % confidence of a mean, by Student's t; NaN for one value."""
+    return float(stats.t.ppf(0.975, len(values) - 1) * values.sem()) if len(values) > 1 else math.nan
 
 
 def about_shorter(shares: Shares) -> str:

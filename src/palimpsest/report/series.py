@@ -145,36 +145,50 @@ def line_figure(series: Sequence[Series], title: str, logarithmic: Literal["x", 
     return figure
 
 
+APART = {"first convolution": "encoder.stages.0.0", "fifth stage": "encoder.stages.4."}
+"""Parts of the U-Net whose zeros the study shows, by the start of the names of their layers."""
+
+
 def zero_charts(zeros: pd.DataFrame, matrix: Matrix, methods: Sequence[str]) -> list[tuple[str, Chart]]:
     """Return (method, figure) for each method with masks: the share of zeros in each layer, by task.
 
-    zeros: the table of `zeros.csv`.
+    The first convolution and the fifth stage are above the layers, as the study shows them. zeros: the table of
+    `zeros.csv`.
     """
     charts = []
     order = [task for task, _ in matrix.sequence]
     for method in methods:
         selected = zeros[zeros["method"] == method]
         layers = list(dict.fromkeys(selected["layer"]))
+        apart = [name for name, start in APART.items() if any(layer.startswith(start) for layer in layers)]
+        rows = [*apart, *([""] if apart else []), *layers]
         tasks = [task for task in dict.fromkeys([*order, *selected["task"]]) if task in set(selected["task"])]
         series = []
         for task in tasks:
             of_task = selected[selected["task"] == task]
-            shares = 100 * of_task.groupby("layer", sort=False)["zeros"].mean()
-            total = 100 * (of_task["zeros"] * of_task["weights"]).sum() / of_task["weights"].sum()
+            parts = {name: of_task[of_task["layer"].str.startswith(APART[name])] for name in apart}
+            shares = {name: share_of_zeros(part) for name, part in parts.items()} | {
+                str(layer): 100 * float(share) for layer, share in of_task.groupby("layer")["zeros"].mean().items()
+            }
             series.append(
                 Series(
-                    f"{task}: {total:.1f} % in all",
+                    f"{task}: {share_of_zeros(of_task):.1f} % in all",
                     (order.index(task) if task in order else len(order)),
-                    [(float(share), float(layers.index(str(layer)))) for layer, share in shares.items()],
-                    [f"{layer}, {task}: {share:.2f} %" for layer, share in shares.items()],
+                    [(shares[row], float(number)) for number, row in enumerate(rows) if row in shares],
+                    [f"{row}, {task}: {shares[row]:.2f} %" for row in rows if row in shares],
                 )
             )
         if series:
-            figure = zero_figure([layer.removesuffix(".weight") for layer in layers], series)
+            figure = zero_figure([row.removesuffix(".weight") for row in rows], series)
             svg = as_svg(figure, identifier("zeros", method), titles_of(series))
             names = ", ".join(one.name for one in series)
             charts.append((method, Chart(svg, f"Share of zeros per layer in the masks of {method}. {names}.")))
     return charts
+
+
+def share_of_zeros(layers: pd.DataFrame) -> float:
+    """Return the share of zeros in all weights of some layers, rows of `zeros.csv`, in per cent."""
+    return float(100 * (layers["zeros"] * layers["weights"]).sum() / layers["weights"].sum())
 
 
 @drawn_in_style

@@ -29,8 +29,9 @@ FORMAT = "palimpsest task 5"
 """Name and version of the file's format."""
 OLDER = ("palimpsest task 4", "palimpsest task 3")
 """Formats of older versions that are still read. Before format 5, bits are packed and never coded. In format 3,
-every BatchNorm has its statistics; its tasks of `coded` have other tensors, and are refused when their weights are
-computed."""
+every BatchNorm has its statistics."""
+UNREADABLE = (("palimpsest task 3", "coded"),)
+"""Formats and methods of tasks that are refused, because their tensors have another meaning."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,8 @@ def load_task(path: Path) -> TaskFile:
         raise unusable(path, f"not a complete safetensors file ({error})") from error
     if metadata.get("format") not in (FORMAT, *OLDER):
         raise unusable(path, f"expected format {FORMAT!r}, found {metadata.get('format')!r}")
+    if (metadata["format"], metadata.get("method")) in UNREADABLE:
+        raise unusable(path, f"a task of {metadata['method']} in the format {metadata['format']!r} cannot be read")
     actual, expected = metadata_sha256(metadata), metadata.get("metadata_sha256")
     if actual != expected:
         raise unusable(path, f"the header was altered: expected SHA-256 {expected}, found {actual}")
