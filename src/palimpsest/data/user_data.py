@@ -73,7 +73,8 @@ def open_user_data(data: UserData, target: Target | None, *, exact: bool) -> Dat
     layout = data.layout or layout_of(root, target)
     if target is not None and not FORMATS[layout].serves(target):
         fitting = " or ".join(name for name in FOLDER_FORMATS if FORMATS[name].serves(target))
-        raise DataError(f"{root}: the layout {layout} has no targets of the type {target.name}; name a folder in the layout {fitting}")
+        problem = f"the layout {layout} has no targets of the type {target.name}"
+        raise DataError(f"{root}: {problem}; name a folder in the layout {fitting}")
     if layout == "paired":
         return PairedFolder(root, limits=NO_LIMIT_KEY, exact=exact, names_settings=False)
     if layout == "coco":
