@@ -108,6 +108,25 @@ def test_tasks_without_targets_need_only_pictures(file: str, kind: str, options:
     assert palimpsest.open(NEW).translate("new", "pictures/01.png").size == (40, 40)
 
 
+def test_depth_is_learned_from_numbers(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("far").mkdir()
+    for path in pictures("a"):
+        bright = np.asarray(Image.open(path).convert("L")).astype(np.float32)
+        np.save(Path("far", path.stem), 1000 + 10 * bright)
+    options = ["--kind", "depth", "--input", "a", "--target", "far", "--steps", "2"]
+    assert add(*options) == 1
+    assert (
+        "--range: is missing, and the bundle has no old task of depth; give it, as 0.5,10"
+        in capsys.readouterr().err
+    )
+    for wrong in ("3", "3,1", "0,4", "a,b", "1,inf"):
+        assert add(*options, "--range", wrong) == 2
+        assert f"--range: expected two ascending numbers above 0, found {wrong!r}" in capsys.readouterr().err
+    assert add(*options, "--range", "0.5,10", "--scale", "0.001") == 0
+    settings = palimpsest.open(NEW).entry("new").settings
+    assert (settings["range"], settings["scale"]) == ([0.5, 10], 0.001)
+
+
 def perceptual_weights() -> str:
     """Write random weights of SqueezeNet, and return the path."""
     from torchvision.models import squeezenet1_1  # noqa: PLC0415

@@ -27,6 +27,10 @@ class NewData:
     """Categories of a segmentation or classification; empty for all that are annotated."""
     files: StyleFiles = NO_FILES
     """Painting of a style, and weights of its perceptual network."""
+    depths: tuple[float, float] | None = None
+    """Smallest and largest depth; None for those of an old task."""
+    scale: float | None = None
+    """Units per stored number of depth; None for that of an old task."""
 
 
 def task_settings(bundle: Bundle, data: NewData, method: str, reader: DatasetReader) -> TaskSettings:
@@ -45,6 +49,10 @@ def task_settings(bundle: Bundle, data: NewData, method: str, reader: DatasetRea
     if data.kind == "segmentation":
         values |= {"class_balance": values.get("class_balance") or CLASS_BALANCE}
     values |= data.files.of_new
+    given = {"range": data.depths, "scale": data.scale}
+    values |= {key: value for key, value in given.items() if value is not None}
+    if data.kind == "depth" and "range" not in values:
+        raise SettingsError("--range: is missing, and the bundle has no old task of depth; give it, as 0.5,10")
     try:
         settings: TaskSettings = TypeAdapter(AnyTask).validate_python(values)
     except ValidationError as error:

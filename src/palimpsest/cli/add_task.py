@@ -1,6 +1,7 @@
 """`palimpsest add-task`: a new task on an existing bundle."""
 
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from palimpsest.cli.data_options import (
     check_kind,
     check_paths,
     figures,
+    positive_or_none,
     user_data,
 )
 from palimpsest.cli.options import Debug, check_choice, check_output
@@ -59,6 +61,24 @@ def add_task(
             show_default="all that are annotated",
         ),
     ] = None,
+    limits: Annotated[
+        str | None,
+        typer.Option(
+            "--range",
+            metavar="LOW,HIGH",
+            help="depth: smallest and largest depth, as 0.5,10.",
+            show_default="as an old task",
+        ),
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            callback=positive_or_none,
+            help="depth: units per stored number, as 0.001 for millimetres and a range in metres.",
+            show_default="as an old task, or 1",
+        ),
+    ] = None,
     painting: Painting = None,
     weights: Weights = None,
     method: Annotated[str, typer.Option(metavar="NAME", help="Method, one that the bundle has.")] = "piggyback",
@@ -86,11 +106,11 @@ def add_task(
     if not NAME.fullmatch(name):
         raise UsageError(f"--name: {name!r} is no name of a task; {NAME_ADVICE}")
     given = {"--input": inputs, "--target": targets, "--annotations": annotations, "--classes": classes}
-    check_kind(kind, {**given, "--painting": painting, "--weights": weights})
+    check_kind(kind, {**given, "--range": limits, "--scale": scale, "--painting": painting, "--weights": weights})
     check_paths(data, inputs, targets)
     if kind == Kind.STYLE and painting is None:
         raise UsageError("--painting: is needed for the kind style; name the picture of the painting")
-    names = names_in(classes)
+    names, depths = names_in(classes), depths_in(limits)
     sample, work = output.with_name(f"{output.stem}-{name}.png"), output.with_suffix(".learning")
     check_output("--output", output, ".safetensors", force=force)
     check_output("--output", sample, "", force=force)
@@ -107,7 +127,7 @@ def add_task(
     bundle = open_bundle(file)
     adding.check_new_name(bundle, name)
     reader = open_user_data(user_data(data, inputs, targets, annotations), KINDS[kind].target, exact=True)
-    options = NewData(kind.value, names, StyleFiles(painting, weights))
+    options = NewData(kind.value, names, StyleFiles(painting, weights), depths, scale)
     settings = task_settings(bundle, options, method, reader)
     new = adding.NewTask(name, settings, reader, method, steps, batch_size, threads=cores())
     try:
@@ -157,6 +177,23 @@ def names_in(classes: str | None) -> list[str]:
     if classes is not None and not names:
         raise UsageError(f"--classes: {classes!r} has no name; write them as cat,dog")
     return names
+
+
+def depths_in(limits: str | None) -> tuple[float, float] | None:
+    """Return the two depths in the option `--range`; None if it is not given.
+
+    Raises:
+        UsageError: the option is not two ascending numbers above 0.
+    """
+    if limits is None:
+        return None
+    try:
+        low, high = map(float, limits.split(","))
+    except ValueError:
+        low, high = math.nan, math.nan
+    if not 0 < low < high < math.inf:
+        raise UsageError(f"--range: expected two ascending numbers above 0, found {limits!r}; write them as 0.5,10")
+    return low, high
 
 
 class ProgressPrinter:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from palimpsest.cli.options import positive
 from palimpsest.cli.outcome import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ KINDS_OF: dict[str, tuple[str, ...]] = {
     "--annotations": LABELLED,
     "--classes": LABELLED,
     "--input": PAIRED,
+    "--range": ("depth",),
+    "--scale": ("depth",),
     "--target": PAIRED,
     "--painting": STYLE,
     "--weights": STYLE,
@@ -47,6 +50,15 @@ Annotations = Annotated[
 ]
 Painting = Annotated[Path | None, typer.Option(metavar="PICTURE", help="style: the painting.")]
 Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="style: weights of the perceptual network.")]
+
+
+def positive_or_none(value: float | None) -> float | None:
+    """Return the value of an option, or None if it is not given.
+
+    Raises:
+        BadParameter: the number is not above 0.
+    """
+    return None if value is None else positive(value)
 
 
 def check_kind(kind: str, given: Mapping[str, object]) -> None:
