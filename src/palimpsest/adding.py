@@ -6,7 +6,7 @@ suit the base network. The base network and all old tasks stay as they are, bit 
 
 import hashlib
 import json
-import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,38 +20,38 @@ from palimpsest.bundle import Bundle, open_bundle
 from palimpsest.bundle_entries import component_sizes, quality_of, task_entry, with_dtype
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
+from palimpsest.data.paired import VAL_SHARE
 from palimpsest.data.pictures import Pixels
-from palimpsest.data.prepare import prepare
 from palimpsest.data.reader import DatasetReader
+from palimpsest.data.user_data import has_split
 from palimpsest.devices import device_for
-from palimpsest.errors import DataError, SettingsError, StorageError
-from palimpsest.evaluation import sample_spec
+from palimpsest.errors import DataError, SettingsError, StorageError, TrainingError
+from palimpsest.evaluation import HELD_OUT, prepare_user_data, sample_spec
 from palimpsest.groups import CropSettings, TrainingSettings
 from palimpsest.inference import Predictor
 from palimpsest.methods import method_class
 from palimpsest.methods.base import Component, Start, load_into, with_multipliers
 from palimpsest.methods.compact import make_compact, stored_components
 from palimpsest.networks import build_network
+from palimpsest.schema import NAME, NAME_ADVICE
 from palimpsest.storage.bit_code import encoded_bits
 from palimpsest.storage.bundle_file import (
     BASE,
     TASKS,
     BundleFile,
+    Origin,
     TaskEntry,
     describe_parts,
     header_sha256,
 )
 from palimpsest.storage.stored_task import LoadedTask
 from palimpsest.storage.task_file import content_sha256
-from palimpsest.tasks import task_class
+from palimpsest.tasks import build_task
 from palimpsest.tasks.base import Task
 from palimpsest.tasks.settings import TaskSettings
 from palimpsest.training.loop import EpochDone, Plan, TaskData, start_fabric, train
+from palimpsest.working_folder import CHECKPOINT
 
-log = logging.getLogger(__name__)
-
-HELD_OUT = 0.1
-"""Fraction of the pictures that are kept for validation, if the data have no split for it."""
 SHOWN = 4
 """Number of validation pictures in the sample."""
 
@@ -100,21 +100,20 @@ def add_task(bundle: Bundle, new: NewTask, work: Path, on_epoch: EpochDone = lam
     there if the same task is added again.
 
     Raises:
-        SettingsError: the bundle has such a task, or none whose training can be copied.
+        SettingsError: the name is taken or invalid, or the bundle has no task whose training can be copied.
         DataError: the data cannot be used.
         TrainingError: the training failed.
     """
-    if new.name in bundle.entries:
-        raise SettingsError(f"{bundle.file.path}: has a task {new.name!r} already; choose another name")
+    check_new_name(bundle, new.name)
     template = template_of(bundle, new.settings.kind, new.method)
     training, pictures = training_of(template, new)
-    task = task_class(new.settings.kind)(new.name, new.settings)
+    task = build_task(new.name, new.settings)
     prepared = prepare_data(new, pictures, work / "prepared")
     task.use_training_data(prepared)
 
     start = bundle.load(template.name)
     key = key_of(bundle, new, training, pictures, prepared)
-    plan = Plan(training, work / "training.resume", key)
+    plan = Plan(training, work / CHECKPOINT, key)
     components = learn(start, new, task, prepared, pictures, plan, on_epoch)
     tensors = {name: tensor.detach().cpu() for part in components for name, tensor in part.tensors.items()}
     stored, coded = encoded_bits(with_dtype(tensors, bundle.file.header.dtype))
@@ -127,13 +126,18 @@ def add_task(bundle: Bundle, new: NewTask, work: Path, on_epoch: EpochDone = lam
         coded=coded,
         components=component_sizes(components, stored),
         parts=[],
-        origin=template.origin.model_copy(
-            update={
-                "commit": "",
-                "data_sha256": prepared.sha256,
-                "tensors_sha256": content_sha256(tensors),
-                "settings": {"training": training.model_dump(mode="json"), "pictures": pictures.model_dump()},
-            }
+        origin=Origin(
+            preset="",  # of no study
+            seed=seed_of(new.name),
+            commit="",
+            data_sha256=prepared.sha256,
+            encoder_sha256=template.origin.encoder_sha256,  # of the base network, which is the same
+            tensors_sha256=content_sha256(tensors),
+            settings={
+                "training": training.model_dump(mode="json"),
+                "pictures": pictures.model_dump(),
+                HELD_OUT: VAL_SHARE,
+            },
         ),
     ).model_copy(update={"base_sha256": template.base_sha256})
     device = device_for(training.accelerator)
@@ -158,22 +162,19 @@ def learn(
     Raises:
         TrainingError: the training failed.
     """
-    training = plan.training
-    seed = int.from_bytes(hashlib.sha256(new.name.encode()).digest()[:4], "big")
+    training, seed = plan.training, seed_of(new.name)
     torch.manual_seed(seed)
     network = build_network(template.network, task.head_channels)
     load_into(network, template.base)
     method = method_class(new.method)(template.method.settings)
     groups = method.begin_task(Start(network, task, training))
-    train(
-        start_fabric(training),
-        network,
-        method,
-        with_multipliers(groups, network, training),
-        [TaskData(task, prepared, pictures, training.batch_size, training.steps, seed)],
-        plan,
-        on_epoch,
-    )
+    data = TaskData(task, prepared, pictures, training.batch_size, training.steps, seed)
+    fabric = start_fabric(training)
+    try:
+        train(fabric, network, method, with_multipliers(groups, network, training), [data], plan, on_epoch)
+    except TrainingError as error:
+        reason = str(error).partition("; ")[0]  # the advice names a setting of the study
+        raise TrainingError(f"{new.name}: {reason}; take larger batches with --batch-size") from error
     if training.compact:
         make_compact(network)
     components = stored_components(method, network, compact=training.compact)
@@ -209,7 +210,7 @@ def prepare_data(new: NewTask, pictures: CropSettings, folder: Path) -> Prepared
     """Prepare the pictures of a new task in a folder; some are held out for validation if there is no such split.
 
     Raises:
-        DataError: the data have no usable picture or too many broken ones.
+        DataError: the data have no usable picture, too many broken ones, or none of a class.
         SettingsError: the data lack a category of the classes.
     """
     settings, reader = new.settings, new.reader
@@ -219,21 +220,51 @@ def prepare_data(new: NewTask, pictures: CropSettings, folder: Path) -> Prepared
         number = len(reader.records(train))
         if number < 2:
             raise DataError(
-                f"{reader.root}: {number} pictures; a task needs at least two, one of them for validation"
+                f"{reader.title}: {number} pictures; a task needs at least two, one of them for validation"
             )
-        splits = {"val": (train, max(1, round(HELD_OUT * number))), "train": (train, None)}
-    spec = sample_spec(new.name, settings, pictures.size, [source for source, _ in splits.values()], reader)
-    refuse = task_class(settings.kind).refuse
-    prepare(reader, folder, splits, spec, refuse=refuse, log=log.info, every_class=False)
-    return Prepared.open(folder)
+        splits = {"val": (train, max(1, round(VAL_SHARE * number))), "train": (train, None)}
+    spec = sample_spec(settings, pictures.size, [source for source, _ in splits.values()], reader)
+    prepared = prepare_user_data(reader, folder, splits, spec, settings.kind)
+    if spec.classes is not None:
+        check_classes(reader.title, prepared, spec.classes.names)
+    return prepared
 
 
-def has_split(reader: DatasetReader, split: str) -> bool:
-    """Return True if a data set has pictures in a split."""
-    try:
-        return bool(reader.records(split))
-    except DataError:
-        return False
+def check_classes(title: str, prepared: Prepared, names: Sequence[str]) -> None:
+    """Check that each class, by label, has a pixel in the training pictures; ``title`` names the data set.
+
+    Raises:
+        DataError: a class has no pixel.
+    """
+    assert prepared.target is not None
+    pixels = np.zeros(256, np.int64)
+    for row in prepared.rows("train"):
+        pixels += np.bincount(prepared.target[row].ravel(), minlength=256)
+    missing = [name for label, name in enumerate(names) if label and not pixels[label]]
+    if missing:
+        present = [name for label, name in enumerate(names) if label and pixels[label]]
+        advice = f"; or learn the others with --classes {','.join(present)}" if present else ""
+        raise DataError(
+            f"{title}: no pixel of the training pictures has the class {', '.join(map(repr, missing))}; add such "
+            f"pictures, or correct the labels{advice}"
+        )
+
+
+def check_new_name(bundle: Bundle, name: str) -> None:
+    """Check that a new task of a bundle may have a name.
+
+    Raises:
+        SettingsError: the bundle has such a task, or the name has other characters than letters, digits, hyphens.
+    """
+    if not NAME.fullmatch(name):
+        raise SettingsError(f"{name!r} is no name of a task; {NAME_ADVICE}")
+    if name in bundle.entries:
+        raise SettingsError(f"{bundle.file.path}: has a task {name!r} already; choose another name")
+
+
+def seed_of(name: str) -> int:
+    """Return the seed of the training of a new task, which follows from its name."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
 
 
 def key_of(

@@ -4,78 +4,106 @@ import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
 
 from palimpsest.analysis.measurement import Measurement, measure
 from palimpsest.bundle import Bundle
 from palimpsest.data.arrays import Prepared
-from palimpsest.data.formats import FORMATS, AnyDataset
-from palimpsest.data.pictures import DEFAULT_LIMITS
 from palimpsest.data.prepare import prepare
 from palimpsest.data.reader import DatasetReader, SampleSpec, ValueScale
-from palimpsest.data.sources import open_dataset, task_classes
+from palimpsest.data.sources import task_classes
+from palimpsest.data.user_data import NO_LIMIT_KEY, UserData, open_user_data, split_of_all
 from palimpsest.devices import device_for
-from palimpsest.errors import DataError
 from palimpsest.inference import Predictor
 from palimpsest.storage.bundle_file import TaskEntry
-from palimpsest.tasks import KINDS, task_class
+from palimpsest.tasks import KINDS, build_task, task_class
 from palimpsest.tasks.settings import TaskSettings
+from palimpsest.tasks.style_files import NO_FILES, StyleFiles, check_files
 
 log = logging.getLogger(__name__)
 
-SIGNS: dict[str, tuple[str, ...]] = {
-    "coco": ("annotations/*2017.json", "val2017", "train2017"),
-    "voc": ("VOCdevkit/VOC2012/ImageSets", "VOC2012/ImageSets", "ImageSets/Segmentation"),
-}
-"""Files by which a layout is recognised; a folder with none of them is taken for pairs of pictures."""
+HELD_OUT = "held_out"
+"""Setting of a task that `palimpsest add-task` learned: the fraction of its pictures that it holds out."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Measurement of a task on the user's data."""
+
+    measured: Measurement
+    split: str
+    """Split of the data."""
+    whole: bool
+    """True if the data have no splits, and all pictures were measured."""
+    left_out: int
+    """Number of pictures that are not measured, because they are broken or unsuitable."""
 
 
 def evaluate(
     bundle: Bundle,
     name: str,
-    folder: Path,
+    data: UserData,
     *,
-    layout: str | None = None,
     split: str | None = None,
+    files: StyleFiles = NO_FILES,
     device: torch.device | None = None,
-) -> Measurement:
-    """Return the metrics of a task on all pictures of a split in a folder in COCO, VOC or paired layout.
+) -> Evaluation:
+    """Return the metrics of a task on all pictures of a split of the user's data.
 
-    The pictures are prepared as for the study: centred squares of the size in training. ``layout`` is a key of
-    `FORMATS`, by default recognised by the files; ``split`` is by default that of the task's validation.
+    The pictures are prepared as for the study: centred squares of the size in training. ``split`` is by default
+    that of the task's validation; data without splits, as a folder of pictures, are measured whole. Of pairs
+    without splits, those are measured that the training held out. ``files`` replace those in the settings of a
+    style.
 
     Raises:
-        SettingsError: the bundle has no such task, or the folder lacks a category of the task.
-        DataError: the folder has no such split, too many broken pictures, or targets of another type.
+        SettingsError: the bundle has no such task, the data lack a category of the task, or it uses no such files.
+        DataError: the data have no such split, too many broken pictures, or targets of another type; or a file of
+            the style is missing.
     """
-    entry, task = bundle.entry(name), bundle.task(name)
-    settings, target = bundle.settings(name), KINDS[entry.kind].target
-    layout = layout or layout_of(folder)
-    if not FORMATS[layout].serves(target):
-        kind = target.name if target else "no"
-        raise DataError(f"{folder}: the layout {layout} has no {kind} targets for {name}; name another folder")
-    dataset = TypeAdapter(AnyDataset).validate_python({"format": layout, "source": "directory", "root": folder})
-    reader = open_dataset(dataset, folder)
-    chosen = split or settings.splits["val"]
-    spec = sample_spec(name, settings, entry.size, [chosen], reader)
+    entry = bundle.entry(name)
+    settings = files.of_learned(name, bundle.settings(name))
+    check_files(settings)
+    task = build_task(name, settings)
+    reader = open_user_data(data, KINDS[entry.kind].target, exact=HELD_OUT in entry.origin.settings)
+    whole = split_of_all(reader)
+    chosen = split or whole or settings.splits["val"]
+    spec = sample_spec(settings, entry.size, [chosen], reader)
     device = device or device_for("auto")
     predictor = Predictor(bundle.network(name).to(device), task.to(device))
     with tempfile.TemporaryDirectory() as temporary:
-        arrays = Path(temporary) / "prepared"
-        refuse = task_class(entry.kind).refuse
-        prepare(reader, arrays, {"val": (chosen, None)}, spec, refuse=refuse, log=log.info, every_class=False)
+        arrays = prepare_user_data(reader, Path(temporary) / "prepared", {"val": (chosen, None)}, spec, entry.kind)
         with threads_of(entry):
-            return measure(predictor.predict, task, Prepared.open(arrays), device, samples=0)
+            measured = measure(predictor.predict, task, arrays, device, samples=0)
+    return Evaluation(measured, chosen, chosen == whole, len(arrays.info["left_out"]))
 
 
-def sample_spec(
-    name: str, settings: TaskSettings, size: int, splits: Sequence[str], reader: DatasetReader
-) -> SampleSpec:
-    """Return what a task needs of the samples of a data set: size in pixels, targets, classes and units.
+def prepare_user_data(
+    reader: DatasetReader, folder: Path, splits: dict[str, tuple[str, int | None]], spec: SampleSpec, kind: str
+) -> Prepared:
+    """Prepare the user's data for a task of a kind in a folder; the parameters are those of `prepare`.
+
+    Raises:
+        DataError: a split has no usable picture or too many broken ones.
+    """
+    prepare(
+        reader,
+        folder,
+        splits,
+        spec,
+        refuse=task_class(kind).refuse,
+        log=log.info,
+        every_class=False,
+        names_settings=False,
+    )
+    return Prepared.open(folder)
+
+
+def sample_spec(settings: TaskSettings, size: int, splits: Sequence[str], reader: DatasetReader) -> SampleSpec:
+    """Return what a task needs of the samples of the user's data: size in pixels, targets, classes and units.
 
     ``splits`` are those of the data set that are read.
 
@@ -85,9 +113,9 @@ def sample_spec(
     options: dict[str, Any] = settings.preparation()
     classes = None
     if options.get("classes") is not None:
-        classes = task_classes(name, options["classes"], options["others"], splits, reader)
+        classes = task_classes("", options["classes"], options["others"], splits, reader)
     values = ValueScale(options.get("scale", 1.0), options.get("valid"))
-    return SampleSpec(size, KINDS[settings.kind].target, classes, DEFAULT_LIMITS, values)
+    return SampleSpec(size, KINDS[settings.kind].target, classes, NO_LIMIT_KEY, values)
 
 
 @contextmanager
@@ -99,17 +127,3 @@ def threads_of(entry: TaskEntry) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def layout_of(folder: Path) -> str:
-    """Return the layout of a folder, recognised by its files: ``coco``, ``voc`` or ``paired``.
-
-    Raises:
-        DataError: there is no such folder.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; correct the path")
-    for layout, signs in SIGNS.items():
-        if any(next(folder.glob(sign), None) for sign in signs):
-            return layout
-    return "paired"

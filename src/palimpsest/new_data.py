@@ -1,23 +1,18 @@
-"""Data and settings of a task that is added to a bundle, from a few paths."""
+"""Settings of a task that is added to a bundle, from the data and a few options."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from palimpsest.adding import template_of
 from palimpsest.bundle import Bundle
-from palimpsest.data.coco import INDEX
-from palimpsest.data.formats import AnyDataset
 from palimpsest.data.reader import DatasetReader
-from palimpsest.data.sources import open_dataset
-from palimpsest.errors import DataError, SettingsError
-from palimpsest.evaluation import layout_of
-from palimpsest.tasks import KINDS, AnyTask
+from palimpsest.errors import SettingsError
+from palimpsest.tasks import AnyTask
 from palimpsest.tasks.settings import TaskSettings
+from palimpsest.tasks.style_files import NO_FILES, StyleFiles, check_files
 
 CLASS_BALANCE = 0.5
 """`class_balance` of a segmentation: without it, short trainings leave rare classes to the background."""
@@ -25,52 +20,17 @@ CLASS_BALANCE = 0.5
 
 @dataclass(frozen=True)
 class NewData:
-    """Paths that name the data of a new task."""
+    """Options of a new task that concern its data."""
 
     kind: str
-    folders: Sequence[Path]
-    """One folder, or the folders of inputs and of targets."""
-    annotations: Path | None = None
-    """COCO annotations of the pictures in the folder."""
     classes: Sequence[str] = ()
-    """Categories of a segmentation or classification; empty for all of the data set."""
-    painting: Path | None = None
-    weights: Path | None = None
-    """Weights of the perceptual network of a style."""
-
-
-def open_data(data: NewData, links: Path) -> DatasetReader:
-    """Return the reader of the data; ``links`` is a folder for links that bring them into a known layout.
-
-    Raises:
-        DataError: a path does not exist, or the layout of a folder is unknown.
-    """
-    for path in [*data.folders, data.annotations, data.painting, data.weights]:
-        if path is not None and not path.exists():
-            raise DataError(f"{path}: no such file or folder; correct the path")
-    root = data.folders[0]
-    if len(data.folders) == 2:
-        layout, root = "paired", linked(links, {"input": data.folders[0], "target": data.folders[1]})
-    elif data.annotations is not None:
-        layout = "coco"
-        root = linked(links, {"train2017": root, f"annotations/{INDEX['train']}": data.annotations})
-    elif KINDS[data.kind].target is None:
-        layout = "pictures"
-    else:
-        layout = layout_of(root)
-    return open_dataset(
-        TypeAdapter(AnyDataset).validate_python({"format": layout, "source": "directory", "root": root}), root
-    )
-
-
-def linked(folder: Path, targets: dict[str, Path]) -> Path:
-    """Make a folder of links with these names to files or folders; return the folder."""
-    shutil.rmtree(folder, ignore_errors=True)
-    for name, target in targets.items():
-        link = folder / name
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(target.resolve())
-    return folder
+    """Categories of a segmentation or classification; empty for all that are annotated."""
+    files: StyleFiles = NO_FILES
+    """Painting of a style, and weights of its perceptual network."""
+    depths: tuple[float, float] | None = None
+    """Smallest and largest depth; None for those of an old task."""
+    scale: float | None = None
+    """Units per stored number of depth; None for that of an old task."""
 
 
 def task_settings(bundle: Bundle, data: NewData, method: str, reader: DatasetReader) -> TaskSettings:
@@ -78,23 +38,32 @@ def task_settings(bundle: Bundle, data: NewData, method: str, reader: DatasetRea
 
     Raises:
         SettingsError: a setting is invalid.
+        DataError: a file of a style is missing, unreadable or of another type.
     """
     template = template_of(bundle, data.kind, method)
     values: dict[str, Any] = dict(template.settings) if template.kind == data.kind else {}
     values |= {"kind": data.kind, "data": "new", "additional_pictures": {}, "images": {}}
     values["splits"] = {"train": "train", "val": "val"}
     if data.kind in ("segmentation", "classification"):
-        names = [name.strip() for name in data.classes] or list(reader.categories)
-        values |= {"classes": {name: [name] for name in names}}
+        values |= {"classes": {name: [name] for name in data.classes or annotated_categories(reader)}}
     if data.kind == "segmentation":
         values |= {"class_balance": values.get("class_balance") or CLASS_BALANCE}
-    if data.painting is not None:
-        values |= {"picture": data.painting}
-    if data.weights is not None:
-        values |= {"weights": data.weights}
+    values |= data.files.of_new
+    given = {"range": data.depths, "scale": data.scale}
+    values |= {key: value for key, value in given.items() if value is not None}
+    if data.kind == "depth" and "range" not in values:
+        raise SettingsError("--range: is missing, and the bundle has no old task of depth; give it, as 0.5,10")
     try:
         settings: TaskSettings = TypeAdapter(AnyTask).validate_python(values)
     except ValidationError as error:
         problem = error.errors()[0]
-        raise SettingsError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
+        key, message = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"{key}: {message}") from error
+    check_files(settings)
     return settings
+
+
+def annotated_categories(reader: DatasetReader) -> list[str]:
+    """Return the categories with an annotation in the training pictures; all if the format does not count them."""
+    counts = reader.annotated(["train"], [])
+    return [name for name in reader.categories if not counts or counts[0][name]]

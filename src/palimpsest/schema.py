@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +16,12 @@ PositiveShare = Annotated[float, Field(gt=0, le=1)]
 """Fraction above 0, at most 1."""
 ClassName = Annotated[str, Field(pattern=r"^[\w .:/-]+$")]
 """Name of a class that MLflow accepts as part of a metric's name."""
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$")]
-"""Name that can be part of a path: letters, digits and hyphens."""
+NAME = re.compile("[A-Za-z0-9][A-Za-z0-9-]*")
+"""Form of a name that can be part of a path: letters, digits and hyphens."""
+NAME_ADVICE = "use letters, digits and hyphens, and begin with no hyphen"
+"""Advice of a message about a name of another form."""
+Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+"""Name of this form."""
 
 
 def as_path(value: object) -> object:

@@ -91,6 +91,16 @@ def test_without_splits_a_tenth_of_the_names_is_always_val(tmp_path: Path) -> No
     assert before <= after and not after & train
 
 
+@pytest.mark.parametrize(("number", "val"), [(2, 1), (20, 2), (40, 4), (300, 30)])
+def test_exactly_a_tenth_is_val_on_request(tmp_path: Path, number: int, val: int) -> None:
+    for index in range(number):
+        (tmp_path / f"{index}.png").touch()
+    data = PairedFolder(tmp_path, exact=True)
+    records = {split: {record.source for record in data.records(split)} for split in ("train", "val")}
+    assert len(records["val"]) == val and len(records["train"] | records["val"]) == number
+    assert not records["train"] & records["val"]
+
+
 def test_missing_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: no such folder"):
         PairedFolder(tmp_path / "nowhere")

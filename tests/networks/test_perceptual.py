@@ -9,6 +9,7 @@ from palimpsest.errors import DataError
 from palimpsest.networks.perceptual import (
     PERCEPTUAL_NETWORKS,
     RandomFilters,
+    network_of,
     read_weights,
     squeezenet_layers,
     vgg16_layers,
@@ -181,3 +182,16 @@ def test_real_weights_are_loaded(name: str):
     features = PERCEPTUAL_NETWORKS[name](REAL_FILES[name])(a_picture())
     for layer in [*features.content, *features.style]:
         assert torch.isfinite(layer).all() and layer.max() > 0
+
+
+def test_a_file_belongs_to_the_network_of_its_layers(squeezenet_file: Path, tmp_path: Path):
+    assert network_of(squeezenet_file) == "squeezenet"
+    vgg16 = tmp_path / "vgg16.pth"
+    torch.save({f"features.{key}": value for key, value in vgg16_layers().state_dict().items()}, vgg16)
+    assert network_of(vgg16) == "vgg16"
+    stored = torch.load(vgg16)
+    torch.save({key: stored[key] for key in [*stored][:-1]}, vgg16)
+    with pytest.raises(DataError, match=r"vgg16\.pth: not the weights of SqueezeNet 1\.1 or VGG-16"):
+        network_of(vgg16)
+    with pytest.raises(DataError, match=r"lost\.pth: the weights file does not exist"):
+        network_of(tmp_path / "lost.pth")

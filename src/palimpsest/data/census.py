@@ -50,6 +50,8 @@ class Census:
     """Data set and split, for messages."""
     names: Sequence[str]
     """Classes by label, background first."""
+    names_settings: bool = True
+    """True if messages may advise to change settings of `params.yaml`."""
     pixels: NDArray[np.int64] = field(default_factory=_no_pixels)
     """Number of pixels by label on the prepared label maps."""
     read: int = 0
@@ -108,9 +110,10 @@ class Census:
             return
         if faulty > max_share * read:
             examples = "; ".join(map(str, self._first_faults[True][:3]))
+            advice = ", or raise pictures.broken_share" if self.names_settings else ""
             raise DataError(
                 f"{self.location}: {prefix}{faulty} of {read} annotations cannot be painted, and the limit is "
-                f"{max_share:.1%}; correct or remove them, or raise pictures.broken_share: {examples}"
+                f"{max_share:.1%}; correct or remove them{advice}: {examples}"
             )
 
     def check_classes(self, contents: Callable[[list[str]], str]) -> None:

@@ -35,13 +35,16 @@ class CocoFolder(DatasetReader):
     A split without JSON has pictures (for colorization and style) but no label maps.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, names_settings: bool = True) -> None:
         """Check that ``root`` is a folder; its files are read when a method needs them.
+
+        With ``names_settings`` messages name the settings of `params.yaml` instead of options of the command line.
 
         Raises:
             DataError: there is no such folder.
         """
         self.root = Path(root)
+        self._splits_key = "tasks.NAME.splits" if names_settings else "--split"
         self._indices: dict[str, Index] = {}
         self._votes: dict[str, Votes] = {}
         self._checked: dict[tuple[str, SplitCheck], bool] = {}
@@ -247,7 +250,7 @@ class CocoFolder(DatasetReader):
         if not index.labelled:
             raise DataError(
                 f"{self._index_file(split)}: missing or without annotations, which a task with classes needs; add "
-                "them, or change the task's splits"
+                f"them, or change {self._splits_key}"
             )
         return index
 
@@ -256,7 +259,10 @@ class CocoFolder(DatasetReader):
 
     def _index(self, split: str) -> Index:
         if split not in INDEX:
-            raise DataError(f"{self.root}: {unknown_name(split, INDEX, 'split', 'tasks.NAME.splits')}")
+            raise DataError(f"{self.root}: {unknown_name(split, INDEX, 'split', self._splits_key)}")
         if split not in self._indices:
-            self._indices[split] = read_index(self._index_file(split), split, self.root / f"{split}2017")
+            self._indices[split] = read_index(self._index_file(split), split, self._picture_folder(split))
         return self._indices[split]
+
+    def _picture_folder(self, split: str) -> Path:
+        return self.root / f"{split}2017"

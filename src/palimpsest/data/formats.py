@@ -23,6 +23,8 @@ class Format:
     """Class of the settings."""
     checks: str = "palimpsest.data.checks:DatasetChecks"
     """Class of the checks before any work; only the workflow imports it, no job."""
+    needs_settings: bool = False
+    """True if a folder alone does not determine the data set; then the command line cannot name it."""
     generator: str | None = None
     """Function that writes a data set with ``source: generated``; None if the format has none.
 
@@ -71,9 +73,14 @@ FORMATS: dict[str, Format] = {
         reader="palimpsest.data.table:TableFolder",
         targets=("labels", "picture", "values"),
         settings="palimpsest.data.table_settings:TableDatasetSettings",
+        needs_settings=True,
         checks="palimpsest.data.table:TableChecks",
     ),
 }
+
+
+FOLDER_FORMATS = [name for name, row in FORMATS.items() if not row.needs_settings]
+"""Names of the formats in which a folder is a data set without further settings."""
 
 
 def formats_with(target: Target | None) -> list[str]:

@@ -52,6 +52,7 @@ VAL_SHARE = 0.1
 """Fraction of the pairs in val, if there are no folders of splits."""
 
 JOINT_ADVICE = "set datasets.NAME.layout to side-by-side if every file contains both halves"
+FOLDER_ADVICE = "name the folders with --input and --target"
 
 
 class PairedFolder(DatasetReader):
@@ -64,6 +65,8 @@ class PairedFolder(DatasetReader):
         *,
         layout: Layout = "auto",
         limits: Limits = DEFAULT_LIMITS,
+        exact: bool = False,
+        names_settings: bool = True,
         input_range: tuple[float, float] | None = None,
         target_range: tuple[float, float] | None = None,
     ) -> None:
@@ -71,6 +74,8 @@ class PairedFolder(DatasetReader):
 
         ``order`` is the order of the halves in joint files. With ``layout`` side-by-side every file is a joint
         file. The ranges become black and white in grey pictures of 16 bits and more; None for the full range.
+        With ``exact`` a folder without splits is divided by `split_exactly` instead of `split_by_hash`. With
+        ``names_settings`` messages name the settings of `params.yaml` instead of options of the command line.
 
         Raises:
             DataError: there is no such folder.
@@ -79,6 +84,9 @@ class PairedFolder(DatasetReader):
         self._input_left = order == "input-left"
         self._joint_only = layout == "side-by-side"
         self._limits = limits
+        self._divide = split_exactly if exact else split_by_hash
+        self._splits_key = "tasks.NAME.splits" if names_settings else "--split"
+        self._advice = JOINT_ADVICE if names_settings else FOLDER_ADVICE
         self._scales = {
             "input": GreyScale(input_range, "input_range"),
             "target": GreyScale(target_range, "target_range"),
@@ -100,7 +108,7 @@ class PairedFolder(DatasetReader):
         """
         name = SPLIT_OF.get(split.casefold())
         if name is None:
-            raise DataError(f"{self.root}: {unknown_name(split, SPLITS, 'split', 'tasks.NAME.splits')}")
+            raise DataError(f"{self.title}: {unknown_name(split, SPLITS, 'split', self._splits_key)}")
         if self._folders is None:
             self._folders = find_pair_folders(self.root, self._joint_only)
         folders = self._folders.splits.get(name)
@@ -111,11 +119,11 @@ class PairedFolder(DatasetReader):
         records = self._pairs(self._folders.undivided) if self._folders.undivided and name != "test" else []
         if not records and self._folders.splits:
             names = list(self._folders.splits)
-            advice = ", or set tasks.NAME.splits to {val: test}" if name == "val" and "test" in names else ""
+            advice = f", or set {self._splits_key} to {{val: test}}" if name == "val" and "test" in names else ""
             raise DataError(
                 f"{self.root}: no folder of the split {split!r}, only of {', '.join(names)}; add one{advice}"
             )
-        return split_by_hash(records, self.root)[name] if records else []
+        return self._divide(records, self.title)[name] if records else []
 
     @classmethod
     def of(cls, settings: DatasetSettings, root: Path, limits: Limits = DEFAULT_LIMITS) -> typing.Self:
@@ -249,19 +257,19 @@ class PairedFolder(DatasetReader):
                 earlier, later = (file.relative_to(self.root).as_posix() for file in (path_by_name[name], path))
                 raise DataError(
                     f"{self.root}: {earlier} and {later} have one name, like input and target of an unknown "
-                    f"layout; rename the folders, or {JOINT_ADVICE}; {KNOWN_LAYOUTS}"
+                    f"layout; rename the folders, or {self._advice}; {KNOWN_LAYOUTS}"
                 )
             path_by_name[name] = path
         if path_by_name and (pair := paired_by_name(set(path_by_name))):
             raise DataError(
                 f"{self.root}: names such as {pair[0]} and {pair[1]} denote input and target; move them into two "
-                f"folders under equal names, or {JOINT_ADVICE}; {KNOWN_LAYOUTS}"
+                f"folders under equal names, or {self._advice}; {KNOWN_LAYOUTS}"
             )
         reason = fault_of_halves(self._readable(sampled(pictures)))
         if reason is not None:
             raise DataError(
                 f"{folder}: {reason}, so the files are probably not pairs; put inputs and targets into folders of "
-                f"a known layout, or {JOINT_ADVICE}; {KNOWN_LAYOUTS}"
+                f"a known layout, or {self._advice}; {KNOWN_LAYOUTS}"
             )
 
     def _readable(self, pictures: Sequence[Path]) -> Iterator[Pixels]:
@@ -290,7 +298,7 @@ class PairedFolder(DatasetReader):
         if height > width and not self._joint_only:
             raise DataError(
                 f"{record.picture}: {width}×{height} pixels, taller than wide, cannot be two halves side by side; "
-                f"{JOINT_ADVICE}"
+                f"{self._advice}"
             )
         if frame.orientation != 1:  # it may exchange the halves
             self._turned.append(record.source)
@@ -325,32 +333,90 @@ class PairedFolder(DatasetReader):
         )
 
 
+class TwoFolders(PairedFolder):
+    """Reader of a folder of inputs and a folder of targets with the same names, anywhere on the disk."""
+
+    def __init__(self, inputs: Path, targets: Path, *, limits: Limits, exact: bool) -> None:
+        """Check that both are different folders; their files are read when a method needs them.
+
+        The parameters are those of `PairedFolder`.
+
+        Raises:
+            DataError: a folder does not exist, or both are one folder.
+        """
+        self._two = (inputs, targets)
+        for folder in self._two:
+            if not folder.is_dir():
+                raise DataError(f"{folder}: no such folder; correct the path")
+        if os.path.realpath(inputs) == os.path.realpath(targets):
+            raise DataError(f"{targets}: is also the folder of inputs; name another folder")
+        if inputs.is_absolute() != targets.is_absolute():
+            inputs, targets = inputs.absolute(), targets.absolute()
+        super().__init__(
+            Path(os.path.commonpath([inputs, targets])), limits=limits, exact=exact, names_settings=False
+        )
+        self._folders = PairFolders({}, SplitFolders(input=inputs, target=targets))
+
+    @property
+    def title(self) -> str:
+        """Both folders, as they were named."""
+        return " and ".join(map(str, self._two))
+
+
 def same_aspect_ratio(shape: tuple[int, int], target: tuple[int, int]) -> bool:
     """Return whether two sizes (height, width) have the same aspect ratio, up to the rounding of a side."""
     (height, width), (target_height, target_width) = shape, target
     return abs(height * target_width - width * target_height) <= max(*shape, *target)
 
 
-def split_by_hash(records: list[Record], root: Path) -> dict[str, list[Record]]:
+def split_by_hash(records: list[Record], title: str) -> dict[str, list[Record]]:
     """Return the pairs of ``train`` and ``val``; a hash of its name puts a pair into val, with odds of `VAL_SHARE`.
 
-    Each split gets at least one usable pair: if val would have none, the pair with the smallest hash, and if train
-    would have none, the pair with the largest. An empty list gives empty splits.
+    A pair stays in its split if others are added. Each split gets at least one usable pair: if val would have none,
+    the pair with the smallest hash, and if train would have none, the pair with the largest. An empty list gives
+    empty splits. ``title`` is the name of the data set in the message.
 
     Raises:
         DataError: there is only one usable pair.
     """
-    usable = sorted((record for record in records if not record.fault), key=lambda record: _hash(record.key))
-    if len(usable) == 1:
-        raise DataError(
-            f"{root}: only one usable pair, {usable[0].source}, but train and val need one each; add pairs, or "
-            "folders train and val"
-        )
+    usable = usable_by_hash(records, title)
     val = {record.key for record in records if _hash(record.key) < VAL_SHARE * 2**64}
     if usable and usable[0].key not in val:
         val.add(usable[0].key)
     if usable and usable[-1].key in val:
         val.remove(usable[-1].key)
+    return with_keys(records, val)
+
+
+def split_exactly(records: list[Record], title: str) -> dict[str, list[Record]]:
+    """Return the pairs of ``train`` and ``val``; `VAL_SHARE` of the usable pairs, rounded, at least one, are val.
+
+    Their names have the smallest hashes. ``title`` is the name of the data set in the message.
+
+    Raises:
+        DataError: there is only one usable pair.
+    """
+    usable = usable_by_hash(records, title)
+    return with_keys(records, {record.key for record in usable[: max(1, round(VAL_SHARE * len(usable)))]})
+
+
+def usable_by_hash(records: list[Record], title: str) -> list[Record]:
+    """Return the pairs without a fault, sorted by the hashes of their names.
+
+    Raises:
+        DataError: there is only one such pair.
+    """
+    usable = sorted((record for record in records if not record.fault), key=lambda record: _hash(record.key))
+    if len(usable) == 1:
+        raise DataError(
+            f"{title}: only one usable pair, {usable[0].source}, but train and val need one each; add pairs, or "
+            "folders train and val"
+        )
+    return usable
+
+
+def with_keys(records: list[Record], val: set[str]) -> dict[str, list[Record]]:
+    """Return the pairs whose keys are in ``val``, and all others as ``train``."""
     return {
         "train": [record for record in records if record.key not in val],
         "val": [record for record in records if record.key in val],

@@ -34,6 +34,7 @@ def prepare(
     dev_share: float = 0.0,
     digests: FileDigest | None = None,
     every_class: bool = True,
+    names_settings: bool = True,
 ) -> None:
     """Write the prepared arrays of one task to ``folder`` (see `palimpsest.data.arrays`).
 
@@ -55,6 +56,8 @@ def prepare(
     For label maps the fraction of each class is recorded; with ``every_class`` each has to occur. Faulty
     annotations are counted, listed and logged; their pictures are used.
 
+    With ``names_settings`` messages may advise to change settings of `params.yaml`.
+
     Raises:
         DataError: a split has more than ``max_broken_share`` broken pictures or faulty annotations, no usable
             picture, or a class without pixels. The message names the files; nothing is written.
@@ -67,10 +70,14 @@ def prepare(
             listed = dataset.records(source)
             records, copies = earlier.without_copies(listed)
             tally = SplitTally(
-                f"{dataset.root}: {split} from {source!r}", len(records), len(listed), max_broken_share
+                f"{dataset.title}: {split} from {source!r}",
+                len(records),
+                len(listed),
+                max_broken_share,
+                names_settings,
             )
             dev = DevSelection(records, dev_share if split == "train" else 0.0, digests)
-            annotations = Census(tally.location, spec.classes.names if spec.classes else ())
+            annotations = Census(tally.location, spec.classes.names if spec.classes else (), names_settings)
             available = dataset.count_annotations(source) if spec.classes else 0
             parts: dict[str, _Part] = {}
             for record, sample in usable(

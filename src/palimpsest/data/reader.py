@@ -73,6 +73,11 @@ class DatasetReader(ABC):
     """Folder of the data set."""
 
     @property
+    def title(self) -> str:
+        """Name of the data set in messages: by default its folder."""
+        return str(self.root)
+
+    @property
     def roots(self) -> list[Path]:
         """Folders of all data sets that the reader reads."""
         return [self.root]

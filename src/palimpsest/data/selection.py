@@ -35,6 +35,8 @@ class SplitTally:
     """Number of pictures in the split of the data set."""
     max_broken_share: float
     """Maximum fraction of broken pictures."""
+    names_settings: bool = True
+    """True if messages may advise to change settings of `params.yaml`."""
     used: int = 0
     """Number of prepared pictures."""
     examined_records: list[Record] = field(default_factory=list)
@@ -66,7 +68,8 @@ class SplitTally:
         self._check_share(len(self.examined_records))
         if not self.available:
             reason = f"all {self.listed} are also in an earlier split" if self.listed else "the split is empty"
-            raise DataError(f"{self.location}: no pictures ({reason}); change the task's splits or images")
+            advice = "change the task's splits or images" if self.names_settings else "add pictures"
+            raise DataError(f"{self.location}: no pictures ({reason}); {advice}")
         if not self.used:
             reason = "".join(f"; {record.source}: {reason}" for record, _, reason in self.left_out[:1])
             raise DataError(f"{self.location}: none of {self.available} pictures can be used; correct them{reason}")
@@ -75,10 +78,12 @@ class SplitTally:
         broken = [reason for _, kind, reason in self.left_out if kind == "broken"]
         if len(broken) > self.max_broken_share * total:
             prefix = "the first " if len(self.examined_records) < self.available else ""
+            advice = (
+                "correct them, or raise pictures.broken_share" if self.names_settings else "correct or remove them"
+            )
             raise DataError(
                 f"{self.location}: {len(broken)} of {prefix}{len(self.examined_records)} pictures are broken, and "
-                f"the limit is {self.max_broken_share:.1%}; correct them, or raise pictures.broken_share: "
-                f"{'; '.join(broken[:3])}"
+                f"the limit is {self.max_broken_share:.1%}; {advice}: {'; '.join(broken[:3])}"
             )
 
 

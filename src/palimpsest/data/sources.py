@@ -119,13 +119,15 @@ def task_classes(
 ) -> Classes:
     """Return the classes of a task, made of the categories of a data set; ``splits`` are those that are read.
 
-    ``others`` is the label of all other categories.
+    ``others`` is the label of all other categories. ``task`` is the name of a task with settings in `params.yaml`,
+    for messages; empty for any other task.
 
     Raises:
         SettingsError: the data set lacks a category; the message names the full path of the key.
         DataError: categories are ambiguous, or two splits have different ones; the message names the file.
     """
     notes: list[str] = []
+    key = f"tasks.{task}." if task else f"{dataset.title}: "
     by_split = dataset.annotated(splits, itertools.chain.from_iterable(classes.values()))
     annotated = total(by_split) if by_split else None
     categories = dataset.categories
@@ -135,6 +137,6 @@ def task_classes(
             notes = notes_for(classes, categories, annotated)
             notes += check_similar_names(classes, class_of, by_split)
     except SettingsError as error:
-        raise SettingsError(f"tasks.{task}.{error}") from error
+        raise SettingsError(f"{key}{error}") from error
     other_label = 255 if others == "ignored" else 0
-    return Classes(tuple(names), class_of, other_label, tuple(f"tasks.{task}.{note}" for note in notes))
+    return Classes(tuple(names), class_of, other_label, tuple(f"{key}{note}" for note in notes))

@@ -8,6 +8,7 @@ weights trained on ImageNet from a file; `random` needs no file.
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -244,6 +245,25 @@ def pretrained(architecture: Architecture, weights: Path | None) -> PretrainedFe
             )
     network.layers.load_state_dict({key: stored[f"features.{key}"].float() for key in state})
     return network.freeze()
+
+
+ARCHITECTURES = {"squeezenet": SQUEEZENET, "vgg16": VGG16}
+"""Architectures by the name of the perceptual network."""
+
+
+def network_of(weights: Path) -> str:
+    """Return the name of the perceptual network that a weights file belongs to, a key of `ARCHITECTURES`.
+
+    Raises:
+        DataError: the file cannot be read or belongs to no such network.
+    """
+    read_weights(weights)
+    for name, architecture in ARCHITECTURES.items():
+        with suppress(DataError):
+            pretrained(architecture, weights)
+            return name
+    titles = " or ".join(architecture.title for architecture in ARCHITECTURES.values())
+    raise DataError(f"{weights}: not the weights of {titles}, as torchvision has them; name such a file")
 
 
 def read_weights(path: Path) -> Mapping[str, Tensor]:

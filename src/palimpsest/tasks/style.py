@@ -56,7 +56,8 @@ class StyleTask(Task):
             DataError: the painting or the weights file is missing, unreadable or of another type.
         """
         if self._perceptual_loss is None:
-            self._perceptual_loss = PerceptualLoss(self.settings, f"tasks.{self.name}")
+            key = f"tasks.{self.name}"
+            self._perceptual_loss = PerceptualLoss(self.settings, f"{key}.weights", f"{key}.picture")
         return self._perceptual_loss.to(device)
 
     def prediction(self, output: Tensor, batch: Batch) -> Tensor:
@@ -116,14 +117,14 @@ class StyleTask(Task):
 class PerceptualLoss(nn.Module):
     """Frozen perceptual network with the Gram matrices of a painting.
 
-    ``key`` is the path of the task's settings, as `tasks.style-gogh`, for error messages.
+    ``weights_key`` and ``picture_key`` are the settings or options that name the files, for error messages.
     """
 
-    def __init__(self, settings: StyleSettings, key: str) -> None:
+    def __init__(self, settings: StyleSettings, weights_key: str, picture_key: str) -> None:
         super().__init__()
-        with setting_in_errors(f"{key}.weights"):
+        with setting_in_errors(weights_key):
             self.perceptual = PERCEPTUAL_NETWORKS[settings.perceptual](settings.weights)
-        with setting_in_errors(f"{key}.picture"):
+        with setting_in_errors(picture_key):
             painting = unit(read_painting(settings.picture, settings.picture_size))
         with torch.no_grad():
             grams = [gram_matrix(features) for features in self.perceptual(painting).style]

@@ -72,6 +72,7 @@ def start_fabric(training: TrainingSettings, *, unused_parameters: bool = False)
     all parameters, as with several tasks.
     """
     several = unused_parameters and training.devices > 1
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces the precision on stderr
     with warnings.catch_warnings():
         # On any machine with SLURM's commands; a job of the pipeline starts the processes of its devices itself.
         warnings.filterwarnings("ignore", "The `srun` command is available")
