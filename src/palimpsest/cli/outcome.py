@@ -1,5 +1,6 @@
 """Exit status of a subcommand, and the one line on stderr about each problem."""
 
+import importlib.metadata
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -22,8 +23,33 @@ class ResumableInterruptionError(PalimpsestError):
 
 
 def message_of(error: Exception) -> str:
-    """Return the message of an error for the user; for an unexpected error, with the error's type."""
+    """Return the message of an error for the user; for an unexpected error, with the error's type.
+
+    A missing library of an extra of the package is no unexpected error.
+    """
+    if isinstance(error, ModuleNotFoundError) and (extra := extra_of(str(error.name))):
+        return f"{error.name}: is not installed; run: pip install 'palimpsest[{extra}]'"
     return user_message(error) or f"unexpected {type(error).__name__}: {error}; --debug shows where"
+
+
+def extra_of(module: str) -> str | None:
+    """Return the extra of the package that installs a module; None if no extra does."""
+    from packaging.requirements import Requirement  # noqa: PLC0415 (takes a while)
+
+    name = module.partition(".")[0].replace("_", "-")
+    try:
+        requirements = map(Requirement, importlib.metadata.requires("palimpsest") or [])
+    except ModuleNotFoundError:  # run from its source, without an installation
+        return None
+    return next(
+        (
+            extra
+            for requirement in requirements
+            for extra in ("pipeline", "export")
+            if requirement.name == name and requirement.marker and requirement.marker.evaluate({"extra": extra})
+        ),
+        None,
+    )
 
 
 def report(problem: str) -> None:
