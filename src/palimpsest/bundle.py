@@ -23,7 +23,15 @@ from palimpsest.methods.base import Method, State
 from palimpsest.networks import build_network
 from palimpsest.networks.outline import outline
 from palimpsest.networks.settings import NetworkSettings
-from palimpsest.storage.bundle_file import BASE, BundleFile, TaskEntry, load_bundle, save_bundle, unusable
+from palimpsest.storage.bundle_file import (
+    BASE,
+    BundleFile,
+    TaskEntry,
+    load_bundle,
+    save_bundle,
+    shortened,
+    unusable,
+)
 from palimpsest.storage.stored_task import LoadedTask, TrainedWith
 from palimpsest.storage.switcher import TaskSwitcher
 from palimpsest.tasks import build_task
@@ -78,9 +86,21 @@ class Bundle:
 
         Raises:
             SettingsError: the bundle has no such task.
-            StorageError: the settings of the task are invalid.
+            StorageError: the settings of the task are invalid, or do not fit the header.
         """
-        return build_task(name, self.settings(name))
+        entry, task = self.entry(name), build_task(name, self.settings(name))
+        for key, expected, stored in (
+            ("head_channels", task.head_channels, entry.head_channels),
+            ("working_scale", task.working_scale, entry.working_scale),
+            ("classes", list(task.classes or ()), entry.classes or []),
+        ):
+            if stored != expected:
+                raise unusable(
+                    self.file.path,
+                    f"the task {name!r} has {key} {shortened(repr(stored))}, and its settings "
+                    f"have {shortened(repr(expected))}",
+                )
+        return task
 
     def settings(self, name: str) -> TaskSettings:
         """Return the settings of a task.

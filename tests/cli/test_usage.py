@@ -1,6 +1,8 @@
 """Help, wrong usage and settings that cannot be read."""
 
 import functools
+import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,8 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from palimpsest import cli
+from palimpsest import __version__, cli
 from palimpsest.cli import app
+from palimpsest.cli.outcome import json_text
 from palimpsest.errors import StorageError
 from palimpsest.storage.stored_tasks import StoredTasks
 from tests.cli.conftest import PARAMS, only_line, picture
@@ -150,6 +153,21 @@ def test_completion_lists_the_subcommands(
     with suppress(SystemExit):
         cli.main([])
     assert capsys.readouterr().out.split() == ["translate"]
+
+
+def test_the_package_is_a_program() -> None:
+    command = [sys.executable, "-m", "palimpsest", "--version"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert printed == f"palimpsest {__version__}\n"
+
+
+def test_json_has_null_for_numbers_that_are_not_finite() -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    content = {"a": math.nan, "b": [1.5, -math.inf, {"c": math.inf}], "d": (True, "NaN"), "e": None}
+    expected = {"a": None, "b": [1.5, None, {"c": None}], "d": [True, "NaN"], "e": None}
+    assert json.loads(json_text(content), parse_constant=refuse) == expected
 
 
 def test_help_and_wrong_usage_import_no_pytorch() -> None:

@@ -1,13 +1,12 @@
 """`palimpsest doctor`: what to mend on this machine."""
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from palimpsest.cli.options import Debug
-from palimpsest.cli.outcome import DONE, FAILED
+from palimpsest.cli.outcome import DONE, FAILED, json_text
 from palimpsest.errors import printable
 
 
@@ -31,7 +30,7 @@ def doctor(
 
     findings = list(examine(preset))
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+        print(json_text([asdict(finding) for finding in findings]))
     else:
         for finding in findings:
             print(printable(f"{finding.state:<6} {finding.topic:<15} {finding.text}"))

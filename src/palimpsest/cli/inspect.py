@@ -1,13 +1,12 @@
 """`palimpsest inspect`: content and origin of files."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from palimpsest.cli.options import Debug
-from palimpsest.cli.outcome import DONE, FAILED, message_of, report
+from palimpsest.cli.outcome import DONE, FAILED, json_text, message_of, report
 from palimpsest.errors import PalimpsestError
 
 
@@ -44,7 +43,7 @@ def inspect(
             if not as_json:
                 print(yaml.safe_dump(origins[-1], sort_keys=False, allow_unicode=True, explicit_start=True), end="")
     if as_json:
-        print(json.dumps(origins, indent=1, ensure_ascii=False))
+        print(json_text(origins))
     return FAILED if failed else DONE
 
 

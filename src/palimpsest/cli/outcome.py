@@ -1,6 +1,8 @@
 """Exit status of a subcommand, and the one line on stderr about each problem."""
 
 import importlib.metadata
+import json
+import math
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -57,6 +59,20 @@ def report(problem: str) -> None:
     if debug:
         traceback.print_exc()
     print("error:", " ".join(problem.split()), file=sys.stderr)
+
+
+def json_text(content: object) -> str:
+    """Return the JSON of a content; numbers that are not finite become null, because JSON has none of them."""
+    return json.dumps(finite(content), indent=1, allow_nan=False)
+
+
+def finite(content: object) -> object:
+    """Return a content of dictionaries, lists and values, with None in place of numbers that are not finite."""
+    if isinstance(content, Mapping):
+        return {key: finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def metric_lines(metrics: Mapping[str, float], errors: Mapping[str, float]) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """`palimpsest plan`: what a run will cost."""
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from palimpsest.cli.options import PARAMS, Config, Debug, MoreConfig, check_choice, parse_override, require_params
-from palimpsest.cli.outcome import DONE
+from palimpsest.cli.outcome import DONE, json_text
 from palimpsest.errors import printable
 from palimpsest.progress import minutes
 
@@ -61,7 +60,7 @@ def plan(
     if as_json:
         values = asdict(estimate)
         values["disk"]["total"] = estimate.disk.total
-        print(json.dumps(values, indent=1))
+        print(json_text(values))
     else:
         print(printable("\n".join(lines(estimate))))
     return DONE

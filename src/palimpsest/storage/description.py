@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from palimpsest.methods.base import MASK, Component
@@ -29,8 +30,9 @@ def describe_bundle(bundle: BundleFile) -> dict[str, Any]:
 
 
 def describe_masks(masks: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the number of ones in each packed mask, by layer."""
+    """Return the number of ones in each packed mask, by layer; without tensors of a damaged file that are none."""
     return {
         layer: f"{int(np.bitwise_count(bits.numpy()).sum())} in {8 * bits.numel()} bits"
         for layer, bits in masks.items()
+        if bits.dtype == torch.uint8
     }
