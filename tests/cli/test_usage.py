@@ -88,6 +88,19 @@ def test_outside_a_study_the_line_names_the_folder_to_use(
     assert only_line(capsys) == message
 
 
+def test_doctor_refuses_a_preset_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--preset", "tny"]) == 2
+    assert only_line(capsys) == "error: --preset: unknown value 'tny'; did you mean 'tiny'?"
+    Path("params.yaml").unlink()
+    assert cli.main(["doctor", "--preset", "tiny"]) == 2
+    assert only_line(capsys).startswith("error: --preset: this folder has no params.yaml; remove it, or run")
+
+
+def test_two_presets_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "--preset", "tiny", "--config", "preset=other"]) == 2
+    assert only_line(capsys) == "error: --preset: --config sets the preset too; remove one of both"
+
+
 @pytest.mark.parametrize("arguments", [["--debug", "translate"], ["translate", "--debug"]])
 def test_a_traceback_is_shown_only_on_request(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     command_line = [*arguments, "--preset", "other", "--task", "colour", "one.png", "-o", "out"]

@@ -11,8 +11,11 @@ from palimpsest.methods.base import MASK, Component
 from palimpsest.storage.bundle_file import FORMAT, TASKS, BundleFile
 
 
-def describe_bundle(bundle: BundleFile) -> dict[str, Any]:
-    """Return content, network, parts and tasks of a bundle by property, as `palimpsest inspect` prints them."""
+def describe_bundle(bundle: BundleFile, size: int) -> dict[str, Any]:
+    """Return content, network, parts and tasks of a bundle by property, as `palimpsest inspect` prints them.
+
+    ``size`` is the number of its bytes.
+    """
     header = bundle.header.model_dump(mode="json")
     tasks = header.pop("tasks")
     masks = {}
@@ -22,7 +25,7 @@ def describe_bundle(bundle: BundleFile) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "sha256": bundle.sha256,
-        "bytes": bundle.path.stat().st_size,
+        "bytes": size,
         **header,
         "tasks": {task.pop("name"): task for task in tasks},
         "ones": {name: ones for name, ones in masks.items() if ones},
