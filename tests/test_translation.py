@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,6 @@ from palimpsest.tasks.paired_settings import PairedSettings
 from palimpsest.tasks.segmentation_settings import SegmentationSettings
 from palimpsest.translation import (
     Translator,
-    check_memory,
     free_memory,
     padded_to_stride,
     resampled,
@@ -183,23 +183,44 @@ def test_the_output_of_a_residual_network_has_the_size_of_the_picture(
 def test_a_photograph_too_large_for_memory_is_refused_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
     task = filter_task()
     run = translator(task, None, residual(task.head_channels, width=4))
-    needed = 4 * ResblockNetwork.bytes_per_pixel * 40 * 30
+    needed = 40 * 30 * (4 * ResblockNetwork.bytes_per_pixel + 22)
     monkeypatch.setattr(translation, "free_memory", lambda: needed)
     assert run(noise(30, 40)).shape == (30, 40, 3)
     monkeypatch.setattr(translation, "free_memory", lambda: needed - 1)
     with pytest.raises(DataError, match=r"^cat\.jpg: 40×30 pixels need .* megapixels, or a method"):
         run(noise(30, 40), "cat.jpg")
-    assert translator(task)(noise(30, 40)).shape == (30, 40, 3)  # windows need little memory
 
 
-def test_the_remedy_has_the_possible_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_take_less_memory_than_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = translator(filter_task(), window=256, built=network(3, width=1))
+    needed = 1000 * 700 * 22 + 256**2 * UNet.bytes_per_pixel
+    monkeypatch.setattr(translation, "free_memory", lambda: needed)
+    assert run(noise(700, 1000)).shape == (700, 1000, 3)
+    monkeypatch.setattr(translation, "free_memory", lambda: needed - 1)
+    with pytest.raises(DataError, match=r"^a\.png: 1000×700 pixels need .* of up to 0\.7 megapixels$"):
+        run(noise(700, 1000), "a.png")
+
+
+@pytest.mark.parametrize("built", [network, residual])
+def test_a_working_picture_too_large_for_memory_is_refused_before_it_is_made(
+    built: Callable[[int], nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = class_task()
+    monkeypatch.setattr(translation, "free_memory", lambda: 2**34)
+    run = replace(translator(task, None, built(task.head_channels)), size=2**16)
+    message = r"^a\.png: 65536×65536 pixels need about .* 16\.0 GiB are free; use a task of smaller"
+    with pytest.raises(DataError, match=message):
+        run(noise(20, 20), "a.png")
+    with pytest.raises(DataError, match=message):
+        run.scaled(noise(20, 20), run.size, "a.png")
+
+
+@pytest.mark.parametrize(("window", "free"), [(None, 2**30), (256, 2**30), (256, 2**23)])
+def test_the_remedy_has_the_possible_size(window: int | None, free: int) -> None:
     task = filter_task()
-    monkeypatch.setattr(translation, "free_memory", lambda: 2**30)
-    with pytest.raises(DataError) as error:
-        check_memory(residual(task.head_channels, width=4), np.zeros((3000, 4000, 3), np.uint8), "a.png")
-    per_pixel = 4 * ResblockNetwork.bytes_per_pixel
-    assert f"about {12e6 * per_pixel / 2**30:.1f} GiB of memory, but 1.0 GiB are free" in str(error.value)
-    assert f"of up to {2**30 / per_pixel / 1e6:.1f} megapixels" in str(error.value)
+    run = translator(task, window, residual(task.head_channels, width=4))
+    side = round((run.megapixels(free) * 1e6) ** 0.5)
+    assert run.memory(side, side) == pytest.approx(free, rel=0.01)
 
 
 def test_the_memory_of_the_system_is_read() -> None:

@@ -7,6 +7,7 @@ print(bundle.tasks)
 bundle.translate("colorize", "photo.jpg").save("coloured.png")
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from palimpsest.data.pictures import Limits, Pixels, read_picture
+from palimpsest.data.pictures import Limits, Pixels, picture_pixels, read_picture
 from palimpsest.devices import device_for
 from palimpsest.errors import DataError, PalimpsestError, check_name
 from palimpsest.methods import BASES, METHODS, method_class
@@ -22,7 +23,15 @@ from palimpsest.methods.base import Method, State
 from palimpsest.networks import build_network
 from palimpsest.networks.outline import outline
 from palimpsest.networks.settings import NetworkSettings
-from palimpsest.storage.bundle_file import BASE, BundleFile, TaskEntry, load_bundle, save_bundle, unusable
+from palimpsest.storage.bundle_file import (
+    BASE,
+    BundleFile,
+    TaskEntry,
+    load_bundle,
+    save_bundle,
+    shortened,
+    unusable,
+)
 from palimpsest.storage.stored_task import LoadedTask, TrainedWith
 from palimpsest.storage.switcher import TaskSwitcher
 from palimpsest.tasks import build_task
@@ -53,7 +62,7 @@ class Bundle:
 
         Raises:
             SettingsError: the bundle has no such task.
-            DataError: the picture cannot be read, or is too large for the memory.
+            DataError: the picture cannot be read, is of another type or empty, or is too large for the memory.
             StorageError: tensors of the task are missing or do not fit.
         """
         pixels, name = pixels_of(picture)
@@ -77,9 +86,21 @@ class Bundle:
 
         Raises:
             SettingsError: the bundle has no such task.
-            StorageError: the settings of the task are invalid.
+            StorageError: the settings of the task are invalid, or do not fit the header.
         """
-        return build_task(name, self.settings(name))
+        entry, task = self.entry(name), build_task(name, self.settings(name))
+        for key, expected, stored in (
+            ("head_channels", task.head_channels, entry.head_channels),
+            ("working_scale", task.working_scale, entry.working_scale),
+            ("classes", list(task.classes or ()), entry.classes or []),
+        ):
+            if stored != expected:
+                raise unusable(
+                    self.file.path,
+                    f"the task {name!r} has {key} {shortened(repr(stored))}, and its settings "
+                    f"have {shortened(repr(expected))}",
+                )
+        return task
 
     def settings(self, name: str) -> TaskSettings:
         """Return the settings of a task.
@@ -198,16 +219,24 @@ def in_float32(part: State) -> dict[str, Tensor]:
     return {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in part.items()}
 
 
-def pixels_of(picture: Path | str | Image.Image | Pixels) -> tuple[Pixels, str]:
+def pixels_of(picture: object) -> tuple[Pixels, str]:
     """Return a picture as an array, uint8 (H, W, 3) RGB, and its name for errors.
 
+    A picture of Pillow is converted as its file: by its EXIF orientation, over white, and from its full range.
+
     Raises:
-        DataError: the file cannot be read, or the array has another form.
+        DataError: the file or picture cannot be read, or ``picture`` is of another type or empty.
     """
-    if isinstance(picture, str | Path):
-        return read_picture(Path(picture), Limits(key="")), str(picture)
+    if isinstance(picture, str | os.PathLike):
+        return read_picture(picture, Limits(key="")), os.fspath(picture)
+    name = "the picture"
     if isinstance(picture, Image.Image):
-        return np.asarray(picture.convert("RGB")), "the picture"
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise DataError(f"the picture: expected uint8 (H, W, 3), found {picture.dtype} {picture.shape}")
-    return picture, "the picture"
+        return picture_pixels(picture, name, Limits(key="")), name
+    if not isinstance(picture, np.ndarray):
+        type_name = type(picture).__name__
+        raise DataError(f"{name}: expected a path, a picture of Pillow or an array, found {type_name}; convert it")
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+        raise DataError(
+            f"{name}: expected uint8 (H, W, 3) with pixels, found {picture.dtype} {picture.shape}; convert it"
+        )
+    return picture, name

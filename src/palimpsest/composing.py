@@ -13,7 +13,7 @@ from palimpsest.errors import DataError, SettingsError
 from palimpsest.inference import Predictor
 from palimpsest.methods import METHODS
 from palimpsest.tasks.base import Batch
-from palimpsest.translation import Translator, padded_to_stride, resized, working_size
+from palimpsest.translation import Translator, padded_to_stride
 
 MAX_SAMPLES = 32
 """Largest number of pictures on which a blend measures the statistics of BatchNorm."""
@@ -81,7 +81,7 @@ def samples(pictures: Sequence[Path], translator: Translator, limits: Limits) ->
     """Yield some pictures, scaled to the size in training, as batches of one; unreadable ones are skipped.
 
     Raises:
-        DataError: no picture can be read.
+        DataError: no picture can be read, or one is too large for the memory at this size.
     """
     used = 0
     for path in pictures:
@@ -89,8 +89,8 @@ def samples(pictures: Sequence[Path], translator: Translator, limits: Limits) ->
             photograph = read_picture(path, limits)
         except DataError:
             continue  # it is reported when it is translated
-        height, width = working_size(photograph.shape[0], photograph.shape[1], translator.size)
-        yield translator.batch(padded_to_stride(resized(photograph, height, width), translator.network.stride))
+        working = translator.scaled(photograph, translator.size, path)
+        yield translator.batch(padded_to_stride(working, translator.network.stride))
         used += 1
         if used == MAX_SAMPLES:
             return

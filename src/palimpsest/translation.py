@@ -4,7 +4,7 @@ Segmentation and colorization need objects as large as in training: the photogra
 the prediction is scaled back. A style or a filter runs on the original pixels. The U-Net runs in overlapping
 windows, and only the core of each window is used. The overlap exceeds the receptive field, so the result has no
 seams, and memory grows only with the prediction. A residual network normalises over the whole picture and needs it
-in one pass; a picture that does not fit into memory is refused.
+in one pass. A picture that does not fit into memory, at the size at which the task works, is refused.
 """
 
 import math
@@ -34,6 +34,9 @@ WINDOW_BYTES = 3 * 2**28
 MAX_ENLARGED = 16
 """Limit of the longer side of an enlarged photograph, in multiples of the size in training. Without it a strip of
 1×20000 pixels would become one of 80×1600000."""
+
+BYTES_STORED = 10
+"""Bytes per pixel of a picture at the working scale: its copies by Pillow and NumPy, resized and padded."""
 
 BAND_VALUES = 2**22
 """Number of values of a prediction that are resized to full size at a time."""
@@ -70,7 +73,7 @@ class Translator:
         ``name`` names the photograph in errors.
 
         Raises:
-            DataError: the network needs the whole photograph at once, and the free memory does not suffice.
+            DataError: the free memory does not suffice.
         """
         return self.finish(self.predict_whole(photograph, name), photograph, self.predictor.task.paint)
 
@@ -92,15 +95,66 @@ class Translator:
         """Return the prediction, float (1, C, h, w), for a photograph at the size at which the task works.
 
         Raises:
-            DataError: the network needs the whole photograph at once, and the free memory does not suffice.
+            DataError: the free memory does not suffice.
+        """
+        size = None if self.predictor.task.working_scale == "own" else self.size
+        return self.predict(self.scaled(photograph, size, name))
+
+    def scaled(self, photograph: Pixels, size: int | None, name: Path | str) -> Pixels:
+        """Return a photograph, uint8 (H, W, 3), scaled so that its shorter side is ``size``; None for its own size.
+
+        Raises:
+            DataError: the free memory does not suffice to translate it.
         """
         height, width = photograph.shape[:2]
-        working = photograph
-        if self.predictor.task.working_scale != "own":
-            working = resized(photograph, *working_size(height, width, self.size))
-        if self.window is None and self.device.type == "cpu":  # on a GPU, PyTorch raises its own error
-            check_memory(self.network, working, name)
-        return self.predict(working)
+        if size is not None:
+            height, width = working_size(height, width, size)
+        self.check_memory(height, width, size, name)
+        return resized(photograph, height, width)
+
+    def check_memory(self, height: int, width: int, size: int | None, name: Path | str) -> None:
+        """Check that the memory suffices for a picture of so many pixels at the working scale.
+
+        ``size`` is that to which the picture ``name`` is scaled, None for its own size; both are for the message.
+
+        Raises:
+            DataError: the free memory does not suffice.
+        """
+        needed, free = self.memory(height, width), free_memory()
+        if needed <= free:
+            return
+        advice = f"a task of smaller pictures than {size} pixels"
+        if size is None:
+            advice = f"a picture of up to {self.megapixels(free):.1f} megapixels"
+            if self.window is None:
+                advice += ", or a method on a network that runs in windows"
+        raise DataError(
+            f"{name}: {width}×{height} pixels need about {needed / 2**30:.1f} GiB of memory, but "
+            f"{free / 2**30:.1f} GiB are free; use {advice}"
+        )
+
+    def memory(self, height: int, width: int) -> int:
+        """Return the number of bytes that the translation of so many pixels takes, without the photograph.
+
+        On a GPU these are the bytes of the computer's memory; PyTorch raises its own error for that of the GPU.
+        """
+        pixels = height * width
+        if self.device.type != "cpu":
+            return pixels * self.bytes_stored
+        at_once = pixels if self.window is None else min(pixels, self.window**2)
+        return pixels * self.bytes_stored + at_once * self.network.bytes_per_pixel * self.network.width
+
+    def megapixels(self, memory: int) -> float:
+        """Return the number of 10⁶ pixels whose translation takes so many bytes of memory."""
+        passing = self.network.bytes_per_pixel * self.network.width if self.device.type == "cpu" else 0
+        if self.window is None or memory < self.window**2 * (passing + self.bytes_stored):
+            return memory / (passing + self.bytes_stored) / 1e6
+        return (memory - self.window**2 * passing) / self.bytes_stored / 1e6
+
+    @property
+    def bytes_stored(self) -> int:
+        """Bytes per pixel at the working scale of picture and prediction, which are in memory whole."""
+        return BYTES_STORED + 4 * max(3, self.predictor.task.head_channels)
 
     def predict(self, photograph: Pixels) -> Tensor:
         """Return the task's prediction, float (1, C, H, W) on the CPU, for a photograph at the working scale.
@@ -202,25 +256,6 @@ def padded_to_stride(photograph: Pixels, stride: int) -> Pixels:
     """
     down, right = (max(2, math.ceil(side / stride)) * stride - side for side in photograph.shape[:2])
     return np.pad(photograph, ((0, down), (0, right), (0, 0)), mode="reflect")
-
-
-def check_memory(network: Network, photograph: Pixels, name: Path | str) -> None:
-    """Check that the memory suffices for one pass over a photograph, uint8 (H, W, 3) at the working scale.
-
-    ``name`` names the photograph in the error.
-
-    Raises:
-        DataError: the network needs more memory than is free.
-    """
-    height, width = photograph.shape[:2]
-    per_pixel, free = network.bytes_per_pixel * network.width, free_memory()
-    needed = height * width * per_pixel
-    if needed > free:
-        raise DataError(
-            f"{name}: {width}×{height} pixels need about {needed / 2**30:.1f} GiB of memory, but "
-            f"{free / 2**30:.1f} GiB are free; use a picture of up to {free / per_pixel / 1e6:.1f} megapixels, or "
-            "a method on a network that runs in windows"
-        )
 
 
 def free_memory() -> int:

@@ -112,7 +112,7 @@ def test_two_stages_are_two_translations(file: str) -> None:
     assert composed("--how", "two-stage") == 0
     assert cli.main(["translate", file, "one.png", "--task", "colour", "-o", "steps"]) == 0
     assert cli.main(["translate", file, "steps/one-colour.png", "--task", "painted", "-o", "steps"]) == 0
-    assert np.array_equal(pixels("out/one-colour-painted.png"), pixels("steps/one-colour-painted.png"))
+    assert np.array_equal(pixels("out/one-colour-painted-two-stage.png"), pixels("steps/one-colour-painted.png"))
 
 
 def test_a_blend_has_the_share_of_the_first_task_and_the_pictures(
@@ -130,7 +130,7 @@ def test_a_blend_has_the_share_of_the_first_task_and_the_pictures(
     assert composed("--how", "blend", "--alpha", "0.25") == 0
     assert blended == [("colour", "painted", 0.25, [(1, 3, 32, 48)])]
     assert cli.main(["translate", file, "one.png", "--task", "painted", "-o", "out"]) == 0
-    assert np.array_equal(pixels("out/one-colour-painted.png"), pixels("out/one-painted.png"))
+    assert np.array_equal(pixels("out/one-colour-painted-blend-0.25.png"), pixels("out/one-painted.png"))
 
 
 def test_wrong_compositions_are_one_line(file: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,8 +145,69 @@ def test_wrong_compositions_are_one_line(file: str, capsys: pytest.CaptureFixtur
         ),
         (["--how", "two-stage"], "colour", 2, "--tasks: expected two names, found 'colour'; write them as"),
         (["--how", "two-stage"], "colour,pained", 2, "--tasks: unknown value 'pained'; did you mean 'painted'?"),
+        (
+            ["--how", "two-stage", "--alpha", "0.3"],
+            "colour,painted",
+            2,
+            "--alpha: is a share of a blend; remove it for",
+        ),
         (["--how", "twice"], "colour,painted", 2, "invalid value for '--how'"),
     ):
         assert composed(*arguments, tasks=tasks) == status
         assert only_line(capsys).startswith(f"error: {message}")
     assert not Path("out").exists()
+
+
+def test_ways_to_compose_do_not_overwrite_each_other(file: str) -> None:
+    picture("one.png", 20, 20)
+    ways = (["--how", "two-stage"], ["--how", "blend"], ["--how", "blend", "--alpha", "0.25"])
+    assert [composed(*way, tasks="painted,painted") for way in ways] == [0, 0, 0]
+    names = {path.name for path in Path("out").iterdir()}
+    assert names == {f"one-painted-painted-{way}.png" for way in ("two-stage", "blend-0.5", "blend-0.25")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["translate", "FILE", "one.png", "--task", "colour", "-o", "out", "--method", "scratch"], "--method"),
+        (["translate", "--seed", "4", "FILE", "one.png", "--task", "colour", "-o", "out"], "--seed"),
+        (["translate", "--method", "piggyback", "FILE", "one.png", "--task", "colour", "-o", "out"], "--method"),
+        (
+            ["compose", "FILE", "one.png", "--tasks", "a,b", "--how", "blend", "-o", "out", "--seed", "0"],
+            "--seed",
+        ),
+        (["evaluate", "FILE", "--task", "colour", "--data", ".", "--seed", "0"], "--seed"),
+        (["export", "FILE", "--task", "colour", "--onnx", "a.onnx", "--method", "scratch"], "--method"),
+        (["inspect", "FILE", "--method", "scratch"], "--method"),
+    ],
+)
+def test_options_of_a_study_are_refused_for_a_bundle(
+    arguments: list[str], option: str, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture("one.png", 20, 20)
+    assert cli.main([file if argument == "FILE" else argument for argument in arguments]) == 2
+    assert only_line(capsys) == f"error: {option}: is for the tasks of a study; remove it, or add --preset"
+    assert not Path("out").exists()
+
+
+def test_a_bundle_and_a_study_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["export", "a.safetensors", "--preset", "tiny", "--task", "colour", "--onnx", "a.onnx"]
+    assert cli.main(command) == 2
+    message = "error: name either the bundle a.safetensors or a study with --preset, not both"
+    assert only_line(capsys) == message
+
+
+def test_inspect_prints_the_stored_tasks_of_a_study(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bundle", "--preset", "tiny", "-o", "tasks.safetensors", "--seed", "4"]) == 0
+    of_bundle = yaml.safe_load(inspected("tasks.safetensors", capsys))
+    assert cli.main(["inspect", "--method", "piggyback", "--preset", "tiny", "--seed", "4", "--json"]) == 0
+    (of_study,) = json.loads(capsys.readouterr().out)
+    assert (of_study.pop("preset"), of_study.pop("method")) == ("tiny", "piggyback")
+    size = sum(part["bytes"] for part in of_bundle["parts"].values())
+    assert (of_study.pop("bytes"), of_bundle.pop("bytes")) == (size, Path(of_bundle.pop("file")).stat().st_size)
+    assert of_study == of_bundle
+    for arguments in (["inspect"], ["inspect", "a.safetensors", "--preset", "tiny"]):
+        assert cli.main(arguments) == 2
+        assert only_line(capsys) == "error: name either files or a study with --preset"
+    assert cli.main(["inspect", "--preset", "tny"]) == 2
+    assert only_line(capsys) == "error: --preset: unknown value 'tny'; did you mean 'tiny'?"

@@ -1,6 +1,8 @@
 """Help, wrong usage and settings that cannot be read."""
 
 import functools
+import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,8 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from palimpsest import cli
+from palimpsest import __version__, cli
 from palimpsest.cli import app
+from palimpsest.cli.outcome import json_text
 from palimpsest.errors import StorageError
 from palimpsest.storage.stored_tasks import StoredTasks
 from tests.cli.conftest import PARAMS, only_line, picture
@@ -85,6 +88,19 @@ def test_outside_a_study_the_line_names_the_folder_to_use(
     assert only_line(capsys) == message
 
 
+def test_doctor_refuses_a_preset_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "--preset", "tny"]) == 2
+    assert only_line(capsys) == "error: --preset: unknown value 'tny'; did you mean 'tiny'?"
+    Path("params.yaml").unlink()
+    assert cli.main(["doctor", "--preset", "tiny"]) == 2
+    assert only_line(capsys).startswith("error: --preset: this folder has no params.yaml; remove it, or run")
+
+
+def test_two_presets_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "--preset", "tiny", "--config", "preset=other"]) == 2
+    assert only_line(capsys) == "error: --preset: --config sets the preset too; remove one of both"
+
+
 @pytest.mark.parametrize("arguments", [["--debug", "translate"], ["translate", "--debug"]])
 def test_a_traceback_is_shown_only_on_request(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     command_line = [*arguments, "--preset", "other", "--task", "colour", "one.png", "-o", "out"]
@@ -150,6 +166,21 @@ def test_completion_lists_the_subcommands(
     with suppress(SystemExit):
         cli.main([])
     assert capsys.readouterr().out.split() == ["translate"]
+
+
+def test_the_package_is_a_program() -> None:
+    command = [sys.executable, "-m", "palimpsest", "--version"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert printed == f"palimpsest {__version__}\n"
+
+
+def test_json_has_null_for_numbers_that_are_not_finite() -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    content = {"a": math.nan, "b": [1.5, -math.inf, {"c": math.inf}], "d": (True, "NaN"), "e": None}
+    expected = {"a": None, "b": [1.5, None, {"c": None}], "d": [True, "NaN"], "e": None}
+    assert json.loads(json_text(content), parse_constant=refuse) == expected
 
 
 def test_help_and_wrong_usage_import_no_pytorch() -> None:

@@ -73,5 +73,7 @@ def test_nan_and_8_bits_are_refused(tmp_path: Path) -> None:
 
 def test_values_without_a_range_are_refused_with_the_setting(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 70000]], np.int32)).save(tmp_path / "deep.tif")
-    with pytest.raises(DataError, match="exceed the range 0 to 65535; scale them, or set input_range"):
+    with pytest.raises(DataError, match=r"exceed the range 0 to 65535; scale them, or set input_range$"):
+        read_shown(tmp_path / "deep.tif", scale=GreyScale(key="input_range"))
+    with pytest.raises(DataError, match=r"exceed the range 0 to 65535; scale them$"):
         read_picture(tmp_path / "deep.tif")

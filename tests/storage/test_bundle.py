@@ -131,8 +131,26 @@ def test_pictures_of_every_kind_are_translated(bundled: Study) -> None:
     assert np.array_equal(np.asarray(labels.convert("RGB")), palette()[np.asarray(labels)])
     with pytest.raises(SettingsError, match=r"unknown task of all\.safetensors 'color'; did you mean 'colour'"):
         bundle.translate("color", "one.png")
-    with pytest.raises(DataError, match=r"expected uint8 \(H, W, 3\), found float64 \(2, 2\)"):
-        bundle.translate("colour", np.zeros((2, 2)))  # type: ignore[arg-type]
+    turned = Image.open("one.png")
+    turned.getexif()[0x0112] = 6
+    turned.save("turned.png", exif=turned.getexif())
+    assert bundle.translate("colour", Image.open("turned.png")) == bundle.translate("colour", "turned.png")
+    assert bundle.translate("colour", Image.open("turned.png")).size == (37, 50)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (np.zeros((2, 2)), r"expected uint8 \(H, W, 3\) with pixels, found float64 \(2, 2\); convert it"),
+        (np.zeros((0, 0, 3), np.uint8), r"expected uint8 .* with pixels, found uint8 \(0, 0, 3\); convert it"),
+        (None, "expected a path, a picture of Pillow or an array, found NoneType; convert it"),
+        (b"one.png", "expected a path, a picture of Pillow or an array, found bytes; convert it"),
+        (Image.new("RGB", (0, 4)), "0×4 pixels; use a picture with pixels"),
+    ],
+)
+def test_other_pictures_are_refused_with_one_line(picture: Any, message: str, bundled: Study) -> None:
+    with pytest.raises(DataError, match=f"^the picture: {message}$"):
+        palimpsest.open(FILE).translate("colour", picture)
 
 
 def test_the_header_says_what_inference_needs(bundled: Study) -> None:

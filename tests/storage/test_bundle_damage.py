@@ -1,9 +1,13 @@
 """A damaged or forged bundle gives one clear line, and takes no more memory than its size explains."""
 
+import functools
+import hashlib
 import json
 import random
 import resource
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +16,15 @@ import torch
 from torch import Tensor
 
 import palimpsest
-from palimpsest.bundle import number_of_values
+from palimpsest.bundle import Bundle, number_of_values
 from palimpsest.bundling import bundle_study
 from palimpsest.errors import PalimpsestError, StorageError
+from palimpsest.methods import METHODS
 from palimpsest.networks import build_network, network_settings
 from palimpsest.storage.bundle_file import (
     FORMAT,
-    Header,
     describe_parts,
     load_bundle,
-    save_bundle,
 )
 from palimpsest.storage.task_file import serialised
 from tests.storage.conftest import FILE
@@ -67,8 +70,11 @@ def forged(change: Callable[[dict[str, Any], dict[str, dict[str, Tensor]]], None
     parts = {name: dict(part) for name, part in file.parts.items()}
     change(content, parts)
     content["parts"] = {**content["parts"], **{n: p.model_dump() for n, p in describe_parts(parts).items()}}
+    text = json.dumps(content).replace('"1e999"', "1e999")
+    tensors = {f"{part}/{name}": tensor for part, of_part in parts.items() for name, tensor in of_part.items()}
     path = Path("forged.safetensors")
-    save_bundle(path, Header.model_validate(content), parts)
+    metadata = {"format": FORMAT, "header": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    path.write_bytes(serialised(tensors, metadata))
     return path
 
 
@@ -108,7 +114,7 @@ def unknown_method(content: dict[str, Any], parts: Any) -> None:
 
 
 def unknown_kind(content: dict[str, Any], parts: Any) -> None:
-    content["tasks"][1]["settings"]["kind"] = "os:system"
+    content["tasks"][1]["settings"]["kind"] = content["tasks"][1]["kind"] = "os:system"
 
 
 def missing_part(content: dict[str, Any], parts: Any) -> None:
@@ -126,6 +132,52 @@ def coded_head(content: dict[str, Any], parts: Any) -> None:
 def huge_mask(content: dict[str, Any], parts: Any) -> None:
     part = parts["tasks/halves"]
     content["tasks"][1]["coded"] = {next(key for key in part if key.endswith(".mask")): [10**6]}
+
+
+def mask_of_integers(content: dict[str, Any], parts: Any) -> None:
+    part = parts["tasks/halves"]
+    key = next(key for key in part if key.endswith(".mask"))
+    part[key] = part[key].to(torch.int64)
+
+
+def head_of_bytes(content: dict[str, Any], parts: Any) -> None:
+    parts["tasks/halves"]["head.bias"] = parts["tasks/halves"]["head.bias"].to(torch.uint8)
+
+
+def without_number(content: dict[str, Any], parts: Any) -> None:
+    parts["tasks/halves"]["head.bias"][0] = float("nan")
+
+
+def another_kind(content: dict[str, Any], parts: Any) -> None:
+    content["tasks"][1]["kind"] = "colorization"
+
+
+def other_classes(content: dict[str, Any], parts: Any) -> None:
+    content["tasks"][1]["classes"] = ["background", "green"]
+
+
+def other_scale(content: dict[str, Any], parts: Any) -> None:
+    content["tasks"][1]["working_scale"] = "own"
+
+
+def fewer_colours(content: dict[str, Any], parts: Any) -> None:
+    del content["tasks"][1]["palette"][0]
+
+
+def impossible_colour(content: dict[str, Any], parts: Any) -> None:
+    content["tasks"][1]["palette"][1] = [300, -5, 0]
+
+
+def nested_settings(content: dict[str, Any], parts: Any) -> None:
+    content["tasks"][1]["origin"]["settings"] = functools.reduce(lambda inner, _: {"a": inner}, range(100), {})
+
+
+def unmeasured(content: dict[str, Any], parts: Any) -> None:
+    content["tasks"][1]["quality"] = {"split": "val", "images": 1, "metrics": {"miou": float("nan")}}
+
+
+def infinite(content: dict[str, Any], parts: Any) -> None:
+    content["tasks"][1]["quality"] = {"split": "val", "images": 1, "metrics": {"miou": "1e999"}}
 
 
 @pytest.mark.parametrize("method", ["piggyback", "resblock6"])
@@ -170,12 +222,41 @@ def test_networks_of_all_widths_open(name: str, width: int) -> None:
         (unknown_kind, r"stored with settings of another version \(tasks\.0\.settings.*unknown kind 'os:system'"),
         (missing_part, "the part 'tasks/other' of the task 'halves' is missing"),
         (other_head, r"head\.weight: expected 5 output channels, found 2"),
+        (mask_of_integers, r"layer '\S+': expected a mask of the type torch\.uint8, found torch\.int64"),
+        (head_of_bytes, r"head\.bias: expected the type torch\.float32, found torch\.uint8"),
+        (without_number, r"the tensor 'tasks/halves/head\.bias' has a value that is not finite"),
+        (another_kind, r"the header is damaged \(tasks\.1: kind: 'colorization', but settings\.kind is 'segmen"),
+        (other_classes, r"the task 'halves' has classes \['background', 'green'\], and its settings have \['back"),
+        (other_scale, "the task 'halves' has working_scale 'own', and its settings have 'trained'"),
+        (fewer_colours, r"the header is damaged \(tasks\.1: palette: 1 colours for 2 classes\)"),
+        (impossible_colour, r"the header is damaged \(tasks\.1\.palette\.1\.0: Input should be less than or equal"),
+        (nested_settings, r"the header is damaged \(more than 64 nested lists and objects\)"),
+        (unmeasured, r"the header is damaged \(the number NaN is not finite\)"),
+        (infinite, r"the header is damaged \(the number 1e999 is not finite\)"),
     ],
 )
 def test_a_forged_header_is_one_clear_line(bundled: Study, change: Any, message: str) -> None:
     path = forged(change)
     with pytest.raises(StorageError, match=rf"^forged\.safetensors: {message}"):
-        palimpsest.open(path).network("halves")
+        palimpsest.open(path).translator("halves")
+
+
+TYPES = (torch.float32, torch.uint8, torch.int8, torch.int64)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_tensors_of_another_type_or_shape_are_one_clear_line(stored_study: NewStudy, method: str) -> None:
+    study = stored_study(method)
+    bundle = bundle_study(study.settings, 0, method)
+    (part,) = (name for name in bundle.entry("halves").parts if name.startswith("tasks/"))
+    kinds = {name.rpartition(".")[2]: name for name in bundle.file.parts[part]}
+    for name in kinds.values():
+        tensor = bundle.file.parts[part][name]
+        others = [tensor.to(dtype) for dtype in TYPES if dtype != tensor.dtype]
+        for other in [*others, tensor.flatten()[:0], tensor.flatten()[0], torch.stack([tensor, tensor])]:
+            parts = {**bundle.file.parts, part: {**bundle.file.parts[part], name: other}}
+            with suppress(StorageError):
+                Bundle(replace(bundle.file, parts=parts)).network("halves")
 
 
 @pytest.mark.parametrize(
@@ -183,6 +264,10 @@ def test_a_forged_header_is_one_clear_line(bundled: Study, change: Any, message:
     [
         ({"format": "palimpsest bundle 4"}, "has the newer format 'palimpsest bundle 4', expected .*; update"),
         ({"format": "palimpsest bundle 0"}, "has the format 'palimpsest bundle 0', expected 'palimpsest bundle 3'"),
+        (
+            {"format": f"palimpsest bundle {'9' * 5000}"},
+            "has the newer format 'palimpsest bundle 9{42}…', expected 'palimpsest bundle 3'; update",
+        ),
         ({"format": "palimpsest task 5"}, "no bundle .*found 'palimpsest task 5'"),
         ({}, "no bundle"),
         ({"format": FORMAT, "header": "[" * 10**6, "sha256": ""}, "the header was altered"),

@@ -3,12 +3,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from matplotlib import colormaps
 from pydantic import ValidationError
 from torch import Tensor
 
 from palimpsest.tasks import build_task
 from palimpsest.tasks.depth import DepthTask
 from palimpsest.tasks.depth_settings import DepthSettings
+from palimpsest.tasks.viridis import viridis
 
 NAN = math.nan
 
@@ -92,3 +94,7 @@ def test_near_is_dark_far_is_bright_and_unknown_is_black() -> None:
 def test_a_range_that_is_empty_or_not_positive_is_refused(limits: tuple[float, float]) -> None:
     with pytest.raises(ValidationError, match="range"):
         DepthSettings(kind="depth", data="a", range=limits)
+
+
+def test_the_colours_are_those_of_matplotlib() -> None:
+    assert np.array_equal(viridis(), colormaps["viridis"](np.arange(256), bytes=True)[:, :3])

@@ -19,7 +19,9 @@ class Dtype(StrEnum):
 
 
 def bundle(
-    preset: Annotated[str, typer.Option(metavar="NAME", help="Preset of the stored tasks in this folder.")],
+    preset: Annotated[
+        str, typer.Option(metavar="NAME", is_eager=True, help="Preset of the stored tasks in this folder.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="File to write, *.safetensors.")],
     method: Method = "piggyback",
     seed: Seed = None,

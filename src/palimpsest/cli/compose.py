@@ -24,6 +24,9 @@ from palimpsest.cli.outcome import UsageError
 from palimpsest.cli.translate import expanded, for_each
 from palimpsest.machine import MAX_MEGAPIXELS
 
+HALF = 0.5
+"""Share of the first task in a blend without `--alpha`."""
+
 
 class Way(StrEnum):
     """Ways to compose two tasks."""
@@ -49,20 +52,26 @@ def compose(
     method: Method = "piggyback",
     seed: Seed = None,
     alpha: Annotated[
-        float, typer.Option(metavar="A", min=0, max=1, help="blend: share of the first task, 0 to 1.")
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            metavar="A", min=0, max=1, help="blend: share of the first task, 0 to 1.", show_default=f"{HALF}"
+        ),
+    ] = None,
     force: Force = False,
     max_megapixels: MaxMegapixels = MAX_MEGAPIXELS,
     debug: Debug = False,
 ) -> int:
     """Run two tasks on each picture.
 
-    Each result has the size of its picture and is named PICTURE-A-B.png.
+    Each result has the size of its picture and is named PICTURE-A-B-HOW.png, a blend PICTURE-A-B-blend-ALPHA.png.
 
     \b
     example:
       palimpsest compose tasks.safetensors holiday.jpg --tasks colorize,style-gogh --how two-stage -o out
     """
+    if alpha is not None and how != Way.BLEND:
+        raise UsageError(f"--alpha: is a share of a blend; remove it for --how {how.value}")
+    share = HALF if alpha is None else alpha
     file, names = split_file(items, preset)
     if not names:
         raise UsageError("no picture given; name a bundle, then pictures, or a study with --preset")
@@ -81,11 +90,12 @@ def compose(
     pictures, status = expanded(names)
     if not pictures:
         return status
-    paths = output_paths(pictures, "-".join(pair), output)
+    way = f"{how.value}-{share:g}" if how == Way.BLEND else how.value
+    paths = output_paths(pictures, "-".join([*pair, way]), output)
     if not force:
         refuse_existing(paths)
     limits = Limits(max_megapixels, "--max-megapixels", pipes=True)
-    translate = composed_translator(model, pair[0], pair[1], how.value, alpha, pictures, limits)
+    translate = composed_translator(model, pair[0], pair[1], how.value, share, pictures, limits)
     make_folder(output)
 
     def write(picture: Path, path: Path) -> None:

@@ -1,14 +1,14 @@
 """`palimpsest doctor`: what to mend on this machine."""
 
-import json
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from palimpsest.cli.options import Debug
-from palimpsest.cli.outcome import DONE, FAILED
-from palimpsest.errors import printable
+from palimpsest.cli.options import PARAMS, Debug, check_preset
+from palimpsest.cli.outcome import DONE, FAILED, UsageError, json_text
+from palimpsest.errors import SettingsError, printable
 
 
 def doctor(
@@ -27,11 +27,17 @@ def doctor(
     example:
       palimpsest doctor --preset real
     """
+    if preset is not None:
+        if not PARAMS.exists():
+            raise UsageError(f"--preset: this folder has no {PARAMS}; remove it, or run palimpsest beside {PARAMS}")
+        with suppress(SettingsError):  # of params.yaml; the findings include it
+            check_preset(preset)
+
     from palimpsest.doctor import examine  # noqa: PLC0415 (PyTorch takes seconds)
 
     findings = list(examine(preset))
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+        print(json_text([asdict(finding) for finding in findings]))
     else:
         for finding in findings:
             print(printable(f"{finding.state:<6} {finding.topic:<15} {finding.text}"))

@@ -34,20 +34,42 @@ def positive(value: float) -> float:
     return value
 
 
+def needs_preset(context: typer.Context, parameter: typer.CallbackParam, value: Any) -> Any:
+    """Return the value of an option that selects stored tasks of a study.
+
+    Raises:
+        UsageError: the option is given without `--preset`; a bundle has its tasks.
+    """
+    source = context.get_parameter_source(parameter.name or "")
+    given = source is not None and source.name == "COMMANDLINE"
+    if given and context.params.get("preset") is None:  # parsed before, because it is eager
+        raise UsageError(f"--{parameter.name}: is for the tasks of a study; remove it, or add --preset")
+    return value
+
+
 Debug = Annotated[
     bool, typer.Option("--debug", callback=show_traceback, is_eager=True, help="Show the traceback of errors.")
 ]
 Preset = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Use the stored tasks of this preset in this folder instead of a bundle."),
+    typer.Option(
+        metavar="NAME",
+        is_eager=True,
+        help="Use the stored tasks of this preset in this folder instead of a bundle.",
+    ),
 ]
 Method = Annotated[
     str,
-    typer.Option(metavar="NAME", help=f"Method of the stored tasks: {', '.join(METHODS)}."),
+    typer.Option(metavar="NAME", callback=needs_preset, help=f"Method of the stored tasks: {', '.join(METHODS)}."),
 ]
 Seed = Annotated[
     int | None,
-    typer.Option(metavar="N", help="Seed of the stored tasks.", show_default="the first seed of params.yaml"),
+    typer.Option(
+        metavar="N",
+        callback=needs_preset,
+        help="Seed of the stored tasks.",
+        show_default="the first seed of params.yaml",
+    ),
 ]
 Items = Annotated[
     list[str],
@@ -96,9 +118,21 @@ def chosen_settings(preset: str, method: str) -> "Settings":
     check_choice("--method", method, METHODS)
     require_params(beside="models/")
     content = read(PARAMS)
-    check_choice("--preset", preset, content.get("presets") or {})
+    check_preset(preset)
     content.pop("data_root", None)  # may belong to another preset
     return resolve(content, {"preset": preset})
+
+
+def check_preset(preset: str) -> None:
+    """Check that `params.yaml` in this folder has a preset.
+
+    Raises:
+        SettingsError: the file is invalid.
+        UsageError: it has no such preset.
+    """
+    from palimpsest.params import read  # noqa: PLC0415 (pydantic takes a while)
+
+    check_choice("--preset", preset, read(PARAMS).get("presets") or {})
 
 
 def open_model(
@@ -107,7 +141,7 @@ def open_model(
     """Return the bundle in a file, or that of a study's stored tasks; ``task`` suffices if it is given.
 
     Raises:
-        UsageError: neither a file nor a preset is given, or a name is unknown.
+        UsageError: neither a file nor a preset is given, or both are, or a name is unknown.
         StorageError: a file is missing or damaged.
     """
     if preset is None:
@@ -119,6 +153,8 @@ def open_model(
         if task is not None:
             check_choice("--task", task, opened.tasks)
         return opened
+    if path is not None:
+        raise UsageError(f"name either the bundle {path} or a study with --preset, not both")
     settings = chosen_settings(preset, method)
     if task is not None:
         check_choice("--task", task, settings.sequence)

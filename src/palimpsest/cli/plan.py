@@ -1,6 +1,5 @@
 """`palimpsest plan`: what a run will cost."""
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -8,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from palimpsest.cli.options import PARAMS, Config, Debug, MoreConfig, check_choice, parse_override, require_params
-from palimpsest.cli.outcome import DONE
+from palimpsest.cli.options import PARAMS, Config, Debug, MoreConfig, check_preset, parse_override, require_params
+from palimpsest.cli.outcome import DONE, UsageError, json_text
 from palimpsest.errors import printable
 from palimpsest.progress import minutes
 
@@ -39,12 +38,12 @@ def plan(
     example:
       palimpsest plan --preset mini
     """
-    from palimpsest.params import read  # noqa: PLC0415 (pydantic takes a while)
-
     require_params(beside="Snakefile")
     overrides = dict(parse_override(text) for text in [*(config or []), *(more or [])])
     if preset is not None:
-        check_choice("--preset", preset, read(PARAMS).get("presets") or {})
+        check_preset(preset)
+        if "preset" in overrides:
+            raise UsageError("--preset: --config sets the preset too; remove one of both")
         overrides["preset"] = preset
 
     from tqdm import tqdm  # noqa: PLC0415 (takes a while)
@@ -61,7 +60,7 @@ def plan(
     if as_json:
         values = asdict(estimate)
         values["disk"]["total"] = estimate.disk.total
-        print(json.dumps(values, indent=1))
+        print(json_text(values))
     else:
         print(printable("\n".join(lines(estimate))))
     return DONE

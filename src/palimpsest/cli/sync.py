@@ -1,13 +1,12 @@
 """`palimpsest sync`: runs that are kept locally, sent to the tracking server."""
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from palimpsest.cli.options import PARAMS, Debug
-from palimpsest.cli.outcome import DONE, UsageError
+from palimpsest.cli.outcome import DONE, UsageError, json_text
 from palimpsest.errors import StorageError, printable
 from palimpsest.layout import TRACKING_DATABASE
 
@@ -42,7 +41,7 @@ def sync(
     from palimpsest.tracking.store import RunStore  # noqa: PLC0415 (MLflow takes seconds)
 
     sent = RunStore().send(uri)
-    print(json.dumps(asdict(sent)) if as_json else printable(f"{shown(uri)}: {sent} sent"))
+    print(json_text(asdict(sent)) if as_json else printable(f"{shown(uri)}: {sent} sent"))
     return DONE
 
 

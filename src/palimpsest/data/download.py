@@ -3,6 +3,7 @@
 An incomplete or unverified file is named ``.<name>.part``; a later attempt resumes from it.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,13 +14,13 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import pooch
-import requests
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from palimpsest.errors import DataError, failure_message, unknown_name
 from palimpsest.storage.atomic import replacing_folder, write_text, writing
+
+if TYPE_CHECKING:
+    import requests
 
 COCO = "http://images.cocodataset.org"  # the HTTPS certificate is for another host name
 VOC = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012"
@@ -171,6 +172,8 @@ def _transfer(url: str, part: Path, pause: float) -> bool:
     Raises:
         DataError: the transfer fails `TRIES` times, or with a permanent error.
     """
+    import requests  # noqa: PLC0415 (of the extra `pipeline`; other functions of data sets run without it)
+
     resumed = False
     for remaining in reversed(range(TRIES)):
         resumed |= part.exists() and part.stat().st_size > 0
@@ -195,12 +198,14 @@ def _transfer(url: str, part: Path, pause: float) -> bool:
 
 
 def _resume(url: str, file: BinaryIO) -> None:
+    import pooch  # noqa: PLC0415 (of the extra `pipeline`)
+
     start = file.seek(0, os.SEEK_END)
     headers = {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
 
-    def restart(response: requests.Response, *_: object, **__: object) -> None:
+    def restart(response: "requests.Response", *_: object, **__: object) -> None:
         if response.status_code == 200 and start:  # a server without ranges sends the whole file
             file.truncate(0)
 
@@ -217,18 +222,23 @@ def _resume(url: str, file: BinaryIO) -> None:
 def _verify(path: Path, checksum: str, source: Path | str, advice: str) -> None:
     if not _matches(path, checksum):
         algorithm, _, expected = checksum.partition(":")
-        actual = pooch.file_hash(str(path), alg=algorithm)
+        actual = _file_hash(path, algorithm)
         raise DataError(f"{source}: wrong checksum: expected {algorithm} {expected}, found {actual}; {advice}")
 
 
 def _matches(path: Path, checksum: str) -> bool:
     algorithm, _, expected = checksum.partition(":")
     try:
-        actual: str = pooch.file_hash(str(path), alg=algorithm)
+        actual = _file_hash(path, algorithm)
     except OSError as error:
         message = failure_message(path, error, "read")
         raise DataError(f"{message}; delete it and run the same command again") from error
     return actual.startswith(expected)
+
+
+def _file_hash(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _drop_empty(part: Path) -> None:

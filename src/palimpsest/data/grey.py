@@ -22,8 +22,8 @@ class GreyScale:
 
     None for the full range, 0 to 65535 of integers or 0 to 1 of floats; values outside are then an error.
     """
-    key: str = "range"
-    """Name of the setting of `limits`, for messages."""
+    key: str = ""
+    """Name of the setting of `limits`, for messages; empty if there is none."""
     lowest: float = field(default=math.inf, init=False)
     """Smallest value."""
     highest: float = field(default=-math.inf, init=False)
@@ -50,15 +50,15 @@ class GreyScale:
         low, high = self.limits or (0, full)
         if not (math.isfinite(lowest) and math.isfinite(highest)):
             count = int((~np.isfinite(values)).sum())
-            advice = f"; {self.key} does not replace them" if self.limits else ""
+            advice = f"; {self.key} does not replace them" if self.limits and self.key else ""
             raise ValueError(
                 f"{count} grey values are NaN or infinite; replace them by finite numbers, as by black for pixels "
                 f"without a measurement{advice}"
             )
         if self.limits is None and not (lowest >= 0 and highest <= full):
+            advice = f", or set {self.key}" if self.key else ""
             raise ValueError(
-                f"grey values from {lowest:g} to {highest:g} exceed the range 0 to {full}; scale them, or set "
-                "input_range or target_range of a paired data set"
+                f"grey values from {lowest:g} to {highest:g} exceed the range 0 to {full}; scale them{advice}"
             )
         self.pictures += 1
         self.lowest, self.highest = min(self.lowest, lowest), max(self.highest, highest)

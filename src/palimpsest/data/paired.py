@@ -281,7 +281,7 @@ class PairedFolder(DatasetReader):
         common_range = (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
         for path in pictures:
             try:
-                yield read_shown(path, self._limits, GreyScale(common_range))[0]
+                yield read_shown(path, self._limits, GreyScale(common_range, "input_range"))[0]
             except DataError:
                 continue
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from palimpsest.data.files import files_below
 from palimpsest.data.grey import GreyScale, Scale
@@ -182,6 +182,34 @@ def read_picture(path: PathLike, limits: Limits = DEFAULT_LIMITS) -> Pixels:
     return read_shown(path, limits)[0]
 
 
+def picture_pixels(picture: Image.Image, name: str, limits: Limits = DEFAULT_LIMITS) -> Pixels:
+    """Return a picture of Pillow as uint8 (H, W, 3) RGB, converted as `read_picture` converts its file.
+
+    ``name`` names the picture in errors.
+
+    Raises:
+        DataError: the picture is truncated, too large or empty, or cannot be converted to RGB.
+    """
+    limits.check_size(name, *picture.size)
+    if 0 in picture.size:
+        raise DataError(f"{name}: {picture.width}×{picture.height} pixels; use a picture with pixels")
+    with faults_named(name), _unmapped(picture):
+        return np.array(_shown(picture))
+
+
+@contextmanager
+def _unmapped(picture: Image.Image) -> Iterator[None]:
+    """Run a block that loads a picture without mapping its file; see `opened` about TIFFs."""
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
+        yield
+        return
+    filename, picture.filename = picture.filename, ""
+    try:
+        yield
+    finally:
+        picture.filename = filename
+
+
 def read_shown(path: PathLike, limits: Limits = DEFAULT_LIMITS, scale: Scale | None = None) -> tuple[Pixels, Frame]:
     """Return a picture as `read_picture` does, uint8 (H, W, 3), with its frame.
 
@@ -278,26 +306,37 @@ def turn_labels(labels: Pixels, frame: Frame, source: str) -> Pixels:
 def opened(path: PathLike, limits: Limits = ANY_SIZE) -> Iterator[Image.Image]:
     """Yield a picture file, opened with Pillow but not decoded.
 
-    Pillow's warnings of damaged metadata are not shown: they name no file, and the pixels are not affected.
-
     Raises:
         DataError: the file is missing, too large or no picture, or the block raises any error except `MemoryError`;
             the message names the file.
     """
-    name = os.fspath(path)
+    with faults_named(os.fspath(path)):
+        try:
+            check_regular(path, limits)
+            with (
+                # From a path, Pillow would map grey, CMYK and 16-bit TIFFs turned by 90° with wrong rows.
+                Path(path).open("rb") as file,
+                Image.open(file) as picture,
+            ):
+                limits.check_size(path, *picture.size)
+                yield picture
+        except FileNotFoundError:
+            link = f" (a link to {Path(path).readlink()})" if Path(path).is_symlink() else ""
+            raise DataError(f"{os.fspath(path)}: no such file{link}; add it or correct the path") from None
+
+
+@contextmanager
+def faults_named(name: str) -> Iterator[None]:
+    """Run a block that decodes a picture; errors name the picture.
+
+    Pillow's warnings of damaged metadata are not shown: they name no file, and the pixels are not affected.
+
+    Raises:
+        DataError: the block raises any error except `MemoryError`; the message begins with ``name``.
+    """
     try:
-        check_regular(path, limits)
-        with (
-            warnings.catch_warnings(action="ignore", category=UserWarning),
-            # From a path, Pillow would map grey, CMYK and 16-bit TIFFs turned by 90° with wrong rows.
-            Path(path).open("rb") as file,
-            Image.open(file) as picture,
-        ):
-            limits.check_size(path, *picture.size)
-            yield picture
-    except FileNotFoundError:
-        link = f" (a link to {Path(path).readlink()})" if Path(path).is_symlink() else ""
-        raise DataError(f"{name}: no such file{link}; add it or correct the path") from None
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            yield
     except (DataError, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -360,7 +399,15 @@ def _numbers(picture: Image.Image) -> NDArray[Any]:
     if orientation != 1:
         native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
         values = np.asarray(_upright(Image.fromarray(native), orientation))
-    return values
+    return values.view(np.uint32) if _has_unsigned_words(picture) else values
+
+
+def _has_unsigned_words(picture: Image.Image) -> bool:
+    """Return True for a TIFF with unsigned numbers of 32 bits, which Pillow reads as signed ones."""
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile) or picture.mode != "I":
+        return False
+    bits, form = (picture.tag_v2.get(tag) for tag in (TiffImagePlugin.BITSPERSAMPLE, TiffImagePlugin.SAMPLEFORMAT))
+    return bits == (32,) and form in (None, (1,))  # TIFF 6.0: unsigned is the default
 
 
 def _upright(picture: Image.Image, orientation: int) -> Image.Image:

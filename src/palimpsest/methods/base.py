@@ -253,7 +253,7 @@ def copier(network: nn.Module, tensors: State) -> Callable[[], None]:
     """Return a function that copies tensors into the network's tensors of the same names; all others stay.
 
     Raises:
-        StorageError: the network has no tensor of one of these names, or one of another shape.
+        StorageError: the network has no tensor of one of these names, or one of another shape or type.
     """
     state = network.state_dict()
     for name, tensor in tensors.items():
@@ -261,6 +261,8 @@ def copier(network: nn.Module, tensors: State) -> Callable[[], None]:
             raise StorageError(f"the network has no tensor {name!r}; the stored task belongs to another network")
         if state[name].shape != tensor.shape:
             raise StorageError(f"{name}: expected shape {tuple(state[name].shape)}, found {tuple(tensor.shape)}")
+        if state[name].is_floating_point() != tensor.is_floating_point():
+            raise StorageError(f"{name}: expected the type {state[name].dtype}, found {tensor.dtype}")
     targets, sources = ([of[name].detach() for name in tensors] for of in (state, tensors))
     return partial(torch._foreach_copy_, targets, sources)  # faster than `Module.load_state_dict`
 

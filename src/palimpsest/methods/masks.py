@@ -140,8 +140,10 @@ def check_bytes(bits: Tensor, shape: torch.Size) -> None:
     """Check that a packed mask has as many bytes as a weight of this shape needs.
 
     Raises:
-        StorageError: the number of bytes differs.
+        StorageError: the number of bytes differs, or the tensor has another type than uint8.
     """
+    if bits.dtype != torch.uint8:
+        raise StorageError(f"expected a mask of the type {torch.uint8}, found {bits.dtype}")
     if bits.numel() != -(-shape.numel() // 8):
         raise StorageError(f"expected a mask of {-(-shape.numel() // 8)} bytes, found {bits.numel()}")
 

@@ -8,14 +8,15 @@ checksums cover the whole file. `docs/file-format.md` describes the format for r
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -31,8 +32,12 @@ BatchNorm has its statistics; its tasks of `coded` have other tensors, and are r
 computed."""
 BASE, SHARED, TASKS = "base", "shared", "tasks/"
 """Names of the base network's part and of the shared part; prefix of the names of the tasks' parts."""
+LONGEST_VERSION = 9
+"""Largest number of digits of a version; Python refuses to read numbers of more than 4300 digits."""
 MAX_HEADER = 2**26
 """Largest accepted header, in bytes."""
+MAX_DEPTH = 64
+"""Largest accepted number of nested lists and objects in the header."""
 DATA_TYPES = {torch.float32: "F32", torch.float16: "F16", torch.uint8: "U8", torch.int8: "I8", torch.int64: "I64"}
 """Names in the file of the types of tensors."""
 
@@ -79,6 +84,10 @@ class Origin(HeaderModel):
     """Settings of the training that inference does not need."""
 
 
+Level = Annotated[int, Field(ge=0, le=255)]
+"""Value of a colour's channel."""
+
+
 class TaskEntry(HeaderModel):
     """Entry of one task: all that inference needs, beside the tensors."""
 
@@ -94,7 +103,7 @@ class TaskEntry(HeaderModel):
     """Channels of the network's output."""
     classes: list[str] | None = None
     """Names of the classes in the order of their labels; None for a task without classes."""
-    palette: list[tuple[int, int, int]] | None = None
+    palette: list[tuple[Level, Level, Level]] | None = None
     """RGB colour of each class."""
     method: str
     method_settings: dict[str, Any] | None
@@ -108,6 +117,14 @@ class TaskEntry(HeaderModel):
     """Bytes of the stored task by component, such as ``mask`` and ``head``."""
     quality: Quality | None = None
     origin: Origin
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.settings.get("kind") != self.kind:
+            raise ValueError(f"kind: {self.kind!r}, but settings.kind is {self.settings.get('kind')!r}")
+        if len(self.palette or ()) != len(self.classes or ()):
+            raise ValueError(f"palette: {len(self.palette or ())} colours for {len(self.classes or ())} classes")
+        return self
 
 
 class Header(HeaderModel):
@@ -226,16 +243,48 @@ def load_bundle(path: Path) -> BundleFile:
     if actual != expected:
         raise unusable(path, f"the header was altered: expected SHA-256 {expected}, found {actual}")
     try:
-        header = Header.model_validate(json.loads(text, object_pairs_hook=unique_keys))
+        header = Header.model_validate(parsed_header(text))
     except ValidationError as error:
         problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"]))
-        raise unusable(path, f"the header is damaged ({key}: {problem['msg']})") from error
+        key, message = ".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, ")
+        raise unusable(path, f"the header is damaged ({key}: {message})") from error
     except (ValueError, RecursionError) as error:
         raise unusable(path, f"the header is damaged ({error})") from error
     parts = split_parts(path, header, read_tensors(path))
     check_tasks(path, header)
     return BundleFile(path, header, parts, actual)
+
+
+def parsed_header(text: str) -> Any:
+    """Return the content of a header's JSON.
+
+    Raises:
+        ValueError: it is no JSON, has a key twice, a number that is not finite, or more than `MAX_DEPTH` levels.
+        RecursionError: it has far more levels.
+    """
+    content = json.loads(
+        text, object_pairs_hook=unique_keys, parse_constant=finite_number, parse_float=finite_number
+    )
+    level, depth = [content], 0
+    while level:
+        if depth > MAX_DEPTH:
+            raise ValueError(f"more than {MAX_DEPTH} nested lists and objects")
+        nested = [value for value in level if isinstance(value, dict | list)]
+        level = [child for value in nested for child in (value.values() if isinstance(value, dict) else value)]
+        depth += 1
+    return content
+
+
+def finite_number(text: str) -> float:
+    """Return a number of a JSON text.
+
+    Raises:
+        ValueError: it is NaN, infinite or too large.
+    """
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text} is not finite")
+    return number
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -269,11 +318,18 @@ def check_format(path: Path, stored: str) -> None:
     """
     name, _, version = stored.rpartition(" ")
     if name != NAME or not version.isdecimal():
-        raise unusable(path, f"no bundle (expected the format {FORMAT!r}, found {stored!r})")
-    if int(version) > VERSION:
-        raise StorageError(f"{path}: has the newer format {stored!r}, expected {FORMAT!r}; update palimpsest")
+        raise unusable(path, f"no bundle (expected the format {FORMAT!r}, found {shortened(stored)!r})")
+    if len(version) > LONGEST_VERSION or int(version) > VERSION:
+        raise StorageError(
+            f"{path}: has the newer format {shortened(stored)!r}, expected {FORMAT!r}; update palimpsest"
+        )
     if int(version) < OLDEST:
         raise unusable(path, f"has the format {stored!r}, expected {FORMAT!r}")
+
+
+def shortened(text: str) -> str:
+    """Return a text of a file for a message, without all that follows its first 60 characters."""
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -307,7 +363,8 @@ def split_parts(path: Path, header: Header, tensors: Mapping[str, Tensor]) -> di
     """Return the tensors by part, and verify the checksum of each part.
 
     Raises:
-        StorageError: a tensor belongs to no part or has another type, or a checksum differs.
+        StorageError: a tensor belongs to no part, has another type or a value that is not finite, or a checksum
+            differs.
     """
     parts: dict[str, dict[str, Tensor]] = {name: {} for name in header.parts}
     for key, tensor in tensors.items():
@@ -316,6 +373,8 @@ def split_parts(path: Path, header: Header, tensors: Mapping[str, Tensor]) -> di
             raise unusable(path, f"the tensor {key!r} belongs to no part of the header")
         if tensor.dtype not in DATA_TYPES:
             raise unusable(path, f"the tensor {key!r} has the type {tensor.dtype}, which no part contains")
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise unusable(path, f"the tensor {key!r} has a value that is not finite")
         parts[part][name] = tensor
     for name, entry in header.parts.items():
         actual = part_sha256(parts[name])

@@ -194,11 +194,14 @@ class LoadedTask:
         """Output channels of the head.
 
         Raises:
-            StorageError: the head's weight is missing.
+            StorageError: the head's weight is missing, or no kernel.
         """
         if "head.weight" not in self.tensors:
             raise self.unusable(self.path, "the tensor 'head.weight' (head) is missing from the stored task")
-        return len(self.tensors["head.weight"])
+        weight = self.tensors["head.weight"]
+        if weight.ndim != 4 or not len(weight):
+            raise self.unusable(self.path, f"head.weight: expected a kernel, found the shape {tuple(weight.shape)}")
+        return len(weight)
 
     def check_head(self, channels: int) -> None:
         """Check that the head has so many output channels.
@@ -254,12 +257,18 @@ class LoadedTask:
         """Run a block that uses the stored tensors; the message of a `StorageError` names the file of the task.
 
         Raises:
-            StorageError: the error of the block, with path and advice.
+            StorageError: the error of the block, with path and advice. Errors of NumPy and PyTorch about types and
+                shapes are among them, since only a forged file has tensors that do not fit each other.
         """
         try:
             yield
         except StorageError as error:
             raise self.unusable(self.path, str(error)) from error
+        except (TypeError, ValueError, IndexError, RuntimeError) as error:
+            if "memory" in str(error):
+                raise
+            reason = str(error).partition("\n")[0]
+            raise self.unusable(self.path, f"its tensors do not fit the network ({reason})") from error
 
 
 def open_task(path: Path) -> StoredTask:

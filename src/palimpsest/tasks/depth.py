@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from palimpsest.metrics.bootstrap import Sample
 from palimpsest.tasks.base import Batch, Meter, Pixels, Targets, Task
 from palimpsest.tasks.depth_settings import DepthSettings
 from palimpsest.tasks.pictures import sampled_loss
+from palimpsest.tasks.viridis import viridis
 
 
 class DepthTask(Task):
@@ -56,7 +56,7 @@ class DepthTask(Task):
     def paint(self, prediction: Tensor) -> Pixels:
         """Return depth as pictures, uint8 (N, H, W, 3), from dark (near) to bright (far); NaN is black."""
         share = ((prediction - self.low) / (self.high - self.low)).clamp(0, 1)[:, 0]
-        painted: Pixels = colours()[(share.nan_to_num() * 255).round().to(torch.uint8).cpu().numpy()]
+        painted: Pixels = viridis()[(share.nan_to_num() * 255).round().to(torch.uint8).cpu().numpy()]
         painted[share.isnan().cpu().numpy()] = 0
         return painted
 
@@ -102,12 +102,3 @@ def filled(target: Tensor, prediction: Tensor) -> Tensor:
     A mask after the distance does not suffice: the gradient of a masked NaN is still NaN.
     """
     return torch.where(target.isfinite(), target, prediction.detach())
-
-
-@cache
-def colours() -> Pixels:
-    """Return the colours of matplotlib's viridis, uint8 (256, 3), from dark to bright."""
-    from matplotlib import colormaps  # noqa: PLC0415 (takes half a second; training needs no colours)
-
-    table: Pixels = colormaps["viridis"](np.arange(256), bytes=True)[:, :3]
-    return table
