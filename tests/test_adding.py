@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import palimpsest
-from palimpsest import cli
+from palimpsest import cli, translation
 from palimpsest.bundling import bundle_study
 from palimpsest.data.generated import generate_voc
 from palimpsest.errors import TrainingError
@@ -323,6 +323,18 @@ def test_a_tenth_is_held_out(
     origin = palimpsest.open(NEW).entry("new").origin
     assert (origin.preset, origin.commit, origin.settings["held_out"]) == ("", "", 0.1)
     assert origin.seed != palimpsest.open(FILE).entry("colour").origin.seed
+
+
+def test_a_bundle_of_huge_pictures_takes_no_memory(
+    file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures("a")
+    monkeypatch.setattr(translation, "free_memory", lambda: 0)
+    assert cli.main(["evaluate", file, "--task", "colour", "--data", "a"]) == 1
+    assert f"{file}: " in (line := capsys.readouterr().err) and "GiB are free; use " in line
+    assert add("--kind", "colorization", "--data", "a", "--steps", "2") == 1
+    assert f"{file}: " in (line := capsys.readouterr().err) and "GiB are free; use " in line
+    assert not Path(NEW).exists()
 
 
 def test_the_result_is_printed_as_json(file: str, capfd: pytest.CaptureFixture[str]) -> None:

@@ -101,13 +101,15 @@ def add_task(bundle: Bundle, new: NewTask, work: Path, on_epoch: EpochDone = lam
 
     Raises:
         SettingsError: the name is taken or invalid, or the bundle has no task whose training can be copied.
-        DataError: the data cannot be used.
+        DataError: the data cannot be used, or the memory does not suffice for pictures of the template's size.
         TrainingError: the training failed.
     """
     check_new_name(bundle, new.name)
     template = template_of(bundle, new.settings.kind, new.method)
     training, pictures = training_of(template, new)
     task = build_task(new.name, new.settings)
+    translator = bundle.translator(template.name, device_for(training.accelerator))
+    translator.check_memory(pictures.size, pictures.size, pictures.size, bundle.file.path)
     prepared = prepare_data(new, pictures, work / "prepared")
     task.use_training_data(prepared)
 

@@ -62,7 +62,7 @@ def evaluate(
     Raises:
         SettingsError: the bundle has no such task, the data lack a category of the task, or it uses no such files.
         DataError: the data have no such split, too many broken pictures, or targets of another type; or a file of
-            the style is missing.
+            the style is missing, or the memory does not suffice for pictures of the task's size.
     """
     entry = bundle.entry(name)
     settings = files.of_learned(name, bundle.settings(name))
@@ -73,6 +73,7 @@ def evaluate(
     chosen = split or whole or settings.splits["val"]
     spec = sample_spec(settings, entry.size, [chosen], reader)
     device = device or device_for("auto")
+    bundle.translator(name, device).check_memory(entry.size, entry.size, entry.size, bundle.file.path)
     predictor = Predictor(bundle.network(name).to(device), task.to(device))
     with tempfile.TemporaryDirectory() as temporary:
         arrays = prepare_user_data(reader, Path(temporary) / "prepared", {"val": (chosen, None)}, spec, entry.kind)

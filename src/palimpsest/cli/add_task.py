@@ -1,6 +1,5 @@
 """`palimpsest add-task`: a new task on an existing bundle."""
 
-import json
 import math
 import sys
 import time
@@ -25,7 +24,7 @@ from palimpsest.cli.data_options import (
     user_data,
 )
 from palimpsest.cli.options import Debug, check_choice, check_output
-from palimpsest.cli.outcome import DONE, ResumableInterruptionError, UsageError, metric_lines
+from palimpsest.cli.outcome import DONE, ResumableInterruptionError, UsageError, json_text, metric_lines
 from palimpsest.errors import printable
 from palimpsest.machine import cores
 from palimpsest.methods import METHODS
@@ -152,7 +151,7 @@ def add_task(
             "sha256": sha256,
             "bit_identical": same,
         }
-        print(json.dumps(content, indent=1))
+        print(json_text(content))
         return DONE
     print(printable(f"{name}: pictures held out for validation: {added.measured.images}"))
     print(printable("\n".join(metric_lines(added.measured.metrics, added.measured.errors))))

@@ -1,6 +1,5 @@
 """`palimpsest evaluate`: metrics of a task on a folder of pictures."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ from palimpsest.cli.data_options import (
     user_data,
 )
 from palimpsest.cli.options import Debug, Method, Preset, Seed, TaskName, check_choice, open_model
-from palimpsest.cli.outcome import DONE, UsageError, metric_lines
+from palimpsest.cli.outcome import DONE, UsageError, json_text, metric_lines
 from palimpsest.data.formats import FOLDER_FORMATS
 from palimpsest.errors import printable
 
@@ -90,7 +89,7 @@ def evaluate(
             "left_out": result.left_out,
             **figures(measured),
         }
-        print(json.dumps(content, indent=1))
+        print(json_text(content))
         return DONE
     part = "all, since the data have no splits" if result.whole else f"split {result.split}"
     left_out = f"; {result.left_out} broken or unsuitable" if result.left_out else ""
