@@ -1,8 +1,10 @@
 """One task of a bundle as a stand-alone ONNX model, for mobile and server runtimes.
 
 Input: ``picture``, uint8 (1, 3, H, W) RGB of any size. Output: ``result``, uint8 (1, H, W) labels for a task with
-classes, float32 (1, C, H, W) otherwise: pictures in [0, 1], or values in the unit of the task. Normalisation,
-padding to the network's stride and the choice of the class are in the model.
+classes, float32 (1, C, H, W) otherwise: pictures in [0, 1], or values in the unit of the task. A task with classes
+also has the output ``scores``, float32 (1, classes, H, W). Normalisation, the padding of `palimpsest.translation`
+and the choice of the class are in the model. The result is the prediction at the size of the input; docs/onnx.md
+describes how a program scales pictures and results as `palimpsest translate` does.
 """
 
 import json
@@ -12,7 +14,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from palimpsest import __version__
 from palimpsest.bundle import Bundle
@@ -21,37 +22,50 @@ from palimpsest.inference import Predictor
 from palimpsest.networks.base import Network
 from palimpsest.storage.atomic import write_bytes
 from palimpsest.tasks.base import Task
+from palimpsest.translation import MAX_ENLARGED
 
-INPUT, OUTPUT = "picture", "result"
-"""Names of the model's input and output."""
+INPUT, OUTPUT, SCORES = "picture", "result", "scores"
+"""Names of the model's input and outputs."""
 LARGEST_SIDE = 2**15
 """Largest side of a picture, in pixels."""
 
 
 class Exported(nn.Module):
-    """Pictures of any size → results of the same size; see the module's docstring for the types."""
+    """Pictures of any size → outputs of the same size; see the module's docstring for the types."""
 
     def __init__(self, network: Network, task: Task) -> None:
         super().__init__()
         self.predictor = Predictor(network, task)
         self.stride = network.stride
 
-    def forward(self, picture: Tensor) -> Tensor:
-        """Return the results for uint8 pictures (1, 3, H, W)."""
+    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
+        """Return the result, and for a task with classes the scores, for uint8 pictures (1, 3, H, W)."""
         height, width = picture.shape[2:]
         task = self.predictor.task
-        padded = F.pad(picture.float(), (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
-        batch = {"picture": padded}
+        rows, columns = (reflected(length, self.stride) for length in (height, width))
+        batch = {"picture": picture.index_select(2, rows).index_select(3, columns).float()}
         output = self.predictor.network(task.inputs(batch))
         prediction = task.prediction(output, batch)[:, :, :height, :width]
-        return prediction if task.classes is None else task.label_tensor(prediction)
+        if task.classes is None:
+            return (prediction,)
+        return task.label_tensor(prediction), task.scores(prediction)
+
+
+def reflected(length: int, stride: int) -> Tensor:
+    """Return the indices, int64, of the pixels that pad an axis as `palimpsest.translation.padded_to_stride` does.
+
+    ONNX's padding by reflection needs a picture that is larger than the padding; indices suit every length.
+    """
+    padded = torch.sym_max(2, (length + stride - 1) // stride) * stride
+    period = torch.full((1,), 2 * length - 2)
+    position = torch.arange(padded) % period.clamp(min=1)
+    return torch.minimum(position, period - position)
 
 
 def export_onnx(bundle: Bundle, name: str, path: Path) -> None:
     """Write a task of a bundle as an ONNX model with dynamic height and width.
 
-    The model's metadata have the name, kind, classes, palette and working scale of the task, and the SHA-256 of the
-    bundle.
+    docs/onnx.md lists inputs, outputs and metadata of the model.
 
     Raises:
         SettingsError: the bundle has no such task.
@@ -63,9 +77,9 @@ def export_onnx(bundle: Bundle, name: str, path: Path) -> None:
         import onnxscript  # noqa: F401, PLC0415
     except ModuleNotFoundError as error:
         raise PalimpsestError(f"{error.name} is not installed; run: pip install 'palimpsest[export]'") from error
-    network = bundle.load(name).build()
-    module = Exported(network, bundle.task(name)).eval()
-    sides = [torch.export.Dim(side, min=2 * network.stride, max=LARGEST_SIDE) for side in ("height", "width")]
+    network, task = bundle.load(name).build(), bundle.task(name)
+    module = Exported(network, task).eval()
+    sides = [torch.export.Dim(side, min=1, max=LARGEST_SIDE) for side in ("height", "width")]
     example = torch.zeros(1, 3, 4 * network.stride, 5 * network.stride, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -76,21 +90,29 @@ def export_onnx(bundle: Bundle, name: str, path: Path) -> None:
             dynamo=True,
             dynamic_shapes=({2: sides[0], 3: sides[1]},),
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=[OUTPUT] if task.classes is None else [OUTPUT, SCORES],
             verbose=False,
         )
     assert program is not None
-    entry, model = bundle.entry(name), program.model_proto
-    properties = {
+    model = program.model_proto
+    onnx.helper.set_model_props(model, metadata(bundle, name))
+    onnx.checker.check_model(model, full_check=True)
+    write_bytes(path, model.SerializeToString())
+
+
+def metadata(bundle: Bundle, name: str) -> dict[str, str]:
+    """Return the metadata of the model of a task: its description, and the steps that the caller takes."""
+    entry = bundle.entry(name)
+    return {
         "task": name,
         "kind": entry.kind,
         "classes": json.dumps(entry.classes),
         "palette": json.dumps(entry.palette),
+        "range": json.dumps(entry.settings.get("range")),
         "working_scale": entry.working_scale,
         "size": str(entry.size),
+        "max_enlarged": str(MAX_ENLARGED),
+        "refinement": json.dumps(bundle.task(name).refinement),
         "palimpsest": __version__,
         "bundle_sha256": bundle.file.sha256,
     }
-    onnx.helper.set_model_props(model, properties)
-    onnx.checker.check_model(model)
-    write_bytes(path, model.SerializeToString())

@@ -22,14 +22,19 @@ def export(
 ) -> int:
     """Write one task as an ONNX model.
 
-    The model takes a picture of any size, uint8 (1, 3, H, W) RGB, and returns labels, or a picture of the same size
-    in [0, 1]. Classes and palette are in its metadata. This needs the extra `export` of the package.
+    The model takes a picture of any size, uint8 (1, 3, H, W) RGB, and returns labels and scores of classes, or a
+    picture in [0, 1], of the same size. This needs the extra `export` of the package.
+
+    The result is that of the network at the size of its input. A task whose metadata has working_scale=trained
+    needs objects as large as in training. To get the result of `palimpsest translate`, the caller scales the
+    picture to a shorter side of `size` pixels, scales the scores or the picture of the model back, and with
+    refinement="luminance" keeps the luminance of the picture. docs/onnx.md has a Python program that does this.
 
     \b
     example:
       palimpsest export tasks.safetensors --task voc-seg --onnx voc-seg.onnx
     """
-    check_output("--onnx", onnx, "", force=force)
+    check_output("--onnx", onnx, ".onnx", force=force)
     model = open_model(file, preset, method, seed, task)
 
     from palimpsest.exporting import export_onnx  # noqa: PLC0415 (PyTorch takes seconds)

@@ -59,6 +59,10 @@ class Task(nn.Module, ABC):
     """Size at which `palimpsest translate` runs the network: ``trained`` scales photographs to the training size,
     ``own`` leaves them unscaled."""
 
+    refinement: Literal["luminance"] | None = None
+    """Detail of the photograph that `refine` adds, for programs that run an exported task without this package.
+    None if `refine` changes nothing."""
+
     classes: list[str] | None = None
     """Names of the classes in the order of their labels; None for a kind without classes."""
 
@@ -143,6 +147,14 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def paint(self, prediction: Tensor) -> Pixels:
         """Return predictions as pictures, uint8 (N, H, W, 3)."""
+
+    def scores(self, prediction: Tensor) -> Tensor:
+        """Return the class scores (N, classes, H, W) of predictions; only for tasks with `classes`.
+
+        The class of a pixel is that of its largest score, also after interpolation. By default, the predictions are
+        the scores.
+        """
+        return prediction
 
     def label_tensor(self, prediction: Tensor) -> Tensor:
         """Return predictions as label maps, uint8 (N, H, W); only for tasks with `classes`."""

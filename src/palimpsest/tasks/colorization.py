@@ -21,6 +21,7 @@ class ColorizationTask(Task):
     """
 
     working_scale = "trained"
+    refinement = "luminance"
     colour_weights: Tensor | None
     """Weight of each cell of chroma in the loss, (`CELLS`, `CELLS`), mean 1 over the training pixels; None if all
     are equal."""
