@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 import yaml
 
+import palimpsest
 from palimpsest import cli
 from palimpsest.jobs import training_job
 from palimpsest.methods import BASE
@@ -142,3 +143,16 @@ def test_settings_of_another_version_give_a_training_command(capsys: pytest.Capt
     line = only_line(capsys)
     assert "stored with settings of another version (tasks.0.settings.colour_space: " in line
     assert "; restore it with `dvc pull`, or delete it" in line
+
+
+def test_a_task_is_added_to_the_stored_tasks_of_a_study(capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(4):
+        picture(f"a/{number}.png", 40, 40 + number)
+    added = ["--name", "new", "--kind", "colorization", "--data", "a", "--steps", "1", "--batch-size", "1"]
+    assert cli.main(["add-task", "--preset", "tiny", *added, "-o", "new.safetensors"]) == 0
+    bundle = palimpsest.open("new.safetensors")
+    assert bundle.tasks == ["classes", "colour", "painted", "new"] and bundle.entry("new").method == "piggyback"
+    assert cli.main(["add-task", *added, "-o", "other.safetensors"]) == 2
+    assert "name a bundle, or a study with --preset" in capsys.readouterr().err
+    assert cli.main(["add-task", "new.safetensors", *added, "--seed", "4", "-o", "other.safetensors"]) == 2
+    assert "--seed: is for the tasks of a study" in capsys.readouterr().err

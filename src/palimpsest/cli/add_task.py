@@ -23,7 +23,7 @@ from palimpsest.cli.data_options import (
     positive_or_none,
     user_data,
 )
-from palimpsest.cli.options import Debug, check_choice, check_output
+from palimpsest.cli.options import Debug, Preset, Seed, check_choice, check_output, open_model
 from palimpsest.cli.outcome import DONE, ResumableInterruptionError, UsageError, json_text, metric_lines
 from palimpsest.errors import printable
 from palimpsest.machine import cores
@@ -44,10 +44,10 @@ class Kind(StrEnum):
 
 
 def add_task(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The bundle.")],
     name: Annotated[str, typer.Option(metavar="NAME", help="Name of the new task.")],
     kind: Annotated[Kind, typer.Option(help="Kind of translation.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="NEW", help="Bundle to write, *.safetensors.")],
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="A bundle, unless --preset is given.")] = None,
     data: Data = None,
     inputs: Inputs = None,
     targets: Targets = None,
@@ -80,7 +80,9 @@ def add_task(
     ] = None,
     painting: Painting = None,
     weights: Weights = None,
-    method: Annotated[str, typer.Option(metavar="NAME", help="Method, one that the bundle has.")] = "piggyback",
+    method: Annotated[str, typer.Option(metavar="NAME", help="Method, that of old tasks.")] = "piggyback",
+    preset: Preset = None,
+    seed: Seed = None,
     steps: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Training steps.", show_default="as an old task")
     ] = None,
@@ -91,7 +93,7 @@ def add_task(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, progress on stderr.")] = False,
     debug: Debug = False,
 ) -> int:
-    """Learn a new task on a bundle.
+    """Learn a new task on a bundle, or on the stored tasks of a study.
 
     Needs only pictures of the new task: no study and no old data. A tenth of the pictures, at least one, is held
     out for validation, unless the data have a split for it. The settings of the training are those of an old task.
@@ -116,14 +118,13 @@ def add_task(
     check_folder(work)
 
     from palimpsest import adding  # noqa: PLC0415 (PyTorch takes seconds)
-    from palimpsest.bundle import open_bundle  # noqa: PLC0415
     from palimpsest.data.encoding import write_picture  # noqa: PLC0415
     from palimpsest.data.user_data import open_user_data  # noqa: PLC0415
     from palimpsest.new_data import NewData, task_settings  # noqa: PLC0415
     from palimpsest.tasks import KINDS  # noqa: PLC0415
     from palimpsest.tasks.style_files import StyleFiles  # noqa: PLC0415
 
-    bundle = open_bundle(file)
+    bundle = open_model(file, preset, method, seed)
     adding.check_new_name(bundle, name)
     reader = open_user_data(user_data(data, inputs, targets, annotations), KINDS[kind].target, exact=True)
     options = NewData(kind.value, names, StyleFiles(painting, weights), depths, scale)
