@@ -135,7 +135,7 @@ def test_every_module_is_used_by_a_stage_the_command_line_or_the_public_interfac
     stages = [path.stem for path in Path("pipeline").glob("*.py") if path.stem != "__init__"]
     reached = {name for stage in stages for name in stage_sources(stage, METHODS, KINDS, NETWORKS, FORMATS)}
     of_workflow = ["palimpsest.preflight", "palimpsest.progress", "palimpsest.download_note", "palimpsest.slurm"]
-    reached |= set(sources([*of_workflow, "palimpsest.cli.__main__", "palimpsest.bundle"]))
+    reached |= set(sources([*of_workflow, "palimpsest.__main__", "palimpsest.cli.__main__", "palimpsest.bundle"]))
     reached |= set(sources(experiment.path.partition(":")[0] for experiment in EXPERIMENTS.values()))
     reached |= set(sources(row.checks.partition(":")[0] for row in FORMATS.values()))
     reached |= {file_of(table).as_posix() for table in TABLES}

@@ -61,7 +61,8 @@ class OnCluster(Study):
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[slurm.Cluster]:
-    with tempfile.TemporaryDirectory(prefix="slurm-") as folder, slurm.running(Path(folder)) as cluster:
+    # munged refuses a socket in a folder that others cannot reach, as that of a private TMPDIR
+    with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as folder, slurm.running(Path(folder)) as cluster:
         yield cluster
 
 

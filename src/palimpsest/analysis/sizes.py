@@ -105,7 +105,7 @@ def entropy_of(component: Component, weights: Mapping[str, int]) -> float:
     ``weights`` is the number of weights of each layer. Several bits of a weight are one value. Each layer has
     frequencies of its own.
     """
-    layers = {name.rpartition(".")[0] for name in component.tensors}
+    layers = dict.fromkeys(name.rpartition(".")[0] for name in component.tensors)  # in an order, as are sums
     bits = 0.0 if layers else math.nan
     for layer in layers:
         packed = [tensor for name, tensor in component.tensors.items() if name.rpartition(".")[0] == layer]

@@ -48,7 +48,7 @@ def test_the_header_has_the_figures_of_the_study(finished: Study, method: str) -
 def test_a_folder_without_the_targets_of_a_task_is_one_line(finished: Study, tmp_path: Path) -> None:
     command = ["palimpsest", "evaluate", "--preset", "mini", "--task", "coco-seg", "--data"]
     for data, message in (
-        (str(tmp_path), "has no labels targets for coco-seg"),
+        (str(tmp_path), "no files in the layout of COCO or VOC"),
         ("absent", "absent: no such folder; correct the path"),
         ("data/mini/raw/voc", "unknown category"),
     ):

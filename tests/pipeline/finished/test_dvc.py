@@ -123,4 +123,5 @@ def test_a_changed_setting_reruns_the_jobs_that_snakemake_lists(versioned: Study
     (metrics,) = json.loads(versioned.run("dvc", "metrics", "diff", *between).stdout).values()
     assert {f"{method}.task 5 style-munch.total_loss" for method in ("floor", "piggyback")} <= set(metrics)
     assert "fine-tune.forgetting.style-gogh after style-munch.total_loss" in metrics
-    assert all("style-munch" in name for name in metrics)
+    sizes = ("size_mib", "bytes")  # of masks, whose code depends on what was learned
+    assert all("style-munch" in name or name.partition(".")[2] in sizes for name in metrics), metrics
