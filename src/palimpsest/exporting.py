@@ -82,7 +82,7 @@ def export_onnx(bundle: Bundle, name: str, path: Path) -> None:
     sides = [torch.export.Dim(side, min=1, max=LARGEST_SIDE) for side in ("height", "width")]
     example = torch.zeros(1, 3, 4 * network.stride, 5 * network.stride, dtype=torch.uint8)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with network.constant_padding(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's own deprecations
         program = torch.onnx.export(
             module,

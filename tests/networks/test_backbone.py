@@ -7,6 +7,8 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.layers import Conv2dSame
+from timm.layers.pool2d_same import MaxPool2dSame
 from torch import nn
 
 from palimpsest.errors import DataError, SettingsError
@@ -64,6 +66,24 @@ def test_features_of_all_scales_enter_the_decoder_with_one_deviation(encoder: st
         features = network.encoder(2 * torch.rand(4, 3, 64, 64) - 1)
     deviations = [feature.std().item() for feature in features[1:] if feature.shape[1]]
     assert deviations == pytest.approx([1] * len(deviations), abs=0.1)
+
+
+@pytest.mark.parametrize(("kernel", "dilation"), [(2, 1), (3, 1), (3, 2), (5, 1)])
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_the_constant_padding_is_that_of_sides_which_are_multiples_of_the_stride(
+    kernel: int, stride: int, dilation: int
+) -> None:
+    options = {"kernel_size": kernel, "stride": stride, "dilation": dilation}
+    layers = [Conv2dSame(3, 3, **options), MaxPool2dSame(**options)]
+    network, picture = build(), torch.randn(1, 3, 3 * stride, 8 * stride)
+    for layer in layers:
+        expected = layer(picture)
+        with network.constant_padding():
+            assert torch.equal(layer(picture), expected)
+    uneven = torch.randn(1, 3, 4 * stride + 1, 8)
+    with network.constant_padding():
+        constant = layers[0](uneven).shape
+    assert (constant == layers[0](uneven).shape) == (stride == 1)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ Source of the idea: Piggyback (Mallya et al., ECCV 2018) masks networks pretrain
 """
 
 import logging
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import timm
 import torch
 from safetensors import SafetensorError
+from timm.layers import padding as timm_padding
 from torch import Tensor, nn
 
 from palimpsest.errors import DataError, SettingsError, unknown_name
@@ -121,10 +123,30 @@ class BackboneUNet(UNet):
         assert isinstance(self.encoder, BackboneEncoder)
         load_weights(self.encoder, path)
 
+    @contextmanager
+    def constant_padding(self) -> Iterator[None]:
+        """Compute TensorFlow's padding "same" from kernel and stride alone, within the context.
+
+        The sides of a picture are multiples of the network's stride, so those of each layer's input are multiples
+        of the layer's stride, and the padding does not change. The export does not end with timm's rounding of
+        symbolic sides in each layer (PyTorch 2.14).
+        """
+        original = timm_padding.get_same_padding
+        timm_padding.get_same_padding = constant_same_padding
+        try:
+            yield
+        finally:
+            timm_padding.get_same_padding = original
+
     @cached_property  # it takes a second, and only windows need it
     def reach(self) -> int | None:  # type: ignore[override]
         """Receptive field beyond a window, in pixels; None if the output depends on the whole picture."""
         return reach(self, self.stride)
+
+
+def constant_same_padding(x: int, kernel_size: int, stride: int, dilation: int) -> int:
+    """Return the padding "same" of an axis, both ends together, whose side ``x`` is a multiple of the stride."""
+    return max((kernel_size - 1) * dilation + 1 - stride, 0)
 
 
 def create(name: str, **options: Any) -> Any:

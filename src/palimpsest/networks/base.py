@@ -1,6 +1,7 @@
 """The interface between a network and the rest of the code."""
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -52,6 +53,13 @@ class Network(nn.Module, ABC):
             DataError: the file cannot be read, or is of another network.
         """
         raise NotImplementedError
+
+    def constant_padding(self) -> AbstractContextManager[None]:
+        """Return a context in which no layer computes its padding from the size of its input.
+
+        A network that does so by default overrides this method; `palimpsest.exporting` needs it.
+        """
+        return nullcontext()
 
     def check_contract(self, entry: "NetworkEntry", head_channels: int) -> None:
         """Check that the network keeps the rules of this class and fits its row of `NETWORKS`, ``entry``.
