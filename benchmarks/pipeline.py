@@ -27,6 +27,8 @@ import runpy
 runpy.run_module("pipeline.train", run_name="__main__", alter_sys=True)
 """
 """Program that runs a training job up to its first batch."""
+BATCH_SIZE = "training.batch_size"
+"""Parameter of the MLflow run of a training."""
 
 
 def job_start(rounds: int) -> Ratio:
@@ -100,12 +102,13 @@ def training_seconds(preset: str) -> float:
     """Return the seconds of all steps of a preset's finished trainings, from the images per second in MLflow."""
     client = connect()
     experiment = client.get_experiment_by_name(experiment_name(preset))
-    latest: dict[tuple[str, ...], str] = {}
+    latest: dict[tuple[str, ...], tuple[str, int]] = {}
     for run in client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'", max_results=5000):
-        latest.setdefault(tuple(run.data.tags[name] for name in IDENTITY), run.info.run_id)
+        if BATCH_SIZE in run.data.params:  # of trainings, not of methods and reports
+            identity = tuple(run.data.tags[name] for name in IDENTITY)
+            latest.setdefault(identity, (run.info.run_id, int(run.data.params[BATCH_SIZE])))
     total = 0.0
-    for run_id in latest.values():
-        batch = int(client.get_run(run_id).data.params["training.batch_size"])
+    for run_id, batch in latest.values():
         done = 0
         for point in sorted(client.get_metric_history(run_id, "images_per_second"), key=lambda point: point.step):
             total += (point.step - done) * batch / point.value
