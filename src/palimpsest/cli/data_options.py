@@ -1,6 +1,5 @@
 """Options that name own data, for `add-task` and `evaluate`, and the kinds of task that they are for."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -97,15 +96,10 @@ def user_data(
 
 
 def figures(measured: "Measurement") -> dict[str, Any]:
-    """Return the figures of a measurement for JSON, which has no NaN: null in its place."""
+    """Return the figures of a measurement for JSON."""
     return {
         "images": measured.images,
-        "metrics": or_null(measured.metrics),
-        "std_error": or_null(measured.errors),
+        "metrics": dict(measured.metrics),
+        "std_error": dict(measured.errors),
         "checksum": measured.checksum,
     }
-
-
-def or_null(values: Mapping[str, float]) -> dict[str, float | None]:
-    """Return numbers with None in place of those that are not finite."""
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
