@@ -18,11 +18,11 @@ from palimpsest.data.reader import DatasetReader, SampleSpec, ValueScale
 from palimpsest.data.sources import task_classes
 from palimpsest.data.user_data import NO_LIMIT_KEY, UserData, open_user_data, split_of_all
 from palimpsest.devices import device_for
-from palimpsest.inference import Predictor
 from palimpsest.storage.bundle_file import TaskEntry
 from palimpsest.tasks import KINDS, build_task, task_class
 from palimpsest.tasks.settings import TaskSettings
 from palimpsest.tasks.style_files import NO_FILES, StyleFiles, check_files
+from palimpsest.translation import translator_of
 
 log = logging.getLogger(__name__)
 
@@ -73,12 +73,12 @@ def evaluate(
     chosen = split or whole or settings.splits["val"]
     spec = sample_spec(settings, entry.size, [chosen], reader)
     device = device or device_for("auto")
-    bundle.translator(name, device).check_memory(entry.size, entry.size, entry.size, bundle.file.path)
-    predictor = Predictor(bundle.network(name).to(device), task.to(device))
+    translator = translator_of(bundle.load(name).build(), task, entry.size, device)
+    translator.check_memory(entry.size, entry.size, entry.size, bundle.file.path)
     with tempfile.TemporaryDirectory() as temporary:
         arrays = prepare_user_data(reader, Path(temporary) / "prepared", {"val": (chosen, None)}, spec, entry.kind)
         with threads_of(entry):
-            measured = measure(predictor.predict, task, arrays, device, samples=0)
+            measured = measure(translator.predictor.predict, task, arrays, device, samples=0)
     return Evaluation(measured, chosen, chosen == whole, len(arrays.info["left_out"]))
 
 

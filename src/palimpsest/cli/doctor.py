@@ -30,8 +30,10 @@ def doctor(
     if preset is not None:
         if not PARAMS.exists():
             raise UsageError(f"--preset: this folder has no {PARAMS}; remove it, or run palimpsest beside {PARAMS}")
+        from palimpsest.params import read  # noqa: PLC0415 (pydantic takes a while)
+
         with suppress(SettingsError):  # of params.yaml; the findings include it
-            check_preset(preset)
+            check_preset(preset, read(PARAMS))
 
     from palimpsest.doctor import examine  # noqa: PLC0415 (PyTorch takes seconds)
 

@@ -1,6 +1,6 @@
 """Options that several subcommands share, and the settings and models that they select; imports no PyTorch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -118,21 +118,18 @@ def chosen_settings(preset: str, method: str) -> "Settings":
     check_choice("--method", method, METHODS)
     require_params(beside="models/")
     content = read(PARAMS)
-    check_preset(preset)
+    check_preset(preset, content)
     content.pop("data_root", None)  # may belong to another preset
     return resolve(content, {"preset": preset})
 
 
-def check_preset(preset: str) -> None:
-    """Check that `params.yaml` in this folder has a preset.
+def check_preset(preset: str, content: Mapping[str, Any]) -> None:
+    """Check that ``content``, that of `params.yaml`, has a preset.
 
     Raises:
-        SettingsError: the file is invalid.
         UsageError: it has no such preset.
     """
-    from palimpsest.params import read  # noqa: PLC0415 (pydantic takes a while)
-
-    check_choice("--preset", preset, read(PARAMS).get("presets") or {})
+    check_choice("--preset", preset, content.get("presets") or {})
 
 
 def open_model(

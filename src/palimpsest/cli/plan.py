@@ -41,7 +41,9 @@ def plan(
     require_params(beside="Snakefile")
     overrides = dict(parse_override(text) for text in [*(config or []), *(more or [])])
     if preset is not None:
-        check_preset(preset)
+        from palimpsest.params import read  # noqa: PLC0415 (pydantic takes a while)
+
+        check_preset(preset, read(PARAMS))
         if "preset" in overrides:
             raise UsageError("--preset: --config sets the preset too; remove one of both")
         overrides["preset"] = preset
