@@ -41,6 +41,8 @@ def test_the_output_has_the_size_of_the_input(encoder: str) -> None:
     [
         ("tf_eficientnet_lite0", r"unknown network of timm 'tf_eficientnet_lite0'; did you mean 'tf_efficientnet_"),
         ("vit_tiny_patch16_224", r"has a layer that is no convolution \(.*\); choose a network of convolutions$"),
+        ("inception_v3", r"inception_v3 has layers without padding; choose another network$"),
+        ("inception_resnet_v2", r"inception_resnet_v2 has layers without padding; choose another network$"),
     ],
 )
 def test_an_encoder_that_is_no_network_of_convolutions_is_refused(encoder: str, message: str) -> None:

@@ -29,7 +29,8 @@ class BackboneEncoder(Encoder):
     All weights are random at first; see `load_weights`.
 
     Raises:
-        SettingsError: timm has no such network, or it has other layers than convolutions.
+        SettingsError: timm has no such network, it has other layers than convolutions, or the sides of its features
+            are no halves of each other.
     """
 
     mean: Tensor
@@ -55,6 +56,7 @@ class BackboneEncoder(Encoder):
         self.full = nn.Identity() if 1 in channels else Stage(3, width, padding)
         self.scales = [2**level for level in range(max(channels).bit_length())]
         self.channels = [channels.get(scale, width if scale == 1 else 0) for scale in self.scales]
+        check_sides(name, self.backbone, self.scales[-1])
         initialise(self.full)
         self.norms = nn.ModuleDict({str(scale): nn.BatchNorm2d(number) for scale, number in channels.items()})
         mean, std = (torch.tensor(self.backbone.default_cfg[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
@@ -167,6 +169,29 @@ def create(name: str, **options: Any) -> Any:
         raise SettingsError(
             f"network.encoder: timm gives no features of {name} ({error}); choose another"
         ) from error
+
+
+def check_sides(name: str, backbone: Any, stride: int) -> None:
+    """Check that the features of a network of timm at scale s have the sides of the picture divided by s.
+
+    ``stride`` is the coarsest scale. Layers without padding, as in Inception, give smaller features, which do not
+    fit those of the decoder.
+
+    Raises:
+        SettingsError: features have other sides, or the network cannot translate pictures of two strides.
+    """
+    training, side = backbone.training, 2 * stride
+    advice = f"network.encoder: {name} has layers without padding; choose another network"
+    try:
+        with torch.no_grad():
+            features = backbone.eval()(torch.zeros(1, 3, side, side))
+    except RuntimeError as error:
+        raise SettingsError(advice) from error
+    finally:
+        backbone.train(training)
+    for scale, feature in zip(backbone.feature_info.reduction(), features, strict=True):
+        if feature.shape[-1] * scale != side:
+            raise SettingsError(advice)
 
 
 def load_weights(encoder: BackboneEncoder, path: Path) -> None:
