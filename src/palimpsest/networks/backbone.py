@@ -29,8 +29,7 @@ class BackboneEncoder(Encoder):
     All weights are random at first; see `load_weights`.
 
     Raises:
-        SettingsError: timm has no such network, it has other layers than convolutions, or the sides of its features
-            are no halves of each other.
+        SettingsError: timm has no such network, it has other layers than convolutions, or layers without padding.
     """
 
     mean: Tensor
