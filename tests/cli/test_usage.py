@@ -57,6 +57,18 @@ def test_a_file_instead_of_the_folder_is_wrong_usage(capsys: pytest.CaptureFixtu
     assert only_line(capsys).startswith("error: one.png: is a file")
 
 
+def test_a_folder_named_as_a_picture_is_wrong_usage_unless_it_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["translate", "--preset", "tiny", "--task", "colour", picture("one.png", 32, 32), "-o", "result.PNG"]
+    assert cli.main(command) == 2
+    assert only_line(capsys) == (
+        "error: --output: result.PNG is named as a picture, but results go to a folder; name a folder"
+    )
+    assert not Path("result.PNG").exists()
+    Path("result.PNG").mkdir()
+    assert cli.main(command) == 0
+    assert Path("result.PNG/one-colour.png").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

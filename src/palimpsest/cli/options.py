@@ -1,5 +1,6 @@
 """Options that several subcommands share, and the settings and models that they select; imports no PyTorch."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -237,9 +238,13 @@ def make_folder(path: Path) -> None:
     """Make a folder for results, and its parent folders; an existing folder stays.
 
     Raises:
-        UsageError: the path is a file, or below a file.
+        UsageError: the path is a file, below a file, or no folder yet and named as a picture.
         PalimpsestError: the folder cannot be made.
     """
+    from palimpsest.data.pictures import SUFFIXES  # noqa: PLC0415 (NumPy and Pillow)
+
+    if path.suffix.lower() in SUFFIXES and not os.path.lexists(path):
+        raise UsageError(f"--output: {path} is named as a picture, but results go to a folder; name a folder")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
