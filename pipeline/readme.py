@@ -24,17 +24,20 @@ from palimpsest.methods import by_required_network
 from palimpsest.output import survive_any_output
 from palimpsest.overlay import overlaid
 from palimpsest.params import read, resolve
-from palimpsest.report.ablation import ablation_table, by_method, curves, load_ablations, steps_table
+from palimpsest.report.ablation import ablation_table, by_method, curves, figures, load_ablations, steps_table
 from palimpsest.report.bench import bench_table
+from palimpsest.report.chart import quality_file
 from palimpsest.report.explained import write_page
 from palimpsest.report.grid import titled_columns, write_grid
 from palimpsest.report.readme import has_table, methods_table, tasks_table, write_tables
 from palimpsest.report.sequence import sequence_table
 from palimpsest.report.sweep import load_sweep, sweep_table
+from palimpsest.report.tradeoff import summary_table
 from palimpsest.settings import FLOOR, Settings
 from palimpsest.storage.atomic import write_bytes
 from palimpsest.task_files import TaskFiles
 from palimpsest.variants import sweep_tables
+from pipeline.report import incomparable
 
 PHOTOGRAPHS = ("chelsea", "astronaut", "coffee", "rocket")
 """Photographs of scikit-image in the picture of photographs; no data set of the project contains them."""
@@ -47,22 +50,42 @@ GRID_TASKS = ("coco-seg", "colorize", "style-gogh", "style-munch")
 def main() -> None:
     """Replace the tables between markers in README.md and docs/.
 
-    Replace the page on masks if `mini` has results of its experiments, the picture of scenes if results of `mini`
-    exist, and the picture of photographs if all tasks of `real` are trained with masks.
+    Replace the figure of quality against bytes, the page on masks if `mini` has results of its experiments, the
+    picture of scenes if results of `mini` exist, and the picture of photographs if all tasks of `real` are trained
+    with masks.
     """
-    text_of = dict(tables(Path("results"), Path("docs/results"), read(Path("params.yaml"))))
+    params = read(Path("params.yaml"))
+    text_of = dict(tables(Path("results"), Path("docs/results"), params))
     for document in (Path("README.md"), *sorted(Path("docs").glob("*.md"))):
         write_tables(document, {name: text for name, text in text_of.items() if has_table(document, name)})
+    write_bytes(Path("docs/quality.svg"), quality_of_bytes(Path("results"), Path("docs/results"), params))
     explained = Layout("mini").explained
     if (explained / "metrics.csv").exists():
         write_page(pd.read_csv(explained / "metrics.csv"), load_json(explained / "conditions.json"), Path("docs"))
     evaluation = Layout("mini").evaluation(0, "piggyback").parent
     if evaluation.exists():
         write_grid(Path("docs/translations.png"), evaluation, "piggyback", GRID_TASKS, rows=3, side=160)
-    settings = resolve(read(Path("params.yaml")), {"preset": "real", "data_root": None})
+    settings = resolve(params, {"preset": "real", "data_root": None})
     trained = TaskFiles(settings.layout, 0, "piggyback", settings.sequence)
     if all(path.exists() for path in trained.files(settings.sequence)):
         write_photographs(Path("docs/translations-real.png"), settings)
+
+
+def quality_of_bytes(results: Path, longer: Path, params: Mapping[str, Any]) -> bytes:
+    """Return the figure of quality against bytes of all methods of `mini` on one network, as an SVG file.
+
+    Ablations of a single method are points too. For the parameters see `tables`.
+    """
+    settings = resolve(params, {"preset": "mini", "methods": "all"})
+    forgetting = pd.read_csv(longer / "mini/forgetting.csv")
+    methods = [
+        method for method in by_required_network(settings.methods)[""] if method in set(forgetting["method"])
+    ]
+    sequence = sequence_of(params, "mini")
+    joined, _ = by_method(load_ablations(results / "mini"), sequence)
+    ablated = {ablation.name: figures(ablation, ablation.tasks(sequence)) for ablation in joined}
+    summary = summary_table(forgetting, methods, incomparable(settings), ablated)
+    return quality_file(summary["positions"], summary["spread"], summary["front"])
 
 
 def write_photographs(destination: Path, settings: Settings) -> None:

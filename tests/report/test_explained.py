@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from palimpsest.explaining import COLUMNS, EXPERIMENTS, QUALITY, experiments_of, kinds, names
-from palimpsest.report.experiment_figures import FIGURES, as_file, in_few_tasks
+from palimpsest.report.chart import as_file
+from palimpsest.report.experiment_figures import FIGURES, in_few_tasks
 from palimpsest.report.experiment_sentences import SENTENCES, mean_at
 from palimpsest.report.explained import write_page
 

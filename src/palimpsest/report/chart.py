@@ -62,10 +62,13 @@ STYLE = {
     "axes.xmargin": 0.08,
     "axes.ymargin": 0.08,
 }
+ON_WHITE = {**STYLE, "figure.facecolor": "white", "svg.fonttype": "path", "legend.frameon": False}
 POINT = "point-"
 """Start of the id of a point in a figure; its index follows."""
 drawn_in_style = style.context(["default", STYLE])
 """Decorator for functions that draw; the figure does not depend on the user's matplotlibrc."""
+drawn_on_white = style.context(["default", ON_WHITE])
+"""The same for figures in files of their own, without a style sheet."""
 
 Position = tuple[float, float]
 """x and y in data coordinates."""
@@ -98,7 +101,26 @@ def quality_chart(positions: Mapping[str, Position], spread: Mapping[str, float]
     positions: (bytes, quality) by method, quality as a ratio; at least one method, all values finite, bytes above
     zero. spread: standard deviation of the quality by method, NaN if unknown. front: methods on the front.
     """
-    points = {
+    points = quality_points(positions, spread, front)
+    description = (
+        f"Final quality in per cent of {REFERENCE} against bytes per added task. "
+        f"On the Pareto front: {', '.join(front) or 'none'}."
+    )
+    titles = [point.title for point in points.values()]
+    return Chart(as_svg(drawn_in_style(quality_figure)(points), "quality", titles), description)
+
+
+@drawn_on_white
+def quality_file(positions: Mapping[str, Position], spread: Mapping[str, float], front: Sequence[str]) -> bytes:
+    """Return the figure of `quality_chart` as the content of an SVG file."""
+    return as_file(quality_figure(quality_points(positions, spread, front)))
+
+
+def quality_points(
+    positions: Mapping[str, Position], spread: Mapping[str, float], front: Sequence[str]
+) -> dict[str, Point]:
+    """Return the points of the figure of quality by method; for the parameters see `quality_chart`."""
+    return {
         name: Point(
             cost,
             100 * quality,
@@ -108,14 +130,8 @@ def quality_chart(positions: Mapping[str, Position], spread: Mapping[str, float]
         )
         for name, (cost, quality) in positions.items()
     }
-    description = (
-        f"Final quality in per cent of {REFERENCE} against bytes per added task. "
-        f"On the Pareto front: {', '.join(front) or 'none'}."
-    )
-    return Chart(as_svg(quality_figure(points), "quality", [point.title for point in points.values()]), description)
 
 
-@drawn_in_style
 def quality_figure(points: Mapping[str, Point]) -> Figure:
     """Return the figure of quality in per cent (y) against bytes (x); the strong points form the Pareto front."""
     figure = Figure(SIZE, dpi=72)
@@ -191,6 +207,14 @@ def as_svg(figure: Figure, prefix: str, titles: Sequence[str]) -> Markup:
         start = f'<g id="{POINT}{number}">'
         text = text.replace(start, f"{start}<title>{escape(title)}</title>")
     return Markup(re.sub(r'(\bid="|"#|\(#)', rf"\g<1>{prefix}-", text))
+
+
+@drawn_on_white
+def as_file(figure: Figure) -> bytes:
+    """Return a figure as the content of an SVG file; equal figures give equal bytes."""
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    return file.getvalue()
 
 
 def format_bytes(count: float) -> str:

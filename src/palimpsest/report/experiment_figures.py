@@ -1,25 +1,21 @@
 """Figures of the experiments on masks, from their results."""
 
-import io
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from palimpsest.explaining import names
-from palimpsest.report.chart import COLOURS, STYLE
+from palimpsest.report.chart import COLOURS, drawn_on_white
 from palimpsest.report.experiment_sentences import Shares, excess_of, half_width
 
 HEIGHT = 2.4
 """Height of a figure in inches of 72 points."""
 WIDTH = 8.6
-ON_WHITE = {**STYLE, "figure.facecolor": "white", "svg.fonttype": "path", "legend.frameon": False}
-"""Style of figures in files of their own, without a style sheet."""
 FEW_TASKS = len(COLOURS)
 """Largest number of tasks that have a panel or a colour each; more are shown as their mean."""
 
@@ -192,27 +188,14 @@ def by_condition(quality: Shares) -> list[tuple[str, pd.DataFrame]]:
     return [(str(name), rows) for name, rows in quality.groupby("condition", sort=False)]
 
 
-@style.context(["default", ON_WHITE])
-def as_file(figure: Figure) -> bytes:
-    """Return a figure as the content of an SVG file; equal figures give equal bytes."""
-    file = io.BytesIO()
-    figure.savefig(file, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    return file.getvalue()
-
-
-def in_style(draw: Callable[[Shares], Figure]) -> Callable[[Shares], Figure]:
-    """Return a function that draws with `ON_WHITE` alone, without the user's matplotlibrc."""
-    return style.context(["default", ON_WHITE])(draw)
-
-
 FIGURES: dict[str, Callable[[Shares], Figure]] = {
-    "dropped": in_style(zeros_by_position),
-    "alike": in_style(similarities),
-    "shorter": in_style(sizes_by_context),
-    "kinds": in_style(zeros_by_weights),
-    "flipped": in_style(partial(lines, label="flipped bits (%)")),
-    "important": in_style(partial(lines, label="zeros that stay (%)")),
-    **dict.fromkeys(("signs", "rescaled", "shuffled", "parts"), in_style(bars)),
-    **dict.fromkeys(("bases", "exchanged"), in_style(matrix)),
+    "dropped": drawn_on_white(zeros_by_position),
+    "alike": drawn_on_white(similarities),
+    "shorter": drawn_on_white(sizes_by_context),
+    "kinds": drawn_on_white(zeros_by_weights),
+    "flipped": drawn_on_white(partial(lines, label="flipped bits (%)")),
+    "important": drawn_on_white(partial(lines, label="zeros that stay (%)")),
+    **dict.fromkeys(("signs", "rescaled", "shuffled", "parts"), drawn_on_white(bars)),
+    **dict.fromkeys(("bases", "exchanged"), drawn_on_white(matrix)),
 }
 """Function that draws the figure of each experiment."""

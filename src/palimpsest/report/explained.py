@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from palimpsest.analysis.conditions import describe_conditions
 from palimpsest.explaining import EXPERIMENTS, QUALITY
-from palimpsest.report.chart import Chart, as_svg, identifier
-from palimpsest.report.experiment_figures import FIGURES, LIMITS, as_file, in_few_tasks
+from palimpsest.report.chart import Chart, as_file, as_svg, identifier
+from palimpsest.report.experiment_figures import FIGURES, LIMITS, in_few_tasks
 from palimpsest.report.experiment_sentences import SENTENCES
 from palimpsest.storage.atomic import write_bytes, write_text
 
