@@ -23,7 +23,7 @@ def mean_at(quality: Shares, condition: str, x: float | str | None = None) -> fl
 
 def shown(value: float) -> str:
     """Return a share as text, without decimals."""
-    return f"{value:.0f} %"
+    return f"{value:z.0f} %".replace("-", "−")
 
 
 def signed(value: float) -> str:
@@ -163,10 +163,10 @@ def about_signs(quality: Shares) -> str:
         for condition in (names.NEW_MASK, names.OLD_MASK, names.NO_MASK)
     )
     return (
-        "A mask learned over the signs of the base's weights, each times the mean magnitude of its filter, has "
-        f"{new[1]} quality, over the weights themselves {new[0]}; the mask of the weights, with BatchNorm and head "
-        f"learned again, has {old[1]} over the signs and {old[0]} over the weights, and no mask {none[1]} and "
-        f"{none[0]}."
+        "With scores that start at one value, a mask learned over the signs of the base's weights, each times "
+        f"the mean magnitude of its filter, has {new[1]} quality, over the weights themselves {new[0]}; the mask "
+        f"of the weights, with BatchNorm and head learned again, has {old[1]} over the signs and {old[0]} over the "
+        f"weights, and no mask {none[1]} and {none[0]}."
     )
 
 
@@ -178,8 +178,8 @@ def about_rescaled(quality: Shares) -> str:
     )
     return (
         f"With every filter multiplied by a random factor between {2**-names.OCTAVES:g} and {2**names.OCTAVES:g}, "
-        f"masks have {learned[1]} quality instead of {learned[0]} where BatchNorm learns too, and {fixed[1]} "
-        f"instead of {fixed[0]} where it stays as in the base."
+        f"masks whose scores start at one value have {learned[1]} quality instead of {learned[0]} where BatchNorm "
+        f"learns too, and {fixed[1]} instead of {fixed[0]} where it stays as in the base."
     )
 
 

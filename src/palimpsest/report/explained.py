@@ -26,7 +26,11 @@ def write_page(results: pd.DataFrame, conditions: Mapping[str, Any], destination
 
     results: table with the columns `palimpsest.explaining.COLUMNS`. conditions: those of `collect_conditions`.
     """
-    parts_of_page = [INTRODUCTION.format(conditions=describe_conditions(conditions), low=LIMITS[0], high=LIMITS[1])]
+    parts_of_page = [
+        INTRODUCTION.format(
+            conditions=describe_conditions(conditions), low=f"{LIMITS[0]}".replace("-", "−"), high=LIMITS[1]
+        )
+    ]
     for answer in answers(results):
         figure_path = Path(PAGE).stem + f"/{answer.name}.svg"
         write_bytes(destination / figure_path, as_file(answer.figure))
