@@ -38,7 +38,7 @@ def test_the_tables_are_those_of_the_results(tmp_path: Path, monkeypatch: pytest
     assert shown == {name: expected.get(name, "") for name in shown}  # empty where there is no result
     of_methods = [f"{preset}{table}" for preset in ("mini", "real") for table in TABLES_OF_METHODS]
     of_sweeps = [f"mini-sweep-{method}" for method in params["sweeps"]["mini"]]
-    ablations = ["mini-steps", "mini-ablation-study-loss"]
+    ablations = ["mini-steps", "mini-ablation-study-loss", "mini-ablation-coded"]
     assert {
         *of_methods,
         *of_sweeps,
