@@ -53,6 +53,16 @@ def test_steering_reaches_the_budget_and_stays() -> None:
     assert all(0.7 < size < 1.4 for size in sizes[steps + 30 :]) and min(sizes) > 0.5
 
 
+def test_a_code_that_grows_from_nothing_does_not_exceed_its_budget_for_long() -> None:
+    pressure, bits, budget, steps = Pressure(), 20.0, 1000.0, 100
+    sizes = []
+    for step in range(3 * steps):
+        factor = pressure.steer(bits, budget, ramp(step / steps, 0, 1), steps)
+        bits *= math.exp(0.05 * (1 - step / (3 * steps)) - min(0.2, 2 * factor))
+        sizes.append(bits / (MARGIN * budget))
+    assert max(sizes) < 1.5 and 0.7 < sizes[-1] < 1.1
+
+
 @pytest.mark.parametrize(("progress", "expected"), [(0.0, 0.0), (0.2, 0.0), (0.3, 0.5), (0.4, 1.0), (0.9, 1.0)])
 def test_a_ramp_rises_between_its_ends(progress: float, expected: float) -> None:
     assert ramp(progress, 0.2, 0.4) == pytest.approx(expected)

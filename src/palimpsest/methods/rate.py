@@ -51,7 +51,7 @@ class Pressure:
     """Factor of the costs, steered so that the size of the code follows a curve to its budget."""
 
     logarithm: float = 0.0
-    """Logarithm of the factor, relative to `FIRST_FACTOR`."""
+    """Logarithm of the factor, relative to `FIRST_FACTOR`; at least 0."""
     first_bits: float = 0.0
     """Size of the code at the first call of `steer`; 0 before."""
 
@@ -63,13 +63,15 @@ class Pressure:
     def steer(self, bits: float, budget: float, share: float, steps: float) -> float:
         """Return the factor for a size of ``bits``.
 
-        ``share`` is the fraction of the way to the budget, which takes ``steps`` steps.
+        ``share`` is the fraction of the way to the budget, which takes ``steps`` steps. While the code is smaller
+        than its budget, as at first with a large one, the sum of errors stays at 0; otherwise the factor would be
+        too small for many steps afterwards.
         """
         goal = MARGIN * budget
         self.first_bits = self.first_bits or max(bits, goal)
         expected = self.first_bits ** (1 - share) * goal**share
         error = math.log(bits / expected)
-        self.logarithm += INTEGRAL / max(1.0, steps) * error
+        self.logarithm = max(0.0, self.logarithm + INTEGRAL / max(1.0, steps) * error)
         return FIRST_FACTOR * math.exp(self.logarithm + PROPORTIONAL * error)
 
 
