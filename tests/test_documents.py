@@ -1,6 +1,7 @@
 """Claims of README.md and docs/."""
 
 import ast
+import io
 import json
 import re
 import subprocess
@@ -8,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 
+from palimpsest.report.explained import PAGE, write_page
 from pipeline.readme import tables
 
 ROOT = Path(__file__).parents[1]
@@ -46,6 +49,15 @@ def test_the_tables_are_those_of_the_results(tmp_path: Path, monkeypatch: pytest
         "mini-methods-conditions",
         "bench",
     } <= shown.keys() & expected.keys()
+
+
+def test_the_page_on_masks_is_that_of_its_results(tmp_path: Path) -> None:
+    names = ("metrics.csv", "conditions.json")
+    metrics, conditions = (git("show", f":results/mini/explain/{name}") for name in names)
+    write_page(pd.read_csv(io.StringIO(metrics)), json.loads(conditions), tmp_path)
+    assert (ROOT / "docs" / PAGE).read_text("utf-8") == (tmp_path / PAGE).read_text("utf-8")
+    figures = {path.name for path in (tmp_path / Path(PAGE).stem).iterdir()}
+    assert figures == {path.name for path in (ROOT / "docs" / Path(PAGE).stem).iterdir()}
 
 
 def test_a_table_has_only_the_methods_of_its_preset(tmp_path: Path, params_yaml: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from palimpsest.explaining import COLUMNS, EXPERIMENTS, QUALITY, experiments_of, kinds, names
 from palimpsest.report.chart import as_file
 from palimpsest.report.experiment_figures import FIGURES, in_few_tasks
-from palimpsest.report.experiment_sentences import SENTENCES, mean_at, shown
+from palimpsest.report.experiment_sentences import SENTENCES, mean_at, shown, signed
 from palimpsest.report.explained import write_page
 
 SEQUENCE = ["coco-seg", "voc-seg", "colorize"]
@@ -176,3 +176,7 @@ def test_the_similarity_of_masks_is_relative_to_independent_ones() -> None:
 @pytest.mark.parametrize(("value", "text"), [(-0.3, "0 %"), (-12.6, "−13 %"), (96.4, "96 %")])
 def test_a_share_has_a_minus_sign_and_no_negative_zero(value: float, text: str) -> None:
     assert shown(value) == text
+
+
+def test_a_difference_of_nothing_is_positive() -> None:
+    assert [signed(value) for value in (-0.3, 0.3, -1.2)] == ["+0", "+0", "−1"]

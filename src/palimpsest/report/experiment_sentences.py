@@ -28,7 +28,7 @@ def shown(value: float) -> str:
 
 def signed(value: float) -> str:
     """Return a difference as text with its sign, without decimals."""
-    return f"{value:+.0f}".replace("-", "−")
+    return f"{value:+z.0f}".replace("-", "−")
 
 
 def largest_pair(shares: Shares) -> pd.Series | None:
