@@ -24,7 +24,14 @@ from palimpsest.methods import by_required_network
 from palimpsest.output import survive_any_output
 from palimpsest.overlay import overlaid
 from palimpsest.params import read, resolve
-from palimpsest.report.ablation import ablation_table, by_method, curves, figures, load_ablations, steps_table
+from palimpsest.report.ablation import (
+    ablation_table,
+    by_method,
+    curves,
+    joined_figures,
+    load_ablations,
+    steps_table,
+)
 from palimpsest.report.bench import bench_table
 from palimpsest.report.chart import quality_file
 from palimpsest.report.explained import write_page
@@ -77,14 +84,11 @@ def quality_of_bytes(results: Path, longer: Path, params: Mapping[str, Any]) -> 
     Ablations of a single method are points too. For the parameters see `tables`.
     """
     settings = resolve(params, {"preset": "mini", "methods": "all"})
-    forgetting = pd.read_csv(longer / "mini/forgetting.csv")
-    methods = [
-        method for method in by_required_network(settings.methods)[""] if method in set(forgetting["method"])
-    ]
+    methods = by_required_network(settings.methods)[""]
     sequence = sequence_of(params, "mini")
     joined, _ = by_method(load_ablations(results / "mini"), sequence)
-    ablated = {ablation.name: figures(ablation, ablation.tasks(sequence)) for ablation in joined}
-    summary = summary_table(forgetting, methods, incomparable(settings), ablated)
+    forgetting = pd.read_csv(longer / "mini/forgetting.csv")
+    summary = summary_table(forgetting, methods, incomparable(settings), joined_figures(joined, sequence))
     return quality_file(summary["positions"], summary["spread"], summary["front"])
 
 

@@ -103,6 +103,11 @@ def figures(ablation: Ablation, tasks: TaskKinds) -> pd.DataFrame:
     return forgetting_table(quality, growth[columns_of("growth")], costs, tasks, ablation.methods)
 
 
+def joined_figures(joined: Sequence[Ablation], sequence: TaskKinds) -> dict[str, pd.DataFrame]:
+    """Return the `figures` of joined ablations by method; see `by_method`."""
+    return {ablation.name: figures(ablation, ablation.tasks(sequence)) for ablation in joined}
+
+
 def by_method(ablations: Sequence[Ablation], sequence: TaskKinds) -> tuple[list[Ablation], list[Ablation]]:
     """Return the ablations of single methods, joined for each method, and all others.
 
@@ -236,5 +241,5 @@ def ablation_sections(ablations: Sequence[Ablation], sequence: TaskKinds) -> Map
         "tables": tables,
         "reference": REFERENCE,
         "curves": curves(ablations, sequence),
-        "figures": {ablation.name: figures(ablation, ablation.tasks(sequence)) for ablation in joined},
+        "figures": joined_figures(joined, sequence),
     }

@@ -13,7 +13,7 @@ from palimpsest.analysis.conditions import describe_conditions
 from palimpsest.explaining import EXPERIMENTS, QUALITY
 from palimpsest.report.chart import Chart, as_file, as_svg, identifier
 from palimpsest.report.experiment_figures import FIGURES, LIMITS, in_few_tasks
-from palimpsest.report.experiment_sentences import SENTENCES
+from palimpsest.report.experiment_sentences import SENTENCES, shown
 from palimpsest.storage.atomic import write_bytes, write_text
 
 PAGE = "why-it-works.md"
@@ -26,11 +26,8 @@ def write_page(results: pd.DataFrame, conditions: Mapping[str, Any], destination
 
     results: table with the columns `palimpsest.explaining.COLUMNS`. conditions: those of `collect_conditions`.
     """
-    parts_of_page = [
-        INTRODUCTION.format(
-            conditions=describe_conditions(conditions), low=f"{LIMITS[0]}".replace("-", "−"), high=LIMITS[1]
-        )
-    ]
+    low, high = map(shown, LIMITS)
+    parts_of_page = [INTRODUCTION.format(conditions=describe_conditions(conditions), low=low, high=high)]
     for answer in answers(results):
         figure_path = Path(PAGE).stem + f"/{answer.name}.svg"
         write_bytes(destination / figure_path, as_file(answer.figure))
@@ -76,8 +73,8 @@ INTRODUCTION = """# Why masks work
 `snakemake explain` runs these experiments on the masks of `piggyback`, and writes this page with the figures.
 Quality is relative to a separate network: 0 % is the trivial baseline of a task, 100 % the network that `scratch`
 trains for it. Numbers in the sentences are means over tasks and seeds. Bands and bars of quality are one standard
-deviation over the seeds, if there are several. In the figures, quality below {low} % is drawn at {low} %, and above
-{high} % at {high} %.
+deviation over the seeds, if there are several. In the figures, quality below {low} is drawn at {low}, and above
+{high} at {high}.
 
 {conditions}
 """
