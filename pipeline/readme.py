@@ -39,12 +39,11 @@ from palimpsest.report.grid import titled_columns, write_grid
 from palimpsest.report.readme import has_table, methods_table, tasks_table, write_tables
 from palimpsest.report.sequence import sequence_table
 from palimpsest.report.sweep import load_sweep, sweep_table
-from palimpsest.report.tradeoff import summary_table
+from palimpsest.report.tradeoff import incomparable_methods, summary_table
 from palimpsest.settings import FLOOR, Settings
 from palimpsest.storage.atomic import write_bytes
 from palimpsest.task_files import TaskFiles
 from palimpsest.variants import sweep_tables
-from pipeline.report import incomparable
 
 PHOTOGRAPHS = ("chelsea", "astronaut", "coffee", "rocket")
 """Photographs of scikit-image in the picture of photographs; no data set of the project contains them."""
@@ -88,7 +87,7 @@ def quality_of_bytes(results: Path, longer: Path, params: Mapping[str, Any]) -> 
     sequence = sequence_of(params, "mini")
     joined, _ = by_method(load_ablations(results / "mini"), sequence)
     forgetting = pd.read_csv(longer / "mini/forgetting.csv")
-    summary = summary_table(forgetting, methods, incomparable(settings), joined_figures(joined, sequence))
+    summary = summary_table(forgetting, methods, incomparable_methods(settings), joined_figures(joined, sequence))
     return quality_file(summary["positions"], summary["spread"], summary["front"])
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from palimpsest import stage
 from palimpsest.layout import Layout
-from palimpsest.methods import entry_of
 from palimpsest.provenance import code_version
 from palimpsest.report.page import Origin, write_page
+from palimpsest.report.tradeoff import incomparable_methods
 from palimpsest.settings import Settings
 from palimpsest.tracking.reports import record_report
 from palimpsest.variants import sweep_tables
@@ -30,7 +30,7 @@ def main(settings: Settings, layout: Layout, options: argparse.Namespace) -> Non
         methods=settings.methods,
         origin=Origin(settings.preset, code_version(), settings.digest(), command_of(settings, options.config)),
         sweeps=sweep_tables(layout.results),
-        incomparable=incomparable(settings),
+        incomparable=incomparable_methods(settings),
     )
     record_report(layout, page)
 
@@ -41,21 +41,6 @@ def command_of(settings: Settings, overrides: Mapping[str, Any]) -> str:
     values = {"preset": settings.preset, **overridden}
     config = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()]
     return shlex.join(["snakemake", "--cores", "all", "all", "--config", *config])
-
-
-def incomparable(settings: Settings) -> dict[str, str]:
-    """Return, by method, why its bytes and quality cannot be compared with those of the other methods.
-
-    Comparable methods are left out.
-    """
-    reasons = {}
-    for method in settings.methods:
-        width = settings.network_of(method).width
-        if entry_of(method).together:
-            reasons[method] = "learns all tasks at once"
-        elif width != settings.network.width:
-            reasons[method] = f"of width {width} instead of {settings.network.width}"
-    return reasons
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ import pytest
 from snakemake.cli import parse_config
 
 from palimpsest.params import resolve
+from palimpsest.report.tradeoff import incomparable_methods
 from palimpsest.stage import SNAPSHOT
-from pipeline.report import command_of, incomparable
+from pipeline.report import command_of
 from tests.conftest import ROOT
 
 JOINT = {"joint": "learns all tasks at once"}
@@ -29,7 +30,7 @@ JOINT = {"joint": "learns all tasks at once"}
 def test_methods_out_of_comparison_are_named_with_the_reason(
     params_yaml: dict[str, Any], preset: str, expected: dict[str, str]
 ) -> None:
-    assert incomparable(resolve(params_yaml, {"preset": preset, "methods": "all"})) == expected
+    assert incomparable_methods(resolve(params_yaml, {"preset": preset, "methods": "all"})) == expected
 
 
 def test_the_command_has_the_settings_of_the_command_line(

@@ -8,7 +8,8 @@ import pandas as pd
 
 from palimpsest.analysis.significance import total_deviation
 from palimpsest.analysis.tables import require_columns
-from palimpsest.settings import REFERENCE
+from palimpsest.methods import entry_of
+from palimpsest.settings import REFERENCE, Settings
 
 Context = dict[str, Any]
 """Values for the template of the page, by name."""
@@ -85,6 +86,21 @@ def summary_table(
         "positions": drawn,
         "spread": spread,
     }
+
+
+def incomparable_methods(settings: Settings) -> dict[str, str]:
+    """Return, by method, why its bytes and quality cannot be compared with those of the other methods.
+
+    Comparable methods are left out.
+    """
+    reasons = {}
+    for method in settings.methods:
+        width = settings.network_of(method).width
+        if entry_of(method).together:
+            reasons[method] = "learns all tasks at once"
+        elif width != settings.network.width:
+            reasons[method] = f"of width {width} instead of {settings.network.width}"
+    return reasons
 
 
 def formatted_figures(row: Mapping[Any, Any]) -> Iterator[Context]:
