@@ -20,7 +20,7 @@ from palimpsest.bundle import Bundle, open_bundle
 from palimpsest.bundle_entries import component_sizes, quality_of, task_entry, with_dtype
 from palimpsest.data.arrays import Prepared
 from palimpsest.data.batches import evaluation_batches
-from palimpsest.data.paired import VAL_SHARE
+from palimpsest.data.pair_splits import VAL_SHARE
 from palimpsest.data.pictures import Pixels
 from palimpsest.data.reader import DatasetReader
 from palimpsest.data.user_data import has_split
@@ -35,15 +35,8 @@ from palimpsest.methods.compact import make_compact, stored_components
 from palimpsest.networks import build_network
 from palimpsest.schema import NAME, NAME_ADVICE
 from palimpsest.storage.bit_code import encoded_bits
-from palimpsest.storage.bundle_file import (
-    BASE,
-    TASKS,
-    BundleFile,
-    Origin,
-    TaskEntry,
-    describe_parts,
-    header_sha256,
-)
+from palimpsest.storage.bundle_file import BASE, TASKS, BundleFile, describe_parts
+from palimpsest.storage.bundle_header import Origin, TaskEntry, header_sha256
 from palimpsest.storage.stored_task import LoadedTask
 from palimpsest.storage.task_file import content_sha256
 from palimpsest.tasks import build_task

@@ -26,12 +26,12 @@ from palimpsest.networks.settings import NetworkSettings
 from palimpsest.storage.bundle_file import (
     BASE,
     BundleFile,
-    TaskEntry,
     load_bundle,
     save_bundle,
     shortened,
     unusable,
 )
+from palimpsest.storage.bundle_header import TaskEntry
 from palimpsest.storage.stored_task import LoadedTask, TrainedWith
 from palimpsest.storage.switcher import TaskSwitcher
 from palimpsest.tasks import build_task

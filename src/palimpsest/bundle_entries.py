@@ -12,7 +12,8 @@ from torch import Tensor
 from palimpsest.data.voc import palette
 from palimpsest.methods.base import Component, State
 from palimpsest.methods.settings import MethodSettings
-from palimpsest.storage.bundle_file import BASE, TASKS, Origin, Quality, TaskEntry
+from palimpsest.storage.bundle_file import BASE, TASKS
+from palimpsest.storage.bundle_header import Origin, Quality, TaskEntry
 from palimpsest.tasks.base import Task
 from palimpsest.tasks.settings import TaskSettings
 

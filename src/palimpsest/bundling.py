@@ -21,15 +21,11 @@ from palimpsest.storage.bundle_file import (
     SHARED,
     TASKS,
     BundleFile,
-    Header,
-    Origin,
     PartTensors,
-    Quality,
-    TaskEntry,
     describe_parts,
-    header_sha256,
     part_sha256,
 )
+from palimpsest.storage.bundle_header import Header, Origin, Quality, TaskEntry, header_sha256
 from palimpsest.storage.stored_task import LoadedTask, StoredTask
 from palimpsest.storage.stored_tasks import StoredTasks
 from palimpsest.storage.task_file import unusable

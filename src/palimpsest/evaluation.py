@@ -18,7 +18,7 @@ from palimpsest.data.reader import DatasetReader, SampleSpec, ValueScale
 from palimpsest.data.sources import task_classes
 from palimpsest.data.user_data import NO_LIMIT_KEY, UserData, open_user_data, split_of_all
 from palimpsest.devices import device_for
-from palimpsest.storage.bundle_file import TaskEntry
+from palimpsest.storage.bundle_header import TaskEntry
 from palimpsest.tasks import KINDS, build_task, task_class
 from palimpsest.tasks.settings import TaskSettings
 from palimpsest.tasks.style_files import NO_FILES, StyleFiles, check_files

@@ -26,10 +26,9 @@ from palimpsest.storage.bundle_file import (
     BASE,
     DATA_TYPES,
     FORMAT,
-    Header,
-    TaskEntry,
     part_of,
 )
+from palimpsest.storage.bundle_header import Header, TaskEntry
 from palimpsest.storage.stored_task import open_task
 from palimpsest.storage.task_file import load_task, save_task
 from tests.conftest import ROOT

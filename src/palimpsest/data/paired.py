@@ -1,11 +1,10 @@
 """Pairs of pictures: an input and its target.
 
 Input and target have the same name in two folders (suffixes may differ), or are the halves of one joint file, as in
-pix2pix (Isola et al., CVPR 2017). `palimpsest.data.pair_folders` lists the layouts. Without folders of splits one
-pair in ten belongs to val.
+pix2pix (Isola et al., CVPR 2017). `palimpsest.data.pair_folders` lists the layouts, `palimpsest.data.pair_splits`
+divides folders without splits.
 """
 
-import hashlib
 import os
 import re
 import typing
@@ -26,6 +25,7 @@ from palimpsest.data.pair_folders import (
     SplitFolders,
     find_pair_folders,
 )
+from palimpsest.data.pair_splits import split_by_hash, split_exactly
 from palimpsest.data.paired_settings import PairedDatasetSettings
 from palimpsest.data.pictures import (
     DEFAULT_LIMITS,
@@ -47,9 +47,6 @@ from palimpsest.errors import DataError, printable, unknown_name
 
 Halves = Literal["input-left", "target-left"]
 Layout = Literal["auto", "side-by-side"]
-
-VAL_SHARE = 0.1
-"""Fraction of the pairs in val, if there are no folders of splits."""
 
 JOINT_ADVICE = "set datasets.NAME.layout to side-by-side if every file contains both halves"
 FOLDER_ADVICE = "name the folders with --input and --target"
@@ -369,60 +366,6 @@ def same_aspect_ratio(shape: tuple[int, int], target: tuple[int, int]) -> bool:
     return abs(height * target_width - width * target_height) <= max(*shape, *target)
 
 
-def split_by_hash(records: list[Record], title: str) -> dict[str, list[Record]]:
-    """Return the pairs of ``train`` and ``val``; a hash of its name puts a pair into val, with odds of `VAL_SHARE`.
-
-    A pair stays in its split if others are added. Each split gets at least one usable pair: if val would have none,
-    the pair with the smallest hash, and if train would have none, the pair with the largest. An empty list gives
-    empty splits. ``title`` is the name of the data set in the message.
-
-    Raises:
-        DataError: there is only one usable pair.
-    """
-    usable = usable_by_hash(records, title)
-    val = {record.key for record in records if _hash(record.key) < VAL_SHARE * 2**64}
-    if usable and usable[0].key not in val:
-        val.add(usable[0].key)
-    if usable and usable[-1].key in val:
-        val.remove(usable[-1].key)
-    return with_keys(records, val)
-
-
-def split_exactly(records: list[Record], title: str) -> dict[str, list[Record]]:
-    """Return the pairs of ``train`` and ``val``; `VAL_SHARE` of the usable pairs, rounded, at least one, are val.
-
-    Their names have the smallest hashes. ``title`` is the name of the data set in the message.
-
-    Raises:
-        DataError: there is only one usable pair.
-    """
-    usable = usable_by_hash(records, title)
-    return with_keys(records, {record.key for record in usable[: max(1, round(VAL_SHARE * len(usable)))]})
-
-
-def usable_by_hash(records: list[Record], title: str) -> list[Record]:
-    """Return the pairs without a fault, sorted by the hashes of their names.
-
-    Raises:
-        DataError: there is only one such pair.
-    """
-    usable = sorted((record for record in records if not record.fault), key=lambda record: _hash(record.key))
-    if len(usable) == 1:
-        raise DataError(
-            f"{title}: only one usable pair, {usable[0].source}, but train and val need one each; add pairs, or "
-            "folders train and val"
-        )
-    return usable
-
-
-def with_keys(records: list[Record], val: set[str]) -> dict[str, list[Record]]:
-    """Return the pairs whose keys are in ``val``, and all others as ``train``."""
-    return {
-        "train": [record for record in records if record.key not in val],
-        "val": [record for record in records if record.key in val],
-    }
-
-
 def paired_by_name(names: set[str]) -> tuple[str, str] | None:
     """Return an input and its target if each name has a counterpart, as ``1_A`` and ``1_B``; None otherwise."""
     pairs: dict[str, dict[str, str]] = {}
@@ -440,10 +383,6 @@ def paired_by_name(names: set[str]) -> tuple[str, str] | None:
         return None
     roles = pairs[min(pairs)]
     return roles["input"], roles["target"]
-
-
-def _hash(key: str) -> int:
-    return int.from_bytes(hashlib.sha256(os.fsencode(key)).digest()[:8])
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:
