@@ -209,11 +209,12 @@ def test_the_learning_rate_of_a_method_changes_its_trainings_alone(params_yaml: 
         resolve(params_yaml, {"learning_rates": {"decodr": 0.5}})
 
 
-def test_the_learning_rate_of_a_task_has_priority_over_that_of_a_method(content: Content) -> None:
-    changes = {"learning_rates": {"decoder": 0.5}, "tasks": {"colour": {"training": {"learning_rate": 0.25}}}}
-    settings = resolve(content, changes)
-    assert training_job(settings, 0, "decoder", "colour").training.learning_rate == 0.25
-    assert training_job(settings, 0, "decoder", "halves").training.learning_rate == 0.5
+@pytest.mark.parametrize("rate", ["learning_rate", "encoder_lr_multiplier"])
+def test_the_learning_rate_of_a_task_has_priority_over_that_of_a_method(content: Content, rate: str) -> None:
+    changes = {f"{rate}s": {"decoder": 0.5}, "tasks": {"colour": {"training": {rate: 0.25}}}}
+    settings = resolve(content, {**changes, "network": {"encoder": "resnet18"}})
+    assert getattr(training_job(settings, 0, "decoder", "colour").training, rate) == 0.25
+    assert getattr(training_job(settings, 0, "decoder", "halves").training, rate) == 0.5
 
 
 def test_a_training_depends_on_its_seed(content: Content) -> None:
@@ -329,11 +330,13 @@ def test_no_result_of_a_preset_is_measured_on_dev(params_yaml: Content, preset: 
 
 
 def test_the_learning_rate_of_an_encoder_needs_an_encoder_of_timm(params_yaml: Content) -> None:
-    slower = nested("training/encoder_lr_multiplier", 0.3)
-    with pytest.raises(
-        SettingsError, match=r"^training\.encoder_lr_multiplier: the network has no encoder of timm"
+    for path, task in (
+        ("training/encoder_lr_multiplier", "voc-seg"),
+        ("encoder_lr_multipliers/piggyback", "voc-seg"),
+        ("tasks/colorize/training/encoder_lr_multiplier", "colorize"),
     ):
-        resolve(params_yaml, slower)
-    assert (
-        resolve(params_yaml, {**slower, "network": {"encoder": "resnet18"}}).training.encoder_lr_multiplier == 0.3
-    )
+        slower = nested(path, 0.3)
+        with pytest.raises(SettingsError, match=f"^{path.replace('/', '.')}: the network has no encoder of timm"):
+            resolve(params_yaml, slower)
+        settings = resolve(params_yaml, {**slower, "network": {"encoder": "resnet18"}})
+        assert training_job(settings, 0, "piggyback", task).training.encoder_lr_multiplier == 0.3

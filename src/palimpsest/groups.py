@@ -85,9 +85,9 @@ class TrainingSettings(SettingsGroup):
     head_lr_multiplier: Positive = 1.0
     """Factor of the learning rate for BatchNorm and head, which need larger steps if the weights are frozen."""
     encoder_lr_multiplier: Positive = 1.0
-    """Factor of the learning rate for the weights of an encoder of timm (`network.encoder`), and for what a method
-    trains in their place, such as the scores of masks; below 1, the encoder stays close to its pretrained
-    weights. It does not apply to BatchNorm."""
+    """Factor of the learning rates for an encoder of timm (`network.encoder`): for its weights and BatchNorm, and
+    for what a method trains in their place, such as the scores of masks; below 1, the encoder stays close to its
+    pretrained weights."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     """Decay of the weights by AdamW: each step multiplies a weight by 1 − learning rate · decay. Other parameters,
     such as those of BatchNorm and scores of masks, do not decay."""
@@ -127,6 +127,8 @@ class TrainingOverrides(SettingsGroup):
     """Peak learning rate in place of `training.learning_rate`."""
     lr_multiplier: Positive | None = None
     """Factor of all learning rates in place of `training.lr_multiplier`."""
+    encoder_lr_multiplier: Positive | None = None
+    """Factor of the encoder's learning rates in place of `training.encoder_lr_multiplier`."""
     batchnorm_frozen: Share | None = None
     """Fraction of the steps in place of `training.batchnorm_frozen`."""
     smallest_scale: PositiveShare | None = None

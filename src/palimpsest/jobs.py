@@ -180,8 +180,13 @@ def training_steps(settings: Settings, seed: int, method: str, task: str) -> int
 
 def _overrides(settings: Settings, method: str, task: str) -> dict[str, float]:
     overrides = settings.tasks[task].training.model_dump(exclude_none=True)
-    if method in settings.learning_rates:
-        overrides.setdefault("learning_rate", settings.learning_rates[method])
+    of_methods = {
+        "learning_rate": settings.learning_rates,
+        "encoder_lr_multiplier": settings.encoder_lr_multipliers,
+    }
+    for key, by_method in of_methods.items():
+        if method in by_method:
+            overrides.setdefault(key, by_method[method])
     if method == AUTOENCODER:
         return overrides | settings.autoencoder.model_dump(exclude_none=True)
     entry = entry_of(method)

@@ -73,6 +73,9 @@ class Settings(SettingsGroup):
     learning_rates: dict[str, Positive] = {}
     """Peak learning rates of single methods in place of `training.learning_rate`, by the method's name. An override
     of a task has priority."""
+    encoder_lr_multipliers: dict[str, Positive] = {}
+    """Factors of the encoder's learning rates for single methods in place of `training.encoder_lr_multiplier`, by
+    the method's name: scores of masks need larger steps than weights. An override of a task has priority."""
     method_settings: AnyMethods = Field(default_factory=default_method_settings)
     """Settings of single methods, by the method's name."""
     datasets: dict[Name, AnyDataset]
@@ -114,6 +117,7 @@ class Settings(SettingsGroup):
         for key, names, choices in (
             ("methods", self.methods, METHODS),
             ("learning_rates", self.learning_rates, METHODS),
+            ("encoder_lr_multipliers", self.encoder_lr_multipliers, METHODS),
             ("sequence", self.sequence, self.tasks),
         ):
             for name in names:
@@ -166,11 +170,17 @@ class Settings(SettingsGroup):
 
     @model_validator(mode="after")
     def _encoder_has_a_learning_rate(self) -> typing.Self:
-        if self.training.encoder_lr_multiplier != 1 and not self.network.has_backbone:
-            raise ValueError(
-                "training.encoder_lr_multiplier: the network has no encoder of timm, to which it applies; set it "
-                "to 1, or set network.encoder"
-            )
+        name = "encoder_lr_multiplier"
+        multipliers = {f"training.{name}": self.training.encoder_lr_multiplier}
+        multipliers |= {f"{name}s.{method}": value for method, value in self.encoder_lr_multipliers.items()}
+        for task, settings in self.tasks.items():
+            multipliers[f"tasks.{task}.training.{name}"] = settings.training.encoder_lr_multiplier or 1
+        for key, multiplier in multipliers.items():
+            if multiplier != 1 and not self.network.has_backbone:
+                raise ValueError(
+                    f"{key}: the network has no encoder of timm, to which it applies; set it to 1, or set "
+                    "network.encoder"
+                )
         return self
 
     @model_validator(mode="after")

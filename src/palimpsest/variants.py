@@ -43,7 +43,16 @@ SETTINGS_SUFFIX = "-settings"
 """End of the name, without `.csv`, of the file with the settings of a sweep or an ablation."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 """Pattern of the name of a variant."""
-CHANGEABLE = ("network", "networks", "base", "autoencoder", "training", "learning_rates", "method_settings")
+CHANGEABLE = (
+    "network",
+    "networks",
+    "base",
+    "autoencoder",
+    "training",
+    "learning_rates",
+    "encoder_lr_multipliers",
+    "method_settings",
+)
 """Groups that a variant may change, beside the length of the sequence and settings of tasks. A change of other
 settings would change the data, and the figures could not be compared."""
 LOSS_SETTINGS = ("loss", "class_balance", "colour_balance")

@@ -294,10 +294,10 @@ def with_multipliers(
 ) -> list[ParameterGroup]:
     """Return the groups at the learning rates of ``training``.
 
-    All rates are multiplied by `TrainingSettings.lr_multiplier`. The parameters of the trunk in
-    ``network.backbone``, which are weights or what a method trains in their place, become separate groups; their
-    rates are also multiplied by `TrainingSettings.encoder_lr_multiplier`. They are separate for every value of it,
-    because the gradients of each group are clipped together.
+    All rates are multiplied by `TrainingSettings.lr_multiplier`. The parameters in ``network.backbone``, which are
+    weights, what a method trains in their place, and BatchNorm, become separate groups; their rates are also
+    multiplied by `TrainingSettings.encoder_lr_multiplier`. They are separate for every value of it, because the
+    gradients of each group are clipped together.
     """
     inside = backbone_parameters(network)
     split: list[ParameterGroup] = []
@@ -315,9 +315,9 @@ def with_multipliers(
 
 
 def backbone_parameters(network: Network) -> set[int]:
-    """Return the identities of the trunk's parameters in ``network.backbone``; empty without a backbone."""
+    """Return the identities of the parameters in ``network.backbone``; empty without a backbone."""
     backbone = network.backbone
-    return set() if backbone is None else {id(parameter) for parameter in trunk_parameters(network, backbone)}
+    return set() if backbone is None else {id(p) for p in network.get_submodule(backbone).parameters()}
 
 
 def weight_group(start: Start, submodule: str = "") -> ParameterGroup:

@@ -139,8 +139,9 @@ def single_method(ablation: Ablation) -> str | None:
     if len(methods) != 1:
         return None
     (method,) = methods
-    rate, settings = f"learning_rates.{method}", f"method_settings.{method}."
-    of_method = all(changed == rate or changed.startswith(settings) for changed in ablation.changes)
+    rates = (f"learning_rates.{method}", f"encoder_lr_multipliers.{method}")
+    settings = f"method_settings.{method}."
+    of_method = all(changed in rates or changed.startswith(settings) for changed in ablation.changes)
     return method if of_method else None
 
 
