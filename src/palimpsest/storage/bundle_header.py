@@ -21,7 +21,7 @@ class Part(HeaderModel):
     """Entry of one part of the tensors."""
 
     sha256: str
-    """SHA-256 of the part, see `part_sha256`."""
+    """SHA-256 of the part, see `bundle_file.part_sha256`."""
     bytes: int
     """Size of the part's tensors."""
 
