@@ -1,6 +1,6 @@
 """`coded`: changes of the base's weights in integers, whose code has a size that the user sets.
 
-Idea: most weights serve every task as they are; a task pays for each change, and learns which are worth it.
+Idea: most weights serve every task as they are; each change is penalised by its bits, so that few remain.
 Formula, for the weight w of a kernel k in a filter with root mean square σ, and the kernel's weight ŵ at mean 0 and
 standard deviation 1: w + σ · (Δ_M · m + Δ_S · s · ŵ) + Δ_E · w · e, with integers m and s per kernel, and e for
 each of the largest weights of the network, whose changes matter most per bit.

@@ -16,8 +16,9 @@ class CodedSettings(MethodSettings):
     """Largest size of a task's code, in bits per weight of the trunk. Step sizes and counts of all layers take a
     few hundred bytes of it; if they alone are larger, nothing changes, and the training warns."""
     learning_rate: Positive = 0.015
-    """Learning rate of Adam for the changes at one bit per weight, in root mean squares of a filter; at b bits it
-    is b^(−2/3) times as large, because the steps to reach are fewer and larger."""
+    """Learning rate of Adam for the changes at one bit per weight: of kernels in root mean squares of a filter, of
+    weights as a fraction of the weight. At b bits it is b^(−2/3) times as large, because the steps to reach are
+    fewer and larger."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """β₁ of Adam for the changes."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.95

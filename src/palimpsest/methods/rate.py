@@ -53,7 +53,8 @@ class Pressure:
     logarithm: float = 0.0
     """Logarithm of the factor, relative to `FIRST_FACTOR`; at least 0."""
     first_bits: float = 0.0
-    """Size of the code at the first call of `steer`; 0 before."""
+    """Start of the curve: the size of the code at the first call of `steer`, or the end of the curve if that is
+    larger; 0 before."""
 
     @property
     def state(self) -> tuple[float, float]:

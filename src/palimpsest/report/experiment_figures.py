@@ -1,5 +1,6 @@
 """Figures of the experiments on masks, from their results."""
 
+import textwrap
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from palimpsest.explaining import names
 from palimpsest.report.chart import COLOURS, drawn_on_white
@@ -44,9 +46,10 @@ def lines(quality: Shares, label: str) -> Figure:
         axes.set_xticks(ticks := [0, 1, 2, 5, 10, 20, 50, 100], [str(tick) for tick in ticks])
         for number, (condition, rows) in enumerate(by_condition(quality[quality["task"] == task])):
             values = rows.assign(x=100 * rows["x"].astype(float)).groupby("x")["value"]
-            means, deviations = values.mean().clip(*LIMITS), values.std().fillna(0)
+            means, deviations = values.mean(), values.std().fillna(0)
             colour = COLOURS[number]
-            axes.plot(means.index, means, "o-", color=colour, markersize=3, linewidth=1.2, label=condition)
+            shown = means.clip(*LIMITS)
+            axes.plot(shown.index, shown, "o-", color=colour, markersize=3, linewidth=1.2, label=condition)
             axes.fill_between(means.index, means - deviations, means + deviations, color=colour, alpha=0.2, lw=0)
     return with_legend(figure, panels[0])
 
@@ -108,6 +111,9 @@ def zeros_by_weights(zeros: Shares) -> Figure:
     figure, (axes,) = new_figure(1)
     axes.set(ylabel="zeros (%)", xlabel="weights of the network")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter(places=0))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     for number, (condition, rows) in enumerate(by_condition(zeros[zeros["metric"] == "zeros"])):
         by_seed = rows.assign(x=rows["x"].astype(float)).groupby(["seed", "x"])["value"].mean()
         values = by_seed.groupby("x")
@@ -133,14 +139,16 @@ def bars(quality: Shares) -> Figure:
         of_task = quality[quality["task"] == task]
         groups = [*dict.fromkeys(of_task["x"])]
         axes.set(title=task, ylim=LIMITS)
-        axes.set_xticks(range(len(groups)), ["" if group == task else group for group in groups])
+        labels = ["" if group == task else textwrap.fill(group, LABEL_WIDTH) for group in groups]
+        axes.set_xticks(range(len(groups)), labels)
         axes.grid(visible=False, axis="x")
         width = 0.8 / len(conditions)
         for number, (condition, rows) in enumerate(by_condition(of_task)):
             values = rows.groupby("x", sort=False)["value"]
             positions = [groups.index(x) + (number - (len(conditions) - 1) / 2) * width for x in values.groups]
-            means, deviations = values.mean().clip(*LIMITS), values.std().fillna(0)
-            axes.bar(positions, means, width, yerr=deviations, color=COLOURS[number], label=condition, error_kw=BAR)
+            means, deviations = values.mean(), values.std().fillna(0)
+            axes.bar(positions, means.clip(*LIMITS), width, color=COLOURS[number], label=condition)
+            axes.errorbar(positions, means, yerr=deviations, fmt="none", ecolor="black", **BAR)
     return with_legend(figure, panels[0])
 
 
@@ -166,6 +174,8 @@ LIMITS = (-20, 120)
 """Limits of quality in figures, in per cent; lower values lie on the edge."""
 BAR: dict[str, Any] = {"linewidth": 0.8}
 """Style of the bars of one standard deviation."""
+LABEL_WIDTH = 16
+"""Largest number of characters in a line of the labels under bars."""
 
 
 def new_figure(panels: int) -> tuple[Figure, list[Axes]]:

@@ -99,7 +99,8 @@ class Header(HeaderModel):
     version: str
     """Version of the program that wrote the file."""
     dtype: Literal["float32", "float16"]
-    """Type of the weights; BatchNorm is float32 in any case."""
+    """Type of the weights of two and more dimensions. BatchNorm is float32, except in compact tasks, which store
+    it in float16."""
     network: dict[str, Any]
     """Settings of the network, with its name."""
     input: dict[str, Any]
