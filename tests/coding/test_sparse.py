@@ -120,6 +120,15 @@ def test_a_code_of_other_integers_is_refused(lengths: list[int], message: str) -
         decode(encode([group(400, 0.3)]), lengths)
 
 
+@pytest.mark.parametrize("seed", [1, 3, 4])  # their words continue the run of zeros before the integer
+def test_a_forged_code_is_not_decoded_far_beyond_the_length(seed: int) -> None:
+    length = 2**16
+    code = bytes([1, 1, 0]) + np.random.default_rng(seed).bytes(32)
+    with pytest.raises(StorageError, match=r"^the code has an integer behind position \d+ of 65536$") as raised:
+        decode(code, [length])
+    assert length <= int(re.findall(r"\d+", str(raised.value))[0]) < length + LONGEST
+
+
 @given(st.binary(max_size=80), st.lists(st.integers(0, 300), max_size=4))
 def test_random_bytes_never_exceed_the_lengths(code: bytes, lengths: list[int]) -> None:
     try:

@@ -198,7 +198,7 @@ def test_absolute_paths_do_not_leave_the_machine(new_study: NewStudy) -> None:
 def test_numpy_alone_decodes_a_mask_and_computes_a_layer(
     share: float, stored_study: NewStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = stored_study("piggyback", network={"width": 16})
+    study = stored_study("piggyback", network={"width": 32})
     change_masks(study, share)
     bundle = bundle_study(study.settings, 0, "piggyback")
     bundle.save(tmp_path / "tasks.safetensors")
@@ -229,6 +229,11 @@ def test_a_method_that_needs_the_exact_base_is_not_rounded(stored_study: NewStud
     picture = torch.rand(1, 3, 32, 32)
     with torch.inference_mode():
         assert torch.equal(bundle.network("shapes")(picture), study.stored("coded").network("shapes")(picture))
+
+
+def test_a_task_without_integers_of_weights_is_bundled(stored_study: NewStudy) -> None:
+    study = stored_study("coded", method_settings={"coded": {"covered": 0}})
+    bundle_study(study.settings, 0, "coded").network("shapes")
 
 
 def test_the_page_describes_every_entry_of_the_header() -> None:

@@ -75,9 +75,7 @@ def group_from(coder: Coder, counts: Table, length: int) -> tuple[Positions, Int
     number, largest = int(counts.sum()), len(counts) // 2
     if not number:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int32)
-    positions = positions_from(coder, number, model_of(run_table(length - number, number)))
-    if positions[-1] >= length:
-        raise StorageError(f"the code has an integer at position {positions[-1]} of {length}")
+    positions = positions_from(coder, number, model_of(run_table(length - number, number)), length)
     symbols: Integers = coder.decode(model_of(value_table(counts)), number)
     return positions, symbols - largest + (symbols >= largest)
 
@@ -111,13 +109,21 @@ def runs_of(group: Integers) -> Integers:
     return symbols
 
 
-def positions_from(coder: Coder, number: int, runs: Model) -> Positions:
-    """Decode runs of zeros; return the positions of the ``number`` integers after them."""
-    parts, missing = [], number
+def positions_from(coder: Coder, number: int, runs: Model, length: int) -> Positions:
+    """Decode runs of zeros; return the positions of the ``number`` integers after them.
+
+    Raises:
+        StorageError: the positions exceed the length. A forged code ends there too, although a few of its bytes
+            can contain runs without end.
+    """
+    parts, missing, end = [], number, 0
     while missing:
         symbols: Integers = coder.decode(runs, missing)
         parts.append(symbols)
-        missing -= int((symbols < LONGEST).sum())
+        ended = int((symbols < LONGEST).sum())
+        missing, end = missing - ended, end + int(symbols.sum(dtype=np.int64)) + ended
+        if end > length:
+            raise StorageError(f"the code has an integer behind position {end - 1} of {length}")
     symbols = np.concatenate(parts)
     ends = symbols < LONGEST
     positions: Positions = np.cumsum(symbols + ends, dtype=np.int64)[ends] - 1

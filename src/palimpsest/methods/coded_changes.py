@@ -1,6 +1,5 @@
 """Changes of weights by the integers of `coded`: the formula, its terms, and the weights that have integers."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,9 +13,12 @@ Change = tuple[Tensor, Tensor]
 
 
 def smallest_covered(weights: Sequence[Tensor], share: float) -> float:
-    """Return the magnitude of the smallest of the largest weights, which are this share of all."""
+    """Return the magnitude of the smallest of the largest weights, which are this share of all.
+
+    For a share of 0 it is the largest number of float32, because files contain finite numbers alone.
+    """
     if share in (0, 1):
-        return 0.0 if share else math.inf
+        return 0.0 if share else torch.finfo(torch.float32).max
     magnitudes = torch.cat([weight.abs().flatten() for weight in weights])
     rank = min(len(magnitudes), round((1 - share) * len(magnitudes)) + 1)
     return float(magnitudes.kthvalue(rank).values)

@@ -20,8 +20,10 @@ Shapes = Mapping[str, Sequence[int]]
 """Shapes of the tensors that are stored as codes, by name."""
 WORTH = 0.9
 """Largest size of a code, in sizes of the packed bits."""
+ENTRY = 64
+"""Bytes that name and shape of a code take in the header of a file, at most; a code has to save more."""
 LARGEST = 2**30
-"""Largest tensor of packed bits that is decoded, in bytes."""
+"""Largest size of all decoded tensors of a file together, in bytes of packed bits."""
 
 
 def encoded_bits(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, list[int]]]:
@@ -33,7 +35,7 @@ def encoded_bits(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
     for name, tensor in tensors.items():
         if tensor.dtype == torch.uint8:
             code = code_of(tensor.detach().cpu().contiguous().numpy())
-            if len(code) <= WORTH * tensor.nbytes:
+            if len(code) <= WORTH * tensor.nbytes and len(code) + ENTRY < tensor.nbytes:
                 stored[name], shapes[name] = (
                     torch.frombuffer(bytearray(code), dtype=torch.uint8),
                     list(tensor.shape),
