@@ -233,7 +233,11 @@ def test_a_method_that_needs_the_exact_base_is_not_rounded(stored_study: NewStud
 
 def test_a_task_without_integers_of_weights_is_bundled(stored_study: NewStudy) -> None:
     study = stored_study("coded", method_settings={"coded": {"covered": 0}})
-    bundle_study(study.settings, 0, "coded").network("shapes")
+    bundle_study(study.settings, 0, "coded").save(FILE)
+    picture = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        expected = study.stored("coded").network("shapes")(picture)
+        assert torch.equal(palimpsest.open(FILE).network("shapes")(picture), expected)
 
 
 def test_the_page_describes_every_entry_of_the_header() -> None:

@@ -148,7 +148,7 @@ def bars(quality: Shares) -> Figure:
             positions = [groups.index(x) + (number - (len(conditions) - 1) / 2) * width for x in values.groups]
             means, deviations = values.mean(), values.std().fillna(0)
             axes.bar(positions, means.clip(*LIMITS), width, color=COLOURS[number], label=condition)
-            axes.errorbar(positions, means, yerr=deviations, fmt="none", ecolor="black", **BAR)
+            axes.errorbar(positions, means, yerr=deviations, fmt="none", **BAR)
     return with_legend(figure, panels[0])
 
 
@@ -172,7 +172,7 @@ def matrix(quality: Shares) -> Figure:
 
 LIMITS = (-20, 120)
 """Limits of quality in figures, in per cent; lower values lie on the edge."""
-BAR: dict[str, Any] = {"linewidth": 0.8}
+BAR: dict[str, Any] = {"linewidth": 0.8, "ecolor": "black"}
 """Style of the bars of one standard deviation."""
 LABEL_WIDTH = 16
 """Largest number of characters in a line of the labels under bars."""
